@@ -1,0 +1,78 @@
+"""The closed hierarchy of errors that nqz raises for anything a user or a file can get wrong.
+
+Each class carries the exit status of the command line, so that the mapping stands in one place.
+"""
+
+from __future__ import annotations
+
+
+class NqzError(Exception):
+    """Base of every error that nqz raises on purpose.
+
+    Attributes
+    ----------
+    exit_code : int
+        Exit status of the command line for this kind of error.
+    """
+
+    exit_code = 1
+
+
+class UsageError(NqzError):
+    """An option or an argument makes no sense (exit status 2)."""
+
+    exit_code = 2
+
+
+class InputError(NqzError):
+    """An input cannot be opened or read (exit status 3)."""
+
+    exit_code = 3
+
+
+class UnsupportedError(NqzError):
+    """An input can be read, but nqz does not take it: its type, its shape, a non-finite value (exit status 4)."""
+
+    exit_code = 4
+
+
+class CorruptError(NqzError):
+    """A file is damaged, truncated, or not of the format that it claims (exit status 5)."""
+
+    exit_code = 5
+
+
+class NewerFormatError(NqzError):
+    """A container was written by a later version of the format (exit status 6)."""
+
+    exit_code = 6
+
+
+class OperandError(NqzError):
+    """The two operands of a product do not fit together, or the product does not fit its type (exit status 7)."""
+
+    exit_code = 7
+
+
+class VerifyError(NqzError):
+    """A reconstruction is further from its original than predicted, or the original is another matrix (exit status 8)."""
+
+    exit_code = 8
+
+
+class OutputExistsError(NqzError):
+    """The output exists and may not be replaced, or it is one of the inputs (exit status 9)."""
+
+    exit_code = 9
+
+
+class OutputError(NqzError):
+    """The output cannot be written (exit status 10)."""
+
+    exit_code = 10
+
+
+class DiskFullError(OutputError):
+    """The device of the output is full (exit status 11)."""
+
+    exit_code = 11
