@@ -1,0 +1,140 @@
+"""Choice of Δ, κ and the dropped columns for a budget of bits (entropy coding).
+
+Reverse water-filling: the Frobenius error of a product is least when every column carries the same absolute noise, so one Δ
+serves the matrix, and a column too quiet for its bits is dropped: with x = e / (D Δ²), kept iff x² / (1 + x) ≥ 2 ln 2 · R(x).
+At low rate, time sharing: κ minimizes 1 - κ w(R/κ)², the error of a product with an unrelated partner of the same rate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from . import entropy, norms
+from .arithmetic import round_log2, total
+from .lattice import GROUP, LATTICES, Lattice
+from .panels import chunk_counts
+from .scale import CLASSES, MAX_LOG_VARIANCE, ratio, scaling
+
+CHUNK_OVERHEAD = 16 + 4 + 5
+"""Bytes a chunk beside its entropy-coded data and rANS states: record framing, section sizes, index entry."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Parameters for a budget: kept coordinates m, delta code, lowest coded class, and the bits they should take."""
+
+    m: int
+    delta: int
+    lowest_class: int
+    bits: float
+
+
+@lru_cache(maxsize=16)
+def lowest_class(name: str) -> int:
+    """The lowest class that pays for its bits under reverse water-filling."""
+    lattice = LATTICES[name]
+    index = int(round_log2(lattice.fine_moment, CLASSES))
+    while True:
+        variance = entropy.class_variance(index)
+        x = variance / lattice.fine_moment - 1.0
+        bits = float(entropy.rate(lattice, np.array([variance]), np.array([index]))[0])
+        if x > 0 and x * x / (1.0 + x) >= 2.0 * 0.6931471805599453 * bits:
+            return index
+        index += 1
+
+
+def expected_bits(codes, n, m, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
+    """Bits of all chunks, framing included, for the given parameters."""
+    s = scaling(codes, n, lattice, delta, allocate, lowest)
+    if not s.kept.any():
+        return 0.0
+    key, inverse = np.unique(s.log_ratio[s.kept], return_inverse=True)
+    count = np.bincount(inverse)
+    variance = (ratio(key, n) + lattice.second_moment) * lattice.fine * lattice.fine
+    classes = s.classes[s.kept][np.unique(inverse, return_index=True)[1]]
+    bits = total(entropy.rate(lattice, variance, classes) * count) * m
+    entries = float(count.sum()) * m
+    for size in chunk_counts(n, m, s.kept):
+        lanes = entropy.lanes_of(int(size))
+        padding = entropy.padded(int(size), lanes) - int(size)
+        bits += padding * bits / entries + 16.0 * lanes + 8.0 * CHUNK_OVERHEAD
+    return bits
+
+
+def shrinkage(codes, n, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
+    """w: the energy-weighted mean of 1 / (1 + d), 0 for dropped columns."""
+    s = scaling(codes, n, lattice, delta, allocate, lowest)
+    energy = norms.energy(codes, norms.reference(codes))
+    whole = total(energy)
+    return total(energy / (1.0 + s.noise)) / whole if whole > 0 else 0.0
+
+
+def finest_delta(codes, n: int, allocate: str) -> int:
+    """The least delta code that the kernels' fixed point allows for the loudest column."""
+    loudest = norms.reference(codes) if allocate == "matrix" else 0
+    return (16 * loudest - 4096 * (n.bit_length() - 1) - (MAX_LOG_VARIANCE << 12)) // 2 + 4096
+
+
+def solve_delta(codes, n, m, lattice: Lattice, allocate: str, lowest: int, budget: float) -> tuple[int, float]:
+    """The least delta code whose expected bits fit the budget, and those bits."""
+    low = finest_delta(codes, n, allocate)
+    high = low + (MAX_LOG_VARIANCE // 2 + 8) * 4096
+
+    def cost(d):
+        return expected_bits(codes, n, m, lattice, d, allocate, lowest)
+
+    if cost(low) <= budget:
+        return low, cost(low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if cost(middle) <= budget:
+            high = middle
+        else:
+            low = middle
+    return high, cost(high)
+
+
+def plan(codes, n: int, lattice: Lattice, allocate: str, budget: float, kappa: float | None = None) -> Plan:
+    """Parameters for columns of the given norm codes whose chunks are to take at most `budget` bits.
+
+    Parameters
+    ----------
+    codes : ndarray of int64, shape (a,)
+        Norm codes.
+    n : int
+        Length of a column.
+    lattice : Lattice
+    allocate : {"matrix", "column"}
+    budget : float
+        Bits for all chunks, framing included.
+    kappa : float, optional
+        Fraction of coordinates to keep; chosen here by default.
+    """
+    lowest = lowest_class(lattice.name) if allocate == "matrix" else 0
+
+    def at(m):
+        delta, bits = solve_delta(codes, n, m, lattice, allocate, lowest, budget)
+        return Plan(m, delta, lowest, bits)
+
+    if kappa is not None:
+        return at(max(1, int(kappa * n)))
+    best = at(n)
+    entries = max(1, int((codes != norms.ZERO).sum()) * n)
+    if budget > 1.5 * entries or n < 4 * GROUP:
+        return best
+
+    def error(p):
+        w = shrinkage(codes, n, lattice, p.delta, allocate, lowest)
+        return 1.0 - p.m / n * w * w
+
+    least = error(best)
+    for fraction in range(60, 0, -4):
+        candidate = at(max(1, fraction * n // 64))
+        if (value := error(candidate)) < least:
+            best, least = candidate, value
+        elif value > least + 0.02:
+            break
+    return best

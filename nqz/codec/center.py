@@ -1,0 +1,104 @@
+"""The box "center": column means, how finely they are kept, and their serialization.
+
+What rounding a mean leaves in a column enters a product as n · (mean of the partner) · (residual), so the step shrinks with
+the rate and with the mean itself. A mean is q · 2 ** (base - shift), base derived from the norm code; where that would need
+more than 53 bits, and for constant columns, q holds the bits of the float64 itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import norms
+
+EXACT = 255
+"""Value of `shift` that marks a mean kept as a float64."""
+
+_GUARD = 6
+
+
+def base_exponent(codes: np.ndarray, n: int, digits: int) -> np.ndarray:
+    """Exponent of the step for |mean| ≤ σ: at most σ / (64 √n) · 2 ** -digits, from integers alone."""
+    return (codes >> 9) - n.bit_length() - _GUARD - digits
+
+
+def quantize(mean: np.ndarray, codes: np.ndarray, n: int, digits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Round means to their steps.
+
+    Parameters
+    ----------
+    mean : ndarray of float64, shape (a,)
+    codes : ndarray of int64, shape (a,)
+        Norm codes of the centered columns.
+    n : int
+        Length of a column.
+    digits : int
+        Additional binary digits: the rate, rounded up.
+
+    Returns
+    -------
+    stored : ndarray of float64
+        The means that the decoder will see, and that the encoder must center with.
+    shift : ndarray of uint8
+    q : ndarray of int64
+    """
+    _, exponent = np.frexp(mean)
+    sigma = (codes >> 9) - (n.bit_length() + 1) // 2
+    shift = np.maximum(0, exponent.astype(np.int64) - sigma)
+    step = base_exponent(codes, n, digits) - shift
+    exact = (codes == norms.ZERO) | (exponent - step > 52) | (shift >= EXACT) | (step < -1074)
+    safe = np.where(exact, 0, step).astype(np.int32)
+    # two halves: 2 ** -step may exceed the largest float64 although the quotient does not
+    quotient = np.ldexp(np.ldexp(np.where(exact, 0.0, mean), -(safe // 2)), -(safe - safe // 2))
+    q = np.rint(quotient).astype(np.int64)
+    q = np.where(exact, mean.view(np.int64), q)
+    shift = np.where(exact & ~((codes == norms.ZERO) & (q == 0)), EXACT, shift)
+    shift = np.where((codes == norms.ZERO) & (q == 0), 0, shift)
+    shift = np.where(q == 0, 0, shift).astype(np.uint8)
+    return restore(shift, q, codes, n, digits), shift, q
+
+
+def step(shift: np.ndarray, codes: np.ndarray, n: int, digits: int, exponent: int = 0) -> np.ndarray:
+    """Steps of the stored means in units of 2 ** exponent, 0 where a mean is kept exactly."""
+    exact = (shift == EXACT) | (codes == norms.ZERO)
+    power = np.where(exact, 0, base_exponent(codes, n, digits) - shift.astype(np.int64) - exponent)
+    return np.where(exact, 0.0, np.ldexp(1.0, np.clip(power, -1074, 1023).astype(np.int32)))
+
+
+def restore(shift: np.ndarray, q: np.ndarray, codes: np.ndarray, n: int, digits: int) -> np.ndarray:
+    """The stored means, float64 of shape (a,)."""
+    exact = shift == EXACT
+    zero = codes == norms.ZERO
+    power = np.where(exact | zero, 0, base_exponent(codes, n, digits) - shift.astype(np.int64)).astype(np.int32)
+    value = np.ldexp(np.ldexp(np.where(exact | zero, 0, q).astype(np.float64), power // 2), power - power // 2)
+    return np.where(exact, q.view(np.float64), value)
+
+
+def pack(shift: np.ndarray, q: np.ndarray) -> tuple[bytes, bytes]:
+    """Serialize as (prefix, body): the width in bytes; then the shifts, then byte planes of the zigzag of q."""
+    zigzag = ((q << 1) ^ (q >> 63)).astype("<i8").view("<u8")
+    width = max(1, (int(zigzag.max(initial=0)).bit_length() + 7) // 8)
+    planes = zigzag.view(np.uint8).reshape(-1, 8)[:, :width]
+    return bytes([width]), shift.tobytes() + planes.T.tobytes()
+
+
+PREFIX = 1
+"""Length of the prefix in bytes."""
+
+
+def body_size(prefix: bytes, columns: int) -> int:
+    """Length of the body that belongs to a prefix; ValueError for an invalid prefix."""
+    if len(prefix) != PREFIX or not 1 <= prefix[0] <= 8:
+        raise ValueError("invalid width of the means")
+    return (1 + prefix[0]) * columns
+
+
+def unpack(prefix: bytes, body: bytes, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse of `pack`: (shift, q)."""
+    width = prefix[0]
+    data = np.frombuffer(body, np.uint8)
+    planes = np.zeros((columns, 8), np.uint8)
+    planes[:, :width] = data[columns:].reshape(width, columns).T
+    zigzag = planes.reshape(-1).view("<u8")
+    q = (zigzag >> np.uint64(1)).view(np.int64) ^ -(zigzag & np.uint64(1)).astype(np.int64)
+    return data[:columns].copy(), q

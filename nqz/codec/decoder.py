@@ -1,0 +1,148 @@
+"""From a chunk's bytes back to lattice points, and from points to columns."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+from .. import kernels
+from . import dither, entropy, scale
+from .lattice import GROUP
+from .mod import digit_bytes, packing
+from .panels import Chunk, Panel, panels
+from .parameters import Parameters
+from .project import embed
+from .rotate import rotate_back
+
+
+class Decoder:
+    """Decodes the panels of one matrix.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    codes : ndarray of int64, shape (a,)
+        Norm codes.
+    means : ndarray of float64, shape (a,)
+        The stored means.
+
+    Attributes
+    ----------
+    panels : list of Panel
+    kept : ndarray of bool, shape (a,)
+        False for columns that were not coded.
+    noise : ndarray of float64, shape (a,)
+        Relative noise d of each column, infinite where not kept.
+    """
+
+    def __init__(self, parameters: Parameters, codes: np.ndarray, means: np.ndarray):
+        p = self.parameters = parameters
+        self.codes, self.means = codes, means
+        s = scale.scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
+        self.classes, self.kept = s.classes, s.kept
+        self.noise = s.noise if p.nesting is None else np.where(s.kept, p.nesting.noise, np.inf)
+        self.panels = panels(p.n, p.m, s.classes, s.kept)
+        self.key = dither.halves(p.dither_key)
+        self.tables = entropy.Tables(p.lattice, s.classes[s.kept]) if p.coding == "entropy" else None
+
+    def unit(self, exponent: int = 0) -> np.ndarray:
+        """What one unit of a decoded point is worth in each column, in units of 2 ** exponent; float64."""
+        p = self.parameters
+        gain = 1.0 if p.nesting is None else p.nesting.gain
+        return scale.backward(self.codes, p.delta, p.allocate, p.lattice, exponent) / gain
+
+    def chunk_count(self) -> int:
+        """Number of chunks of the tensor."""
+        return sum(len(panel.chunks) for panel in self.panels)
+
+    def decode_chunk(self, panel: Panel, chunk: Chunk, payload: bytes, out: np.ndarray) -> None:
+        """Decode a chunk into `out`, int32 of shape (chunk.count,); ValueError if the payload is inconsistent."""
+        p = self.parameters
+        lanes = entropy.lanes_of(chunk.count)
+        size = entropy.padded(chunk.count, lanes)
+        counter = chunk.number * dither.CHUNK_WORDS
+        points = out if size == chunk.count else np.empty(size, np.int32)
+        if p.nesting is None:
+            table_of_column = self.tables.of_columns(self.classes[panel.order + panel.first])
+            sizes = entropy.section_sizes(p.lattice, self.tables, table_of_column, chunk, p.m, lanes)
+            kernels.entropy_decode(
+                p.lattice.index, chunk.count, chunk.start, p.m, table_of_column, lanes, *self.key, counter,
+                *self.tables.arguments, *unpack_entropy(payload, lanes, *sizes), points,
+            )  # fmt: skip
+        else:
+            choice = p.nesting.choice(size // (GROUP * lanes))
+            digits, beta = unpack_voronoi(payload, p.nesting.q, choice, size, lanes)
+            kernels.voronoi_decode(
+                p.lattice.index, chunk.count, lanes, *self.key, counter, np.array(p.nesting.q, np.int32),
+                np.array(p.nesting.multipliers, np.int32), choice, digits, beta, points,
+            )  # fmt: skip
+        if points is not out:
+            out[:] = points[: chunk.count]
+
+    def reconstruct(self, panel: Panel, points: np.ndarray, first: int, shrink: np.ndarray, out: np.ndarray) -> None:
+        """Columns order[first : first + rows] of a panel from their points.
+
+        Parameters
+        ----------
+        points : ndarray of int32, shape (rows, m)
+        shrink : ndarray of float64, shape (a,)
+            Factor of every column's centered part: 1, or w for the least mean square error.
+        out : ndarray of float32 or float64, shape (n, rows)
+        """
+        p = self.parameters
+        columns = panel.order[first : first + len(points)] + panel.first
+        u = embed(points.astype(np.float32), p.rotation_seed, p.n)
+        rotate_back(u, p.rotation_seed)
+        kernels.restore(u, (self.unit() * shrink)[columns], self.means[columns], out)
+
+
+class _Cursor:
+    def __init__(self, data: bytes):
+        self.data, self.at = memoryview(data), 0
+
+    def take(self, size: int) -> memoryview:
+        if size > len(self.data) - self.at:
+            raise ValueError("the chunk is shorter than its sections")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def array(self, count: int, dtype: str) -> np.ndarray:
+        return np.frombuffer(self.take(count * np.dtype(dtype).itemsize), dtype)
+
+    def end(self) -> None:
+        if self.at != len(self.data):
+            raise ValueError("the chunk is longer than its sections")
+
+
+def unpack_entropy(payload: bytes, lanes: int, code_size: int, low_size: int) -> tuple[np.ndarray, ...]:
+    """Sections of an entropy-coded chunk: states, words, code bits, raw low bits, escapes."""
+    cursor = _Cursor(payload)
+    states = cursor.array(lanes, "<u4").astype(np.uint32)
+    words, escaped = struct.unpack("<II", cursor.take(8))
+    stream = cursor.array(words, "<u2").astype(np.uint16)
+    code, low = cursor.array(code_size, "u1"), cursor.array(low_size, "u1")
+    escapes = entropy.unpack_escapes(bytes(cursor.take(escaped)))
+    cursor.end()
+    return states, stream, code, low, escapes
+
+
+def unpack_voronoi(payload: bytes, q, choice: np.ndarray, size: int, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Digits (uint16, shape (size,)) and scale indices (uint8) of a Voronoi-coded chunk."""
+    cursor = _Cursor(payload)
+    frequency = cursor.array(3, "<u2").astype(np.int64)
+    cumulative = np.concatenate([[0], np.cumsum(frequency), [entropy.TOTAL]])
+    if (np.diff(cumulative) < 1).any():
+        raise ValueError("the frequencies of the scale index are invalid")
+    states = cursor.array(lanes, "<u4").astype(np.uint32)
+    (words,) = struct.unpack("<I", cursor.take(4))
+    stream = cursor.array(words, "<u2").astype(np.uint16)
+    beta = kernels.rans_decode(size // GROUP, cumulative.astype(np.uint16), lanes, states, stream)
+    digits = np.empty((len(choice), size // len(choice)), np.uint16)
+    for which, ratio in enumerate(q):
+        chosen = choice == which
+        count = int(chosen.sum()) * digits.shape[1]
+        data = cursor.array(digit_bytes(count, ratio), "u1")
+        digits[chosen] = kernels.unpack_digits(data, count, ratio, *packing(ratio)).reshape(-1, digits.shape[1])
+    cursor.end()
+    return digits.ravel(), beta

@@ -1,0 +1,233 @@
+"""The entropy coding of λ mod Λc: Λc = q Zⁿ with q large, an escape beyond, static rANS tables.
+
+With dither, P(λ | z) ∝ exp(-(λ - z)² / 2σ²) whatever the data, so the symbol k of Y = 16 k + o has a fixed table for each
+context o and each class of σ (entropy-coded dithered quantization; Zamir & Feder 1992). Code bits are raw where they are
+nearly uniform, and modelled by P(c | z) ∝ Π w(c_i, z_i) below `MODELLED_BELOW`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from .. import kernels
+from .arithmetic import exp, log2
+from .lattice import GROUP, Lattice
+from .scale import CLASSES
+
+TOTAL = 4096
+_TAIL = 4.0
+_RAW_SIGMA = 5.5
+
+MODELLED_BELOW = {"z": 0, "d4": 23, "e8": 25}
+"""Classes below these have modelled code bits."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Model of one class.
+
+    Attributes
+    ----------
+    half : int
+        K: symbols stand for k >> raw from -K to K - 1; symbol 2K is the escape.
+    raw : int
+        Number of low bits of k that are sent as they are.
+    cumulative : ndarray of uint16, shape (16, 2K + 2)
+    weight : ndarray of float64, shape (16,)
+        Relative probability of each context.
+    bits : float
+        Expected bits an entry for k at the class's own σ, code bits not included.
+    """
+
+    half: int
+    raw: int
+    cumulative: np.ndarray
+    weight: np.ndarray
+    bits: float
+
+
+def class_variance(index: int) -> float:
+    """σ² of a class in fine units squared: 2 ** (index / 4)."""
+    root = math.sqrt(math.sqrt(2.0))
+    return math.ldexp((1.0, root, root * root, root * root * root)[index % CLASSES], index // CLASSES)
+
+
+@lru_cache(maxsize=512)
+def table(index: int) -> Table:
+    """The table of class `index`, the same on every machine."""
+    variance = class_variance(index)
+    sigma = math.sqrt(variance)
+    raw = 0
+    while sigma / 16 / (1 << raw) >= 2 * _RAW_SIGMA:
+        raw += 1
+    step = 16 << raw
+    half = max(1, math.ceil((_TAIL * sigma) / step))
+    k = np.arange(-half - (half + 2), half + (half + 2))  # a margin on both sides for the mass of the escape
+    context = np.arange(16)
+    mass = np.zeros((16, len(k)))
+    stride = max(1, (1 << raw) >> 4)  # above 16 values the density is flat enough to sample
+    for low in range(stride >> 1, 1 << raw, stride):
+        y = (k[None, :] * (1 << raw) + low) * 16 + context[:, None]
+        mass = mass + exp(-(y * y).astype(np.float64) / (2.0 * variance))
+    total = np.add.accumulate(mass, axis=1)[:, -1]
+    inside = mass[:, half + 2 : -(half + 2)]
+    outside = total - np.add.accumulate(inside, axis=1)[:, -1]
+    p = np.concatenate([inside, np.maximum(outside, 0.0)[:, None]], axis=1) / total[:, None]
+    frequency = np.maximum(1, np.floor(p * TOTAL + 0.5).astype(np.int64))
+    rows = np.arange(16)
+    while True:  # the largest frequencies take up what rounding left
+        excess = frequency.sum(axis=1) - TOTAL
+        if not excess.any():
+            break
+        top = frequency.argmax(axis=1)
+        frequency[rows, top] = np.maximum(frequency[rows, top] - excess, frequency[rows, top] // 2 + 1)
+    cumulative = np.zeros((16, 2 * half + 2), np.uint16)
+    cumulative[:, 1:] = np.cumsum(frequency, axis=1)
+    cost = math.log2(TOTAL) - log2(frequency.astype(np.float64))
+    cost[:, -1] += 12.0  # an escape's value, on average
+    share = total / np.add.accumulate(total)[-1]
+    bits = np.add.accumulate(np.add.accumulate(p * cost, axis=1)[:, -1] * share)[-1] + raw
+    peak = total.max()
+    return Table(half, raw, cumulative, total / peak, float(bits))
+
+
+@lru_cache(maxsize=64)
+def code_bits(name: str, index: int) -> float:
+    """Bits an entry of modelled codewords in class `index`: the entropy of C given the dither, by a fixed sample of dithers."""
+    from .lattice import LATTICES
+
+    lattice = LATTICES[name]
+    weight = table(index).weight
+    levels = kernels.levels(1, 2, 0, 2048 * GROUP).reshape(-1, lattice.block).astype(np.int64)
+    words = codewords(name)
+    probability = np.ones((len(levels), len(words)))
+    for i in range(lattice.block):
+        probability = probability * weight[(lattice.fine * words[None, :, i] - levels[:, i : i + 1]) & 15]
+    total = np.add.accumulate(probability, axis=1)[:, -1:]
+    p = np.maximum(probability / total, 1e-300)
+    entropy = -np.add.accumulate(p * log2(p), axis=1)[:, -1]
+    return float(np.add.accumulate(entropy)[-1] / len(levels) / lattice.block)
+
+
+def codewords(name: str) -> np.ndarray:
+    """Codewords of the lattice's binary code in the order of their indices, shape (2 ** bits, block)."""
+    if name == "d4":
+        index = np.arange(8)
+        bits = [index & 1, index >> 1 & 1, index >> 2 & 1]
+        return np.stack([*bits, bits[0] ^ bits[1] ^ bits[2]], axis=1)
+    if name == "e8":
+        index, i = np.arange(16)[:, None], np.arange(8)[None, :]
+        return (index & 1) ^ (index >> 1 & i & 1) ^ (index >> 2 & i >> 1 & 1) ^ (index >> 3 & i >> 2 & 1)
+    return np.zeros((1, 1), np.int64)
+
+
+def is_modelled(lattice: Lattice, index: int) -> bool:
+    """Whether the code bits of groups of this class are modelled."""
+    return index < MODELLED_BELOW[lattice.name]
+
+
+def rate(lattice: Lattice, variance: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Expected bits an entry of columns of the given variance (fine units squared) coded in the given classes.
+
+    The cost of a Gaussian table is linear in the second moment of what it codes.
+    """
+    out = np.empty(len(classes))
+    for index in np.unique(classes):
+        chosen = classes == index
+        own = table(int(index)).bits
+        own += code_bits(lattice.name, int(index)) if is_modelled(lattice, int(index)) else lattice.code_bits
+        out[chosen] = own + (variance[chosen] / class_variance(int(index)) - 1.0) * 0.7213475204444817
+    return out
+
+
+def lanes_of(count: int) -> int:
+    """Lanes of a chunk of `count` entries: 32, fewer for small chunks."""
+    lanes = 1
+    while lanes < 32 and count >= 4096 * lanes:
+        lanes *= 2
+    return lanes
+
+
+def padded(count: int, lanes: int) -> int:
+    """Entries of a chunk rounded up to whole groups on all lanes."""
+    unit = GROUP * lanes
+    return (count + unit - 1) // unit * unit
+
+
+class Tables:
+    """The tables of all classes of a tensor, in the form that the kernels take."""
+
+    def __init__(self, lattice: Lattice, classes: np.ndarray):
+        used = [int(c) for c in np.unique(classes)]
+        tables = [table(c) for c in used]
+        self.number = {c: i for i, c in enumerate(used)}
+        self.half = np.array([t.half for t in tables], np.int32)
+        self.raw = np.array([t.raw for t in tables], np.int32)
+        sizes = [t.cumulative.size for t in tables]
+        self.offset = np.array([sum(sizes[:i]) for i in range(len(sizes))], np.int64)
+        self.cumulative = np.concatenate([t.cumulative.ravel() for t in tables]) if tables else np.zeros(0, np.uint16)
+        self.weight = np.array([t.weight for t in tables], np.float64).reshape(len(tables), 16)
+        self.modelled = np.array([is_modelled(lattice, c) for c in used], np.uint8)
+
+    def of_columns(self, classes: np.ndarray) -> np.ndarray:
+        """Table numbers of columns of the given classes, int32."""
+        used, inverse = np.unique(classes, return_inverse=True)
+        return np.array([self.number[int(c)] for c in used], np.int32)[inverse].astype(np.int32)
+
+    @property
+    def arguments(self) -> tuple[np.ndarray, ...]:
+        """What the kernels take, in their order."""
+        return self.half, self.raw, self.offset, self.cumulative, self.weight, self.modelled
+
+
+def section_sizes(lattice: Lattice, tables: Tables, table_of_column, chunk, m: int, lanes: int) -> tuple[int, int]:
+    """Bytes of the raw code bits and of the raw low bits of a chunk."""
+    size = padded(chunk.count, lanes)
+    rows = np.arange(0, size, GROUP * lanes, dtype=np.int64)
+    raw_rows = int((tables.modelled[table_of_column[(chunk.start + rows) // m]] == 0).sum())
+    code = int(raw_rows * GROUP * lanes * lattice.code_bits)
+    first, last = chunk.start // m, (chunk.start + chunk.count - 1) // m
+    edges = np.clip(np.arange(first, last + 2, dtype=np.int64) * m - chunk.start, 0, chunk.count)
+    edges[-1] = size
+    low = int((np.diff(edges) * tables.raw[table_of_column[first : last + 1]]).sum())
+    return (code + 7) // 8, (low + 7) // 8
+
+
+def pack_escapes(escapes: np.ndarray) -> bytes:
+    """Escaped values as zigzag LEB128."""
+    values = escapes.astype(np.int64)
+    zigzag = (values << 1) ^ (values >> 63)
+    out = bytearray()
+    for value in zigzag.tolist():
+        while value >= 128:
+            out.append(value & 127 | 128)
+            value >>= 7
+        out.append(value)
+    return bytes(out)
+
+
+def unpack_escapes(data: bytes) -> np.ndarray:
+    """Inverse of `pack_escapes`, int32; ValueError for malformed data."""
+    values, value, shift = [], 0, 0
+    for byte in data:
+        value |= (byte & 127) << shift
+        if byte & 128:
+            shift += 7
+            if shift > 28:
+                raise ValueError("an escaped value is too long")
+            continue
+        if shift and byte == 0:
+            raise ValueError("an escaped value is not minimal")
+        values.append(value)
+        value = shift = 0
+    if shift:
+        raise ValueError("the escaped values end in the middle of one")
+    zigzag = np.array(values, np.int64)
+    out = (zigzag >> 1) ^ -(zigzag & 1)
+    if out.size and (out.max() >= 1 << 30 or out.min() < -(1 << 30)):
+        raise ValueError("an escaped value is out of range")
+    return out.astype(np.int32)

@@ -1,0 +1,144 @@
+"""The scaling α of Figure 2: estimators of the product and the energy of their errors.
+
+With unbiased Ĉ₁ = ⟨û, v̂⟩ / κ of a pair of columns, P = ‖a‖²‖b‖²/n, d the relative noises and ν = (1 + d_a)(1 + d_b)/κ - 1, the
+noise energy is νP. Estimators are α Ĉ₁: `unbiased` α = 1; `mmse` α = κ w_a w_b = 1/(1 + ν), best for unrelated columns;
+`auto` α = θ/(θ + ν), where θ P models the energy of the product and θ is found from ‖Ĉ₁‖² = Σ θP + Σ νP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import norms
+from .arithmetic import total
+
+ESTIMATORS = ("auto", "mmse", "unbiased")
+
+_PRIOR_ENTRIES = 8.0
+"""Weight of θ = 1 against the measured θ, in effective entries of the product."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One operand as the estimators see it.
+
+    Attributes
+    ----------
+    codes : ndarray of int64, shape (a,)
+        Norm codes of the centered columns.
+    noise : ndarray of float64, shape (a,)
+        Relative noise d: 0 for an exact operand, infinite for a dropped column.
+    n : int
+    kappa : float
+    """
+
+    codes: np.ndarray
+    noise: np.ndarray
+    n: int
+    kappa: float
+
+    def groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """Columns of equal energy: (energies weighted by their number, relative to the total; noises)."""
+        codes, where, count = np.unique(self.codes, return_index=True, return_counts=True)
+        energy = norms.energy(codes, norms.reference(self.codes)) * count
+        whole = total(energy)
+        return (energy / whole if whole > 0 else energy), self.noise[where]
+
+    def spread(self) -> float:
+        """Effective number of columns, (Σe)² / Σe²."""
+        energy = norms.energy(self.codes, norms.reference(self.codes))
+        square = total(energy * energy)
+        return total(energy) ** 2 / square if square > 0 else 0.0
+
+
+def excess_noise(a: np.ndarray, b: np.ndarray, kappa: float) -> np.ndarray:
+    """ν of all pairs, float64 of shape (len(a), len(b)); infinite where either column is dropped."""
+    return (1.0 + a)[:, None] * (1.0 + b)[None, :] / kappa - 1.0
+
+
+def alpha(estimator: str, theta: float, nu: np.ndarray) -> np.ndarray:
+    """The factor on Ĉ₁; 0 where ν is infinite."""
+    if estimator == "unbiased":
+        return np.where(np.isfinite(nu), 1.0, 0.0)
+    if estimator == "mmse":
+        return 1.0 / (1.0 + nu)
+    with np.errstate(invalid="ignore"):
+        value = theta / (theta + nu)
+    return np.where(nu == 0.0, 1.0, value)  # nothing is known better than an exact pair, whatever θ
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Sums over all coded pairs of columns, relative to ‖Ā‖²‖B̄‖²/n.
+
+    Attributes
+    ----------
+    power : float
+        Σ P.
+    noise : float
+        Σ νP.
+    """
+
+    power: float
+    noise: float
+
+
+def budget(a: Side, b: Side) -> Budget:
+    """The `Budget` of a product."""
+    kappa = min(a.kappa, b.kappa)
+    power_a, noise_a = a.groups()
+    power_b, noise_b = b.groups()
+    alive_a, alive_b = np.isfinite(noise_a), np.isfinite(noise_b)
+    power = total(power_a[alive_a]) * total(power_b[alive_b])
+    both = total((power_a * (1.0 + noise_a))[alive_a]) * total((power_b * (1.0 + noise_b))[alive_b]) / kappa
+    return Budget(power, both - power)
+
+
+def theta(signal: float, sums: Budget, entries: float) -> float:
+    """θ from the energy of the unbiased estimate.
+
+    Parameters
+    ----------
+    signal : float
+        ‖Ĉ₁‖² over coded pairs, relative to ‖Ā‖²‖B̄‖²/n.
+    sums : Budget
+    entries : float
+        Effective number of entries of the product.
+    """
+    if sums.power <= 0.0:
+        return 1.0
+    measured = max((signal - sums.noise) / sums.power, 0.0)
+    return (entries * measured + _PRIOR_ENTRIES) / (entries + _PRIOR_ENTRIES)
+
+
+def expected_error(a: Side, b: Side, estimator: str, signal: float) -> float:
+    """E‖AᵀB - Ĉ‖² of the centered product relative to ‖Ā‖²‖B̄‖²/n, for products of energy θP, θ = `signal`.
+
+    Includes the energy of dropped columns, and what time sharing adds for correlated pairs.
+    """
+    kappa = min(a.kappa, b.kappa)
+    power_a, noise_a = a.groups()
+    power_b, noise_b = b.groups()
+    nu = excess_noise(noise_a, noise_b, kappa)
+    factor = alpha(estimator, signal, nu)
+    shared = (1.0 - kappa) / kappa * signal / a.n
+    noise = np.where(np.isfinite(nu), nu, 0.0) + shared
+    error = np.square(1.0 - factor) * signal + np.square(factor) * noise
+    return total(np.add.accumulate(error * power_a[:, None], axis=0)[-1] * power_b) if error.size else 0.0
+
+
+def reconstruction_error(side: Side, estimator: str = "mmse") -> float:
+    """E‖A - Â‖² / ‖Ā‖² of the reconstruction, `mmse` or `unbiased`."""
+    power, noise = side.groups()
+    alive = np.isfinite(noise)
+    noise, kappa = noise[alive], side.kappa
+    error = 1.0 - kappa / (1.0 + noise) if estimator == "mmse" else (1.0 + noise) / kappa - 1.0
+    return total(power[~alive]) + total(power[alive] * error)
+
+
+def reconstruction_factor(side: Side, estimator: str = "mmse") -> np.ndarray:
+    """What the centered part of every reconstructed column is multiplied by; 0 for dropped columns."""
+    alive = np.isfinite(side.noise)
+    return np.where(alive, 1.0 / (1.0 + side.noise) if estimator == "mmse" else 1.0 / side.kappa, 0.0)

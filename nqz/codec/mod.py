@@ -1,0 +1,199 @@
+"""The box "mod Λc": the classical nested code Λ/qΛ of Conway & Sloane, with scales β against overload.
+
+A group of entries is scaled by the least of four multipliers b for which nothing overloads: the point decoded from the
+index of λ in Λ/qΛ is λ - z itself. Any rate comes from mixing two adjacent values of q, group row by group row. Choosing b
+sees the dither and shrinks the estimate, so the gain g = E[uû]/E[u²] is recorded and the decoder divides by it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .arithmetic import round_log2
+from .lattice import GROUP, Lattice
+from .scale import FIXED_POINT
+
+if TYPE_CHECKING:
+    from .parameters import Parameters
+
+MIX = 1 << 16
+"""Denominator of the fraction of group rows that use the larger q."""
+
+MAX_Q = 4096
+
+_MULTIPLIER_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Nesting:
+    """A nested code.
+
+    Attributes
+    ----------
+    q : tuple of int
+        Two adjacent nesting ratios, q and q + 1.
+    mix : int
+        A fraction mix / 65536 of the group rows uses the larger one.
+    multipliers : tuple of tuple of int
+        The four scales b of each q, ascending, in units of the column's Δ.
+    gain : float
+        g = E[u û] / E[u²].
+    power : float
+        E[û²] / E[u²].
+    """
+
+    q: tuple[int, int]
+    mix: int
+    multipliers: tuple[tuple[int, ...], tuple[int, ...]]
+    gain: float
+    power: float
+
+    @property
+    def noise(self) -> float:
+        """Relative noise d of û / g."""
+        return max(self.power / (self.gain * self.gain) - 1.0, 0.0)
+
+    def check(self) -> None:
+        """Raise ValueError unless all values are within the format's limits."""
+        if not (2 <= self.q[0] < MAX_Q and self.q[1] == self.q[0] + 1 and 0 <= self.mix <= MIX):
+            raise ValueError("the nesting ratios are out of range")
+        for row in self.multipliers:
+            if len(row) != 4 or not all(0 < b <= 4096 for b in row) or list(row) != sorted(row):
+                raise ValueError("the scales of the Voronoi code are out of range")
+        if not (math.isfinite(self.gain) and 1e-3 <= self.gain <= 1e3 and 0 <= self.power <= 1e6):
+            raise ValueError("the gain of the Voronoi code is out of range")
+
+    def choice(self, rows: int) -> np.ndarray:
+        """Which q each of the group rows of a chunk uses: uint8 of shape (rows,)."""
+        edges = np.arange(rows + 1, dtype=np.int64) * self.mix // MIX
+        return np.diff(edges).astype(np.uint8)
+
+
+@lru_cache(maxsize=4096)
+def packing(q: int) -> tuple[int, int]:
+    """The best packing of base-q digits: (digits a word, bits a word), at most 63 bits."""
+    best = (1, (q - 1).bit_length())
+    power = 1
+    for digits in range(1, 64):
+        power *= q
+        bits = (power - 1).bit_length()
+        if bits > 63:
+            break
+        if bits * best[0] < best[1] * digits:
+            best = (digits, bits)
+    return best
+
+
+def digit_bytes(count: int, q: int) -> int:
+    """Bytes of `count` packed digits."""
+    digits, bits = packing(q)
+    return ((count + digits - 1) // digits * bits + 7) // 8
+
+
+def digit_bits(q: int) -> float:
+    """Bits an entry of packed digits."""
+    digits, bits = packing(q)
+    return bits / digits
+
+
+# The cell of the coarse lattice, as q times the lattice scale in units of the column's standard deviation, for each of the
+# four scales; least rate-distortion cost on Gaussian data (benchmarks/voronoi_scales.py).
+_CELLS = {
+    "z": {2: (2.6, 3.4, 4.2, 6.0), 3: (3.0, 3.7, 4.5, 6.5), 4: (3.2, 3.9, 4.7, 6.8)},
+    "d4": {2: (2.3, 3.0, 3.6, 5.4), 3: (2.8, 3.5, 4.1, 6.0), 4: (3.0, 3.6, 4.2, 6.2)},
+    "e8": {2: (2.2, 2.9, 3.5, 5.3), 3: (2.6, 3.4, 3.9, 5.6), 4: (2.7, 3.5, 4.0, 5.8)},
+}
+
+_INDEX_BITS = {"z": 1.6, "d4": 1.6, "e8": 1.6}  # entropy of the scale's index, bits a group
+_KNEE = {"z": 2, "d4": 2, "e8": 2}  # below this q, time sharing does better than a smaller one
+_CHUNK_BITS = 8.0 * (16 + 10 + 5 + 2 * 32)  # framing, sizes and states of a chunk
+
+
+def multipliers(lattice: Lattice, q: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Scales of q and q + 1 in units of Δ = σ / (4 (q + 1))."""
+    rows = []
+    for ratio in (q, q + 1):
+        cells = _CELLS[lattice.name][min(ratio, max(_CELLS[lattice.name]))]
+        rows.append(tuple(max(1, int(c * _MULTIPLIER_STEPS * (q + 1) / ratio + 0.5)) for c in cells))
+    return rows[0], rows[1]
+
+
+def delta_code(n: int, q: int) -> int:
+    """Delta code, relative to the column's norm, of Δ = ‖ā‖ / (√n · 4 (q + 1))."""
+    scale = _MULTIPLIER_STEPS * (q + 1)
+    return -int(round_log2(float(n * scale * scale), 2048))
+
+
+def _at_level(base: Parameters, m: int, level: float) -> Parameters:
+    """Parameters whose digits take `level` bits an entry."""
+    q = 2
+    while q < MAX_Q - 1 and digit_bits(q + 1) <= level:
+        q += 1
+    low, high = digit_bits(q), digit_bits(q + 1)
+    mix = min(MIX, max(0, int((level - low) / (high - low) * MIX)))
+    nesting = Nesting((q, q + 1), mix, multipliers(base.lattice, q), 1.0, 1.0)
+    return replace(base, m=m, allocate="column", delta=delta_code(base.n, q), lowest_class=0, nesting=nesting)
+
+
+def plan(base: Parameters, columns: int, budget: float, kappa: float | None) -> Parameters:
+    """Parameters for a budget of bits for all chunks of `columns` columns.
+
+    Parameters
+    ----------
+    base : Parameters
+        Length, lattice and seeds; the rest is filled in.
+    columns : int
+        Columns that are not silent.
+    budget : float
+    kappa : float, optional
+        Fraction of coordinates to keep; 1 by default, less at rates for which there is no q.
+    """
+    entries = max(1, columns * base.n)
+    side = _INDEX_BITS[base.lattice.name] / GROUP
+    chunks = (entries + (1 << 20) - 1) >> 20
+    rate = max(budget - _CHUNK_BITS * chunks, 0.0) / entries
+    least = digit_bits(_KNEE[base.lattice.name]) + side
+    if kappa is None:
+        m = base.n if rate >= least else max(1, int(base.n * rate / least))
+    else:
+        m = max(1, int(kappa * base.n))
+    return _at_level(base, m, rate * base.n / m - side)
+
+
+def adjust(parameters: Parameters, columns: int, excess: float, wanted: float) -> Parameters | None:
+    """Parameters for another try when the file has `excess` bits beyond the `wanted` ones; None if it is good."""
+    nesting = parameters.nesting
+    entries = columns * parameters.m
+    if entries == 0 or (excess <= 0 and -excess < 0.005 * wanted):
+        return None
+    low, high = (digit_bits(q) for q in nesting.q)
+    level = low + (high - low) * nesting.mix / MIX - excess / entries - 2.0 * (high - low) / MIX
+    least = digit_bits(2)
+    if excess > 0 and level < least:
+        m = int(parameters.m * min(1.0 - (least - level) / (least + 0.2), 0.999))
+        return None if m < 1 else _at_level(parameters, m, least)
+    again = _at_level(parameters, parameters.m, level)
+    return None if again.nesting == replace(nesting, gain=1.0, power=1.0) else again
+
+
+def with_gain(parameters: Parameters, energy: float, cross: int, square: int) -> Nesting:
+    """The nested code with its gain and power.
+
+    Parameters
+    ----------
+    energy : float
+        Σ u² over the measured entries, in units of Δ².
+    cross, square : int
+        Σ t y and Σ y² as the encoder returns them.
+    """
+    lattice = parameters.lattice
+    if energy <= 0.0:
+        return parameters.nesting
+    gain = cross / (FIXED_POINT * lattice.fine) / energy
+    power = square / (lattice.fine * lattice.fine) / energy
+    return replace(parameters.nesting, gain=gain if gain > 1e-3 else 1.0, power=power)

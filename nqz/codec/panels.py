@@ -1,0 +1,71 @@
+"""How the columns of a tensor become streams and chunks: part of the format, derived by both sides from the norms.
+
+Consecutive columns of 2²⁴ entries (at least one column) make a panel. Within a panel the kept columns are ordered by class
+(stably), concatenated to a stream, and the stream is cut into chunks of 2²⁰ entries; no chunk crosses a panel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PANEL_ENTRIES = 1 << 24
+CHUNK_ENTRIES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a panel's stream: entries start … start + count - 1; `number` counts through the tensor."""
+
+    number: int
+    start: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Columns first … last - 1; `order` lists the kept ones (relative to first) in the order of the stream."""
+
+    first: int
+    last: int
+    order: np.ndarray
+    chunks: tuple[Chunk, ...]
+
+
+def panel_columns(n: int) -> int:
+    """Columns a panel for columns of n entries."""
+    return max(1, PANEL_ENTRIES // n)
+
+
+def panels(n: int, m: int, classes: np.ndarray, kept: np.ndarray) -> list[Panel]:
+    """Cut a tensor into panels and chunks.
+
+    Parameters
+    ----------
+    n : int
+        Length of a column.
+    m : int
+        Kept coordinates of each column.
+    classes : ndarray of int, shape (a,)
+    kept : ndarray of bool, shape (a,)
+    """
+    out, number, width = [], 0, panel_columns(n)
+    for first in range(0, len(classes), width):
+        last = min(first + width, len(classes))
+        alive = np.flatnonzero(kept[first:last])
+        order = alive[np.argsort(classes[first:last][alive], kind="stable")]
+        entries = len(order) * m
+        starts = range(0, entries, CHUNK_ENTRIES)
+        chunks = tuple(Chunk(number + i, s, min(CHUNK_ENTRIES, entries - s)) for i, s in enumerate(starts))
+        number += len(chunks)
+        out.append(Panel(first, last, order, chunks))
+    return out
+
+
+def chunk_counts(n: int, m: int, kept: np.ndarray) -> np.ndarray:
+    """Entries of every chunk, without building the panels."""
+    width = panel_columns(n)
+    entries = np.add.reduceat(kept.astype(np.int64), range(0, len(kept), width)) * m
+    full, rest = entries // CHUNK_ENTRIES, entries % CHUNK_ENTRIES
+    return np.concatenate([np.full(int(full.sum()), CHUNK_ENTRIES), rest[rest > 0]])

@@ -1,0 +1,69 @@
+"""First pass over a matrix: column means and energies, sums in a fixed order, and the search for non-finite entries.
+
+Sums run over d = x - first, first the column's first entry, so that a large mean does no harm; constant columns have energy
+exactly 0. Columns of extreme magnitude are summed in units of a power of two.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import kernels
+
+_LARGE, _SMALL = 1e120, 1e-120
+
+
+class ColumnStatistics:
+    """Accumulates blocks of a matrix, coordinates of each column in increasing order.
+
+    Parameters
+    ----------
+    columns : int
+    center : bool
+        Whether energies are about the mean (True) or about zero.
+    exponent : ndarray of int32, shape (columns,), optional
+        Columns are summed in units of 2 ** exponent.
+    """
+
+    def __init__(self, columns: int, center: bool, exponent: np.ndarray | None = None):
+        self.center = center
+        self.exponent = np.zeros(columns, np.int32) if exponent is None else exponent
+        self.state = np.zeros((4, columns))
+
+    def update(self, block: np.ndarray, bfloat16: bool, first_coordinate: int, first_column: int) -> int:
+        """Add a block of shape (coordinates, columns); return the row-major position of a non-finite entry, or -1."""
+        chosen = slice(first_column, first_column + block.shape[1])
+        state = np.ascontiguousarray(self.state[:, chosen])
+        exponent = np.ascontiguousarray(self.exponent[chosen])
+        started = first_coordinate > 0 or not self.center
+        position = kernels.statistics(block, bfloat16, state, exponent, started)
+        self.state[:, chosen] = state
+        return int(position)
+
+    def rescaled(self) -> np.ndarray | None:
+        """Exponents with which the sums must be taken anew, None where the sums are safe."""
+        largest = self.state[3]
+        _, exponent = np.frexp(largest)
+        extreme = (largest > _LARGE) | ((largest > 0) & (largest < _SMALL))
+        return np.where(largest > 0, exponent, 0).astype(np.int32) if extreme.any() else None
+
+    def result(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Means (float64), and energies in units of 4 ** exponent, of columns of length n."""
+        first, linear, square, _ = self.state
+        if not self.center:
+            return np.zeros(len(first)), square.copy()
+        energy = np.maximum(square - linear * (linear / n), square / (n + 1.0))
+        return np.ldexp(first + linear / n, self.exponent), energy
+
+
+def total_energy(energy: np.ndarray, exponent: np.ndarray) -> tuple[float, int]:
+    """Sum of the columns' energies as (mantissa in [0.5, 1), exponent of two); (0.0, 0) for nothing."""
+    positive = energy > 0
+    if not positive.any():
+        return 0.0, 0
+    mantissa, power = np.frexp(energy)
+    power = power.astype(np.int64) + 2 * exponent
+    top = int(power[positive].max())
+    shifted = np.ldexp(np.where(positive, mantissa, 0.0), np.clip(power - top, -1100, 0).astype(np.int32))
+    value, extra = np.frexp(np.add.accumulate(shifted)[-1])
+    return float(value), top + int(extra)
