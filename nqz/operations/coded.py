@@ -1,0 +1,210 @@
+"""A coded matrix in a container: its header, norms and means checked and unpacked, its points decoded on request."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+
+from nqz.codec import center, norms
+from nqz.codec.decoder import Decoder
+from nqz.codec.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
+from nqz.codec.panels import Panel
+from nqz.container.exact import zstd_unpack
+from nqz.container.reader import ContainerReader
+from nqz.errors import CorruptError
+from nqz.matrices.layout import vector_layout
+from nqz.operations import header
+
+
+class CodedMatrix:
+    """Tensor `index` of a container, a matrix.
+
+    Parameters
+    ----------
+    reader : ContainerReader
+    index : int
+
+    Raises
+    ------
+    CorruptError
+        A record is damaged or does not agree with the others.
+    """
+
+    def __init__(self, reader: ContainerReader, index: int):
+        self.reader, self.index = reader, index
+        self.info = reader.manifest.tensors[index]
+        self.name = self.info.name
+        (record,) = reader.find(index, "TENS")
+        payload = reader.read(record, "TENS")
+        axis = payload[6] if payload[1:6] == b"\xa4axis" and payload[6] in (0, 1) else 0
+        layout = vector_layout(self.info.shape, 0 if len(self.info.shape) == 1 else axis, self.info.order == "F")
+        where = self._where(record)
+        self.header = header.unpack(payload, layout.length, layout.count, where)
+        self.parameters = self.header.parameters
+        if len(self.info.shape) == 1 and self.header.axis != 0:
+            raise CorruptError(f"{where}: axis 1 for an array of one dimension")
+        self.codes = self._norms()
+        self.shift, self.q = self._means()
+        if len(reader.find(index, "CHNK")) != self.decoder.chunk_count():
+            raise CorruptError(
+                f"{where}: {len(reader.find(index, 'CHNK'))} chunks where its norms call for {self.decoder.chunk_count()}"
+            )
+
+    def _where(self, record) -> str:
+        return f"{self.reader.name}: record {record.type} at byte {record.offset}"
+
+    def _side(self, kind: str, prefix_size: int, body_size) -> tuple[bytes, bytes, str]:
+        (record,) = self.reader.find(self.index, kind)
+        where = self._where(record)
+        payload = self.reader.read(record, kind)
+        prefix = payload[:prefix_size]
+        try:
+            size = body_size(prefix, self.parameters.columns)
+        except ValueError as error:
+            raise CorruptError(f"{where}: {error}") from None
+        return prefix, zstd_unpack(payload[prefix_size:], size, where), where
+
+    def _norms(self) -> np.ndarray:
+        prefix, body, where = self._side("NORM", norms.PREFIX, norms.body_size)
+        try:
+            codes = norms.unpack(prefix, body, self.parameters.columns)
+        except ValueError as error:
+            raise CorruptError(f"{where}: {error}") from None
+        return codes
+
+    def _means(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        records = self.reader.find(self.index, "MEAN")
+        if bool(records) != (self.parameters.mean_digits is not None):
+            raise CorruptError(f"{self.reader.name}: tensor {self.name!r}: header and record MEAN disagree")
+        if not records:
+            return None, None
+        prefix, body, where = self._side("MEAN", center.PREFIX, center.body_size)
+        shift, q = center.unpack(prefix, body, self.parameters.columns)
+        p = self.parameters
+        with np.errstate(over="ignore"):
+            means = center.restore(shift, q, self.codes, p.n, p.mean_digits)
+        if not np.isfinite(means).all():
+            raise CorruptError(f"{where}: a mean is not finite")
+        return shift, q
+
+    @cached_property
+    def means(self) -> np.ndarray:
+        """The stored means, zeros where the matrix is not centered; float64 of shape (a,)."""
+        p = self.parameters
+        if self.shift is None:
+            return np.zeros(p.columns)
+        return center.restore(self.shift, self.q, self.codes, p.n, p.mean_digits)
+
+    def mean_step(self, exponent: int) -> np.ndarray:
+        """Steps of the means in units of 2 ** exponent; zeros where the matrix is not centered."""
+        p = self.parameters
+        if self.shift is None:
+            return np.zeros(p.columns)
+        return center.step(self.shift, self.codes, p.n, p.mean_digits, exponent)
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """The decoder of the matrix."""
+        return Decoder(self.parameters, self.codes, self.means)
+
+    @cached_property
+    def side(self) -> Side:
+        """The matrix as the estimators see it."""
+        return Side(self.codes, self.decoder.noise, self.parameters.n, self.parameters.kappa)
+
+    @property
+    def entries(self) -> int:
+        """Number of entries."""
+        return math.prod(self.info.shape)
+
+    @cached_property
+    def coded_bytes(self) -> int:
+        """What the rate counts: the whole file for a container of one .npy, else the records of the tensor."""
+        if self.reader.manifest.source == "npy":
+            return self.reader.size
+        records = self.reader.records(self.index)
+        return records[-1].end - records[0].offset
+
+    @property
+    def rate(self) -> float:
+        """Bits an entry."""
+        return 8.0 * self.coded_bytes / self.entries
+
+    def predicted_reconstruction(self, estimator: str = "mmse") -> float:
+        """Expected ‖A - Â‖² / ‖Ā‖² of the decoded matrix."""
+        return reconstruction_error(self.side, estimator)
+
+    def predicted_product(self) -> float:
+        """Expected error of AᵀB with an unrelated partner coded alike, relative to ‖Ā‖²‖B̄‖²/n."""
+        return expected_error(self.side, self.side, "mmse", 1.0)
+
+    def shrinkage(self) -> float:
+        """Energy-weighted mean of w = 1 / (1 + d): the default α of one side."""
+        power, noise = self.side.groups()
+        return float((power / (1.0 + noise)).sum())
+
+    def points(self, panel: Panel, pool, out: np.ndarray | None = None) -> np.ndarray:
+        """Decoded points of a panel in the order of its stream, int32 of shape (kept columns, m).
+
+        Raises
+        ------
+        CorruptError
+            A chunk is damaged.
+        """
+        m = self.parameters.m
+        if out is None:
+            out = np.empty((len(panel.order), m), np.int32)
+        flat = out.reshape(-1)
+        records = self.reader.find(self.index, "CHNK")
+
+        def decode(chunk):
+            record = records[chunk.number]
+            payload = self.reader.read(record, "CHNK")
+            try:
+                self.decoder.decode_chunk(panel, chunk, payload, flat[chunk.start : chunk.start + chunk.count])
+            except ValueError as error:
+                raise CorruptError(f"{self._where(record)}: {error}") from None
+
+        for _ in pool.map(decode, panel.chunks):
+            pass
+        return out
+
+    def reconstructed(self, panel: Panel, pool, factor: np.ndarray, dtype) -> np.ndarray:
+        """Rebuilt columns of a panel in natural order.
+
+        Parameters
+        ----------
+        factor : ndarray of float64, shape (a,)
+            What the centered part of each column is multiplied by.
+        dtype : float32 or float64
+
+        Returns
+        -------
+        ndarray, shape (n, w), Fortran order
+        """
+        points = self.points(panel, pool)
+        n, width = self.parameters.n, panel.last - panel.first
+        out = np.empty((width, n), dtype).T
+        dropped = np.setdiff1d(np.arange(width), panel.order)
+        with np.errstate(over="ignore"):
+            limit = np.finfo(dtype).max
+            constant = np.clip(self.means[panel.first : panel.last], -limit, limit).astype(dtype)
+        out[:, dropped] = constant[dropped]
+        step = max(1, (1 << 18) // n)
+
+        def rebuild(first):
+            part = points[first : first + step]
+            columns = panel.order[first : first + step]
+            block = np.empty((len(part), n), dtype).T
+            self.decoder.reconstruct(panel, part, first, factor, block)
+            out[:, columns] = block
+
+        for _ in pool.map(rebuild, range(0, len(points), step)):
+            pass
+        return out
+
+    def factor(self, estimator: str) -> np.ndarray:
+        """The factor for `reconstructed`: `mmse` or `unbiased`."""
+        return reconstruction_factor(self.side, estimator)

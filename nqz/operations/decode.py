@@ -1,0 +1,114 @@
+"""Decoding: a container to the matrices that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nqz.container.exact import decode_exact
+from nqz.container.reader import ContainerReader
+from nqz.errors import UnsupportedError, UsageError
+from nqz.matrices.dtypes import cast_saturating, storage_dtype
+from nqz.matrices.sink import MatrixSink, TensorSpec
+from nqz.operations.coded import CodedMatrix
+from nqz.operations.encode import select
+from nqz.operations.threads import Workers
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What the user asks of a decoding.
+
+    Attributes
+    ----------
+    kind : {"npy", "safetensors"}, optional
+        Format of the output, by default that of the source.
+    tensors : sequence of str
+        Names or shell patterns of the tensors to take; all by default.
+    dtype : str, optional
+        Type of the matrices in the output, by default the original one.
+    estimator : {"mmse", "unbiased"}
+        The least mean square error, or the mean over dithers exactly the matrix.
+    """
+
+    kind: str | None = None
+    tensors: Sequence[str] = ()
+    dtype: str | None = None
+    estimator: str = "mmse"
+
+
+def decode(reader: ContainerReader, access, options: DecodeOptions, pool: Workers, progress: Callable | None = None):
+    """Rebuild the tensors of a container.
+
+    Parameters
+    ----------
+    reader : ContainerReader
+    access
+        Where the file is written.
+    options : DecodeOptions
+    pool : Workers
+    progress : callable, optional
+        Called as progress(tensor name, bytes of output written).
+
+    Returns
+    -------
+    dict
+        ``matrices``, ``exact``: how many of each; ``bytes``: size of the output.
+    """
+    manifest = reader.manifest
+    chosen = select([t.name for t in manifest.tensors], options.tensors, reader.name)
+    kind = options.kind or manifest.source
+    if kind == "npy" and len(chosen) != 1:
+        raise UsageError(
+            f"{reader.name}: holds {len(chosen)} tensors; write .safetensors, or choose one with --tensor for a .npy"
+        )
+    specs = [_spec(manifest.tensors[i], kind, manifest.source, options.dtype) for i in chosen]
+    sink = MatrixSink(access, kind, specs, manifest.metadata if kind == "safetensors" else None)
+    report = {"matrices": 0, "exact": 0, "bytes": sink.total_bytes}
+    for position, index in enumerate(chosen):
+        info = manifest.tensors[index]
+        if info.kind == "exact":
+            offset = 0
+            for piece in decode_exact(reader, index):
+                sink.write_bytes(position, offset, piece)
+                offset += len(piece)
+                if progress is not None:
+                    progress(info.name, len(piece))
+            report["exact"] += 1
+            continue
+        _decode_matrix(CodedMatrix(reader, index), sink, position, specs[position], options.estimator, pool, progress)
+        report["matrices"] += 1
+    return report
+
+
+def _decode_matrix(matrix: CodedMatrix, sink, position, spec, estimator, pool, progress) -> None:
+    writer = sink.vectors(position, matrix.header.axis if len(spec.shape) > 1 else 0)
+    factor = matrix.factor(estimator)
+    # narrower types are rounded once, from float64
+    working = np.float32 if spec.dtype == "float32" else np.float64
+    for panel in matrix.decoder.panels:
+        block = matrix.reconstructed(panel, pool, factor, working)
+        writer.write(panel.first, block if spec.dtype == "float32" else cast_saturating(block, spec.dtype))
+        if progress is not None:
+            progress(spec.name, block.size * storage_dtype(spec.dtype).itemsize)
+
+
+def _spec(info, kind: str, source: str, dtype: str | None) -> TensorSpec:
+    name = info.name
+    if kind == "npy":
+        name = ""
+    elif source == "npy":
+        name = name or "array"
+    wanted = dtype if dtype is not None and info.kind == "matrix" else info.dtype
+    if kind == "npy" and wanted == "bfloat16":
+        raise UnsupportedError(
+            f"tensor {info.name!r}: .npy has no bfloat16; choose --dtype float32, or write .safetensors"
+        )
+    same = kind == source == "npy"
+    if not same and info.kind == "exact" and (info.order == "F" or info.byte_order == ">"):
+        raise UnsupportedError(f"tensor {info.name!r}: an exact Fortran-order or big-endian array stays .npy")
+    order = info.order == "F" and same
+    byte_order = info.byte_order if same and wanted != "bfloat16" else "<"
+    return TensorSpec(name, info.shape, wanted, order, byte_order)
