@@ -16,8 +16,8 @@ from .arithmetic import total
 
 ESTIMATORS = ("auto", "mmse", "unbiased")
 
-_PRIOR_ENTRIES = 8.0
-"""Weight of θ = 1 against the measured θ, in effective entries of the product."""
+_PRIOR_ENTRIES = 4.0
+"""Weight of θ = 1 against the measured θ, in effective entries of a product without noise."""
 
 
 @dataclass(frozen=True)
@@ -109,23 +109,41 @@ def theta(signal: float, sums: Budget, entries: float) -> float:
     """
     if sums.power <= 0.0:
         return 1.0
-    measured = max((signal - sums.noise) / sums.power, 0.0)
-    return (entries * measured + _PRIOR_ENTRIES) / (entries + _PRIOR_ENTRIES)
+    return shrunk(max((signal - sums.noise) / sums.power, 0.0), sums, entries)
 
 
-def expected_error(a: Side, b: Side, estimator: str, signal: float) -> float:
-    """E‖AᵀB - Ĉ‖² of the centered product relative to ‖Ā‖²‖B̄‖²/n, for products of energy θP, θ = `signal`.
+def shrunk(measured: float, sums: Budget, entries: float) -> float:
+    """Draw a measured ratio towards 1 where the product has few effective entries."""
+    # the variance of the measurement grows with the square of signal plus noise
+    prior = _PRIOR_ENTRIES * (1.0 + sums.noise / sums.power) ** 2
+    return (entries * measured + prior) / (entries + prior)
 
+
+def expected_error(a: Side, b: Side, estimator: str, theta: float, signal: float = 1.0) -> float:
+    """E‖AᵀB - Ĉ‖² of the centered product relative to ‖Ā‖²‖B̄‖²/n.
+
+    Parameters
+    ----------
+    a, b : Side
+    estimator : {"auto", "mmse", "unbiased"}
+    theta : float
+        Energy of the product's entries in units of P.
+    signal : float
+        Energy that α leaves out, Σ (1 - α)² C², relative to the model's Σ (1 - α)² θP.
+
+    Notes
+    -----
     Includes the energy of dropped columns, and what time sharing adds for correlated pairs.
     """
     kappa = min(a.kappa, b.kappa)
     power_a, noise_a = a.groups()
     power_b, noise_b = b.groups()
     nu = excess_noise(noise_a, noise_b, kappa)
-    factor = alpha(estimator, signal, nu)
-    shared = (1.0 - kappa) / kappa * signal / a.n
+    factor = alpha(estimator, theta, nu)
+    shared = (1.0 - kappa) / kappa * theta / a.n
     noise = np.where(np.isfinite(nu), nu, 0.0) + shared
-    error = np.square(1.0 - factor) * signal + np.square(factor) * noise
+    missed = np.where(np.isfinite(nu), signal, 1.0) * theta
+    error = np.square(1.0 - factor) * missed + np.square(factor) * noise
     return total(np.add.accumulate(error * power_a[:, None], axis=0)[-1] * power_b) if error.size else 0.0
 
 

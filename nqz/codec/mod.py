@@ -26,7 +26,7 @@ MIX = 1 << 16
 
 MAX_Q = 4096
 
-_MULTIPLIER_STEPS = 4
+_FINENESS = 8  # steps of the multipliers, relative to the cell over q + 1
 
 
 @dataclass(frozen=True)
@@ -104,28 +104,37 @@ def digit_bits(q: int) -> float:
 # The cell of the coarse lattice, as q times the lattice scale in units of the column's standard deviation, for each of the
 # four scales; least rate-distortion cost on Gaussian data (benchmarks/voronoi_scales.py).
 _CELLS = {
-    "z": {2: (2.6, 3.4, 4.2, 6.0), 3: (3.0, 3.7, 4.5, 6.5), 4: (3.2, 3.9, 4.7, 6.8)},
-    "d4": {2: (2.3, 3.0, 3.6, 5.4), 3: (2.8, 3.5, 4.1, 6.0), 4: (3.0, 3.6, 4.2, 6.2)},
-    "e8": {2: (2.2, 2.9, 3.5, 5.3), 3: (2.6, 3.4, 3.9, 5.6), 4: (2.7, 3.5, 4.0, 5.8)},
-}
+    "z": {
+        2: (4.7, 4.75, 4.8, 5.4), 3: (4.7, 4.75, 4.8, 6.4), 4: (3.45, 4.75, 4.8, 6.2), 6: (3.6, 4.75, 4.8, 6.3),
+        8: (3.6, 4.55, 5.6, 6.9), 16: (3.65, 4.65, 5.9, 7.6), 64: (3.9, 4.95, 6.6, 9.15),
+    },
+    "d4": {
+        2: (4.8, 4.95, 5.0, 5.3), 3: (3.4, 4.9, 4.95, 5.9), 4: (3.15, 4.25, 5.3, 6.5), 6: (3.05, 3.95, 5.0, 6.1),
+        8: (3.05, 3.75, 4.5, 5.55), 16: (3.0, 3.8, 4.6, 5.8), 64: (3.0, 3.8, 4.8, 6.6),
+    },
+    "e8": {
+        2: (3.45, 4.55, 4.6, 5.05), 3: (2.8, 3.9, 4.85, 5.55), 4: (2.6, 3.4, 4.15, 5.15), 6: (2.55, 3.2, 3.85, 4.5),
+        8: (2.5, 3.1, 3.7, 4.45), 16: (2.55, 3.2, 3.8, 4.7), 64: (2.55, 3.2, 3.95, 5.25),
+    },
+}  # fmt: skip
 
-_INDEX_BITS = {"z": 1.6, "d4": 1.6, "e8": 1.6}  # entropy of the scale's index, bits a group
-_KNEE = {"z": 2, "d4": 2, "e8": 2}  # below this q, time sharing does better than a smaller one
+_INDEX_BITS = {"z": 1.5, "d4": 1.3, "e8": 1.25}  # entropy of the scale's index, bits a group
+_KNEE = {"z": 4, "d4": 3, "e8": 3}  # below this q, time sharing does better than a smaller one
 _CHUNK_BITS = 8.0 * (16 + 10 + 5 + 2 * 32)  # framing, sizes and states of a chunk
 
 
 def multipliers(lattice: Lattice, q: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Scales of q and q + 1 in units of Δ = σ / (4 (q + 1))."""
+    """Scales of q and q + 1 in units of Δ = σ / (8 (q + 1))."""
     rows = []
     for ratio in (q, q + 1):
-        cells = _CELLS[lattice.name][min(ratio, max(_CELLS[lattice.name]))]
-        rows.append(tuple(max(1, int(c * _MULTIPLIER_STEPS * (q + 1) / ratio + 0.5)) for c in cells))
+        cells = _CELLS[lattice.name][max(known for known in _CELLS[lattice.name] if known <= ratio)]
+        rows.append(tuple(max(1, int(c * _FINENESS * (q + 1) / ratio + 0.5)) for c in cells))
     return rows[0], rows[1]
 
 
 def delta_code(n: int, q: int) -> int:
-    """Delta code, relative to the column's norm, of Δ = ‖ā‖ / (√n · 4 (q + 1))."""
-    scale = _MULTIPLIER_STEPS * (q + 1)
+    """Delta code, relative to the column's norm, of Δ = ‖ā‖ / (√n · 8 (q + 1))."""
+    scale = _FINENESS * (q + 1)
     return -int(round_log2(float(n * scale * scale), 2048))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import norms, project
 from .arithmetic import total
-from .estimate import Budget, Side, alpha, budget, excess_noise, expected_error, theta
+from .estimate import Budget, Side, alpha, budget, excess_noise, expected_error, shrunk, theta
 
 _WHOLE = 1 << 24
 _SAMPLE = 4096
@@ -128,7 +128,7 @@ class Product:
         self._cache: dict[tuple[int, int], np.ndarray] = {}
         self._keep_b = b.columns * b.m <= _CACHED
         self._raw: np.ndarray | None = None
-        self.theta = self._theta()
+        self._measure()
         self.error = self._expected_error()
 
     def rows(self) -> Iterator[tuple[int, np.ndarray]]:
@@ -185,10 +185,12 @@ class Product:
             out += (a.side.n * a.means[first:last])[:, None] * b.means[None, :]
         return out
 
-    def _theta(self) -> float:
+    def _measure(self) -> None:
+        """Find θ, and how the energy of the product is spread, from all of it or from a sample of columns."""
         a, b = self.a, self.b
+        self.theta, self._signal = 1.0, 1.0
         if not a.columns or not b.columns:
-            return 1.0
+            return
         if a.columns * b.columns <= _WHOLE:
             self._raw = np.empty((a.columns, b.columns))
             for first, last, raw in self._computed_rows():
@@ -203,15 +205,20 @@ class Product:
                 chosen = (columns >= j) & (columns < k)
                 if chosen.any():
                     raw[:, chosen] = integer_product(left, self._right(j, k)[columns[chosen] - j])
-        return self._match(rows, columns, raw)
+        self._match(rows, columns, raw)
 
-    def _match(self, rows, columns, raw) -> float:
+    def _match(self, rows: np.ndarray, columns: np.ndarray, raw: np.ndarray) -> None:
+        """θ from the energy of the unbiased estimate; then, with α known, the energy that α leaves out.
+
+        The model spreads the energy of the product like P. Where it lies elsewhere (a few large entries, say) the part
+        Σ (1 - α)² C² of the error differs from the model's, by a factor that is measured here without bias.
+        """
         side_a = Side(self.a.side.codes[rows], self.a.side.noise[rows], self.a.side.n, self.a.side.kappa)
         side_b = Side(self.b.side.codes[columns], self.b.side.noise[columns], self.b.side.n, self.b.side.kappa)
         energy_a, energy_b = self.a.energies(rows), self.b.energies(columns)
         scale = total(energy_a) * total(energy_b)
         if scale <= 0.0:
-            return 1.0
+            return
         sums = budget(side_a, side_b)
         entries = side_a.spread() * side_b.spread()
         if self.same:  # the diagonal is not estimated
@@ -219,24 +226,41 @@ class Product:
             share = np.square(energy_a[alive]) / scale
             nu = np.square(1.0 + side_a.noise[alive]) / self.kappa - 1.0
             sums = Budget(sums.power - total(share), sums.noise - total(share * nu))
-        unit_a, unit_b = self.a.unit[rows] / self.kappa, self.b.unit[columns]
-        tiles = []
-        for i in range(0, len(rows), _TILE):
-            for j in range(0, len(columns), _TILE):
-                tile = raw[i : i + _TILE, j : j + _TILE] * unit_a[i : i + _TILE, None] * unit_b[None, j : j + _TILE]
-                if self.same:
-                    tile[rows[i : i + _TILE, None] == columns[None, j : j + _TILE]] = 0.0
-                tiles.append(total(np.add.accumulate(tile * tile, axis=0)[-1]))
-        return theta(math.fsum(tiles) * self.a.side.n / scale, sums, entries)
+        n = self.a.side.n
+
+        def tiles():
+            for i in range(0, len(rows), _TILE):
+                for j in range(0, len(columns), _TILE):
+                    r, c = rows[i : i + _TILE], columns[j : j + _TILE]
+                    tile = raw[i : i + _TILE, j : j + _TILE] * (self.a.unit[r] / self.kappa)[:, None] * self.b.unit[c]
+                    square = tile * tile * n
+                    power = energy_a[i : i + _TILE, None] * energy_b[None, j : j + _TILE]
+                    nu = excess_noise(self.a.side.noise[r], self.b.side.noise[c], self.kappa)
+                    left_out = np.isinf(nu)
+                    if self.same:
+                        left_out |= r[:, None] == c[None, :]
+                    for array in (square, power, nu):
+                        array[left_out] = 0.0
+                    yield square, power, nu
+
+        self.theta = theta(math.fsum(_sum(square) for square, _, _ in tiles()) / scale, sums, entries)
+        found, modelled = [], []
+        for square, power, nu in tiles():
+            missed = np.square(1.0 - alpha(self.estimator, self.theta, nu))
+            found.append(_sum(missed * (square - nu * power)))
+            modelled.append(_sum(missed * power))
+        if math.fsum(modelled) > 0.0:
+            measured = max(math.fsum(found) / math.fsum(modelled) / self.theta, 0.0) if self.theta > 0.0 else 1.0
+            self._signal = shrunk(measured, sums, entries)
 
     def _expected_error(self) -> float:
         a, b = self.a, self.b
         if not a.columns or not b.columns:
             return 0.0
-        error = expected_error(a.side, b.side, self.estimator, self.theta)
         scale = total(a.energies()) * total(b.energies()) / a.side.n
         if scale <= 0.0:
             return 0.0
+        error = expected_error(a.side, b.side, self.estimator, self.theta, self._signal)
         if self.same:
             error -= self._diagonal_error() / (scale * a.side.n)
         # what rounding left in the means, times the partner's mean
@@ -244,14 +268,17 @@ class Product:
         right = _squares(np.ldexp(b.means, -b.exponent)) * _squares(a.mean_step)
         return error + (left + right) * a.side.n**2 / 12.0 / scale
 
-
     def _diagonal_error(self) -> float:
         """What `expected_error` counts for the diagonal of a matrix times itself, which the norms give instead."""
         noise, energy = self.a.side.noise, self.a.energies()
         nu = np.square(1.0 + noise) / self.kappa - 1.0
         factor = alpha(self.estimator, self.theta, nu)
-        error = np.square(1.0 - factor) * self.theta + np.square(factor) * np.where(np.isfinite(nu), nu, 0.0)
+        error = np.square(1.0 - factor) * self.theta * self._signal + np.square(factor) * np.where(np.isfinite(nu), nu, 0.0)
         return total(error * energy * energy)
+
+
+def _sum(tile: np.ndarray) -> float:
+    return total(np.add.accumulate(tile, axis=0)[-1])
 
 
 def _squares(x: np.ndarray) -> float:

@@ -1,0 +1,308 @@
+"""Canonical msgpack and bounded zstd frames: what is written comes back, and nothing else is taken."""
+
+from __future__ import annotations
+
+import datetime
+import struct
+import time
+import tracemalloc
+
+import msgpack
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nqz.container import pack_map, unpack_map, zstd_pack, zstd_unpack
+from nqz.container.maps import (
+    MAX_DEPTH,
+    is_bool,
+    is_bytes,
+    is_float,
+    is_str,
+    is_uint,
+    list_of,
+    one_of,
+    optional,
+    pack,
+    unpack,
+)
+from nqz.errors import CorruptError, NqzError, UnsupportedError
+
+text = st.text(max_size=10) | st.just("x" * 300)
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(1 << 63), (1 << 64) - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | text
+    | st.binary(max_size=10)
+    | st.just(bytes(300))
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(text, inner, max_size=5),
+    max_leaves=30,
+)
+
+
+def nesting(value):
+    if isinstance(value, (list, dict)):
+        return 1 + max(map(nesting, value.values() if isinstance(value, dict) else value), default=0)
+    return 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(text, values, max_size=5).filter(lambda value: nesting(value) <= MAX_DEPTH))
+def test_maps_round_trip(fields):
+    data = pack_map(fields)
+    back = unpack_map(data, dict.fromkeys(fields, lambda value: True))
+    assert back == fields and list(back) == list(fields) and pack_map(back) == data
+
+
+@pytest.mark.parametrize("length", [0, 15, 16, 31, 32, 255, 256, 65535, 65536])
+def test_lengths_of_every_width_round_trip(length):
+    keys = dict.fromkeys(map(str, range(length)))
+    fields = {"a": "x" * length, "b": bytes(length), "c": [None] * length, "d": keys}
+    data = pack_map(fields)
+    assert unpack_map(data, dict.fromkeys(fields, lambda value: True)) == fields
+    refused_at = [0, 1, len(data) // 2, len(data) - 1]
+    for cut in refused_at:
+        refused(data[:cut], "cut short|more items")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=60))
+def test_arbitrary_bytes_are_refused_or_canonical(data):
+    try:
+        value = unpack(data, "x")
+    except CorruptError:
+        return
+    assert pack(value) == data
+
+
+def refused(data, match):
+    with pytest.raises(CorruptError, match=match) as caught:
+        unpack_map(data, {"a": lambda value: True}, "f.nqz: record TENS at byte 99")
+    assert str(caught.value).startswith("f.nqz: record TENS at byte 99: ")
+
+
+A = b"\x81\xa1a"  # {"a": …
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (b"", "cut short"),
+        (A, "cut short"),
+        (A + b"\x01\x01", "1 bytes follow"),
+        (b"\x82\xa1a\x01\xa1a\x01", "twice"),
+        (A + b"\x82\xa1b\x01\xa1b\x02", "twice"),
+        (A + b"\xcc\x01", "canonical form"),
+        (A + b"\xcd\x00\xff", "canonical form"),
+        (A + b"\xcf" + bytes(8), "canonical form"),
+        (A + b"\xd0\x05", "canonical form"),
+        (A + b"\xd1\xff\xff", "canonical form"),
+        (b"\x81\xd9\x01a\x01", "canonical form"),
+        (b"\xde\x00\x01\xa1a\x01", "canonical form"),
+        (b"\xdf\x00\x00\x00\x01\xa1a\x01", "canonical form"),
+        (A + b"\xdc\x00\x00", "canonical form"),
+        (A + b"\xc5\x00\x01x", "canonical form"),
+        (A + b"\xca" + struct.pack(">f", 1.5), "0xca is not allowed"),
+        (A + b"\xcb" + struct.pack(">d", float("nan")), "not finite"),
+        (A + b"\xcb" + struct.pack(">d", float("-inf")), "not finite"),
+        (A + b"\xcb\x00", "cut short"),
+        (A + msgpack.packb(msgpack.ExtType(5, b"x")), "not allowed"),
+        (A + msgpack.packb(msgpack.ExtType(5, bytes(1000))), "not allowed"),
+        (A + msgpack.packb(datetime.datetime.now(datetime.timezone.utc), datetime=True), "not allowed"),
+        (A + b"\xc1", "0xc1 is not allowed"),
+        (A + b"\xa2\xff\xfe", "not a canonical map"),
+        (b"\x81\x01\x01", "not a canonical map"),
+        (b"\x81\xc4\x01a\x01", "not a string"),
+        (b"\x81\xc0\x01", "not a canonical map"),
+        (b"\x81\x90\x01", "not a canonical map"),
+        (b"\x90", "a map is required"),
+        (b"\x80", "the keys are"),
+        (b"\x82\xa1a\x01\xa1b\x01", "the keys are"),
+        (A + b"\x91" * 8 + b"\x01", "nested deeper than 8"),
+        (A + b"\x91" * 5000 + b"\x01", "nested deeper than 8"),
+        (b"\x81\xa1a" * 5000 + b"\x01", "nested deeper than 8"),
+        (A + b"\xdd\xff\xff\xff\xff", "more items than there are bytes"),
+        (A + b"\xdf\xff\xff\xff\xff", "more items than there are bytes"),
+        (A + b"\xdb\xff\xff\xff\xff", "cut short"),
+        (A + b"\xc6\xff\xff\xff\xff", "cut short"),
+        (A + b"\xdd\xff", "more items than there are bytes"),
+        (A + b"\xda\xff", "cut short"),
+    ],
+)
+def test_bytes_that_are_not_canonical_are_refused(data, match):
+    refused(data, match)
+
+
+def test_key_order_is_checked():
+    schema = {"a": is_uint, "b": is_uint}
+    assert unpack_map(pack_map({"a": 1, "b": 2}), schema) == {"a": 1, "b": 2}
+    with pytest.raises(CorruptError, match="in this order"):
+        unpack_map(pack_map({"b": 2, "a": 1}), schema)
+
+
+def test_hostile_maps_cost_nothing():
+    # Arrays in arrays, each of which declares as many items as there are bytes.
+    data = A + b"\xdd\x00\x0f\x00\x00" * 7 + bytes(0xF0000)
+    tracemalloc.start()
+    begin = time.perf_counter()
+    refused(data[:1_000_000], "more items than there are bytes")
+    assert time.perf_counter() - begin < 1
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+    refused(A + b"\xc6" + struct.pack(">I", 1 << 20) + bytes(1 << 20), "at most 1000000")
+    with pytest.raises(CorruptError, match="more than 100 items"):
+        unpack(b"\xdc\x00\x65" + bytes(101), "x", max_items=100)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        float("nan"),
+        float("inf"),
+        1 << 64,
+        -(1 << 63) - 1,
+        np.arange(2),
+        np.int64(1),
+        {1: 2},
+        {1},
+        1j,
+        msgpack.ExtType(1, b""),
+        msgpack.Timestamp(1, 2),
+        [[[[[[[[]]]]]]]],
+    ],
+)
+def test_values_outside_the_format_cannot_be_packed(value):
+    with pytest.raises(NqzError, match="internal error"):
+        pack_map({"a": value})
+
+
+def test_strings_and_sizes_outside_the_format_cannot_be_packed():
+    with pytest.raises(UnsupportedError, match="surrogate"):
+        pack_map({"a": "\udcff"})
+    with pytest.raises(NqzError, match="at most 1000000"):
+        pack_map({"a": bytes(1_000_000)})
+
+
+@pytest.mark.parametrize(
+    ("accepts", "good", "bad"),
+    [
+        (is_str, ["", "x"], [b"x", None]),
+        (is_bytes, [b"x"], ["x"]),
+        (is_bool, [True], [1, None]),
+        (is_uint, [0, (1 << 64) - 1], [-1, True, 1.0]),
+        (is_float, [0.0, -1.5], [0, True]),
+        (one_of(0, 1), [0, 1], [2, True, 0.0]),
+        (list_of(is_uint), [[], [1, 2]], [[-1], {}]),
+        (list_of(is_uint, 2), [[1, 2]], [[1], [1, 2, 3]]),
+        (optional(is_str), [None, "x"], [1]),
+    ],
+)
+def test_checkers(accepts, good, bad):
+    for value in good:
+        assert unpack_map(pack_map({"a": value}), {"a": accepts}) == {"a": value}
+    for value in bad:
+        with pytest.raises(CorruptError) as caught:
+            unpack_map(pack_map({"a": value}), {"a": accepts})
+        assert str(caught.value) == f"map: a is {value!r}, expected {accepts.expects}"
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(max_size=3000), st.sampled_from([1, 3, 19]))
+def test_zstd_round_trip(data, level):
+    packed = zstd_pack(data, level)
+    assert zstd_unpack(packed, len(data)) == data
+    for damaged in (packed + b"\0", packed + packed, packed[:-1], packed[1:], packed[:5], b""):
+        with pytest.raises(CorruptError):
+            zstd_unpack(damaged, len(data))
+    for size in (len(data) + 1, len(data) - 1, 0 if data else 5):
+        with pytest.raises(CorruptError, match="expected"):
+            zstd_unpack(packed, size)
+
+
+def test_zstd_damage_is_detected_at_every_bit():
+    data = bytes(range(40)) * 3
+    packed = zstd_pack(data)
+    for position in range(len(packed)):
+        for bit in range(8):
+            damaged = bytearray(packed)
+            damaged[position] ^= 1 << bit
+            # A reserved or unused bit of the frame header may flip without harm; other data may not come out.
+            try:
+                assert zstd_unpack(bytes(damaged), len(data)) == data
+            except CorruptError:
+                pass
+
+
+def compressor(**options):
+    return zstandard.ZstdCompressor(**{"write_checksum": True, "write_content_size": True} | options)
+
+
+def rle_frame(declared, blocks):
+    """A frame of blocks of 128 KiB, each stored in 4 bytes, that declares any size."""
+    header = b"\x28\xb5\x2f\xfd" + bytes([0b11000100, 0x58]) + struct.pack("<Q", declared)
+    block, last = (((1 << 17) << 3 | 1 << 1 | flag).to_bytes(3, "little") + b"\0" for flag in (0, 1))
+    return header + block * (blocks - 1) + last + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("data", "size", "match"),
+    [
+        (compressor(write_content_size=False).compress(b"x" * 100), 100, "expected 100"),
+        (compressor(write_checksum=False).compress(b"x" * 100), 100, "needs a checksum"),
+        (compressor().compress(b"x" * 100) + b"\x50\x2a\x4d\x18\0\0\0\0", 100, "damaged"),
+        (b"\x50\x2a\x4d\x18\0\0\0\0" + compressor().compress(b"x" * 100), 100, "not a zstd frame"),
+        (b"\x28\xb5\x2f\xfd", 5, "damaged"),
+        (b"", 0, "not an empty zstd frame"),
+        (rle_frame(0, 2048), 0, "not an empty zstd frame"),
+        (b"", 1, "not a zstd frame"),
+        (rle_frame(1000, 1), 1000, "damaged"),
+        (rle_frame((1 << 17) + 1, 1), (1 << 17) + 1, "damaged"),
+    ],
+)
+def test_other_zstd_frames_are_refused(data, size, match):
+    with pytest.raises(CorruptError, match="^here: .*" + match):
+        zstd_unpack(data, size, "here")
+
+
+def test_zstd_windows_are_bounded():
+    frame = bytearray(zstd_pack(bytes(1000)))
+    # Clear the flag of a single segment; put the descriptor of a 16 MiB window in front of the content size.
+    assert frame[4] & 0x20
+    frame[4] ^= 0x20
+    frame.insert(5, (24 - 10) << 3)
+    assert zstandard.get_frame_parameters(bytes(frame)).window_size == 1 << 24
+    with pytest.raises(CorruptError, match="window of 16777216 bytes"):
+        zstd_unpack(bytes(frame), 1000)
+
+
+def test_a_bomb_allocates_nothing_beyond_what_is_expected():
+    bomb = rle_frame(1 << 28, 2048)
+    assert len(bomb) < 8300
+    assert zstandard.get_frame_parameters(bomb).content_size == 1 << 28
+    lying = rle_frame(1000, 2048)
+    tracemalloc.start()
+    begin = time.perf_counter()
+    for data in (bomb, lying):
+        with pytest.raises(CorruptError):
+            zstd_unpack(data, 1000)
+    assert time.perf_counter() - begin < 1
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_zstd_frames_larger_than_the_window():
+    data = bytes(20 << 20)
+    assert zstd_unpack(zstd_pack(data, 1), len(data)) == data
+
+
+def test_zstd_levels_with_larger_windows_are_refused():
+    for level in (0, 20, -5):
+        with pytest.raises(NqzError, match="level"):
+            zstd_pack(b"x", level)
