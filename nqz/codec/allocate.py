@@ -2,6 +2,8 @@
 
 Reverse water-filling: the Frobenius error of a product is least when every column carries the same absolute noise, so one Δ
 serves the matrix, and a column too quiet for its bits is dropped: with x = e / (D Δ²), kept iff x² / (1 + x) ≥ 2 ln 2 · R(x).
+The optimum is flat, so columns down to two classes (half an octave of variance) below that are kept: what dropped columns
+contribute to the error of a product is not known from the files, and the prediction has to guess it.
 At low rate, time sharing: κ minimizes 1 - κ w(R/κ)², the error of a product with an unrelated partner of the same rate.
 """
 
@@ -32,9 +34,12 @@ class Plan:
     bits: float
 
 
+_DROP_MARGIN = 2
+
+
 @lru_cache(maxsize=16)
 def lowest_class(name: str) -> int:
-    """The lowest class that pays for its bits under reverse water-filling."""
+    """The lowest class to code under reverse water-filling."""
     lattice = LATTICES[name]
     index = int(round_log2(lattice.fine_moment, CLASSES))
     while True:
@@ -42,7 +47,7 @@ def lowest_class(name: str) -> int:
         x = variance / lattice.fine_moment - 1.0
         bits = float(entropy.rate(lattice, np.array([variance]), np.array([index]))[0])
         if x > 0 and x * x / (1.0 + x) >= 2.0 * 0.6931471805599453 * bits:
-            return index
+            return index - _DROP_MARGIN
         index += 1
 
 

@@ -2,7 +2,7 @@
 
 With dither, P(λ | z) ∝ exp(-(λ - z)² / 2σ²) whatever the data, so the symbol k of Y = 16 k + o has a fixed table for each
 context o and each class of σ (entropy-coded dithered quantization; Zamir & Feder 1992). Code bits are raw where they are
-nearly uniform, and modelled by P(c | z) ∝ Π w(c_i, z_i) below `MODELLED_BELOW`.
+nearly uniform, and modelled by P(c | z) ∝ Π w(c_i, z_i) below a class.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 
 from .. import kernels
 from .arithmetic import exp, log2
-from .lattice import GROUP, Lattice
+from .lattice import GROUP, LATTICES, Lattice
 from .scale import CLASSES
 
 TOTAL = 4096
 _TAIL = 4.0
 _RAW_SIGMA = 5.5
 
-MODELLED_BELOW = {"z": 0, "d4": 23, "e8": 25}
-"""Classes below these have modelled code bits."""
+_MODELLED_BELOW = {"z": 0, "d4": 23, "e8": 24}
+_MODELLED_BELOW_CONVOLUTIONAL = 24
 
 
 @dataclass(frozen=True)
@@ -98,23 +98,33 @@ def table(index: int) -> Table:
 @lru_cache(maxsize=64)
 def code_bits(name: str, index: int) -> float:
     """Bits an entry of modelled codewords in class `index`: the entropy of C given the dither, by a fixed sample of dithers."""
-    from .lattice import LATTICES
-
     lattice = LATTICES[name]
     weight = table(index).weight
     levels = kernels.levels(1, 2, 0, 2048 * GROUP).reshape(-1, lattice.block).astype(np.int64)
     words = codewords(name)
+    if lattice.block == 2:
+        # the two branches of a trellis step have complementary labels, of either kind equally often
+        return 0.5 * (_label_entropy(weight, levels, words[:2]) + _label_entropy(weight, levels, words[2:]))
+    return _label_entropy(weight, levels, words)
+
+
+def _label_entropy(weight: np.ndarray, levels: np.ndarray, words: np.ndarray) -> float:
+    """Entropy an entry of one of `words`, given the dither levels of its entries, shape (samples, block)."""
+    block, fine = levels.shape[1], 8
     probability = np.ones((len(levels), len(words)))
-    for i in range(lattice.block):
-        probability = probability * weight[(lattice.fine * words[None, :, i] - levels[:, i : i + 1]) & 15]
+    for i in range(block):
+        probability = probability * weight[(fine * words[None, :, i] - levels[:, i : i + 1]) & 15]
     total = np.add.accumulate(probability, axis=1)[:, -1:]
     p = np.maximum(probability / total, 1e-300)
     entropy = -np.add.accumulate(p * log2(p), axis=1)[:, -1]
-    return float(np.add.accumulate(entropy)[-1] / len(levels) / lattice.block)
+    return float(np.add.accumulate(entropy)[-1] / len(levels) / block)
 
 
 def codewords(name: str) -> np.ndarray:
-    """Codewords of the lattice's binary code in the order of their indices, shape (2 ** bits, block)."""
+    """Codewords of the lattice's binary code in the order of their indices, shape (2 ** bits, block).
+
+    For convolutional codes the four labels of a trellis step, complementary ones next to each other.
+    """
     if name == "d4":
         index = np.arange(8)
         bits = [index & 1, index >> 1 & 1, index >> 2 & 1]
@@ -122,12 +132,12 @@ def codewords(name: str) -> np.ndarray:
     if name == "e8":
         index, i = np.arange(16)[:, None], np.arange(8)[None, :]
         return (index & 1) ^ (index >> 1 & i & 1) ^ (index >> 2 & i >> 1 & 1) ^ (index >> 3 & i >> 2 & 1)
-    return np.zeros((1, 1), np.int64)
+    return np.array([[0, 0], [1, 1], [0, 1], [1, 0]])
 
 
 def is_modelled(lattice: Lattice, index: int) -> bool:
     """Whether the code bits of groups of this class are modelled."""
-    return index < MODELLED_BELOW[lattice.name]
+    return index < _MODELLED_BELOW.get(lattice.name, _MODELLED_BELOW_CONVOLUTIONAL)
 
 
 def rate(lattice: Lattice, variance: np.ndarray, classes: np.ndarray) -> np.ndarray:

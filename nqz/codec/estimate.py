@@ -2,7 +2,7 @@
 
 With unbiased Ĉ₁ = ⟨û, v̂⟩ / κ of a pair of columns, P = ‖a‖²‖b‖²/n, d the relative noises and ν = (1 + d_a)(1 + d_b)/κ - 1, the
 noise energy is νP. Estimators are α Ĉ₁: `unbiased` α = 1; `mmse` α = κ w_a w_b = 1/(1 + ν), best for unrelated columns;
-`auto` α = θ/(θ + ν), where θ P models the energy of the product and θ is found from ‖Ĉ₁‖² = Σ θP + Σ νP.
+`auto` α = θ/(θ + ν), where θP models the energy of the product; `signal` finds θ.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from . import norms
 from .arithmetic import total
 
 ESTIMATORS = ("auto", "mmse", "unbiased")
-
-_PRIOR_ENTRIES = 4.0
-"""Weight of θ = 1 against the measured θ, in effective entries of a product without noise."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +36,21 @@ class Side:
     n: int
     kappa: float
 
+    def part(self, columns: np.ndarray) -> Side:
+        """The side of some of the columns."""
+        return Side(self.codes[columns], self.noise[columns], self.n, self.kappa)
+
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
         """Columns of equal energy: (energies weighted by their number, relative to the total; noises)."""
         codes, where, count = np.unique(self.codes, return_index=True, return_counts=True)
         energy = norms.energy(codes, norms.reference(self.codes)) * count
         whole = total(energy)
         return (energy / whole if whole > 0 else energy), self.noise[where]
+
+    def coded_share(self) -> float:
+        """Share of the energy that is in coded columns."""
+        power, noise = self.groups()
+        return total(power[np.isfinite(noise)])
 
     def spread(self) -> float:
         """Effective number of columns, (Σe)² / Σe²."""
@@ -69,57 +75,9 @@ def alpha(estimator: str, theta: float, nu: np.ndarray) -> np.ndarray:
     return np.where(nu == 0.0, 1.0, value)  # nothing is known better than an exact pair, whatever θ
 
 
-@dataclass(frozen=True)
-class Budget:
-    """Sums over all coded pairs of columns, relative to ‖Ā‖²‖B̄‖²/n.
-
-    Attributes
-    ----------
-    power : float
-        Σ P.
-    noise : float
-        Σ νP.
-    """
-
-    power: float
-    noise: float
-
-
-def budget(a: Side, b: Side) -> Budget:
-    """The `Budget` of a product."""
-    kappa = min(a.kappa, b.kappa)
-    power_a, noise_a = a.groups()
-    power_b, noise_b = b.groups()
-    alive_a, alive_b = np.isfinite(noise_a), np.isfinite(noise_b)
-    power = total(power_a[alive_a]) * total(power_b[alive_b])
-    both = total((power_a * (1.0 + noise_a))[alive_a]) * total((power_b * (1.0 + noise_b))[alive_b]) / kappa
-    return Budget(power, both - power)
-
-
-def theta(signal: float, sums: Budget, entries: float) -> float:
-    """θ from the energy of the unbiased estimate.
-
-    Parameters
-    ----------
-    signal : float
-        ‖Ĉ₁‖² over coded pairs, relative to ‖Ā‖²‖B̄‖²/n.
-    sums : Budget
-    entries : float
-        Effective number of entries of the product.
-    """
-    if sums.power <= 0.0:
-        return 1.0
-    return shrunk(max((signal - sums.noise) / sums.power, 0.0), sums, entries)
-
-
-def shrunk(measured: float, sums: Budget, entries: float) -> float:
-    """Draw a measured ratio towards 1 where the product has few effective entries."""
-    # the variance of the measurement grows with the square of signal plus noise
-    prior = _PRIOR_ENTRIES * (1.0 + sums.noise / sums.power) ** 2
-    return (entries * measured + prior) / (entries + prior)
-
-
-def expected_error(a: Side, b: Side, estimator: str, theta: float, signal: float = 1.0) -> float:
+def expected_error(
+    a: Side, b: Side, estimator: str, theta: float = 1.0, missed: float = 1.0, dropped: float = 1.0
+) -> float:
     """E‖AᵀB - Ĉ‖² of the centered product relative to ‖Ā‖²‖B̄‖²/n.
 
     Parameters
@@ -127,9 +85,11 @@ def expected_error(a: Side, b: Side, estimator: str, theta: float, signal: float
     a, b : Side
     estimator : {"auto", "mmse", "unbiased"}
     theta : float
-        Energy of the product's entries in units of P.
-    signal : float
-        Energy that α leaves out, Σ (1 - α)² C², relative to the model's Σ (1 - α)² θP.
+        θ of `auto`.
+    missed : float
+        Energy that α leaves out, Σ (1 - α)² C², relative to Σ (1 - α)² P; 1 for unrelated operands.
+    dropped : float
+        Energy of entries of dropped columns in units of P.
 
     Notes
     -----
@@ -140,11 +100,10 @@ def expected_error(a: Side, b: Side, estimator: str, theta: float, signal: float
     power_b, noise_b = b.groups()
     nu = excess_noise(noise_a, noise_b, kappa)
     factor = alpha(estimator, theta, nu)
-    shared = (1.0 - kappa) / kappa * theta / a.n
-    noise = np.where(np.isfinite(nu), nu, 0.0) + shared
-    missed = np.where(np.isfinite(nu), signal, 1.0) * theta
-    error = np.square(1.0 - factor) * missed + np.square(factor) * noise
-    return total(np.add.accumulate(error * power_a[:, None], axis=0)[-1] * power_b) if error.size else 0.0
+    coded = np.isfinite(nu)
+    noise = np.where(coded, nu, 0.0) + (1.0 - kappa) / kappa * missed / a.n
+    error = np.square(1.0 - factor) * np.where(coded, missed, dropped) + np.square(factor) * noise
+    return total(np.add.reduce(error * power_a[:, None], axis=0) * power_b) if error.size else 0.0
 
 
 def reconstruction_error(side: Side, estimator: str = "mmse") -> float:

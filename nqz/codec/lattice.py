@@ -41,12 +41,35 @@ class Lattice:
         return self.second_moment * self.fine * self.fine
 
 
+# Mean square error of the Viterbi search on uniform samples (benchmarks/second_moments.py), by memory of the code.
+_CONVOLUTIONAL = {
+    2: 0.1331,
+    3: 0.1308,
+    4: 0.1287,
+    5: 0.1271,
+    6: 0.12577,
+    7: 0.1249,
+    8: 0.1242,
+    9: 0.1236,
+    10: 0.1229,
+    11: 0.1227,
+    12: 0.1225,
+}
+
 LATTICES = {
     "z": Lattice("z", 0, 16, 1, 0.0, 1 / 12),
     "d4": Lattice("d4", 1, 8, 4, 0.75, 13 / 120),
     "e8": Lattice("e8", 2, 8, 8, 0.5, 929 / 6480),
+    **{f"conv{1 << v}": Lattice(f"conv{1 << v}", 32 + v, 8, 2, 0.5, moment) for v, moment in _CONVOLUTIONAL.items()},
 }
-"""Second moments: Conway & Sloane, "Voronoi regions of lattices, second moments of polytopes, and quantization" (1982)."""
+"""By name. Second moments of z, d4, e8: Conway & Sloane, "Voronoi regions of lattices, second moments of polytopes, and
+quantization" (1982). `convS` is the lattice of the convolutional code with S states."""
+
+NESTED = ("z", "d4", "e8")
+"""Lattices that have a Voronoi coding."""
+
+STATES = tuple(1 << v for v in _CONVOLUTIONAL)
+"""Numbers of states of the convolutional lattices."""
 
 GROUP = 8
 """Entries of one lane that are coded together, a multiple of every block length."""

@@ -144,7 +144,7 @@ def _at_level(base: Parameters, m: int, level: float) -> Parameters:
     while q < MAX_Q - 1 and digit_bits(q + 1) <= level:
         q += 1
     low, high = digit_bits(q), digit_bits(q + 1)
-    mix = min(MIX, max(0, int((level - low) / (high - low) * MIX)))
+    mix = MIX if level >= high else max(0, int((level - low) / (high - low) * MIX))
     nesting = Nesting((q, q + 1), mix, multipliers(base.lattice, q), 1.0, 1.0)
     return replace(base, m=m, allocate="column", delta=delta_code(base.n, q), lowest_class=0, nesting=nesting)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .lattice import LATTICES, Lattice
+from .lattice import LATTICES, NESTED, Lattice
 from .mod import Nesting
 
 MAX_LENGTH = 1 << 26
@@ -76,6 +76,8 @@ class Parameters:
             raise ValueError("the dither key is not 16 bytes long")
         if (self.nesting is not None) != (self.coding == "voronoi"):
             raise ValueError("the coding and its parameters disagree")
+        if self.coding == "voronoi" and self.lattice.name not in NESTED:
+            raise ValueError("a lattice without a Voronoi code")
         if self.coding == "voronoi" and self.allocate != "column":
             raise ValueError("a Voronoi code scales every column by its norm")
         if self.nesting is not None:

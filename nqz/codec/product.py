@@ -15,11 +15,11 @@ import numpy as np
 
 from . import norms, project
 from .arithmetic import total
-from .estimate import Budget, Side, alpha, budget, excess_noise, expected_error, shrunk, theta
+from .estimate import Side, alpha, excess_noise, expected_error
+from .signal import Signal, group, group_energies
 
 _WHOLE = 1 << 24
 _SAMPLE = 4096
-_TILE = 256
 _ROW_BLOCK = 1 << 23
 _CACHED = 1 << 25
 
@@ -113,7 +113,9 @@ class Product:
     Attributes
     ----------
     theta : float
-        Energy of the product relative to ‖Ā‖²‖B̄‖²/n, as far as the estimator needs it.
+        θ of the `auto` estimator.
+    guessed : float
+        The share of `error` that dropped columns contribute, whose products are not known.
     error : float
         Expected ‖AᵀB - Ĉ‖² relative to ‖Ā‖²‖B̄‖²/n.
     """
@@ -188,7 +190,7 @@ class Product:
     def _measure(self) -> None:
         """Find θ, and how the energy of the product is spread, from all of it or from a sample of columns."""
         a, b = self.a, self.b
-        self.theta, self._signal = 1.0, 1.0
+        self.theta, self._missed, self._dropped, self.guessed = 1.0, 1.0, 1.0, 0.0
         if not a.columns or not b.columns:
             return
         if a.columns * b.columns <= _WHOLE:
@@ -208,50 +210,20 @@ class Product:
         self._match(rows, columns, raw)
 
     def _match(self, rows: np.ndarray, columns: np.ndarray, raw: np.ndarray) -> None:
-        """θ from the energy of the unbiased estimate; then, with α known, the energy that α leaves out.
-
-        The model spreads the energy of the product like P. Where it lies elsewhere (a few large entries, say) the part
-        Σ (1 - α)² C² of the error differs from the model's, by a factor that is measured here without bias.
-        """
-        side_a = Side(self.a.side.codes[rows], self.a.side.noise[rows], self.a.side.n, self.a.side.kappa)
-        side_b = Side(self.b.side.codes[columns], self.b.side.noise[columns], self.b.side.n, self.b.side.kappa)
-        energy_a, energy_b = self.a.energies(rows), self.b.energies(columns)
-        scale = total(energy_a) * total(energy_b)
-        if scale <= 0.0:
+        """Learn from the raw products of some rows and columns where the energy of the product lies."""
+        a, b = self.a, self.b
+        side_a, side_b = a.side.part(rows), b.side.part(columns)
+        energy_a, energy_b = a.energies(rows), b.energies(columns)
+        group_a, group_b = group(side_a, energy_a), group(side_b, energy_b)
+        if not len(group_a.energy) or not len(group_b.energy):
             return
-        sums = budget(side_a, side_b)
+        unit_a, unit_b = a.unit[rows] / self.kappa, b.unit[columns]
+        found = group_energies(raw, unit_a, unit_b, group_a, group_b, not self.same)
         entries = side_a.spread() * side_b.spread()
-        if self.same:  # the diagonal is not estimated
-            alive = np.isfinite(side_a.noise)
-            share = np.square(energy_a[alive]) / scale
-            nu = np.square(1.0 + side_a.noise[alive]) / self.kappa - 1.0
-            sums = Budget(sums.power - total(share), sums.noise - total(share * nu))
-        n = self.a.side.n
-
-        def tiles():
-            for i in range(0, len(rows), _TILE):
-                for j in range(0, len(columns), _TILE):
-                    r, c = rows[i : i + _TILE], columns[j : j + _TILE]
-                    tile = raw[i : i + _TILE, j : j + _TILE] * (self.a.unit[r] / self.kappa)[:, None] * self.b.unit[c]
-                    square = tile * tile * n
-                    power = energy_a[i : i + _TILE, None] * energy_b[None, j : j + _TILE]
-                    nu = excess_noise(self.a.side.noise[r], self.b.side.noise[c], self.kappa)
-                    left_out = np.isinf(nu)
-                    if self.same:
-                        left_out |= r[:, None] == c[None, :]
-                    for array in (square, power, nu):
-                        array[left_out] = 0.0
-                    yield square, power, nu
-
-        self.theta = theta(math.fsum(_sum(square) for square, _, _ in tiles()) / scale, sums, entries)
-        found, modelled = [], []
-        for square, power, nu in tiles():
-            missed = np.square(1.0 - alpha(self.estimator, self.theta, nu))
-            found.append(_sum(missed * (square - nu * power)))
-            modelled.append(_sum(missed * power))
-        if math.fsum(modelled) > 0.0:
-            measured = max(math.fsum(found) / math.fsum(modelled) / self.theta, 0.0) if self.theta > 0.0 else 1.0
-            self._signal = shrunk(measured, sums, entries)
+        signal = Signal(found, group_a, group_b, a.side.n, self.kappa, entries)
+        self.theta = signal.theta() if self.estimator == "auto" else 1.0
+        self._missed = signal.missed(self.estimator, self.theta)
+        self._dropped = signal.dropped
 
     def _expected_error(self) -> float:
         a, b = self.a, self.b
@@ -260,7 +232,8 @@ class Product:
         scale = total(a.energies()) * total(b.energies()) / a.side.n
         if scale <= 0.0:
             return 0.0
-        error = expected_error(a.side, b.side, self.estimator, self.theta, self._signal)
+        error = expected_error(a.side, b.side, self.estimator, self.theta, self._missed, self._dropped)
+        self.guessed = self._dropped * (1.0 - a.side.coded_share() * b.side.coded_share()) / error if error > 0 else 0.0
         if self.same:
             error -= self._diagonal_error() / (scale * a.side.n)
         # what rounding left in the means, times the partner's mean
@@ -273,12 +246,8 @@ class Product:
         noise, energy = self.a.side.noise, self.a.energies()
         nu = np.square(1.0 + noise) / self.kappa - 1.0
         factor = alpha(self.estimator, self.theta, nu)
-        error = np.square(1.0 - factor) * self.theta * self._signal + np.square(factor) * np.where(np.isfinite(nu), nu, 0.0)
+        error = np.square(1.0 - factor) * self._missed + np.square(factor) * np.where(np.isfinite(nu), nu, 0.0)
         return total(error * energy * energy)
-
-
-def _sum(tile: np.ndarray) -> float:
-    return total(np.add.accumulate(tile, axis=0)[-1])
 
 
 def _squares(x: np.ndarray) -> float:

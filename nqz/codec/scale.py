@@ -79,7 +79,7 @@ def exponents(codes: np.ndarray) -> np.ndarray:
 def forward(codes: np.ndarray, delta: int, allocate: str) -> np.ndarray:
     """Factors from rotated columns (divided by 2 ** exponent) to fixed point, float32 of shape (a,)."""
     shift = (exponents(codes).astype(np.int64) << 12) - column_delta(codes, delta, allocate)
-    return (exp2(np.clip(shift, -(120 << 12), 120 << 12)) * FIXED_POINT).astype(np.float32)
+    return (exp2(np.clip(shift, -(119 << 12), 119 << 12)) * FIXED_POINT).astype(np.float32)
 
 
 def backward(codes: np.ndarray, delta: int, allocate: str, lattice: Lattice, exponent: int = 0) -> np.ndarray:

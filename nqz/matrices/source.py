@@ -146,13 +146,14 @@ def open_source(source: Any) -> Source:
     """
     access = open_input(source)
     try:
-        return _source(access)
+        return read_source(access)
     except BaseException:
         access.close()
         raise
 
 
-def _source(access: Any) -> Source:
+def read_source(access: Any) -> Source:
+    """Read what an open input holds; the errors are those of `open_source`. The source takes over `access`."""
     name = access.name
     start = bytearray(min(9, access.size))
     access.pread_into(start, 0)

@@ -38,10 +38,8 @@ class CodedMatrix:
         self.name = self.info.name
         (record,) = reader.find(index, "TENS")
         payload = reader.read(record, "TENS")
-        axis = payload[6] if payload[1:6] == b"\xa4axis" and payload[6] in (0, 1) else 0
-        layout = vector_layout(self.info.shape, 0 if len(self.info.shape) == 1 else axis, self.info.order == "F")
         where = self._where(record)
-        self.header = header.unpack(payload, layout.length, layout.count, where)
+        self.header = header.unpack(payload, self._layout, where)
         self.parameters = self.header.parameters
         if len(self.info.shape) == 1 and self.header.axis != 0:
             raise CorruptError(f"{where}: axis 1 for an array of one dimension")
@@ -51,6 +49,11 @@ class CodedMatrix:
             raise CorruptError(
                 f"{where}: {len(reader.find(index, 'CHNK'))} chunks where its norms call for {self.decoder.chunk_count()}"
             )
+
+    def _layout(self, axis: int) -> tuple[int, int]:
+        # axis 1 of an array of one dimension is refused afterwards
+        layout = vector_layout(self.info.shape, 0 if len(self.info.shape) == 1 else axis, self.info.order == "F")
+        return layout.length, layout.count
 
     def _where(self, record) -> str:
         return f"{self.reader.name}: record {record.type} at byte {record.offset}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from nqz.container.exact import decode_exact
 from nqz.container.reader import ContainerReader
 from nqz.errors import UnsupportedError, UsageError
-from nqz.matrices.dtypes import cast_saturating, storage_dtype
+from nqz.matrices.dtypes import cast_saturating
 from nqz.matrices.sink import MatrixSink, TensorSpec
 from nqz.operations.coded import CodedMatrix
 from nqz.operations.encode import select
@@ -83,16 +83,22 @@ def decode(reader: ContainerReader, access, options: DecodeOptions, pool: Worker
     return report
 
 
-def _decode_matrix(matrix: CodedMatrix, sink, position, spec, estimator, pool, progress) -> None:
-    writer = sink.vectors(position, matrix.header.axis if len(spec.shape) > 1 else 0)
+def rebuilt(matrix: CodedMatrix, dtype: str, estimator: str, pool: Workers) -> Iterator[tuple[int, np.ndarray]]:
+    """The columns of a matrix, panel by panel: (first column, array of shape (n, w) in the storage type of `dtype`)."""
     factor = matrix.factor(estimator)
     # narrower types are rounded once, from float64
-    working = np.float32 if spec.dtype == "float32" else np.float64
+    working = np.float32 if dtype == "float32" else np.float64
     for panel in matrix.decoder.panels:
         block = matrix.reconstructed(panel, pool, factor, working)
-        writer.write(panel.first, block if spec.dtype == "float32" else cast_saturating(block, spec.dtype))
+        yield panel.first, block if dtype == "float32" else cast_saturating(block, dtype)
+
+
+def _decode_matrix(matrix: CodedMatrix, sink, position, spec, estimator, pool, progress) -> None:
+    writer = sink.vectors(position, matrix.header.axis if len(spec.shape) > 1 else 0)
+    for first, block in rebuilt(matrix, spec.dtype, estimator, pool):
+        writer.write(first, block)
         if progress is not None:
-            progress(spec.name, block.size * storage_dtype(spec.dtype).itemsize)
+            progress(spec.name, block.nbytes)
 
 
 def _spec(info, kind: str, source: str, dtype: str | None) -> TensorSpec:

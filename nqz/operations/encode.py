@@ -36,6 +36,7 @@ MIN_RATE, MAX_RATE = 0.05, 12.0
 _FREE_BYTES = 400
 _SMALL = 10**6
 _LEVEL = 19
+_HEADER_ROOM = 16  # bytes by which a header may grow once its numbers are known
 _TRIES = 6
 
 
@@ -208,6 +209,7 @@ class _MatrixEncoder:
                 excess -= 8.0 * min(_FREE_BYTES, self.fixed)
             again = self._adjusted(parameters, excess, attempt)
             if again is None:
+                self._warn_if_nothing_is_left(parameters)
                 return
             self.writer.rollback(start)
             parameters = again
@@ -215,19 +217,19 @@ class _MatrixEncoder:
 
     def _first_parameters(self, side) -> Parameters:
         options, lattice = self.options, self.lattice
-        lengths = [512] + [len(payload) for _, payload in side]
+        base = Parameters(
+            n=self.n, columns=self.columns, m=self.n, lattice=lattice, coding=options.coding,
+            allocate=options.allocate, delta=0, lowest_class=0, mean_digits=self.digits,
+            rotation_seed=options.seed, dither_key=bytes(16), nesting=None,
+        )  # fmt: skip
+        header = len(self._header(base).pack()) + (_HEADER_ROOM if options.coding == "entropy" else 3 * _HEADER_ROOM)
+        lengths = [header] + [len(payload) for _, payload in side]
         if self.whole_file:
             self.fixed = self.writer.projected_size(lengths)
         else:
             self.fixed = sum(lengths) + 18 * len(lengths)
         charged = self.fixed - (min(_FREE_BYTES, self.fixed) if self.entries < _SMALL else 0)
         budget = options.rate * self.entries - 8.0 * charged
-        self.budget = budget
-        base = Parameters(
-            n=self.n, columns=self.columns, m=self.n, lattice=lattice, coding=options.coding,
-            allocate=options.allocate, delta=0, lowest_class=0, mean_digits=self.digits,
-            rotation_seed=options.seed, dither_key=bytes(16), nesting=None,
-        )  # fmt: skip
         if options.coding == "voronoi":
             return mod.plan(base, int((self.codes != norms.ZERO).sum()), budget, options.kappa)
         plan = allocate.plan(self.codes, self.n, lattice, options.allocate, budget, options.kappa)
@@ -238,8 +240,7 @@ class _MatrixEncoder:
         if parameters.nesting is not None:
             alive = int((self.codes != norms.ZERO).sum())
             return mod.adjust(parameters, alive, excess, self.entries * self.options.rate)
-        s = scale.scaling(self.codes, self.n, self.lattice, parameters.delta, parameters.allocate, parameters.lowest_class)
-        coded = int(s.kept.sum()) * parameters.m
+        coded = self._coded(parameters)
         if coded == 0 or (excess <= 0 and (-excess < 0.005 * self.options.rate * self.entries or attempt)):
             return None
         step = math.ceil(4096.0 * (excess / coded)) + (1 if excess > 0 else 2)
@@ -247,10 +248,19 @@ class _MatrixEncoder:
         delta = max(parameters.delta + step, limit)
         return None if delta == parameters.delta else replace(parameters, delta=delta)
 
+    def _coded(self, parameters: Parameters) -> int:
+        """Number of entries that are coded."""
+        p = parameters
+        return int(scale.scaling(self.codes, self.n, self.lattice, p.delta, p.allocate, p.lowest_class).kept.sum()) * p.m
+
+    def _header(self, parameters: Parameters) -> TensorHeader:
+        measured = self.measured
+        return TensorHeader(parameters, self.axis, self.options.rate, ALPHA, measured.total, measured.digest)
+
     def _code(self, parameters: Parameters, side) -> int:
         """Write all records of the tensor; return the bytes that the rate counts."""
         writer, options = self.writer, self.options
-        header = TensorHeader(parameters, self.axis, options.rate, ALPHA, self.measured.total, self.measured.digest)
+        header = self._header(parameters)
         key = dither.key(options.seed, self.measured.digest, self.tensor.name, pack_map(header.fields()))
         parameters = replace(parameters, dither_key=key)
         if parameters.nesting is not None:
@@ -306,6 +316,13 @@ class _MatrixEncoder:
             if progress is not None:
                 width = (panel.last - panel.first) / self.columns
                 progress(self.tensor.name, self.tensor.nbytes / 2 * width)
+
+    def _warn_if_nothing_is_left(self, parameters: Parameters) -> None:
+        if not self._coded(parameters) and (self.codes != norms.ZERO).any():
+            self.warnings.append(
+                f"{self.where}: {self.options.rate:g} bits per entry leave room for nothing but the means of its "
+                f"{self.columns} vectors of {self.n} entries"
+            )
 
     def _warn_about_side_information(self, side) -> None:
         bits = 8.0 * sum(len(payload) for _, payload in side) / self.entries

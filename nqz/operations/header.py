@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,8 +107,15 @@ class TensorHeader:
         return pack_map({**self.fields(), "dither_key": self.parameters.dither_key})
 
 
-def unpack(data: bytes, n: int, columns: int, where: str) -> TensorHeader:
-    """Read a tensor header; n and columns come from the manifest's shape.
+def unpack(data: bytes, layout: Callable[[int], tuple[int, int]], where: str) -> TensorHeader:
+    """Read a tensor header.
+
+    Parameters
+    ----------
+    data : bytes
+    layout : callable
+        layout(axis) gives length and number of the vectors, as the manifest's shape has it.
+    where : str
 
     Raises
     ------
@@ -115,6 +123,7 @@ def unpack(data: bytes, n: int, columns: int, where: str) -> TensorHeader:
         Not canonical, or a value out of range.
     """
     fields = unpack_map(data, SCHEMA, where)
+    n, columns = layout(fields["axis"])
     try:
         parameters = Parameters(
             n=n,

@@ -12,6 +12,7 @@ from nqz.codec.product import Operand, Product
 from nqz.container.reader import ContainerReader
 from nqz.errors import OperandError, UnsupportedError, UsageError
 from nqz.matrices.dtypes import is_matrix_dtype
+from nqz.matrices.npy import refuse_non_float
 from nqz.matrices.sink import MatrixSink, TensorSpec
 from nqz.operations.coded import CodedMatrix
 from nqz.operations.operands import coded_operand, plain_operand
@@ -109,6 +110,8 @@ def _candidates(side, wanted: str | None) -> dict[str, Callable[[], object]]:
             raise OperandError(f"{side.name}: tensor {wanted!r} is not a matrix; it is carried exactly")
         return {wanted: found[wanted]}
     if not found:
+        if not isinstance(side, ContainerReader) and side.kind == "npy":
+            refuse_non_float(side.tensors[0], side.name)
         raise OperandError(f"{side.name}: holds no matrix to multiply")
     return found
 
@@ -141,56 +144,98 @@ class Plan:
         return self.product.error
 
 
-def prepare(pair: Pair, options: MatmulOptions, pool: Workers) -> Plan:
-    """Check that two matrices fit together, decode what the estimator needs, and predict the error.
+def check(pair: Pair, options: MatmulOptions) -> bool:
+    """Check that two matrices fit together, from their headers; return whether they are one and the same.
 
     Raises
     ------
     OperandError
         Different lengths, different rotations, or a shared dither that is not that of one and the same matrix.
+    UnsupportedError
+        A plain side is not of floating-point numbers.
     """
     if options.estimator not in ESTIMATORS:
         raise UsageError(f"estimator {options.estimator!r}: one of {', '.join(ESTIMATORS)}")
     a, b = pair.a, pair.b
-    coded_a, coded_b = isinstance(a, CodedMatrix), isinstance(b, CodedMatrix)
-    notes: list[str] = []
-    same = False
-    if coded_a and coded_b:
-        seed_a, seed_b = a.parameters.rotation_seed, b.parameters.rotation_seed
-        _check_length(pair, a.parameters.n, b.parameters.n)
-        if seed_a != seed_b:
-            raise OperandError(
-                f"{pair.file_a} and {pair.file_b}: encoded with different seeds ({seed_a} and {seed_b}), so their "
-                "rotations differ; encode both with the same --seed"
-            )
-        same = _is_same(a, b, pair)
-        if same:
-            notes.append("both sides are the same matrix: its diagonal comes from the norms")
-    left = coded_operand(a, pool) if coded_a else _plain(pair.file_a, a, options.axis_a, b, pool, pair)
-    right = coded_operand(b, pool) if coded_b else _plain(pair.file_b, b, options.axis_b, a, pool, pair)
-    notes += _dropped(left) + _dropped(right)
-    dims = [1 if _rank(x) == 1 else 0 for x in (a, b)]
-    shape = ((left.columns,) if not dims[0] else ()) + ((right.columns,) if not dims[1] else ())
-    dtype = options.dtype or _result_type(a, b)
-    product = Product(left, right, options.estimator, same)
-    return Plan(pair.name, shape, dtype, product, notes, (_rate(a), _rate(b)))
+    _check_length(pair, _length(a, options.axis_a, pair.file_a), _length(b, options.axis_b, pair.file_b))
+    if not (isinstance(a, CodedMatrix) and isinstance(b, CodedMatrix)):
+        return False
+    seed_a, seed_b = a.parameters.rotation_seed, b.parameters.rotation_seed
+    if seed_a != seed_b:
+        raise OperandError(
+            f"{pair.file_a} and {pair.file_b}: encoded with different seeds ({seed_a} and {seed_b}), so their "
+            "rotations differ; encode both with the same --seed"
+        )
+    return _is_same(a, b, pair)
 
 
-def write(plans: list[Plan], access, kind: str) -> None:
-    """Compute the products and write them.
+def outline(pair: Pair, options: MatmulOptions) -> tuple[tuple[int, ...], str]:
+    """Shape and type of a product; the axis of a vector is dropped, as NumPy does."""
+    sides = ((pair.a, options.axis_a), (pair.b, options.axis_b))
+    shape = tuple(_columns(side, axis) for side, axis in sides if _rank(side) != 1)
+    return shape, options.dtype or _result_type(pair.a, pair.b)
+
+
+def prepare(pair: Pair, options: MatmulOptions, pool: Workers) -> Plan:
+    """Check two matrices, decode what the estimator needs, and predict the error.
 
     Raises
     ------
-    OperandError
-        An entry does not fit the type of the product.
+    OperandError, UnsupportedError
+        See `check`.
     """
-    named = kind == "safetensors"
-    specs = [TensorSpec((plan.name or "product") if named else "", plan.shape, plan.dtype) for plan in plans]
-    sink = MatrixSink(access, kind, specs)
-    for index, plan in enumerate(plans):
-        size = np.dtype(plan.dtype).itemsize
+    same = check(pair, options)
+    notes = ["both sides are the same matrix: its diagonal comes from the norms"] if same else []
+    left, right = _operand(pair, pool, options, 0), _operand(pair, pool, options, 1)
+    notes += _dropped(left) + _dropped(right)
+    shape, dtype = outline(pair, options)
+    product = Product(left, right, options.estimator, same)
+    return Plan(pair.name, shape, dtype, product, notes, (_rate(pair.a), _rate(pair.b)))
+
+
+def multiply(
+    pairs: list[Pair], access, kind: str, options: MatmulOptions, pool: Workers, progress: Callable | None = None
+) -> dict:
+    """Compute products and write them, one at a time.
+
+    Parameters
+    ----------
+    pairs : list of Pair
+    access
+        Where the file is written.
+    kind : {"npy", "safetensors"}
+    options : MatmulOptions
+    pool : Workers
+    progress : callable, optional
+        Called as progress(name, share of the work done).
+
+    Returns
+    -------
+    dict
+        ``shapes``, ``rates`` (of both sides) and ``errors`` (expected) of the products; ``notes``: list of str.
+
+    Raises
+    ------
+    OperandError, UnsupportedError
+        See `check`; or an entry does not fit the type of the product.
+    """
+    for pair in pairs:
+        check(pair, options)
+    outlines = [outline(pair, options) for pair in pairs]
+    names = [(pair.name or "product") if kind == "safetensors" else "" for pair in pairs]
+    sink = MatrixSink(access, kind, [TensorSpec(name, *outlined) for name, outlined in zip(names, outlines)])
+    report: dict = {"shapes": [shape for shape, _ in outlines], "rates": [], "errors": [], "notes": []}
+    for index, pair in enumerate(pairs):
+        plan = prepare(pair, options, pool)
+        columns, size = plan.product.b.columns, np.dtype(plan.dtype).itemsize
         for first, block in blocks(plan):
-            sink.write_bytes(index, first * plan.product.b.columns * size, np.ascontiguousarray(block).tobytes())
+            sink.write_bytes(index, first * columns * size, np.ascontiguousarray(block))
+            if progress is not None:
+                progress(pair.name, len(block) / plan.product.a.columns / len(pairs))
+        report["rates"].append(plan.rates)
+        report["errors"].append(plan.error)
+        report["notes"] += plan.notes
+    return report
 
 
 def blocks(plan: Plan):
@@ -216,15 +261,28 @@ def _check_length(pair: Pair, n_a: int, n_b: int) -> None:
         )
 
 
-def _plain(file: str, tensor, axis: int, other: CodedMatrix, pool, pair: Pair) -> Operand:
-    axis = 0 if len(tensor.shape) == 1 else axis
-    if not is_matrix_dtype(tensor.dtype):
-        raise UnsupportedError(f"{file}: dtype {tensor.dtype}; a matrix of floating-point numbers is needed")
-    lengths = [tensor.vectors(axis).length, other.parameters.n]
-    if tensor is not pair.a:
-        lengths.reverse()
-    _check_length(pair, *lengths)
-    return plain_operand(file, tensor, axis, other.parameters.rotation_seed, pool)
+def _operand(pair: Pair, pool: Workers, options: MatmulOptions, which: int) -> Operand:
+    side, other = (pair.a, pair.b) if which == 0 else (pair.b, pair.a)
+    if isinstance(side, CodedMatrix):
+        return coded_operand(side, pool)
+    file, axis = (pair.file_b, options.axis_b) if which else (pair.file_a, options.axis_a)
+    return plain_operand(file, side, _axis(side, axis), other.parameters.rotation_seed, pool)
+
+
+def _axis(tensor, axis: int) -> int:
+    return 0 if len(tensor.shape) == 1 else axis
+
+
+def _length(side, axis: int, file: str) -> int:
+    if isinstance(side, CodedMatrix):
+        return side.parameters.n
+    if not is_matrix_dtype(side.dtype):
+        raise UnsupportedError(f"{file}: dtype {side.dtype}; a matrix of floating-point numbers is needed")
+    return side.vectors(_axis(side, axis)).length
+
+
+def _columns(side, axis: int) -> int:
+    return side.parameters.columns if isinstance(side, CodedMatrix) else side.vectors(_axis(side, axis)).count
 
 
 def _is_same(a: CodedMatrix, b: CodedMatrix, pair: Pair) -> bool:

@@ -1,0 +1,146 @@
+"""What the unbiased estimate tells about the product: how much energy it has and where, and hence θ and the expected error.
+
+Columns are grouped by energy, a quarter of an octave each. For every pair of groups the energy Q of the unbiased estimate
+Ĉ₁ exceeds that of the product by the known noise νP, so for factors α the risk Σ (1 - α)² (Q - νP) + α² νP is an unbiased
+estimate of the error. θ minimizes it, hence `auto` is at least as good as `mmse` (θ = 1) and `unbiased` (θ → ∞) up to what
+the estimate of the risk is off; for small products a prior of θ = 1 is mixed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .arithmetic import exp2, total
+from .estimate import Side, alpha, excess_noise
+
+_PRIOR_ENTRIES = 4.0
+"""Weight of θ = 1 against the data, in effective entries of a product without noise."""
+
+_GROUP = 64
+_ROWS = 256
+_OCTAVE = 8
+_THETA = np.arange(-10 * _OCTAVE, 20 * _OCTAVE + 1)
+"""Candidates for θ: 2 ** (j / 8)."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Coded columns of one side, grouped by energy.
+
+    Attributes
+    ----------
+    order : ndarray of int
+        Columns, group after group, quiet ones first.
+    edges : ndarray of int
+        Where the groups begin in `order`; one more than there are groups.
+    energy : ndarray of float64
+        Total energy of each group.
+    noise : ndarray of float64
+        Energy-weighted mean relative noise of each group.
+    quiet : ndarray of bool
+        Groups of the quieter half of the columns.
+    """
+
+    order: np.ndarray
+    edges: np.ndarray
+    energy: np.ndarray
+    noise: np.ndarray
+    quiet: np.ndarray
+
+
+def group(side: Side, energy: np.ndarray) -> Groups:
+    """Group the coded columns of a side; `energy` is that of each column, in any unit."""
+    alive = np.flatnonzero(np.isfinite(side.noise) & (energy > 0))
+    order = alive[np.argsort(side.codes[alive], kind="stable")]
+    bucket = side.codes[order] // _GROUP
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(bucket)) + 1, [len(order)]]) if len(order) else np.zeros(1, int)
+    spans = list(zip(edges[:-1], edges[1:]))
+    sums = np.array([total(energy[order[i:j]]) for i, j in spans])
+    noise = np.array([total((energy * np.where(energy > 0, side.noise, 0.0))[order[i:j]]) for i, j in spans])
+    return Groups(order, edges, sums, noise / sums if len(sums) else noise, edges[:-1] * 2 <= len(order))
+
+
+def group_energies(raw: np.ndarray, unit_a: np.ndarray, unit_b: np.ndarray, a: Groups, b: Groups, diagonal: bool):
+    """Energy of `raw`, scaled by units of rows and columns, for every pair of groups; in a fixed order of summation.
+
+    Parameters
+    ----------
+    diagonal : bool
+        Whether entries [i, i] count.
+    """
+    out = np.zeros((len(a.energy), len(b.energy)))
+    for g, (first, last) in enumerate(zip(a.edges[:-1], a.edges[1:])):
+        sums = np.zeros(raw.shape[1])
+        for start in range(first, last, _ROWS):
+            rows = a.order[start : min(start + _ROWS, last)]
+            block = raw[rows] * unit_a[rows, None] * unit_b[None, :]
+            if not diagonal:
+                block[np.arange(len(rows)), rows] = 0.0
+            block *= block
+            sums += np.add.reduce(block, axis=0)
+        for h, (i, j) in enumerate(zip(b.edges[:-1], b.edges[1:])):
+            out[g, h] = total(sums[b.order[i:j]])
+    return out
+
+
+class Signal:
+    """Energy of a product by groups of columns, and the estimators' parameters that follow.
+
+    Parameters
+    ----------
+    found : ndarray of float64, shape (groups of a, groups of b)
+        Energy of the unbiased estimate, see `group_energies`.
+    a, b : Groups
+    n : int
+    kappa : float
+    entries : float
+        Effective number of entries of the product.
+    same : Side or None
+        The side, if it is multiplied with itself and its diagonal is not estimated.
+
+    Attributes
+    ----------
+    dropped : float
+        Energy of the product in units of P where a column is among the quieter half: the best guess for dropped ones.
+    """
+
+    def __init__(self, found, a: Groups, b: Groups, n: int, kappa: float, entries: float):
+        self._power = a.energy[:, None] * b.energy[None, :] / n
+        self._nu = excess_noise(a.noise, b.noise, kappa)
+        self._noise = self._nu * self._power
+        self._found = found
+        whole = _sum(self._power)
+        weight = (1.0 + _sum(self._noise) / whole) ** 2 if whole > 0 else 1.0
+        # the prior's share: the measurement's variance grows with the square of signal plus noise
+        self._prior = _PRIOR_ENTRIES * weight / (entries + _PRIOR_ENTRIES * weight)
+        quiet = a.quiet[:, None] | b.quiet[None, :]
+        self.dropped = self._ratio(np.where(quiet, 1.0, 0.0))
+
+    def _ratio(self, weight: np.ndarray) -> float:
+        """Weighted energy of the product over that of P, drawn towards 1."""
+        power = _sum(weight * self._power)
+        if power <= 0.0:
+            return 1.0
+        measured = max(_sum(weight * (self._found - self._noise)) / power, 0.0)
+        return measured + self._prior * (1.0 - measured)
+
+    def theta(self) -> float:
+        """The candidate θ of least estimated risk of `auto`."""
+        signal = (1.0 - self._prior) * (self._found - self._noise) + self._prior * self._power
+        best, least = 1.0, np.inf
+        for theta in exp2(_THETA * (4096 // _OCTAVE)):
+            factor = alpha("auto", float(theta), self._nu)
+            risk = _sum(np.square(1.0 - factor) * signal + np.square(factor) * self._noise)
+            if risk < least:
+                best, least = float(theta), risk
+        return best
+
+    def missed(self, estimator: str, theta: float) -> float:
+        """Energy that α leaves out, Σ (1 - α)² C², over the model's Σ (1 - α)² P."""
+        return self._ratio(np.square(1.0 - alpha(estimator, theta, self._nu)))
+
+
+def _sum(x: np.ndarray) -> float:
+    return total(np.asarray(x).ravel())

@@ -1,0 +1,98 @@
+"""The kernels: native code for this processor where it was built, `nqz.reference` otherwise.
+
+`name` tells which are in use: "native:avx512", "native:avx2", "native:baseline" or "reference". All of them
+give the same bits. The environment variable NQZ_KERNELS (avx512, avx2, baseline or reference) forces one.
+"""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from nqz.errors import UsageError
+from nqz.kernels.corrupt import CorruptStream
+
+try:
+    from nqz.kernels import _native
+except ImportError:  # built without a compiler
+    _native = None
+
+if TYPE_CHECKING:
+    from nqz.reference import (
+        center,
+        entropy_decode,
+        entropy_encode,
+        levels,
+        nearest,
+        pack_digits,
+        quantize_exact,
+        rans_decode,
+        rans_encode,
+        restore,
+        rotate,
+        statistics,
+        unpack_digits,
+        voronoi_decode,
+        voronoi_encode,
+        words,
+    )
+
+__all__ = [
+    "CorruptStream",
+    "center",
+    "entropy_decode",
+    "entropy_encode",
+    "implementations",
+    "levels",
+    "name",
+    "nearest",
+    "pack_digits",
+    "quantize_exact",
+    "rans_decode",
+    "rans_encode",
+    "restore",
+    "rotate",
+    "statistics",
+    "unpack_digits",
+    "voronoi_decode",
+    "voronoi_encode",
+    "words",
+]
+
+
+def _available() -> list[str]:
+    native = _native.available() if _native is not None else []
+    return [isa for isa in ("avx512", "avx2", "baseline") if isa in native] + ["reference"]
+
+
+def _load(choice: str) -> ModuleType:
+    if choice != "reference":
+        return getattr(_native, choice)
+    from nqz import reference
+
+    return reference
+
+
+def implementations() -> dict[str, ModuleType]:
+    """Return every implementation that runs on this machine, by the value of NQZ_KERNELS, fastest first."""
+    return {choice: _load(choice) for choice in _available()}
+
+
+def _choose() -> str:
+    choice = os.environ.get("NQZ_KERNELS") or _available()[0]
+    if choice not in _available():
+        raise UsageError(f"NQZ_KERNELS={choice}: not available here; use one of {', '.join(_available())}")
+    return choice
+
+
+_choice = _choose()
+name = "reference" if _choice == "reference" else f"native:{_choice}"
+
+
+def __getattr__(attribute: str):
+    # Bound at first use: the reference is not imported where it is not needed.
+    if attribute not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
+    value = globals()[attribute] = getattr(_load(_choice), attribute)
+    return value

@@ -1,0 +1,194 @@
+// Arguments of the bindings: array types, scratch memory, and the checks that several functions share.
+#pragma once
+
+#include "kernels.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <new>
+#include <vector>
+
+namespace nb = nanobind;
+
+namespace {
+
+template <class T>
+using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Output = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using AnyMatrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::device::cpu>;
+using AnyOutput = nb::ndarray<nb::ndim<2>, nb::device::cpu>;
+template <class T>
+using OwnedVector = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
+
+inline void require(bool condition, const char* message) {
+    if (!condition) throw nb::value_error(message);
+}
+
+[[noreturn]] inline void raise_corrupt(const char* reason) {
+    nb::object type = nb::module_::import_("nqz.kernels.corrupt").attr("CorruptStream");
+    PyErr_SetString(type.ptr(), reason);
+    throw nb::python_error();
+}
+
+template <class Array>
+int64_t size(const Array& array, size_t axis = 0) {
+    return (int64_t)array.shape(axis);
+}
+
+// Memory that is not initialized, and so not touched before it is used.
+template <class T>
+class Scratch {
+  public:
+    explicit Scratch(int64_t count) : data_((T*)malloc((size_t)(count + 1) * sizeof(T))) {
+        if (!data_) throw std::bad_alloc();
+    }
+    ~Scratch() { free(data_); }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    T* data() { return data_; }
+
+  protected:
+    T* data_;
+};
+
+// An array to be returned; `spare` bytes stand behind it.
+template <class T>
+class Owned : public Scratch<T> {
+  public:
+    explicit Owned(int64_t count, int64_t spare = 0) : Scratch<T>(count + spare), count_(count), spare_(spare) {}
+    void clear() { memset(this->data_, 0, (size_t)(count_ + spare_) * sizeof(T)); }
+    void copy(const T* from) {
+        if (count_) memcpy(this->data_, from, (size_t)count_ * sizeof(T));
+    }
+    OwnedVector<T> give() {
+        T* data = this->data_;
+        nb::capsule owner(data, [](void* p) noexcept { free(p); });
+        this->data_ = nullptr;
+        return OwnedVector<T>(data, {(size_t)count_}, owner);
+    }
+
+  private:
+    int64_t count_, spare_;
+};
+
+inline void check_lanes(int lanes) {
+    require(lanes == 1 || lanes == 2 || lanes == 4 || lanes == 8 || lanes == 16 || lanes == 32,
+            "lanes must be 1, 2, 4, 8, 16 or 32");
+}
+
+inline void check_cumulative(const Vector<uint16_t>& cum) {
+    require(size(cum) >= 2 && size(cum) <= 257, "cum must be uint16 [2 to 257]");
+    bool valid = cum(0) == 0 && cum(size(cum) - 1) == 4096;
+    for (int64_t s = 0; s + 1 < size(cum); s++) valid &= cum(s) <= cum(s + 1);
+    require(valid, "cum is not a table of 12-bit frequencies");
+}
+
+inline nqz::Place place_of(int lattice, int64_t count, int64_t start, int64_t m, int64_t columns, int lanes) {
+    require((lattice >= 0 && lattice <= 2) || (lattice >= nqz::CONVOLUTIONAL + 2 && lattice <= nqz::CONVOLUTIONAL + 12),
+            "lattice must be 0 (z), 1 (d4), 2 (e8) or 34 to 44 (convolutional)");
+    require(count >= 1 && count <= 1 << 20, "a chunk has 1 to 2^20 entries");
+    check_lanes(lanes);
+    require(start >= 0 && start <= (int64_t)1 << 62 && m >= 1 && m <= (int64_t)1 << 40,
+            "start must be at least 0 and m at least 1");
+    require((start + count - 1) / m < columns, "the chunk reaches past the last column of the panel");
+    int64_t row = 8 * lanes;
+    return {count, (count + row - 1) / row * row, start, m, lanes};
+}
+
+inline void check_nested(int lattice) {
+    require(lattice >= 0 && lattice <= 2, "the Voronoi code is for lattices 0 (z), 1 (d4) and 2 (e8)");
+}
+
+inline nqz::Block block_of(const AnyMatrix& block, bool bfloat16) {
+    nqz::Element element;
+    if (bfloat16) {
+        require(block.dtype() == nb::dtype<uint16_t>(), "bfloat16 entries are given as uint16");
+        element = nqz::BFLOAT16;
+    } else {
+        bool is_float = block.dtype().code == (uint8_t)nb::dlpack::dtype_code::Float && block.dtype().lanes == 1;
+        int bits = is_float ? block.dtype().bits : 0;
+        require(bits == 16 || bits == 32 || bits == 64, "block must be float16, float32 or float64");
+        element = bits == 16 ? nqz::FLOAT16 : bits == 32 ? nqz::FLOAT32 : nqz::FLOAT64;
+    }
+    return {block.data(), element, size(block, 0), size(block, 1), block.stride(0), block.stride(1)};
+}
+
+// Tables of the entropy coder; those that the chunk uses are valid.
+struct CheckedTables {
+    std::vector<int32_t> used, slot;
+    nqz::Tables tables;
+
+    CheckedTables(const nqz::Place& place, const Vector<int32_t>& table_of_column, const Vector<int32_t>& half,
+                  const Vector<int32_t>& raw, const Vector<int64_t>& offset, const Vector<uint16_t>& cum,
+                  const Matrix<const double>& weight, const Vector<uint8_t>& modelled) {
+        int64_t count = size(half);
+        require(size(raw) == count, "raw must be int32 [T]");
+        require(size(offset) == count, "offset must be int64 [T]");
+        require(size(weight, 0) == count && size(weight, 1) == 16, "weight must be float64 [T, 16]");
+        require(size(modelled) == count, "modelled must be uint8 [T]");
+        slot.assign((size_t)count + 1, -1);
+        int64_t last = (place.start + place.count - 1) / place.m;
+        for (int64_t column = place.start / place.m; column <= last; column++) {
+            int32_t t = table_of_column(column);
+            require(t >= 0 && t < count, "table_of_column names a table that does not exist");
+            if (slot[(size_t)t] >= 0) continue;
+            slot[(size_t)t] = (int32_t)used.size();
+            used.push_back(t);
+            check(half(t), raw(t), offset(t), cum);
+            if (modelled(t))
+                for (int o = 0; o < 16; o++)
+                    require(weight(t, o) >= 0 && weight(t, o) <= 4294967296.0, "weight must be 0 to 2^32");
+        }
+        tables = {table_of_column.data(), half.data(),     raw.data(),  offset.data(),    cum.data(),
+                  weight.data(),          modelled.data(), used.data(), (int)used.size(), slot.data()};
+    }
+
+  private:
+    static void check(int32_t half, int32_t raw, int64_t offset, const Vector<uint16_t>& cum) {
+        require(half >= 1 && half <= 127, "half must be 1 to 127");
+        require(raw >= 0 && raw <= 20, "raw must be 0 to 20");
+        int width = 2 * half + 2;
+        require(offset >= 0 && offset <= size(cum) - 16 * width, "offset points outside cum");
+        const uint16_t* c = cum.data() + offset;
+        bool valid = true;
+        for (int o = 0; o < 16; o++, c += width) {
+            valid &= c[0] == 0 && c[width - 1] == 4096;
+            for (int s = 0; s + 1 < width; s++) valid &= c[s] < c[s + 1];
+        }
+        require(valid, "cum is not a table of 12-bit frequencies");
+    }
+};
+
+inline nqz::Scales scales_of(const nqz::Place& place, const Vector<int32_t>& q, const Matrix<const int32_t>& multiplier,
+                             const Vector<uint8_t>& choice) {
+    require(size(q) == 2, "q must be int32 [2]");
+    require(size(multiplier, 0) == 2 && size(multiplier, 1) == 4, "multiplier must be int32 [2, 4]");
+    require(size(choice) == place.positions / (8 * place.lanes), "choice must be uint8 [P / (8 L)]");
+    for (int c = 0; c < 2; c++) {
+        require(q(c) >= 2 && q(c) <= 4096, "q must be 2 to 4096");
+        for (int j = 0; j < 4; j++)
+            require(multiplier(c, j) >= 1 && multiplier(c, j) <= 65535, "multiplier must be 1 to 65535");
+    }
+    for (int64_t g = 0; g < size(choice); g++) require(choice(g) < 2, "choice must be 0 or 1");
+    return {q.data(), multiplier.data(), choice.data()};
+}
+
+inline nqz::Packing packing_of(uint64_t q, int64_t per_word, int bits) {
+    require(q >= 2 && q <= 65536 && per_word >= 1 && bits >= 1 && bits <= 63, "q, per_word or bits is out of range");
+    require(per_word <= 63, "the digits do not fit the word");
+    uint64_t limit = 1;
+    for (int64_t i = 0; i < per_word; i++) {
+        require(limit <= (((uint64_t)1 << bits) / q), "the digits do not fit the word");
+        limit *= q;
+    }
+    return {q, limit, per_word, bits};
+}
+
+}  // namespace

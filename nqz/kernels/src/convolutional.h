@@ -1,0 +1,55 @@
+// Convolutional codes of rate 1/2 with 2^memory states: generators, and the bit-sliced encoder.
+//
+// Each lane of a chunk runs one trellis from state 0; trellis step t spans the lane's steps 2t and 2t + 1. With
+// reg = state << 1 | input, the code bits c0 and c1 are the parities of reg masked by the generators; the next state is
+// reg mod 2^memory. All generators have their lowest and highest bit set, so the two branches that leave a state, and
+// the two that enter one, have complementary labels (c0, c1).
+
+enum { MEMORY_MIN = 2, MEMORY_MAX = 12 };
+
+struct Generators {
+    uint32_t g0, g1;
+};
+
+// By memory. They are part of the format.
+constexpr Generators GENERATORS[MEMORY_MAX + 1] = {
+    {0, 0},       {0, 0},       {05, 07},       {015, 017},     {023, 035},     {053, 075},       {0133, 0171},
+    {0247, 0371}, {0561, 0753}, {01131, 01537}, {02473, 03217}, {04335, 05723}, {010533, 017661},
+};
+
+NQZ_INLINE constexpr uint32_t parity_of(uint32_t v) { return (uint32_t)__builtin_popcount(v) & 1; }
+
+// 2 c0 + c1 of the branch of `reg`. Linear: the label of a ^ b is the label of a ^ the label of b.
+NQZ_INLINE constexpr int label_of(int memory, uint32_t reg) {
+    return (int)(2 * parity_of(reg & GENERATORS[memory].g0) + parity_of(reg & GENERATORS[memory].g1));
+}
+
+NQZ_INLINE bool is_convolutional(int lattice) { return lattice >= CONVOLUTIONAL; }
+NQZ_INLINE int memory_of(int lattice) { return lattice - CONVOLUTIONAL; }
+
+// Encoder for up to 32 lanes at once, bit l of a word for lane l: the inputs that form the state, latest first.
+struct Encoder {
+    uint32_t past[MEMORY_MAX];
+    int memory;
+    Generators generators;
+
+    NQZ_INLINE explicit Encoder(int memory_) : memory(memory_), generators(GENERATORS[memory_]) {
+        for (int i = 0; i < MEMORY_MAX; i++) past[i] = 0;
+    }
+    // Code bits of the branches of input 0; an input of one flips both.
+    NQZ_INLINE void zero_branch(uint32_t& c0, uint32_t& c1) const {
+        c0 = c1 = 0;
+        for (int i = 0; i < memory; i++) {
+            c0 ^= past[i] & (0 - (generators.g0 >> (i + 1) & 1));
+            c1 ^= past[i] & (0 - (generators.g1 >> (i + 1) & 1));
+        }
+    }
+    NQZ_INLINE void push(uint32_t input) {
+        for (int i = MEMORY_MAX - 1; i > 0; i--) past[i] = past[i - 1];
+        past[0] = input;
+    }
+    // Takes the state before step t of a path with these inputs.
+    NQZ_INLINE void recall(const uint32_t* inputs, int64_t t) {
+        for (int i = 0; i < MEMORY_MAX; i++) past[i] = i < t ? inputs[t - 1 - i] : 0;
+    }
+};

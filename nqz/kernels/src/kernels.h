@@ -1,0 +1,131 @@
+// What the bindings and the kernels share: plain types and a table of functions, one table for each instruction set.
+//
+// Nothing inline stands here. The kernels are compiled once for every instruction set, and an inline function shared
+// between those objects could end up, in its AVX-512 form, in the code that runs on a processor without it.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace nqz {
+
+// A convolutional lattice is CONVOLUTIONAL plus the memory of its code, 2 to 12.
+enum Lattice { Z = 0, D4 = 1, E8 = 2, CONVOLUTIONAL = 32 };
+
+enum Element { FLOAT16, BFLOAT16, FLOAT32, FLOAT64 };
+
+// A strided matrix of rows x width entries; strides count entries.
+struct Block {
+    const void* data;
+    Element element;
+    int64_t rows, width, row_stride, column_stride;
+};
+
+// Where a chunk lies in its panel.
+struct Place {
+    int64_t count;      // N
+    int64_t positions;  // P
+    int64_t start;      // position of entry 0 in the panel
+    int64_t m;          // entries of a column
+    int lanes;
+};
+
+struct Key {
+    uint64_t key0, key1, counter;
+};
+
+// Tables of the entropy coder, and which of them the chunk uses.
+struct Tables {
+    const int32_t* table_of_column;
+    const int32_t* half;
+    const int32_t* raw;
+    const int64_t* offset;
+    const uint16_t* cum;
+    const double* weight;
+    const uint8_t* modelled;
+    const int32_t* used;  // the tables that the chunk uses
+    int used_count;
+    const int32_t* slot;  // [T] number of a used table among the used ones
+};
+
+// Streams of an encoded chunk. The encoder fills `words` and `escapes` from the end of their space downwards.
+struct Encoded {
+    uint32_t* states;
+    uint16_t* words;
+    int64_t first_word, word_space;
+    uint8_t* code;  // zeroed, with 8 bytes to spare
+    uint8_t* low;   // zeroed, with 8 bytes to spare
+    int32_t* escapes;
+    int64_t first_escape, escape_space;
+    uint32_t* inputs;  // working memory, [P / (2 L)]; used for convolutional lattices
+};
+
+struct Streams {
+    const uint32_t* states;
+    const uint16_t* words;
+    int64_t word_count;
+    const uint8_t* code;
+    int64_t code_bytes;
+    const uint8_t* low;
+    int64_t low_bytes;
+    const int32_t* escapes;
+    int64_t escape_count;
+};
+
+// Moduli and scales of the Voronoi code.
+struct Scales {
+    const int32_t* q;           // [2]
+    const int32_t* multiplier;  // [2][4]
+    const uint8_t* choice;      // [group rows]
+};
+
+struct Packing {
+    uint64_t q, limit;  // limit = q^per_word
+    int64_t per_word;
+    int bits;
+};
+
+// Decoders return null, or why the stream is corrupt.
+struct Kernels {
+    void (*words)(Key key, int64_t count, uint64_t* out);
+    void (*levels)(Key key, int64_t count, uint8_t* out);
+    int64_t (*statistics)(const Block& block, const double* power, double* state, bool started);
+    void (*center)(const Block& block, const double* mean, const double* power, float* out);
+    void (*restore)(const float* u, int64_t width, int64_t n, const double* scale, const double* mean, void* out,
+                    bool wide, int64_t row_stride, int64_t column_stride);
+    void (*rotate)(float* u, int64_t width, int64_t n, const uint64_t* signs, bool inverse, float* scratch);
+    int64_t (*nearest_scratch)(int lattice, const Place& place);
+    void (*nearest)(int lattice, const float* u, const Place& place, const float* scale, Key key, uint8_t* level,
+                    uint8_t* scratch, int32_t* out);
+    void (*quantize_exact)(const float* u, int64_t width, int64_t n, const float* scale, int32_t* out);
+    int64_t (*low_bits)(const Place& place, const Tables& tables);
+    int64_t (*code_bits)(int lattice, const Place& place, const Tables& tables);
+    void (*entropy_encode)(int lattice, const int32_t* points, const Place& place, const Tables& tables, Key key,
+                           uint8_t* level, Encoded& out);
+    const char* (*entropy_decode)(int lattice, const Place& place, const Tables& tables, Key key, uint8_t* level,
+                                  uint32_t* decoding, const Streams& in, int32_t* out);
+    int64_t (*rans_encode)(const uint8_t* symbols, int64_t count, const uint16_t* cum, int lanes, uint32_t* states,
+                           uint16_t* words, int64_t space);
+    const char* (*rans_decode)(int64_t count, const uint16_t* cum, int symbols, int lanes, const uint32_t* states,
+                               const uint16_t* words, int64_t word_count, uint8_t* out);
+    void (*voronoi_encode)(int lattice, const float* u, const Place& place, const float* scale, Key key,
+                           const Scales& scales, uint8_t* level, uint16_t* digits, uint8_t* beta, int32_t* points,
+                           int64_t* sums);
+    const char* (*voronoi_decode)(int lattice, const Place& place, Key key, const Scales& scales, uint8_t* level,
+                                  const uint16_t* digits, const uint8_t* beta, int32_t* out);
+    void (*pack_digits)(const uint16_t* digits, int64_t count, const Packing& packing, uint8_t* out);
+    const char* (*unpack_digits)(const uint8_t* data, int64_t bytes, int64_t count, const Packing& packing,
+                                 uint16_t* out);
+};
+
+namespace baseline {
+extern const Kernels kernels;
+}
+namespace avx2 {
+extern const Kernels kernels;
+}
+namespace avx512 {
+extern const Kernels kernels;
+}
+
+}  // namespace nqz

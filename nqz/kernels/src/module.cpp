@@ -1,0 +1,362 @@
+// Bindings: every size and table is validated here; the kernels then work without the interpreter's lock.
+
+#include "arguments.h"
+
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+namespace {
+
+using namespace nqz;
+
+// Exponents as factors: ldexp(x, e) = x * power[0][j] * power[1][j] for every e that is allowed.
+std::vector<double> powers(const Vector<int32_t>& exponent, int sign, int shift) {
+    size_t w = exponent.shape(0);
+    std::vector<double> power(2 * w + 1, 1.0);
+    for (size_t j = 0; j < w; j++) {
+        int e = exponent(j);
+        require(e >= -1100 && e <= 1100, "exponent is out of range");
+        e = sign * e + shift;
+        // In two steps only where one does not reach; of two factors below one, the second alone can round.
+        bool reach = e >= -1022 && e <= 1023;
+        power[j] = std::ldexp(1.0, reach ? e : e / 2);
+        power[w + j] = std::ldexp(1.0, reach ? 0 : e - e / 2);
+    }
+    return power;
+}
+
+struct Bindings {
+    const Kernels& k;
+
+    OwnedVector<uint64_t> words(uint64_t key0, uint64_t key1, uint64_t first, int64_t count) const {
+        require(count >= 0, "count must not be negative");
+        Owned<uint64_t> out(count);
+        {
+            nb::gil_scoped_release release;
+            k.words({key0, key1, first}, count, out.data());
+        }
+        return out.give();
+    }
+
+    OwnedVector<uint8_t> levels(uint64_t key0, uint64_t key1, uint64_t counter, int64_t count) const {
+        require(count >= 0, "count must not be negative");
+        Owned<uint8_t> out(count);
+        {
+            nb::gil_scoped_release release;
+            k.levels({key0, key1, counter}, count, out.data());
+        }
+        return out.give();
+    }
+
+    int64_t statistics(const AnyMatrix& block, bool bfloat16, Matrix<double> state, Vector<int32_t> exponent,
+                       bool started) const {
+        Block b = block_of(block, bfloat16);
+        require(state.shape(0) == 4 && size(state, 1) == b.width, "state must be float64 [4, w]");
+        require(size(exponent) == b.width, "exponent must be int32 [w]");
+        std::vector<double> power = powers(exponent, -1, 0);
+        nb::gil_scoped_release release;
+        return k.statistics(b, power.data(), state.data(), started);
+    }
+
+    void center(const AnyMatrix& block, bool bfloat16, Vector<double> mean, Vector<int32_t> exponent,
+                Matrix<float> out) const {
+        Block b = block_of(block, bfloat16);
+        require(size(mean) == b.width, "mean must be float64 [w]");
+        require(size(exponent) == b.width, "exponent must be int32 [w]");
+        require(size(out, 0) == b.width && size(out, 1) == b.rows, "out must be float32 [w, n]");
+        std::vector<double> power = powers(exponent, -1, 1);
+        nb::gil_scoped_release release;
+        k.center(b, mean.data(), power.data(), out.data());
+    }
+
+    void restore(Matrix<const float> u, Vector<double> scale, Vector<double> mean, const AnyOutput& out) const {
+        int64_t width = size(u, 0), n = size(u, 1);
+        require(size(scale) == width, "scale must be float64 [w]");
+        require(size(mean) == width, "mean must be float64 [w]");
+        bool wide = out.dtype() == nb::dtype<double>();
+        require(wide || out.dtype() == nb::dtype<float>(), "out must be float32 or float64");
+        require(size(out, 0) == n && size(out, 1) == width, "out must be [n, w]");
+        nb::gil_scoped_release release;
+        k.restore(u.data(), width, n, scale.data(), mean.data(), out.data(), wide, out.stride(0), out.stride(1));
+    }
+
+    void rotate(Matrix<float> u, Matrix<const uint64_t> signs, bool inverse) const {
+        int64_t width = size(u, 0), n = size(u, 1);
+        require(size(signs, 0) == 2 && size(signs, 1) == (n + 63) / 64, "signs must be uint64 [2, ceil(n / 64)]");
+        if (width == 0 || n == 0) return;
+        nb::gil_scoped_release release;
+        Scratch<float> scratch(n);
+        k.rotate(u.data(), width, n, signs.data(), inverse, scratch.data());
+    }
+
+    void nearest(int lattice, Vector<float> u, int64_t start, int64_t m, Vector<float> scale, uint64_t key0,
+                 uint64_t key1, uint64_t counter, int lanes, Output<int32_t> out) const {
+        Place place = place_of(lattice, size(u), start, m, size(scale), lanes);
+        require(size(out) == place.positions, "out must be int32 [P]");
+        nb::gil_scoped_release release;
+        Scratch<uint8_t> level(place.positions + 256), scratch(k.nearest_scratch(lattice, place) + 64);
+        uint8_t* aligned = scratch.data() + (-(uintptr_t)scratch.data() & 63);
+        k.nearest(lattice, u.data(), place, scale.data(), {key0, key1, counter}, level.data(), aligned, out.data());
+    }
+
+    void quantize_exact(Matrix<const float> u, Vector<float> scale, Matrix<int32_t> out) const {
+        require(size(scale) == size(u, 0), "scale must be float32 [w]");
+        require(size(out, 0) == size(u, 0) && size(out, 1) == size(u, 1), "out must be int32 [w, n]");
+        nb::gil_scoped_release release;
+        k.quantize_exact(u.data(), size(u, 0), size(u, 1), scale.data(), out.data());
+    }
+
+    nb::tuple entropy_encode(int lattice, Vector<int32_t> points, int64_t count, int64_t start, int64_t m,
+                             Vector<int32_t> table_of_column, int lanes, uint64_t key0, uint64_t key1,
+                             uint64_t counter, Vector<int32_t> half, Vector<int32_t> raw, Vector<int64_t> offset,
+                             Vector<uint16_t> cum, Matrix<const double> weight, Vector<uint8_t> modelled) const {
+        Place place = place_of(lattice, count, start, m, size(table_of_column), lanes);
+        CheckedTables tables(place, table_of_column, half, raw, offset, cum, weight, modelled);
+        require(size(points) == place.positions, "points must be int32 [P]");
+
+        int64_t code_bytes = (k.code_bits(lattice, place, tables.tables) + 7) / 8;
+        int64_t low_bytes = (k.low_bits(place, tables.tables) + 7) / 8;
+        Owned<uint32_t> states(lanes);
+        Owned<uint8_t> code(code_bytes, 8), low(low_bytes, 8);
+        // A position takes one word at most, and code bits 6 for 8 positions; one word to spare.
+        Encoded out = {states.data(), nullptr,    0,       2 * place.positions + 1, code.data(),
+                       low.data(),    nullptr, 0, place.positions, nullptr};
+        Scratch<uint16_t> words(out.word_space);
+        Scratch<int32_t> escapes(out.escape_space);
+        {
+            nb::gil_scoped_release release;
+            code.clear();
+            low.clear();
+            Scratch<uint8_t> level(place.positions + 256);
+            out.words = words.data();
+            out.escapes = escapes.data();
+            Scratch<uint32_t> inputs(place.positions / place.lanes / 2);
+            out.inputs = inputs.data();
+            k.entropy_encode(lattice, points.data(), place, tables.tables, {key0, key1, counter}, level.data(), out);
+        }
+        Owned<uint16_t> all_words(out.word_space - out.first_word);
+        Owned<int32_t> all_escapes(out.escape_space - out.first_escape);
+        all_words.copy(words.data() + out.first_word);
+        all_escapes.copy(escapes.data() + out.first_escape);
+        return nb::make_tuple(states.give(), all_words.give(), code.give(), low.give(), all_escapes.give());
+    }
+
+    void entropy_decode(int lattice, int64_t count, int64_t start, int64_t m, Vector<int32_t> table_of_column,
+                        int lanes, uint64_t key0, uint64_t key1, uint64_t counter, Vector<int32_t> half,
+                        Vector<int32_t> raw, Vector<int64_t> offset, Vector<uint16_t> cum,
+                        Matrix<const double> weight, Vector<uint8_t> modelled, Vector<uint32_t> states,
+                        Vector<uint16_t> words, Vector<uint8_t> code, Vector<uint8_t> low, Vector<int32_t> escapes,
+                        Output<int32_t> out) const {
+        Place place = place_of(lattice, count, start, m, size(table_of_column), lanes);
+        CheckedTables tables(place, table_of_column, half, raw, offset, cum, weight, modelled);
+        require(size(out) == place.positions, "out must be int32 [P]");
+        if (size(states) != lanes) raise_corrupt("a coder state is missing or left over");
+        Streams in = {states.data(), words.data(), size(words),    code.data(),   size(code),
+                      low.data(),    size(low),    escapes.data(), size(escapes)};
+        const char* reason;
+        {
+            nb::gil_scoped_release release;
+            Scratch<uint8_t> level(place.positions + 256);
+            Scratch<uint32_t> decoding((int64_t)tables.used.size() * 65536);
+            reason = k.entropy_decode(lattice, place, tables.tables, {key0, key1, counter}, level.data(),
+                                      decoding.data(), in, out.data());
+        }
+        if (reason) raise_corrupt(reason);
+    }
+
+    nb::tuple rans_encode(Vector<uint8_t> symbols, Vector<uint16_t> cum, int lanes) const {
+        check_lanes(lanes);
+        check_cumulative(cum);
+        int known = (int)size(cum) - 1;
+        bool coded[256] = {};
+        for (int s = 0; s < known; s++) coded[s] = cum(s) < cum(s + 1);
+        int64_t count = size(symbols), first;
+        for (int64_t i = 0; i < count; i++) require(coded[symbols(i)], "a symbol has no frequency in the table");
+        Owned<uint32_t> states(lanes);
+        Scratch<uint16_t> words(count + 1);
+        {
+            nb::gil_scoped_release release;
+            first = k.rans_encode(symbols.data(), count, cum.data(), lanes, states.data(), words.data(), count + 1);
+        }
+        Owned<uint16_t> all_words(count + 1 - first);
+        all_words.copy(words.data() + first);
+        return nb::make_tuple(states.give(), all_words.give());
+    }
+
+    OwnedVector<uint8_t> rans_decode(int64_t count, Vector<uint16_t> cum, int lanes, Vector<uint32_t> states,
+                                     Vector<uint16_t> words) const {
+        check_lanes(lanes);
+        check_cumulative(cum);
+        require(count >= 0, "count must not be negative");
+        if (size(states) != lanes) raise_corrupt("a coder state is missing or left over");
+        Owned<uint8_t> out(count);
+        const char* reason;
+        {
+            nb::gil_scoped_release release;
+            reason = k.rans_decode(count, cum.data(), (int)size(cum) - 1, lanes, states.data(), words.data(),
+                                   size(words), out.data());
+        }
+        if (reason) raise_corrupt(reason);
+        return out.give();
+    }
+
+    nb::tuple voronoi_encode(int lattice, Vector<float> u, int64_t start, int64_t m, Vector<float> scale,
+                             uint64_t key0, uint64_t key1, uint64_t counter, int lanes, Vector<int32_t> q,
+                             Matrix<const int32_t> multiplier, Vector<uint8_t> choice, Output<uint16_t> digits,
+                             Output<uint8_t> beta, Output<int32_t> points) const {
+        check_nested(lattice);
+        Place place = place_of(lattice, size(u), start, m, size(scale), lanes);
+        Scales scales = scales_of(place, q, multiplier, choice);
+        require(size(digits) == place.positions, "digits must be uint16 [P]");
+        require(size(beta) == place.positions / 8, "beta must be uint8 [P / 8]");
+        require(size(points) == place.positions, "points must be int32 [P]");
+        int64_t sums[2];
+        {
+            nb::gil_scoped_release release;
+            Scratch<uint8_t> level(place.positions + 256);
+            k.voronoi_encode(lattice, u.data(), place, scale.data(), {key0, key1, counter}, scales, level.data(),
+                             digits.data(), beta.data(), points.data(), sums);
+        }
+        return nb::make_tuple(sums[0], sums[1]);
+    }
+
+    void voronoi_decode(int lattice, int64_t count, int lanes, uint64_t key0, uint64_t key1, uint64_t counter,
+                        Vector<int32_t> q, Matrix<const int32_t> multiplier, Vector<uint8_t> choice,
+                        Vector<uint16_t> digits, Vector<uint8_t> beta, Output<int32_t> out) const {
+        check_nested(lattice);
+        Place place = place_of(lattice, count, 0, count, 1, lanes);
+        Scales scales = scales_of(place, q, multiplier, choice);
+        require(size(digits) == place.positions, "digits must be uint16 [P]");
+        require(size(beta) == place.positions / 8, "beta must be uint8 [P / 8]");
+        require(size(out) == place.positions, "out must be int32 [P]");
+        const char* reason;
+        {
+            nb::gil_scoped_release release;
+            Scratch<uint8_t> level(place.positions + 256);
+            reason = k.voronoi_decode(lattice, place, {key0, key1, counter}, scales, level.data(), digits.data(),
+                                      beta.data(), out.data());
+        }
+        if (reason) raise_corrupt(reason);
+    }
+
+    OwnedVector<uint8_t> pack_digits(Vector<uint16_t> digits, uint64_t q, int64_t per_word, int bits) const {
+        Packing packing = packing_of(q, per_word, bits);
+        int64_t count = size(digits);
+        for (int64_t i = 0; i < count; i++) require(digits(i) < q, "a digit is not below q");
+        Owned<uint8_t> out(((count + per_word - 1) / per_word * bits + 7) / 8, 16);
+        {
+            nb::gil_scoped_release release;
+            out.clear();
+            k.pack_digits(digits.data(), count, packing, out.data());
+        }
+        return out.give();
+    }
+
+    OwnedVector<uint16_t> unpack_digits(Vector<uint8_t> data, int64_t count, uint64_t q, int64_t per_word,
+                                        int bits) const {
+        Packing packing = packing_of(q, per_word, bits);
+        require(count >= 0, "count must not be negative");
+        // Before anything is allocated: the data present bound the digits.
+        if (count / per_word > size(data) * 8) raise_corrupt("the digit stream has the wrong length");
+        Owned<uint16_t> out(count);
+        const char* reason;
+        {
+            nb::gil_scoped_release release;
+            reason = k.unpack_digits(data.data(), size(data), count, packing, out.data());
+        }
+        if (reason) raise_corrupt(reason);
+        return out.give();
+    }
+};
+
+template <class T>
+constexpr bool is_array = false;
+template <class... Ts>
+constexpr bool is_array<nb::ndarray<Ts...>> = true;
+
+// No array is ever converted: a converted output would be a copy that nobody sees.
+template <class T>
+auto argument(const char* name) {
+    if constexpr (is_array<std::decay_t<T>>)
+        return nb::arg(name).noconvert();
+    else
+        return nb::arg(name);
+}
+
+template <class Result, class... Arguments, size_t... I>
+void define(nb::module_& m, const char* name, const Kernels& kernels, Result (Bindings::*method)(Arguments...) const,
+            const std::vector<const char*>& names, std::index_sequence<I...>) {
+    const Kernels* k = &kernels;
+    m.def(
+        name, [k, method](Arguments... a) -> Result { return (Bindings{*k}.*method)(std::forward<Arguments>(a)...); },
+        argument<Arguments>(names[I])...);
+}
+
+template <class Result, class... Arguments>
+void define(nb::module_& m, const char* name, const Kernels& kernels, Result (Bindings::*method)(Arguments...) const,
+            const std::vector<const char*>& names) {
+    define(m, name, kernels, method, names, std::index_sequence_for<Arguments...>());
+}
+
+void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
+    typedef Bindings B;
+    nb::module_ m = parent.def_submodule(isa);
+    define(m, "words", k, &B::words, {"key0", "key1", "first", "count"});
+    define(m, "levels", k, &B::levels, {"key0", "key1", "counter", "count"});
+    define(m, "statistics", k, &B::statistics, {"block", "bfloat16", "state", "exponent", "started"});
+    define(m, "center", k, &B::center, {"block", "bfloat16", "mean", "exponent", "out"});
+    define(m, "restore", k, &B::restore, {"u", "scale", "mean", "out"});
+    define(m, "rotate", k, &B::rotate, {"u", "signs", "inverse"});
+    define(m, "nearest", k, &B::nearest,
+           {"lattice", "u", "start", "m", "scale", "key0", "key1", "counter", "lanes", "out"});
+    define(m, "quantize_exact", k, &B::quantize_exact, {"u", "scale", "out"});
+    define(m, "entropy_encode", k, &B::entropy_encode,
+           {"lattice", "points", "count", "start", "m", "table_of_column", "lanes", "key0", "key1", "counter", "half",
+            "raw", "offset", "cum", "weight", "modelled"});
+    define(m, "entropy_decode", k, &B::entropy_decode,
+           {"lattice", "count", "start",  "m",   "table_of_column", "lanes",    "key0",   "key1",  "counter", "half",
+            "raw",     "offset", "cum", "weight", "modelled",       "states",   "words",  "code",  "low",     "escapes",
+            "out"});
+    define(m, "rans_encode", k, &B::rans_encode, {"symbols", "cum", "lanes"});
+    define(m, "rans_decode", k, &B::rans_decode, {"count", "cum", "lanes", "states", "words"});
+    define(m, "voronoi_encode", k, &B::voronoi_encode,
+           {"lattice", "u", "start", "m", "scale", "key0", "key1", "counter", "lanes", "q", "multiplier", "choice",
+            "digits", "beta", "points"});
+    define(m, "voronoi_decode", k, &B::voronoi_decode,
+           {"lattice", "count", "lanes", "key0", "key1", "counter", "q", "multiplier", "choice", "digits", "beta",
+            "out"});
+    define(m, "pack_digits", k, &B::pack_digits, {"digits", "q", "per_word", "bits"});
+    define(m, "unpack_digits", k, &B::unpack_digits, {"data", "count", "q", "per_word", "bits"});
+}
+
+// The instruction sets that were built and that this processor and operating system run.
+std::vector<std::string> available() {
+    std::vector<std::string> found = {"baseline"};
+#ifdef NQZ_X86_64
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2")) found.push_back("avx2");
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512cd"))
+        found.push_back("avx512");
+#endif
+    return found;
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    m.doc() = "Native kernels, one submodule for each instruction set; see nqz.reference for what they compute.";
+    m.def("available", &available, "Return the instruction sets that run on this machine.");
+    for (const std::string& isa : available()) {
+        if (isa == "baseline") define_all(m, "baseline", baseline::kernels);
+#ifdef NQZ_X86_64
+        if (isa == "avx2") define_all(m, "avx2", avx2::kernels);
+        if (isa == "avx512") define_all(m, "avx512", avx512::kernels);
+#endif
+    }
+}

@@ -1,0 +1,108 @@
+// rANS: interleaved coders, 12-bit frequencies, 32-bit states, 16-bit words.
+//
+// Functions with a template parameter L work on L lanes, or on `lanes` lanes where L is 0.
+
+const uint32_t LOW = 1u << 16;
+
+// Codes one interval on each lane, last lane first, and moves `words` down by the words written. An interval is its
+// start in the low half and its end in the high half. The place below `words` must be writable.
+template <int L>
+NQZ_INLINE void encode_row(uint32_t* state, const uint32_t* interval, int lanes, uint16_t*& words) {
+    const int n = L ? L : lanes;
+    uint16_t* to = words;
+    uint32_t x[32], size[32], full[32];
+    for (int l = 0; l < n; l++) {
+        x[l] = state[l];
+        size[l] = (interval[l] >> 16) - (interval[l] & 0xFFFF);
+        full[l] = (x[l] >> 20) >= size[l];
+    }
+    for (int l = n - 1; l >= 0; l--) {
+        to[-1] = (uint16_t)x[l];
+        to -= full[l];
+    }
+    words = to;
+    for (int l = 0; l < n; l++) {
+        uint32_t y = full[l] ? x[l] >> 16 : x[l];
+        // y < 2^32 and the quotient < 2^20: the quotient of the float64 values, cut off, is the integer quotient.
+        double wide = (double)(int32_t)(y ^ 0x80000000u) + 2147483648.0;
+        uint32_t q = (uint32_t)(int32_t)(wide / (double)(int32_t)size[l]);
+        state[l] = y + q * (4096 - size[l]) + (interval[l] & 0xFFFF);
+    }
+}
+
+// Refills the states below 2^16, first lane first. Returns false if the words run out.
+template <int L>
+NQZ_INLINE bool refill(uint32_t* state, int lanes, const uint16_t*& words, const uint16_t* end) {
+    const int n = L ? L : lanes;
+    const uint16_t* from = words;
+    if (end - from >= n) {
+        for (int l = 0; l < n; l++) {
+            uint32_t low = state[l] < LOW;
+            uint32_t refilled = state[l] << 16 | *from;
+            state[l] = low ? refilled : state[l];
+            from += low;
+        }
+    } else {
+        for (int l = 0; l < n; l++)
+            if (state[l] < LOW) {
+                if (from == end) return false;
+                state[l] = state[l] << 16 | *from++;
+            }
+    }
+    words = from;
+    return true;
+}
+
+NQZ_INLINE const char* begin_states(const uint32_t* states, int lanes, uint32_t* x) {
+    for (int l = 0; l < lanes; l++) {
+        if (states[l] < LOW) return "a coder state is out of range";
+        x[l] = states[l];
+    }
+    return nullptr;
+}
+
+NQZ_INLINE const char* check_end(const uint32_t* x, int lanes, const uint16_t* words, const uint16_t* end) {
+    if (words != end) return "coded words are left over";
+    for (int l = 0; l < lanes; l++)
+        if (x[l] != LOW) return "a coder state does not end where it began";
+    return nullptr;
+}
+
+const char* const WORDS_SHORT = "the coded words end too early";
+
+// Fills `words` from the end of `space` words downwards (count + 1 at least); returns the index of the first.
+int64_t rans_encode(const uint8_t* symbols, int64_t count, const uint16_t* cum, int lanes, uint32_t* states,
+                    uint16_t* words, int64_t space) {
+    uint16_t* to = words + space;
+    for (int l = 0; l < lanes; l++) states[l] = LOW;
+    for (int64_t end = count; end > 0;) {
+        int n = (int)((end - 1) % lanes) + 1;  // the last row may be short
+        uint32_t interval[32];
+        for (int l = 0; l < n; l++) memcpy(&interval[l], cum + symbols[end - n + l], 4);
+        encode_row<0>(states, interval, n, to);
+        end -= n;
+    }
+    return to - words;
+}
+
+const char* rans_decode(int64_t count, const uint16_t* cum, int symbols, int lanes, const uint32_t* states,
+                        const uint16_t* words, int64_t word_count, uint8_t* out) {
+    uint8_t symbol_of[4096];
+    for (int s = 0; s < symbols; s++)
+        for (int slot = cum[s]; slot < cum[s + 1]; slot++) symbol_of[slot] = (uint8_t)s;
+    uint32_t x[32];
+    const uint16_t* end = words + word_count;
+    if (const char* reason = begin_states(states, lanes, x)) return reason;
+    for (int64_t first = 0; first < count; first += lanes) {
+        int n = (int)least(lanes, count - first);
+        for (int l = 0; l < n; l++) {
+            uint32_t slot = x[l] & 4095;
+            uint8_t s = symbol_of[slot];
+            uint32_t start = cum[s], size = cum[s + 1] - start;
+            x[l] = size * (x[l] >> 12) + slot - start;
+            out[first + l] = s;
+        }
+        if (!refill<0>(x, n, words, end)) return WORDS_SHORT;
+    }
+    return check_end(x, lanes, words, end);
+}

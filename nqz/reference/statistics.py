@@ -1,0 +1,57 @@
+"""Statistics of the columns: first entry, shifted sum, shifted sum of squares, largest magnitude."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nqz.reference.layout import require, widen
+
+
+def statistics(
+    block: np.ndarray, bfloat16: bool, state: np.ndarray, exponent: np.ndarray, started: bool
+) -> int:
+    """Add the rows of `block` to the running statistics of its columns, row after row.
+
+    Parameters
+    ----------
+    block : numpy.ndarray
+        [r, w], float16, float32, float64, or bfloat16 as uint16; any strides.
+    bfloat16 : bool
+        Whether uint16 entries are bfloat16.
+    state : numpy.ndarray
+        float64 [4, w], updated: first entry, sum and sum of squares of the differences from it, largest
+        magnitude; all of the entries times 2^-exponent.
+    exponent : numpy.ndarray
+        int32 [w], -1100 to 1100.
+    started : bool
+        Whether `state` already holds earlier rows.
+
+    Returns
+    -------
+    int
+        -1, or the row-major position of the first entry that is not finite (`state` is then unspecified).
+    """
+    x = widen(block, bfloat16)
+    rows, width = x.shape
+    require(state.shape == (4, width) and state.dtype == np.float64, "state must be float64 [4, w]")
+    check_exponent(exponent, width)
+    finite = np.isfinite(x)
+    if not finite.all():
+        return int(np.argmin(finite.reshape(-1)))
+    with np.errstate(all="ignore"):
+        v = np.ldexp(x, -exponent[None, :])
+        for i in range(rows):
+            if i == 0 and not started:
+                state[0] = v[0]
+            d = v[i] - state[0]
+            state[1] += d
+            state[2] += d * d
+            magnitude = np.abs(v[i])
+            state[3] = np.where(magnitude > state[3], magnitude, state[3])
+    return -1
+
+
+def check_exponent(exponent: np.ndarray, width: int) -> None:
+    """Raise ValueError unless `exponent` is int32 [width] and within the range of the kernels."""
+    require(exponent.shape == (width,) and exponent.dtype == np.int32, "exponent must be int32 [w]")
+    require(width == 0 or (exponent.min() >= -1100 and exponent.max() <= 1100), "exponent is out of range")

@@ -1,0 +1,93 @@
+"""Fuzz the kernels of a sanitized build: their own tests first, then random damage to streams for a while.
+
+Usage: python tests/fuzz_kernels.py BUILD_FOLDER SECONDS
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from pathlib import Path
+
+
+def load_build(folder: str) -> None:
+    """Put the extension module of `folder` in the place of the installed one."""
+    (path,) = Path(folder).glob("_native*.so")
+    name = "nqz.kernels._native"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+
+
+def damage(rng, array):
+    """Return a copy of `array` with a few bytes changed and perhaps another length."""
+    import numpy as np
+
+    array = array.copy()
+    if array.size and rng.integers(0, 3):
+        data = array.view(np.uint8)
+        for _ in range(int(rng.integers(1, 4))):
+            data[rng.integers(0, data.size)] = rng.integers(0, 256)
+    if rng.integers(0, 2):
+        array = np.resize(array, int(rng.integers(0, array.size + 3)))
+    return np.ascontiguousarray(array)
+
+
+def fuzz(seconds: float) -> tuple[int, int]:
+    """Decode damaged streams with every build; return how many were tried and how many were refused."""
+    import numpy as np
+    from kernel_cases import KEY, LANES, chunk, padded
+
+    from nqz import kernels
+
+    builds = [k for name, k in kernels.implementations().items() if name != "reference"]
+    rng = np.random.default_rng()
+    tried = refused = 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        lattice, lanes = int(rng.integers(0, 3)), int(rng.choice(LANES))
+        count, m = int(rng.integers(1, 3000)), int(rng.integers(1, 1500))
+        points, arguments = chunk(rng, lattice, count, lanes, m)
+        build = builds[int(rng.integers(0, len(builds)))]
+        streams = list(build.entropy_encode(lattice, points, *arguments))
+        packed = build.pack_digits((points & 3).astype(np.uint16), 5, 27, 63)
+        choice = rng.integers(0, 2, points.size // (8 * lanes)).astype(np.uint8)
+        scales = (np.array([3, 5], np.int32), np.array([[1, 2, 3, 4]] * 2, np.int32), choice)
+        for _ in range(20):
+            bad = [damage(rng, s) if rng.integers(0, 2) else s for s in streams]
+            out = np.empty(padded(count, lanes), dtype=np.int32)
+            digits = rng.integers(0, 7, points.size).astype(np.uint16)
+            beta = rng.integers(0, 5, points.size // 8).astype(np.uint8)
+            for call in (
+                lambda: build.entropy_decode(lattice, *arguments, *bad, out),
+                lambda: build.unpack_digits(damage(rng, packed), points.size, 5, 27, 63),
+                lambda: build.voronoi_decode(lattice, count, lanes, *KEY, *scales, digits, beta, out),
+                lambda: build.rans_decode(count, np.array([0, 9, 4096], np.uint16), lanes, bad[0], bad[1]),
+            ):
+                tried += 1
+                try:
+                    call()
+                except kernels.CorruptStream:
+                    refused += 1
+    return tried, refused
+
+
+def main() -> int:
+    load_build(sys.argv[1])
+    import pytest
+
+    here = Path(__file__).parent
+    tests = sorted(str(p) for p in here.glob("test_kernels_*.py"))
+    # Which kernels a fresh process chooses is not a question to this build.
+    status = pytest.main(["-q", "-p", "no:cacheprovider", "-k", "not environment_chooses", *tests])
+    if status:
+        return int(status)
+    tried, refused = fuzz(float(sys.argv[2]))
+    print(f"{tried} damaged streams, {refused} refused, no crash")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

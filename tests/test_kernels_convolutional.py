@@ -1,0 +1,196 @@
+"""Convolutional lattices: the reference bit for bit, all paths tried, windows, code bits raw and modelled."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from kernel_cases import KEY, LANES, assert_same, chunk, padded
+from nqz import kernels, reference
+from nqz.kernels import CorruptStream
+from nqz.reference import convolutional
+
+MEMORIES = range(2, 13)
+
+
+def quantize(implementation, memory, u, lanes=32, start=0, m=None, scale=None):
+    out = np.full(padded(u.size, lanes), 99, dtype=np.int32)
+    scale = np.full(1, 256, dtype=np.float32) if scale is None else scale
+    implementation.nearest(32 + memory, u, start, m or u.size, scale, *KEY, lanes, out)
+    return out
+
+
+def decode(implementation, lattice, arguments, streams):
+    out = np.full(padded(arguments[0], arguments[4]), 99, dtype=np.int32)
+    implementation.entropy_decode(lattice, *arguments, *streams, out)
+    return out
+
+
+def code_bits_of(points, lanes):
+    """Parities [2 T, lanes] of fine coordinates."""
+    level = reference.levels(*KEY, points.size)
+    return ((points + level) // 8 & 1).reshape(-1, lanes)
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_nearest_equals_the_reference(native, memory):
+    rng = np.random.default_rng(memory)
+    cases = [(lanes, int(rng.integers(1, 40 * lanes))) for lanes in LANES] + [(1, 1), (32, 1), (16, 900)]
+    if memory < 9:
+        cases += [(4, 5001), (32, 20000)]
+    for lanes, count in cases:
+        m = int(rng.integers(1, count + 2))
+        start = int(rng.integers(0, 4 * m))
+        u = (rng.standard_normal(count) * 3).astype(np.float32)
+        u[rng.integers(0, count, 4)] = [1e20, -np.inf, np.inf, 1e-30]
+        scale = (256 * rng.choice([0.01, 1, 1.37, 40], (start + count - 1) // m + 1)).astype(np.float32)
+        expected = quantize(reference, memory, u, lanes, start, m, scale)
+        assert (quantize(native, memory, u, lanes, start, m, scale) == expected).all()
+
+
+@pytest.mark.parametrize("memory, lanes, count", [(12, 1, 9000), (12, 2, 2 * 2 * 2300), (10, 1, 3 * 4096), (9, 4, 17000)])
+def test_windows_equal_the_reference(native, memory, lanes, count):
+    window, ahead = convolutional.window_of(memory)
+    assert count / lanes / 2 > window
+    rng = np.random.default_rng(memory)
+    # Half of the entries on ties and far from lattice points: metrics as far apart as they get.
+    u = rng.uniform(-3, 3, count).astype(np.float32)
+    u[: count // 2] = np.round(2 * u[: count // 2]) / 2
+    expected = quantize(reference, memory, u, lanes)
+    assert (quantize(native, memory, u, lanes) == expected).all()
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_extreme_costs_do_not_overflow(native, memory):
+    # Against the dither, every step at the same distance from the lattice, in runs longer than a renormalization.
+    count, lanes = 4000, 4
+    level = reference.levels(*KEY, count).astype(np.float64)
+    for distance in (0.0, 1.0, 0.5):
+        u = (np.repeat(np.arange(40) % 2, 100) * distance - level / 8).astype(np.float32)
+        assert (quantize(native, memory, u, lanes) == quantize(reference, memory, u, lanes)).all()
+
+
+@pytest.mark.parametrize("memory", [2, 3, 6, 12])
+def test_nearest_is_the_nearest_of_all_paths(native, memory):
+    # One group of one lane: four trellis steps, sixteen paths.
+    rng = np.random.default_rng(50)
+    paths = np.array(list(itertools.product((0, 1), repeat=4))).T
+    code = convolutional.code_bits(memory, paths)
+    assert len(np.unique(code, axis=1).T) == 16
+    for trial in range(60):
+        u = (rng.integers(-500, 500, 8) / (256 if trial % 2 else 2)).astype(np.float32)
+        point = quantize(native, memory, u, lanes=1)
+        z = u + reference.levels(*KEY, 8) / 8
+        error = np.abs(((z[:, None] - code + 1) % 2) - 1)
+        assert (np.abs(code - code_bits_of(point, 1)).sum(axis=0) == 0).any()
+        assert np.isclose(((point / 8 - u) ** 2).sum(), (error**2).sum(axis=0).min(), atol=1e-6)
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_points_lie_on_a_path_of_the_code(native, memory):
+    u = np.random.default_rng(51).uniform(-9, 9, 6400).astype(np.float32)
+    bits = code_bits_of(quantize(native, memory, u), 32)
+    inputs, _ = convolutional.path_of(memory, bits)
+    assert (convolutional.code_bits(memory, inputs) == bits).all()
+    assert 0.4 < inputs.mean() < 0.6
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_entropy_equals_the_reference(native, memory):
+    rng = np.random.default_rng(60 + memory)
+    for lanes in LANES:
+        points, arguments = chunk(rng, 32 + memory, int(rng.integers(1, 900)), lanes, int(rng.integers(1, 99)))
+        streams = native.entropy_encode(32 + memory, points, *arguments)
+        assert_same(streams, reference.entropy_encode(32 + memory, points, *arguments))
+        assert (decode(native, 32 + memory, arguments, streams) == points).all()
+        assert (decode(reference, 32 + memory, arguments, streams) == points).all()
+
+
+@pytest.mark.parametrize("modelled", [0, 1])
+def test_long_chunks_round_trip(native, modelled):
+    rng = np.random.default_rng(61)
+    for memory, count in ((2, 3000), (7, 20000), (12, 3000)):
+        points, arguments = chunk(rng, 32 + memory, count, 32, 700, modelled=modelled)
+        streams = native.entropy_encode(32 + memory, points, *arguments)
+        assert (decode(native, 32 + memory, arguments, streams) == points).all()
+        assert (streams[2].size == 0) == bool(modelled)
+        if not modelled:
+            assert streams[2].size == points.size // 16
+            inputs, _ = convolutional.path_of(memory, code_bits_of(points, 32))
+            assert (np.unpackbits(streams[2], bitorder="little") == inputs.reshape(-1)).all()
+
+
+def test_code_bits_cost_less_where_they_are_modelled():
+    rng = np.random.default_rng(62)
+    points, arguments = chunk(rng, 38, 1 << 16, 32, 1 << 16, spread=0.2)
+    arguments = list(arguments)
+    y = np.arange(16) - 16 * (np.arange(16) >= 8)
+    sigma2 = (8 * 0.2) ** 2 + 64 * 0.1258
+    arguments[12] = np.tile(np.exp(-(y**2) / (2 * sigma2)), (len(arguments[8]), 1))
+    sizes = {}
+    for modelled in (0, 1):
+        arguments[13] = np.full(len(arguments[8]), modelled, dtype=np.uint8)
+        streams = kernels.entropy_encode(38, points, *arguments)
+        assert (decode(kernels, 38, arguments, streams) == points).all()
+        sizes[modelled] = 16 * streams[1].size + 8 * streams[2].size
+    assert sizes[1] < sizes[0] - 0.02 * 65536
+
+
+def test_corrupt_streams_are_refused_as_the_reference_does(native):
+    rng = np.random.default_rng(63)
+    refused = 0
+    for _ in range(80):
+        lattice, lanes = int(rng.integers(34, 45)), int(rng.choice(LANES))
+        points, arguments = chunk(rng, lattice, int(rng.integers(1, 400)), lanes, int(rng.integers(1, 300)))
+        streams = list(native.entropy_encode(lattice, points, *arguments))
+        which = int(rng.integers(0, 5))
+        bad = streams[which].copy()
+        if bad.size and rng.integers(0, 2):
+            bad.view(np.uint8)[rng.integers(0, bad.nbytes)] ^= np.uint8(1 << rng.integers(0, 8))
+        else:
+            bad = np.append(bad, bad[:1]) if bad.size and rng.integers(0, 2) else bad[:-1]
+        streams[which] = bad
+        results = []
+        for implementation in (native, reference):
+            try:
+                results.append(decode(implementation, lattice, arguments, streams))
+            except CorruptStream:
+                results.append(None)
+        assert (results[0] is None) == (results[1] is None)
+        assert results[0] is None or (results[0] == results[1]).all()
+        refused += results[0] is None
+    assert refused > 25
+
+
+MOMENTS = {2: 0.1331, 4: 0.1287, 6: 0.12577, 7: 0.1249, 8: 0.1242, 10: 0.1229, 12: 0.1225}
+
+
+@pytest.mark.parametrize("memory", MOMENTS)
+def test_second_moment(memory):
+    count = 1 << 20 if memory < 9 else 1 << 19
+    u = np.random.default_rng(64).uniform(-50, 50, count).astype(np.float32)
+    error = quantize(kernels, memory, u) / 8 - u
+    assert abs(float(np.square(error).mean()) / MOMENTS[memory] - 1) < 0.01
+
+
+@pytest.mark.parametrize("lattice", [3, 31, 32, 33, 45, 64])
+def test_unknown_lattices_are_refused(native, lattice):
+    for implementation in (native, reference):
+        with pytest.raises(ValueError, match="lattice"):
+            implementation.nearest(
+                lattice, np.zeros(8, np.float32), 0, 8, np.ones(1, np.float32), *KEY, 1, np.zeros(8, np.int32)
+            )
+
+
+def test_the_voronoi_code_refuses_convolutional_lattices(native):
+    common = (*KEY, 1, np.full(2, 4, np.int32), np.ones((2, 4), np.int32), np.zeros(1, np.uint8))
+    coded = (np.zeros(8, np.uint16), np.zeros(1, np.uint8), np.zeros(8, np.int32))
+    u, scale = np.zeros(8, np.float32), np.ones(1, np.float32)
+    for implementation in (native, reference):
+        implementation.voronoi_encode(2, u, 0, 8, scale, *common, *coded)
+        with pytest.raises(ValueError, match="Voronoi"):
+            implementation.voronoi_encode(38, u, 0, 8, scale, *common, *coded)
+        with pytest.raises(ValueError, match="Voronoi"):
+            implementation.voronoi_decode(38, 8, 1, *KEY, *common[4:], *coded)
