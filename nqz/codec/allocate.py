@@ -2,7 +2,7 @@
 
 Reverse water-filling: the Frobenius error of a product is least when every column carries the same absolute noise, so one Δ
 serves the matrix, and a column too quiet for its bits is dropped: with x = e / (D Δ²), kept iff x² / (1 + x) ≥ 2 ln 2 · R(x).
-The optimum is flat, so columns down to two classes (half an octave of variance) below that are kept: what dropped columns
+The optimum is flat, so columns down to three quarters of an octave of variance below that are kept: what dropped columns
 contribute to the error of a product is not known from the files, and the prediction has to guess it.
 At low rate, time sharing: κ minimizes 1 - κ w(R/κ)², the error of a product with an unrelated partner of the same rate.
 """
@@ -34,7 +34,9 @@ class Plan:
     bits: float
 
 
-_DROP_MARGIN = 2
+_DROP_MARGIN = 3 * CLASSES // 4
+
+_DELTA_RANGE = (MAX_LOG_VARIANCE // 2 + 8) * 4096
 
 
 @lru_cache(maxsize=16)
@@ -86,7 +88,7 @@ def finest_delta(codes, n: int, allocate: str) -> int:
 def solve_delta(codes, n, m, lattice: Lattice, allocate: str, lowest: int, budget: float) -> tuple[int, float]:
     """The least delta code whose expected bits fit the budget, and those bits."""
     low = finest_delta(codes, n, allocate)
-    high = low + (MAX_LOG_VARIANCE // 2 + 8) * 4096
+    high = low + _DELTA_RANGE
 
     def cost(d):
         return expected_bits(codes, n, m, lattice, d, allocate, lowest)
@@ -100,6 +102,21 @@ def solve_delta(codes, n, m, lattice: Lattice, allocate: str, lowest: int, budge
         else:
             low = middle
     return high, cost(high)
+
+
+def _error(codes, n: int, m: int, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
+    """Expected error of a product with an unrelated partner coded alike."""
+    w = shrinkage(codes, n, lattice, delta, allocate, lowest)
+    return 1.0 - m / n * w * w
+
+
+def _candidates(n: int, kappa: float | None) -> list[int]:
+    """Numbers of coordinates to try, all of them first."""
+    if kappa is not None:
+        return [max(1, int(kappa * n))]
+    if n < 4 * GROUP:
+        return [n]
+    return [n] + [max(1, fraction * n // 64) for fraction in range(60, 0, -4)]
 
 
 def plan(codes, n: int, lattice: Lattice, allocate: str, budget: float, kappa: float | None = None) -> Plan:
@@ -119,27 +136,37 @@ def plan(codes, n: int, lattice: Lattice, allocate: str, budget: float, kappa: f
         Fraction of coordinates to keep; chosen here by default.
     """
     lowest = lowest_class(lattice.name) if allocate == "matrix" else 0
-
-    def at(m):
-        delta, bits = solve_delta(codes, n, m, lattice, allocate, lowest, budget)
-        return Plan(m, delta, lowest, bits)
-
-    if kappa is not None:
-        return at(max(1, int(kappa * n)))
-    best = at(n)
     entries = max(1, int((codes != norms.ZERO).sum()) * n)
-    if budget > 1.5 * entries or n < 4 * GROUP:
-        return best
-
-    def error(p):
-        w = shrinkage(codes, n, lattice, p.delta, allocate, lowest)
-        return 1.0 - p.m / n * w * w
-
-    least = error(best)
-    for fraction in range(60, 0, -4):
-        candidate = at(max(1, fraction * n // 64))
-        if (value := error(candidate)) < least:
-            best, least = candidate, value
-        elif value > least + 0.02:
+    best, least = None, np.inf
+    for m in _candidates(n, kappa):
+        delta, bits = solve_delta(codes, n, m, lattice, allocate, lowest, budget)
+        error = _error(codes, n, m, lattice, delta, allocate, lowest)
+        if error < least:
+            best, least = Plan(m, delta, lowest, bits), error
+        elif error > least + 0.02:
             break
+        if budget > 1.5 * entries:  # time sharing is for low rates
+            break
+    return best
+
+
+def plan_error(codes, n: int, lattice: Lattice, allocate: str, error: float, kappa: float | None = None) -> Plan:
+    """Parameters with the fewest bits whose expected error, with an unrelated partner coded alike, is at most `error`."""
+    lowest = lowest_class(lattice.name) if allocate == "matrix" else 0
+    best = None
+    for m in _candidates(n, kappa):
+        low = finest_delta(codes, n, allocate)
+        if best is not None and _error(codes, n, m, lattice, low, allocate, lowest) > error:
+            break
+        high = low + _DELTA_RANGE
+        while high - low > 1:
+            middle = (low + high) // 2
+            if _error(codes, n, m, lattice, middle, allocate, lowest) <= error:
+                low = middle
+            else:
+                high = middle
+        bits = expected_bits(codes, n, m, lattice, low, allocate, lowest)
+        if best is not None and bits >= best.bits:
+            break
+        best = Plan(m, low, lowest, bits)
     return best

@@ -14,12 +14,12 @@ from . import norms
 EXACT = 255
 """Value of `shift` that marks a mean kept as a float64."""
 
-_GUARD = 6
+_GUARD = 4
 
 
 def base_exponent(codes: np.ndarray, n: int, digits: int) -> np.ndarray:
-    """Exponent of the step for |mean| ≤ σ: at most σ / (64 √n) · 2 ** -digits, from integers alone."""
-    return (codes >> 9) - n.bit_length() - _GUARD - digits
+    """Exponent of the step for |mean| ≤ σ: at most σ / (16 √n) · 2 ** -digits, from integers alone."""
+    return (codes >> 9) - (n - 1).bit_length() - _GUARD - digits
 
 
 def quantize(mean: np.ndarray, codes: np.ndarray, n: int, digits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ def key(seed: int, digest: bytes, name: str, parameters: bytes) -> bytes:
     seed : int
         The user's seed, 0 to 2⁶⁴ - 1.
     digest : bytes
-        Content digest of the tensor (32 bytes).
+        Content digest of the tensor (16 bytes).
     name : str
         Name of the tensor, empty for .npy.
     parameters : bytes

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from .. import kernels
-from .arithmetic import exp, log2
+from .arithmetic import GRID, exp, exp2, log2
 from .lattice import GROUP, LATTICES, Lattice
 from .scale import CLASSES
 
@@ -22,8 +22,8 @@ TOTAL = 4096
 _TAIL = 4.0
 _RAW_SIGMA = 5.5
 
-_MODELLED_BELOW = {"z": 0, "d4": 23, "e8": 24}
-_MODELLED_BELOW_CONVOLUTIONAL = 24
+_MODELLED_BELOW = {"z": 0, "d4": 46, "e8": 48}
+_MODELLED_BELOW_CONVOLUTIONAL = 48
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,8 @@ class Table:
 
 
 def class_variance(index: int) -> float:
-    """σ² of a class in fine units squared: 2 ** (index / 4)."""
-    root = math.sqrt(math.sqrt(2.0))
-    return math.ldexp((1.0, root, root * root, root * root * root)[index % CLASSES], index // CLASSES)
+    """σ² of a class in fine units squared: 2 ** (index / 8)."""
+    return float(exp2(index * (GRID // CLASSES)))
 
 
 @lru_cache(maxsize=512)

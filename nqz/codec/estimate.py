@@ -70,9 +70,8 @@ def alpha(estimator: str, theta: float, nu: np.ndarray) -> np.ndarray:
         return np.where(np.isfinite(nu), 1.0, 0.0)
     if estimator == "mmse":
         return 1.0 / (1.0 + nu)
-    with np.errstate(invalid="ignore"):
-        value = theta / (theta + nu)
-    return np.where(nu == 0.0, 1.0, value)  # nothing is known better than an exact pair, whatever θ
+    factor = theta + nu
+    return np.divide(theta, factor, out=factor)
 
 
 def expected_error(

@@ -26,6 +26,8 @@ MIX = 1 << 16
 
 MAX_Q = 4096
 
+_ALL_NOISE = 1e6  # the largest power that the format allows
+
 _FINENESS = 8  # steps of the multipliers, relative to the cell over q + 1
 
 
@@ -65,7 +67,7 @@ class Nesting:
         for row in self.multipliers:
             if len(row) != 4 or not all(0 < b <= 4096 for b in row) or list(row) != sorted(row):
                 raise ValueError("the scales of the Voronoi code are out of range")
-        if not (math.isfinite(self.gain) and 1e-3 <= self.gain <= 1e3 and 0 <= self.power <= 1e6):
+        if not (math.isfinite(self.gain) and 1e-3 <= self.gain <= 1e3 and 0 <= self.power <= _ALL_NOISE):
             raise ValueError("the gain of the Voronoi code is out of range")
 
     def choice(self, rows: int) -> np.ndarray:
@@ -205,4 +207,6 @@ def with_gain(parameters: Parameters, energy: float, cross: int, square: int) ->
         return parameters.nesting
     gain = cross / (FIXED_POINT * lattice.fine) / energy
     power = square / (lattice.fine * lattice.fine) / energy
-    return replace(parameters.nesting, gain=gain if gain > 1e-3 else 1.0, power=power)
+    if gain <= 1e-3:  # nothing of the data is left in its points: all of it is noise
+        return replace(parameters.nesting, gain=1.0, power=_ALL_NOISE)
+    return replace(parameters.nesting, gain=gain, power=min(power, _ALL_NOISE))

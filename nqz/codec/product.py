@@ -46,7 +46,8 @@ class Operand:
     blocks : list of tuple of int
         Ranges of columns that are best loaded together.
     load : callable
-        load(first, last) gives int32 of shape (last - first, m), zeros for dropped columns.
+        load(first, last) gives (points, order): int32 of shape (columns, m), and which of the columns first … last - 1 each
+        is; order None stands for all of them in order.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Operand:
     unit: np.ndarray
     exponent: int
     blocks: list[tuple[int, int]]
-    load: Callable[[int, int], np.ndarray]
+    load: Callable[[int, int], tuple[np.ndarray, np.ndarray | None]]
 
     @property
     def columns(self) -> int:
@@ -70,33 +71,70 @@ class Operand:
         return norms.energy(self.side.codes[columns], 512 * self.exponent)
 
 
-def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Inner products of integer rows, exact: float64 of shape (len(a), len(b)).
+class Integers:
+    """Rows of integers ready to be multiplied: as float32 where that holds them exactly, else as float64.
 
     Parameters
     ----------
-    a, b : ndarray of int32, shapes (wa, m) and (wb, m)
+    points : ndarray of int32, shape (w, m)
+    order : ndarray of int, optional
+        Row of each point vector, for those that are not in place; rows without one are zero.
+    width : int, optional
+        Number of rows where `order` is given.
+    """
+
+    def __init__(self, points: np.ndarray, order: np.ndarray | None = None, width: int = 0):
+        exact = points.size == 0 or max(int(points.max()), -int(points.min())) < 1 << 24
+        if order is None:
+            self.rows = points.astype(np.float32 if exact else np.float64)
+        else:
+            make = np.empty if len(order) == width else np.zeros
+            self.rows = make((width, points.shape[1]), np.float32 if exact else np.float64)
+            self.rows[order] = points
+        # the sum may be off by its own rounding, for which the bound allows
+        squares = np.einsum("ij,ij->i", self.rows, self.rows)
+        slack = 1.0 + points.shape[1] * (2.0**-22 if exact else 2.0**-51)
+        self.bound = math.sqrt(float(squares.max(initial=0.0)) * slack)
+
+    def chosen(self, rows: slice | np.ndarray) -> Integers:
+        """Some of the rows, with the bound of all."""
+        part = object.__new__(Integers)
+        part.rows, part.bound = self.rows[rows], self.bound
+        return part
+
+
+def product_of(a: Integers, b: Integers) -> np.ndarray:
+    """Exact inner products of rows, of shape (len(a.rows), len(b.rows)), float32 or float64.
 
     Notes
     -----
     Where even float64 could not hold every partial sum, the coordinates are split into equal parts whose exact products are
     added in order, so that the result depends on the data alone.
     """
-    bound = math.sqrt(_largest_square(a) * _largest_square(b)) * (1.0 + 1e-6)
+    bound = a.bound * b.bound
     if bound < 2.0**24:
-        return (a.astype(np.float32) @ b.astype(np.float32).T).astype(np.float64)
-    if bound < 2.0**53 or a.shape[1] == 1:
-        return a.astype(np.float64) @ b.astype(np.float64).T
-    half = a.shape[1] // 2
-    return integer_product(a[:, :half], b[:, :half]) + integer_product(a[:, half:], b[:, half:])
+        return a.rows @ b.rows.T
+    x, y = a.rows.astype(np.float64, copy=False), b.rows.astype(np.float64, copy=False)
+    parts = 1
+    while bound >= 2.0**53 and parts < x.shape[1]:
+        parts *= 2
+        edges = np.linspace(0, x.shape[1], parts + 1).astype(int)
+        bound = max(_bound(x[:, i:j]) * _bound(y[:, i:j]) for i, j in zip(edges[:-1], edges[1:]))
+    if parts == 1:
+        return x @ y.T
+    out = np.zeros((len(x), len(y)))
+    for i, j in zip(edges[:-1], edges[1:]):
+        out += x[:, i:j] @ y[:, i:j].T
+    return out
 
 
-def _largest_square(a: np.ndarray) -> float:
-    largest = 0.0
-    for first in range(0, len(a), 64):
-        block = a[first : first + 64].astype(np.float64)
-        largest = max(largest, float(np.einsum("ij,ij->i", block, block).max(initial=0.0)))
-    return largest
+def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Exact inner products of rows of int32, shapes (wa, m) and (wb, m): float64 of shape (wa, wb)."""
+    return product_of(Integers(a), Integers(b)).astype(np.float64, copy=False)
+
+
+def _bound(x: np.ndarray) -> float:
+    return math.sqrt(float(np.einsum("ij,ij->i", x, x).max(initial=0.0)) * (1.0 + x.shape[1] * 2.0**-51))
 
 
 class Product:
@@ -127,7 +165,7 @@ class Product:
         shared, seed, n = min(a.m, b.m), a.rotation_seed, a.side.n
         self._meet_a = project.meet(seed, n, a.m, shared)
         self._meet_b = project.meet(seed, n, b.m, shared)
-        self._cache: dict[tuple[int, int], np.ndarray] = {}
+        self._cache: dict[tuple[int, int], Integers] = {}
         self._keep_b = b.columns * b.m <= _CACHED
         self._raw: np.ndarray | None = None
         self._measure()
@@ -153,37 +191,37 @@ class Product:
             left = self._left(panel_first, panel_last)
             for first in range(panel_first, panel_last, width):
                 last = min(first + width, panel_last)
+                part = left.chosen(slice(first - panel_first, last - panel_first))
                 raw = np.empty((last - first, self.b.columns))
                 for j, k in self.b.blocks:
-                    raw[:, j:k] = integer_product(left[first - panel_first : last - panel_first], self._right(j, k))
+                    raw[:, j:k] = product_of(part, self._right(j, k))
                 yield first, last, raw
 
-    def _left(self, first: int, last: int) -> np.ndarray:
-        points = self.a.load(first, last)
-        return points if self._meet_a is None else np.ascontiguousarray(points[:, self._meet_a])
+    def _left(self, first: int, last: int) -> Integers:
+        return _loaded(self.a, first, last, self._meet_a)
 
-    def _right(self, first: int, last: int) -> np.ndarray:
+    def _right(self, first: int, last: int) -> Integers:
         if (first, last) in self._cache:
             return self._cache[first, last]
-        points = self.b.load(first, last)
-        if self._meet_b is not None:
-            points = np.ascontiguousarray(points[:, self._meet_b])
+        integers = _loaded(self.b, first, last, self._meet_b)
         if self._keep_b:
-            self._cache[first, last] = points
-        return points
+            self._cache[first, last] = integers
+        return integers
 
     def _pairs(self, first: int, last: int) -> np.ndarray:
         return excess_noise(self.a.side.noise[first:last], self.b.side.noise, self.kappa)
 
     def _scaled(self, first: int, last: int, raw: np.ndarray) -> np.ndarray:
         a, b = self.a, self.b
-        factor = alpha(self.estimator, self.theta, self._pairs(first, last)) / self.kappa
-        out = raw * a.unit[first:last, None] * b.unit[None, :] * factor
+        out = alpha(self.estimator, self.theta, self._pairs(first, last))
+        out *= raw
+        out *= (a.unit[first:last] / self.kappa)[:, None]
+        out *= b.unit[None, :]
         if self.same:
             i = np.arange(last - first)
             out[i, i + first] = a.energies(slice(first, last))
         with np.errstate(over="ignore", invalid="ignore"):
-            out = np.ldexp(out, a.exponent + b.exponent)
+            np.ldexp(out, a.exponent + b.exponent, out=out)
             out += (a.side.n * a.means[first:last])[:, None] * b.means[None, :]
         return out
 
@@ -206,7 +244,7 @@ class Product:
             for j, k in b.blocks:
                 chosen = (columns >= j) & (columns < k)
                 if chosen.any():
-                    raw[:, chosen] = integer_product(left, self._right(j, k)[columns[chosen] - j])
+                    raw[:, chosen] = product_of(left, self._right(j, k).chosen(columns[chosen] - j))
         self._match(rows, columns, raw)
 
     def _match(self, rows: np.ndarray, columns: np.ndarray, raw: np.ndarray) -> None:
@@ -258,10 +296,18 @@ def _sample(count: int) -> np.ndarray:
     return np.arange(min(count, _SAMPLE)) * count // min(count, _SAMPLE)
 
 
-def _gather(operand: Operand, load, chosen: np.ndarray) -> np.ndarray:
+def _loaded(operand: Operand, first: int, last: int, meet: np.ndarray | None) -> Integers:
+    points, order = operand.load(first, last)
+    return Integers(points if meet is None else points[:, meet], order, last - first)
+
+
+def _gather(operand: Operand, load: Callable[[int, int], Integers], chosen: np.ndarray) -> Integers:
     parts = []
     for first, last in operand.blocks:
         inside = chosen[(chosen >= first) & (chosen < last)]
         if len(inside):
-            parts.append(load(first, last)[inside - first])
-    return np.concatenate(parts)
+            parts.append(load(first, last).chosen(inside - first))
+    gathered = parts[0]
+    gathered.rows = np.concatenate([part.rows for part in parts])
+    gathered.bound = max(part.bound for part in parts)
+    return gathered

@@ -17,8 +17,8 @@ from .lattice import Lattice
 FIXED_POINT = 256
 """Fixed-point units a lattice unit in the kernels' nearest-point search."""
 
-CLASSES = 4
-"""Coder classes an octave of variance: an eighth of an octave of standard deviation."""
+CLASSES = 8
+"""Coder classes an octave of variance: a sixteenth of an octave of standard deviation."""
 
 MAX_LOG_VARIANCE = 32
 """A column's energy per entry may be at most 2 ** 32 Δ²: what 32-bit fixed point holds with room for peaks."""
@@ -35,7 +35,7 @@ class Scaling:
     noise : ndarray of float64
         d = D Δ² / e, the relative noise (infinite for dropped columns).
     classes : ndarray of int64
-        Class of the coder: round(4 log2 σ²), σ² = e/Δ² + D in fine units.
+        Class of the coder: round(8 log2 σ²), σ² = e/Δ² + D in fine units.
     kept : ndarray of bool
         False for dropped columns: those without energy, and those below the lowest class.
     """

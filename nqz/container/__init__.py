@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from nqz.container.exact import PIECE, decode_exact, exact_pieces, zstd_pack, zstd_unpack
 from nqz.container.manifest import Manifest, TensorInfo
-from nqz.container.maps import pack_map, unpack_map
+from nqz.container.maps import pack_fields, unpack_fields
 from nqz.container.reader import ContainerReader
 from nqz.container.records import FRAMING, MAGIC, VERSION, Record
 from nqz.container.writer import ContainerWriter
@@ -26,8 +26,8 @@ __all__ = [
     "TensorInfo",
     "decode_exact",
     "exact_pieces",
-    "pack_map",
-    "unpack_map",
+    "pack_fields",
+    "unpack_fields",
     "zstd_pack",
     "zstd_unpack",
 ]

@@ -109,17 +109,7 @@ class Manifest:
         UnsupportedError
             The manifest breaks a rule of the format, such as the bound on its size.
         """
-        tensors = [
-            {
-                "name": t.name,
-                "kind": t.kind,
-                "shape": list(t.shape),
-                "dtype": t.dtype,
-                "order": t.order,
-                "byte_order": t.byte_order,
-            }
-            for t in self.tensors
-        ]
+        tensors = [[t.name, t.kind, list(t.shape), t.dtype, t.order, t.byte_order] for t in self.tensors]
         data = maps.pack(
             {"source": self.source, "metadata": self.metadata, "tensors": tensors, "writer": self.writer}
         )
@@ -142,8 +132,11 @@ class Manifest:
         maps.check_fields(fields, _HEAD_SCHEMA, where)
         tensors = []
         for i, entry in enumerate(fields["tensors"]):
-            maps.check_fields(entry, _TENSOR_SCHEMA, f"{where}: tensor {i}")
-            tensors.append(TensorInfo(**{**entry, "shape": tuple(entry["shape"])}))
+            if not isinstance(entry, list) or len(entry) != len(_TENSOR_SCHEMA):
+                raise CorruptError(f"{where}: tensor {i}: a list of {', '.join(_TENSOR_SCHEMA)} is required")
+            named = dict(zip(_TENSOR_SCHEMA, entry))
+            maps.check_fields(named, _TENSOR_SCHEMA, f"{where}: tensor {i}")
+            tensors.append(TensorInfo(**{**named, "shape": tuple(named["shape"])}))
         manifest = cls(fields["source"], fields["metadata"], tuple(tensors), fields["writer"])
         _check(manifest, where)
         return manifest

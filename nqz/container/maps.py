@@ -16,7 +16,7 @@ from typing import Any
 from nqz.errors import CorruptError, NqzError, UnsupportedError
 
 MAX_DEPTH = 8
-MAX_MAP_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 MAX_ITEMS = 1 << 22
 
 Checker = Callable[[Any], bool]
@@ -47,7 +47,7 @@ def pack(value: Any) -> bytes:
         raise UnsupportedError("a name or a metadata string is not Unicode text (a lone surrogate)") from None
 
 
-def unpack(data: bytes, where: str, max_bytes: int = MAX_MAP_BYTES, max_items: int = MAX_ITEMS) -> Any:
+def unpack(data: bytes, where: str, max_bytes: int = MAX_BYTES, max_items: int = MAX_ITEMS) -> Any:
     """Unpack one canonical value that fills `data`.
 
     Parameters
@@ -74,28 +74,28 @@ def unpack(data: bytes, where: str, max_bytes: int = MAX_MAP_BYTES, max_items: i
         value = msgpack.unpackb(data, raw=False, object_pairs_hook=_unique_pairs)
         canonical = msgpack.packb(value, use_bin_type=True) == data
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-        raise CorruptError(f"{where}: not a canonical map: {error}") from None
+        raise CorruptError(f"{where}: not a canonical value: {error}") from None
     if not canonical:
         raise CorruptError(f"{where}: not in canonical form")
     return value
 
 
-def pack_map(fields: Mapping[str, Any]) -> bytes:
-    """Pack a map, keys in the given order; see `pack`.
+def pack_fields(fields: Mapping[str, Any]) -> bytes:
+    """Pack the values of a map, in its order, as a list: the names are known from the format.
 
     Raises
     ------
     NqzError
         It does not fit into 1 MB, or a value cannot be packed.
     """
-    data = pack(fields)
-    if len(data) > MAX_MAP_BYTES:
-        raise NqzError(f"internal error: a map of {len(data)} bytes, at most {MAX_MAP_BYTES} are allowed")
+    data = pack(list(fields.values()))
+    if len(data) > MAX_BYTES:
+        raise NqzError(f"internal error: fields of {len(data)} bytes, at most {MAX_BYTES} are allowed")
     return data
 
 
-def unpack_map(data: bytes, schema: Mapping[str, Checker], where: str = "map") -> dict[str, Any]:
-    """Unpack a canonical map of at most 1 MB whose keys are those of `schema`, in its order.
+def unpack_fields(data: bytes, schema: Mapping[str, Checker], where: str = "list") -> dict[str, Any]:
+    """Unpack a canonical list of at most 1 MB: one value for every key of `schema`, in its order.
 
     Parameters
     ----------
@@ -109,11 +109,16 @@ def unpack_map(data: bytes, schema: Mapping[str, Checker], where: str = "map") -
     Raises
     ------
     CorruptError
-        The bytes are not canonical, keys are missing, superfluous or out of order, or a value is refused.
+        The bytes are not canonical, values are missing or superfluous, or one is refused.
     """
-    value = unpack(data, where)
-    check_fields(value, schema, where)
-    return value
+    values = unpack(data, where)
+    if not isinstance(values, list):
+        raise CorruptError(f"{where}: a list is required")
+    if len(values) != len(schema):
+        raise CorruptError(f"{where}: {len(values)} values, expected exactly {len(schema)}: {', '.join(schema)}")
+    fields = dict(zip(schema, values))
+    check_fields(fields, schema, where)
+    return fields
 
 
 def check_fields(value: Any, schema: Mapping[str, Checker], where: str) -> None:
@@ -214,7 +219,7 @@ def _check_packable(value: Any, depth: int) -> None:
     # Exact types: an extension type of the library is a tuple too.
     if isinstance(value, Mapping) or type(value) in (list, tuple):
         if depth > MAX_DEPTH:
-            raise NqzError(f"internal error: a map is nested deeper than {MAX_DEPTH}")
+            raise NqzError(f"internal error: a value is nested deeper than {MAX_DEPTH}")
         if isinstance(value, Mapping):
             if not all(isinstance(key, str) for key in value):
                 raise NqzError("internal error: a key of a map is not a string")
@@ -223,12 +228,12 @@ def _check_packable(value: Any, depth: int) -> None:
             _check_packable(item, depth + 1)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise NqzError("internal error: a value of a map is not finite")
+            raise NqzError("internal error: a number is not finite")
     elif isinstance(value, int):
         if not -(1 << 63) <= value < 1 << 64:
-            raise NqzError("internal error: an integer of a map does not fit into 64 bits")
+            raise NqzError("internal error: an integer does not fit into 64 bits")
     elif not (value is None or isinstance(value, (str, bytes))):
-        raise NqzError(f"internal error: a map cannot hold a {type(value).__name__}")
+        raise NqzError(f"internal error: a {type(value).__name__} cannot be packed")
 
 
 def _scan(data: bytes, max_items: int) -> str | None:

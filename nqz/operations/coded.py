@@ -11,11 +11,11 @@ from nqz.codec import center, norms
 from nqz.codec.decoder import Decoder
 from nqz.codec.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
 from nqz.codec.panels import Panel
-from nqz.container.exact import zstd_unpack
 from nqz.container.reader import ContainerReader
 from nqz.errors import CorruptError
 from nqz.matrices.layout import vector_layout
 from nqz.operations import header
+from nqz.operations.side_information import unpack_side
 
 
 class CodedMatrix:
@@ -62,12 +62,8 @@ class CodedMatrix:
         (record,) = self.reader.find(self.index, kind)
         where = self._where(record)
         payload = self.reader.read(record, kind)
-        prefix = payload[:prefix_size]
-        try:
-            size = body_size(prefix, self.parameters.columns)
-        except ValueError as error:
-            raise CorruptError(f"{where}: {error}") from None
-        return prefix, zstd_unpack(payload[prefix_size:], size, where), where
+        prefix, body = unpack_side(payload, prefix_size, body_size, self.parameters.columns, where)
+        return prefix, body, where
 
     def _norms(self) -> np.ndarray:
         prefix, body, where = self._side("NORM", norms.PREFIX, norms.body_size)
@@ -141,7 +137,7 @@ class CodedMatrix:
 
     def predicted_product(self) -> float:
         """Expected error of AᵀB with an unrelated partner coded alike, relative to ‖Ā‖²‖B̄‖²/n."""
-        return expected_error(self.side, self.side, "mmse", 1.0)
+        return expected_error(self.side, self.side, "mmse")
 
     def shrinkage(self) -> float:
         """Energy-weighted mean of w = 1 / (1 + d): the default α of one side."""

@@ -24,7 +24,7 @@ class Opened:
     """
 
     def __init__(self, content: ContainerReader | Source, access: Any):
-        self.content = content
+        self.content: Any = content
         self.identity = access.identity
         self._access = access
 

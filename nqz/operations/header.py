@@ -1,4 +1,4 @@
-"""The tensor header (record TENS): the coding parameters of one matrix as a canonical map."""
+"""The tensor header (record TENS): the coding parameters of one matrix as a canonical list."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from nqz.container.maps import (
     list_of,
     one_of,
     optional,
-    pack_map,
-    unpack_map,
+    pack_fields,
+    unpack_fields,
 )
 from nqz.errors import CorruptError
+from nqz.operations.measure import DIGEST_SIZE
 
 TRANSFORM = "hadamard-2"
 ALPHA = "auto"
@@ -67,7 +68,7 @@ class TensorHeader:
     energy : tuple of (float, int)
         ‖Ā‖²_F as mantissa in [0.5, 1) and exponent of two; (0.0, 0) for zero.
     digest : bytes
-        SHA-256 over the SHA-256s of the 4 MiB pieces of the source's data.
+        The first 16 bytes of SHA-256 over the SHA-256s of the 4 MiB pieces of the source's data.
     """
 
     parameters: Parameters
@@ -78,7 +79,7 @@ class TensorHeader:
     digest: bytes
 
     def fields(self) -> dict[str, Any]:
-        """The map, without its last key: what the dither key is derived from."""
+        """The values by name, without the last one, the dither key, which is derived from these."""
         p = self.parameters
         nesting = None
         if p.nesting is not None:
@@ -104,7 +105,7 @@ class TensorHeader:
 
     def pack(self) -> bytes:
         """The record's payload."""
-        return pack_map({**self.fields(), "dither_key": self.parameters.dither_key})
+        return pack_fields({**self.fields(), "dither_key": self.parameters.dither_key})
 
 
 def unpack(data: bytes, layout: Callable[[int], tuple[int, int]], where: str) -> TensorHeader:
@@ -122,7 +123,7 @@ def unpack(data: bytes, layout: Callable[[int], tuple[int, int]], where: str) ->
     CorruptError
         Not canonical, or a value out of range.
     """
-    fields = unpack_map(data, SCHEMA, where)
+    fields = unpack_fields(data, SCHEMA, where)
     n, columns = layout(fields["axis"])
     try:
         parameters = Parameters(
@@ -144,8 +145,8 @@ def unpack(data: bytes, layout: Callable[[int], tuple[int, int]], where: str) ->
         if not (isinstance(mantissa, float) and isinstance(exponent, int)):
             raise ValueError("the energy is not a float and an integer")
         check_energy(mantissa, exponent)
-        if len(fields["digest"]) != 32:
-            raise ValueError("the digest is not 32 bytes long")
+        if len(fields["digest"]) != DIGEST_SIZE:
+            raise ValueError(f"the digest is not {DIGEST_SIZE} bytes long")
         if not 0.0 < fields["rate"] <= 64.0:
             raise ValueError("the rate is out of range")
     except (ValueError, TypeError) as error:

@@ -190,6 +190,8 @@ def prepare(pair: Pair, options: MatmulOptions, pool: Workers) -> Plan:
     notes += _dropped(left) + _dropped(right)
     shape, dtype = outline(pair, options)
     product = Product(left, right, options.estimator, same)
+    if product.guessed > 0.01:
+        notes.append(f"{product.guessed:.0%} of the expected error is an estimate of what the vectors not coded leave out")
     return Plan(pair.name, shape, dtype, product, notes, (_rate(pair.a), _rate(pair.b)))
 
 

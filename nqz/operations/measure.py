@@ -11,10 +11,11 @@ from nqz.codec.statistics import ColumnStatistics, total_energy
 from nqz.errors import UnsupportedError
 
 PIECE = 4 << 20
+DIGEST_SIZE = 16
 
 
 class PieceDigest:
-    """SHA-256 over the SHA-256s of consecutive 4 MiB pieces, whatever the sizes of the updates."""
+    """The first 16 bytes of SHA-256 over the SHA-256s of consecutive 4 MiB pieces, whatever the sizes of the updates."""
 
     def __init__(self) -> None:
         self._outer = hashlib.sha256()
@@ -38,7 +39,7 @@ class PieceDigest:
         outer = self._outer.copy()
         if self._room < PIECE:
             outer.update(self._inner.digest())
-        return outer.digest()
+        return outer.digest()[:DIGEST_SIZE]
 
 
 @dataclass(frozen=True)

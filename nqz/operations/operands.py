@@ -25,14 +25,11 @@ def coded_operand(matrix: CodedMatrix, pool) -> Operand:
     exponent = norms.reference(matrix.codes) >> 9
     by_first = {panel.first: panel for panel in matrix.decoder.panels}
 
-    def load(first: int, last: int) -> np.ndarray:
+    def load(first: int, last: int) -> tuple[np.ndarray, np.ndarray | None]:
         panel = by_first[first]
         points = matrix.points(panel, pool)
-        if len(panel.order) == last - first and (np.diff(panel.order) == 1).all():
-            return points
-        out = np.zeros((last - first, p.m), np.int32)
-        out[panel.order] = points
-        return out
+        natural = len(panel.order) == last - first and bool((np.diff(panel.order) == 1).all())
+        return points, None if natural else panel.order
 
     return Operand(
         name=_name(matrix.reader.name, matrix.name),
@@ -63,7 +60,7 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, pool)
     forward = np.full(columns, np.ldexp(np.float32(1.0), power), np.float32)
     unit = np.where(silent, 0.0, np.ldexp(1.0, exponents(codes) - exponent - power))
 
-    def load(first: int, last: int) -> np.ndarray:
+    def load(first: int, last: int) -> tuple[np.ndarray, None]:
         block = view.read(first, last)
         out = np.empty((last - first, n), np.int32)
         step = max(1, (1 << 18) // n)
@@ -80,7 +77,7 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, pool)
 
         for _ in pool.map(prepare, range(0, last - first, step)):
             pass
-        return out
+        return out, None
 
     return Operand(
         name=name,

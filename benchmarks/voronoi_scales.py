@@ -1,0 +1,82 @@
+"""Search the four scales of the Voronoi coding for each lattice and nesting ratio.
+
+usage: python benchmarks/voronoi_scales.py [LATTICE ...] [--q 2,3,4,6,8,16]
+
+For Gaussian columns and cells c (q times the lattice scale in standard deviations) it prints the cells of least
+R + ½ log2 δ, the distance in bits from the rate-distortion function, where R counts log2 q and the entropy of the scale's
+index and δ = 1 - E[uû]² / (E[u²] E[û²]). The table `_CELLS` of nqz/codec/mod.py comes from here.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from nqz import kernels
+from nqz.codec.lattice import GROUP, LATTICES
+
+FINENESS = 64
+ENTRIES = 1 << 17
+
+
+def evaluate(lattice, q: int, cells, u) -> tuple[float, float, float]:
+    """Distance from the limit, rate, and δ for the given cells."""
+    row = [max(1, round(FINENESS * c)) for c in cells]
+    if any(low >= high for low, high in zip(row, row[1:])) or row[-1] > 4096:
+        return np.inf, 0.0, 1.0
+    size = len(u)
+    digits, beta = np.empty(size, np.uint16), np.empty(size // GROUP, np.uint8)
+    points = np.empty(size, np.int32)
+    scale = np.array([256.0 * FINENESS * q], np.float32)
+    choice = np.zeros(size // (GROUP * 32), np.uint8)
+    kernels.voronoi_encode(
+        lattice.index, u, 0, size, scale, 1, 2, 0, 32, np.array([q, q + 1], np.int32),
+        np.array([row, row], np.int32), choice, digits, beta, points,
+    )  # fmt: skip
+    y = points / (lattice.fine * FINENESS * q)
+    share = np.bincount(beta, minlength=4) / len(beta)
+    share = share[share > 0]
+    rate = np.log2(q) - (share * np.log2(share)).sum() / GROUP
+    delta = 1.0 - float(np.mean(u * y)) ** 2 / (np.mean(u * u) * np.mean(y * y))
+    return rate + 0.5 * np.log2(delta), rate, delta
+
+
+def search(lattice, q: int, start, u):
+    """Coordinate descent over the four cells."""
+    cells, step = list(start), 0.4
+    best = evaluate(lattice, q, cells, u)
+    while step > 0.04:
+        improved = False
+        for i in range(4):
+            for sign in (1, -1):
+                trial = list(cells)
+                trial[i] += sign * step
+                value = evaluate(lattice, q, trial, u)
+                if value[0] < best[0] - 1e-5:
+                    best, cells, improved = value, trial, True
+        if not improved:
+            step /= 2
+    return cells, best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("lattices", nargs="*", default=list(LATTICES))
+    parser.add_argument("--q", default="2,3,4,6,8,16,64")
+    arguments = parser.parse_args()
+    u = np.random.default_rng(7).standard_normal(ENTRIES).astype(np.float32)
+    for name in arguments.lattices or LATTICES:
+        cells = {"z": [3.4, 4.2, 5.2, 8.0], "d4": [2.8, 3.5, 4.2, 6.5], "e8": [2.4, 3.2, 3.8, 5.5]}[name]
+        for q in map(int, arguments.q.split(",")):
+            cells, (distance, rate, delta) = search(LATTICES[name], q, cells, u)
+            w = 1 - delta
+            print(
+                f"{name} q={q}: cells {tuple(round(c, 2) for c in cells)} rate {rate:.4f} delta {delta:.3g} "
+                f"bits over R(D) {distance:.4f} w^2/R {w * w / rate:.4f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Options that commands share, names of outputs, and notices."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import click
+
+from nqz import kernels
+from nqz.cli import signals
+from nqz.cli.progress import Progress, Silent, progress
+from nqz.cli.text import escape, report
+from nqz.errors import UsageError
+from nqz.matrices.output import Output
+
+SUFFIXES = {".npy": "npy", ".safetensors": "safetensors"}
+
+
+class Notices:
+    """Warnings, summary and progress of a command, unless ``-q``."""
+
+    def __init__(self, quiet: bool, show_progress: bool | None):
+        self.quiet, self._show = quiet, show_progress
+        if kernels.name == "reference" and not os.environ.get("NQZ_KERNELS"):
+            self.warn("the native kernels are not installed; the plain ones in use are slow")
+
+    def warn(self, text: str) -> None:
+        """Write a warning."""
+        if not self.quiet:
+            report(f"nqz: warning: {escape(text)}")
+
+    def note(self, text: str) -> None:
+        """Write something to know about the result."""
+        if not self.quiet:
+            report(f"nqz: note: {escape(text)}")
+
+    def summary(self, text: str) -> None:
+        """Write the one line about what was done."""
+        if not self.quiet:
+            report(f"nqz: {escape(text)}")
+
+    def progress(self, what: str, total: float) -> Progress | Silent:
+        """A progress bar, if wanted."""
+        return progress(what, total, self._show, self.quiet)
+
+
+def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of every command: --threads, --quiet, --progress."""
+    function = click.option(
+        "--progress/--no-progress", "show_progress", default=None, help="Progress on a terminal."
+    )(function)
+    function = click.option("-q", "--quiet", is_flag=True, help="No warnings, no summary: errors only.")(
+        function
+    )
+    return click.option(
+        "--threads", type=int, metavar="N", help="Worker threads; by default all processors."
+    )(function)
+
+
+def output_options(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options of every command that writes: --output, --force."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        function = click.option("-f", "--force", is_flag=True, help="Replace an existing output.")(function)
+        return click.option("-o", "--output", metavar="OUT", help=help_text)(function)
+
+    return decorate
+
+
+def open_output(target: str, force: bool, inputs: Iterable[Any]) -> AbstractContextManager[Output]:
+    """An output that leaves nothing behind, whatever ends the command; `inputs` are the opened inputs."""
+    identities = [opened.identity for opened in inputs]
+    return signals.cleaned(lambda: Output(target, force=force, inputs=identities))
+
+
+def replaced_suffix(path: str, suffix: str) -> str:
+    """The default output: the input with another suffix; standard output for standard input."""
+    return "-" if path == "-" else os.path.splitext(path)[0] + suffix
+
+
+def kind_of(target: str, otherwise: str) -> str:
+    """Format of a matrix file from its suffix; `otherwise` for standard output, pipes and devices."""
+    suffix = os.path.splitext(target)[1].lower()
+    if suffix in SUFFIXES:
+        return SUFFIXES[suffix]
+    if target == "-" or _is_special(target):
+        return otherwise
+    raise UsageError(f"{target}: the suffix of the output must be .npy or .safetensors")
+
+
+def _is_special(path: str) -> bool:
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def shown(path: str, standard: str) -> str:
+    """A path as notices call it; `standard` for ``-``."""
+    return standard if path == "-" else path
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """A shape as 4096x1024; () for a scalar."""
+    return "x".join(map(str, shape)) or "()"
+
+
+def counted(number: int, thing: str) -> str:
+    """1 tensor, 2 tensors."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def span(values: Iterable[float]) -> str:
+    """A number, or the range of several."""
+    texts = [f"{f(values):.3g}" for f in (min, max)] if (values := list(values)) else ["none"]
+    return texts[0] if texts[0] == texts[-1] else " to ".join(texts)

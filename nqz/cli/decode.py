@@ -1,0 +1,77 @@
+"""``nqz decode``."""
+
+from __future__ import annotations
+
+import click
+
+from nqz.cli.common import (
+    Notices,
+    common_options,
+    kind_of,
+    open_output,
+    output_options,
+    replaced_suffix,
+    shape_text,
+    shown,
+    span,
+)
+from nqz.container.reader import ContainerReader
+from nqz.operations.coded import CodedMatrix
+from nqz.operations.decode import DecodeOptions, decode
+from nqz.operations.encode import select
+from nqz.operations.files import open_file
+from nqz.operations.threads import workers
+
+
+@click.command("decode", short_help="Rebuild what a container was made from.")
+@click.argument("source", metavar="IN")
+@output_options(
+    "File to write, .npy or .safetensors; by default IN with the suffix of what it was made from."
+)
+@click.option(
+    "--tensor", "tensors", multiple=True, metavar="NAME", help="Only this tensor; repeatable, shell patterns."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
+    help="Of the matrices; the original by default.",
+)
+@click.option(
+    "--estimator", type=click.Choice(["mmse", "unbiased"]), default="mmse", show_default=True,
+    help="Least error, or no bias.",
+)  # fmt: skip
+@common_options
+def command(
+    source: str, output: str | None, tensors: tuple[str, ...], dtype: str | None, estimator: str, force: bool,
+    threads: int | None, quiet: bool, show_progress: bool | None,
+) -> None:  # fmt: skip
+    """Rebuild the matrices of the container IN ("-" for standard input), in their original type."""
+    notices = Notices(quiet, show_progress)
+    with workers(threads) as pool, open_file(source, container=True) as opened:
+        reader = opened.content
+        origin = reader.manifest.source
+        target = output if output is not None else replaced_suffix(source, f".{origin}")
+        options = DecodeOptions(kind_of(target, origin), tensors, dtype, estimator)
+        chosen = select([info.name for info in reader.manifest.tensors], tensors, reader.name)
+        total = sum(reader.manifest.tensors[index].nbytes for index in chosen)
+        with open_output(target, force, [opened]) as out, notices.progress("decoding", total) as progress:
+            if not tensors:
+                reader.verify()
+            report = decode(reader, out.access, options, pool, progress)
+            summary = "" if quiet else _summary(reader, chosen, options)
+            out.commit(report["bytes"])
+    notices.summary(f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}: {summary}")
+
+
+def _summary(reader: ContainerReader, chosen: list[int], options: DecodeOptions) -> str:
+    infos = [reader.manifest.tensors[index] for index in chosen]
+    matrices = [index for index, info in zip(chosen, infos, strict=True) if info.kind == "matrix"]
+    if len(infos) == 1:
+        dtype = options.dtype if matrices and options.dtype else infos[0].dtype
+        text = f"{shape_text(infos[0].shape)} {dtype}"
+    else:
+        text = f"{len(infos)} tensors"
+    if not matrices:
+        return f"{text}, exact"
+    errors = (CodedMatrix(reader, index).predicted_reconstruction(options.estimator) for index in matrices)
+    return f"{text}, expected error {span(errors)} of ‖Ā‖²"

@@ -1,0 +1,105 @@
+"""``nqz encode``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nqz.cli.common import (
+    Notices,
+    common_options,
+    open_output,
+    output_options,
+    replaced_suffix,
+    shape_text,
+    shown,
+    span,
+)
+from nqz.container.reader import ContainerReader
+from nqz.codec.lattice import DEFAULT, DEFAULT_STATES, FAMILIES
+from nqz.operations.coded import CodedMatrix
+from nqz.operations.encode import EncodeOptions, encode
+from nqz.operations.files import open_file
+from nqz.operations.threads import workers
+
+
+@click.command("encode", short_help="Compress a matrix, or a file of them.")
+@click.argument("source", metavar="IN")
+@output_options("Container to write; by default IN with the suffix .nqz.")
+@click.option("-r", "--rate", type=float, metavar="R", help="Bits per entry, all of the file counted: 0.05 to 12.")
+@click.option(
+    "--error", type=float, metavar="E",
+    help="Instead of -r: the smallest file with a predicted product error of at most E.",
+)  # fmt: skip
+@click.option("--max-bytes", type=int, metavar="N", help="Instead of -r: the best file of at most N bytes.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of rotation and dither; both operands need the same.",
+)
+@click.option(
+    "--axis", type=click.Choice(["0", "1"]), default="0", show_default=True,
+    help="Contracted axis: 0 for columns as vectors, 1 for rows (weights stored [out, in]).",
+)  # fmt: skip
+@click.option("--no-center", is_flag=True, help="Do not keep the means of the vectors apart.")
+@click.option("--lattice", type=click.Choice(FAMILIES), default=DEFAULT, show_default=True)
+@click.option("--states", type=int, metavar="S", help=f"States of the lattice conv, 4 to 4096; {DEFAULT_STATES} by default.")
+@click.option("--coding", type=click.Choice(["entropy", "voronoi"]), default="entropy", show_default=True)
+@click.option(
+    "--allocate", type=click.Choice(["matrix", "column"]),
+    help="Least error of the whole product, or the same relative error for every vector.",
+)  # fmt: skip
+@click.option(
+    "--kappa", type=float, metavar="K", help="Share of coordinates to keep; by default chosen from the rate."
+)
+@click.option(
+    "--tensor", "tensors", multiple=True, metavar="NAME", help="Only this tensor; repeatable, shell patterns."
+)
+@common_options
+def command(
+    source: str, output: str | None, axis: str, no_center: bool, force: bool,
+    threads: int | None,
+    quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
+) -> None:  # fmt: skip
+    """Compress the matrices of IN, a .npy or .safetensors file ("-" for standard input), to R bits per entry.
+
+    Vectors, scalars, integers and booleans of a .safetensors file are carried exactly.
+    """
+    options = EncodeOptions(axis=int(axis), center=not no_center, tensors=tensors, **choices)
+    options.check()
+    notices = Notices(quiet, show_progress)
+    target = output if output is not None else replaced_suffix(source, ".nqz")
+    with workers(threads) as pool, open_file(source, container=False) as opened:
+        total = sum(tensor.nbytes for tensor in opened.content.tensors)
+        with open_output(target, force, [opened]) as out, notices.progress("encoding", total) as progress:
+            report = encode(opened.content, out.access, options, pool, progress)
+            summary = "" if quiet else _summary(ContainerReader(out.access, out.name))
+            out.commit(report["file_bytes"])
+    for warning in report["warnings"]:
+        notices.warn(warning)
+    notices.summary(f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}: {summary}")
+
+
+def _summary(reader: ContainerReader) -> str:
+    """What was written, read back from it."""
+    infos = reader.manifest.tensors
+    matrices = [CodedMatrix(reader, index) for index, info in enumerate(infos) if info.kind == "matrix"]
+    parts = (
+        [shape_text(infos[0].shape)]
+        if len(infos) == 1
+        else [f"{len(matrices)} of {len(infos)} tensors compressed"]
+    )
+    if matrices:
+        bits = sum(8.0 * matrix.coded_bytes for matrix in matrices)
+        parts.append(f"{bits / sum(matrix.entries for matrix in matrices):.2f} bits per entry")
+    else:
+        parts.append("carried exactly")
+    before = sum(info.nbytes for info in infos)
+    if before > reader.size:
+        parts.append(f"{before / reader.size:.1f}x smaller")
+    if matrices:
+        parts.append(f"predicted product error {span(matrix.predicted_product() for matrix in matrices)}")
+    return ", ".join(parts)

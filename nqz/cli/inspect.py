@@ -1,0 +1,104 @@
+"""``nqz inspect``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from nqz.cli.common import Notices, common_options, counted, shape_text
+from nqz.cli.text import escape, payload, table
+from nqz.operations.files import open_file
+from nqz.operations.inspect import inspect
+
+
+@click.command("inspect", short_help="Show what a container holds.")
+@click.argument("source", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@common_options
+def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_progress: bool | None) -> None:
+    """Show what the container FILE ("-" for standard input) holds: parameters, sizes, predicted errors."""
+    notices = Notices(quiet, show_progress)
+    with open_file(source, container=True) as opened:
+        reader = opened.content
+        with notices.progress("inspecting", reader.size) as progress:
+            found = inspect(reader, progress)
+        if as_json:
+            payload(json.dumps(found, indent=2, allow_nan=False) + "\n")
+            return
+        tensors = found["tensors"]
+        title = (
+            f"{escape(reader.name)}: format {found['format']}, {found['file_bytes']} bytes, "
+            f"{counted(len(tensors), 'tensor')}, from .{reader.manifest.source}\n\n"
+        )
+        if len(tensors) == 1 and tensors[0]["kind"] == "matrix":
+            payload(title + table([], _properties(tensors[0]), left=2))
+        else:
+            payload(title + table(_HEADINGS, map(_row, tensors)))
+
+
+_HEADINGS = [
+    "tensor",
+    "shape",
+    "dtype",
+    "code",
+    "axis",
+    "bits",
+    "κ",
+    "reconstruction error",
+    "product error",
+    "bytes",
+]
+
+
+def _row(tensor: dict[str, Any]) -> list[str]:
+    start = [tensor["name"] or "array", shape_text(tensor["shape"]), tensor["dtype"]]
+    size = str(tensor["bytes"]["total"])
+    if tensor["kind"] == "exact":
+        return [*start, "exact", "", "", "", "", "", size]
+    predicted = tensor["predicted"]
+    return [
+        *start,
+        f"{tensor['lattice']} {tensor['coding']}",
+        str(tensor["axis"]),
+        f"{tensor['rate']:.3f}",
+        f"{tensor['kappa']:.3g}",
+        _text(predicted["reconstruction"]),
+        _text(predicted["product"]),
+        size,
+    ]
+
+
+def _properties(tensor: dict[str, Any]) -> list[list[str]]:
+    sizes, predicted = tensor["bytes"], tensor["predicted"]
+    rows = [
+        ("shape", f"{shape_text(tensor['shape'])} {tensor['dtype']}, vectors along axis {tensor['axis']}"),
+        ("code", f"{tensor['lattice']}, {tensor['coding']}"),
+        ("rate", f"{tensor['rate']:.4f} bits per entry ({tensor['rate_asked']:g} asked for)"),
+        ("κ", f"{tensor['kappa']:.6g}"),
+        ("α", f"{_text(tensor['alpha'])} (mmse, one side)"),
+        ("Δ", _text(tensor["delta"])),
+        ("rotation seed", str(tensor["rotation_seed"])),
+        ("dither key", tensor["dither_key"]),
+        ("norms", _summary(tensor["norms"])),
+        ("means", "not centered" if tensor["means"] is None else _summary(tensor["means"])),
+        ("chunks", str(tensor["chunks"])),
+        ("bytes", ", ".join(f"{key} {value}" for key, value in sizes.items())),
+        ("reconstruction error", f"{_text(predicted['reconstruction'])} of ‖Ā‖²"),
+        (
+            "product error",
+            f"{_text(predicted['product'])} of ‖Ā‖²‖B̄‖²/n, for an unrelated B of the same rate",
+        ),
+    ]
+    if tensor["name"]:
+        rows.insert(0, ("tensor", tensor["name"]))
+    return [[key, "  " + value] for key, value in rows]
+
+
+def _summary(values: dict[str, float | None]) -> str:
+    return ", ".join(f"{key} {_text(value)}" for key, value in values.items())
+
+
+def _text(value: float | None) -> str:
+    return "beyond float64" if value is None else f"{value:.6g}"

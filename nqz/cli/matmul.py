@@ -1,0 +1,76 @@
+"""``nqz matmul``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from nqz.cli.common import Notices, common_options, kind_of, open_output, output_options, span
+from nqz.container.reader import ContainerReader
+from nqz.errors import UsageError
+from nqz.operations.files import open_two
+from nqz.operations.matmul import MatmulOptions, multiply, pair_up
+from nqz.operations.threads import workers
+
+
+@click.command("matmul", short_help="Estimate AᵀB from compressed files.")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@output_options("File to write, .npy or .safetensors; by default .npy to standard output.")
+@click.option(
+    "--estimator", type=click.Choice(["auto", "mmse", "unbiased"]), default="auto", show_default=True,
+    help="Least error by what the operands show; least error for unrelated operands; no bias.",
+)  # fmt: skip
+@click.option("--tensor-a", metavar="NAME", help="Tensor of A, where it has several.")
+@click.option("--tensor-b", metavar="NAME", help="Tensor of B, where it has several.")
+@click.option(
+    "--axis-a",
+    type=click.Choice(["0", "1"]),
+    help="Contracted axis of A, if A is not compressed; 0 by default.",
+)
+@click.option(
+    "--axis-b",
+    type=click.Choice(["0", "1"]),
+    help="Contracted axis of B, if B is not compressed; 0 by default.",
+)
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Of the product.")
+@common_options
+def command(
+    a: str, b: str, output: str | None, force: bool, axis_a: str | None, axis_b: str | None,
+    threads: int | None,
+    quiet: bool, show_progress: bool | None, **choices: Any,
+) -> None:  # fmt: skip
+    """Estimate AᵀB: the products of all vectors of A with all vectors of B, straight from two containers.
+
+    Either A or B may be a plain .npy or .safetensors file. Tensors of equal name are multiplied, into a
+    .safetensors file, where there are several.
+    """
+    notices = Notices(quiet, show_progress)
+    target = "-" if output is None else output
+    options = MatmulOptions(axis_a=int(axis_a or 0), axis_b=int(axis_b or 0), **choices)
+    with workers(threads) as pool, open_two(a, b) as (left, right):
+        for side, axis, option in ((left, axis_a, "--axis-a"), (right, axis_b, "--axis-b")):
+            if axis is not None and isinstance(side.content, ContainerReader):
+                raise UsageError(
+                    f"{option}: {side.content.name} is compressed; its axis was chosen by encode --axis"
+                )
+        pairs = pair_up(left.content, right.content, options)
+        kind = kind_of(target, "npy" if len(pairs) == 1 else "safetensors")
+        if len(pairs) > 1 and (kind == "npy" or output is None):
+            raise UsageError(
+                f"{len(pairs)} pairs of tensors: give -o OUT.safetensors, or choose by --tensor-a, --tensor-b"
+            )
+        with (
+            open_output(target, force, [left, right]) as out,
+            notices.progress("multiplying", 1.0) as progress,
+        ):
+            report = multiply(pairs, out.access, kind, options, pool, progress)
+            out.commit()
+    for note in report["notes"]:
+        notices.note(note)
+    rates = " and ".join(span(side) for side in zip(*report["rates"], strict=True))
+    what = " x ".join(map(str, report["shapes"][0])) or "1" if len(pairs) == 1 else f"{len(pairs)} products"
+    notices.summary(
+        f"{what} from {rates} bits per entry: expected error {span(report['errors'])} of ‖Ā‖²‖B̄‖²/n"
+    )

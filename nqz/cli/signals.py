@@ -1,0 +1,116 @@
+"""Ctrl-C and SIGTERM.
+
+They raise an exception in the main thread, so that everything is cleaned up. Where the main thread sits in a
+long kernel and does not get to it, a watchdog removes unfinished outputs and leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+MEANING: dict[int, tuple[str, int]] = {
+    signal.SIGINT: ("interrupted", 130),
+    signal.SIGTERM: ("terminated", 143),
+    signal.SIGHUP: ("hung up", 129),
+}
+
+GRACE = 0.25
+"""Seconds for the main thread to clean up by itself."""
+
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+class Signalled(BaseException):
+    """A signal to end arrived; not an Exception, so that nobody takes it for an error to recover from."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+_done = threading.Event()
+_cleanups: list[Any] = []
+_held = 0
+_pending: int | None = None
+
+
+def install() -> None:
+    """Handle the signals that are not ignored, as in a background job they may be."""
+    handled = [number for number in MEANING if signal.getsignal(number) != signal.SIG_IGN]
+    receive, send = socket.socketpair()
+    send.setblocking(False)
+    for number in handled:
+        signal.signal(number, _handle)
+    signal.set_wakeup_fd(send.fileno(), warn_on_full_buffer=False)
+    # the thread keeps both ends open
+    threading.Thread(target=_watch, args=(receive, send), daemon=True).start()
+
+
+def finished() -> None:
+    """Call the watchdog off: the command has come to its end."""
+    _done.set()
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    global _pending
+    if _held:
+        _pending = number
+        return
+    raise Signalled(number)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Put signals off until the end of a few statements that belong together."""
+    global _held, _pending
+    _held += 1
+    try:
+        yield
+    finally:
+        _held -= 1
+    if _pending is not None and not _held:
+        number, _pending = _pending, None
+        raise Signalled(number)
+
+
+@contextmanager
+def cleaned(make: Any) -> Iterator[Any]:
+    """Enter the context manager that `make()` gives, and leave it whatever happens, the watchdog included."""
+    with held():
+        manager = make()
+        _cleanups.append(manager)
+    try:
+        yield manager
+    finally:
+        with held():
+            _cleanups.remove(manager)
+            manager.__exit__(*sys.exc_info())
+
+
+def _watch(receive: socket.socket, send: socket.socket) -> None:
+    while True:
+        for number in receive.recv(16):
+            if number in MEANING and not _done.wait(GRACE):
+                _leave(number)
+
+
+def _leave(number: int) -> None:
+    for manager in list(_cleanups):
+        try:
+            manager.__exit__(None, None, None)
+        except Exception:  # the others have to be cleaned up as well
+            continue
+    what, code = MEANING[number]
+    try:
+        cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""
+        os.write(2, f"{cursor}nqz: error: {what}\n".encode())
+    finally:
+        os._exit(code)

@@ -1,0 +1,138 @@
+"""What a container holds, as a stable structure, from headers, norms and means alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nqz.codec import norms
+from nqz.container.reader import ContainerReader
+from nqz.container.records import VERSION
+from nqz.operations.coded import CodedMatrix
+
+_PARTS = {"TENS": "header", "NORM": "norms", "MEAN": "means", "CHNK": "chunks"}
+
+
+def inspect(reader: ContainerReader, progress: Callable[[str, int], object] | None = None) -> dict[str, Any]:
+    """Describe a container.
+
+    Parameters
+    ----------
+    reader : ContainerReader
+    progress : callable, optional
+        Called as progress(tensor name, bytes of the file looked at).
+
+    Returns
+    -------
+    dict
+        ``format``, ``file_bytes`` and ``tensors``, made of JSON types; numbers beyond float64 are None. What
+        does not apply to an exact tensor is None.
+
+    Raises
+    ------
+    CorruptError
+        A header, norms or means are damaged.
+    """
+    tensors = []
+    for index, info in enumerate(reader.manifest.tensors):
+        sizes = _sizes(reader, index)
+        description = _matrix(CodedMatrix(reader, index)) if info.kind == "matrix" else _exact()
+        predicted = description.pop("predicted")
+        tensors.append(
+            {
+                "name": info.name,
+                "shape": list(info.shape),
+                "dtype": info.dtype,
+                "kind": info.kind,
+                **description,
+                "bytes": sizes,
+                "predicted": predicted,
+            }
+        )
+        if progress is not None:
+            progress(info.name, sizes["total"])
+    return {"format": VERSION, "file_bytes": reader.size, "tensors": tensors}
+
+
+def _exact() -> dict[str, Any]:
+    keys = (
+        "axis", "lattice", "coding", "rate_asked", "rate", "kappa", "alpha", "delta", "rotation_seed",
+        "dither_key", "norms", "means", "chunks", "predicted",
+    )  # fmt: skip
+    return dict.fromkeys(keys)
+
+
+def _matrix(matrix: CodedMatrix) -> dict[str, Any]:
+    header, p = matrix.header, matrix.parameters
+    return {
+        "axis": header.axis,
+        "lattice": p.lattice.name,
+        "coding": p.coding,
+        "rate_asked": header.rate,
+        "rate": matrix.rate,
+        "kappa": p.kappa,
+        "alpha": _number(matrix.shrinkage()),
+        "delta": _power_of_two(p.delta / 4096),
+        "rotation_seed": p.rotation_seed,
+        "dither_key": p.dither_key.hex(),
+        "norms": _norms(matrix.codes),
+        "means": None if matrix.shift is None else _summary(matrix.means),
+        "chunks": matrix.decoder.chunk_count(),
+        "predicted": {
+            "reconstruction": _number(matrix.predicted_reconstruction()),
+            "product": _number(matrix.predicted_product()),
+        },
+    }
+
+
+def _sizes(reader: ContainerReader, index: int) -> dict[str, int | None]:
+    """Bytes of the records of a tensor, framing included."""
+    records = reader.records(index)
+    matrix = reader.manifest.tensors[index].kind == "matrix"
+    sizes: dict[str, int | None] = dict.fromkeys(_PARTS.values(), 0 if matrix else None)
+    for record in records:
+        part = _PARTS.get(record.type)
+        if part is not None:
+            sizes[part] = (sizes[part] or 0) + record.end - record.offset
+    sizes["total"] = records[-1].end - records[0].offset if records else 0
+    return sizes
+
+
+def _norms(codes: np.ndarray) -> dict[str, float | None]:
+    """Summary of 2 ** (code / 512) from the codes: the norms themselves may be beyond float64."""
+    ordered = np.sort(codes)
+    middle = ordered[[(len(codes) - 1) // 2, len(codes) // 2]]
+    low, high = (_norm(code) for code in middle)
+    return {
+        "min": _norm(ordered[0]),
+        "median": None if low is None or high is None else _number(0.5 * low + 0.5 * high),
+        "max": _norm(ordered[-1]),
+    }
+
+
+def _norm(code: int) -> float | None:
+    return 0.0 if code == norms.ZERO else _power_of_two(int(code) / (2 * norms.STEPS))
+
+
+def _summary(values: np.ndarray) -> dict[str, float | None]:
+    middle = np.sort(values)[[(len(values) - 1) // 2, len(values) // 2]]
+    return {
+        "min": _number(values.min()),
+        "median": _number(float(middle[0]) * 0.5 + float(middle[1]) * 0.5),
+        "max": _number(values.max()),
+    }
+
+
+def _power_of_two(exponent: float) -> float | None:
+    try:
+        return math.pow(2.0, exponent)
+    except OverflowError:
+        return None
+
+
+def _number(value: Any) -> float | None:
+    value = float(value)
+    return value if math.isfinite(value) else None

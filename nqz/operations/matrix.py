@@ -1,0 +1,255 @@
+"""Coding one matrix of a source into a container.
+
+It is read twice: once to measure it (`measure`), once to code it. If the result is larger than the rate allows, it is coded
+again a little coarser.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nqz.codec import allocate, center, dither, mod, norms, scale
+from nqz.codec.arithmetic import total
+from nqz.codec.encoder import Encoder
+from nqz.codec.estimate import Side, expected_error
+from nqz.codec.panels import panel_columns, panels
+from nqz.codec.parameters import MAX_LENGTH, Parameters
+from nqz.container.maps import pack_fields
+from nqz.container.writer import ContainerWriter
+from nqz.errors import UnsupportedError
+from nqz.operations.header import ALPHA, TensorHeader
+from nqz.operations.measure import measure
+from nqz.operations.side_information import pack_side
+
+if TYPE_CHECKING:
+    from nqz.operations.encode import EncodeOptions
+
+_FREE_BYTES = 400  # come on top of the rate below a million entries
+_SMALL = 10**6
+_HEADER_ROOM = 16  # bytes by which a header may grow once its numbers are known
+_TRIES = 6
+_BISECTIONS = 12
+
+
+class MatrixEncoder:
+    """Codes one matrix: measure, choose parameters, code, and again if the result is too large."""
+
+    def __init__(self, source, tensor, options: EncodeOptions, writer: ContainerWriter, pool, progress):
+        self.tensor, self.options, self.writer, self.pool = tensor, options, writer, pool
+        self.where = source.name + (f": tensor {tensor.name!r}" if tensor.name else "")
+        axis = 0 if len(tensor.shape) == 1 else options.axis
+        self.axis = axis
+        self.view = tensor.vectors(axis)
+        self.n, self.columns = self.view.length, self.view.count
+        if self.n > MAX_LENGTH:
+            raise UnsupportedError(f"{self.where}: vectors of {self.n} entries; at most {MAX_LENGTH} are supported")
+        self.entries = self.n * self.columns
+        self.whole_file = source.kind == "npy"
+        self.lattice = options.code
+        self.allocate = options.allocate or ("matrix" if options.coding == "entropy" else "column")
+        self.free = 0 if self.entries >= _SMALL or options.strict else _FREE_BYTES
+        self.rate = options.rate if options.rate is not None else 0.0
+        self.progress = progress
+        self.warnings: list[str] = []
+
+    def run(self) -> None:
+        options = self.options
+        half = None if self.progress is None else lambda size: self.progress(self.tensor.name, size / 2)
+        self.measured = measure(self.tensor, self.view, options.center, self.where, half)
+        codes = norms.encode(self.measured.energy, self.measured.exponent)
+        self.codes = codes
+        self.digits = self._mean_digits() if options.center else None
+        self.means = np.zeros(self.columns)
+        side = [("NORM", pack_side(*norms.pack(codes)))]
+        if options.center:
+            self.means, shift, q = center.quantize(self.measured.mean, codes, self.n, self.digits)
+            side.append(("MEAN", pack_side(*center.pack(shift, q))))
+        self.fixed = self._fixed_bytes(side)
+        if options.error is not None:
+            self._code(self._for_error(options.error), side)
+            return
+        parameters = self._for_rate()
+        start = self.writer.mark()
+        for attempt in range(_TRIES):
+            size = self._code(parameters, side)
+            excess = 8.0 * (size - min(self.free, self.fixed)) - self.rate * self.entries
+            again = self._adjusted(parameters, excess, attempt)
+            if again is None or attempt == _TRIES - 1:
+                break
+            self.writer.rollback(start)
+            parameters = again
+        if again is not None and excess > 0:
+            self._warn_about_side_information(side)
+        else:
+            self._warn_if_nothing_is_left(parameters)
+
+    def _mean_digits(self) -> int:
+        """Binary digits of the means beyond those for a rate of 0: the rate, rounded up."""
+        if self.options.error is None:
+            return math.ceil(self.rate)
+        digits = 0
+        while 2.0 * 4.0**-digits > self.options.error:
+            digits += 1
+        return digits
+
+    def _base(self) -> Parameters:
+        return Parameters(
+            n=self.n, columns=self.columns, m=self.n, lattice=self.lattice, coding=self.options.coding,
+            allocate=self.allocate, delta=0, lowest_class=0, mean_digits=self.digits,
+            rotation_seed=self.options.seed, dither_key=bytes(16), nesting=None,
+        )  # fmt: skip
+
+    @property
+    def _alive(self) -> int:
+        return int((self.codes != norms.ZERO).sum())
+
+    def _fixed_bytes(self, side) -> int:
+        """Bytes that the rate counts beside the chunks."""
+        header = len(self._header(self._base()).pack())
+        header += _HEADER_ROOM if self.options.coding == "entropy" else 3 * _HEADER_ROOM
+        lengths = [header] + [len(payload) for _, payload in side]
+        return self.writer.projected_size(lengths) if self.whole_file else sum(lengths) + 18 * len(lengths)
+
+    def _for_rate(self) -> Parameters:
+        budget = self.rate * self.entries - 8.0 * (self.fixed - min(self.free, self.fixed))
+        return self._within(budget)
+
+    def _within(self, budget: float) -> Parameters:
+        """Parameters whose chunks should take `budget` bits."""
+        base = self._base()
+        if self.options.coding == "voronoi":
+            return mod.plan(base, self._alive, budget, self.options.kappa)
+        plan = allocate.plan(self.codes, self.n, self.lattice, self.allocate, budget, self.options.kappa)
+        return replace(base, m=plan.m, delta=plan.delta, lowest_class=plan.lowest_class)
+
+    def _for_error(self, error: float) -> Parameters:
+        """Parameters with the fewest bits whose product with an unrelated partner coded alike has at most this error."""
+        if self.options.coding == "entropy":
+            plan = allocate.plan_error(self.codes, self.n, self.lattice, self.allocate, error, self.options.kappa)
+            self.rate = max((plan.bits + 8.0 * self.fixed) / self.entries, 1e-9)
+            found = replace(self._base(), m=plan.m, delta=plan.delta, lowest_class=plan.lowest_class)
+            finest = allocate.finest_delta(self.codes, self.n, self.allocate)
+            while found.delta > finest and self._predicted(found) > error:  # the planner's formula is for large n
+                found = replace(found, delta=found.delta - 1)
+            return found
+        low, high = 0.0, 16.0
+        best = self._within(high * self.entries)
+        for _ in range(_BISECTIONS):
+            self.rate = (low + high) / 2.0
+            trial = self._with_gain(self._keyed(self._within(self.rate * self.entries)))
+            if self._predicted(trial) <= error:
+                high, best = self.rate, replace(trial, nesting=replace(trial.nesting, gain=1.0, power=1.0))
+            else:
+                low = self.rate
+        self.rate = high
+        return best
+
+    def _predicted(self, p: Parameters) -> float:
+        """Predicted error of a product with an unrelated partner coded alike."""
+        s = scale.scaling(self.codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
+        noise = s.noise if p.nesting is None else np.where(s.kept, p.nesting.noise, np.inf)
+        side = Side(self.codes, noise, p.n, p.kappa)
+        return expected_error(side, side, "mmse")
+
+    def _adjusted(self, parameters: Parameters, excess: float, attempt: int) -> Parameters | None:
+        """Parameters for another try, None if this one is good: at most the rate, and within half a percent of it."""
+        if parameters.nesting is not None:
+            return mod.adjust(parameters, self._alive, excess, self.entries * self.rate)
+        coded = self._coded(parameters)
+        if coded == 0 or (excess <= 0 and (-excess < 0.005 * self.rate * self.entries or attempt)):
+            return None
+        step = math.ceil(4096.0 * (excess / coded)) + (1 if excess > 0 else 2)
+        limit = allocate.finest_delta(self.codes, self.n, parameters.allocate)
+        delta = max(parameters.delta + step, limit)
+        return None if delta == parameters.delta else replace(parameters, delta=delta)
+
+    def _coded(self, parameters: Parameters) -> int:
+        """Number of entries that are coded."""
+        p = parameters
+        return int(scale.scaling(self.codes, self.n, self.lattice, p.delta, p.allocate, p.lowest_class).kept.sum()) * p.m
+
+    def _header(self, parameters: Parameters) -> TensorHeader:
+        measured = self.measured
+        return TensorHeader(parameters, self.axis, self.rate, ALPHA, measured.total, measured.digest)
+
+    def _code(self, parameters: Parameters, side) -> int:
+        """Write all records of the tensor; return the bytes that the rate counts."""
+        writer = self.writer
+        parameters = self._keyed(parameters)
+        if parameters.nesting is not None:
+            parameters = self._with_gain(parameters)
+        writer.write("TENS", self._header(parameters).pack())
+        for kind, payload in side:
+            writer.write(kind, payload)
+        for payload, _ in self._chunks(parameters, self.progress):
+            writer.write("CHNK", payload)
+        return writer.projected_size() if self.whole_file else writer.tensor_bytes()
+
+    def _keyed(self, parameters: Parameters) -> Parameters:
+        """The parameters with the dither key that they imply."""
+        fields = pack_fields(self._header(parameters).fields())
+        key = dither.key(self.options.seed, self.measured.digest, self.tensor.name, fields)
+        return replace(parameters, dither_key=key)
+
+    def _with_gain(self, parameters: Parameters) -> Parameters:
+        """Measure the gain and the power of a Voronoi code on its first panel: its header stands before its chunks."""
+        cross = square = 0
+        for _, moments in self._chunks(parameters, None, panel_limit=1):
+            cross += moments[0]
+            square += moments[1]
+        first = slice(0, panel_columns(self.n))
+        codes = self.codes[first]
+        octave = norms.reference(codes) >> 8
+        loud = codes != norms.ZERO
+        shift = np.clip(2 * self.measured.exponent[first].astype(np.int64) - octave, -1000, 1000)
+        actual = np.ldexp(self.measured.energy[first], shift.astype(np.int32))
+        ratio = total(actual[loud] / norms.energy(codes, octave << 8)[loud])
+        energy = ratio * parameters.m * float(scale.ratio(np.int64(-2 * parameters.delta), self.n))
+        return replace(parameters, nesting=mod.with_gain(parameters, energy, cross, square))
+
+    def _chunks(self, parameters: Parameters, progress, panel_limit: int | None = None):
+        """Code all chunks in order: (payload, moments)."""
+        encoder = Encoder(parameters, self.codes, self.means)
+        kept = scale.scaling(
+            self.codes, self.n, self.lattice, parameters.delta, parameters.allocate, parameters.lowest_class
+        ).kept
+        bfloat16 = self.tensor.dtype == "bfloat16"
+        for panel in panels(self.n, parameters.m, encoder.classes, kept)[:panel_limit]:
+            block = self.view.read(panel.first, panel.last)
+            stream = np.empty((len(panel.order), parameters.m), np.float32)
+            step = max(1, (1 << 18) // self.n)
+
+            def rotate(first, panel=panel, block=block, stream=stream, step=step):
+                last = min(first + step, len(stream))
+                stream[first:last] = encoder.rotated(panel, block, bfloat16, first, last)
+
+            for _ in self.pool.map(rotate, range(0, len(stream), step)):
+                pass
+            del block
+            flat = stream.reshape(-1)
+
+            def code(chunk, panel=panel, flat=flat):
+                return encoder.encode_chunk(panel, chunk, flat[chunk.start : chunk.start + chunk.count])
+
+            yield from self.pool.map(code, panel.chunks)
+            if progress is not None:
+                width = (panel.last - panel.first) / self.columns
+                progress(self.tensor.name, self.tensor.nbytes / 2 * width)
+
+    def _warn_if_nothing_is_left(self, parameters: Parameters) -> None:
+        if not self._coded(parameters) and (self.codes != norms.ZERO).any():
+            self.warnings.append(
+                f"{self.where}: {self.rate:g} bits per entry leave room for nothing but the means of its "
+                f"{self.columns} vectors of {self.n} entries"
+            )
+
+    def _warn_about_side_information(self, side) -> None:
+        bits = 8.0 * sum(len(payload) for _, payload in side) / self.entries
+        self.warnings.append(
+            f"{self.where}: its {self.columns} vectors have only {self.n} entries each; norms and means alone take "
+            f"{bits:.2g} bits an entry of the {self.rate:g} asked for (try the other --axis, or --no-center)"
+        )

@@ -1,0 +1,215 @@
+"""Verification: is a container whole, can it be decoded, is it as close to its original as predicted?
+
+For a column of relative noise d, the energy of its reconstruction error has a relative variance of about
+(2/n)(1 + 2d)/(1 + d)², from the noise itself and from its product with the signal. Where only m = κn
+coordinates are kept, their share of the energy fluctuates too, alike for columns that are alike. The spread
+between the columns is measured as well, and the larger of the two counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nqz.codec import norms
+from nqz.container.exact import decode_exact
+from nqz.container.reader import ContainerReader
+from nqz.errors import VerifyError
+from nqz.matrices.dtypes import widen
+from nqz.matrices.source import Source, SourceTensor
+from nqz.operations.coded import CodedMatrix
+from nqz.operations.measure import PieceDigest
+from nqz.operations.threads import Workers
+
+TOLERANCE, STANDARD_ERRORS = 0.02, 4.0
+_FEW_COLUMNS = 8
+
+
+def verify(
+    reader: ContainerReader,
+    original: Source | None,
+    pool: Workers,
+    progress: Callable[[str, int], object] | None = None,
+) -> dict[str, Any]:
+    """Check every checksum, decode every tensor, and compare with the original.
+
+    Parameters
+    ----------
+    reader : ContainerReader
+    original : Source, optional
+        What the container was made from.
+    pool : Workers
+    progress : callable, optional
+        Called as progress(tensor name, bytes of the container decoded).
+
+    Returns
+    -------
+    dict
+        ``file_bytes``, ``ok``, and ``tensors``: for each its name, shape, dtype and kind; with an original,
+        ``same_bytes`` (whether it is the very data that was encoded), ``measured`` and ``predicted``
+        (the error relative to ‖Ā‖²), ``standard_error`` and ``allowed`` (relative to the prediction), ``ok``
+        and ``problem`` (None, or what is wrong). None where it does not apply, and without an original.
+
+    Raises
+    ------
+    CorruptError
+        The container is damaged.
+    VerifyError
+        The original holds other tensors: names, shapes or dtypes.
+    """
+    partners = None if original is None else _partners(reader, original)
+    reader.verify()
+    results = []
+    for index, info in enumerate(reader.manifest.tensors):
+        result: dict[str, Any] = {
+            "name": info.name, "shape": list(info.shape), "dtype": info.dtype, "kind": info.kind, "ok": True,
+            "same_bytes": None, "measured": None, "predicted": None, "standard_error": None, "allowed": None,
+            "problem": None,
+        }  # fmt: skip
+        partner = None if partners is None else partners[index]
+        if info.kind == "exact":
+            result.update(_exact(reader, index, partner))
+        else:
+            matrix = CodedMatrix(reader, index)
+            result.update(
+                _decoded(matrix, pool) if partner is None else _compared(matrix, partner, original.name, pool)
+            )
+        results.append(result)
+        if progress is not None:
+            progress(info.name, sum(record.end - record.offset for record in reader.records(index)))
+    return {"file_bytes": reader.size, "ok": all(r["ok"] for r in results), "tensors": results}
+
+
+def _partners(reader: ContainerReader, original: Source) -> list[SourceTensor]:
+    infos = reader.manifest.tensors
+    by_name = {tensor.name: tensor for tensor in original.tensors}
+    if len(infos) == len(original.tensors) == 1:
+        by_name = {infos[0].name: original.tensors[0]}
+    partners = []
+    for info in infos:
+        what = f"tensor {info.name!r}" if info.name else "array"
+        tensor = by_name.get(info.name)
+        if tensor is None:
+            raise VerifyError(f"{original.name}: holds no {what} of {reader.name}; it is not the original")
+        for key in ("shape", "dtype"):
+            ours, theirs = getattr(info, key), getattr(tensor, key)
+            if tuple(ours) != tuple(theirs):
+                raise VerifyError(
+                    f"{original.name}: {what} has {key} {_text(theirs)}, but {_text(ours)} in {reader.name}; "
+                    "it is not the original"
+                )
+        partners.append(tensor)
+    return partners
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "x".join(map(str, value)) or "()"
+
+
+def _decoded(matrix: CodedMatrix, pool: Workers) -> dict[str, Any]:
+    for panel in matrix.decoder.panels:
+        matrix.points(panel, pool)
+    return {}
+
+
+def _exact(reader: ContainerReader, index: int, partner: SourceTensor | None) -> dict[str, Any]:
+    pieces = decode_exact(reader, index)
+    if partner is None:
+        for _ in pieces:
+            pass
+        return {}
+    info = reader.manifest.tensors[index]
+    same = (info.order == "F") == partner.fortran_order and info.byte_order == partner.byte_order
+    # both sides come in pieces of 4 MiB
+    for ours, theirs in zip(pieces, partner.pieces(), strict=True):
+        same = same and ours == theirs
+    return {
+        "same_bytes": same,
+        "ok": same,
+        "problem": None if same else "carried exactly, but differs from the original",
+    }
+
+
+def _compared(matrix: CodedMatrix, partner: SourceTensor, file: str, pool: Workers) -> dict[str, Any]:
+    axis = matrix.header.axis if len(partner.shape) > 1 else 0
+    view = partner.vectors(axis)
+    digest = PieceDigest()
+    for piece in partner.pieces():
+        digest.update(piece)
+    exponent = norms.reference(matrix.codes) >> 9
+    factor = matrix.factor("mmse")
+    errors = np.empty(matrix.parameters.columns)
+    for panel in matrix.decoder.panels:
+        block = view.read(panel.first, panel.last)
+        rebuilt = matrix.reconstructed(panel, pool, factor, np.float64)
+        for first in range(0, rebuilt.shape[1], step := max(1, (1 << 20) // matrix.parameters.n)):
+            columns = slice(first, first + step)
+            with np.errstate(over="ignore", invalid="ignore"):
+                difference = widen(block[:, columns], partner.dtype) - rebuilt[:, columns]
+                np.ldexp(difference, -exponent, out=difference)
+                errors[panel.first :][columns] = np.einsum("ij,ij->j", difference, difference)
+    same = digest.digest() == matrix.header.digest
+    result = _judge(matrix, errors, exponent)
+    if result["problem"] and not same:
+        result["problem"] += "; its bytes are not those that were encoded"
+    return {"same_bytes": same, **result}
+
+
+def _judge(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> dict[str, Any]:
+    """Compare error energies of the columns, in units of 4 ** exponent, with their predictions."""
+    mantissa, power = matrix.header.energy
+    whole = math.ldexp(mantissa, power - 2 * exponent)
+    predicted = matrix.predicted_reconstruction()
+    spent = float(errors.sum())
+    error = standard_error(matrix, errors, exponent)
+    allowed = TOLERANCE + STANDARD_ERRORS * error
+    measured = 0.0 if spent == 0.0 else spent / whole if whole > 0.0 else math.inf
+    problem = None
+    if not abs(measured - predicted) <= allowed * predicted:
+        problem = f"error {measured:.4g} of the energy where {predicted:.4g} is predicted"
+    elif errors[matrix.codes == norms.ZERO].any():
+        problem = "constant columns, which come back exactly, differ from the original"
+    return {
+        "measured": measured if math.isfinite(measured) else None,
+        "predicted": predicted,
+        "standard_error": error,
+        "allowed": allowed,
+        "ok": problem is None,
+        "problem": problem,
+    }
+
+
+def standard_error(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> float:
+    """Relative standard error of the measured reconstruction error.
+
+    Parameters
+    ----------
+    matrix : CodedMatrix
+    errors : ndarray of float64, shape (a,)
+        Error energies of the columns in units of 4 ** exponent.
+    exponent : int
+    """
+    p = matrix.parameters
+    energy = norms.energy(matrix.codes, 512 * exponent)
+    noise = matrix.side.noise
+    alive = np.isfinite(noise)
+    shrink = np.where(alive, 1.0 / (1.0 + noise), 0.0)
+    expected = energy * (1.0 - p.kappa * shrink)
+    total = float(expected.sum())
+    if total <= 0.0:
+        return 0.0
+    d = np.where(alive, noise, 0.0)
+    coded = np.where(alive, energy * p.kappa * shrink * d, 0.0)
+    own = float((np.square(coded * shrink) * (1.0 + 2.0 * d)).sum()) * 2.0 / p.m
+    # the share of the energy that the kept coordinates have, common to columns that are alike
+    share = math.sqrt(2.0 * p.kappa * (1.0 - p.kappa) / p.n) * float((energy * shrink * (2.0 - shrink)).sum())
+    theory = own + share * share
+    between = 0.0
+    count = int((expected > 0).sum())
+    if count >= _FEW_COLUMNS and np.isfinite(errors).all():
+        residual = errors - (float(errors.sum()) / total) * expected
+        between = float(np.square(residual[expected > 0]).sum()) * count / (count - 1)
+    return math.sqrt(max(theory, between)) / total

@@ -1,0 +1,2 @@
+nqz --help
+python -m nqz --version

@@ -1,0 +1,1 @@
+nqz encode nowhere.npy -r 2

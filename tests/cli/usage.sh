@@ -1,0 +1,1 @@
+nqz decode

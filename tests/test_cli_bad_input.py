@@ -1,0 +1,347 @@
+"""Bad input: one clear line on standard error, an exit code of its kind, nothing touched."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import numpy as np
+import pytest
+from cli_tools import fail, invoke, listing, matrix, save, succeed
+from safetensors.numpy import save_file
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, capsys):
+    """A current folder with a.npy and its container a.nqz."""
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "a.npy", matrix(96, 20))
+    succeed(capsys, "encode", "a.npy", "-r", "3", "-q")
+    return tmp_path
+
+
+COMMANDS = [
+    ("encode", "{}", "-r", "2", "-o", "out"),
+    ("decode", "{}", "-o", "out.npy"),
+    ("matmul", "{}", "a.nqz", "-o", "out.npy"),
+    ("matmul", "a.nqz", "{}", "-o", "out.npy"),
+    ("inspect", "{}"),
+    ("verify", "{}"),
+    ("verify", "a.nqz", "--against", "{}"),
+]
+
+
+def filled(command, name):
+    return [part.format(name) for part in command]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_missing_file_and_directory(folder, capsys, command):
+    (folder / "directory").mkdir()
+    before = listing(folder)
+    assert "nowhere.nqz: cannot open: no such file" in fail(capsys, 3, *filled(command, "nowhere.nqz"))
+    assert "directory: is a directory" in fail(capsys, 3, *filled(command, "directory"))
+    assert listing(folder) == before
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_not_a_file_of_ours(folder, capsys, command):
+    (folder / "text").write_text("hello, world, this is just some text\n")
+    (folder / "empty").write_bytes(b"")
+    before = listing(folder)
+    assert fail(capsys, 5, *filled(command, "text")).startswith("text: ")
+    assert "empty" in fail(capsys, 5, *filled(command, "empty"))
+    assert listing(folder) == before
+
+
+def test_the_other_kind_of_file_is_named(folder, capsys):
+    assert ".npy file" in fail(capsys, 5, "decode", "a.npy", "-o", "out.npy")
+    assert "is a .nqz container" in fail(capsys, 4, "encode", "a.nqz", "-r", "2", "-o", "out.nqz")
+    assert "neither is a .nqz container" in fail(capsys, 7, "matmul", "a.npy", "a.npy", "-o", "out.npy")
+
+
+def test_truncated_anywhere(folder, capsys):
+    data = (folder / "a.nqz").read_bytes()
+    lengths = {*range(1, 40), *range(40, len(data), 29), *range(len(data) - 40, len(data))}
+    for length in sorted(lengths):
+        (folder / "cut.nqz").write_bytes(data[:length])
+        for command in (
+            ["verify", "cut.nqz"],
+            ["inspect", "cut.nqz"],
+            ["decode", "cut.nqz", "-o", "out.npy"],
+        ):
+            assert fail(capsys, 5, *command).startswith("cut.nqz: "), length
+    assert not (folder / "out.npy").exists()
+
+
+def test_a_truncated_npy(folder, capsys):
+    data = (folder / "a.npy").read_bytes()
+    for length in (1, 5, 9, 11, 64, 127, 128, 500, len(data) - 1):
+        (folder / "cut.npy").write_bytes(data[:length])
+        assert fail(capsys, 5, "encode", "cut.npy", "-r", "2", "-o", "out.nqz").startswith("cut.npy: ")
+    (folder / "cut.npy").write_bytes(data + b"x")
+    assert "cut.npy" in fail(capsys, 5, "encode", "cut.npy", "-r", "2", "-o", "out.nqz")
+
+
+def test_a_flipped_bit_anywhere(folder, capsys):
+    data = (folder / "a.nqz").read_bytes()
+    for position in sorted({*range(24), *range(24, len(data), 11)}):
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << (position % 8)
+        (folder / "bad.nqz").write_bytes(flipped)
+        # the version is at byte 8
+        code = 6 if position in (8, 9) else 5
+        assert fail(capsys, code, "verify", "bad.nqz").startswith("bad.nqz: ")
+        assert fail(capsys, code, "decode", "bad.nqz", "-o", "out.npy").startswith("bad.nqz: ")
+        assert fail(capsys, code, "matmul", "bad.nqz", "a.npy", "-o", "out.npy").startswith("bad.nqz: ")
+    assert not (folder / "out.npy").exists()
+
+
+def test_trailing_bytes_and_concatenation(folder, capsys):
+    data = (folder / "a.nqz").read_bytes()
+    for tail in (b"\0", b"more", data):
+        (folder / "long.nqz").write_bytes(data + tail)
+        assert "long.nqz: " in fail(capsys, 5, "decode", "long.nqz", "-o", "out.npy")
+
+
+def test_a_newer_format_names_both_versions(folder, capsys):
+    data = bytearray((folder / "a.nqz").read_bytes())
+    data[8] = 9
+    (folder / "new.nqz").write_bytes(data)
+    line = fail(capsys, 6, "inspect", "new.nqz")
+    assert "version 9" in line and "version 0" in line
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("value, name", [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "-infinity")])
+def test_not_finite_with_its_position(folder, capsys, axis, value, name):
+    array = matrix(30, 20)
+    array[7, 13] = value
+    save(folder / "hole.npy", array)
+    line = fail(capsys, 4, "encode", "hole.npy", "-r", "2", "--axis", axis)
+    assert line.startswith("hole.npy: ") and "[7, 13]" in line and f"is {name};" in line
+    save_file({"good": matrix(8, 8), "bad": array}, "hole.safetensors")
+    line = fail(capsys, 4, "encode", "hole.safetensors", "-r", "2", "--axis", axis)
+    assert "tensor 'bad'" in line and "[7, 13]" in line
+    assert not (folder / "hole.nqz").exists()
+    tall = matrix(96, 20)
+    tall[40, 3] = value
+    save(folder / "tall.npy", tall)
+    assert "[40, 3]" in fail(capsys, 4, "matmul", "a.nqz", "tall.npy", "-o", "out.npy")
+    assert not (folder / "out.npy").exists()
+
+
+@pytest.mark.parametrize(
+    "array, advice",
+    [
+        (np.arange(12).reshape(3, 4), "float64"),
+        (np.ones((3, 4), np.int8), "float32"),
+        (np.ones((3, 4), bool), "float32"),
+        (np.ones((3, 4), complex), "real"),
+        (np.array([["a", None]], object), "object"),
+        (np.zeros((3, 4), [("x", "f4"), ("y", "i4")]), ""),
+        (np.array([["text"]]), ""),
+        (np.zeros((2, 2), "M8[s]"), ""),
+        (np.zeros((2, 2), "V2"), ""),
+    ],
+)
+def test_types_that_are_not_supported(folder, capsys, array, advice):
+    np.save("x.npy", array, allow_pickle=True)
+    line = fail(capsys, 4, "encode", "x.npy", "-r", "2")
+    assert line.startswith("x.npy: ") and advice in line
+    assert not (folder / "x.nqz").exists()
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "-inf", "0", "-1", "1e400", "1e9", "100", "1e-30", "two", ""])
+def test_bad_rates(folder, capsys, rate):
+    result = invoke(capsys, "encode", "a.npy", f"--rate={rate}", "-o", "x.nqz", "-q")
+    assert result.code == 2 and result.out == ""
+    assert result.err.splitlines()[-1].startswith("nqz: error: ")
+    assert not (folder / "x.nqz").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["unknown"],
+        ["encode"],
+        ["encode", "a.npy"],
+        ["encode", "a.npy", "-r", "2", "--unknown"],
+        ["encode", "a.npy", "-r", "2", "--lattice", "leech"],
+        ["encode", "a.npy", "-r", "2", "--axis", "2"],
+        ["encode", "a.npy", "-r", "2", "--kappa", "0"],
+        ["encode", "a.npy", "-r", "2", "--kappa", "nan"],
+        ["encode", "a.npy", "-r", "2", "--seed", "-1"],
+        ["encode", "a.npy", "-r", "2", "--seed", "99999999999999999999"],
+        ["encode", "a.npy", "-r", "2", "--threads", "0", "-o", "x.nqz"],
+        ["encode", "a.npy", "-r", "2", "--tensor", "x", "-o", "x.nqz"],
+        ["decode", "a.nqz", "--dtype", "int8"],
+        ["decode", "a.nqz", "-o", "out.txt"],
+        ["decode", "a.nqz", "-o", "out.nqz"],
+        ["matmul", "a.nqz"],
+        ["matmul", "-", "-"],
+        ["verify", "-", "--against", "-"],
+        ["matmul", "a.nqz", "a.npy", "--axis-a", "1", "-o", "out.npy"],
+        ["matmul", "a.nqz", "a.npy", "--tensor-a", "x", "-o", "out.npy"],
+        ["inspect", "a.nqz", "extra"],
+    ],
+)
+def test_usage(folder, capsys, arguments):
+    before = listing(folder)
+    result = invoke(capsys, *arguments)
+    assert result.code == 2 and result.out == ""
+    assert result.err.splitlines()[-1].startswith("nqz: error: ") and len(result.err.splitlines()) <= 2
+    assert listing(folder) == before
+
+
+def test_existing_output_needs_force(folder, capsys):
+    before = (folder / "a.nqz").read_bytes()
+    (folder / "out.npy").write_bytes(b"precious")
+    assert "--force" in fail(capsys, 9, "encode", "a.npy", "-r", "4")
+    assert "--force" in fail(capsys, 9, "decode", "a.nqz", "-o", "out.npy")
+    assert "--force" in fail(capsys, 9, "matmul", "a.nqz", "a.npy", "-o", "out.npy")
+    assert (folder / "a.nqz").read_bytes() == before
+    assert (folder / "out.npy").read_bytes() == b"precious"
+    succeed(capsys, "encode", "a.npy", "-r", "4", "-f")
+    succeed(capsys, "decode", "a.nqz", "-o", "out.npy", "--force")
+    succeed(capsys, "matmul", "a.nqz", "a.npy", "-o", "out.npy", "-f")
+    assert len((folder / "a.nqz").read_bytes()) > len(before)
+
+
+def test_a_failure_with_force_leaves_the_old_file(folder, capsys):
+    (folder / "out.npy").write_bytes(b"precious")
+    data = bytearray((folder / "a.nqz").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "bad.nqz").write_bytes(data)
+    fail(capsys, 5, "decode", "bad.nqz", "-f", "-o", "out.npy")
+    save(folder / "other.npy", matrix(95, 4))
+    fail(capsys, 7, "matmul", "a.nqz", "other.npy", "-f", "-o", "out.npy")
+    assert (folder / "out.npy").read_bytes() == b"precious"
+    assert listing(folder) == ["a.npy", "a.nqz", "bad.nqz", "other.npy", "out.npy"]
+
+
+@pytest.mark.parametrize("link", [None, os.link, os.symlink])
+def test_the_output_may_not_be_an_input(folder, capsys, link):
+    npy, nqz = "a.npy", "a.nqz"
+    if link is not None:
+        npy, nqz = "link.npy", "link.nqz"
+        link("a.npy", npy)
+        link("a.nqz", nqz)
+    before = [(folder / name).read_bytes() for name in ("a.npy", "a.nqz")]
+    assert "input" in fail(capsys, 9, "encode", "a.npy", "-r", "2", "-o", npy, "-f")
+    os.link("a.nqz", "c.npy")
+    assert "input" in fail(capsys, 9, "decode", nqz, "-o", "c.npy", "-f")
+    assert "input" in fail(capsys, 9, "matmul", "a.nqz", "a.npy", "-o", npy, "-f")
+    assert [(folder / name).read_bytes() for name in ("a.npy", "a.nqz")] == before
+
+
+def test_outputs_that_cannot_be_created(folder, capsys):
+    (folder / "directory.npy").mkdir()
+    assert "directory.npy: is a directory" in fail(capsys, 10, "decode", "a.nqz", "-o", "directory.npy", "-f")
+    assert "nowhere" in fail(capsys, 10, "decode", "a.nqz", "-o", "nowhere/out.npy")
+    assert "a.npy" in fail(capsys, 10, "decode", "a.nqz", "-o", "a.npy/out.npy")
+
+
+@pytest.mark.parametrize("call", ["pwrite", "fsync"])
+def test_a_full_disk(folder, capsys, monkeypatch, call):
+    before = listing(folder)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, full)
+    assert "no space left on device" in fail(capsys, 11, "encode", "a.npy", "-r", "2", "-o", "x.nqz")
+    assert "no space left on device" in fail(capsys, 11, "decode", "a.nqz", "-o", "x.npy")
+    assert "no space left on device" in fail(capsys, 11, "matmul", "a.nqz", "a.npy", "-o", "x.npy")
+    assert listing(folder) == before
+
+
+def test_a_full_device(folder, capsys):
+    assert "/dev/full: " in fail(capsys, 11, "encode", "a.npy", "-r", "2", "-o", "/dev/full")
+    assert "/dev/full: " in fail(capsys, 11, "decode", "a.nqz", "-o", "/dev/full", "-f")
+    assert not os.path.isfile("/dev/full")
+
+
+def test_operands_that_do_not_fit(folder, capsys):
+    save(folder / "short.npy", matrix(95, 20))
+    succeed(capsys, "encode", "short.npy", "-r", "3", "-q")
+    succeed(capsys, "encode", "a.npy", "-r", "3", "--seed", "1", "-o", "seeded.nqz", "-q")
+    save(folder / "ints.npy", np.ones((96, 3), np.int32))
+    before = listing(folder)
+    line = fail(capsys, 7, "matmul", "a.nqz", "short.nqz", "-o", "out.npy")
+    assert "96 and 95" in line and "a.nqz" in line and "short.nqz" in line
+    assert "96 and 95" in fail(capsys, 7, "matmul", "a.nqz", "short.npy", "-o", "out.npy")
+    assert "--seed" in fail(capsys, 7, "matmul", "a.nqz", "seeded.nqz", "-o", "out.npy")
+    assert "x.astype(" in fail(capsys, 4, "matmul", "a.nqz", "ints.npy", "-o", "out.npy")
+    assert listing(folder) == before
+
+
+def test_a_product_that_overflows_names_the_entry(folder, capsys):
+    save(folder / "loud.npy", matrix(96, 4, dtype="float32") * np.float32(1e30))
+    succeed(capsys, "encode", "loud.npy", "-r", "6", "-q")
+    line = fail(capsys, 7, "matmul", "loud.nqz", "loud.npy", "-o", "out.npy")
+    assert "overflows float32" in line and "--dtype float64" in line and "[" in line
+    succeed(capsys, "matmul", "loud.nqz", "loud.npy", "-o", "out.npy", "--dtype", "float64")
+
+
+def test_several_tensors_need_a_choice(folder, capsys):
+    save_file({"x": matrix(64, 8), "y": matrix(64, 8, seed=1)}, "m.safetensors")
+    succeed(capsys, "encode", "m.safetensors", "-r", "4", "-q")
+    assert "--tensor-a" in fail(capsys, 2, "matmul", "m.nqz", "m.safetensors", "-o", "out.npy")
+    assert "--tensor-a" in fail(capsys, 2, "matmul", "m.nqz", "m.safetensors")
+    assert "--tensor" in fail(capsys, 2, "decode", "m.nqz", "-o", "out.npy")
+    assert "'z'" in fail(capsys, 2, "decode", "m.nqz", "--tensor", "z", "-o", "out.npy")
+
+
+def test_verify_of_another_matrix(folder, capsys):
+    save(folder / "b.npy", matrix(96, 20, seed=5))
+    save(folder / "shape.npy", matrix(96, 21))
+    save(folder / "dtype.npy", matrix(96, 20, dtype="float64"))
+    save(folder / "quiet.npy", np.zeros((96, 20), np.float32))
+    scaled = np.load("a.npy") * np.float32(1.2)
+    save(folder / "scaled.npy", scaled)
+    for name in ("b.npy", "quiet.npy", "scaled.npy"):
+        result = invoke(capsys, "verify", "a.nqz", "--against", name, "-q")
+        assert result.code == 8 and "OFF" in result.out
+        assert (
+            result.err.startswith(f"nqz: error: a.nqz against {name}: error ") and result.err.count("\n") == 1
+        )
+    assert "96x21" in fail(capsys, 8, "verify", "a.nqz", "--against", "shape.npy")
+    assert "float64" in fail(capsys, 8, "verify", "a.nqz", "--against", "dtype.npy")
+
+
+def test_verify_of_exact_tensors_bit_for_bit(folder, capsys):
+    tensors = {"w": matrix(64, 16), "ids": np.arange(100)}
+    save_file(tensors, "m.safetensors")
+    succeed(capsys, "encode", "m.safetensors", "-r", "4", "-q")
+    succeed(capsys, "verify", "m.nqz", "--against", "m.safetensors", "-q")
+    tensors["ids"] = tensors["ids"].copy()
+    tensors["ids"][50] = -1
+    save_file(tensors, "changed.safetensors")
+    result = invoke(capsys, "verify", "m.nqz", "--against", "changed.safetensors", "-q")
+    assert result.code == 8 and "tensor 'ids'" in result.err
+    del tensors["ids"]
+    save_file(tensors, "fewer.safetensors")
+    assert "no tensor 'ids'" in fail(capsys, 8, "verify", "m.nqz", "--against", "fewer.safetensors")
+
+
+def test_an_unexpected_exception_is_one_line(folder, capsys, monkeypatch):
+    import nqz.cli.inspect as module
+
+    def broken(*arguments):
+        raise ZeroDivisionError("surprise\nin two lines")
+
+    monkeypatch.setattr(module, "inspect", broken)
+    monkeypatch.delenv("NQZ_TRACEBACK", raising=False)
+    result = invoke(capsys, "inspect", "a.nqz")
+    assert result.code == 1 and result.err.count("\n") == 1
+    assert result.err.startswith("nqz: internal error: ZeroDivisionError: surprise\\nin two lines")
+    monkeypatch.setenv("NQZ_TRACEBACK", "1")
+    assert "Traceback" in invoke(capsys, "inspect", "a.nqz").err
+
+    def hungry(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "inspect", hungry)
+    assert fail(capsys, 1, "inspect", "a.nqz") == "not enough memory"

@@ -1,0 +1,325 @@
+"""The program as a process: signals, pipes, terminals, devices, what it imports."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from cli_tools import environment, listing, matrix, process, save
+
+import nqz
+
+SLOW_STEP = """
+import ctypes, sys, time
+import nqz.cli, nqz.cli.{command} as module
+def slow(*arguments, **options):
+    print("working", file=sys.stderr, flush=True)
+    if {native}:
+        ctypes.CDLL(None).sleep(30)  # like a long kernel: no Python runs in this thread
+    time.sleep(30)
+setattr(module, {function!r}, slow)
+sys.exit(nqz.cli.main())
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current folder with a.npy and a.nqz."""
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "a.npy", matrix(96, 20))
+    nqz.encode(np.load("a.npy"), "a.nqz", rate=3)
+    return tmp_path
+
+
+def start(*arguments, **options):
+    return subprocess.Popen([sys.executable, *arguments], env=environment(), **options)
+
+
+def wait_for(stream, text):
+    line = stream.readline()
+    assert text in line, line
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(
+    "number, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_signals_clean_up_at_once(folder, number, code, word, native):
+    (folder / "old.npy").write_bytes(b"precious")
+    program = SLOW_STEP.format(command="decode", function="decode", native=native)
+    child = start("-c", program, "decode", "a.nqz", "-o", "old.npy", "-f", stderr=subprocess.PIPE, text=True)
+    wait_for(child.stderr, "working")
+    assert len(listing(folder)) == 4  # the unfinished output
+    begin = time.monotonic()
+    child.send_signal(number)
+    _, error = child.communicate(timeout=20)
+    assert child.returncode == code
+    assert error == f"nqz: error: {word}\n"
+    assert time.monotonic() - begin < 2.0
+    assert listing(folder) == ["a.npy", "a.nqz", "old.npy"]
+    assert (folder / "old.npy").read_bytes() == b"precious"
+
+
+def test_kill_leaves_the_old_file_whole(folder):
+    (folder / "old.npy").write_bytes(b"precious")
+    program = SLOW_STEP.format(command="decode", function="decode", native=False)
+    child = start("-c", program, "decode", "a.nqz", "-o", "old.npy", "-f", stderr=subprocess.PIPE, text=True)
+    wait_for(child.stderr, "working")
+    child.kill()
+    child.communicate(timeout=20)
+    assert (folder / "old.npy").read_bytes() == b"precious"
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored(folder):
+    program = SLOW_STEP.format(command="verify", function="verify", native=False)
+    program = program.replace("time.sleep(30)", "time.sleep(1); return {'tensors': [], 'file_bytes': 0}")
+    child = start(
+        "-c", program, "verify", "a.nqz", "-q", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )  # fmt: skip
+    wait_for(child.stderr, "working")
+    child.send_signal(signal.SIGINT)
+    assert child.communicate(timeout=20)[1] == ""
+    assert child.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["encode", "a.npy", "-r", "3", "-o", "-"],
+        ["decode", "a.nqz", "-o", "-"],
+        ["matmul", "a.nqz", "a.npy"],
+        ["inspect", "a.nqz"],
+        ["verify", "a.nqz"],
+    ],
+)
+def test_a_closed_pipe_is_quiet(folder, arguments):
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as stream:
+        done = process(*arguments, stdout=stream, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 141
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["inspect", "a.nqz", "--json"], ["matmul", "a.nqz", "a.npy"], ["verify", "a.nqz"]]
+)
+def test_a_full_device_as_standard_output(folder, arguments):
+    with open("/dev/full", "wb") as stream:
+        done = process(*arguments, "-q", stdout=stream, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 11
+    assert (
+        done.stderr
+        == b"nqz: error: <stdout>: cannot write: no space left on device; "
+        b"free some space or write elsewhere\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["inspect", "a.nqz"], ["matmul", "a.nqz", "a.npy"]])
+def test_a_closed_standard_output(folder, arguments):
+    done = process(
+        *arguments,
+        "-q",
+        preexec_fn=lambda: os.close(1),
+        stdout=None,
+        stderr=subprocess.PIPE,
+        capture_output=False,
+    )
+    assert done.returncode == 10
+    assert done.stderr == b"nqz: error: <stdout>: standard output is closed\n"
+
+
+def test_a_limit_on_the_size_of_files(folder):
+    import resource
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    before = listing(folder)
+    done = process("decode", "a.nqz", "-o", "big.npy", preexec_fn=limit)
+    assert done.returncode == 10
+    assert done.stderr == b"nqz: error: big.npy: cannot write: file too large\n"
+    assert listing(folder) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["encode", "a.npy", "-r", "3", "-o", "-"], ["decode", "a.nqz", "-o", "-"], ["matmul", "a.nqz", "a.npy"]],
+)
+def test_a_terminal_gets_no_binary_data(folder, arguments):
+    master, slave = pty.openpty()
+    try:
+        done = process(*arguments, stdout=slave, stderr=subprocess.PIPE, capture_output=False)
+        assert done.returncode == 2
+        assert b"terminal" in done.stderr and done.stderr.count(b"\n") == 1
+        os.set_blocking(master, False)
+        with pytest.raises(BlockingIOError):
+            os.read(master, 1)
+    finally:
+        os.close(slave)
+        os.close(master)
+
+
+def test_a_terminal_gives_no_input(folder):
+    master, slave = pty.openpty()
+    try:
+        done = process("encode", "-", "-r", "3", "-o", "x.nqz", stdin=slave)
+    finally:
+        os.close(slave)
+        os.close(master)
+    assert done.returncode == 2 and b"terminal" in done.stderr
+
+
+def terminal_output(program, *arguments):
+    """Run with standard error on a terminal; return (what came there, standard output)."""
+    master, slave = pty.openpty()
+    done = process(*arguments, program=program, stdout=subprocess.PIPE, stderr=slave, capture_output=False)
+    os.close(slave)
+    text = b""
+    try:
+        while piece := os.read(master, 4096):
+            text += piece
+    except OSError:  # how the end of a terminal reads
+        pass
+    finally:
+        os.close(master)
+    assert done.returncode == 0, text
+    return text, done.stdout
+
+
+def test_progress_only_on_a_terminal(folder):
+    program = "import sys, nqz.cli.progress as p; p._DELAY = 0; import nqz.cli; sys.exit(nqz.cli.main())"
+    command = ["encode", "a.npy", "-r", "3", "-f"]
+    text, out = terminal_output(program, *command)
+    assert b"encoding" in text and b"%" in text and out == b""
+    assert b"encoding" not in terminal_output(program, *command, "--no-progress")[0]
+    assert terminal_output(program, *command, "-q")[0] == b""
+    done = process(*command, "--progress", program=program)
+    assert done.returncode == 0 and b"encoding" not in done.stderr and done.stderr.count(b"\n") == 1
+
+
+def test_bytes_to_a_pipe_equal_bytes_to_a_file(folder):
+    piped = process("encode", "a.npy", "-r", "3", "-o", "-")
+    assert piped.stdout == (folder / "a.nqz").read_bytes()
+    from_pipe = process("encode", "-", "-r", "3", input=(folder / "a.npy").read_bytes())
+    assert from_pipe.stdout == piped.stdout
+    assert process("decode", "a.nqz", "-o", "d.npy").returncode == 0
+    assert process("decode", "-", input=piped.stdout).stdout == (folder / "d.npy").read_bytes()
+    assert process("matmul", "a.nqz", "a.npy", "-o", "c.npy").returncode == 0
+    product = (folder / "c.npy").read_bytes()
+    assert process("matmul", "a.nqz", "a.npy").stdout == product
+    assert process("matmul", "-", "a.npy", input=piped.stdout).stdout == product
+    assert process("matmul", "a.nqz", "-", input=(folder / "a.npy").read_bytes()).stdout == product
+    assert process("inspect", "-", input=piped.stdout).stdout.startswith(b"<stdin>: format 0")
+    assert process("verify", "-", "--against", "a.npy", input=piped.stdout).returncode == 0
+
+
+def test_a_corrupt_pipe_emits_nothing(folder):
+    data = bytearray((folder / "a.nqz").read_bytes())
+    data[-200] ^= 4
+    done = process("decode", "-", input=bytes(data))
+    assert done.returncode == 5 and done.stdout == b""
+
+
+def test_a_fifo_and_a_device_are_written_to(folder):
+    os.mkfifo("pipe.npy")
+    got = []
+    reader = threading.Thread(target=lambda: got.append((folder / "pipe.npy").read_bytes()))
+    reader.start()
+    assert process("decode", "a.nqz", "-o", "pipe.npy").returncode == 0
+    reader.join(timeout=20)
+    assert process("decode", "a.nqz", "-o", "d.npy").returncode == 0
+    assert got == [(folder / "d.npy").read_bytes()]
+    assert stat.S_ISFIFO(os.stat("pipe.npy").st_mode)
+    assert process("decode", "a.nqz", "-o", "/dev/null").returncode == 0
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_outputs_have_ordinary_permissions(folder):
+    for mask, mode in ((0o022, 0o644), (0o077, 0o600)):
+        done = process(
+            "encode",
+            "a.npy",
+            "-r",
+            "3",
+            "-o",
+            f"{mask}.nqz",
+            preexec_fn=lambda mask=mask: os.umask(mask) and None,
+        )
+        assert done.returncode == 0
+        assert stat.S_IMODE(os.stat(f"{mask}.nqz").st_mode) == mode
+    os.symlink("22.nqz" if os.path.exists("22.nqz") else "18.nqz", "link.nqz")
+    assert process("encode", "a.npy", "-r", "4", "-o", "link.nqz", "-f").returncode == 0
+    assert os.path.islink("link.nqz")
+
+
+def test_the_number_of_threads_changes_no_byte(folder):
+    save(folder / "big.npy", matrix(1500, 900, seed=3))
+    results = []
+    for threads in ("1", "2", "3"):
+        assert (
+            process("encode", "big.npy", "-r", "2", "-o", "big.nqz", "-f", "--threads", threads).returncode
+            == 0
+        )
+        assert process("decode", "big.nqz", "-o", "d.npy", "-f", "--threads", threads).returncode == 0
+        assert (
+            process("matmul", "big.nqz", "big.nqz", "-o", "c.npy", "-f", "--threads", threads).returncode == 0
+        )
+        results.append([(folder / name).read_bytes() for name in ("big.nqz", "d.npy", "c.npy")])
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("lattice, coding", [("e8", "entropy"), ("d4", "voronoi"), ("z", "entropy")])
+def test_all_kernels_give_the_same_bytes(folder, lattice, coding):
+    from nqz import kernels
+
+    save(folder / "m.npy", matrix(700, 60, seed=3) * np.logspace(-3, 3, 60, dtype=np.float32))
+    results = {}
+    for name in kernels.implementations():
+        env = {"NQZ_KERNELS": name}
+        code = ["--lattice", lattice, "--coding", coding]
+        assert process("encode", "m.npy", "-r", "2.5", *code, "-o", "m.nqz", "-f", env=env).returncode == 0
+        decoded = process("decode", "m.nqz", "-o", "-", env=env).stdout
+        product = process("matmul", "m.nqz", "m.npy", env=env).stdout
+        assert decoded and product
+        results[name] = ((folder / "m.nqz").read_bytes(), decoded, product)
+    assert all(result == results["reference"] for result in results.values())
+
+
+def test_unknown_kernels_are_refused(folder):
+    done = process("verify", "a.nqz", env={"NQZ_KERNELS": "quantum"})
+    assert done.returncode == 2 and done.stderr.startswith(b"nqz: error: NQZ_KERNELS=quantum: ")
+
+
+def test_the_version_imports_neither_numpy_nor_rich():
+    program = (
+        "import sys, nqz.cli\n"
+        "code = nqz.cli.run(['--version'])\n"
+        "heavy = {'numpy', 'rich', 'zstandard', 'msgpack', 'importlib.metadata'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    done = process(program=program)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"nqz ")
+    assert process("--version").stdout == done.stdout
+
+
+def test_errors_without_a_standard_error(folder):
+    done = process(
+        "verify",
+        "nowhere.nqz",
+        stderr=None,
+        stdout=subprocess.PIPE,
+        capture_output=False,
+        preexec_fn=lambda: os.close(2),
+    )
+    assert done.returncode == 3
