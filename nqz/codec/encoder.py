@@ -41,28 +41,24 @@ class Encoder:
         self.key = dither.halves(p.dither_key)
         self.tables = entropy.Tables(p.lattice, s.classes[s.kept]) if p.coding == "entropy" else None
 
-    def rotated(self, panel: Panel, block: np.ndarray, bfloat16: bool, first: int, last: int) -> np.ndarray:
-        """Center, rotate and project the columns order[first:last] of a panel.
+    def rotated(self, panel: Panel, block: np.ndarray, bfloat16: bool, first: int, last: int, stream: np.ndarray) -> None:
+        """Center, rotate and project columns first … last - 1 of a panel, and put them in their places in the stream.
 
         Parameters
         ----------
         block : ndarray, shape (n, w)
             The panel's columns as they are stored in the source (bfloat16 as uint16).
         bfloat16 : bool
-
-        Returns
-        -------
-        ndarray of float32, shape (last - first, m)
-            Rows of the stream.
+        stream : ndarray of float32, shape (kept columns, m)
         """
-        chosen = panel.order[first:last]
-        columns = chosen + panel.first
-        consecutive = len(chosen) == 0 or bool((np.diff(chosen) == 1).all())
-        part = block[:, chosen[0] : chosen[-1] + 1] if consecutive and len(chosen) else block[:, chosen]
-        u = np.empty((len(chosen), self.parameters.n), np.float32)
-        kernels.center(part, bfloat16, self.means[columns], self.exponents[columns], u)
-        rotate(u, self.parameters.rotation_seed)
-        return project(u, self.parameters.rotation_seed, self.parameters.m)
+        p = self.parameters
+        columns = slice(panel.first + first, panel.first + last)
+        u = np.empty((last - first, p.n), np.float32)
+        kernels.center(block[:, first:last], bfloat16, self.means[columns], self.exponents[columns], u)
+        rotate(u, p.rotation_seed)
+        place = panel.place[first:last]
+        kept = place >= 0
+        stream[place[kept]] = project(u if kept.all() else u[kept], p.rotation_seed, p.m)
 
     def encode_chunk(self, panel: Panel, chunk: Chunk, u: np.ndarray) -> tuple[bytes, tuple[int, int]]:
         """Code one chunk.

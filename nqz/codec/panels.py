@@ -7,6 +7,7 @@ Consecutive columns of 2²⁴ entries (at least one column) make a panel. Within
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,6 +32,13 @@ class Panel:
     last: int
     order: np.ndarray
     chunks: tuple[Chunk, ...]
+
+    @cached_property
+    def place(self) -> np.ndarray:
+        """Row of the stream of each column, -1 for dropped ones."""
+        place = np.full(self.last - self.first, -1)
+        place[self.order] = np.arange(len(self.order))
+        return place
 
 
 def panel_columns(n: int) -> int:

@@ -115,7 +115,8 @@ def unpack_fields(data: bytes, schema: Mapping[str, Checker], where: str = "list
     if not isinstance(values, list):
         raise CorruptError(f"{where}: a list is required")
     if len(values) != len(schema):
-        raise CorruptError(f"{where}: {len(values)} values, expected exactly {len(schema)}: {', '.join(schema)}")
+        names = ", ".join(schema)
+        raise CorruptError(f"{where}: {len(values)} values, expected exactly {len(schema)}: {names}")
     fields = dict(zip(schema, values))
     check_fields(fields, schema, where)
     return fields

@@ -32,6 +32,7 @@ _FREE_BYTES = 400  # come on top of the rate below a million entries
 _SMALL = 10**6
 _HEADER_ROOM = 16  # bytes by which a header may grow once its numbers are known
 _TRIES = 6
+_MARGIN = 0.0005  # bits an entry to aim below the rate, so that it is seldom exceeded and coded again
 _BISECTIONS = 12
 
 
@@ -115,7 +116,7 @@ class MatrixEncoder:
         return self.writer.projected_size(lengths) if self.whole_file else sum(lengths) + 18 * len(lengths)
 
     def _for_rate(self) -> Parameters:
-        budget = self.rate * self.entries - 8.0 * (self.fixed - min(self.free, self.fixed))
+        budget = (self.rate - _MARGIN) * self.entries - 8.0 * (self.fixed - min(self.free, self.fixed))
         return self._within(budget)
 
     def _within(self, budget: float) -> Parameters:
@@ -224,10 +225,10 @@ class MatrixEncoder:
             step = max(1, (1 << 18) // self.n)
 
             def rotate(first, panel=panel, block=block, stream=stream, step=step):
-                last = min(first + step, len(stream))
-                stream[first:last] = encoder.rotated(panel, block, bfloat16, first, last)
+                last = min(first + step, panel.last - panel.first)
+                encoder.rotated(panel, block, bfloat16, first, last, stream)
 
-            for _ in self.pool.map(rotate, range(0, len(stream), step)):
+            for _ in self.pool.map(rotate, range(0, panel.last - panel.first, step)):
                 pass
             del block
             flat = stream.reshape(-1)

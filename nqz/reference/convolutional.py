@@ -1,9 +1,10 @@
 """Convolutional lattices: Construction A over rate-1/2 convolutional codes with 4 to 4096 states.
 
-Each lane of a chunk runs one trellis from state 0 to any state; trellis step t spans the lane's steps 2t and 2t + 1.
-With memory v, reg = (state << 1) | input; the two code bits are the parities of reg masked by the generators, and the
-next state is reg mod 2^v. A branch's label is 2 c0 + c1. All generators have their lowest and highest bit set, so the
-two branches that leave a state, and the two that enter one, have complementary labels.
+Each lane of a chunk runs one trellis from state 0 to any state; trellis step t spans the lane's steps 2t and
+2t + 1. With memory v, reg = (state << 1) | input; the two code bits are the parities of reg masked by the
+generators, and the next state is reg mod 2^v. A branch's label is 2 c0 + c1. All generators have their lowest
+and highest bit set, so the two branches that leave a state, and the two that enter one, have complementary
+labels.
 """
 
 from __future__ import annotations

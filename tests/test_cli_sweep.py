@@ -1,0 +1,388 @@
+"""nqz sweep: the curve that it reports, the files that it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+from cli_tools import FIXTURES, fail, invoke, listing, matrix, process, save, succeed
+from safetensors.numpy import save_file
+
+from nqz.codec.lattice import DEFAULT, DEFAULT_STATES
+from nqz.codec.limit import GAMMA_STAR, R_STAR, equivalent, gamma, gamma_inverse, related
+
+USUAL = f"conv{DEFAULT_STATES}" if DEFAULT == "conv" else DEFAULT
+POINT_KEYS = [
+    "lattice", "coding", "rate_asked", "rate", "bytes", "predicted", "measured", "error", "error_equivalent",
+    "gamma", "ratio", "excess",
+]  # fmt: skip
+CSV_HEADER = (
+    "lattice,coding,rate_asked,rate,bytes_matrix,bytes_against,predicted_reconstruction,predicted_product,"
+    "predicted_against,measured_reconstruction,measured_against,error,error_equivalent,gamma,ratio,excess"
+)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with unrelated a.npy, b.npy of Gaussian entries."""
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "a.npy", matrix(1024, 256))
+    save(tmp_path / "b.npy", matrix(1024, 128, seed=1))
+    return tmp_path
+
+
+def swept(capsys, *arguments: object) -> dict:
+    """The report of a sweep."""
+    result = succeed(capsys, "sweep", *arguments, "--json")
+    assert result.err == ""
+    return json.loads(result.out)
+
+
+def test_the_limit():
+    assert R_STAR == pytest.approx(0.5 * math.log2(1 + 4 * R_STAR * math.log(2)), abs=1e-15)
+    assert (R_STAR, GAMMA_STAR) == (pytest.approx(0.90632, abs=5e-6), pytest.approx(0.48830, abs=5e-6))
+    assert gamma(0.0) == 1.0 and gamma(1.0) == 0.4375 and gamma(R_STAR) == GAMMA_STAR
+    # the line is a tangent: it never leaves the convex hull
+    assert gamma(R_STAR - 1e-6) == pytest.approx(
+        2 * 4 ** -(R_STAR - 1e-6) - 16 ** -(R_STAR - 1e-6), abs=1e-11
+    )
+    for rate in (0.01, 0.5, 0.9, R_STAR, 1.0, 4.0, 12.0, 25.0):
+        assert gamma_inverse(gamma(rate)) == pytest.approx(rate, rel=1e-12)
+    assert gamma_inverse(1.5) == 0.0 and gamma_inverse(0.0) == math.inf
+
+
+def test_errors_of_related_operands():
+    for signal in (0.01, 0.5, 2.0, 300.0):
+        error = related(0.2, signal)
+        assert error == pytest.approx(0.25 * signal / (0.25 + signal))
+        found = equivalent(error, signal)
+        assert found is None if signal <= 1.05 * error else found == pytest.approx(0.2)
+    assert equivalent(0.3, 1.05) == 0.3
+    assert equivalent(0.3, 0.3) is None
+    assert related(0.2, 0.0) == 0.0
+
+
+def test_report_alone(folder, capsys):
+    report = swept(capsys, "a.npy", "-r", "3,1", "-r", "2")
+    described = {"file": "a.npy", "tensor": "", "shape": [1024, 256], "dtype": "float32", "axis": 0}
+    assert list(report) == ["matrix", "against", "seed", "signal", "points", "warnings"]
+    assert report["matrix"] == described
+    assert report["against"] is None and report["signal"] is None and report["warnings"] == []
+    points = report["points"]
+    found = [(p["lattice"], p["rate_asked"]) for p in points]
+    assert found == [(x, r) for x in dict.fromkeys((USUAL, "z", "e8")) for r in (1, 2, 3)]
+    for point in points:
+        assert list(point) == POINT_KEYS
+        assert point["coding"] == "entropy"
+        assert point["rate"] == pytest.approx(8 * point["bytes"]["matrix"] / (1024 * 256))
+        assert point["rate_asked"] - 0.02 < point["rate"] < point["rate_asked"] + 0.0123
+        predicted, measured = point["predicted"], point["measured"]
+        assert measured["reconstruction"] == pytest.approx(predicted["reconstruction"], rel=0.02)
+        assert point["error"] == point["error_equivalent"] == predicted["product"]
+        assert (
+            predicted["against"] is None and measured["against"] is None and point["bytes"]["against"] is None
+        )
+        judge(point)
+    excess = {
+        lattice: [p["excess"] for p in points if p["lattice"] == lattice] for lattice in (USUAL, "z", "e8")
+    }
+    assert max(excess[USUAL]) < min(excess["e8"]) < max(excess["e8"]) < min(excess["z"])
+
+
+def judge(point: dict) -> None:
+    """Check what is derived from the error of a point on Gaussian matrices."""
+    assert point["gamma"] == pytest.approx(gamma(point["rate"]))
+    assert point["ratio"] == pytest.approx(point["error"] / point["gamma"])
+    assert point["excess"] == pytest.approx(
+        point["rate"] - gamma_inverse(point["error_equivalent"]), abs=1e-8
+    )
+    assert 0.0 < point["excess"] < 0.4
+
+
+def test_report_against_an_unrelated_matrix(folder, capsys):
+    report = swept(capsys, "a.npy", "--against", "b.npy", "-r", "1,3", "--lattice", "e8")
+    a, b = np.load("a.npy").astype(float), np.load("b.npy").astype(float)
+    a, b = a - a.mean(0), b - b.mean(0)
+    signal = np.square(a.T @ b).sum() / (np.square(a).sum() * np.square(b).sum() / 1024)
+    assert report["signal"] == pytest.approx(signal, rel=1e-9)
+    assert report["against"]["file"] == "b.npy"
+    for point in report["points"]:
+        sizes, against = point["bytes"], point["measured"]["against"]
+        assert point["rate"] == pytest.approx(8 * (sizes["matrix"] + sizes["against"]) / (1024 * 384))
+        assert against == pytest.approx(point["predicted"]["against"], rel=0.04)
+        assert point["error"] == point["error_equivalent"] == against
+        judge(point)
+
+
+def test_report_against_a_related_matrix_agrees_with_matmul(folder, capsys):
+    a = np.load("a.npy")
+    save(folder / "b.npy", 2.0 + 0.6 * a[:, :64] + 0.8 * matrix(1024, 64, seed=2))
+    report = swept(capsys, "a.npy", "--against", "b.npy", "-r", "2", "--lattice", "e8", "--seed", "7")
+    (point,) = report["points"]
+    for name in ("a", "b"):
+        succeed(capsys, "encode", f"{name}.npy", "-r", "2", "--lattice", "e8", "--seed", "7", "-q")
+    assert (folder / "a.nqz").stat().st_size == point["bytes"]["matrix"]
+    assert (folder / "b.nqz").stat().st_size == point["bytes"]["against"]
+    succeed(capsys, "matmul", "a.nqz", "b.nqz", "--dtype", "float64", "-o", "c.npy", "-q")
+    a, b = a.astype(float), np.load("b.npy").astype(float)
+    scale = np.square(a - a.mean(0)).sum() * np.square(b - b.mean(0)).sum() / 1024
+    error = np.square(np.load("c.npy") - a.T @ b).sum() / scale
+    assert point["measured"]["against"] == pytest.approx(error, rel=1e-8)
+    s = report["signal"]
+    assert s > 1.3
+    assert point["error_equivalent"] == pytest.approx(error * s / (s - error + error * s))
+    judge(point)
+
+
+def test_against_itself(folder, capsys):
+    result = succeed(capsys, "sweep", "a.npy", "--against", "a.npy", "-r", "2,3", "--lattice", "e8", "--json")
+    assert (
+        result.err
+        == "nqz: warning: a.npy: is the same matrix; the diagonal of the product comes from its norms\n"
+    )
+    point = json.loads(result.out)["points"][1]
+    assert point["measured"]["against"] == pytest.approx(point["predicted"]["against"], rel=0.05)
+
+
+def test_lattices_states_and_codings(folder, capsys):
+    report = swept(
+        capsys, "a.npy", "-r", "2", "--lattice", "conv,e8", "--states", "4,16", "--coding", "entropy,voronoi"
+    )
+    found = [(p["lattice"], p["coding"]) for p in report["points"]]
+    assert found == [("conv4", "entropy"), ("conv16", "entropy"), ("e8", "entropy"), ("e8", "voronoi")]
+    excess = [p["excess"] for p in report["points"]]
+    assert excess[1] < excess[0] < excess[2] < excess[3]
+    report = swept(capsys, "a.npy", "-r", "2", "--coding", "voronoi")
+    assert {p["lattice"] for p in report["points"]} >= {"z", "e8"}
+    assert {p["coding"] for p in report["points"]} == {"voronoi"}
+
+
+def test_same_report_for_any_number_of_threads_and_from_a_pipe(folder, capsys):
+    arguments = ["--against", "b.npy", "-r", "2", "--json"]
+    one = succeed(capsys, "sweep", "a.npy", *arguments, "--threads", "1").out
+    assert succeed(capsys, "sweep", "a.npy", *arguments, "--threads", "2").out == one
+    piped = process("sweep", "-", *arguments, input=(folder / "a.npy").read_bytes())
+    assert piped.stderr == b""
+    assert json.loads(piped.stdout)["points"] == json.loads(one)["points"]
+
+
+def test_axis(folder, capsys):
+    save(folder / "t.npy", np.ascontiguousarray(np.load("a.npy").T))
+    (down,) = swept(capsys, "a.npy", "-r", "2", "--lattice", "e8")["points"]
+    (along,) = swept(capsys, "t.npy", "-r", "2", "--lattice", "e8", "--axis", "1")["points"]
+    assert along["predicted"]["product"] == pytest.approx(down["predicted"]["product"], rel=0.01)
+    report = swept(
+        capsys,
+        "t.npy",
+        "--axis",
+        "1",
+        "--against",
+        "b.npy",
+        "--axis-against",
+        "0",
+        "-r",
+        "2",
+        "--lattice",
+        "e8",
+    )
+    assert (report["matrix"]["axis"], report["against"]["axis"]) == (1, 0)
+    assert "vectors of 256 and 1024 entries" in fail(capsys, 7, "sweep", "t.npy", "--against", "b.npy")
+
+
+def test_tensors(folder, capsys):
+    names = {
+        "w[0]": matrix(256, 64),
+        "w0": matrix(256, 64, seed=3),
+        "bias": matrix(64),
+        "n": np.arange(6).reshape(2, 3),
+    }
+    save_file(names, "m.safetensors")
+    assert "holds 2 matrices; choose one with --tensor" in fail(capsys, 2, "sweep", "m.safetensors")
+    assert "no tensor is called 'x'" in fail(capsys, 2, "sweep", "m.safetensors", "--tensor", "x")
+    assert "not a matrix" in fail(capsys, 4, "sweep", "m.safetensors", "--tensor", "bias")
+    assert "not a matrix" in fail(capsys, 4, "sweep", "m.safetensors", "--tensor", "n")
+    report = swept(capsys, "m.safetensors", "--tensor", "w[0]", "-r", "2")
+    assert report["matrix"]["tensor"] == "w[0]"
+    report = swept(
+        capsys,
+        "m.safetensors",
+        "--tensor",
+        "w[0]",
+        "--against",
+        "m.safetensors",
+        "--tensor-against",
+        "w0",
+        "-r",
+        "4",
+    )
+    assert report["against"]["tensor"] == "w0"
+    for point in report["points"]:
+        assert point["measured"]["against"] == pytest.approx(point["predicted"]["against"], rel=0.1)
+    save(folder / "half.npy", matrix(256, 8, seed=4))
+    report = swept(capsys, "half.npy", "--against", "m.safetensors", "--tensor", "w0", "-r", "2")
+    assert report["against"]["tensor"] == "w0"
+    assert "without a name" in fail(capsys, 2, "sweep", "a.npy", "--tensor", "a")
+
+
+def test_table(folder, capsys):
+    result = succeed(capsys, "sweep", "a.npy", "-r", "1,2", "--lattice", "e8")
+    assert result.err == ""
+    lines = result.out.splitlines()
+    assert lines[0] == "a.npy: 1024x256 float32"
+    assert lines[2].split() == [
+        "code",
+        "asked",
+        "rate",
+        "‖A−Â‖²",
+        "measured",
+        "‖AᵀB−Ĉ‖²",
+        "Γ",
+        "ratio",
+        "excess",
+    ]
+    assert [line.split()[:2] for line in lines[4:6]] == [["e8", "1"], ["e8", "2"]]
+    result = succeed(capsys, "sweep", "a.npy", "--against", "b.npy", "-r", "2", "--lattice", "e8")
+    assert result.out.startswith("a.npy: 1024x256 float32, against b.npy: 1024x128 float32, S = ")
+    assert result.out.count("measured") == 2
+
+
+def test_csv_and_json_files(folder, capsys):
+    arguments = ["a.npy", "--against", "b.npy", "-r", "1,2", "--lattice", "z,e8"]
+    report = swept(capsys, *arguments)
+    result = succeed(capsys, "sweep", *arguments, "-o", "rd.csv")
+    assert result.out == ""
+    assert result.err.startswith("nqz: a.npy -> rd.csv: 4 encodings, excess 0.")
+    text = (folder / "rd.csv").read_text()
+    assert text.splitlines()[0] == CSV_HEADER
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [float(row["excess"]) for row in rows] == [p["excess"] for p in report["points"]]
+    assert [float(row["measured_against"]) for row in rows] == [
+        p["measured"]["against"] for p in report["points"]
+    ]
+    assert invoke(capsys, "sweep", *arguments, "-o", "rd.json", "-q").err == ""
+    assert json.loads((folder / "rd.json").read_text()) == report
+
+
+def test_plots(folder, capsys):
+    (folder / "$a_b$ 重.npy").write_bytes((folder / "a.npy").read_bytes())
+    arguments = ["sweep", "$a_b$ 重.npy", "-r", "1,2", "--lattice", "e8"]
+    for suffix, more, start in (("PNG", [], b"\x89PNG"), ("svg", ["--against", "b.npy"], b"<?xml")):
+        names = [f"1.{suffix}", f"2.{suffix}"]
+        for name in names:
+            result = succeed(capsys, *arguments, *more, "-o", name)
+            assert result.out == "" and result.err.count("\n") == 1
+        one, two = ((folder / name).read_bytes() for name in names)
+        assert one == two
+        assert one.startswith(start) and len(one) > 10_000
+        assert b"Date" not in one and b"<dc:date>" not in one
+
+
+def test_plot_without_matplotlib(folder, capsys, monkeypatch):
+    for module in [m for m in sys.modules if m.split(".")[0] == "matplotlib"] + ["matplotlib"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    assert "pip install nqz[plot]" in fail(capsys, 2, "sweep", "missing.npy", "-o", "rd.png")
+    assert "pip install nqz[plot]" in fail(capsys, 2, "sweep", "missing.npy", "-o", "rd.svg")
+    succeed(capsys, "sweep", "a.npy", "-r", "2", "--lattice", "e8", "-o", "rd.csv")
+    assert listing(folder) == ["a.npy", "b.npy", "rd.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["-r", "0"], "rate 0: a number"),
+        (["-r", "nan"], "rate nan: a number"),
+        (["-r", "1,13"], "rate 13: a number"),
+        (["-r", "1,two"], "--rate 'two': a number is needed"),
+        (["-r", "1,,2"], "an item of the list is empty"),
+        (["-r", ""], "an item of the list is empty"),
+        (["-r", "1,2", "-r", "1.0"], "rates: 1 is given twice"),
+        (["--lattice", "e9"], "lattice 'e9': one of "),
+        (["--lattice", "e8,z,e8"], "lattices: e8 is given twice"),
+        (["--lattice", "e8", "--states", "16"], "only the lattice conv has states"),
+        (["--lattice", "conv", "--states", "5"], "states 5: one of "),
+        (["--lattice", "conv", "--states", "x"], "--states 'x': an integer is needed"),
+        (["--coding", "huffman"], "coding 'huffman'"),
+        (["--lattice", "conv", "--coding", "voronoi"], "the Voronoi coding needs one of"),
+        (["--seed", "-1"], "seed -1"),
+        (["--threads", "0"], "--threads 0"),
+        (["-o", "rd.pdf"], "the suffix of the output must be .json, .csv, .png or .svg"),
+        (["-o", "-"], "the suffix of the output must be"),
+        (["--axis-against", "1"], "--axis-against: needs --against"),
+        (["--tensor-against", "w"], "--tensor-against: needs --against"),
+    ],
+)
+def test_usage(folder, capsys, arguments, text):
+    assert text in fail(capsys, 2, "sweep", "a.npy", *arguments)
+    assert listing(folder) == ["a.npy", "b.npy"]
+
+
+def test_bad_inputs(folder, capsys):
+    assert "missing.npy" in fail(capsys, 3, "sweep", "missing.npy")
+    assert "not both" in fail(capsys, 2, "sweep", "-", "--against", "-")
+    save(folder / "i.npy", np.arange(12).reshape(3, 4))
+    assert "convert it" in fail(capsys, 4, "sweep", "i.npy")
+    save(folder / "empty.npy", np.zeros((0, 4), np.float32))
+    assert "holds no matrix" in fail(capsys, 4, "sweep", "empty.npy")
+    bad = matrix(64, 8)
+    bad[3, 5] = np.nan
+    save(folder / "nan.npy", bad)
+    assert "entry [3, 5] is NaN" in fail(capsys, 4, "sweep", "nan.npy", "-o", "rd.json")
+    succeed(capsys, "encode", "a.npy", "-r", "2", "-q")
+    assert "container" in fail(capsys, 4, "sweep", "a.nqz")
+    (folder / "rd.json").write_text("old")
+    assert "rd.json" in fail(capsys, 9, "sweep", "a.npy", "-o", "rd.json")
+    (folder / "in.json").write_bytes((folder / "a.npy").read_bytes())
+    assert "in.json" in fail(capsys, 9, "sweep", "in.json", "-o", "in.json", "-f")
+    assert (folder / "rd.json").read_text() == "old"
+    assert listing(folder) == [
+        "a.npy",
+        "a.nqz",
+        "b.npy",
+        "empty.npy",
+        "i.npy",
+        "in.json",
+        "nan.npy",
+        "rd.json",
+    ]
+    succeed(capsys, "sweep", "a.npy", "-r", "2", "--lattice", "z", "-o", "rd.json", "-f")
+    assert json.loads((folder / "rd.json").read_text())["points"]
+
+
+def test_peculiar_matrices(folder, capsys):
+    save(folder / "constant.npy", np.full((64, 4), 3.0))
+    save(folder / "x.npy", matrix(64, 4, dtype="float64", seed=5))
+    report = swept(capsys, "constant.npy", "--against", "x.npy", "-r", "2", "--lattice", "e8")
+    assert report["signal"] is None
+    (point,) = report["points"]
+    assert point["measured"] == {"reconstruction": 0.0, "against": None}
+    assert point["error"] is None and point["ratio"] is None and point["excess"] is None
+    succeed(capsys, "sweep", "constant.npy", "-r", "2", "--lattice", "e8", "-o", "rd.png")
+    save(folder / "huge.npy", 1e300 * matrix(256, 64, dtype="float64"))
+    (point,) = swept(capsys, "huge.npy", "-r", "2", "--lattice", "e8")["points"]
+    assert point["measured"]["reconstruction"] == pytest.approx(
+        point["predicted"]["reconstruction"], rel=0.05
+    )
+    assert "overflows float64" in fail(capsys, 7, "sweep", "huge.npy", "--against", "huge.npy", "-r", "2")
+    save(folder / "tiny.npy", 1e-300 * matrix(256, 64, dtype="float64", seed=6))
+    report = swept(capsys, "huge.npy", "--against", "tiny.npy", "-r", "4", "--lattice", "e8")
+    (point,) = report["points"]
+    assert point["measured"]["against"] == pytest.approx(point["predicted"]["against"], rel=0.1)
+    save(folder / "vector.npy", matrix(4096))
+    save(folder / "other.npy", matrix(4096) + matrix(4096, seed=7))
+    (point,) = swept(capsys, "vector.npy", "--against", "other.npy", "-r", "4", "--lattice", "e8")["points"]
+    assert point["measured"]["against"] < 1.0
+    save(folder / "short.npy", matrix(4, 400))
+    result = succeed(capsys, "sweep", "short.npy", "-r", "0.5,1", "--lattice", "e8")
+    assert result.err.startswith("nqz: warning: short.npy: ") and result.err.count("\n") == 1
+
+
+def test_fixtures(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    report = swept(capsys, FIXTURES / "a.npy", "--against", FIXTURES / "b.npy", "-r", "3", "--lattice", "e8")
+    (point,) = report["points"]
+    assert point["measured"]["against"] == pytest.approx(point["predicted"]["against"], rel=0.15)
