@@ -22,8 +22,8 @@ from nqz.container import (
     TensorInfo,
     decode_exact,
     exact_pieces,
-    pack_map,
-    unpack_map,
+    pack_fields,
+    unpack_fields,
     zstd_pack,
 )
 from nqz.container.maps import is_float, is_uint
@@ -68,7 +68,7 @@ def manifest(tensors=TENSORS, source="safetensors", metadata=None):
 
 
 def write_matrix(writer, chunks=CHUNKS, center=True):
-    writer.write("TENS", pack_map(PARAMETERS))
+    writer.write("TENS", pack_fields(PARAMETERS))
     writer.write("NORM", zstd_pack(b"norms" * 9))
     if center:
         writer.write("MEAN", zstd_pack(b"means" * 9))
@@ -109,7 +109,7 @@ def check(data):
         if info.kind == "exact":
             assert len(b"".join(decode_exact(reader, index))) == info.nbytes
         else:
-            unpack_map(reader.read(reader.find(index, "TENS")[0]), SCHEMA)
+            unpack_fields(reader.read(reader.find(index, "TENS")[0]), SCHEMA)
             for record in reader.records(index):
                 reader.read(record)
     return reader
@@ -170,9 +170,13 @@ def test_layout_is_the_specified_one():
     head = msgpack.unpackb(split(FILE)[0][1])
     assert list(head) == ["source", "metadata", "tensors", "writer"]
     assert list(head["metadata"].items()) == [("z", "1"), ("a", "ä")]
-    assert head["tensors"][2] == {
-        "name": "ids", "kind": "exact", "shape": [100], "dtype": "int64", "order": "C", "byte_order": "<"
-    }  # fmt: skip
+    assert head["tensors"] == [
+        ["w", "matrix", [16, 16], "float32", "C", "<"],
+        ["empty", "exact", [0, 3], "int64", "C", "<"],
+        ["ids", "exact", [100], "int64", "C", "<"],
+        ["flag", "exact", [], "bool", "C", "|"],
+    ]
+    assert split(FILE)[1][1] == b"\x92\x00\xcb" + struct.pack(">d", 0.25)
     sizes = [len(payload) for _, payload in split(FILE)]
     assert lengths_of(split(FILE)) == [[], sizes[1:6], [], sizes[6:7], sizes[7:8]]
 
@@ -182,7 +186,7 @@ def test_reader_returns_what_was_written():
     assert reader.manifest == manifest(metadata={"z": "1", "a": "ä"})
     assert [r.type for r in reader.records(0)] == ["TENS", "NORM", "MEAN", "CHNK", "CHNK"]
     assert [reader.read(r, "CHNK") for r in reader.find(0, "CHNK")] == CHUNKS
-    assert unpack_map(reader.read(reader.find(0, "TENS")[0]), SCHEMA) == PARAMETERS
+    assert unpack_fields(reader.read(reader.find(0, "TENS")[0]), SCHEMA) == PARAMETERS
     assert reader.records(1) == [] and list(decode_exact(reader, 1, 0)) == []
     assert b"".join(decode_exact(reader, 2, 800)) == EXACT
     assert b"".join(decode_exact(reader, 3)) == b"\1"

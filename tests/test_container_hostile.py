@@ -29,6 +29,7 @@ from nqz.container import (
     PIECE,
     ContainerReader,
     ContainerWriter,
+    Manifest,
     Record,
     TensorInfo,
     exact_pieces,
@@ -285,17 +286,111 @@ def test_manifests_outside_the_format_cannot_be_written(tensors, options, match)
         (lambda h: h | {"extra": 1}, "the keys are"),
         (lambda h: {k: h[k] for k in ("source", "metadata", "tensors")}, "the keys are"),
         (lambda h: {k: h[k] for k in ("writer", "source", "metadata", "tensors")}, "in this order"),
-        (lambda h: h | {"tensors": {}}, "tensors is"),
-        (lambda h: h | {"tensors": [1]}, "a map is required"),
-        (lambda h: h | {"tensors": [{"name": "x"}]}, "the keys are"),
-        (lambda h: h | {"writer": b"x"}, "writer is"),
-        (lambda h: h | {"tensors": [h["tensors"][0] | {"shape": [True]}]}, "shape is"),
-        (lambda h: h | {"tensors": [h["tensors"][0] | {"shape": [2.0]}]}, "shape is"),
-        (lambda h: h | {"tensors": [h["tensors"][0] | {"shape": [(1 << 64) - 1] * 64}]}, "record"),
+        (lambda h: {}, "the keys are"),
         (lambda h: [h], "a map is required"),
+        (lambda h: list(h.values()), "a map is required"),
+        (lambda h: None, "a map is required"),
+        (lambda h: h | {"source": ["npy"]}, "source is"),
+        (lambda h: h | {"metadata": {"a": 1}}, "metadata is"),
+        (lambda h: h | {"metadata": {"a": {"b": "c"}}}, "metadata is"),
+        (lambda h: h | {"metadata": {"a": b"b"}}, "metadata is"),
+        (lambda h: h | {"metadata": [["a", "b"]]}, "metadata is"),
+        (lambda h: h | {"metadata": {1: "b"}}, "not a canonical value"),
+        (lambda h: h | {"metadata": {b"a": "b"}}, "a key is not a string"),
+        (lambda h: h | {"tensors": {}}, "tensors is"),
+        (lambda h: h | {"tensors": None}, "tensors is"),
+        (lambda h: h | {"writer": b"x"}, "writer is"),
     ],
 )
 def test_manifests_outside_the_format_are_refused(edit, match):
     records = split(FILE)
     head = msgpack.packb(edit(msgpack.unpackb(records[0][1])))
     refused(join([(b"HEAD", head), *records[1:]]), match)
+
+
+NOT_SIX_VALUES = "tensor 2: a list of name, kind, shape, dtype, order, byte_order is required"
+
+
+@pytest.mark.parametrize(
+    ("edit", "match"),
+    [
+        (lambda e: 1, NOT_SIX_VALUES),
+        (lambda e: None, NOT_SIX_VALUES),
+        (lambda e: "abcdef", NOT_SIX_VALUES),
+        (lambda e: b"abcdef", NOT_SIX_VALUES),
+        (lambda e: [], NOT_SIX_VALUES),
+        (lambda e: [e], NOT_SIX_VALUES),
+        (lambda e: e[:-1], NOT_SIX_VALUES),
+        (lambda e: e[1:], NOT_SIX_VALUES),
+        (lambda e: [*e, None], NOT_SIX_VALUES),
+        (lambda e: e + e, NOT_SIX_VALUES),
+        (lambda e: dict(zip(("name", "kind", "shape", "dtype", "order", "byte_order"), e)), NOT_SIX_VALUES),
+        (lambda e: e[::-1], "tensor 2: kind is 'C'"),
+        (lambda e: [e[1], e[0], *e[2:]], "tensor 2: kind is"),
+        (lambda e: [*e[:4], e[5], e[4]], "tensor 2: order is"),
+        (lambda e: [None, *e[1:]], "tensor 2: name is"),
+        (lambda e: [b"ids", *e[1:]], "tensor 2: name is"),
+        (lambda e: [["ids"], *e[1:]], "tensor 2: name is"),
+        (lambda e: [e[0], "lossy", *e[2:]], "tensor 2: kind is"),
+        (lambda e: [e[0], None, *e[2:]], "tensor 2: kind is"),
+        (lambda e: [*e[:2], 100, *e[3:]], "tensor 2: shape is"),
+        (lambda e: [*e[:2], {}, *e[3:]], "tensor 2: shape is"),
+        (lambda e: [*e[:2], b"\x64", *e[3:]], "tensor 2: shape is"),
+        (lambda e: [*e[:2], [[100]], *e[3:]], "tensor 2: shape is"),
+        (lambda e: [*e[:2], [True], *e[3:]], "tensor 2: shape is"),
+        (lambda e: [*e[:2], [100.0], *e[3:]], "tensor 2: shape is"),
+        (lambda e: [*e[:2], [-1], *e[3:]], "tensor 2: shape is"),
+        (lambda e: [*e[:2], [1] * 65, *e[3:]], "tensor 2: shape is"),
+        (lambda e: [*e[:2], [(1 << 64) - 1] * 64, *e[3:]], "record"),
+        (lambda e: [*e[:2], [[[[[[[]]]]]]], *e[3:]], "nested deeper than 8"),
+        (lambda e: [*e[:3], "object", *e[4:]], "tensor 2: dtype is"),
+        (lambda e: [*e[:3], ["int64"], *e[4:]], "tensor 2: dtype is"),
+        (lambda e: [*e[:4], "A", e[5]], "tensor 2: order is"),
+        (lambda e: [*e[:4], 0, e[5]], "tensor 2: order is"),
+        (lambda e: [*e[:5], "="], "tensor 2: byte_order is"),
+        (lambda e: [*e[:5], None], "tensor 2: byte_order is"),
+        (lambda e: [*e[:5], "|"], "byte order"),
+    ],
+)
+def test_entries_of_the_manifest_outside_the_format_are_refused(edit, match):
+    records = split(FILE)
+    head = msgpack.unpackb(records[0][1])
+    head["tensors"][2] = edit(head["tensors"][2])
+    refused(join([(b"HEAD", msgpack.packb(head)), *records[1:]]), match)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        (b"\x96\xa3ids", b"\xdc\x00\x06\xa3ids", "canonical form"),
+        (b"\x96\xa3ids", b"\xdd\x00\x00\x00\x06\xa3ids", "canonical form"),
+        (b"\x96\xa3ids", b"\x96\xd9\x03ids", "canonical form"),
+        (b"\x96\xa3ids", b"\x96\xa3id\xff", "not a canonical value"),
+        (b"\x96\xa3ids", b"\x97\xa3ids", "cut short"),
+        (b"\x96\xa3ids", b"\x95\xa3ids", "9 bytes follow the value"),
+        (b"\x96\xa3ids", b"\xdd\xff\xff\xff\xff\xa3ids", "more items than there are bytes"),
+        (b"\x91\x64\xa5int64", b"\x91\xcc\x64\xa5int64", "canonical form"),
+        (b"\x91\x64\xa5int64", b"\x91\xd0\x64\xa5int64", "canonical form"),
+        (b"\x91\x64\xa5int64", b"\xdc\x00\x01\x64\xa5int64", "canonical form"),
+        (b"\x91\x64\xa5int64", b"\xdc\xff\xff\x64\xa5int64", "more items than there are bytes"),
+        (b"\x84\xa6source", b"\xde\x00\x04\xa6source", "canonical form"),
+        (b"\xa6source", b"\xd9\x06source", "canonical form"),
+        (b"\xa7tensors\x94", b"\xa7tensors\xdc\x00\x04", "canonical form"),
+        (b"\x82\xa1z\xa11\xa1a", b"\x82\xa1z\xa11\xa1z", "a key occurs twice"),
+        (b"\x82\xa1z\xa11\xa1a", b"\xde\x00\x02\xa1z\xa11\xa1a", "canonical form"),
+        (b"\xa6writer", b"\xa6source", "a key occurs twice"),
+    ],
+)
+def test_manifests_in_another_form_are_refused(old, new, match):
+    records = split(FILE)
+    head = records[0][1]
+    assert head.count(old) == 1
+    refused(join([(b"HEAD", head.replace(old, new)), *records[1:]]), match)
+
+
+def test_manifests_cut_short_or_too_long_are_refused():
+    head = split(FILE)[0][1]
+    assert Manifest.unpack(head, "here").pack() == head
+    for data in [head + b"\0", head + head, *(head[:length] for length in range(len(head)))]:
+        with pytest.raises(CorruptError, match="^here: "):
+            Manifest.unpack(data, "here")

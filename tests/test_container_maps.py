@@ -1,4 +1,4 @@
-"""Canonical msgpack and bounded zstd frames: what is written comes back, and nothing else is taken."""
+"""Canonical msgpack (maps, lists of values) and zstd frames: what is written comes back, no more."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nqz.container import pack_map, unpack_map, zstd_pack, zstd_unpack
+from nqz.container import pack_fields, unpack_fields, zstd_pack, zstd_unpack
 from nqz.container.maps import (
     MAX_DEPTH,
+    check_fields,
     is_bool,
     is_bytes,
     is_float,
@@ -53,23 +54,33 @@ def nesting(value):
     return 0
 
 
+def anything(value):
+    return True
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(text, values, max_size=5).filter(lambda value: nesting(value) <= MAX_DEPTH))
-def test_maps_round_trip(fields):
-    data = pack_map(fields)
-    back = unpack_map(data, dict.fromkeys(fields, lambda value: True))
-    assert back == fields and list(back) == list(fields) and pack_map(back) == data
+def test_maps_and_lists_of_values_round_trip(fields):
+    data = pack(fields)
+    back = unpack(data, "x")
+    assert back == fields and list(back) == list(fields) and pack(back) == data
+    data = pack_fields(fields)
+    back = unpack_fields(data, dict.fromkeys(fields, anything))
+    assert back == fields and list(back) == list(fields) and pack_fields(back) == data
+    assert data == pack(list(fields.values())) == msgpack.packb(list(fields.values()))
 
 
 @pytest.mark.parametrize("length", [0, 15, 16, 31, 32, 255, 256, 65535, 65536])
 def test_lengths_of_every_width_round_trip(length):
     keys = dict.fromkeys(map(str, range(length)))
     fields = {"a": "x" * length, "b": bytes(length), "c": [None] * length, "d": keys}
-    data = pack_map(fields)
-    assert unpack_map(data, dict.fromkeys(fields, lambda value: True)) == fields
-    refused_at = [0, 1, len(data) // 2, len(data) - 1]
-    for cut in refused_at:
-        refused(data[:cut], "cut short|more items")
+    assert unpack(pack(fields), "x") == fields
+    assert unpack_fields(pack_fields(keys), dict.fromkeys(keys, anything)) == keys
+    assert unpack_fields(pack_fields(fields), dict.fromkeys(fields, anything)) == fields
+    for data in (pack(fields), pack_fields(fields)):
+        refused_at = [0, 1, len(data) // 2, len(data) - 1]
+        for cut in refused_at:
+            refused(data[:cut], "cut short|more items")
 
 
 @settings(max_examples=500, deadline=None)
@@ -83,80 +94,165 @@ def test_arbitrary_bytes_are_refused_or_canonical(data):
 
 
 def refused(data, match):
-    with pytest.raises(CorruptError, match=match) as caught:
-        unpack_map(data, {"a": lambda value: True}, "f.nqz: record TENS at byte 99")
-    assert str(caught.value).startswith("f.nqz: record TENS at byte 99: ")
+    """By both functions, whatever the outermost type: not the type is what is wrong."""
+    where = "f.nqz: record TENS at byte 99"
+    for read in (lambda: unpack(data, where), lambda: unpack_fields(data, {"a": anything}, where)):
+        with pytest.raises(CorruptError, match=match) as caught:
+            read()
+        assert str(caught.value).startswith(where + ": ")
 
 
-A = b"\x81\xa1a"  # {"a": …
+MAP = b"\x81\xa1a"  # {"a": …
+LIST = b"\x91"  # [ …
+
+
+@pytest.mark.parametrize("start", [MAP, LIST], ids=["map", "list"])
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (b"", "cut short|more items than there are bytes"),
+        (b"\x01\x01", "1 bytes follow"),
+        (b"\x82\xa1b\x01\xa1b\x02", "twice"),
+        (b"\xcc\x01", "canonical form"),
+        (b"\xcd\x00\xff", "canonical form"),
+        (b"\xcf" + bytes(8), "canonical form"),
+        (b"\xd0\x05", "canonical form"),
+        (b"\xd1\xff\xff", "canonical form"),
+        (b"\xdc\x00\x00", "canonical form"),
+        (b"\xde\x00\x00", "canonical form"),
+        (b"\xc5\x00\x01x", "canonical form"),
+        (b"\xca" + struct.pack(">f", 1.5), "0xca is not allowed"),
+        (b"\xcb" + struct.pack(">d", float("nan")), "not finite"),
+        (b"\xcb" + struct.pack(">d", float("-inf")), "not finite"),
+        (b"\xcb\x00", "cut short"),
+        (msgpack.packb(msgpack.ExtType(5, b"x")), "not allowed"),
+        (msgpack.packb(msgpack.ExtType(5, bytes(1000))), "not allowed"),
+        (msgpack.packb(datetime.datetime.now(datetime.timezone.utc), datetime=True), "not allowed"),
+        (b"\xc1", "0xc1 is not allowed"),
+        (b"\xa2\xff\xfe", "not a canonical value"),
+        (b"\x81\x01\x01", "not a canonical value"),
+        (b"\x91" * 8 + b"\x01", "nested deeper than 8"),
+        (b"\x91" * 5000 + b"\x01", "nested deeper than 8"),
+        (b"\x81\xa1a" * 5000 + b"\x01", "nested deeper than 8"),
+        (b"\xdd\xff\xff\xff\xff", "more items than there are bytes"),
+        (b"\xdf\xff\xff\xff\xff", "more items than there are bytes"),
+        (b"\xdb\xff\xff\xff\xff", "cut short"),
+        (b"\xc6\xff\xff\xff\xff", "cut short"),
+        (b"\xdd\xff", "more items than there are bytes"),
+        (b"\xda\xff", "cut short"),
+    ],
+)
+def test_values_that_are_not_canonical_are_refused(start, data, match):
+    refused(start + data, match)
 
 
 @pytest.mark.parametrize(
     ("data", "match"),
     [
         (b"", "cut short"),
-        (A, "cut short"),
-        (A + b"\x01\x01", "1 bytes follow"),
         (b"\x82\xa1a\x01\xa1a\x01", "twice"),
-        (A + b"\x82\xa1b\x01\xa1b\x02", "twice"),
-        (A + b"\xcc\x01", "canonical form"),
-        (A + b"\xcd\x00\xff", "canonical form"),
-        (A + b"\xcf" + bytes(8), "canonical form"),
-        (A + b"\xd0\x05", "canonical form"),
-        (A + b"\xd1\xff\xff", "canonical form"),
         (b"\x81\xd9\x01a\x01", "canonical form"),
         (b"\xde\x00\x01\xa1a\x01", "canonical form"),
         (b"\xdf\x00\x00\x00\x01\xa1a\x01", "canonical form"),
-        (A + b"\xdc\x00\x00", "canonical form"),
-        (A + b"\xc5\x00\x01x", "canonical form"),
-        (A + b"\xca" + struct.pack(">f", 1.5), "0xca is not allowed"),
-        (A + b"\xcb" + struct.pack(">d", float("nan")), "not finite"),
-        (A + b"\xcb" + struct.pack(">d", float("-inf")), "not finite"),
-        (A + b"\xcb\x00", "cut short"),
-        (A + msgpack.packb(msgpack.ExtType(5, b"x")), "not allowed"),
-        (A + msgpack.packb(msgpack.ExtType(5, bytes(1000))), "not allowed"),
-        (A + msgpack.packb(datetime.datetime.now(datetime.timezone.utc), datetime=True), "not allowed"),
-        (A + b"\xc1", "0xc1 is not allowed"),
-        (A + b"\xa2\xff\xfe", "not a canonical map"),
-        (b"\x81\x01\x01", "not a canonical map"),
+        (b"\x81\x01\x01", "not a canonical value"),
         (b"\x81\xc4\x01a\x01", "not a string"),
-        (b"\x81\xc0\x01", "not a canonical map"),
-        (b"\x81\x90\x01", "not a canonical map"),
-        (b"\x90", "a map is required"),
-        (b"\x80", "the keys are"),
-        (b"\x82\xa1a\x01\xa1b\x01", "the keys are"),
-        (A + b"\x91" * 8 + b"\x01", "nested deeper than 8"),
-        (A + b"\x91" * 5000 + b"\x01", "nested deeper than 8"),
-        (b"\x81\xa1a" * 5000 + b"\x01", "nested deeper than 8"),
-        (A + b"\xdd\xff\xff\xff\xff", "more items than there are bytes"),
-        (A + b"\xdf\xff\xff\xff\xff", "more items than there are bytes"),
-        (A + b"\xdb\xff\xff\xff\xff", "cut short"),
-        (A + b"\xc6\xff\xff\xff\xff", "cut short"),
-        (A + b"\xdd\xff", "more items than there are bytes"),
-        (A + b"\xda\xff", "cut short"),
+        (b"\x81\xc0\x01", "not a canonical value"),
+        (b"\x81\x90\x01", "not a canonical value"),
+        (b"\xdc\x00\x01\x01", "canonical form"),
+        (b"\xdd\x00\x00\x00\x01\x01", "canonical form"),
+        (b"\xdc\x00\x0f" + bytes(15), "canonical form"),
+        (b"\xdd\x00\x00\x00\x10" + bytes(16), "canonical form"),
+        (b"\x92\x01", "more items than there are bytes"),
+        (b"\x91\x01\x01", "1 bytes follow"),
+        (b"\xdc\x00", "more items than there are bytes|cut short"),
     ],
 )
-def test_bytes_that_are_not_canonical_are_refused(data, match):
+def test_collections_that_are_not_canonical_are_refused(data, match):
     refused(data, match)
 
 
-def test_key_order_is_checked():
-    schema = {"a": is_uint, "b": is_uint}
-    assert unpack_map(pack_map({"a": 1, "b": 2}), schema) == {"a": 1, "b": 2}
-    with pytest.raises(CorruptError, match="in this order"):
-        unpack_map(pack_map({"b": 2, "a": 1}), schema)
+def test_nesting_up_to_the_bound():
+    for start in (MAP, LIST):
+        assert pack(unpack(start + b"\x91" * 7 + b"\x01", "x")) == start + b"\x91" * 7 + b"\x01"
+    assert unpack_fields(b"\x91" * 8 + b"\x01", {"a": anything}) == {"a": [[[[[[[1]]]]]]]}
 
 
-def test_hostile_maps_cost_nothing():
+PAIR = {"a": is_uint, "b": is_str}
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        ([], "a map is required"),
+        ({}, "the keys are"),
+        ({"a": 1}, "the keys are"),
+        ({"a": 1, "b": "x", "c": 1}, "the keys are"),
+        ({"a": 1, "c": "x"}, "the keys are"),
+        ({"b": "x", "a": 1}, ".*expected a, b, in this order"),
+        ({"a": "x", "b": 1}, "a is 'x', expected an integer"),
+        ({"a": 1, "b": None}, "b is None, expected a string"),
+        ([1, "x"], "a map is required"),
+        (["a", "b"], "a map is required"),
+        (None, "a map is required"),
+        ("ab", "a map is required"),
+    ],
+)
+def test_maps_with_other_keys_or_values_are_refused(value, match):
+    check_fields(unpack(pack({"a": 1, "b": "x"}), "here"), PAIR, "here")
+    with pytest.raises(CorruptError, match="^here: " + match):
+        check_fields(unpack(pack(value), "here"), PAIR, "here")
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        ([], "0 values, expected exactly 2: a, b"),
+        ([1], "1 values, expected exactly 2: a, b"),
+        ([1, "x", None], "3 values, expected exactly 2: a, b"),
+        ([1, "x", 1, "x"], "4 values, expected exactly 2: a, b"),
+        ([[1, "x"]], "1 values"),
+        ([None, 1, "x"], "3 values"),
+        (["x", 1], "a is 'x', expected an integer"),
+        ([None, "x"], "a is None"),
+        ([True, "x"], "a is True"),
+        ([1.0, "x"], "a is 1.0"),
+        ([-1, "x"], "a is -1"),
+        ([[1], "x"], "a is"),
+        ([{"a": 1}, {"b": "x"}], "a is"),
+        ([1, None], "b is None, expected a string"),
+        ([1, b"x"], "b is b'x'"),
+        ([1, ["x"]], "b is"),
+        ({}, "a list is required"),
+        ({"a": 1, "b": "x"}, "a list is required"),
+        (None, "a list is required"),
+        (2, "a list is required"),
+        ("ab", "a list is required"),
+        (b"ab", "a list is required"),
+    ],
+)
+def test_lists_of_other_values_are_refused(value, match):
+    assert unpack_fields(b"\x92\x01\xa1x", PAIR, "here") == {"a": 1, "b": "x"}
+    with pytest.raises(CorruptError, match="^here: " + match):
+        unpack_fields(pack(value), PAIR, "here")
+
+
+def test_values_are_packed_in_the_order_given():
+    assert pack_fields({"a": 1, "b": "x"}) == b"\x92\x01\xa1x"
+    assert pack_fields({"b": "x", "a": 1}) == b"\x92\xa1x\x01"
+    assert pack_fields({}) == b"\x90" and unpack_fields(b"\x90", {}) == {}
+
+
+@pytest.mark.parametrize("start", [MAP, LIST], ids=["map", "list"])
+def test_hostile_values_cost_nothing(start):
     # Arrays in arrays, each of which declares as many items as there are bytes.
-    data = A + b"\xdd\x00\x0f\x00\x00" * 7 + bytes(0xF0000)
+    data = start + b"\xdd\x00\x0f\x00\x00" * 7 + bytes(0xF0000)
     tracemalloc.start()
     begin = time.perf_counter()
     refused(data[:1_000_000], "more items than there are bytes")
     assert time.perf_counter() - begin < 1
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
-    refused(A + b"\xc6" + struct.pack(">I", 1 << 20) + bytes(1 << 20), "at most 1000000")
+    refused(start + b"\xc6" + struct.pack(">I", 1 << 20) + bytes(1 << 20), "at most 1000000")
     with pytest.raises(CorruptError, match="more than 100 items"):
         unpack(b"\xdc\x00\x65" + bytes(101), "x", max_items=100)
 
@@ -179,15 +275,24 @@ def test_hostile_maps_cost_nothing():
     ],
 )
 def test_values_outside_the_format_cannot_be_packed(value):
-    with pytest.raises(NqzError, match="internal error"):
-        pack_map({"a": value})
+    for function in (pack, pack_fields):
+        with pytest.raises(NqzError, match="internal error"):
+            function({"a": value})
 
 
 def test_strings_and_sizes_outside_the_format_cannot_be_packed():
+    for function in (pack, pack_fields):
+        with pytest.raises(UnsupportedError, match="surrogate"):
+            function({"a": "\udcff"})
     with pytest.raises(UnsupportedError, match="surrogate"):
-        pack_map({"a": "\udcff"})
+        pack({"\udcff": 1})
+    largest = {"a": bytes(999_994)}
+    assert len(pack_fields(largest)) == 1_000_000
+    assert unpack_fields(pack_fields(largest), {"a": is_bytes}) == largest
+    with pytest.raises(NqzError, match="1000001 bytes, at most 1000000"):
+        pack_fields({"a": bytes(999_995)})
     with pytest.raises(NqzError, match="at most 1000000"):
-        pack_map({"a": bytes(1_000_000)})
+        pack_fields({"a": bytes(1_000_000)})
 
 
 @pytest.mark.parametrize(
@@ -206,10 +311,14 @@ def test_strings_and_sizes_outside_the_format_cannot_be_packed():
 )
 def test_checkers(accepts, good, bad):
     for value in good:
-        assert unpack_map(pack_map({"a": value}), {"a": accepts}) == {"a": value}
+        assert unpack_fields(pack_fields({"a": value}), {"a": accepts}) == {"a": value}
+        check_fields(unpack(pack({"a": value}), "map"), {"a": accepts}, "map")
     for value in bad:
         with pytest.raises(CorruptError) as caught:
-            unpack_map(pack_map({"a": value}), {"a": accepts})
+            unpack_fields(pack_fields({"a": value}), {"a": accepts})
+        assert str(caught.value) == f"list: a is {value!r}, expected {accepts.expects}"
+        with pytest.raises(CorruptError) as caught:
+            check_fields(unpack(pack({"a": value}), "map"), {"a": accepts}, "map")
         assert str(caught.value) == f"map: a is {value!r}, expected {accepts.expects}"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_container_format import CHUNKS, TENSORS, Memory, check, manifest, write_matrix
 
-from nqz.container import FRAMING, ContainerReader, ContainerWriter, TensorInfo, pack_map
+from nqz.container import FRAMING, ContainerReader, ContainerWriter, TensorInfo, pack_fields
 from nqz.errors import NqzError
 
 MATRIX = TENSORS[0]
@@ -127,7 +127,7 @@ def test_payloads_of_several_buffers():
     memory = Memory()
     writer = start(memory=memory)
     writer.begin(0)
-    writer.write("TENS", pack_map({"axis": 0, "delta": 1.0}))
+    writer.write("TENS", pack_fields({"axis": 0, "delta": 1.0}))
     writer.write("NORM", [])
     writer.write("CHNK", array)
     writer.write("CHNK", [b"ab", b"", array[:3].reshape(1, 3), np.empty((0, 2))])

@@ -50,7 +50,9 @@ def test_nearest_equals_the_reference(native, memory):
         assert (quantize(native, memory, u, lanes, start, m, scale) == expected).all()
 
 
-@pytest.mark.parametrize("memory, lanes, count", [(12, 1, 9000), (12, 2, 2 * 2 * 2300), (10, 1, 3 * 4096), (9, 4, 17000)])
+@pytest.mark.parametrize(
+    "memory, lanes, count", [(12, 1, 9000), (12, 2, 2 * 2 * 2300), (10, 1, 3 * 4096), (9, 4, 17000)]
+)
 def test_windows_equal_the_reference(native, memory, lanes, count):
     window, ahead = convolutional.window_of(memory)
     assert count / lanes / 2 > window
@@ -64,7 +66,7 @@ def test_windows_equal_the_reference(native, memory, lanes, count):
 
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_extreme_costs_do_not_overflow(native, memory):
-    # Against the dither, every step at the same distance from the lattice, in runs longer than a renormalization.
+    # Dither undone: runs of steps at one distance from the lattice, longer than a renormalization.
     count, lanes = 4000, 4
     level = reference.levels(*KEY, count).astype(np.float64)
     for distance in (0.0, 1.0, 0.5):
@@ -101,7 +103,8 @@ def test_points_lie_on_a_path_of_the_code(native, memory):
 def test_entropy_equals_the_reference(native, memory):
     rng = np.random.default_rng(60 + memory)
     for lanes in LANES:
-        points, arguments = chunk(rng, 32 + memory, int(rng.integers(1, 900)), lanes, int(rng.integers(1, 99)))
+        count, m = int(rng.integers(1, 900)), int(rng.integers(1, 99))
+        points, arguments = chunk(rng, 32 + memory, count, lanes, m)
         streams = native.entropy_encode(32 + memory, points, *arguments)
         assert_same(streams, reference.entropy_encode(32 + memory, points, *arguments))
         assert (decode(native, 32 + memory, arguments, streams) == points).all()

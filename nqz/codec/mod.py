@@ -122,6 +122,7 @@ _CELLS = {
 
 _INDEX_BITS = {"z": 1.5, "d4": 1.3, "e8": 1.25}  # entropy of the scale's index, bits a group
 _KNEE = {"z": 4, "d4": 3, "e8": 3}  # below this q, time sharing does better than a smaller one
+_SLACK = 48.0  # bits by which another choice of multipliers may move the size
 _CHUNK_BITS = 8.0 * (16 + 10 + 5 + 2 * 32)  # framing, sizes and states of a chunk
 
 
@@ -176,12 +177,16 @@ def plan(base: Parameters, columns: int, budget: float, kappa: float | None) -> 
     return _at_level(base, m, rate * base.n / m - side)
 
 
-def adjust(parameters: Parameters, columns: int, excess: float, wanted: float) -> Parameters | None:
-    """Parameters for another try when the file has `excess` bits beyond the `wanted` ones; None if it is good."""
+def adjust(parameters: Parameters, columns: int, excess: float, wanted: float, attempt: int) -> Parameters | None:
+    """Parameters for another try when the file has `excess` bits beyond the `wanted` ones; None if it is good.
+
+    Good is at most the bits wanted, and in the first attempt within half a percent of them.
+    """
     nesting = parameters.nesting
     entries = columns * parameters.m
-    if entries == 0 or (excess <= 0 and -excess < 0.005 * wanted):
+    if entries == 0 or (excess <= 0 and (-excess < 0.005 * wanted or attempt)):
         return None
+    excess += _SLACK * (1 + attempt)
     low, high = (digit_bits(q) for q in nesting.q)
     level = low + (high - low) * nesting.mix / MIX - excess / entries - 2.0 * (high - low) / MIX
     least = digit_bits(2)

@@ -67,7 +67,7 @@ def scaling(codes: np.ndarray, n: int, lattice: Lattice, delta: int, allocate: s
     classes = round_log2(variance, CLASSES)
     kept = ~silent & (classes >= lowest_class)
     noise = np.full(len(codes), np.inf)
-    noise[kept] = lattice.second_moment / x[kept]
+    noise[kept] = lattice.second_moment / np.maximum(x[kept], 1e-300)
     return Scaling(log_ratio, noise, classes, kept)
 
 

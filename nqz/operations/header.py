@@ -160,6 +160,8 @@ def _nesting(value: list[Any] | None) -> Nesting | None:
     if value is None:
         return None
     q, mix, multipliers, gain, power = value
+    if not all(isinstance(part, list) for part in (q, multipliers, *multipliers)):
+        raise ValueError("the nested code is malformed")
     integers = [*q, mix, *(b for row in multipliers for b in row)]
     if len(q) != 2 or len(multipliers) != 2 or not all(type(item) is int for item in integers):
         raise ValueError("the nested code is malformed")

@@ -83,7 +83,7 @@ class MatrixEncoder:
                 break
             self.writer.rollback(start)
             parameters = again
-        if again is not None and excess > 0:
+        if excess > 0:
             self._warn_about_side_information(side)
         else:
             self._warn_if_nothing_is_left(parameters)
@@ -159,7 +159,7 @@ class MatrixEncoder:
     def _adjusted(self, parameters: Parameters, excess: float, attempt: int) -> Parameters | None:
         """Parameters for another try, None if this one is good: at most the rate, and within half a percent of it."""
         if parameters.nesting is not None:
-            return mod.adjust(parameters, self._alive, excess, self.entries * self.rate)
+            return mod.adjust(parameters, self._alive, excess, self.entries * self.rate, attempt)
         coded = self._coded(parameters)
         if coded == 0 or (excess <= 0 and (-excess < 0.005 * self.rate * self.entries or attempt)):
             return None

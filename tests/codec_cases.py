@@ -1,0 +1,157 @@
+"""Matrices, containers in memory and bounds for tests of the codec; as a script it prints a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+
+import nqz
+from nqz.codec import allocate, entropy, norms
+from nqz.codec.lattice import LATTICES, NESTED
+from nqz.codec.scale import CLASSES
+from nqz.container.reader import ContainerReader
+from nqz.matrices.access import MemoryAccess
+from nqz.operations.coded import CodedMatrix
+
+# Of the family of convolutional codes the smallest and a middle one: the others differ in a table only.
+LATTICE_NAMES = [name for name in LATTICES if not name.startswith("conv") or name in ("conv4", "conv64")]
+SCHEMES = [(name, "entropy") for name in LATTICE_NAMES] + [(name, "voronoi") for name in NESTED]
+
+
+def scheme(name: str, coding: str = "entropy") -> dict:
+    """Options of `nqz.encode` for a lattice, by its name in files, and a coding."""
+    family = {"lattice": "conv", "states": int(name[4:])} if name.startswith("conv") else {"lattice": name}
+    return {**family, "coding": coding}
+
+
+KINDS = ("gauss", "heavy", "onehot", "offset", "lowrank", "signs", "equal", "related")
+
+
+def pair(kind: str, n: int = 384, a: int = 48, b: int = 40, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Two float32 matrices of shapes (n, a) and (n, b)."""
+    rng = np.random.default_rng(seed)
+
+    def one(columns):
+        shape = (n, columns)
+        if kind == "heavy":
+            return rng.standard_t(3, shape) * rng.lognormal(0, 1, columns)
+        if kind == "onehot":
+            x = np.zeros(shape)
+            x[rng.integers(0, n, columns), np.arange(columns)] = rng.choice([-1.0, 2.0], columns)
+            return x
+        if kind == "offset":
+            return 30.0 + rng.standard_normal(shape)
+        if kind == "lowrank":
+            return rng.standard_normal((n, 6)) @ rng.standard_normal(
+                (6, columns)
+            ) + 0.1 * rng.standard_normal(shape)
+        if kind == "signs":
+            return rng.choice([-1.0, 1.0], shape)
+        if kind == "equal":
+            return np.repeat(rng.standard_normal((n, 1)), columns, axis=1)
+        return rng.standard_normal(shape)
+
+    x = one(a)
+    y = 0.8 * x[:, rng.integers(0, a, b)] + 0.6 * one(b) if kind == "related" else one(b)
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def coded(data: bytes) -> CodedMatrix:
+    """The one matrix of a container."""
+    return CodedMatrix(
+        ContainerReader(MemoryAccess(memoryview(data).toreadonly(), "test.nqz"), "test.nqz"), 0
+    )
+
+
+def chunk_bytes(matrix: CodedMatrix) -> int:
+    """Bytes of all chunks of a matrix, without their frames."""
+    return sum(len(matrix.reader.read(record, "CHNK")) for record in matrix.reader.find(0, "CHNK"))
+
+
+def centered(x: np.ndarray) -> np.ndarray:
+    """The columns less their means, float64."""
+    x = x.astype(np.float64)
+    return x - x.mean(axis=0)
+
+
+class Truth:
+    """The exact product of a pair, and the measure of errors: relative to ‖Ā‖²‖B̄‖²/n."""
+
+    def __init__(self, a: np.ndarray, b: np.ndarray):
+        self.n = len(a)
+        self.product = a.astype(np.float64).T @ b.astype(np.float64)
+        a, b = centered(a), centered(b)
+        self.scale = float(np.square(a).sum() * np.square(b).sum() / self.n)
+        self.signal = float(np.square(a.T @ b).sum() / self.scale)
+        self.deviation = math.sqrt(0.5 * (1 / (a.shape[1] * _rank(b)) + 1 / (b.shape[1] * _rank(a))))
+        """Relative standard deviation of the error energy of one product."""
+
+    def error(self, estimate: np.ndarray) -> float:
+        """Normalized error."""
+        return float(np.square(self.product - estimate).sum() / self.scale)
+
+
+def _rank(x: np.ndarray) -> float:
+    gram = x.T @ x
+    return float(np.trace(gram) ** 2 / np.square(gram).sum())
+
+
+def gamma(rate: float) -> float:
+    """Γ(R) of the paper."""
+    knee = 0.9063232
+    phi = 2 * 4.0 ** -max(rate, knee) - 16.0 ** -max(rate, knee)
+    return phi if rate >= knee else 1 - (1 - phi) * max(rate, 0.0) / knee
+
+
+def fingerprint() -> str:
+    """Digest of everything that decides bytes, and of the bytes of files, reconstructions and products."""
+    out = hashlib.sha256()
+
+    def add(*values):
+        for value in values:
+            out.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+
+    for index in range(36 * CLASSES):
+        table = entropy.table(index)
+        add(table.half, table.raw, table.cumulative, table.weight, table.bits)
+    rng = np.random.default_rng(5)
+    energy = np.ldexp(rng.integers(1, 1 << 50, 300).astype(np.float64), -40)
+    codes = norms.encode(energy, rng.integers(-200, 200, 300))
+    add(codes, norms.energy(codes, norms.reference(codes)))
+    close = np.sort(norms.encode(energy, np.zeros(300, np.int64)))
+    for name in LATTICE_NAMES:
+        add(allocate.lowest_class(name))
+        for rate in (0.4, 2.2):
+            for how in ("matrix", "column"):
+                plan = allocate.plan(close, 1000, LATTICES[name], how, rate * 300_000)
+                add(plan.m, plan.delta, plan.lowest_class, plan.bits)
+    a = np.ldexp(rng.integers(-99, 100, (60, 24)).astype(np.float64), rng.integers(-3, 3, 24)).astype(
+        np.float32
+    )
+    b = (a[:, :11] + rng.integers(-80, 80, (60, 11))).astype(np.float32) + 5
+    for name, coding in SCHEMES:
+        files = [nqz.encode(x, rate=rate, **scheme(name, coding)) for x, rate in ((a, 3.3), (b, 2.0))]
+        add(*files)
+        add(nqz.open(files[0]).matrix.decode(), nqz.open(files[1]).matrix.decode("float64"))
+        add(*(nqz.matmul(*files, estimator=estimator) for estimator in ("auto", "mmse", "unbiased")))
+    add(nqz.matmul(files[0], b))
+    return out.hexdigest()
+
+
+def enabled_features() -> list[str]:
+    """CPU features that NumPy dispatches on and uses in this process."""
+    try:
+        from numpy._core import _multiarray_umath as core
+    except ImportError:
+        from numpy.core import _multiarray_umath as core
+    return [name for name in core.__cpu_dispatch__ if core.__cpu_features__.get(name)]
+
+
+if __name__ == "__main__":
+    from nqz import kernels
+
+    print(fingerprint())
+    print(kernels.name)
+    print(" ".join(enabled_features()))

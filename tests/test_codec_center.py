@@ -1,0 +1,83 @@
+"""Stored means: how fine they are, when they are exact, and their serialization."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nqz.codec import center, norms
+
+
+def column_codes(sigma, n):
+    """Norm codes of columns of n entries with the given standard deviations."""
+    mantissa, exponent = np.frexp(np.asarray(sigma, np.float64))
+    return norms.encode(mantissa * mantissa * n, exponent)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.floats(-1e6, 1e6),
+    st.floats(1e-3, 1e3),
+    st.integers(-250, 250),
+    st.integers(1, 1 << 26),
+    st.integers(0, 14),
+)
+def test_step_rule(mean, sigma, power, n, digits):
+    """|mean - stored| is at most half of σ / (16 √n) · 2 ** -digits · min(1, σ / |mean|)."""
+    mean, sigma = mean * 2.0**power, sigma * 2.0**power
+    codes = column_codes([sigma], n)
+    stored, shift, q = center.quantize(np.array([mean]), codes, n, digits)
+    limit = sigma / (16 * math.sqrt(n)) * 2.0**-digits * min(1.0, sigma / abs(mean) if mean else 1.0)
+    # the norm code is within 1/512 octave
+    assert abs(mean - stored[0]) <= 0.5 * limit * 1.0015
+    if shift[0] == center.EXACT:
+        assert stored[0] == mean and center.step(shift, codes, n, digits)[0] == 0
+    elif q[0]:
+        step = center.step(shift, codes, n, digits)[0]
+        assert 0 < step <= limit * 1.0015 and stored[0] == q[0] * step
+    assert np.array_equal(center.restore(shift, q, codes, n, digits), stored)
+
+
+def test_steps_are_not_wastefully_fine():
+    """On ordinary data a mean takes about 10 bits more than the rate's digits allow for: far from 53."""
+    rng = np.random.default_rng(1)
+    for n in (100, 4096):
+        mean = rng.standard_normal(500) / math.sqrt(n)
+        _, _, q = center.quantize(mean, column_codes(np.ones(500), n), n, 0)
+        assert np.log2(np.abs(q).max()) <= 11
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1.0, -3.7, 5e-324, 1e300, -1.7976931348623157e308, 2.0**-1022])
+def test_constant_columns_are_exact(value):
+    codes = np.array([norms.ZERO])
+    stored, shift, q = center.quantize(np.array([value]), codes, 10, 3)
+    assert stored[0] == value and math.copysign(1, stored[0]) == math.copysign(1, value)
+    assert center.step(shift, codes, 10, 3)[0] == 0
+
+
+def test_enormous_offsets_are_kept_as_float64():
+    mean = np.array([1e12 + 0.1, -math.pi * 1e200])
+    codes = column_codes([1.0, 1.0], 1000)
+    stored, shift, _ = center.quantize(mean, codes, 1000, 4)
+    assert (shift == center.EXACT).all() and np.array_equal(stored, mean)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 255), st.integers(-(1 << 63), (1 << 63) - 1)), max_size=30))
+def test_pack_and_unpack(columns):
+    shift = np.array([c[0] for c in columns], np.uint8)
+    q = np.array([c[1] for c in columns], np.int64)
+    prefix, body = center.pack(shift, q)
+    assert len(prefix) == center.PREFIX and center.body_size(prefix, len(q)) == len(body)
+    back_shift, back_q = center.unpack(prefix, body, len(q))
+    assert np.array_equal(back_shift, shift) and np.array_equal(back_q, q)
+
+
+def test_malformed_prefixes_are_refused():
+    for prefix in (b"", b"\0", b"\x09", b"\xff", b"\1\1"):
+        with pytest.raises(ValueError, match="width"):
+            center.body_size(prefix, 4)

@@ -1,0 +1,197 @@
+"""Entropy tables, expected bits against real ones, escapes, and the sections of a chunk."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from codec_cases import LATTICE_NAMES, chunk_bytes, coded, scheme
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import nqz
+from nqz import kernels
+from nqz.codec import allocate, entropy, norms
+from nqz.codec.arithmetic import round_log2
+from nqz.codec.encoder import Encoder
+from nqz.codec.lattice import LATTICES
+from nqz.codec.panels import panels
+from nqz.codec.parameters import Parameters
+from nqz.codec.scale import CLASSES
+
+LOWEST = int(round_log2(min(lattice.fine_moment for lattice in LATTICES.values()), CLASSES))
+HIGHEST = int(37.5 * CLASSES)  # the encoder's finest scale gives classes below
+
+
+@pytest.mark.parametrize("index", range(LOWEST, HIGHEST))
+def test_tables_are_valid_for_the_kernels(index):
+    table = entropy.table(index)
+    frequency = np.diff(table.cumulative.astype(np.int64), axis=1)
+    assert frequency.shape == (16, 2 * table.half + 1)
+    assert (frequency >= 1).all() and (frequency.sum(axis=1) == entropy.TOTAL).all()
+    assert (table.cumulative[:, 0] == 0).all()
+    assert 1 <= table.half <= 127 and 0 <= table.raw <= 20
+    assert table.weight.max() == 1.0 and (table.weight > 0).all()
+
+
+def cost(table, variance):
+    """Bits of a Gaussian of the given variance: coded with the table, and ideally, k given the context."""
+    reach = int(9 * np.sqrt(variance) / 16) + 2
+    stride = max(1, (2 * reach) // 40000)  # a sample of k where there are very many
+    k = np.arange(-reach, reach, stride)
+    y = 16.0 * k[None, :] + np.arange(16)[:, None]
+    p = np.exp(-0.5 * y * y / variance)
+    p /= p.sum() * stride
+    given_context = p / (p.sum(axis=1, keepdims=True) * stride)
+    ideal = -np.log2(np.maximum(given_context, 1e-300))
+    k2 = k >> table.raw
+    inside = (k2 >= -table.half) & (k2 < table.half)
+    symbol = np.where(inside, k2 + table.half, 2 * table.half)
+    frequency = np.diff(table.cumulative.astype(np.float64), axis=1)
+    leb = 8.0 * sum(np.abs(k2) >= edge for edge in (0, 64, 8192))
+    real = 12.0 - np.log2(frequency[:, symbol]) + table.raw + np.where(inside, 0.0, leb)
+    return float((p * real).sum() * stride), float((p * ideal).sum() * stride)
+
+
+@pytest.mark.parametrize("index", range(LOWEST, 25 * CLASSES, CLASSES // 2))
+def test_tables_cost_at_most_four_thousandths_of_a_bit(index):
+    table, variance = entropy.table(index), entropy.class_variance(index)
+    real, ideal = cost(table, variance)
+    assert -1e-6 <= real - ideal <= 0.004
+    assert table.bits == pytest.approx(real, abs=0.002)
+
+
+@pytest.mark.parametrize("octave", [7.5, 12, 15])
+def test_the_cost_of_another_variance_is_as_modelled(octave):
+    index = int(octave * CLASSES)
+    lattice = LATTICES["z"]
+    for factor in (2.0 ** (-0.5 / CLASSES), 2.0 ** (0.5 / CLASSES)):  # the edges of the class
+        variance = entropy.class_variance(index) * factor
+        real, ideal = cost(entropy.table(index), variance)
+        modelled = entropy.rate(lattice, np.array([variance]), np.array([index]))[0]
+        assert modelled == pytest.approx(real, abs=0.004)
+        assert real - ideal <= 0.0065
+
+
+@pytest.mark.parametrize("name", LATTICE_NAMES)
+def test_modelled_code_bits_cost_no_more_than_raw_ones(name):
+    lattice = LATTICES[name]
+    modelled = [i for i in range(LOWEST, 10 * CLASSES) if entropy.is_modelled(lattice, i)]
+    assert bool(modelled) == (lattice.code_bits > 0)
+    bits = [entropy.code_bits(name, i) for i in modelled]
+    assert all(0 < b <= lattice.code_bits for b in bits)
+    assert bits == sorted(bits)
+    if modelled:  # above, hardly anything would be saved
+        assert entropy.code_bits(name, modelled[-1] + 1) > 0.97 * lattice.code_bits
+
+
+@pytest.mark.parametrize("rate", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("name", LATTICE_NAMES)
+def test_expected_bits_are_those_of_gaussian_columns(name, rate):
+    x = np.random.default_rng(3).standard_normal((2048, 96)).astype(np.float32)
+    matrix = coded(nqz.encode(x, rate=rate, **scheme(name)))
+    p = matrix.parameters
+    expected = allocate.expected_bits(matrix.codes, p.n, p.m, p.lattice, p.delta, p.allocate, p.lowest_class)
+    assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("rate", [0.5, 3.0])
+def test_expected_bits_hold_for_columns_of_very_different_energy(rate):
+    rng = np.random.default_rng(4)
+    x = (rng.standard_normal((1500, 90)) * 2.0 ** rng.uniform(-4, 4, 90)).astype(np.float32)
+    matrix = coded(nqz.encode(x, rate=rate))
+    p = matrix.parameters
+    expected = allocate.expected_bits(matrix.codes, p.n, p.m, p.lattice, p.delta, p.allocate, p.lowest_class)
+    assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(-(1 << 30), (1 << 30) - 1), max_size=30))
+def test_escapes_survive(values):
+    back = entropy.unpack_escapes(entropy.pack_escapes(np.array(values, np.int32)))
+    assert back.dtype == np.int32 and back.tolist() == values
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"\x80", "middle"),
+        (b"\x05\xff", "middle"),
+        (b"\x80\x00", "minimal"),
+        (b"\xff\xff\x00", "minimal"),
+        (b"\xff" * 5 + b"\x01", "too long"),
+        (b"\xff\xff\xff\xff\x7f", "range"),
+        (b"\x80\x80\x80\x80\x08", "range"),
+    ],
+)
+def test_malformed_escapes_are_refused(data, reason):
+    with pytest.raises(ValueError, match=reason):
+        entropy.unpack_escapes(data)
+
+
+@pytest.mark.parametrize("count", [1, 7, 4095, 4096, 131072, 1 << 20])
+def test_lanes_waste_little(count):
+    lanes = entropy.lanes_of(count)
+    assert lanes in (1, 2, 4, 8, 16, 32) and 32 * lanes <= max(32, count * 0.03)
+    assert entropy.padded(count, lanes) % (8 * lanes) == 0
+    assert 0 <= entropy.padded(count, lanes) - count < 8 * lanes
+
+
+@pytest.mark.parametrize("name", LATTICE_NAMES)
+def test_section_sizes_are_what_the_encoder_emits(name, monkeypatch):
+    """Columns of many classes, modelled and raw code bits, with and without raw low bits, in small chunks."""
+    monkeypatch.setattr("nqz.codec.panels.CHUNK_ENTRIES", 5000)
+    monkeypatch.setattr("nqz.codec.encoder.pack_entropy", lambda *sections: sections)
+    rng = np.random.default_rng(6)
+    n, m, columns = 333, 301, 60
+    codes = np.sort(rng.integers(-256 * 20, 256 * 20, columns)) * 2 + 256 * 8
+    parameters = Parameters(
+        n=n,
+        columns=columns,
+        m=m,
+        lattice=LATTICES[name],
+        coding="entropy",
+        allocate="matrix",
+        delta=0,
+        lowest_class=5 * CLASSES,
+        mean_digits=None,
+        rotation_seed=0,
+        dither_key=bytes(range(16)),
+        nesting=None,
+    )
+    encoder = Encoder(parameters, codes, np.zeros(columns))
+    kept = encoder.classes >= 5 * CLASSES
+    assert 0 < kept.sum() < columns
+    used = [int(c) for c in np.unique(encoder.classes[kept])]
+    assert len({entropy.table(c).raw for c in used}) > 3
+    assert name == "z" or len({entropy.is_modelled(LATTICES[name], c) for c in used}) == 2
+    (panel,) = panels(n, m, encoder.classes, kept)
+    assert len(panel.chunks) > 2
+    x = rng.standard_normal((n, columns)) * np.sqrt(norms.energy(codes) / n)
+    rows = np.empty((len(panel.order), m), np.float32)
+    encoder.rotated(panel, x, False, 0, columns, rows)
+    rows = rows.reshape(-1)
+    table_of_column = encoder.tables.of_columns(encoder.classes[panel.order])
+    for chunk in panel.chunks:
+        sections, _ = encoder.encode_chunk(panel, chunk, rows[chunk.start : chunk.start + chunk.count])
+        states, _, code, low, _ = sections
+        sizes = entropy.section_sizes(
+            parameters.lattice, encoder.tables, table_of_column, chunk, m, len(states)
+        )
+        assert sizes == (len(code), len(low))
+
+
+def test_codewords_are_the_codes_of_the_kernels():
+    for name, index in (("d4", 1), ("e8", 2)):
+        words = entropy.codewords(name)
+        assert (
+            len({tuple(w) for w in words.tolist()})
+            == len(words)
+            == 1 << round(LATTICES[name].code_bits * LATTICES[name].block)
+        )
+        u = np.random.default_rng(0).standard_normal(800).astype(np.float32)
+        points = np.empty(800, np.int32)
+        kernels.nearest(index, u, 0, 800, np.array([900.0], np.float32), 1, 2, 0, 1, points)
+        parity = (points + kernels.levels(1, 2, 0, 800).astype(np.int64)) // 8 & 1
+        assert {tuple(w) for w in parity.reshape(-1, words.shape[1]).tolist()} == {
+            tuple(w) for w in words.tolist()
+        }

@@ -1,0 +1,76 @@
+"""Norm codes: how near they are to the energies, and their serialization."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nqz.codec import norms
+
+CODE = st.one_of(st.just(norms.ZERO), st.integers(-(1 << 21), 1 << 21))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.floats(1e-250, 1e250), st.integers(-1100, 1100)), min_size=1, max_size=20))
+def test_codes_are_within_half_a_step_of_the_energy(columns):
+    energy, exponent = (np.array(x) for x in zip(*columns))
+    codes = norms.encode(energy, exponent)
+    octaves = np.array([math.log2(e) for e in energy]) + 2.0 * exponent
+    assert np.abs(codes / 256 - octaves).max() <= 1 / 512 + 1e-9
+
+
+def test_a_column_without_energy_has_its_own_code():
+    codes = norms.encode(np.array([0.0, 1.0, 0.0]), np.array([5, 0, -1000]))
+    assert codes.tolist() == [norms.ZERO, 0, norms.ZERO]
+    assert norms.energy(codes).tolist() == [0.0, 1.0, 0.0]
+
+
+def test_energies_of_extreme_codes_are_relative_to_the_loudest():
+    codes = norms.encode(np.array([0.75, 0.75, 0.75]), np.array([1000, 999, -1000]))
+    reference = norms.reference(codes)
+    assert reference == codes[0]
+    assert norms.energy(codes, reference).tolist() == [1.0, 0.25, 0.0]  # the last one underflows
+    assert norms.energy(codes[2:], norms.reference(codes[2:])).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("codes", [[], [norms.ZERO], [norms.ZERO, norms.ZERO]])
+def test_the_reference_of_silent_columns_is_a_proper_code(codes):
+    codes = np.array(codes, np.int64)
+    assert abs(norms.reference(codes)) <= 1 << 21
+    assert (norms.energy(codes, norms.reference(codes)) == 0).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(CODE, max_size=40))
+def test_pack_and_unpack(codes):
+    codes = np.array(codes, np.int64)
+    prefix, body = norms.pack(codes)
+    assert len(prefix) == norms.PREFIX
+    assert norms.body_size(prefix, len(codes)) == len(body)
+    assert np.array_equal(norms.unpack(prefix, body, len(codes)), codes)
+
+
+def test_close_codes_take_one_byte_each():
+    codes = np.array([1000, 1200, norms.ZERO, 1254])
+    assert len(norms.pack(codes)[1]) == 4
+
+
+def test_malformed_prefixes_are_refused():
+    least = (0).to_bytes(4, "little", signed=True)
+    for prefix in (b"", b"\1", b"\0" + least, b"\5" + least, b"\xff" + least, b"\1" + least + b"\0"):
+        with pytest.raises(ValueError, match="width"):
+            norms.body_size(prefix, 3)
+    for least in (-(1 << 31), -(1 << 21) - 1, (1 << 21) + 1):
+        with pytest.raises(ValueError, match="out of range"):
+            norms.body_size(b"\1" + least.to_bytes(4, "little", signed=True), 3)
+
+
+def test_codes_beyond_the_limit_are_refused():
+    prefix = b"\3" + (1 << 21).to_bytes(4, "little", signed=True)
+    assert norms.unpack(prefix, b"\1\0\0", 1).tolist() == [1 << 21]
+    with pytest.raises(ValueError, match="out of range"):
+        norms.unpack(prefix, b"\2\0\0", 1)

@@ -1,0 +1,305 @@
+"""Exact integer products, and the estimators on operands with synthetic noise of known size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from codec_cases import KINDS, Truth, centered, pair
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
+
+from nqz.codec import norms, project
+from nqz.codec.estimate import (
+    ESTIMATORS,
+    Side,
+    alpha,
+    excess_noise,
+    reconstruction_error,
+    reconstruction_factor,
+)
+from nqz.codec.product import Operand, Product, integer_product
+from nqz.codec.rotate import rotate
+
+
+def exact(a, b):
+    """Inner products of rows as Python integers."""
+    return a.astype(object) @ b.astype(object).T
+
+
+def same(found, true):
+    """Equal as numbers, entry by entry."""
+    return found.dtype == np.float64 and all(
+        int(x) == y for x, y in zip(found.ravel().tolist(), true.ravel().tolist())
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 12),
+    st.integers(0, 12),
+    st.integers(1, 200),
+    st.integers(0, 24),
+    st.integers(0, 24),
+    st.integers(0, 1 << 30),
+)
+def test_random_products_are_exact(rows, columns, m, bits_a, bits_b, seed):
+    rng = np.random.default_rng(seed)
+    a = rng.integers(-(1 << bits_a), (1 << bits_a) + 1, (rows, m)).astype(np.int32)
+    b = rng.integers(-(1 << bits_b), (1 << bits_b) + 1, (columns, m)).astype(np.int32)
+    assert same(integer_product(a, b), exact(a, b))
+
+
+@pytest.mark.parametrize("bound", [24, 53])
+@pytest.mark.parametrize("off", [-3, -1, 0, 1, 3])
+def test_products_around_the_bounds_are_exact(bound, off):
+    """Odd sums next to 2²⁴ and 2⁵³, where the next narrower arithmetic would round."""
+    m = 64
+    size = int(round((2.0**bound / m) ** 0.5)) | 1
+    a = np.full((5, m), size, np.int32)
+    b = np.full((4, m), size, np.int32)
+    a[0, 0] += off
+    b[1, 1] += off
+    a[2, ::2] *= -1
+    a[3, 0], b[2, 0] = 1, 1
+    true = exact(a, b)
+    if bound == 53:  # beyond, sums that a float64 holds are exact, the others rounded
+        found = integer_product(a, b)
+        fits = np.array([[abs(x) < 1 << 53 for x in row] for row in true.tolist()])
+        assert fits.any() and same(found[fits], true[fits])
+        rounded = true.astype(np.float64)
+        assert (np.abs(found - rounded) <= np.abs(rounded) * 2.0**-51).all()
+    else:
+        assert same(integer_product(a, b), true)
+
+
+def test_float32_would_not_do_beyond_its_bound():
+    """What the check of the bound is for: the same product in float32 is wrong."""
+    a = np.full((1, 300), 4095, np.int32)
+    a[0, 0] = 1
+    assert int((a.astype(np.float32) @ a.astype(np.float32).T)[0, 0]) != exact(a, a)[0, 0]
+    assert same(integer_product(a, a), exact(a, a))
+
+
+def test_bounds_beyond_float64_are_met_by_splitting():
+    rng = np.random.default_rng(3)
+    a = rng.choice([-1, 1], (6, 256)).astype(np.int32) * rng.integers(1 << 23, 1 << 24, (6, 256)).astype(
+        np.int32
+    )
+    b = rng.choice([-1, 1], (7, 256)).astype(np.int32) * rng.integers(1 << 23, 1 << 24, (7, 256)).astype(
+        np.int32
+    )
+    true = exact(a, b)
+    assert max(abs(x) for x in true.ravel().tolist()) < 1 << 53
+    assert (
+        np.linalg.norm(a.astype(float), axis=1).max() * np.linalg.norm(b.astype(float), axis=1).max()
+        > 2.0**53
+    )
+    assert same(integer_product(a, b), true)
+    extreme = np.full((2, 33), (1 << 30) - 1, np.int32)
+    assert integer_product(extreme, extreme) / float(33 * ((1 << 30) - 1) ** 2) == pytest.approx(1, rel=1e-15)
+
+
+@pytest.mark.parametrize("bits", [3, 12, 22, 26])
+def test_products_do_not_depend_on_threads_or_layout(bits):
+    rng = np.random.default_rng(bits)
+    a = rng.integers(-(1 << bits), 1 << bits, (150, 700)).astype(np.int32)
+    b = rng.integers(-(1 << bits), 1 << bits, (130, 700)).astype(np.int32)
+    results = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads):
+            results.append(integer_product(a, b).tobytes())
+    results.append(integer_product(np.asfortranarray(a), b[:, ::-1][:, ::-1]).tobytes())
+    assert len(set(results)) == 1
+
+
+def operand(x, d, rng, m=None, seed=0, mean_step=None):
+    """Columns of x with noise of relative energy d in every coordinate (inf: dropped), m of them kept."""
+    u = np.ascontiguousarray(centered(x).T, np.float32)
+    rotate(u, seed)
+    n, columns = len(x), len(u)
+    m = n if m is None else m
+    d = np.broadcast_to(np.asarray(d, np.float64), columns)
+    energy = np.square(centered(x)).sum(axis=0)
+    sigma = np.sqrt(np.where(np.isfinite(d), d, 0.0) * energy / n)
+    kept = project.kept(seed, n, m)
+    noisy = (u + sigma[:, None] * rng.standard_normal(u.shape))[:, slice(None) if kept is None else kept]
+    unit = np.sqrt(np.maximum(energy, 1e-300) / n) / (1 << 16)
+    points = np.rint(noisy / unit[:, None]).astype(np.int32)
+    points[np.isinf(d)] = 0
+    mean = x.astype(np.float64).mean(axis=0)
+    step = np.zeros(columns) if mean_step is None else np.broadcast_to(mean_step, columns)
+    stored = np.where(step > 0, np.rint(mean / np.where(step > 0, step, 1)) * step, mean)
+    return Operand(
+        name="test",
+        side=Side(norms.encode(energy, np.zeros(columns, np.int32)), d, n, m / n),
+        m=m,
+        rotation_seed=seed,
+        means=stored,
+        mean_step=step.copy(),
+        unit=unit,
+        exponent=0,
+        blocks=[(0, columns // 2), (columns // 2, columns)],
+        load=lambda first, last: (points[first:last], None),
+    )
+
+
+def level(x, d):
+    """Relative noises of an absolute one that is d of the mean energy; equal for equal norm codes."""
+    codes = norms.encode(np.square(centered(x)).sum(axis=0), np.zeros(x.shape[1], np.int32))
+    energy = norms.energy(codes)
+    return np.minimum(d * energy.mean() / energy, 2.0)
+
+
+def whole(product):
+    """The estimate as one array."""
+    return np.concatenate([block for _, block in product.rows()])
+
+
+def monte_carlo(a, b, estimator, make, draws=80):
+    """Mean error and mean expected error of some draws of operands."""
+    truth = Truth(a, b)
+    errors, expected = [], []
+    for seed in range(draws):
+        product = Product(*make(np.random.default_rng(seed), seed), estimator)
+        errors.append(truth.error(whole(product)))
+        expected.append(product.error)
+    return np.mean(errors), np.mean(expected), np.std(errors) / np.sqrt(draws)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kappa", [(1.0, 1.0), (0.5, 0.75)], ids=str)
+def test_expected_error_is_the_mean_over_synthetic_noise(kind, estimator, kappa):
+    if min(kappa) < 1 and kind in ("heavy", "lowrank", "equal"):
+        estimator = (
+            "unbiased"  # too few effective entries to find out at this noise what the others should know
+        )
+    a, b = pair(kind, 240, 40, 36)
+    m = [int(k * 240) for k in kappa]
+
+    def make(rng, seed):  # the same relative noise on one side, the same absolute noise on the other
+        return operand(a, 0.3, rng, m[0], seed), operand(b, level(b, 0.2), rng, m[1], seed)
+
+    error, expected, deviation = monte_carlo(a, b, estimator, make)
+    # the prior of θ = 1 costs up to 1 % where few entries are known as badly as at these κ
+    assert error == pytest.approx(expected, rel=0.02 if min(kappa) == 1 else 0.03, abs=4 * deviation)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_expected_error_counts_dropped_columns(estimator):
+    a, b = pair("gauss", 240, 40, 36)
+    a = a * np.where(np.arange(40) % 4 == 0, 0.9, 1.1)
+    d = np.where(np.arange(40) % 4 == 0, np.inf, 0.2)
+    error, expected, _ = monte_carlo(
+        a, b, estimator, lambda rng, s: (operand(a, d, rng), operand(b, 0.1, rng)), 40
+    )
+    assert error == pytest.approx(expected, rel=0.02)
+    assert error > 0.18
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_expected_error_counts_what_rounding_left_in_the_means(estimator):
+    rng = np.random.default_rng(0)
+    a, b = 20 + rng.standard_normal((240, 200)), -35 + rng.standard_normal((240, 180))
+    step = 1 / 128
+    error, expected, _ = monte_carlo(
+        a,
+        b,
+        estimator,
+        lambda r, s: (operand(a, 1e-4, r, mean_step=step), operand(b, 1e-4, r, mean_step=step)),
+        3,
+    )
+    without = Product(operand(a, 1e-4, rng), operand(b, 1e-4, rng), estimator).error
+    assert expected > 10 * without
+    # residuals are uniform: their mean square is known to 7 % for 200 of them
+    assert error == pytest.approx(expected, rel=4 * np.sqrt(0.8 / 180))
+
+
+def test_exact_operands_give_the_exact_product():
+    a, b = pair("offset", 240, 20, 30)
+    for estimator in ESTIMATORS:
+        rng = np.random.default_rng(0)
+        product = Product(operand(a, 0.0, rng), operand(b, 0.0, rng), estimator)
+        assert product.error == pytest.approx(0, abs=1e-9)
+        assert Truth(a, b).error(whole(product)) < 1e-8
+
+
+def test_auto_is_about_as_good_as_the_best_fixed_factor():
+    """Cosine 0, 0.5 and 0.95: never worse than `mmse` and `unbiased` by more than what finding θ costs."""
+    rng = np.random.default_rng(1)
+    a = rng.standard_normal((300, 48))
+    for cosine in (0.0, 0.5, 0.95):
+        b = cosine * a + np.sqrt(1 - cosine**2) * rng.standard_normal((300, 48))
+        truth = Truth(a, b)
+        errors = {estimator: [] for estimator in ESTIMATORS}
+        best = []
+        for seed in range(12):
+            for estimator in ESTIMATORS:
+                draw = np.random.default_rng(seed)
+                estimate = whole(Product(operand(a, 0.15, draw), operand(b, 0.15, draw), estimator))
+                errors[estimator].append(truth.error(estimate))
+            raw = estimate - np.outer(a.mean(0), b.mean(0)) * 300
+            signal = centered(a).T @ centered(b)
+            factor = (raw * signal).sum() / np.square(raw).sum()
+            best.append(np.square(signal - factor * raw).sum() / truth.scale)
+        mean = {estimator: np.mean(e) for estimator, e in errors.items()}
+        assert mean["auto"] <= 1.03 * np.mean(best)
+        assert mean["auto"] <= 1.01 * min(mean["mmse"], mean["unbiased"])
+
+
+def test_alpha_goes_from_nothing_through_mmse_to_unbiased():
+    nu = np.array([[0.3, 2.0, np.inf, 0.0]])
+    assert np.allclose(alpha("auto", 1.0, nu), alpha("mmse", 7.0, nu))
+    assert np.allclose(alpha("auto", 1e12, nu), alpha("unbiased", 7.0, nu))
+    assert np.allclose(alpha("auto", 1e-300, nu), [[0, 0, 0, 1]])
+    assert alpha("mmse", 1.0, nu).tolist() == [[1 / 1.3, 1 / 3, 0.0, 1.0]]
+    assert alpha("unbiased", 1.0, nu).tolist() == [[1.0, 1.0, 0.0, 1.0]]
+
+
+def test_excess_noise_of_pairs():
+    nu = excess_noise(np.array([0.0, 1.0, np.inf]), np.array([0.5, 0.0]), 0.5)
+    assert nu.tolist() == [[2.0, 1.0], [5.0, 3.0], [np.inf, np.inf]]
+
+
+def test_reconstruction_of_one_side():
+    codes = np.array([512, 768, 256, norms.ZERO])
+    side = Side(codes, np.array([0.25, 1.0, np.inf, np.inf]), 100, 0.5)
+    assert reconstruction_error(side) == pytest.approx((4 * (1 - 0.5 / 1.25) + 8 * (1 - 0.25) + 2) / 14)
+    assert reconstruction_error(side, "unbiased") == pytest.approx((4 * 1.5 + 8 * 3 + 2) / 14)
+    assert reconstruction_factor(side).tolist() == [0.8, 0.5, 0.0, 0.0]
+    assert reconstruction_factor(side, "unbiased").tolist() == [2.0, 2.0, 0.0, 0.0]
+
+
+def test_few_entries_draw_theta_to_one():
+    """A product of one entry says next to nothing about θ; one of thousands says all."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((400, 64))
+    thetas = []
+    for columns in (1, 64):
+        draw = np.random.default_rng(1)
+        related = Product(operand(x[:, :columns], 0.3, draw), operand(x[:, :columns], 0.3, draw), "auto")
+        thetas.append(related.theta)
+    assert thetas[0] > 1 and thetas[1] > 2
+    draws = [
+        Product(operand(x, 0.3, r), operand(rng.standard_normal((400, 64)), 0.3, r), "auto").theta
+        for r in (np.random.default_rng(s) for s in range(8))
+    ]
+    assert 0.75 < np.exp(np.mean(np.log(draws))) < 1.35
+
+
+def test_large_products_are_sampled_and_blocked_alike(monkeypatch):
+    """Working from a sample of columns, in small blocks of rows, changes θ a little and nothing else."""
+    a, b = pair("related", 200, 70, 50)
+    rng = np.random.default_rng(0)
+    sides = operand(a, 0.2, rng), operand(b, 0.2, rng)
+    full = Product(*sides, "mmse")
+    expected = whole(full)
+    monkeypatch.setattr("nqz.codec.product._WHOLE", 1000)
+    monkeypatch.setattr("nqz.codec.product._ROW_BLOCK", 50 * 7)
+    monkeypatch.setattr("nqz.codec.product._SAMPLE", 40)
+    sampled = Product(*sides, "mmse")
+    firsts = [first for first, _ in sampled.rows()]
+    assert len(firsts) >= 10 and firsts == sorted(firsts)
+    assert np.array_equal(whole(sampled), expected)
+    assert sampled.error == pytest.approx(full.error, rel=0.15)

@@ -1,0 +1,118 @@
+"""The same bytes for any number of threads, any kernels, and any way in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from codec_cases import SCHEMES, coded, scheme
+
+import nqz
+from nqz.matrices.access import MemoryAccess
+from nqz.matrices.source import array_source, open_source
+from nqz.operations.encode import EncodeOptions, encode
+from nqz.operations.threads import Workers
+
+
+@pytest.fixture(scope="module")
+def matrices():
+    """Two matrices of several chunks: some columns quiet, some dropped."""
+    rng = np.random.default_rng(1)
+    scale = rng.lognormal(0, 0.7, 3200)
+    return [
+        (rng.standard_normal((900, w), dtype=np.float32) * scale[:w]).astype(np.float32) for w in (3200, 1300)
+    ]
+
+
+@pytest.mark.parametrize("coding", ["entropy", "voronoi"])
+def test_bytes_do_not_depend_on_threads(matrices, coding):
+    results = []
+    for threads in (1, 2, 3):
+        files = [nqz.encode(x, rate=1.5, threads=threads, **scheme("e8", coding)) for x in matrices]
+        assert coded(files[0]).decoder.chunk_count() > 2
+        assert coding == "voronoi" or not coded(files[0]).decoder.kept.all()
+        back = nqz.open(files[0]).matrix.decode(threads=threads)
+        product = nqz.matmul(*files, threads=threads)
+        results.append([files[0], files[1], back.tobytes(), product.tobytes()])
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("name, coding", SCHEMES)
+def test_an_array_and_its_file_give_the_same_bytes(name, coding, tmp_path):
+    x = np.random.default_rng(2).standard_normal((90, 31))
+    for array in (x, np.asfortranarray(x), x.astype(">f4"), x[:, 0], x.reshape(9, 10, 31)):
+        np.save(tmp_path / "x.npy", array)
+        options = EncodeOptions(rate=2.5, **scheme(name, coding))
+        found = []
+        for source in (array_source(array), open_source(tmp_path / "x.npy")):
+            data = bytearray()
+            with source:
+                report = encode(source, MemoryAccess(data), options, Workers(1))
+            found.append(bytes(data[: report["file_bytes"]]))
+        assert found[0] == found[1] == nqz.encode(array, rate=2.5, **scheme(name, coding))
+
+
+@pytest.mark.parametrize("name, coding", SCHEMES)
+def test_points_do_not_depend_on_storage(name, coding):
+    """Layout and axis change the container's header and dither key only: the data is seen the same way."""
+    x = np.random.default_rng(3).standard_normal((70, 24)).astype(np.float32)
+    across = coded(nqz.encode(np.ascontiguousarray(x.T), rate=2, axis=1, **scheme(name, coding)))
+    down = coded(nqz.encode(x, rate=2, **scheme(name, coding)))
+    assert np.array_equal(across.codes, down.codes)
+    assert np.array_equal(across.means, down.means)
+    assert across.parameters.n == down.parameters.n and across.parameters.columns == down.parameters.columns
+
+
+def test_small_panels_and_chunks_decode(monkeypatch):
+    """Many panels of few columns, columns longer than a chunk, the last chunk a single group."""
+    monkeypatch.setattr("nqz.codec.panels.PANEL_ENTRIES", 4000)
+    monkeypatch.setattr("nqz.codec.panels.CHUNK_ENTRIES", 520)
+    rng = np.random.default_rng(4)
+    x = (rng.standard_normal((700, 23)) * rng.lognormal(0, 1, 23)).astype(np.float32)
+    y = rng.standard_normal((700, 9)).astype(np.float32)
+    for coding in ("entropy", "voronoi"):
+        files = [nqz.encode(z, rate=6, **scheme("e8", coding)) for z in (x, y)]
+        matrix = coded(files[0])
+        assert len(matrix.decoder.panels) == 5 and matrix.decoder.chunk_count() > 20
+        back = nqz.open(files[0]).matrix.decode("float64")
+        assert np.square(back - x).sum() == pytest.approx(
+            matrix.predicted_reconstruction() * np.square(x - x.mean(axis=0)).sum(), rel=0.06
+        )
+        product = nqz.matmul(*files)
+        assert np.square(product - x.T @ y).sum() < 0.01 * np.square(x).sum() * np.square(y).sum() / 700
+
+
+def test_dither_keys_differ_as_soon_as_anything_does():
+    x = np.random.default_rng(5).standard_normal((40, 12)).astype(np.float32)
+    y = x.copy()
+    y[3, 3] += 1e-6
+    variants = [
+        {},
+        {"rate": 2.5},
+        {"seed": 1},
+        {"axis": 1},
+        {"center": False},
+        {"lattice": "d4"},
+        {"allocate": "column"},
+        {"kappa": 0.5},
+        {"lattice": "e8"},
+        {"lattice": "e8", "coding": "voronoi"},
+        {"lattice": "conv", "states": 4},
+    ]
+    files = [nqz.encode(x, **{"rate": 3, **options}) for options in variants]
+    files += [nqz.encode(y, rate=3), nqz.encode(x.astype(np.float64), rate=3)]
+    keys = [coded(data).parameters.dither_key for data in files]
+    assert len(set(keys)) == len(keys)
+    assert coded(nqz.encode(x.copy(), rate=3)).parameters.dither_key == keys[0]
+
+
+def test_dither_keys_depend_on_the_name(tmp_path):
+    from safetensors.numpy import save_file
+
+    x = np.random.default_rng(5).standard_normal((40, 12)).astype(np.float32)
+    save_file({"first": x, "second": x}, tmp_path / "x.safetensors")
+    data = bytearray()
+    with open_source(tmp_path / "x.safetensors") as source:
+        report = encode(source, MemoryAccess(data), EncodeOptions(rate=3), Workers(1))
+    with nqz.open(bytes(data[: report["file_bytes"]])) as container:
+        back = [container[name].decode() for name in ("first", "second")]
+    assert not np.array_equal(*back)

@@ -1,0 +1,100 @@
+"""First pass: the digest, and the position of what is not finite."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import nqz
+from nqz.errors import UnsupportedError
+from nqz.matrices.source import array_source
+from nqz.operations.measure import DIGEST_SIZE, PIECE, PieceDigest, measure
+
+DTYPES = ["float16", "bfloat16", "float32", "float64"]
+
+
+def position(x, axis):
+    """The index that the refusal of an array names, and the value."""
+    with pytest.raises(UnsupportedError) as refused:
+        nqz.encode(x, rate=2, axis=axis)
+    index, value = re.search(r"entry \[([\d, ]*)\] is (NaN|-?infinity)", str(refused.value)).groups()
+    return tuple(int(i) for i in index.split(",")), value
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(37,), (31, 18), (5, 7, 9)], ids=str)
+def test_what_is_not_finite_is_named_with_its_position(shape, dtype, order, axis):
+    rng = np.random.default_rng(1)
+    for value, said in ((np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "-infinity")):
+        x = rng.standard_normal(shape).astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+        index = tuple(int(rng.integers(0, d)) for d in shape)
+        x[index] = value
+        assert position(np.asarray(x, order=order), axis) == (index, said)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_big_endian_positions(axis):
+    x = np.zeros((20, 30), ">f8")
+    x[11, 17] = np.nan
+    assert position(x, axis) == ((11, 17), "NaN")
+
+
+@pytest.mark.parametrize("index", [(0, 0), (2999, 0), (0, 699), (2999, 699), (1500, 350)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_positions_beyond_the_first_slab(index, axis):
+    x = np.ones((3000, 700), np.float32)
+    x[index] = -np.inf
+    assert position(x, axis) == (index, "-infinity")
+
+
+def test_the_first_of_several_is_named():
+    x = np.zeros((300, 500), np.float32)
+    x[200, 3] = x[100, 400] = x[100, 401] = np.nan
+    assert position(x, 0)[0] == (100, 400)
+
+
+def test_extreme_but_finite_values_are_measured():
+    for scale in (1e300, 1e-300, 5e-324):
+        x = np.array([[1.0, -1.0], [3.0, 1.0]]) * scale
+        source = array_source(x)
+        found = measure(source.tensors[0], source.tensors[0].vectors(0), True, "x")
+        unit = np.ldexp(scale, -found.exponent)
+        assert np.allclose(found.energy / np.square(unit), 2, rtol=1e-12)
+        assert found.mean[0] == pytest.approx(2 * scale, rel=1e-15, abs=0) and found.mean[1] == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 5])
+def test_digest_is_that_of_the_pieces_however_they_come(size):
+    data = np.random.default_rng(1).integers(0, 256, size, np.uint8).tobytes()
+    pieces = [hashlib.sha256(data[i : i + PIECE]).digest() for i in range(0, size, PIECE)]
+    expected = hashlib.sha256(b"".join(pieces)).digest()[:DIGEST_SIZE]
+    for step in (size or 1, 1_000_003):
+        digest = PieceDigest()
+        for i in range(0, size, step):
+            digest.update(data[i : i + step])
+        assert digest.digest() == expected
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_means_and_energies(dtype, axis):
+    x = (5 + np.random.default_rng(2).standard_normal((130, 70))).astype(
+        ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+    )
+    columns = x.astype(np.float64) if axis == 0 else x.astype(np.float64).T
+    source = array_source(x)
+    view = source.tensors[0].vectors(axis)
+    for center in (True, False):
+        found = measure(source.tensors[0], view, center, "x")
+        mean = columns.mean(axis=0) if center else np.zeros(columns.shape[1])
+        assert np.allclose(found.mean, mean, rtol=1e-13)
+        assert np.allclose(
+            found.energy * 4.0**found.exponent, np.square(columns - mean).sum(axis=0), rtol=1e-11
+        )
+        assert np.ldexp(*found.total) == pytest.approx(np.square(columns - mean).sum(), rel=1e-11)

@@ -1,0 +1,123 @@
+"""The size of a file: just under what was asked for, and never more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from codec_cases import SCHEMES, coded, scheme
+
+import nqz
+from nqz.errors import UsageError
+from nqz.matrices.access import MemoryAccess
+from nqz.matrices.source import array_source
+from nqz.operations.encode import EncodeOptions, encode
+from nqz.operations.threads import Workers
+
+
+def encoded(x, **options):
+    """The container, and the report of its encoding."""
+    data = bytearray()
+    report = encode(array_source(x), MemoryAccess(data), EncodeOptions(**options), Workers(1))
+    return bytes(data[: report["file_bytes"]]), report
+
+
+@pytest.fixture(scope="module")
+def million():
+    return np.random.default_rng(1).standard_normal((1000, 1000), dtype=np.float32)
+
+
+@pytest.mark.parametrize("rate", [0.7, 2.0, 4.3])
+@pytest.mark.parametrize("name, coding", SCHEMES)
+def test_a_million_entries_take_the_rate_within_one_percent(million, name, coding, rate):
+    data, report = encoded(million, rate=rate, **scheme(name, coding))
+    assert 0.99 <= len(data) / (rate * million.size / 8) <= 1.0
+    assert report["warnings"] == []
+    assert report["bits"] == 8 * len(data) and report["entries"] == million.size
+
+
+@pytest.mark.parametrize("kind", ["heavy", "signs", "scaled"])
+def test_the_rate_is_met_whatever_the_data(kind):
+    rng = np.random.default_rng(2)
+    shape = (2500, 400)
+    x = rng.standard_t(3, shape) if kind == "heavy" else rng.choice([-1.0, 1.0], shape)
+    if kind != "signs":
+        x = x * rng.lognormal(0, 1 if kind == "heavy" else 2, 400)
+    for rate in (1.0, 3.0):
+        data, _ = encoded(x.astype(np.float32), rate=rate)
+        assert 0.99 <= len(data) / (rate * x.size / 8) <= 1.0
+
+
+@pytest.mark.parametrize("rate", [1.0, 1.5, 2.0, 3.0, 6.0, 10.0])
+@pytest.mark.parametrize("shape", [(100, 50), (4097, 1), (63, 1000), (1009,), (512, 7), (3000, 17)], ids=str)
+@pytest.mark.parametrize("name, coding", SCHEMES)
+def test_small_matrices_get_four_hundred_bytes_on_top(name, coding, shape, rate):
+    x = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+    data, _ = encoded(x, rate=rate, **scheme(name, coding))
+    budget = rate * x.size / 8
+    if budget >= 300:  # below, headers alone take more
+        assert len(data) <= budget + 400
+        assert len(data) >= 0.97 * budget + 300 or len(data) >= 0.99 * budget
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5, 2.0, 12.0])
+@pytest.mark.parametrize("shape", [(1,), (2,), (16,), (40, 1), (1, 300), (4, 5000), (4097, 1)], ids=str)
+@pytest.mark.parametrize("name, coding", SCHEMES)
+def test_every_small_matrix_can_be_coded_at_every_rate(name, coding, shape, rate):
+    """Also where side information alone takes more than the rate allows: then the file is hardly larger."""
+    x = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+    data, _ = encoded(x, rate=rate, **scheme(name, coding))
+    matrix = coded(data)
+    back = nqz.open(data).matrix.decode("float64")
+    assert np.isfinite(back).all()
+    if x.size > 16 and len(x) > 1:
+        assert np.square(back - x).sum() <= 1.1 * np.square(x - x.mean(axis=0)).sum()
+    side = sum(
+        len(matrix.reader.read(r, r.type)) for kind in ("NORM", "MEAN") for r in matrix.reader.find(0, kind)
+    )
+    assert len(data) <= rate * x.size / 8 + 2000 + side
+
+
+@pytest.mark.parametrize("coding", ["entropy", "voronoi"])
+def test_a_file_beyond_its_rate_is_announced(coding):
+    """Norms and means of short vectors alone take more than was asked for."""
+    x = np.random.default_rng(3).standard_normal((4, 5000)).astype(np.float32)
+    data, report = encoded(x, rate=2.0, **scheme("e8", coding))
+    assert len(data) > 2.0 * x.size / 8 + 400
+    assert len(report["warnings"]) == 1
+
+
+@pytest.mark.parametrize("kappa", [0.1, 0.5])
+@pytest.mark.parametrize("name, coding", SCHEMES)
+def test_few_coordinates_can_have_many_bits(name, coding, kappa):
+    x = np.random.default_rng(3).standard_normal((400, 30)).astype(np.float32)
+    for rate in (3.0, 8.0, 12.0):
+        data, _ = encoded(x, rate=rate, **scheme(name, coding), kappa=kappa)
+        matrix = coded(data)
+        assert len(data) <= rate * x.size / 8 + 400
+        assert matrix.parameters.kappa == pytest.approx(kappa, abs=0.01)
+        assert matrix.predicted_reconstruction() == pytest.approx(1 - kappa, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"rate": 0.0},
+        {"rate": -1.0},
+        {"rate": float("nan")},
+        {"rate": float("inf")},
+        {"rate": 100.0},
+        {"seed": -1},
+        {"seed": 1 << 64},
+        {"axis": 2},
+        {"lattice": "e9"},
+        {"coding": "huffman"},
+        {"allocate": "row"},
+        {"kappa": 0.0},
+        {"kappa": 1.5},
+        {"kappa": float("nan")},
+    ],
+    ids=str,
+)
+def test_senseless_options_are_refused(option):
+    with pytest.raises(UsageError):
+        nqz.encode(np.ones((4, 4), np.float32), **{"rate": 2.0, **option})
