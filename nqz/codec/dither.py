@@ -13,7 +13,7 @@ CHUNK_WORDS = 1 << 16
 
 
 def key(seed: int, digest: bytes, name: str, parameters: bytes) -> bytes:
-    """Key of a tensor's dither: 16 bytes that differ as soon as anything that is coded differs.
+    """Key of a tensor's dither: 16 bytes that differ as soon as what is coded, or how, differs.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def key(seed: int, digest: bytes, name: str, parameters: bytes) -> bytes:
     name : str
         Name of the tensor, empty for .npy.
     parameters : bytes
-        Serialized coding parameters.
+        Serialized options of the coding, not its outcome.
     """
     hashed = hashlib.sha256(b"nqz dither 0\0")
     encoded = name.encode()

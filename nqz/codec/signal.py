@@ -97,8 +97,6 @@ class Signal:
     kappa : float
     entries : float
         Effective number of entries of the product.
-    same : Side or None
-        The side, if it is multiplied with itself and its diagonal is not estimated.
 
     Attributes
     ----------

@@ -200,7 +200,7 @@ def _encode_within(source, chosen, access, options: EncodeOptions, pool, progres
     for _ in range(_TRIES):
         if entries and rate < MIN_RATE:
             break
-        attempt = replace(options, rate=rate, max_bytes=None, strict=True)
+        attempt = replace(options, rate=rate, strict=True)
         report = _encode(source, chosen, access, attempt, pool, progress)
         excess = report["file_bytes"] - wanted
         if excess <= 0:

@@ -191,9 +191,17 @@ class MatrixEncoder:
         return writer.projected_size() if self.whole_file else writer.tensor_bytes()
 
     def _keyed(self, parameters: Parameters) -> Parameters:
-        """The parameters with the dither key that they imply."""
-        fields = pack_fields(self._header(parameters).fields())
-        key = dither.key(self.options.seed, self.measured.digest, self.tensor.name, fields)
+        """The parameters with their dither key.
+
+        The key follows from what is coded and what is asked, not from the parameters that coding ends up with: to draw
+        another dither for every try, and to keep the one whose file fits, would favor small points and bias the estimate.
+        """
+        fields = self._header(parameters).fields()
+        for outcome in ("rate", "kept", "delta", "lowest_class", "nesting"):
+            del fields[outcome]
+        options = self.options
+        fields["asked"] = [options.max_bytes, options.error, None if options.max_bytes else options.rate, options.kappa]
+        key = dither.key(options.seed, self.measured.digest, self.tensor.name, pack_fields(fields))
         return replace(parameters, dither_key=key)
 
     def _with_gain(self, parameters: Parameters) -> Parameters:
