@@ -2,11 +2,12 @@
 
 usage: python benchmarks/peers.py [--sets gauss,heavy] [--shape 4096,512] [--runs 3] [--only TEXT]
 
-Prints a Markdown table for every set. Each peer compresses A and B separately through its own public interface and gives
-them back, and ÂᵀB̂ is its estimate of AᵀB, unscaled. R counts every byte that is needed to decode: codes, scales, trained
-tables, headers. nqz runs with its defaults at the rate of the peer. Speeds are medians of a few runs on one thread in memory. A peer may
-train, and search for the step or the tolerance that gives a rate, outside the time; it also gets the matrix in the order in which
-it wants it. Peers that are not installed are listed as such.
+Prints a Markdown table for every set. Each peer compresses A and B separately through its own public
+interface and gives them back, and ÂᵀB̂ is its estimate of AᵀB, unscaled. R counts every byte that decoding
+needs: codes, scales, trained tables, headers. nqz runs with its defaults at the rate of the peer, clipped to
+0.05 .. 12, and its estimate is that of `nqz matmul`. Speeds are those of A: medians of a few runs on one
+thread, in memory. A peer may train, and search for the step or tolerance that gives a rate, outside the time,
+and gets the matrix in the order in which it wants it; nqz does all of this inside the time.
 """
 
 from __future__ import annotations
@@ -35,21 +36,18 @@ PACKAGES = {"gguf": "gguf", "faiss": "faiss-cpu", "zfpy": "zfpy", "constriction"
 
 
 class Peer:
-    """A compressor. `transposed`: it takes (a, n), vectors as rows, instead of (n, a)."""
+    """A compressor: `encode` gives from an array the code from which `decode` rebuilds it.
+
+    `transposed`: the array has shape (a, n), vectors as rows, instead of (n, a).
+    """
 
     transposed = False
-    name = ""
+    name: str
+    encode: Callable[[np.ndarray], Any]
+    decode: Callable[[Any], np.ndarray]
 
     def fit(self, x: np.ndarray) -> None:
         """Train, or find the step for the rate; not timed."""
-
-    def encode(self, x: np.ndarray) -> Any:
-        """Compress an array."""
-        raise TypeError(f"{type(self).__name__} does not encode")
-
-    def decode(self, code: Any) -> np.ndarray:
-        """Rebuild the array."""
-        raise TypeError(f"{type(self).__name__} does not decode")
 
     def size(self, code: Any) -> int:
         """Bytes that decoding needs."""
@@ -60,7 +58,7 @@ class Absmax(Peer):
     """Integers of 4 or 8 bits, scaled to the largest entry of the column; 4-bit codes two to a byte."""
 
     def __init__(self, bits: int):
-        self.bits, self.name = bits, f"NumPy, absmax int{bits} a column"
+        self.bits, self.name = bits, f"NumPy absmax int{bits}, scale of each column"
 
     def encode(self, x):
         top = 2 ** (self.bits - 1) - 1
@@ -87,12 +85,15 @@ class Ggml(Peer):
     transposed = True
 
     def __init__(self, kind):
-        self.quants, self.kind, self.name = importlib.import_module("gguf.quants"), kind, f"gguf-py {kind.name}"
+        from gguf import quants
+
+        self.quants, self.kind, self.name = quants, kind, f"gguf-py {kind.name}"
 
     @classmethod
     def all(cls) -> Iterator[Ggml]:
         """The formats that gguf-py can quantize to, but for its plain floating-point types."""
-        gguf = importlib.import_module("gguf")
+        import gguf
+
         for kind in gguf.GGMLQuantizationType:
             if kind.name not in ("F64", "F32", "F16", "BF16"):
                 try:
@@ -115,8 +116,10 @@ class FaissScalar(Peer):
         self.bits, self.name = bits, f"faiss SQ {bits} bits, range of each column"
 
     def fit(self, x):
-        faiss = importlib.import_module("faiss")
-        self.quantizer = faiss.ScalarQuantizer(x.shape[1], getattr(faiss.ScalarQuantizer, f"QT_{self.bits}bit"))
+        import faiss
+
+        kind = getattr(faiss.ScalarQuantizer, f"QT_{self.bits}bit")
+        self.quantizer = faiss.ScalarQuantizer(x.shape[1], kind)
         self.quantizer.train(x)
         self.table = faiss.vector_to_array(self.quantizer.trained)
 
@@ -134,7 +137,7 @@ def unit_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class FaissProduct(Peer):
-    """faiss' product quantizer: 8 bits for d entries of a normalized column; one codebook a matrix, in float16."""
+    """faiss' product quantizer: 8 bits for d entries of a normalized column; one codebook, in float16."""
 
     transposed = True
 
@@ -142,7 +145,8 @@ class FaissProduct(Peer):
         self.d, self.name = d, f"faiss PQ d={d}, 8 bits"
 
     def fit(self, x):
-        faiss = importlib.import_module("faiss")
+        import faiss
+
         self.quantizer = faiss.ProductQuantizer(self.d, 1, 8)
         self.quantizer.train(unit_rows(x)[0].reshape(-1, self.d))
         self.book = faiss.vector_to_array(self.quantizer.centroids).astype(np.float16)
@@ -165,12 +169,12 @@ class FaissEden(Peer):
         self.bits, self.name = bits, f"faiss EDEN {bits} bit{'s' * (bits > 1)} + Hadamard"
 
     def fit(self, x):
-        faiss = importlib.import_module("faiss")
+        import faiss
+
         self.rotation = faiss.HadamardRotation(x.shape[1])
         self.rotation.train(x)
-        self.quantizer = faiss.ScalarQuantizer(
-            self.rotation.d_out, getattr(faiss.ScalarQuantizer, f"QT_{self.bits}bit_eden")
-        )
+        kind = getattr(faiss.ScalarQuantizer, f"QT_{self.bits}bit_eden")
+        self.quantizer = faiss.ScalarQuantizer(self.rotation.d_out, kind)
         self.quantizer.train(x)
 
     def encode(self, x):
@@ -182,11 +186,13 @@ class FaissEden(Peer):
 
 
 class Zfp(Peer):
-    """zfp on blocks of 4 by 4 entries, with a fixed rate, or with the least tolerance whose rate is at most the one given."""
+    """zfp on blocks of 4 by 4 entries: a fixed rate, or the least tolerance that keeps to the rate."""
 
     def __init__(self, mode: str, rate: int):
-        self.zfpy = importlib.import_module("zfpy")
-        self.rate, self.name = rate, f"zfp fixed-{mode}, {'' if mode == 'rate' else 'at most '}{rate}"
+        import zfpy
+
+        self.zfpy, self.rate = zfpy, rate
+        self.name = f"zfp fixed-{mode}, R {'=' if mode == 'rate' else '≤'} {rate}"
         self.mode = {"rate": rate} if mode == "rate" else {}
 
     def fit(self, x):
@@ -197,7 +203,8 @@ class Zfp(Peer):
         while high - low > 1:
             middle = (low + high) // 2
             self.mode = {"tolerance": 2.0**middle}
-            low, high = (low, middle) if 8 * self.size(self.encode(x)) <= self.rate * x.size else (middle, high)
+            bits = 8 * self.size(self.encode(x))
+            low, high = (low, middle) if bits <= self.rate * x.size else (middle, high)
         self.mode = {"tolerance": 2.0**high}
 
     def encode(self, x):
@@ -219,9 +226,10 @@ class AnsScalar(Peer):
     CENTROID_COUNT = 16
 
     def __init__(self, rate: int, per_column: bool):
-        self.stream = importlib.import_module("constriction").stream
-        self.rate, self.per_column = rate, per_column
-        self.name = f"constriction ANS, {'a step per column' if per_column else 'one step'}, {rate}"
+        from constriction import stream
+
+        self.stream, self.rate, self.per_column = stream, rate, per_column
+        self.name = f"constriction ANS, {'a step per column' if per_column else 'one step'}, R ≤ {rate}"
 
     def _cells(self, x):
         """Scales, entries in units of the step, cells counted from the lowest, the lowest, and counts."""
@@ -285,7 +293,7 @@ class Nqz(Peer):
     name = "nqz"
 
     def __init__(self, rate: float):
-        self.rate = min(max(rate, 0.05), 12.0)
+        self.rate = rate
 
     def encode(self, x):
         return nqz.encode(x, rate=self.rate, threads=1)
@@ -302,7 +310,7 @@ def peers() -> list[tuple[str, Callable[[], list[Peer]]]]:
     return [
         ("numpy", lambda: [Absmax(4), Absmax(8)]),
         ("constriction", lambda: [AnsScalar(rate, each) for each in (False, True) for rate in RATES]),
-        ("faiss", lambda: [FaissProduct(8), FaissProduct(4), *map(FaissEden, RATES), *map(FaissScalar, (4, 6, 8))]),
+        ("faiss", lambda: [*map(FaissProduct, (8, 4)), *map(FaissEden, RATES), *map(FaissScalar, (4, 6, 8))]),
         ("gguf", lambda: list(Ggml.all())),
         ("zfpy", lambda: [Zfp(mode, rate) for mode in ("rate", "accuracy") for rate in RATES]),
     ]
@@ -320,22 +328,21 @@ def timed(runs: int, function: Callable, argument: Any) -> tuple[Any, float]:
 
 def measure(peer: Peer, pair, truth: Truth, runs: int) -> tuple[float, float, float, float]:
     """Rate, error of the product, and million entries per second of encoding and decoding (both of A)."""
-    codes, back, speeds = [], [], []
+    size, codes, back, speeds = 0, [], [], []
     for x, repeat in zip(pair, (runs, 1)):
         given = np.ascontiguousarray(x.T) if peer.transposed else x
         peer.fit(given)
         code, encoding = timed(repeat, peer.encode, given)
         result, decoding = timed(repeat, peer.decode, code)
-        codes.append(peer.size(code))
-        back.append(result.T if peer.transposed else result)
+        size += peer.size(code)
+        codes.append(code)
+        back.append((result.T if peer.transposed else result).astype(np.float64))
         speeds.append((x.size / encoding / 1e6, x.size / decoding / 1e6))
-        if isinstance(peer, Nqz):
-            back[-1] = code
     if isinstance(peer, Nqz):
-        estimate = nqz.matmul(*back, dtype="float64", threads=1)
+        estimate = nqz.matmul(*codes, dtype="float64", threads=1)
     else:
-        estimate = back[0].T.astype(np.float64) @ back[1].astype(np.float64)
-    return 8.0 * sum(codes) / sum(x.size for x in pair), truth.error(estimate), *speeds[0]
+        estimate = back[0].T @ back[1]
+    return 8.0 * size / sum(x.size for x in pair), truth.error(estimate), *speeds[0]
 
 
 def figure(x: float) -> str:
@@ -344,13 +351,13 @@ def figure(x: float) -> str:
 
 
 def table(kind: str, shape: tuple[int, int], runs: int, only: str) -> tuple[int, int, list[str]]:
-    """Print the table of a set; rows in which nqz has the lower error, all rows, and peers that have a lower one."""
+    """Print the table of a set; rows in which nqz has the lower error, all rows, peers ahead of it."""
     pair = make(kind, *shape)
     truth = Truth(*pair)
     ours = lru_cache(None)(lambda rate: measure(Nqz(rate), pair, truth, runs))
-    ours(2.0)
     print(f"\n### {kind}, {shape[0]} × {shape[1]} pairs, float32\n")
-    print("| peer | R | error | /Γ(R) | bits over the limit | encode | decode | nqz error | /Γ(R) | encode | decode |")
+    print("| peer | R | error | /Γ(R) | bits over the limit | encode | decode ", end="")
+    print("| nqz error | nqz /Γ(R) | nqz encode | nqz decode |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     lower, rows, ahead = 0, 0, []
     for module, family in peers():
@@ -363,8 +370,8 @@ def table(kind: str, shape: tuple[int, int], runs: int, only: str) -> tuple[int,
             if only not in peer.name:
                 continue
             rate, error, encoding, decoding = measure(peer, pair, truth, runs)
-            # a rate below what a file of nqz may have, or above, is compared with the nearest it may have
-            bits, best, *speeds = ours(round(rate, 4))
+            # rounded down, so that nqz never has more bits than the peer
+            bits, best, *speeds = ours(min(max(math.floor(1e4 * rate) / 1e4, 0.05), 12.0))
             over = f"{rate - gamma_inverse(error):.2f}" if error < 1 else "-"
             print(
                 f"| {peer.name} | {rate:.3f} | {error:.3g} | {figure(error / gamma(rate))} | {over} "
@@ -399,7 +406,7 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sets", default="gauss,heavy")
-    parser.add_argument("--shape", default="4096,512")
+    parser.add_argument("--shape", default="4096,512", help="n, a multiple of 256, and columns")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", default="", help="only the peers with this in their names")
     arguments = parser.parse_args()
@@ -414,10 +421,13 @@ def main() -> None:
     print(machine())
     print("\nSpeeds in million entries a second. Γ(R) is a floor for gauss only.")
     with threadpool_limits(limits=1):
-        results = {kind: table(kind, (n, columns), arguments.runs, arguments.only) for kind in arguments.sets.split(",")}
+        results = {}
+        for kind in arguments.sets.split(","):
+            results[kind] = table(kind, (n, columns), arguments.runs, arguments.only)
     print()
     for kind, (lower, rows, ahead) in results.items():
-        print(f"{kind}: nqz has the lower error in {lower} of {rows} rows" + "".join(f"; not {name}" for name in ahead))
+        others = "".join(f"; not {name}" for name in ahead)
+        print(f"{kind}: nqz has the lower error in {lower} of {rows} rows{others}")
     print(f"{sum(r[0] for r in results.values())} of {sum(r[1] for r in results.values())} rows in all")
     print(f"({time.perf_counter() - start:.0f} s)")
 

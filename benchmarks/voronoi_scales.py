@@ -14,10 +14,11 @@ import argparse
 import numpy as np
 
 from nqz import kernels
-from nqz.codec.lattice import GROUP, LATTICES
+from nqz.codec.lattice import LATTICES, NESTED
 
 FINENESS = 64
-ENTRIES = 1 << 17
+STARTS = 16
+ENTRIES = 3 << 16  # whole group rows, whatever the lattice
 
 
 def evaluate(lattice, q: int, cells, u) -> tuple[float, float, float]:
@@ -26,10 +27,10 @@ def evaluate(lattice, q: int, cells, u) -> tuple[float, float, float]:
     if any(low >= high for low, high in zip(row, row[1:])) or row[-1] > 4096:
         return np.inf, 0.0, 1.0
     size = len(u)
-    digits, beta = np.empty(size, np.uint16), np.empty(size // GROUP, np.uint8)
+    digits, beta = np.empty(size, np.uint16), np.empty(size // lattice.group, np.uint8)
     points = np.empty(size, np.int32)
     scale = np.array([256.0 * FINENESS * q], np.float32)
-    choice = np.zeros(size // (GROUP * 32), np.uint8)
+    choice = np.zeros(size // (lattice.group * 32), np.uint8)
     kernels.voronoi_encode(
         lattice.index, u, 0, size, scale, 1, 2, 0, 32, np.array([q, q + 1], np.int32),
         np.array([row, row], np.int32), choice, digits, beta, points,
@@ -37,16 +38,16 @@ def evaluate(lattice, q: int, cells, u) -> tuple[float, float, float]:
     y = points / (lattice.fine * FINENESS * q)
     share = np.bincount(beta, minlength=4) / len(beta)
     share = share[share > 0]
-    rate = np.log2(q) - (share * np.log2(share)).sum() / GROUP
+    rate = np.log2(q) - (share * np.log2(share)).sum() / lattice.group
     delta = 1.0 - float(np.mean(u * y)) ** 2 / (np.mean(u * u) * np.mean(y * y))
     return rate + 0.5 * np.log2(delta), rate, delta
 
 
 def search(lattice, q: int, start, u):
     """Coordinate descent over the four cells."""
-    cells, step = list(start), 0.4
+    cells, step = list(start), start[0] / 6
     best = evaluate(lattice, q, cells, u)
-    while step > 0.04:
+    while step > start[0] / 60:
         improved = False
         for i in range(4):
             for sign in (1, -1):
@@ -62,17 +63,24 @@ def search(lattice, q: int, start, u):
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("lattices", nargs="*", default=list(LATTICES))
+    parser.add_argument("lattices", nargs="*", default=list(NESTED))
     parser.add_argument("--q", default="2,3,4,6,8,16,64")
     arguments = parser.parse_args()
     u = np.random.default_rng(7).standard_normal(ENTRIES).astype(np.float32)
-    for name in arguments.lattices or LATTICES:
-        cells = {"z": [3.4, 4.2, 5.2, 8.0], "d4": [2.8, 3.5, 4.2, 6.5], "e8": [2.4, 3.2, 3.8, 5.5]}[name]
+    for name in arguments.lattices:
+        common = {"z": [3.4, 4.2, 5.2, 8.0], "d4": [2.8, 3.5, 4.2, 6.5], "e8": [2.4, 3.2, 3.8, 5.5],
+                 "leech": [1.3, 1.45, 1.65, 1.95]}[name]  # fmt: skip
+        cells = common
         for q in map(int, arguments.q.split(",")):
-            cells, (distance, rate, delta) = search(LATTICES[name], q, cells, u)
+            # from several places: there are local minima, some with scales that are never used
+            rng = np.random.default_rng(8)
+            near = [np.sort(np.array(common) * rng.uniform(0.85, 1.2, 4)) for _ in range(STARTS)]
+            starts = [cells, common, *near]
+            found = [search(LATTICES[name], q, start, u) for start in starts]
+            cells, (distance, rate, delta) = min(found, key=lambda result: result[1][0])
             w = 1 - delta
             print(
-                f"{name} q={q}: cells {tuple(round(c, 2) for c in cells)} rate {rate:.4f} delta {delta:.3g} "
+                f"{name} q={q}: cells {tuple(round(float(c), 2) for c in cells)} rate {rate:.4f} delta {delta:.3g} "
                 f"bits over R(D) {distance:.4f} w^2/R {w * w / rate:.4f}",
                 flush=True,
             )

@@ -86,7 +86,10 @@ class Truth:
         self.scale = float(np.square(a).sum() * np.square(b).sum() / self.n)
         self.signal = float(np.square(a.T @ b).sum() / self.scale)
         self.deviation = math.sqrt(0.5 * (1 / (a.shape[1] * _rank(b)) + 1 / (b.shape[1] * _rank(a))))
-        """Relative standard deviation of the error energy of one product."""
+        """Relative standard deviation of the error energy of one product, columns of equal absolute noise."""
+        effective = [np.square(x).sum(0).sum() ** 2 / np.square(np.square(x).sum(0)).sum() for x in (a, b)]
+        self.proportional = math.sqrt(0.5 * (1 / (effective[0] * _rank(b)) + 1 / (effective[1] * _rank(a))))
+        """The same where noise is in proportion to the columns' energies."""
 
     def error(self, estimate: np.ndarray) -> float:
         """Normalized error."""

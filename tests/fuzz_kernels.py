@@ -38,7 +38,7 @@ def damage(rng, array):
 def fuzz(seconds: float) -> tuple[int, int]:
     """Decode damaged streams with every build; return how many were tried and how many were refused."""
     import numpy as np
-    from kernel_cases import KEY, LANES, chunk, padded
+    from kernel_cases import KEY, LANES, chunk
 
     from nqz import kernels
 
@@ -47,20 +47,21 @@ def fuzz(seconds: float) -> tuple[int, int]:
     tried = refused = 0
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        lattice, lanes = int(rng.choice([0, 1, 2, *range(34, 45)])), int(rng.choice(LANES))
-        nested = lattice % 3
+        lattice, lanes = int(rng.choice([0, 1, 2, 3, *range(34, 45)])), int(rng.choice(LANES))
+        nested = lattice % 3 if lattice > 3 else lattice
         count, m = int(rng.integers(1, 3000)), int(rng.integers(1, 1500))
         points, arguments = chunk(rng, lattice, count, lanes, m)
         build = builds[int(rng.integers(0, len(builds)))]
         streams = list(build.entropy_encode(lattice, points, *arguments))
         packed = build.pack_digits((points & 3).astype(np.uint16), 5, 27, 63)
-        choice = rng.integers(0, 2, points.size // (8 * lanes)).astype(np.uint8)
+        groups = points.size // (24 if lattice == 3 else 8)
+        choice = rng.integers(0, 2, groups // lanes).astype(np.uint8)
         scales = (np.array([3, 5], np.int32), np.array([[1, 2, 3, 4]] * 2, np.int32), choice)
         for _ in range(20):
             bad = [damage(rng, s) if rng.integers(0, 2) else s for s in streams]
-            out = np.empty(padded(count, lanes), dtype=np.int32)
+            out = np.empty_like(points)
             digits = rng.integers(0, 7, points.size).astype(np.uint16)
-            beta = rng.integers(0, 5, points.size // 8).astype(np.uint8)
+            beta = rng.integers(0, 5, groups).astype(np.uint8)
             for call in (
                 lambda: build.entropy_decode(lattice, *arguments, *bad, out),
                 lambda: build.unpack_digits(damage(rng, packed), points.size, 5, 27, 63),

@@ -8,15 +8,16 @@ from nqz import reference
 
 KEY = (0x0123456789ABCDEF, 0xFEDCBA9876543210, 1 << 63)
 LANES = (1, 2, 4, 8, 16, 32)
-FINE = (16, 8, 8)
+FINE = (16, 8, 8, 4)
 
 
-def padded(count, lanes):
-    return -(-count // (8 * lanes)) * 8 * lanes
+def padded(count, lanes, lattice=0):
+    row = (24 if lattice == 3 else 8) * lanes
+    return -(-count // row) * row
 
 
-def tables(rng, count, modelled=None):
-    """Entropy tables of random shapes: half 1 to 127, some raw low bits, some modelled code bits."""
+def tables(rng, count, modelled=None, lattice=0):
+    """Entropy tables of random shapes: half 1 to 127, some raw low bits, some modelled code bits (but for leech)."""
     half = rng.choice([1, 2, 3, 7, 20, 127], count).astype(np.int32)
     raw = rng.choice([0, 0, 0, 1, 2, 5], count).astype(np.int32)
     offset, cum, at = [], [], int(rng.integers(0, 5))
@@ -32,6 +33,9 @@ def tables(rng, count, modelled=None):
     y = np.arange(16) - 8.0
     weight = np.stack([np.exp(-0.5 * (y / s) ** 2) for s in rng.choice([0.2, 2, 4, 8], count)])
     flags = rng.integers(0, 2, count) if modelled is None else np.full(count, modelled)
+    last = np.zeros(0)
+    if lattice == 3:
+        flags, last = np.zeros(count), rng.integers(0, count, count)
     return (
         half,
         raw,
@@ -39,6 +43,7 @@ def tables(rng, count, modelled=None):
         np.concatenate(cum).astype(np.uint16),
         weight,
         flags.astype(np.uint8),
+        last.astype(np.int32),
     )
 
 
@@ -49,11 +54,11 @@ def chunk(rng, lattice, count, lanes, m, spread=2.0, modelled=None):
     number = int(rng.integers(1, 6))
     u = (rng.standard_normal(count) * spread).astype(np.float32)
     u[rng.integers(0, count, 1 + count // 200)] *= 40  # escapes
-    points = np.empty(padded(count, lanes), dtype=np.int32)
+    points = np.empty(padded(count, lanes, lattice), dtype=np.int32)
     scale = np.full(columns, 256, dtype=np.float32)
     reference.nearest(lattice, u, start, m, scale, *KEY, lanes, points)
     table_of_column = np.sort(rng.integers(0, number, columns)).astype(np.int32)
-    return points, (count, start, m, table_of_column, lanes, *KEY, *tables(rng, number, modelled))
+    return points, (count, start, m, table_of_column, lanes, *KEY, *tables(rng, number, modelled, lattice))
 
 
 def assert_same(left, right):

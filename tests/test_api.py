@@ -222,7 +222,7 @@ def test_predicted_error_of_a_product():
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate="much")),
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, axis=2)),
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, kappa=1.5)),
-        (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, lattice="leech")),
+        (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, lattice="a2")),
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, threads=0)),
         (nqz.UsageError, lambda a, data: nqz.encode(a, 5, rate=2)),
         (nqz.UnsupportedError, lambda a, data: nqz.encode(a.astype(int), rate=2)),

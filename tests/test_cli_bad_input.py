@@ -168,7 +168,7 @@ def test_bad_rates(folder, capsys, rate):
         ["encode"],
         ["encode", "a.npy"],
         ["encode", "a.npy", "-r", "2", "--unknown"],
-        ["encode", "a.npy", "-r", "2", "--lattice", "leech"],
+        ["encode", "a.npy", "-r", "2", "--lattice", "a2"],
         ["encode", "a.npy", "-r", "2", "--axis", "2"],
         ["encode", "a.npy", "-r", "2", "--kappa", "0"],
         ["encode", "a.npy", "-r", "2", "--kappa", "nan"],

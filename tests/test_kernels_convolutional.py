@@ -178,7 +178,7 @@ def test_second_moment(memory):
     assert abs(float(np.square(error).mean()) / MOMENTS[memory] - 1) < 0.01
 
 
-@pytest.mark.parametrize("lattice", [3, 31, 32, 33, 45, 64])
+@pytest.mark.parametrize("lattice", [4, 31, 32, 33, 45, 64])
 def test_unknown_lattices_are_refused(native, lattice):
     for implementation in (native, reference):
         with pytest.raises(ValueError, match="lattice"):

@@ -105,7 +105,7 @@ def test_arguments_that_do_not_fit_are_refused(native):
     u, one = np.zeros(10, np.float32), np.ones(1, np.float32)
     good = [0, u, 0, 10, one, *KEY, 1, np.zeros(16, np.int32)]
     changes = {
-        0: [3, -1],
+        0: [4, -1],
         1: [np.zeros(0, np.float32), np.zeros(10), np.zeros(9 + (1 << 20), np.float32)],
         2: [-1, 1],
         3: [0, 9],

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import entropy, norms
 from .arithmetic import round_log2, total
-from .lattice import GROUP, LATTICES, Lattice
+from .lattice import LATTICES, Lattice
 from .panels import chunk_counts
 from .scale import CLASSES, MAX_LOG_VARIANCE, ratio, scaling
 
@@ -66,7 +66,7 @@ def expected_bits(codes, n, m, lattice: Lattice, delta: int, allocate: str, lowe
     entries = float(count.sum()) * m
     for size in chunk_counts(n, m, s.kept):
         lanes = entropy.lanes_of(int(size))
-        padding = entropy.padded(int(size), lanes) - int(size)
+        padding = entropy.padded(lattice, int(size), lanes) - int(size)
         bits += padding * bits / entries + 16.0 * lanes + 8.0 * CHUNK_OVERHEAD
     return bits
 
@@ -114,7 +114,7 @@ def _candidates(n: int, kappa: float | None) -> list[int]:
     """Numbers of coordinates to try, all of them first."""
     if kappa is not None:
         return [max(1, int(kappa * n))]
-    if n < 4 * GROUP:
+    if n < 32:
         return [n]
     return [n] + [max(1, fraction * n // 64) for fraction in range(60, 0, -4)]
 

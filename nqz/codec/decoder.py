@@ -8,7 +8,6 @@ import numpy as np
 
 from .. import kernels
 from . import dither, entropy, scale
-from .lattice import GROUP
 from .mod import digit_bytes, packing
 from .panels import Chunk, Panel, panels
 from .parameters import Parameters
@@ -60,7 +59,7 @@ class Decoder:
         """Decode a chunk into `out`, int32 of shape (chunk.count,); ValueError if the payload is inconsistent."""
         p = self.parameters
         lanes = entropy.lanes_of(chunk.count)
-        size = entropy.padded(chunk.count, lanes)
+        size = entropy.padded(p.lattice, chunk.count, lanes)
         counter = chunk.number * dither.CHUNK_WORDS
         points = out if size == chunk.count else np.empty(size, np.int32)
         if p.nesting is None:
@@ -71,8 +70,8 @@ class Decoder:
                 *self.tables.arguments, *unpack_entropy(payload, lanes, *sizes), points,
             )  # fmt: skip
         else:
-            choice = p.nesting.choice(size // (GROUP * lanes))
-            digits, beta = unpack_voronoi(payload, p.nesting.q, choice, size, lanes)
+            choice = p.nesting.choice(size // (p.lattice.group * lanes))
+            digits, beta = unpack_voronoi(payload, p.nesting.q, choice, p.lattice.group, lanes)
             kernels.voronoi_decode(
                 p.lattice.index, chunk.count, lanes, *self.key, counter, np.array(p.nesting.q, np.int32),
                 np.array(p.nesting.multipliers, np.int32), choice, digits, beta, points,
@@ -127,8 +126,8 @@ def unpack_entropy(payload: bytes, lanes: int, code_size: int, low_size: int) ->
     return states, stream, code, low, escapes
 
 
-def unpack_voronoi(payload: bytes, q, choice: np.ndarray, size: int, lanes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Digits (uint16, shape (size,)) and scale indices (uint8) of a Voronoi-coded chunk."""
+def unpack_voronoi(payload: bytes, q, choice: np.ndarray, group: int, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Digits (uint16, one an entry) and scale indices (uint8, one a group) of a Voronoi-coded chunk."""
     cursor = _Cursor(payload)
     frequency = cursor.array(3, "<u2").astype(np.int64)
     cumulative = np.concatenate([[0], np.cumsum(frequency), [entropy.TOTAL]])
@@ -137,8 +136,8 @@ def unpack_voronoi(payload: bytes, q, choice: np.ndarray, size: int, lanes: int)
     states = cursor.array(lanes, "<u4").astype(np.uint32)
     (words,) = struct.unpack("<I", cursor.take(4))
     stream = cursor.array(words, "<u2").astype(np.uint16)
-    beta = kernels.rans_decode(size // GROUP, cumulative.astype(np.uint16), lanes, states, stream)
-    digits = np.empty((len(choice), size // len(choice)), np.uint16)
+    beta = kernels.rans_decode(len(choice) * lanes, cumulative.astype(np.uint16), lanes, states, stream)
+    digits = np.empty((len(choice), group * lanes), np.uint16)
     for which, ratio in enumerate(q):
         chosen = choice == which
         count = int(chosen.sum()) * digits.shape[1]

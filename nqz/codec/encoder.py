@@ -11,7 +11,6 @@ import numpy as np
 
 from .. import kernels
 from . import dither, entropy, scale
-from .lattice import GROUP
 from .mod import digit_bytes, packing
 from .panels import Chunk, Panel
 from .parameters import Parameters
@@ -77,7 +76,7 @@ class Encoder:
         p = self.parameters
         columns = panel.order + panel.first
         lanes = entropy.lanes_of(chunk.count)
-        size = entropy.padded(chunk.count, lanes)
+        size = entropy.padded(p.lattice, chunk.count, lanes)
         forward = self.forward[columns]
         counter = chunk.number * dither.CHUNK_WORDS
         place = (chunk.start, p.m)
@@ -89,8 +88,8 @@ class Encoder:
                 lanes, *self.key, counter, *self.tables.arguments,
             )  # fmt: skip
             return pack_entropy(*coded), (0, 0)
-        choice = p.nesting.choice(size // (GROUP * lanes))
-        digits, beta = np.empty(size, np.uint16), np.empty(size // GROUP, np.uint8)
+        choice = p.nesting.choice(size // (p.lattice.group * lanes))
+        digits, beta = np.empty(size, np.uint16), np.empty(size // p.lattice.group, np.uint8)
         moments = kernels.voronoi_encode(
             p.lattice.index, u, *place, forward, *self.key, counter, lanes,
             np.array(p.nesting.q, np.int32), np.array(p.nesting.multipliers, np.int32), choice, digits, beta, points,

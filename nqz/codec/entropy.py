@@ -3,6 +3,9 @@
 With dither, P(λ | z) ∝ exp(-(λ - z)² / 2σ²) whatever the data, so the symbol k of Y = 16 k + o has a fixed table for each
 context o and each class of σ (entropy-coded dithered quantization; Zamir & Feder 1992). Code bits are raw where they are
 nearly uniform, and modelled by P(c | z) ∝ Π w(c_i, z_i) below a class.
+
+In a block of Leech the parity of the last k follows from the others. Of that entry Y >> 1 is coded, in the class of half
+its σ; the context of Y >> 1 holds the parity.
 """
 
 from __future__ import annotations
@@ -15,14 +18,14 @@ import numpy as np
 
 from .. import kernels
 from .arithmetic import GRID, exp, exp2, log2
-from .lattice import GROUP, LATTICES, Lattice
+from .lattice import LATTICES, Lattice
 from .scale import CLASSES
 
 TOTAL = 4096
-_TAIL = 4.0
-_RAW_SIGMA = 5.5
+_TAIL = 3.7
+_RAW_SIGMA = 6.7
 
-_MODELLED_BELOW = {"z": 0, "d4": 46, "e8": 48}
+_MODELLED_BELOW = {"z": 0, "d4": 46, "e8": 48, "leech": 0}
 _MODELLED_BELOW_CONVOLUTIONAL = 48
 
 
@@ -87,7 +90,7 @@ def table(index: int) -> Table:
     cumulative = np.zeros((16, 2 * half + 2), np.uint16)
     cumulative[:, 1:] = np.cumsum(frequency, axis=1)
     cost = math.log2(TOTAL) - log2(frequency.astype(np.float64))
-    cost[:, -1] += 12.0  # an escape's value, on average
+    cost[:, -1] += 8.0  # an escape's value, on average
     share = total / np.add.accumulate(total)[-1]
     bits = np.add.accumulate(np.add.accumulate(p * cost, axis=1)[:, -1] * share)[-1] + raw
     peak = total.max()
@@ -99,7 +102,7 @@ def code_bits(name: str, index: int) -> float:
     """Bits an entry of modelled codewords in class `index`: the entropy of C given the dither, by a fixed sample of dithers."""
     lattice = LATTICES[name]
     weight = table(index).weight
-    levels = kernels.levels(1, 2, 0, 2048 * GROUP).reshape(-1, lattice.block).astype(np.int64)
+    levels = kernels.levels(1, 2, 0, 2048 * lattice.group).reshape(-1, lattice.block).astype(np.int64)
     words = codewords(name)
     if lattice.block == 2:
         # the two branches of a trellis step have complementary labels, of either kind equally often
@@ -139,6 +142,19 @@ def is_modelled(lattice: Lattice, index: int) -> bool:
     return index < _MODELLED_BELOW.get(lattice.name, _MODELLED_BELOW_CONVOLUTIONAL)
 
 
+def halved(index: int) -> int:
+    """The class of half the σ, which codes the last entry of a Leech block."""
+    return index - 2 * CLASSES
+
+
+def point_bits(lattice: Lattice, index: int) -> float:
+    """Expected bits an entry of points of a class at its own σ, code bits not included."""
+    bits = table(index).bits
+    if lattice.name != "leech":
+        return bits
+    return bits + (table(halved(index)).bits - bits) / lattice.block
+
+
 def rate(lattice: Lattice, variance: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Expected bits an entry of columns of the given variance (fine units squared) coded in the given classes.
 
@@ -147,7 +163,7 @@ def rate(lattice: Lattice, variance: np.ndarray, classes: np.ndarray) -> np.ndar
     out = np.empty(len(classes))
     for index in np.unique(classes):
         chosen = classes == index
-        own = table(int(index)).bits
+        own = point_bits(lattice, int(index))
         own += code_bits(lattice.name, int(index)) if is_modelled(lattice, int(index)) else lattice.code_bits
         out[chosen] = own + (variance[chosen] / class_variance(int(index)) - 1.0) * 0.7213475204444817
     return out
@@ -161,9 +177,9 @@ def lanes_of(count: int) -> int:
     return lanes
 
 
-def padded(count: int, lanes: int) -> int:
+def padded(lattice: Lattice, count: int, lanes: int) -> int:
     """Entries of a chunk rounded up to whole groups on all lanes."""
-    unit = GROUP * lanes
+    unit = lattice.group * lanes
     return (count + unit - 1) // unit * unit
 
 
@@ -171,7 +187,10 @@ class Tables:
     """The tables of all classes of a tensor, in the form that the kernels take."""
 
     def __init__(self, lattice: Lattice, classes: np.ndarray):
-        used = [int(c) for c in np.unique(classes)]
+        used = {int(c) for c in np.unique(classes)}
+        if lattice.name == "leech":
+            used |= {halved(c) for c in used}
+        used = sorted(used)
         tables = [table(c) for c in used]
         self.number = {c: i for i, c in enumerate(used)}
         self.half = np.array([t.half for t in tables], np.int32)
@@ -181,6 +200,9 @@ class Tables:
         self.cumulative = np.concatenate([t.cumulative.ravel() for t in tables]) if tables else np.zeros(0, np.uint16)
         self.weight = np.array([t.weight for t in tables], np.float64).reshape(len(tables), 16)
         self.modelled = np.array([is_modelled(lattice, c) for c in used], np.uint8)
+        # tables for halves only have none for theirs: 0 stands in
+        last = [self.number.get(halved(c), 0) for c in used] if lattice.name == "leech" else []
+        self.last = np.array(last, np.int32)
 
     def of_columns(self, classes: np.ndarray) -> np.ndarray:
         """Table numbers of columns of the given classes, int32."""
@@ -190,19 +212,23 @@ class Tables:
     @property
     def arguments(self) -> tuple[np.ndarray, ...]:
         """What the kernels take, in their order."""
-        return self.half, self.raw, self.offset, self.cumulative, self.weight, self.modelled
+        return self.half, self.raw, self.offset, self.cumulative, self.weight, self.modelled, self.last
 
 
 def section_sizes(lattice: Lattice, tables: Tables, table_of_column, chunk, m: int, lanes: int) -> tuple[int, int]:
     """Bytes of the raw code bits and of the raw low bits of a chunk."""
-    size = padded(chunk.count, lanes)
-    rows = np.arange(0, size, GROUP * lanes, dtype=np.int64)
+    size, row = padded(lattice, chunk.count, lanes), lattice.group * lanes
+    rows = np.arange(0, size, row, dtype=np.int64)
     raw_rows = int((tables.modelled[table_of_column[(chunk.start + rows) // m]] == 0).sum())
-    code = int(raw_rows * GROUP * lanes * lattice.code_bits)
+    code = round(raw_rows * row * lattice.code_bits)
     first, last = chunk.start // m, (chunk.start + chunk.count - 1) // m
     edges = np.clip(np.arange(first, last + 2, dtype=np.int64) * m - chunk.start, 0, chunk.count)
     edges[-1] = size
-    low = int((np.diff(edges) * tables.raw[table_of_column[first : last + 1]]).sum())
+    used = table_of_column[first : last + 1]
+    low = int((np.diff(edges) * tables.raw[used]).sum())
+    if lattice.name == "leech":
+        ends = edges // row * lanes + np.maximum(edges % row - (row - lanes), 0)  # last entries of blocks up to the edges
+        low += int((np.diff(ends) * (tables.raw[tables.last[used]] - tables.raw[used])).sum())
     return (code + 7) // 8, (low + 7) // 8
 
 

@@ -159,7 +159,8 @@ class MatrixEncoder:
     def _adjusted(self, parameters: Parameters, excess: float, attempt: int) -> Parameters | None:
         """Parameters for another try, None if this one is good: at most the rate, and within half a percent of it."""
         if parameters.nesting is not None:
-            return mod.adjust(parameters, self._alive, excess, self.entries * self.rate, attempt)
+            wanted = self.entries * self.rate
+            return mod.adjust(parameters, self._alive, excess, wanted, attempt, self.options.kappa)
         coded = self._coded(parameters)
         if coded == 0 or (excess <= 0 and (-excess < 0.005 * self.rate * self.entries or attempt)):
             return None

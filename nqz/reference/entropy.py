@@ -2,6 +2,9 @@
 
 A fine coordinate Y = 16 k + o. The context o follows from the dither level and the codeword bit; the decoder
 knows both before it decodes k. The codeword bits come first, raw or modelled.
+
+In a block of the Leech lattice the parity of the last k follows from the others. What is coded of that entry
+is Y >> 1, whose context holds this parity, with a table of its own.
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from nqz.kernels.corrupt import CorruptStream
-from nqz.reference import convolutional
+from nqz.reference import convolutional, leech
 from nqz.reference.lattice import D4_CODE, E8_CODE
-from nqz.reference.layout import D4, E8, require, to_groups
+from nqz.reference.layout import D4, E8, LEECH, require, to_groups
 from nqz.reference.pack import pack_bits, unpack_bits
 from nqz.reference.rans import Decoder, encode_steps
 from nqz.reference.tables import Chunk, prepare
@@ -21,9 +24,9 @@ K_LIMIT = 1 << 27
 
 def in_blocks(chunk: Chunk, values: np.ndarray) -> np.ndarray:
     """Arrange [P] values as [group rows, blocks, lanes, coordinates of a block]."""
-    groups = to_groups(values, chunk.lanes)
-    rows, lanes, _ = groups.shape
-    return groups.reshape(rows, lanes, chunk.blocks, 8 // chunk.blocks).transpose(0, 2, 1, 3)
+    groups = to_groups(chunk.lattice, values, chunk.lanes)
+    rows, lanes, size = groups.shape
+    return groups.reshape(rows, lanes, chunk.blocks, size // chunk.blocks).transpose(0, 2, 1, 3)
 
 
 def bit_probabilities(chunk: Chunk) -> list[np.ndarray]:
@@ -90,13 +93,14 @@ def entropy_encode(
     cum: np.ndarray,
     weight: np.ndarray,
     modelled: np.ndarray,
+    last: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Code the fine coordinates of a chunk.
 
     Parameters
     ----------
     lattice : int
-        0 (z), 1 (d4), 2 (e8) or 34 to 44 (convolutional, 32 + memory).
+        0 (z), 1 (d4), 2 (e8), 3 (leech) or 34 to 44 (convolutional, 32 + memory).
     points : numpy.ndarray
         int32 [P], fine coordinates as `nearest` writes them.
     count, start, m : int
@@ -116,7 +120,9 @@ def entropy_encode(
     weight : numpy.ndarray
         float64 [T, 16], 0 to 2^32: weight of each context, from which code bits are modelled.
     modelled : numpy.ndarray
-        uint8 [T]: are code bits modelled?
+        uint8 [T]: are code bits modelled? Never for leech.
+    last : numpy.ndarray
+        int32 [T] for leech: the table with which the last entry of a block is coded; else int32 [0].
 
     Returns
     -------
@@ -129,11 +135,15 @@ def entropy_encode(
     escapes : numpy.ndarray
         int32, values outside the tables.
     """
-    tables = (half, raw, offset, cum, weight, modelled)
+    tables = (half, raw, offset, cum, weight, modelled, last)
     chunk = prepare(lattice, count, start, m, table_of_column, lanes, key0, key1, counter, *tables)
     positions = chunk.level.size
     require(points.shape == (positions,) and points.dtype == np.int32, "points must be int32 [P]")
     y = points.astype(np.int64)
+    if lattice == LEECH:
+        word = leech.index_of(in_blocks(chunk, y + chunk.level) // chunk.fine)
+        at_end = np.arange(positions) // lanes % 24 == 23
+        y = np.where(at_end, y >> 1, y)
     t = chunk.table
     k, o = y >> 4, y & 15
     k2, bound = k >> chunk.raw[t], chunk.half[t]
@@ -143,13 +153,14 @@ def entropy_encode(
     inside = (k2 >= -bound) & (k2 < bound)
     escapes = k2[~inside].astype(np.int32)
     index = chunk.offset[t] + o * (2 * bound + 2) + np.where(inside, k2 + bound, 2 * bound)
-    starts = chunk.cum[index].reshape(-1, 8 * lanes)
-    sizes = chunk.cum[index + 1].reshape(-1, 8 * lanes) - starts
+    starts = chunk.cum[index].reshape(-1, chunk.row)
+    sizes = chunk.cum[index + 1].reshape(-1, chunk.row) - starts
 
     code = np.zeros(0, dtype=np.uint8)
     if chunk.blocks:
-        parity = in_blocks(chunk, (y + chunk.level) // chunk.fine & 1)
-        word = parity[..., 0] + 2 * parity[..., 1] + 4 * parity[..., 2]
+        if lattice != LEECH:
+            parity = in_blocks(chunk, (y + chunk.level) // chunk.fine & 1)
+            word = parity[..., 0] + 2 * parity[..., 1] + 4 * parity[..., 2]
         if lattice == E8:
             one = parity[..., 1:3] ^ parity[..., :1]
             word = parity[..., 0] + 2 * one[..., 0] + 4 * one[..., 1] + 8 * (parity[..., 4] ^ parity[..., 0])
@@ -166,7 +177,7 @@ def entropy_encode(
 
     step_starts: list[int] = []
     step_sizes: list[int] = []
-    for g in range(positions // (8 * lanes)):
+    for g in range(positions // chunk.row):
         if chunk.blocks and chunk.rows[g]:
             for block in range(chunk.blocks):
                 for b in range(chunk.code_bits - 1, -1, -1):
@@ -200,6 +211,7 @@ def entropy_decode(
     cum: np.ndarray,
     weight: np.ndarray,
     modelled: np.ndarray,
+    last: np.ndarray,
     states: np.ndarray,
     words: np.ndarray,
     code: np.ndarray,
@@ -219,7 +231,7 @@ def entropy_decode(
     CorruptStream
         If the five streams are not what the encoder writes.
     """
-    tables = (half, raw, offset, cum, weight, modelled)
+    tables = (half, raw, offset, cum, weight, modelled, last)
     chunk = prepare(lattice, count, start, m, table_of_column, lanes, key0, key1, counter, *tables)
     positions = chunk.level.size
     require(out.shape == (positions,) and out.dtype == np.int32, "out must be int32 [P]")
@@ -230,7 +242,7 @@ def entropy_decode(
     low_value = np.zeros(positions, dtype=np.int64)
     np.add.at(low_value, position, low_bits << place)
 
-    shape = (positions // (8 * lanes), chunk.blocks, lanes)
+    shape = (positions // chunk.row, chunk.blocks, lanes)
     word = np.zeros(shape, dtype=np.int64)
     odds: list[np.ndarray] = []
     row_bits = 4 * lanes if chunk.memory else chunk.blocks * chunk.code_bits * lanes
@@ -246,6 +258,9 @@ def entropy_decode(
         p1_of = branch_probabilities(chunk)
         bits = np.zeros((8, lanes), dtype=np.int64)
 
+    if lattice == LEECH:
+        residue = leech.residues(word[:, 0]).transpose(0, 2, 1).reshape(-1)
+        levels = in_blocks(chunk, chunk.level)[:, 0]
     codebook = {D4: D4_CODE, E8: E8_CODE}.get(lattice)
     cumulative: dict[tuple[int, int], list[int]] = {}
     waiting = iter(escapes.tolist())
@@ -266,15 +281,23 @@ def entropy_decode(
                     reg |= row[i][lane] if row else decoder.step(lane, [0, 4096 - p1, 4096])
                     bits[2 * i, lane], bits[2 * i + 1, lane] = label[reg] >> 1, label[reg] & 1
                     state[lane] = reg & ((1 << chunk.memory) - 1)
-        for p in range(8 * lanes * g, 8 * lanes * (g + 1)):
-            i, lane = p // lanes % 8, p % lanes
+        first = chunk.row * g
+        for p in range(first, first + chunk.row):
+            i, lane = (p - first) // lanes, p % lanes
             bit = 0
             if codebook is not None:
                 size = codebook.shape[1]
                 bit = int(codebook[word[g, i // size, lane], i % size])
             elif chunk.memory:
                 bit = int(bits[i, lane])
+            elif lattice == LEECH:
+                bit = int(residue[p])
             o = (chunk.fine * bit - int(chunk.level[p])) & 15
+            at_end = lattice == LEECH and i == 23
+            if at_end:
+                others = out[first + lane : p : lanes].astype(np.int64)
+                known = leech.last_context(int(word[g, 0, lane]), levels[g, lane], others)
+                o = known >> 1
             t = int(chunk.table[p])
             bound = int(chunk.half[t])
             if (t, o) not in cumulative:
@@ -288,9 +311,10 @@ def entropy_decode(
                 if -bound <= k2 < bound:
                     raise CorruptStream("an escape is not one")
             k = (k2 << int(j[p])) + int(low_value[p])
-            if not -K_LIMIT <= k < K_LIMIT:
+            limit = K_LIMIT // 2 if at_end else K_LIMIT
+            if not -limit <= k < limit:
                 raise CorruptStream("an escape is out of range")
-            out[p] = 16 * k + o
+            out[p] = 32 * k + known if at_end else 16 * k + o
     decoder.finish()
     if next(waiting, None) is not None:
         raise CorruptStream("escapes are left over")

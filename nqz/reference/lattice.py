@@ -1,15 +1,16 @@
-"""Lattice: the nearest point in integer arithmetic (Construction A); here of z, d4 and e8."""
+"""Lattice: the nearest point in integer arithmetic; here by Construction A of z, d4 and e8."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from nqz.reference import convolutional
+from nqz.reference import convolutional, leech
 from nqz.reference.dither import levels
 from nqz.reference.layout import (
     CONVOLUTIONAL,
     D4,
     FINE,
+    LEECH,
     Z,
     check_chunk,
     columns,
@@ -50,24 +51,27 @@ def fixed_point(
 
 
 def nearest_point(lattice: int, x: np.ndarray, unit: np.ndarray | int) -> np.ndarray:
-    """Return the lattice point nearest to each group of eight.
+    """Return the lattice point nearest to each group.
 
     Parameters
     ----------
     lattice : int
-        0 (z, eight points of one coordinate), 1 (d4, two points of four) or 2 (e8, one point of eight).
+        0 (z, eight points of one coordinate), 1 (d4, two points of four), 2 (e8, one point of eight) or
+        3 (leech, one point of twenty-four).
     x : numpy.ndarray
-        int64 [..., 8], fixed point.
+        int64 [..., group], fixed point.
     unit : int or numpy.ndarray
         Fixed-point steps in one lattice unit; broadcasts with `x`.
 
     Returns
     -------
     numpy.ndarray
-        int64 [..., 8], lattice units.
+        int64 [..., group], lattice units.
     """
     if lattice == Z:
         return (x + unit // 2) // unit
+    if lattice == LEECH:
+        return leech.nearest_point(x, unit)
     r = (x + unit) % (2 * unit) - unit
     even = (x - r) // unit
     cost = unit - 2 * np.abs(r)
@@ -104,7 +108,7 @@ def nearest(
     Parameters
     ----------
     lattice : int
-        0 (z), 1 (d4), 2 (e8) or 34 to 44 (convolutional, 32 + memory).
+        0 (z), 1 (d4), 2 (e8), 3 (leech) or 34 to 44 (convolutional, 32 + memory).
     u : numpy.ndarray
         float32 [N], the chunk's entries.
     start : int
@@ -123,7 +127,7 @@ def nearest(
     check_chunk(lattice, u.size, lanes)
     require(u.ndim == 1 and u.dtype == np.float32, "u must be float32 [N]")
     require(scale.ndim == 1 and scale.dtype == np.float32, "scale must be float32 [c]")
-    positions = padded(u.size, lanes)
+    positions = padded(lattice, u.size, lanes)
     require(out.shape == (positions,) and out.dtype == np.int32, "out must be int32 [P]")
     fine = FINE[lattice]
     z = levels(key0, key1, counter, positions).astype(np.int64)
@@ -132,7 +136,7 @@ def nearest(
     if lattice in CONVOLUTIONAL:
         point = convolutional.nearest_point(lattice, x.reshape(-1, lanes), UNIT).reshape(-1)
     else:
-        point = from_groups(nearest_point(lattice, to_groups(x, lanes), UNIT))
+        point = from_groups(nearest_point(lattice, to_groups(lattice, x, lanes), UNIT))
     out[...] = fine * point - z
 
 

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from nqz.reference.dither import levels
-from nqz.reference.layout import CONVOLUTIONAL, D4, E8, FINE, check_chunk, columns, padded, require
+from nqz.reference.layout import (
+    CONVOLUTIONAL,
+    D4,
+    E8,
+    FINE,
+    LEECH,
+    check_chunk,
+    columns,
+    group_of,
+    padded,
+    require,
+)
+from nqz.reference.leech import CODE_BITS
 
 
 @dataclass
@@ -18,7 +30,7 @@ class Chunk:
     lanes: int
     fine: int
     level: np.ndarray  # int64 [P]
-    table: np.ndarray  # int64 [P]
+    table: np.ndarray  # int64 [P]: the table that codes the position
     half: np.ndarray  # int64 [T]
     raw: np.ndarray  # int64 [T]
     offset: np.ndarray  # int64 [T]
@@ -29,12 +41,17 @@ class Chunk:
     @property
     def blocks(self) -> int:
         """Blocks with code bits in a group (a trellis has none)."""
-        return {D4: 2, E8: 1}.get(self.lattice, 0)
+        return {D4: 2, E8: 1, LEECH: 1}.get(self.lattice, 0)
 
     @property
     def code_bits(self) -> int:
         """Bits of a codeword index."""
-        return {D4: 3, E8: 4}.get(self.lattice, 0)
+        return {D4: 3, E8: 4, LEECH: CODE_BITS}.get(self.lattice, 0)
+
+    @property
+    def row(self) -> int:
+        """Positions of a group row."""
+        return group_of(self.lattice) * self.lanes
 
     @property
     def memory(self) -> int:
@@ -64,6 +81,7 @@ def prepare(
     cum: np.ndarray,
     weight: np.ndarray,
     modelled: np.ndarray,
+    last: np.ndarray,
 ) -> Chunk:
     """Check the arguments and collect them; raise ValueError where they do not fit together."""
     check_chunk(lattice, count, lanes)
@@ -74,13 +92,23 @@ def prepare(
     require(cum.ndim == 1 and cum.dtype == np.uint16, "cum must be uint16")
     require(weight.shape == (tables, 16) and weight.dtype == np.float64, "weight must be float64 [T, 16]")
     require(modelled.shape == (tables,) and modelled.dtype == np.uint8, "modelled must be uint8 [T]")
+    right = last.shape == (tables if lattice == LEECH else 0,) and last.dtype == np.int32
+    require(right, "last must be int32, [T] for leech and [0] otherwise")
     right = table_of_column.ndim == 1 and table_of_column.dtype == np.int32
     require(right, "table_of_column must be int32 [c]")
-    positions = padded(count, lanes)
+    positions = padded(lattice, count, lanes)
     column = columns(start, count, m, positions, table_of_column.size)
     used = np.unique(table_of_column[column[0] : column[-1] + 1])
     require(used[0] >= 0 and used[-1] < tables, "table_of_column names a table that does not exist")
     table = table_of_column[column].astype(np.int64)
+    rows = modelled[table[:: group_of(lattice) * lanes]] != 0
+    if lattice == LEECH:
+        require(not modelled[used].any(), "the code bits of leech are not modelled")
+        known = bool(((last[used] >= 0) & (last[used] < tables)).all())
+        require(known, "last names a table that does not exist")
+        used = np.union1d(used, last[used])
+        at_end = np.arange(positions) // lanes % 24 == 23
+        table = np.where(at_end, last[table], table)
     chunk = Chunk(
         lattice,
         lanes,
@@ -92,7 +120,7 @@ def prepare(
         offset,
         cum.astype(np.int64),
         weight,
-        modelled[table[:: 8 * lanes]] != 0,
+        rows,
     )
     for t in used:
         require(1 <= half[t] <= 127, "half must be 1 to 127")

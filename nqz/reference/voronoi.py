@@ -1,8 +1,8 @@
 """Voronoi code Λ/qΛ with a set of scales against overload (Section 4, "voronoi").
 
-A group is coded by the coset of its lattice point modulo qΛ: eight digits to base q. The decoder takes the
-member of the coset that lies in the Voronoi cell of qΛ. A point outside the cell would come back as another
-(overload), so the encoder tries coarser and coarser scales until it comes back as itself.
+A group is coded by the coset of its lattice point modulo qΛ: one digit to base q for every coordinate. The
+decoder takes the member of the coset that lies in the Voronoi cell of qΛ. A point outside the cell would come
+back as another (overload), so the encoder tries coarser and coarser scales until it comes back as itself.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from nqz.kernels.corrupt import CorruptStream
+from nqz.reference import leech
 from nqz.reference.dither import levels
 from nqz.reference.lattice import UNIT, fixed_point, nearest_point
 from nqz.reference.layout import (
     D4,
     FINE,
+    LEECH,
     Z,
     check_chunk,
     columns,
     from_groups,
+    group_of,
     padded,
     require,
     to_groups,
@@ -35,7 +38,9 @@ PARITY = {
 
 
 def to_digits(lattice: int, point: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Return the digits [..., 8] of the coset of a lattice point [..., 8]; `q` broadcasts."""
+    """Return the digits [..., group] of the coset of a lattice point [..., group]; `q` broadcasts."""
+    if lattice == LEECH:
+        return leech.to_digits(point, q)
     value = point.copy()
     for j, information in PARITY[lattice].items():
         value[..., j] = (point[..., j] - point[..., information].sum(axis=-1)) // 2
@@ -43,17 +48,21 @@ def to_digits(lattice: int, point: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 
 def from_digits(lattice: int, digits: np.ndarray, level: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Return the fine coordinates [..., 8] of the coset's member in the cell of qΛ around the dither."""
-    point = digits.copy()
-    for j, information in PARITY[lattice].items():
-        point[..., j] = digits[..., information].sum(axis=-1) + 2 * digits[..., j]
+    """Return the fine coordinates [..., group] of the coset's member in the cell of qΛ around the dither."""
+    if lattice == LEECH:
+        point = leech.from_digits(digits)
+    else:
+        point = digits.copy()
+        for j, information in PARITY[lattice].items():
+            point[..., j] = digits[..., information].sum(axis=-1) + 2 * digits[..., j]
     x = FINE[lattice] * point - level
     return x - FINE[lattice] * q * nearest_point(lattice, x, FINE[lattice] * q)
 
 
 def check_nested(lattice: int) -> None:
     """Raise ValueError unless the lattice has a Voronoi code."""
-    require(lattice in PARITY, "the Voronoi code is for lattices 0 (z), 1 (d4) and 2 (e8)")
+    right = lattice == LEECH or lattice in PARITY
+    require(right, "the Voronoi code is for lattices 0 (z), 1 (d4), 2 (e8) and 3 (leech)")
 
 
 def check_tables(q: np.ndarray, multiplier: np.ndarray, choice: np.ndarray, group_rows: int) -> None:
@@ -61,8 +70,8 @@ def check_tables(q: np.ndarray, multiplier: np.ndarray, choice: np.ndarray, grou
     require(q.shape == (2,) and q.dtype == np.int32, "q must be int32 [2]")
     require(bool(((q >= 2) & (q <= 4096)).all()), "q must be 2 to 4096")
     require(multiplier.shape == (2, 4) and multiplier.dtype == np.int32, "multiplier must be int32 [2, 4]")
-    require(bool(((multiplier >= 1) & (multiplier <= 65535)).all()), "multiplier must be 1 to 65535")
-    require(choice.shape == (group_rows,) and choice.dtype == np.uint8, "choice must be uint8 [P / (8 L)]")
+    require(bool(((multiplier >= 1) & (multiplier <= 32767)).all()), "multiplier must be 1 to 32767")
+    require(choice.shape == (group_rows,) and choice.dtype == np.uint8, "choice must be uint8 [group rows]")
     require(bool((choice < 2).all()), "choice must be 0 or 1")
 
 
@@ -94,11 +103,11 @@ def voronoi_encode(
     multiplier : numpy.ndarray
         int32 [2, 4], ascending scales of each modulus.
     choice : numpy.ndarray
-        uint8 [P / (8 L)], which modulus a group row uses.
+        uint8 [group rows], which modulus a group row uses.
     digits : numpy.ndarray
         uint16 [P], written: digits below q.
     beta : numpy.ndarray
-        uint8 [P / 8], written: the index of the scale of group row g, lane l at g · L + l.
+        uint8 [groups], written: the index of the scale of group row g, lane l at g · L + l.
     points : numpy.ndarray
         int32 [P], written: multiplier times fine coordinate.
 
@@ -111,16 +120,16 @@ def voronoi_encode(
     check_chunk(lattice, u.size, lanes)
     require(u.ndim == 1 and u.dtype == np.float32, "u must be float32 [N]")
     require(scale.ndim == 1 and scale.dtype == np.float32, "scale must be float32 [c]")
-    count, positions = u.size, padded(u.size, lanes)
-    check_tables(q, multiplier, choice, positions // (8 * lanes))
+    count, positions, group = u.size, padded(lattice, u.size, lanes), group_of(lattice)
+    check_tables(q, multiplier, choice, positions // (group * lanes))
     require(digits.shape == (positions,) and digits.dtype == np.uint16, "digits must be uint16 [P]")
-    require(beta.shape == (positions // 8,) and beta.dtype == np.uint8, "beta must be uint8 [P / 8]")
+    require(beta.shape == (positions // group,) and beta.dtype == np.uint8, "beta must be uint8 [groups]")
     require(points.shape == (positions,) and points.dtype == np.int32, "points must be int32 [P]")
 
     fine = FINE[lattice]
     column = columns(start, count, m, positions, scale.size)
     level = levels(key0, key1, counter, positions).astype(np.int64)
-    z = to_groups(level, lanes)
+    z = to_groups(lattice, level, lanes)
     base = q.astype(np.int64)[choice][:, None, None]
     steps = multiplier.astype(np.int64)[choice]  # [group rows, 4]
 
@@ -137,7 +146,7 @@ def voronoi_encode(
     for j in range(4 + SHRINK_LIMIT):
         if j < 4:
             factor = np.float32(1) / steps[:, j].astype(np.float32)
-            t = to_groups(fixed_point(u, column, scale, np.repeat(factor, 8 * lanes)), lanes)
+            t = to_groups(lattice, fixed_point(u, column, scale, np.repeat(factor, group * lanes)), lanes)
         else:
             # Overload even at the coarsest scale: shrink the group until it fits; the zero point always does.
             t = (t * 15) >> 4 if j < 3 + SHRINK_LIMIT else np.zeros_like(t)
@@ -180,18 +189,18 @@ def voronoi_decode(
     """
     check_nested(lattice)
     check_chunk(lattice, count, lanes)
-    positions = padded(count, lanes)
-    check_tables(q, multiplier, choice, positions // (8 * lanes))
+    positions, group = padded(lattice, count, lanes), group_of(lattice)
+    check_tables(q, multiplier, choice, positions // (group * lanes))
     require(digits.shape == (positions,) and digits.dtype == np.uint16, "digits must be uint16 [P]")
-    require(beta.shape == (positions // 8,) and beta.dtype == np.uint8, "beta must be uint8 [P / 8]")
+    require(beta.shape == (positions // group,) and beta.dtype == np.uint8, "beta must be uint8 [groups]")
     require(out.shape == (positions,) and out.dtype == np.int32, "out must be int32 [P]")
     base = q.astype(np.int64)[choice][:, None, None]
-    digit = to_groups(digits.astype(np.int64), lanes)
+    digit = to_groups(lattice, digits.astype(np.int64), lanes)
     if (digit >= base).any():
         raise CorruptStream("a digit is out of range")
     if (beta >= 4).any():
         raise CorruptStream("the index of a scale is out of range")
-    level = to_groups(levels(key0, key1, counter, positions).astype(np.int64), lanes)
+    level = to_groups(lattice, levels(key0, key1, counter, positions).astype(np.int64), lanes)
     index = beta.reshape(-1, lanes).astype(np.int64)
     steps = np.take_along_axis(multiplier.astype(np.int64)[choice], index, axis=1)
     out[...] = from_groups(steps[..., None] * from_digits(lattice, digit, level, base))

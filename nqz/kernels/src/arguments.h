@@ -90,20 +90,26 @@ inline void check_cumulative(const Vector<uint16_t>& cum) {
     require(valid, "cum is not a table of 12-bit frequencies");
 }
 
+// Steps of a group.
+inline int group_of(int lattice) { return lattice == nqz::LEECH ? 24 : 8; }
+
+// Room for the dither levels of the rest of a tile, 32 groups.
+const int64_t LEVEL_SPARE = 32 * 24;
+
 inline nqz::Place place_of(int lattice, int64_t count, int64_t start, int64_t m, int64_t columns, int lanes) {
-    require((lattice >= 0 && lattice <= 2) || (lattice >= nqz::CONVOLUTIONAL + 2 && lattice <= nqz::CONVOLUTIONAL + 12),
-            "lattice must be 0 (z), 1 (d4), 2 (e8) or 34 to 44 (convolutional)");
+    require((lattice >= 0 && lattice <= 3) || (lattice >= nqz::CONVOLUTIONAL + 2 && lattice <= nqz::CONVOLUTIONAL + 12),
+            "lattice must be 0 (z), 1 (d4), 2 (e8), 3 (leech) or 34 to 44 (convolutional)");
     require(count >= 1 && count <= 1 << 20, "a chunk has 1 to 2^20 entries");
     check_lanes(lanes);
     require(start >= 0 && start <= (int64_t)1 << 62 && m >= 1 && m <= (int64_t)1 << 40,
             "start must be at least 0 and m at least 1");
     require((start + count - 1) / m < columns, "the chunk reaches past the last column of the panel");
-    int64_t row = 8 * lanes;
+    int64_t row = group_of(lattice) * lanes;
     return {count, (count + row - 1) / row * row, start, m, lanes};
 }
 
 inline void check_nested(int lattice) {
-    require(lattice >= 0 && lattice <= 2, "the Voronoi code is for lattices 0 (z), 1 (d4) and 2 (e8)");
+    require(lattice >= 0 && lattice <= 3, "the Voronoi code is for lattices 0 (z), 1 (d4), 2 (e8) and 3 (leech)");
 }
 
 inline nqz::Block block_of(const AnyMatrix& block, bool bfloat16) {
@@ -125,32 +131,46 @@ struct CheckedTables {
     std::vector<int32_t> used, slot;
     nqz::Tables tables;
 
-    CheckedTables(const nqz::Place& place, const Vector<int32_t>& table_of_column, const Vector<int32_t>& half,
+    CheckedTables(int lattice, const nqz::Place& place, const Vector<int32_t>& table_of_column, const Vector<int32_t>& half,
                   const Vector<int32_t>& raw, const Vector<int64_t>& offset, const Vector<uint16_t>& cum,
-                  const Matrix<const double>& weight, const Vector<uint8_t>& modelled) {
+                  const Matrix<const double>& weight, const Vector<uint8_t>& modelled,
+                  const Vector<int32_t>& last) {
         int64_t count = size(half);
         require(size(raw) == count, "raw must be int32 [T]");
         require(size(offset) == count, "offset must be int64 [T]");
         require(size(weight, 0) == count && size(weight, 1) == 16, "weight must be float64 [T, 16]");
         require(size(modelled) == count, "modelled must be uint8 [T]");
+        require(size(last) == (lattice == nqz::LEECH ? count : 0),
+                "last must be int32, [T] for leech and [0] otherwise");
         slot.assign((size_t)count + 1, -1);
-        int64_t last = (place.start + place.count - 1) / place.m;
-        for (int64_t column = place.start / place.m; column <= last; column++) {
+        int64_t last_column = (place.start + place.count - 1) / place.m;
+        for (int64_t column = place.start / place.m; column <= last_column; column++) {
             int32_t t = table_of_column(column);
             require(t >= 0 && t < count, "table_of_column names a table that does not exist");
-            if (slot[(size_t)t] >= 0) continue;
-            slot[(size_t)t] = (int32_t)used.size();
-            used.push_back(t);
-            check(half(t), raw(t), offset(t), cum);
-            if (modelled(t))
+            bool known = slot[(size_t)t] >= 0;
+            use(t, half, raw, offset, cum);
+            if (lattice == nqz::LEECH) {
+                require(!modelled(t), "the code bits of leech are not modelled");
+                require(last(t) >= 0 && last(t) < count, "last names a table that does not exist");
+                use(last(t), half, raw, offset, cum);
+            }
+            if (modelled(t) && !known)
                 for (int o = 0; o < 16; o++)
                     require(weight(t, o) >= 0 && weight(t, o) <= 4294967296.0, "weight must be 0 to 2^32");
         }
-        tables = {table_of_column.data(), half.data(),     raw.data(),  offset.data(),    cum.data(),
-                  weight.data(),          modelled.data(), used.data(), (int)used.size(), slot.data()};
+        tables = {table_of_column.data(), half.data(), raw.data(),  offset.data(),    cum.data(), weight.data(),
+                  modelled.data(),        last.data(), used.data(), (int)used.size(), slot.data()};
     }
 
   private:
+    void use(int32_t t, const Vector<int32_t>& half, const Vector<int32_t>& raw, const Vector<int64_t>& offset,
+             const Vector<uint16_t>& cum) {
+        if (slot[(size_t)t] >= 0) return;
+        slot[(size_t)t] = (int32_t)used.size();
+        used.push_back(t);
+        check(half(t), raw(t), offset(t), cum);
+    }
+
     static void check(int32_t half, int32_t raw, int64_t offset, const Vector<uint16_t>& cum) {
         require(half >= 1 && half <= 127, "half must be 1 to 127");
         require(raw >= 0 && raw <= 20, "raw must be 0 to 20");
@@ -166,15 +186,15 @@ struct CheckedTables {
     }
 };
 
-inline nqz::Scales scales_of(const nqz::Place& place, const Vector<int32_t>& q, const Matrix<const int32_t>& multiplier,
-                             const Vector<uint8_t>& choice) {
+inline nqz::Scales scales_of(int lattice, const nqz::Place& place, const Vector<int32_t>& q,
+                             const Matrix<const int32_t>& multiplier, const Vector<uint8_t>& choice) {
     require(size(q) == 2, "q must be int32 [2]");
     require(size(multiplier, 0) == 2 && size(multiplier, 1) == 4, "multiplier must be int32 [2, 4]");
-    require(size(choice) == place.positions / (8 * place.lanes), "choice must be uint8 [P / (8 L)]");
+    require(size(choice) == place.positions / (group_of(lattice) * place.lanes), "choice must be uint8 [group rows]");
     for (int c = 0; c < 2; c++) {
         require(q(c) >= 2 && q(c) <= 4096, "q must be 2 to 4096");
         for (int j = 0; j < 4; j++)
-            require(multiplier(c, j) >= 1 && multiplier(c, j) <= 65535, "multiplier must be 1 to 65535");
+            require(multiplier(c, j) >= 1 && multiplier(c, j) <= 32767, "multiplier must be 1 to 32767");
     }
     for (int64_t g = 0; g < size(choice); g++) require(choice(g) < 2, "choice must be 0 or 1");
     return {q.data(), multiplier.data(), choice.data()};

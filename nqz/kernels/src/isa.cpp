@@ -21,6 +21,7 @@ namespace {
 #include "center.h"
 #include "rotate.h"
 #include "lattice.h"
+#include "leech.h"
 #include "convolutional.h"
 #include "viterbi.h"
 #include "nearest.h"
@@ -29,6 +30,7 @@ namespace {
 #include "codeword.h"
 #include "trellis.h"
 #include "entropy.h"
+#include "decode.h"
 #include "voronoi.h"
 #include "pack.h"
 

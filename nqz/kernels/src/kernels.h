@@ -10,7 +10,7 @@
 namespace nqz {
 
 // A convolutional lattice is CONVOLUTIONAL plus the memory of its code, 2 to 12.
-enum Lattice { Z = 0, D4 = 1, E8 = 2, CONVOLUTIONAL = 32 };
+enum Lattice { Z = 0, D4 = 1, E8 = 2, LEECH = 3, CONVOLUTIONAL = 32 };
 
 enum Element { FLOAT16, BFLOAT16, FLOAT32, FLOAT64 };
 
@@ -43,6 +43,7 @@ struct Tables {
     const uint16_t* cum;
     const double* weight;
     const uint8_t* modelled;
+    const int32_t* last;  // for leech: the table of a block's last entry
     const int32_t* used;  // the tables that the chunk uses
     int used_count;
     const int32_t* slot;  // [T] number of a used table among the used ones
@@ -98,7 +99,7 @@ struct Kernels {
     void (*nearest)(int lattice, const float* u, const Place& place, const float* scale, Key key, uint8_t* level,
                     uint8_t* scratch, int32_t* out);
     void (*quantize_exact)(const float* u, int64_t width, int64_t n, const float* scale, int32_t* out);
-    int64_t (*low_bits)(const Place& place, const Tables& tables);
+    int64_t (*low_bits)(int lattice, const Place& place, const Tables& tables);
     int64_t (*code_bits)(int lattice, const Place& place, const Tables& tables);
     void (*entropy_encode)(int lattice, const int32_t* points, const Place& place, const Tables& tables, Key key,
                            uint8_t* level, Encoded& out);

@@ -1,36 +1,41 @@
 // Lattice: the nearest point of z, d4 and e8 (Construction A) in integers, 32 groups of eight at a time.
 //
-// A tile is 256 consecutive positions of a chunk, arranged as [8][32]: coordinate by group. With fewer than 32 lanes
-// a tile holds several group rows side by side.
+// A tile is 32 groups of G entries, consecutive positions of a chunk, arranged as [G][32]: coordinate by group. With
+// fewer than 32 lanes a tile holds several group rows side by side.
 
-enum { TILE = 256 };
+enum { TILE = 256 };  // of groups of eight
 
-typedef int32_t Tile[8][32];
+template <int G>
+using Tile = int32_t[G][32];
 
-template <class T>
-NQZ_INLINE void arrange(const T* in, int lanes, int32_t (*tile)[32]) {
+NQZ_INLINE constexpr int group_of(int lattice) { return lattice == LEECH ? 24 : 8; }
+NQZ_INLINE constexpr int fine_of(int lattice) { return lattice == Z ? 16 : lattice == LEECH ? 4 : 8; }
+NQZ_INLINE constexpr int tile_of(int lattice) { return 32 * group_of(lattice); }
+
+template <int G, class T>
+NQZ_INLINE void arrange(const T* in, int lanes, int32_t (&tile)[G][32]) {
     if (lanes == 32) {
         int32_t* flat = &tile[0][0];
-        for (int p = 0; p < TILE; p++) flat[p] = in[p];
+        for (int p = 0; p < 32 * G; p++) flat[p] = in[p];
         return;
     }
-    for (int p = 0; p < TILE; p++) {
+    for (int p = 0; p < 32 * G; p++) {
         int step = p / lanes;
-        tile[step & 7][(step >> 3) * lanes + p % lanes] = in[p];
+        tile[step % G][step / G * lanes + p % lanes] = in[p];
     }
 }
 
 // Copies the first `count` positions back.
-template <class T>
-NQZ_INLINE void spread(int32_t (*tile)[32], int lanes, int count, T* out) {
-    if (lanes == 32 && count == TILE) {
+template <int G, class T>
+NQZ_INLINE void spread(const int32_t (&tile)[G][32], int lanes, int count, T* out) {
+    if (lanes == 32 && count == 32 * G) {
         const int32_t* flat = &tile[0][0];
-        for (int p = 0; p < TILE; p++) out[p] = (T)flat[p];
+        for (int p = 0; p < 32 * G; p++) out[p] = (T)flat[p];
         return;
     }
     for (int p = 0; p < count; p++) {
         int step = p / lanes;
-        out[p] = (T)tile[step & 7][(step >> 3) * lanes + p % lanes];
+        out[p] = (T)tile[step % G][step / G * lanes + p % lanes];
     }
 }
 
@@ -40,6 +45,7 @@ struct FixedUnit {
     NQZ_INLINE int32_t half(int) const { return 128; }
     NQZ_INLINE int32_t over_one(int32_t v, int) const { return v >> 8; }   // floor(v / unit)
     NQZ_INLINE int32_t over_two(int32_t v, int) const { return v >> 9; }   // floor(v / (2 unit))
+    NQZ_INLINE int32_t over_four(int32_t v, int) const { return v >> 10; } // floor(v / (4 unit))
 };
 
 // floor(v / d) by the rounded reciprocal of d: off by one at most while the quotient stays below 2^22.
@@ -52,27 +58,29 @@ NQZ_INLINE int32_t floor_divide(int32_t v, int32_t d, float reciprocal) {
 // A unit for each group.
 struct GroupUnit {
     int32_t units[32];
-    float one[32], two[32];
+    float one[32], two[32], four[32];
     NQZ_INLINE void set(int l, int32_t unit) {
         units[l] = unit;
         one[l] = 1.0f / (float)unit;
         two[l] = 1.0f / (float)(2 * unit);
+        four[l] = 1.0f / (float)(4 * unit);
     }
     NQZ_INLINE int32_t unit(int l) const { return units[l]; }
     NQZ_INLINE int32_t half(int l) const { return units[l] >> 1; }
     NQZ_INLINE int32_t over_one(int32_t v, int l) const { return floor_divide(v, units[l], one[l]); }
     NQZ_INLINE int32_t over_two(int32_t v, int l) const { return floor_divide(v, 2 * units[l], two[l]); }
+    NQZ_INLINE int32_t over_four(int32_t v, int l) const { return floor_divide(v, 4 * units[l], four[l]); }
 };
 
 template <class Unit>
-NQZ_INLINE void nearest_z(const Tile& x, const Unit& unit, Tile& point) {
+NQZ_INLINE void nearest_z(const Tile<8>& x, const Unit& unit, Tile<8>& point) {
     for (int i = 0; i < 8; i++)
         for (int l = 0; l < 32; l++) point[i][l] = unit.over_one(x[i][l] + unit.half(l), l);
 }
 
 // Nearest even integers, the step to the nearest odd ones, and what an odd one costs more.
 template <class Unit>
-NQZ_INLINE void split(const Tile& x, const Unit& unit, Tile& even, Tile& toward, Tile& cost) {
+NQZ_INLINE void split(const Tile<8>& x, const Unit& unit, Tile<8>& even, Tile<8>& toward, Tile<8>& cost) {
     for (int i = 0; i < 8; i++)
         for (int l = 0; l < 32; l++) {
             int32_t q = unit.over_two(x[i][l] + unit.unit(l), l);
@@ -85,8 +93,8 @@ NQZ_INLINE void split(const Tile& x, const Unit& unit, Tile& even, Tile& toward,
 }
 
 template <class Unit>
-NQZ_INLINE void nearest_d4(const Tile& x, const Unit& unit, Tile& point) {
-    Tile toward, cost;
+NQZ_INLINE void nearest_d4(const Tile<8>& x, const Unit& unit, Tile<8>& point) {
+    Tile<8> toward, cost;
     split(x, unit, point, toward, cost);
     for (int i = 0; i < 8; i += 4) {
         int32_t parity[32], cheapest[32], where[32];
@@ -112,8 +120,8 @@ NQZ_INLINE void nearest_d4(const Tile& x, const Unit& unit, Tile& point) {
 }
 
 template <class Unit>
-NQZ_INLINE void nearest_e8(const Tile& x, const Unit& unit, Tile& point) {
-    Tile toward, w;
+NQZ_INLINE void nearest_e8(const Tile<8>& x, const Unit& unit, Tile<8>& point) {
+    Tile<8> toward, w;
     split(x, unit, point, toward, w);
     for (int h = 1; h < 8; h *= 2)
         for (int i = 0; i < 8; i++)
@@ -145,18 +153,6 @@ NQZ_INLINE void nearest_e8(const Tile& x, const Unit& unit, Tile& point) {
         }
 }
 
-template <class Unit>
-NQZ_INLINE void nearest_point(int lattice, const Tile& x, const Unit& unit, Tile& point) {
-    if (lattice == Z)
-        nearest_z(x, unit, point);
-    else if (lattice == D4)
-        nearest_d4(x, unit, point);
-    else
-        nearest_e8(x, unit, point);
-}
-
-NQZ_INLINE int fine_of(int lattice) { return lattice == Z ? 16 : 8; }
-
 // Limits v to [-limit, limit] (not-a-number becomes -limit) and rounds it, half to even.
 NQZ_INLINE int32_t round_clamped(float v, float limit) {
     v = v > -limit ? v : -limit;
@@ -169,12 +165,12 @@ NQZ_INLINE int32_t round_clamped(float v, float limit) {
     return v < 0 ? -t : t;
 }
 
-// Fixed-point values u · scale · factor of the tile's positions from `first` on; padding is 0.
+// Fixed-point values u · scale · factor of `tile` positions from `first` on; padding is 0.
 NQZ_INLINE void fixed_point(const float* u, const Place& place, const float* scale, const float* factor, int64_t first,
-                            int32_t* t) {
-    int count = (int)least(TILE, place.count - first);
+                            int tile, int32_t* t) {
+    int count = (int)least(tile, place.count - first);
     if (count < 0) count = 0;
-    for (int p = count; p < TILE; p++) t[p] = 0;
+    for (int p = count; p < tile; p++) t[p] = 0;
     const float limit = 0x1p29f;
     for (int p = 0; p < count;) {
         int64_t column = (place.start + first + p) / place.m;
@@ -184,22 +180,6 @@ NQZ_INLINE void fixed_point(const float* u, const Place& place, const float* sca
             for (; p < end; p++) t[p] = round_clamped(u[first + p] * s * factor[p], limit);
         else
             for (; p < end; p++) t[p] = round_clamped(u[first + p] * s, limit);
-    }
-}
-
-template <int LATTICE>
-void nearest_chunk(const float* u, const Place& place, const float* scale, const uint8_t* level, int32_t* out) {
-    const int fine = fine_of(LATTICE), step = 256 / fine;
-    for (int64_t first = 0; first < place.positions; first += TILE) {
-        int count = (int)least(TILE, place.positions - first);
-        int32_t t[TILE];
-        Tile x, point;
-        fixed_point(u, place, scale, nullptr, first, t);
-        for (int p = 0; p < TILE; p++) t[p] += level[first + p] * step;
-        arrange(t, place.lanes, x);
-        nearest_point(LATTICE, x, FixedUnit(), point);
-        spread(point, place.lanes, count, out + first);
-        for (int p = 0; p < count; p++) out[first + p] = fine * out[first + p] - level[first + p];
     }
 }
 

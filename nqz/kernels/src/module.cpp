@@ -98,7 +98,7 @@ struct Bindings {
         Place place = place_of(lattice, size(u), start, m, size(scale), lanes);
         require(size(out) == place.positions, "out must be int32 [P]");
         nb::gil_scoped_release release;
-        Scratch<uint8_t> level(place.positions + 256), scratch(k.nearest_scratch(lattice, place) + 64);
+        Scratch<uint8_t> level(place.positions + LEVEL_SPARE), scratch(k.nearest_scratch(lattice, place) + 64);
         uint8_t* aligned = scratch.data() + (-(uintptr_t)scratch.data() & 63);
         k.nearest(lattice, u.data(), place, scale.data(), {key0, key1, counter}, level.data(), aligned, out.data());
     }
@@ -113,13 +113,14 @@ struct Bindings {
     nb::tuple entropy_encode(int lattice, Vector<int32_t> points, int64_t count, int64_t start, int64_t m,
                              Vector<int32_t> table_of_column, int lanes, uint64_t key0, uint64_t key1,
                              uint64_t counter, Vector<int32_t> half, Vector<int32_t> raw, Vector<int64_t> offset,
-                             Vector<uint16_t> cum, Matrix<const double> weight, Vector<uint8_t> modelled) const {
+                             Vector<uint16_t> cum, Matrix<const double> weight, Vector<uint8_t> modelled,
+                             Vector<int32_t> last) const {
         Place place = place_of(lattice, count, start, m, size(table_of_column), lanes);
-        CheckedTables tables(place, table_of_column, half, raw, offset, cum, weight, modelled);
+        CheckedTables tables(lattice, place, table_of_column, half, raw, offset, cum, weight, modelled, last);
         require(size(points) == place.positions, "points must be int32 [P]");
 
         int64_t code_bytes = (k.code_bits(lattice, place, tables.tables) + 7) / 8;
-        int64_t low_bytes = (k.low_bits(place, tables.tables) + 7) / 8;
+        int64_t low_bytes = (k.low_bits(lattice, place, tables.tables) + 7) / 8;
         Owned<uint32_t> states(lanes);
         Owned<uint8_t> code(code_bytes, 8), low(low_bytes, 8);
         // A position takes one word at most, and code bits 6 for 8 positions; one word to spare.
@@ -131,7 +132,7 @@ struct Bindings {
             nb::gil_scoped_release release;
             code.clear();
             low.clear();
-            Scratch<uint8_t> level(place.positions + 256);
+            Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
             out.words = words.data();
             out.escapes = escapes.data();
             Scratch<uint32_t> inputs(place.positions / place.lanes / 2);
@@ -148,11 +149,11 @@ struct Bindings {
     void entropy_decode(int lattice, int64_t count, int64_t start, int64_t m, Vector<int32_t> table_of_column,
                         int lanes, uint64_t key0, uint64_t key1, uint64_t counter, Vector<int32_t> half,
                         Vector<int32_t> raw, Vector<int64_t> offset, Vector<uint16_t> cum,
-                        Matrix<const double> weight, Vector<uint8_t> modelled, Vector<uint32_t> states,
+                        Matrix<const double> weight, Vector<uint8_t> modelled, Vector<int32_t> last, Vector<uint32_t> states,
                         Vector<uint16_t> words, Vector<uint8_t> code, Vector<uint8_t> low, Vector<int32_t> escapes,
                         Output<int32_t> out) const {
         Place place = place_of(lattice, count, start, m, size(table_of_column), lanes);
-        CheckedTables tables(place, table_of_column, half, raw, offset, cum, weight, modelled);
+        CheckedTables tables(lattice, place, table_of_column, half, raw, offset, cum, weight, modelled, last);
         require(size(out) == place.positions, "out must be int32 [P]");
         if (size(states) != lanes) raise_corrupt("a coder state is missing or left over");
         Streams in = {states.data(), words.data(), size(words),    code.data(),   size(code),
@@ -160,7 +161,7 @@ struct Bindings {
         const char* reason;
         {
             nb::gil_scoped_release release;
-            Scratch<uint8_t> level(place.positions + 256);
+            Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
             Scratch<uint32_t> decoding((int64_t)tables.used.size() * 65536);
             reason = k.entropy_decode(lattice, place, tables.tables, {key0, key1, counter}, level.data(),
                                       decoding.data(), in, out.data());
@@ -210,14 +211,14 @@ struct Bindings {
                              Output<uint8_t> beta, Output<int32_t> points) const {
         check_nested(lattice);
         Place place = place_of(lattice, size(u), start, m, size(scale), lanes);
-        Scales scales = scales_of(place, q, multiplier, choice);
+        Scales scales = scales_of(lattice, place, q, multiplier, choice);
         require(size(digits) == place.positions, "digits must be uint16 [P]");
-        require(size(beta) == place.positions / 8, "beta must be uint8 [P / 8]");
+        require(size(beta) == place.positions / group_of(lattice), "beta must be uint8 [groups]");
         require(size(points) == place.positions, "points must be int32 [P]");
         int64_t sums[2];
         {
             nb::gil_scoped_release release;
-            Scratch<uint8_t> level(place.positions + 256);
+            Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
             k.voronoi_encode(lattice, u.data(), place, scale.data(), {key0, key1, counter}, scales, level.data(),
                              digits.data(), beta.data(), points.data(), sums);
         }
@@ -229,14 +230,14 @@ struct Bindings {
                         Vector<uint16_t> digits, Vector<uint8_t> beta, Output<int32_t> out) const {
         check_nested(lattice);
         Place place = place_of(lattice, count, 0, count, 1, lanes);
-        Scales scales = scales_of(place, q, multiplier, choice);
+        Scales scales = scales_of(lattice, place, q, multiplier, choice);
         require(size(digits) == place.positions, "digits must be uint16 [P]");
-        require(size(beta) == place.positions / 8, "beta must be uint8 [P / 8]");
+        require(size(beta) == place.positions / group_of(lattice), "beta must be uint8 [groups]");
         require(size(out) == place.positions, "out must be int32 [P]");
         const char* reason;
         {
             nb::gil_scoped_release release;
-            Scratch<uint8_t> level(place.positions + 256);
+            Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
             reason = k.voronoi_decode(lattice, place, {key0, key1, counter}, scales, level.data(), digits.data(),
                                       beta.data(), out.data());
         }
@@ -316,11 +317,10 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     define(m, "quantize_exact", k, &B::quantize_exact, {"u", "scale", "out"});
     define(m, "entropy_encode", k, &B::entropy_encode,
            {"lattice", "points", "count", "start", "m", "table_of_column", "lanes", "key0", "key1", "counter", "half",
-            "raw", "offset", "cum", "weight", "modelled"});
+            "raw", "offset", "cum", "weight", "modelled", "last"});
     define(m, "entropy_decode", k, &B::entropy_decode,
-           {"lattice", "count", "start",  "m",   "table_of_column", "lanes",    "key0",   "key1",  "counter", "half",
-            "raw",     "offset", "cum", "weight", "modelled",       "states",   "words",  "code",  "low",     "escapes",
-            "out"});
+           {"lattice", "count", "start", "m", "table_of_column", "lanes", "key0", "key1", "counter", "half", "raw",
+            "offset", "cum", "weight", "modelled", "last", "states", "words", "code", "low", "escapes", "out"});
     define(m, "rans_encode", k, &B::rans_encode, {"symbols", "cum", "lanes"});
     define(m, "rans_decode", k, &B::rans_decode, {"count", "cum", "lanes", "states", "words"});
     define(m, "voronoi_encode", k, &B::voronoi_encode,

@@ -335,7 +335,7 @@ void nearest_convolutional(int memory, const float* u, const Place& place, const
     for (int64_t first = 0; first < place.positions; first += TILE) {
         int count = (int)least(TILE, place.positions - first);
         int32_t t[TILE];
-        fixed_point(u, place, scale, nullptr, first, t);
+        fixed_point(u, place, scale, nullptr, first, TILE, t);
         for (int p = 0; p < count; p++) out[first + p] = t[p] + 32 * level[first + p];
     }
     switch (memory) {

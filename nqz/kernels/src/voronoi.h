@@ -1,5 +1,8 @@
 // Voronoi code: cosets modulo qΛ, with a set of scales against overload; 32 groups at a time.
 
+template <int LATTICE>
+using Groups = Tile<group_of(LATTICE)>;
+
 enum { SHRINK_LIMIT = 200 };
 
 // Parity coordinates and the coordinates whose sum has the same parity; the rest carry information.
@@ -21,7 +24,8 @@ struct Moduli {
 };
 
 template <int LATTICE>
-NQZ_INLINE void to_digits(const Tile& point, const Moduli& moduli, Tile& digit) {
+NQZ_INLINE void to_digits(const Groups<LATTICE>& point, const Moduli& moduli, Groups<LATTICE>& digit) {
+    if constexpr (LATTICE == LEECH) return leech_digits(point, moduli.q, digit);
     for (int i = 0; i < 8; i++)
         for (int l = 0; l < 32; l++) digit[i][l] = point[i][l];
     for (int k = 0; k < Parity<LATTICE>::COUNT; k++) {
@@ -36,27 +40,31 @@ NQZ_INLINE void to_digits(const Tile& point, const Moduli& moduli, Tile& digit) 
 
 // Fine coordinates of the coset's member in the Voronoi cell of qΛ around the dither.
 template <int LATTICE>
-NQZ_INLINE void from_digits(const Tile& digit, const Tile& level, const Moduli& moduli, Tile& y) {
-    Tile coarse;
-    for (int i = 0; i < 8; i++)
-        for (int l = 0; l < 32; l++) y[i][l] = digit[i][l];
+NQZ_INLINE void from_digits(const Groups<LATTICE>& digit, const Groups<LATTICE>& level, const Moduli& moduli,
+                            Groups<LATTICE>& y) {
+    const int fine = fine_of(LATTICE), group = group_of(LATTICE);
+    Groups<LATTICE> coarse;
+    if constexpr (LATTICE == LEECH)
+        leech_point(digit, y);
+    else
+        for (int i = 0; i < 8; i++)
+            for (int l = 0; l < 32; l++) y[i][l] = digit[i][l];
     for (int k = 0; k < Parity<LATTICE>::COUNT; k++) {
         const int* row = Parity<LATTICE>::row(k);
         for (int l = 0; l < 32; l++)
             y[row[0]][l] = 2 * digit[row[0]][l] + digit[row[1]][l] + digit[row[2]][l] + digit[row[3]][l];
     }
-    const int fine = fine_of(LATTICE);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < group; i++)
         for (int l = 0; l < 32; l++) y[i][l] = fine * y[i][l] - level[i][l];
-    nearest_point(LATTICE, y, moduli.fine, coarse);
-    for (int i = 0; i < 8; i++)
+    nearest_point<LATTICE>(y, moduli.fine, coarse);
+    for (int i = 0; i < group; i++)
         for (int l = 0; l < 32; l++) y[i][l] -= moduli.fine.units[l] * coarse[i][l];
 }
 
 // Moduli of the tile that begins at `first`, and the choice of every group.
 NQZ_INLINE void tile_moduli(int lattice, const Place& place, const Scales& scales, int64_t first, Moduli& moduli,
                             int* choice) {
-    int64_t row = first / (8 * place.lanes), rows = place.positions / (8 * place.lanes);
+    int64_t size = group_of(lattice) * place.lanes, row = first / size, rows = place.positions / size;
     for (int l = 0; l < 32; l++) {
         int64_t g = row + l / place.lanes;
         choice[l] = g < rows ? scales.choice[g] : 0;
@@ -69,45 +77,46 @@ NQZ_INLINE void tile_moduli(int lattice, const Place& place, const Scales& scale
 
 // Quantizes t at the given level; returns in `accepted` the groups that survive the way to digits and back.
 template <int LATTICE>
-NQZ_INLINE void attempt(const Tile& t, const Tile& level, const Moduli& moduli, Tile& digit, Tile& y,
-                        int32_t* accepted) {
-    const int fine = fine_of(LATTICE);
-    Tile x, point;
-    for (int i = 0; i < 8; i++)
+NQZ_INLINE void attempt(const Groups<LATTICE>& t, const Groups<LATTICE>& level, const Moduli& moduli,
+                        Groups<LATTICE>& digit, Groups<LATTICE>& y, int32_t* accepted) {
+    const int fine = fine_of(LATTICE), group = group_of(LATTICE);
+    Groups<LATTICE> x, point;
+    for (int i = 0; i < group; i++)
         for (int l = 0; l < 32; l++) x[i][l] = t[i][l] + level[i][l] * (256 / fine);
-    nearest_point(LATTICE, x, FixedUnit(), point);
+    nearest_point<LATTICE>(x, FixedUnit(), point);
     to_digits<LATTICE>(point, moduli, digit);
     from_digits<LATTICE>(digit, level, moduli, y);
     for (int l = 0; l < 32; l++) accepted[l] = 1;
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < group; i++)
         for (int l = 0; l < 32; l++) accepted[l] &= y[i][l] == fine * point[i][l] - level[i][l];
 }
 
 template <int LATTICE>
 void voronoi_encode_chunk(const float* u, const Place& place, const float* scale, const Scales& scales,
                           const uint8_t* level, uint16_t* digits, uint8_t* beta, int32_t* points, int64_t* sums) {
+    const int group = group_of(LATTICE), tile = tile_of(LATTICE);
     uint64_t cross = 0, square = 0;
-    for (int64_t first = 0; first < place.positions; first += TILE) {
-        int count = (int)least(TILE, place.positions - first);
+    for (int64_t first = 0; first < place.positions; first += tile) {
+        int count = (int)least(tile, place.positions - first);
         int choice[32];
         Moduli moduli;
         tile_moduli(LATTICE, place, scales, first, moduli, choice);
-        int32_t flat[TILE], base[TILE];
-        Tile z, t, digit, y, best_digit, best;
+        int32_t flat[tile], base[tile];
+        Groups<LATTICE> z, t, digit, y, best_digit, best;
         arrange(level + first, place.lanes, z);
 
         int32_t open[32], accepted[32], index[32] = {};
         for (int l = 0; l < 32; l++) open[l] = 1;
         for (int j = 0; j < 4 + SHRINK_LIMIT; j++) {
             if (j < 4) {
-                float factor[TILE];
-                for (int p = 0; p < TILE; p++)
-                    factor[p] = 1.0f / (float)scales.multiplier[4 * choice[p / 8 / place.lanes * place.lanes] + j];
-                fixed_point(u, place, scale, factor, first, flat);
+                float factor[tile];
+                for (int p = 0; p < tile; p++)
+                    factor[p] = 1.0f / (float)scales.multiplier[4 * choice[p / group / place.lanes * place.lanes] + j];
+                fixed_point(u, place, scale, factor, first, tile, flat);
                 arrange(flat, place.lanes, t);
             } else {
                 // Overload even at the coarsest scale: shrink the group until it fits; the zero point always does.
-                for (int i = 0; i < 8; i++)
+                for (int i = 0; i < group; i++)
                     for (int l = 0; l < 32; l++)
                         t[i][l] = j < 3 + SHRINK_LIMIT ? t[i][l] - ((t[i][l] + 15) >> 4) : 0;
             }
@@ -120,7 +129,7 @@ void voronoi_encode_chunk(const float* u, const Place& place, const float* scale
                 open[l] &= ~take;
                 left |= open[l];
             }
-            for (int i = 0; i < 8; i++)
+            for (int i = 0; i < group; i++)
                 for (int l = 0; l < 32; l++) {
                     best_digit[i][l] = accepted[l] ? digit[i][l] : best_digit[i][l];
                     best[i][l] = accepted[l] ? y[i][l] : best[i][l];
@@ -130,13 +139,13 @@ void voronoi_encode_chunk(const float* u, const Place& place, const float* scale
 
         int32_t multiplier[32];
         for (int l = 0; l < 32; l++) multiplier[l] = scales.multiplier[4 * choice[l] + index[l]];
-        for (int i = 0; i < 8; i++)
+        for (int i = 0; i < group; i++)
             for (int l = 0; l < 32; l++) best[i][l] *= multiplier[l];
         spread(best_digit, place.lanes, count, digits + first);
         spread(best, place.lanes, count, points + first);
-        for (int l = 0; l < count / 8; l++) beta[first / 8 + l] = (uint8_t)index[l];
+        for (int l = 0; l < count / group; l++) beta[first / group + l] = (uint8_t)index[l];
 
-        fixed_point(u, place, scale, nullptr, first, base);
+        fixed_point(u, place, scale, nullptr, first, tile, base);
         int entries = (int)least(count, place.count - first);
         for (int p = 0; p < entries; p++) {
             int64_t v = points[first + p];
@@ -151,35 +160,37 @@ void voronoi_encode_chunk(const float* u, const Place& place, const float* scale
 // `level` has room for the positions rounded up to whole tiles.
 void voronoi_encode(int lattice, const float* u, const Place& place, const float* scale, Key key, const Scales& scales,
                     uint8_t* level, uint16_t* digits, uint8_t* beta, int32_t* points, int64_t* sums) {
-    levels(key, (place.positions + TILE - 1) / TILE * TILE, level);
+    levels(key, whole_tiles(lattice, place), level);
     (lattice == Z    ? voronoi_encode_chunk<Z>
      : lattice == D4 ? voronoi_encode_chunk<D4>
-                     : voronoi_encode_chunk<E8>)(u, place, scale, scales, level, digits, beta, points, sums);
+     : lattice == E8 ? voronoi_encode_chunk<E8>
+                     : voronoi_encode_chunk<LEECH>)(u, place, scale, scales, level, digits, beta, points, sums);
 }
 
 template <int LATTICE>
 const char* voronoi_decode_chunk(const Place& place, const Scales& scales, const uint8_t* level,
                                  const uint16_t* digits, const uint8_t* beta, int32_t* out) {
-    for (int64_t first = 0; first < place.positions; first += TILE) {
-        int count = (int)least(TILE, place.positions - first);
+    const int group = group_of(LATTICE), tile = tile_of(LATTICE);
+    for (int64_t first = 0; first < place.positions; first += tile) {
+        int count = (int)least(tile, place.positions - first);
         int choice[32];
         Moduli moduli;
         tile_moduli(LATTICE, place, scales, first, moduli, choice);
-        int32_t flat[TILE] = {}, multiplier[32] = {};
-        Tile z, digit, y;
+        int32_t flat[tile] = {}, multiplier[32] = {};
+        Groups<LATTICE> z, digit, y;
         for (int p = 0; p < count; p++) flat[p] = digits[first + p];
         arrange(level + first, place.lanes, z);
         arrange(flat, place.lanes, digit);
         int32_t bad = 0;
-        for (int i = 0; i < 8; i++)
+        for (int i = 0; i < group; i++)
             for (int l = 0; l < 32; l++) bad |= digit[i][l] >= moduli.q[l];
         if (bad) return "a digit is out of range";
-        for (int l = 0; l < count / 8; l++) {
-            if (beta[first / 8 + l] >= 4) return "the index of a scale is out of range";
-            multiplier[l] = scales.multiplier[4 * choice[l] + beta[first / 8 + l]];
+        for (int l = 0; l < count / group; l++) {
+            if (beta[first / group + l] >= 4) return "the index of a scale is out of range";
+            multiplier[l] = scales.multiplier[4 * choice[l] + beta[first / group + l]];
         }
         from_digits<LATTICE>(digit, z, moduli, y);
-        for (int i = 0; i < 8; i++)
+        for (int i = 0; i < group; i++)
             for (int l = 0; l < 32; l++) y[i][l] *= multiplier[l];
         spread(y, place.lanes, count, out + first);
     }
@@ -188,8 +199,9 @@ const char* voronoi_decode_chunk(const Place& place, const Scales& scales, const
 
 const char* voronoi_decode(int lattice, const Place& place, Key key, const Scales& scales, uint8_t* level,
                            const uint16_t* digits, const uint8_t* beta, int32_t* out) {
-    levels(key, (place.positions + TILE - 1) / TILE * TILE, level);
+    levels(key, whole_tiles(lattice, place), level);
     return (lattice == Z    ? voronoi_decode_chunk<Z>
             : lattice == D4 ? voronoi_decode_chunk<D4>
-                            : voronoi_decode_chunk<E8>)(place, scales, level, digits, beta, out);
+            : lattice == E8 ? voronoi_decode_chunk<E8>
+                            : voronoi_decode_chunk<LEECH>)(place, scales, level, digits, beta, out);
 }
