@@ -1,6 +1,6 @@
 """Predicted against measured error of products, in one product and in the mean over seeds.
 
-usage: python benchmarks/prediction.py [--sets …] [--rate 2] [--lattice e8] [--coding entropy] [--seeds 20] [--shape 2048,256]
+usage: python benchmarks/prediction.py [--sets …] [--rate 2] [--lattice conv] [--coding entropy] [--seeds 20] [--shape 2048,256]
 
 For every set and estimator: measured / predicted error of the first product, its standard deviation (√(½(1/(a r_B) + 1/(b r_A)))),
 whether it is within max(2 %, 3 sd), and the mean of the ratio over the seeds (--seed of both encodings), to be within 2 %.
@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--rate", type=float, default=2.0)
-    parser.add_argument("--lattice", default="e8")
+    parser.add_argument("--lattice", default="conv")
     parser.add_argument("--coding", default="entropy")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--shape", default="2048,256")

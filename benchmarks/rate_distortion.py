@@ -1,6 +1,6 @@
 """Rate and distortion of products of files, against the limit.
 
-usage: python benchmarks/rate_distortion.py [--sets gauss,heavy] [--rates 1,2,3,4] [--lattice e8] [--coding entropy]
+usage: python benchmarks/rate_distortion.py [--sets gauss,heavy] [--rates 1,2,3,4] [--lattice conv] [--coding entropy]
        [--shape 4096,1024] [--encode "--allocate column"] [--matmul "--dtype float64"]
 
 For every set and rate it encodes both matrices with the command line, multiplies the two files, and prints the rate of the
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--rates", default="1,2,3,4")
-    parser.add_argument("--lattice", default="e8")
+    parser.add_argument("--lattice", default="conv")
     parser.add_argument("--coding", default="entropy")
     parser.add_argument("--shape", default="4096,1024")
     parser.add_argument("--encode", default="")

@@ -1,6 +1,6 @@
 """The mean of the estimate over seeds against the product itself (α = κ = 1, entropy coding).
 
-usage: python benchmarks/unbiased.py [--lattice e8] [--rate 1.5] [--seeds 200] [--shape 256,48]
+usage: python benchmarks/unbiased.py [--lattice conv] [--rate 1.5] [--seeds 200] [--shape 256,48]
 
 Strongly related operands (cosine 0.95). Prints the energy of (mean estimate - AᵀB), relative to what independent unbiased
 errors leave after that many seeds (1 for an unbiased estimator, more if there is a bias), its standard deviation, and the
@@ -18,7 +18,7 @@ import nqz
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--lattice", default="e8")
+    parser.add_argument("--lattice", default="conv")
     parser.add_argument("--rate", type=float, default=1.5)
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--shape", default="256,48")

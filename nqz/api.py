@@ -68,7 +68,7 @@ def encode(
         The contracted axis: 0 where columns are the vectors, 1 for rows.
     center : bool
         Whether the mean of every vector is kept apart.
-    lattice : {"conv", "z", "d4", "e8", "leech"}
+    lattice : {"conv", "leech", "e8", "d4", "z"}
         See `docs/theory.md`.
     states : int, optional
         States of the convolutional code of "conv", a power of two from 4 to 4096.

@@ -200,6 +200,21 @@ def test_operands_that_do_not_fit_are_refused(seeds, lengths, reason):
             nqz.matmul(rng.standard_normal((lengths[1], 4)), files[0])
 
 
+def test_centered_and_uncentered_operands_do_not_mix():
+    """What an uncentered side adds by the means of the other is in no stored number."""
+    a, b = (x + 3 for x in pair("gauss"))
+    uncentered = nqz.encode(a, rate=3, center=False), nqz.encode(b, rate=3, center=False)
+    with pytest.raises(OperandError, match="was encoded with --no-center.*encode both alike"):
+        nqz.matmul(uncentered[0], nqz.encode(b, rate=3))
+    with pytest.raises(OperandError, match="encode both alike"):
+        nqz.predicted_error(nqz.encode(a, rate=3), uncentered[1])
+    truth = np.float64(a).T @ b
+    scale = np.square(a, dtype=float).sum() * np.square(b, dtype=float).sum() / len(a)
+    for left, right in [(uncentered[0], b), (a, uncentered[1])]:  # a plain side follows the other
+        error = np.square(nqz.matmul(left, right) - truth).sum() / scale
+        assert error < 3 * nqz.predicted_error(left, right)
+
+
 def test_the_same_dither_on_two_matrices_is_refused(monkeypatch):
     monkeypatch.setattr("nqz.codec.dither.key", lambda *_: bytes(16))
     a, b = pair("gauss", 60, 8, 8)

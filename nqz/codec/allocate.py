@@ -53,28 +53,49 @@ def lowest_class(name: str) -> int:
         index += 1
 
 
-def expected_bits(codes, n, m, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
+@dataclass(frozen=True)
+class Population:
+    """How many columns there are of each norm code; arrays of equal length.
+
+    Attributes
+    ----------
+    n : int
+        Length of a column.
+    codes, counts : ndarray of int64
+        Different norm codes in increasing order, and their numbers of columns.
+    """
+
+    n: int
+    codes: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, codes: np.ndarray, n: int) -> Population:
+        """Count the columns of every code."""
+        return cls(n, *np.unique(codes, return_counts=True))
+
+
+def expected_bits(columns: Population, m: int, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
     """Bits of all chunks, framing included, for the given parameters."""
-    s = scaling(codes, n, lattice, delta, allocate, lowest)
+    n = columns.n
+    s = scaling(columns.codes, n, lattice, delta, allocate, lowest)
     if not s.kept.any():
         return 0.0
-    key, inverse = np.unique(s.log_ratio[s.kept], return_inverse=True)
-    count = np.bincount(inverse)
-    variance = (ratio(key, n) + lattice.second_moment) * lattice.fine * lattice.fine
-    classes = s.classes[s.kept][np.unique(inverse, return_index=True)[1]]
-    bits = total(entropy.rate(lattice, variance, classes) * count) * m
-    entries = float(count.sum()) * m
-    for size in chunk_counts(n, m, s.kept):
-        lanes = entropy.lanes_of(int(size))
-        padding = entropy.padded(lattice, int(size), lanes) - int(size)
-        bits += padding * bits / entries + 16.0 * lanes + 8.0 * CHUNK_OVERHEAD
+    variance = (ratio(s.log_ratio[s.kept], n) + lattice.second_moment) * lattice.fine * lattice.fine
+    counts = columns.counts[s.kept]
+    bits = total(entropy.rate(lattice, variance, s.classes[s.kept]) * counts) * m
+    entries = float(counts.sum()) * m
+    for size, number in chunk_counts(n, m, int(columns.counts.sum()), int(counts.sum())):
+        lanes = entropy.lanes_of(size)
+        padding = entropy.padded(lattice, size, lanes) - size
+        bits += number * (padding * bits / entries + 16.0 * lanes + 8.0 * CHUNK_OVERHEAD)
     return bits
 
 
-def shrinkage(codes, n, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
+def shrinkage(columns: Population, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
     """w: the energy-weighted mean of 1 / (1 + d), 0 for dropped columns."""
-    s = scaling(codes, n, lattice, delta, allocate, lowest)
-    energy = norms.energy(codes, norms.reference(codes))
+    s = scaling(columns.codes, columns.n, lattice, delta, allocate, lowest)
+    energy = norms.energy(columns.codes, norms.reference(columns.codes)) * columns.counts
     whole = total(energy)
     return total(energy / (1.0 + s.noise)) / whole if whole > 0 else 0.0
 
@@ -85,13 +106,15 @@ def finest_delta(codes, n: int, allocate: str) -> int:
     return (16 * loudest - 4096 * (n.bit_length() - 1) - (MAX_LOG_VARIANCE << 12)) // 2 + 4096
 
 
-def solve_delta(codes, n, m, lattice: Lattice, allocate: str, lowest: int, budget: float) -> tuple[int, float]:
+def solve_delta(
+    columns: Population, m: int, lattice: Lattice, allocate: str, lowest: int, budget: float
+) -> tuple[int, float]:
     """The least delta code whose expected bits fit the budget, and those bits."""
-    low = finest_delta(codes, n, allocate)
+    low = finest_delta(columns.codes, columns.n, allocate)
     high = low + _DELTA_RANGE
 
     def cost(d):
-        return expected_bits(codes, n, m, lattice, d, allocate, lowest)
+        return expected_bits(columns, m, lattice, d, allocate, lowest)
 
     if cost(low) <= budget:
         return low, cost(low)
@@ -104,10 +127,10 @@ def solve_delta(codes, n, m, lattice: Lattice, allocate: str, lowest: int, budge
     return high, cost(high)
 
 
-def _error(codes, n: int, m: int, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
+def _error(columns: Population, m: int, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
     """Expected error of a product with an unrelated partner coded alike."""
-    w = shrinkage(codes, n, lattice, delta, allocate, lowest)
-    return 1.0 - m / n * w * w
+    w = shrinkage(columns, lattice, delta, allocate, lowest)
+    return 1.0 - m / columns.n * w * w
 
 
 def _candidates(n: int, kappa: float | None) -> list[int]:
@@ -136,11 +159,12 @@ def plan(codes, n: int, lattice: Lattice, allocate: str, budget: float, kappa: f
         Fraction of coordinates to keep; chosen here by default.
     """
     lowest = lowest_class(lattice.name) if allocate == "matrix" else 0
+    columns = Population.of(codes, n)
     entries = max(1, int((codes != norms.ZERO).sum()) * n)
     best, least = None, np.inf
     for m in _candidates(n, kappa):
-        delta, bits = solve_delta(codes, n, m, lattice, allocate, lowest, budget)
-        error = _error(codes, n, m, lattice, delta, allocate, lowest)
+        delta, bits = solve_delta(columns, m, lattice, allocate, lowest, budget)
+        error = _error(columns, m, lattice, delta, allocate, lowest)
         if error < least:
             best, least = Plan(m, delta, lowest, bits), error
         elif error > least + 0.02:
@@ -153,19 +177,19 @@ def plan(codes, n: int, lattice: Lattice, allocate: str, budget: float, kappa: f
 def plan_error(codes, n: int, lattice: Lattice, allocate: str, error: float, kappa: float | None = None) -> Plan:
     """Parameters with the fewest bits whose expected error, with an unrelated partner coded alike, is at most `error`."""
     lowest = lowest_class(lattice.name) if allocate == "matrix" else 0
-    best = None
+    columns, best = Population.of(codes, n), None
     for m in _candidates(n, kappa):
         low = finest_delta(codes, n, allocate)
-        if best is not None and _error(codes, n, m, lattice, low, allocate, lowest) > error:
+        if best is not None and _error(columns, m, lattice, low, allocate, lowest) > error:
             break
         high = low + _DELTA_RANGE
         while high - low > 1:
             middle = (low + high) // 2
-            if _error(codes, n, m, lattice, middle, allocate, lowest) <= error:
+            if _error(columns, m, lattice, middle, allocate, lowest) <= error:
                 low = middle
             else:
                 high = middle
-        bits = expected_bits(codes, n, m, lattice, low, allocate, lowest)
+        bits = expected_bits(columns, m, lattice, low, allocate, lowest)
         if best is not None and bits >= best.bits:
             break
         best = Plan(m, low, lowest, bits)

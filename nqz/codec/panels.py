@@ -71,9 +71,22 @@ def panels(n: int, m: int, classes: np.ndarray, kept: np.ndarray) -> list[Panel]
     return out
 
 
-def chunk_counts(n: int, m: int, kept: np.ndarray) -> np.ndarray:
-    """Entries of every chunk, without building the panels."""
+def chunk_counts(n: int, m: int, columns: int, kept: int) -> list[tuple[int, int]]:
+    """Sizes of the chunks and how many there are of each, where the kept columns are spread evenly over the panels.
+
+    Parameters
+    ----------
+    n : int
+        Length of a column.
+    m : int
+        Kept coordinates of each column.
+    columns, kept : int
+        Number of columns, and of kept ones.
+    """
     width = panel_columns(n)
-    entries = np.add.reduceat(kept.astype(np.int64), range(0, len(kept), width)) * m
-    full, rest = entries // CHUNK_ENTRIES, entries % CHUNK_ENTRIES
-    return np.concatenate([np.full(int(full.sum()), CHUNK_ENTRIES), rest[rest > 0]])
+    whole, last = divmod(columns, width)
+    sizes = []
+    for number, share in ((whole, width), (1 if last else 0, last)):
+        full, rest = divmod(kept * share // columns * m, CHUNK_ENTRIES) if number else (0, 0)
+        sizes += [(CHUNK_ENTRIES, number * full)] * (full > 0) + [(rest, number)] * (rest > 0)
+    return sizes

@@ -88,6 +88,11 @@ class CodedMatrix:
             raise CorruptError(f"{where}: a mean is not finite")
         return shift, q
 
+    @property
+    def centered(self) -> bool:
+        """Whether the means of the columns are kept apart."""
+        return self.parameters.mean_digits is not None
+
     @cached_property
     def means(self) -> np.ndarray:
         """The stored means, zeros where the matrix is not centered; float64 of shape (a,)."""

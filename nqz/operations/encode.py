@@ -48,7 +48,7 @@ class EncodeOptions:
         Axis along which the vectors lie, the contracted one.
     center : bool
         Whether columns are centered.
-    lattice : {"conv", "z", "d4", "e8", …}
+    lattice : {"conv", "leech", "e8", "d4", "z"}
     states : int, optional
         States of the convolutional code of "conv".
     coding : {"entropy", "voronoi"}

@@ -150,7 +150,8 @@ def check(pair: Pair, options: MatmulOptions) -> bool:
     Raises
     ------
     OperandError
-        Different lengths, different rotations, or a shared dither that is not that of one and the same matrix.
+        Different lengths, different rotations, only one side centered, or a shared dither that is not that of one and the
+        same matrix.
     UnsupportedError
         A plain side is not of floating-point numbers.
     """
@@ -165,6 +166,12 @@ def check(pair: Pair, options: MatmulOptions) -> bool:
         raise OperandError(
             f"{pair.file_a} and {pair.file_b}: encoded with different seeds ({seed_a} and {seed_b}), so their "
             "rotations differ; encode both with the same --seed"
+        )
+    if a.centered != b.centered:
+        plain = pair.file_b if a.centered else pair.file_a
+        raise OperandError(
+            f"{pair.file_a} and {pair.file_b}: only {plain} was encoded with --no-center, and what it adds to the product by "
+            "the means of the other is not known; encode both alike"
         )
     return _is_same(a, b, pair)
 
@@ -268,7 +275,7 @@ def _operand(pair: Pair, pool: Workers, options: MatmulOptions, which: int) -> O
     if isinstance(side, CodedMatrix):
         return coded_operand(side, pool)
     file, axis = (pair.file_b, options.axis_b) if which else (pair.file_a, options.axis_a)
-    return plain_operand(file, side, _axis(side, axis), other.parameters.rotation_seed, pool)
+    return plain_operand(file, side, _axis(side, axis), other.parameters.rotation_seed, other.centered, pool)
 
 
 def _axis(tensor, axis: int) -> int:

@@ -45,12 +45,12 @@ def coded_operand(matrix: CodedMatrix, pool) -> Operand:
     )
 
 
-def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, pool) -> Operand:
-    """A matrix that is not compressed as an operand: no noise, all coordinates."""
+def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, center: bool, pool) -> Operand:
+    """A matrix that is not compressed as an operand: no noise, all coordinates; centered if its partner is."""
     view = tensor.vectors(axis)
     n, columns = view.length, view.count
     name = _name(source_name, tensor.name)
-    measured = measure(tensor, view, True, name)
+    measured = measure(tensor, view, center, name)
     codes = norms.encode(measured.energy, measured.exponent)
     exponent = norms.reference(codes) >> 9
     silent = codes == norms.ZERO

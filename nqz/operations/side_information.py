@@ -8,12 +8,12 @@ from nqz.container.exact import zstd_pack, zstd_unpack
 from nqz.errors import CorruptError
 
 _STORED = 0x80
-_LEVEL = 19
+_LEVELS = 19, 12  # up to 64 KiB, and beyond, where the highest levels are slow
 
 
 def pack_side(prefix: bytes, body: bytes) -> bytes:
     """Payload of a prefix and a body. Bit 7 of the first byte: the body is stored as it is, not as a zstd frame."""
-    packed = zstd_pack(body, _LEVEL)
+    packed = zstd_pack(body, _LEVELS[len(body) > 1 << 16])
     if len(packed) < len(body):
         return prefix + packed
     return bytes([prefix[0] | _STORED]) + prefix[1:] + body
