@@ -25,7 +25,8 @@ from nqz.container.reader import ContainerReader
 from nqz.matrices.access import MemoryAccess
 from nqz.matrices.source import array_source
 from nqz.operations.coded import CodedMatrix
-from nqz.operations.encode import EncodeOptions, encode
+from nqz.operations.encode import encode
+from nqz.operations.options import EncodeOptions
 from nqz.operations.threads import workers
 
 RUNS = 5

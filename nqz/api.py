@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nqz.codec.lattice import DEFAULT
 from nqz.compressed import (
     CompressedMatrix,
     Container,
@@ -21,11 +22,10 @@ from nqz.matrices.access import MemoryAccess
 from nqz.matrices.dtypes import is_matrix_dtype
 from nqz.matrices.output import Output
 from nqz.matrices.source import array_source
-from nqz.codec.lattice import DEFAULT
-from nqz.operations.encode import EncodeOptions
 from nqz.operations.encode import encode as encode_source
 from nqz.operations.files import open_file
 from nqz.operations.matmul import MatmulOptions, Plan, blocks, pair_up, prepare
+from nqz.operations.options import EncodeOptions
 from nqz.operations.threads import Workers, workers
 
 

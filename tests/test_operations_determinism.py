@@ -9,7 +9,8 @@ from codec_cases import SCHEMES, coded, scheme
 import nqz
 from nqz.matrices.access import MemoryAccess
 from nqz.matrices.source import array_source, open_source
-from nqz.operations.encode import EncodeOptions, encode
+from nqz.operations.encode import encode
+from nqz.operations.options import EncodeOptions
 from nqz.operations.threads import Workers
 
 

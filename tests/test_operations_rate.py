@@ -10,7 +10,8 @@ import nqz
 from nqz.errors import UsageError
 from nqz.matrices.access import MemoryAccess
 from nqz.matrices.source import array_source
-from nqz.operations.encode import EncodeOptions, encode
+from nqz.operations.encode import encode
+from nqz.operations.options import EncodeOptions
 from nqz.operations.threads import Workers
 
 

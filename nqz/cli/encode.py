@@ -16,11 +16,12 @@ from nqz.cli.common import (
     shown,
     span,
 )
-from nqz.container.reader import ContainerReader
 from nqz.codec.lattice import DEFAULT, DEFAULT_STATES, FAMILIES
+from nqz.container.reader import ContainerReader
 from nqz.operations.coded import CodedMatrix
-from nqz.operations.encode import EncodeOptions, encode
+from nqz.operations.encode import encode
 from nqz.operations.files import open_file
+from nqz.operations.options import EncodeOptions
 from nqz.operations.threads import workers
 
 

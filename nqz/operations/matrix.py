@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nqz.codec import allocate, center, dither, mod, norms, scale
+from nqz.codec import allocate, center, dither, nest, norms, scale
 from nqz.codec.arithmetic import total
 from nqz.codec.encoder import Encoder
 from nqz.codec.estimate import Side, expected_error
@@ -23,10 +22,8 @@ from nqz.container.writer import ContainerWriter
 from nqz.errors import UnsupportedError
 from nqz.operations.header import ALPHA, TensorHeader
 from nqz.operations.measure import measure
+from nqz.operations.options import EncodeOptions
 from nqz.operations.side_information import pack_side
-
-if TYPE_CHECKING:
-    from nqz.operations.encode import EncodeOptions
 
 _FREE_BYTES = 400  # come on top of the rate below a million entries
 _SMALL = 10**6
@@ -123,7 +120,7 @@ class MatrixEncoder:
         """Parameters whose chunks should take `budget` bits."""
         base = self._base()
         if self.options.coding == "voronoi":
-            return mod.plan(base, self._alive, budget, self.options.kappa)
+            return nest.plan(base, self._alive, budget, self.options.kappa)
         plan = allocate.plan(self.codes, self.n, self.lattice, self.allocate, budget, self.options.kappa)
         return replace(base, m=plan.m, delta=plan.delta, lowest_class=plan.lowest_class)
 
@@ -160,7 +157,7 @@ class MatrixEncoder:
         """Parameters for another try, None if this one is good: at most the rate, and within half a percent of it."""
         if parameters.nesting is not None:
             wanted = self.entries * self.rate
-            return mod.adjust(parameters, self._alive, excess, wanted, attempt, self.options.kappa)
+            return nest.adjust(parameters, self._alive, excess, wanted, attempt, self.options.kappa)
         coded = self._coded(parameters)
         if coded == 0 or (excess <= 0 and (-excess < 0.005 * self.rate * self.entries or attempt)):
             return None
@@ -219,7 +216,7 @@ class MatrixEncoder:
         actual = np.ldexp(self.measured.energy[first], shift.astype(np.int32))
         ratio = total(actual[loud] / norms.energy(codes, octave << 8)[loud])
         energy = ratio * parameters.m * float(scale.ratio(np.int64(-2 * parameters.delta), self.n))
-        return replace(parameters, nesting=mod.with_gain(parameters, energy, cross, square))
+        return replace(parameters, nesting=nest.with_gain(parameters, energy, cross, square))
 
     def _chunks(self, parameters: Parameters, progress, panel_limit: int | None = None):
         """Code all chunks in order: (payload, moments)."""

@@ -20,10 +20,11 @@ from nqz.errors import UsageError
 from nqz.matrices.access import temporary_access
 from nqz.matrices.dtypes import widen
 from nqz.operations.coded import CodedMatrix
-from nqz.operations.encode import EncodeOptions, encode
+from nqz.operations.encode import encode
 from nqz.operations.exact_product import ExactProduct, Factor
 from nqz.operations.matmul import MatmulOptions, Pair, Plan, prepare
 from nqz.operations.measure import measure
+from nqz.operations.options import EncodeOptions
 from nqz.operations.sweep_matrix import SweepMatrix, check_lengths
 from nqz.operations.threads import Workers
 
