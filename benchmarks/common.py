@@ -32,8 +32,9 @@ def make(kind: str, n: int = 4096, columns: int = 1024, seed: int = SEED) -> tup
         "heavy": lambda: rng.standard_t(3, shape) * rng.lognormal(0, 1, columns),
         "onehot": lambda: place(np.zeros(shape), lambda: rng.lognormal(0, 1, columns)),
         "offset": lambda: 1 + 1e-3 * rng.standard_normal(shape),
-        "lowrank": lambda: rng.standard_normal((n, 8)) @ rng.standard_normal((8, columns))
-        + 0.1 * rng.standard_normal(shape),
+        "lowrank": lambda: (
+            rng.standard_normal((n, 8)) @ rng.standard_normal((8, columns)) + 0.1 * rng.standard_normal(shape)
+        ),
         "uniform": lambda: rng.random(shape),
         "laplace": lambda: rng.laplace(size=shape),
         "signs": lambda: rng.choice([-1.0, 1.0], shape),

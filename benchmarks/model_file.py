@@ -39,7 +39,9 @@ def run(*arguments: object) -> tuple[float, float, str]:
         "sys.stdout.buffer.write(p.stdout); r = resource.getrusage(resource.RUSAGE_CHILDREN);"
         "sys.stderr.write('%f %f' % (time.perf_counter() - t, r.ru_maxrss / 1024))"
     )
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=True
+    )
     seconds, peak = map(float, done.stderr.split()[-2:])
     return seconds, peak, done.stdout
 
@@ -52,23 +54,39 @@ def main() -> None:
     arguments = parser.parse_args()
     path = arguments.file or find_model()
     with open_source(path) as source:
-        parameters = sum(t.nbytes * 8 // {"float32": 32, "float16": 16, "bfloat16": 16}.get(t.dtype, 8) for t in source.tensors)
+        parameters = sum(
+            t.nbytes * 8 // {"float32": 32, "float16": 16, "bfloat16": 16}.get(t.dtype, 8)
+            for t in source.tensors
+        )
         tensors = len(source.tensors)
     print(f"# {path.name}: {path.stat().st_size / 1e6:.1f} MB, {tensors} tensors, at {arguments.rate:g} bits")
     with tempfile.TemporaryDirectory() as folder:
         coded, back = Path(folder) / "model.nqz", Path(folder) / "back.safetensors"
         quiet = ["-q"]
         for name, command in {
-            "encode": ["encode", path, "-o", coded, "-r", arguments.rate, *shlex.split(arguments.options), *quiet],
+            "encode": [
+                "encode",
+                path,
+                "-o",
+                coded,
+                "-r",
+                arguments.rate,
+                *shlex.split(arguments.options),
+                *quiet,
+            ],
             "decode": ["decode", coded, "-o", back, *quiet],
             "verify": ["verify", coded, "--against", path, "--json", *quiet],
         }.items():
             seconds, peak, output = run(*command)
             print(f"{name}: {seconds:.2f} s, peak {peak:.0f} MB")
-        print(f"file: {coded.stat().st_size / 1e6:.2f} MB, {8 * coded.stat().st_size / parameters:.4f} bits per parameter")
+        print(
+            f"file: {coded.stat().st_size / 1e6:.2f} MB, {8 * coded.stat().st_size / parameters:.4f} bits per parameter"
+        )
         report = json.loads(output)
         ratios = [t["measured"] / t["predicted"] for t in report["tensors"] if t.get("measured") is not None]
-        print(f"matrices: {len(ratios)}, measured / predicted reconstruction error {min(ratios):.4f} to {max(ratios):.4f}")
+        print(
+            f"matrices: {len(ratios)}, measured / predicted reconstruction error {min(ratios):.4f} to {max(ratios):.4f}"
+        )
 
 
 if __name__ == "__main__":

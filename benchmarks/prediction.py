@@ -27,7 +27,9 @@ def main() -> None:
     arguments = parser.parse_args()
     n, columns = map(int, arguments.shape.split(","))
     print(f"# {arguments.lattice} {arguments.coding} at {arguments.rate:g} bits, {n} x {columns} pairs")
-    print(f"{'set':9s} {'estimator':9s} {'first':>7s} {'sd':>7s} {'within':>6s} {'mean':>7s} {'se':>7s} {'within':>6s}")
+    print(
+        f"{'set':9s} {'estimator':9s} {'first':>7s} {'sd':>7s} {'within':>6s} {'mean':>7s} {'se':>7s} {'within':>6s}"
+    )
     for kind in arguments.sets.split(","):
         a, b = make(kind, n, columns)
         truth = Truth(a, b)

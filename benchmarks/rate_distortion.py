@@ -34,7 +34,9 @@ def main() -> None:
     arguments = parser.parse_args()
     n, columns = map(int, arguments.shape.split(","))
     print(f"# {arguments.lattice} {arguments.coding}, {n} x {columns} pairs, float32")
-    print(f"{'set':9s} {'R':>5s} {'rate':>8s} {'error':>10s} {'/gamma':>7s} {'excess':>7s} {'meas/pred':>9s} {'sd':>7s}")
+    print(
+        f"{'set':9s} {'R':>5s} {'rate':>8s} {'error':>10s} {'/gamma':>7s} {'excess':>7s} {'meas/pred':>9s} {'sd':>7s}"
+    )
     for kind in arguments.sets.split(","):
         a, b = make(kind, n, columns)
         truth = Truth(a, b)
@@ -46,7 +48,18 @@ def main() -> None:
                 files = [path.with_suffix(".nqz") for path in paths]
                 for path, file in zip(paths, files):
                     options = ["--lattice", arguments.lattice, "--coding", arguments.coding]
-                    run("encode", path, "-o", file, "-r", rate, "-f", "-q", *options, *shlex.split(arguments.encode))
+                    run(
+                        "encode",
+                        path,
+                        "-o",
+                        file,
+                        "-r",
+                        rate,
+                        "-f",
+                        "-q",
+                        *options,
+                        *shlex.split(arguments.encode),
+                    )
                 out = Path(folder) / "out.npy"
                 run("matmul", *files, "-o", out, "-f", "-q", *shlex.split(arguments.matmul))
                 estimate = np.load(out).astype(np.float64)

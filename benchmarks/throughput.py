@@ -75,13 +75,25 @@ def main() -> None:
     arguments = parser.parse_args()
     a, b = make("gauss", arguments.size, arguments.size)
     copy = a.size / median(lambda: a.copy()) / 1e6
-    print(f"# {arguments.size} x {arguments.size} float32, R = 2, {arguments.threads} thread(s); NumPy copy {copy:.0f} M entries/s")
+    print(
+        f"# {arguments.size} x {arguments.size} float32, R = 2, {arguments.threads} thread(s); NumPy copy {copy:.0f} M entries/s"
+    )
     print(f"{'lattice':9s} {'encode':>7s} {'decode':>7s} {'points':>7s}  M entries/s (share of copy)")
     for states in map(int, arguments.states.split(",")):
         speeds = in_memory(a, EncodeOptions(rate=2.0, states=states), arguments.threads)
-        print(f"conv{states:<5d} " + " ".join(f"{s:7.0f}" for s in speeds) + "  " + " ".join(f"{s / copy:.3f}" for s in speeds))
+        print(
+            f"conv{states:<5d} "
+            + " ".join(f"{s:7.0f}" for s in speeds)
+            + "  "
+            + " ".join(f"{s / copy:.3f}" for s in speeds)
+        )
     speeds = in_memory(a, EncodeOptions(rate=2.0, lattice="e8"), arguments.threads)
-    print("e8        " + " ".join(f"{s:7.0f}" for s in speeds) + "  " + " ".join(f"{s / copy:.3f}" for s in speeds))
+    print(
+        "e8        "
+        + " ".join(f"{s:7.0f}" for s in speeds)
+        + "  "
+        + " ".join(f"{s / copy:.3f}" for s in speeds)
+    )
     with tempfile.TemporaryDirectory() as folder:
         paths = save(Path(folder), a, b)
         files = [path.with_suffix(".nqz") for path in paths]

@@ -29,18 +29,26 @@ def main() -> None:
     b = 0.95 * a + np.sqrt(1 - 0.95**2) * rng.standard_normal((n, columns))
     estimates = []
     for seed in range(arguments.seeds):
-        options = dict(rate=arguments.rate, seed=seed, lattice=arguments.lattice, kappa=1.0, allocate="column")
+        options = dict(
+            rate=arguments.rate, seed=seed, lattice=arguments.lattice, kappa=1.0, allocate="column"
+        )
         estimates.append(
-            nqz.matmul(nqz.encode(a, **options), nqz.encode(b, **options), estimator="unbiased", dtype="float64")
+            nqz.matmul(
+                nqz.encode(a, **options), nqz.encode(b, **options), estimator="unbiased", dtype="float64"
+            )
         )
     estimates = np.array(estimates)
     error = estimates.mean(0) - a.T @ b
     standard = estimates.std(0, ddof=1) / np.sqrt(arguments.seeds)
     t = error / standard
     ratio = float(np.square(error).sum() / np.square(standard).sum())
-    print(f"# {arguments.lattice}, {arguments.rate:g} bits, {arguments.seeds} seeds, {n} x {columns}, cosine 0.95")
+    print(
+        f"# {arguments.lattice}, {arguments.rate:g} bits, {arguments.seeds} seeds, {n} x {columns}, cosine 0.95"
+    )
     print(f"energy of the mean error over its expectation: {ratio:.4f} (sd {np.sqrt(2 / t.size):.4f})")
-    print(f"t values: mean {t.mean():+.4f} (sd {1 / np.sqrt(t.size):.4f}), least {t.min():+.2f}, greatest {t.max():+.2f}")
+    print(
+        f"t values: mean {t.mean():+.4f} (sd {1 / np.sqrt(t.size):.4f}), least {t.min():+.2f}, greatest {t.max():+.2f}"
+    )
     diagonal = t[np.arange(columns), np.arange(columns)]
     print(f"t values of the diagonal: mean {diagonal.mean():+.4f} (sd {1 / np.sqrt(columns):.4f})")
 

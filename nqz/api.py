@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from contextlib import ExitStack
 from typing import Any
 
@@ -97,8 +98,9 @@ def encode(
         The file cannot be written, or exists.
     """
     options = EncodeOptions(
-        rate=_real(rate, "rate"), error=_real(error, "error"), max_bytes=max_bytes, seed=seed, axis=axis, center=center,
-        lattice=lattice, states=states, coding=coding, allocate=allocate, kappa=_real(kappa, "kappa"),
+        rate=_real(rate, "rate"), error=_real(error, "error"), max_bytes=_whole(max_bytes, "max_bytes"),
+        seed=_whole(seed, "seed"), axis=_whole(axis, "axis"), center=bool(center), lattice=lattice,
+        states=_whole(states, "states"), coding=coding, allocate=allocate, kappa=_real(kappa, "kappa"),
     )  # fmt: skip
     options.check()
     with array_source(array) as source, workers(threads) as pool:
@@ -215,6 +217,15 @@ def _real(value: Any, name: str) -> Any:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         raise UsageError(f"{name} {value!r}: a number is needed") from None
+
+
+def _whole(value: Any, name: str) -> Any:
+    if value is None and name in ("max_bytes", "states"):
+        return None
+    try:
+        return operator.index(value) + 0  # a bool is an integer, too
+    except TypeError:
+        raise UsageError(f"{name} {value!r}: an integer is needed") from None
 
 
 __all__ = ["CompressedMatrix", "Container", "ExactTensor", "encode", "matmul", "open", "predicted_error"]

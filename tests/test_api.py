@@ -224,6 +224,11 @@ def test_predicted_error_of_a_product():
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, kappa=1.5)),
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, lattice="a2")),
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, threads=0)),
+        (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, threads="all")),
+        (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, seed="x")),
+        (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, seed=1.5)),
+        (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, states=64.0)),
+        (nqz.UsageError, lambda a, data: nqz.encode(a, max_bytes="x")),
         (nqz.UsageError, lambda a, data: nqz.encode(a, 5, rate=2)),
         (nqz.UnsupportedError, lambda a, data: nqz.encode(a.astype(int), rate=2)),
         (nqz.UnsupportedError, lambda a, data: nqz.encode(np.array([object()]), rate=2)),
@@ -248,6 +253,19 @@ def test_bad_input_raises_errors_of_nqz(error, call):
     a = matrix(64, 10)
     with pytest.raises(error):
         call(a, nqz.encode(a, rate=3))
+
+
+def test_integers_of_numpy_are_integers():
+    a = matrix(64, 10)
+    assert nqz.encode(a, rate=3, seed=np.int64(3), axis=np.uint8(1), states=np.int32(16)) == nqz.encode(
+        a, rate=3, seed=3, axis=True, states=16
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_product_with_constant_columns_only():
+    a = matrix(64, 10)
+    assert np.allclose(nqz.matmul(nqz.encode(a, rate=8), np.ones((64, 2))), a.sum(0)[:, None], atol=0.1)
 
 
 def test_damage_is_found_when_it_is_read():

@@ -175,6 +175,7 @@ def test_bad_rates(folder, capsys, rate):
         ["encode", "a.npy", "-r", "2", "--seed", "-1"],
         ["encode", "a.npy", "-r", "2", "--seed", "99999999999999999999"],
         ["encode", "a.npy", "-r", "2", "--threads", "0", "-o", "x.nqz"],
+        ["inspect", "a.nqz", "--threads", "0"],
         ["encode", "a.npy", "-r", "2", "--tensor", "x", "-o", "x.nqz"],
         ["decode", "a.nqz", "--dtype", "int8"],
         ["decode", "a.nqz", "-o", "out.txt"],

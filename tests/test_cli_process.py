@@ -118,10 +118,17 @@ def test_a_full_device_as_standard_output(folder, arguments):
         done = process(*arguments, "-q", stdout=stream, stderr=subprocess.PIPE, capture_output=False)
     assert done.returncode == 11
     assert (
-        done.stderr
-        == b"nqz: error: <stdout>: cannot write: no space left on device; "
+        done.stderr == b"nqz: error: <stdout>: cannot write: no space left on device; "
         b"free some space or write elsewhere\n"
     )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["encode", "--help"]])
+def test_a_full_device_as_standard_output_of_help(folder, arguments):
+    with open("/dev/full", "wb") as stream:
+        done = process(*arguments, stdout=stream, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 11
+    assert done.stderr.startswith(b"nqz: error: <stdout>: cannot write: no space left on device")
 
 
 @pytest.mark.parametrize("arguments", [["inspect", "a.nqz"], ["matmul", "a.nqz", "a.npy"]])
@@ -205,6 +212,18 @@ def test_progress_only_on_a_terminal(folder):
     assert terminal_output(program, *command, "-q")[0] == b""
     done = process(*command, "--progress", program=program)
     assert done.returncode == 0 and b"encoding" not in done.stderr and done.stderr.count(b"\n") == 1
+
+
+def test_a_terminal_of_unknown_width_gets_eighty_columns(folder):
+    master, slave = pty.openpty()  # its size is 0 x 0
+    done = process(
+        "verify", "a.nqz", "--against", "a.npy", stdout=slave, stderr=subprocess.PIPE, capture_output=False
+    )
+    os.close(slave)
+    text = os.read(master, 65536)
+    os.close(master)
+    assert done.returncode == 0
+    assert len(text.splitlines()) == 3  # heading, rule, one row: nothing folded
 
 
 def test_bytes_to_a_pipe_equal_bytes_to_a_file(folder):

@@ -33,7 +33,9 @@ def test_decoded_matrices_and_products_have_the_noise_that_is_predicted(rate, co
     noise = np.square(back - a).sum() / np.square(centered(a)).sum()
     s = scale.scaling(matrix.codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
     relative = (s.noise if p.nesting is None else np.full(200, p.nesting.noise)).mean()
-    assert noise == pytest.approx((relative + 1 - p.kappa) / p.kappa, rel=0.03)  # dropped coordinates decode as zero
+    assert noise == pytest.approx(
+        (relative + 1 - p.kappa) / p.kappa, rel=0.03
+    )  # dropped coordinates decode as zero
     truth = Truth(a, b)
     error = truth.error(nqz.matmul(*files, dtype="float64").astype(np.float64))
     assert error == pytest.approx(predicted, rel=6 * truth.deviation + 0.01)

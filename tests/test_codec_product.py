@@ -194,7 +194,8 @@ def test_expected_error_counts_dropped_columns(estimator):
     error, expected, _ = monte_carlo(
         a, b, estimator, lambda rng, s: (operand(a, d, rng), operand(b, 0.1, rng)), 40
     )
-    assert error == pytest.approx(expected, rel=0.02)
+    # what dropped columns contribute is known from other columns only: two samples of some 360 entries, √(2/360) = 7 % each
+    assert error == pytest.approx(expected, rel=0.1)
     assert error > 0.18
 
 

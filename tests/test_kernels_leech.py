@@ -61,7 +61,9 @@ def least_distance(x):
         k = np.rint(rest / 4)
         error = rest - 4 * k
         wrong = (k.sum(axis=1) - m) % 2 != 0
-        best = min(best, float((np.square(error).sum(axis=1) + wrong * (16 - 8 * np.abs(error).max(axis=1))).min()))
+        best = min(
+            best, float((np.square(error).sum(axis=1) + wrong * (16 - 8 * np.abs(error).max(axis=1))).min())
+        )
     return best
 
 
@@ -129,7 +131,9 @@ def test_no_point_around_is_nearer():
     rng = np.random.default_rng(72)
     x = rng.integers(-2000, 2000, (300, 24)) / 256
     level = levels(x.size)
-    point = ((quantize(kernels, (x.reshape(-1) - level / 4).astype(np.float32), lanes=1) + level) // 4).reshape(x.shape)
+    point = (
+        (quantize(kernels, (x.reshape(-1) - level / 4).astype(np.float32), lanes=1) + level) // 4
+    ).reshape(x.shape)
     assert in_lattice(point).all()
     # All relevant vectors of norm 32; of the longer ones, of norm 48, sums of minimal vectors.
     pairs = MINIMAL[rng.integers(0, len(MINIMAL), (400000, 2))].sum(axis=1)
@@ -204,7 +208,9 @@ def test_corrupt_streams_are_refused_as_the_reference_does(native):
     rng = np.random.default_rng(83)
     refused = 0
     for _ in range(120):
-        points, arguments = chunk(rng, LEECH, int(rng.integers(1, 400)), int(rng.choice(LANES)), int(rng.integers(1, 300)))
+        points, arguments = chunk(
+            rng, LEECH, int(rng.integers(1, 400)), int(rng.choice(LANES)), int(rng.integers(1, 300))
+        )
         bad = list(native.entropy_encode(LEECH, points, *arguments))
         which = int(rng.integers(0, 5))
         stream = bad[which].copy()
@@ -330,7 +336,9 @@ def test_any_overload_ends(native, size):
 def test_without_overload_the_points_are_the_nearest(native):
     u = np.random.default_rng(92).standard_normal(24 * 32).astype(np.float32)
     q, multiplier = np.array([64, 64], np.int32), np.array([[1, 2, 4, 8]] * 2, np.int32)
-    (_, square), _, beta, points = voronoi_encode(native, u, 32, 0, 768, ONE, np.zeros(1, np.uint8), q, multiplier)
+    (_, square), _, beta, points = voronoi_encode(
+        native, u, 32, 0, 768, ONE, np.zeros(1, np.uint8), q, multiplier
+    )
     expected = quantize(reference, u)
     assert (beta == 0).all() and (points == expected).all()
     assert square == int((expected.astype(np.int64) ** 2).sum())
@@ -346,7 +354,9 @@ def test_every_digit_string_is_a_point(native):
         beta = np.zeros(64, np.uint8)
         multiplier = np.ones((2, 4), np.int32)
         points = voronoi_decode(native, digits.size, 32, choice, digits, beta, q_pair, multiplier)
-        assert (points == voronoi_decode(reference, digits.size, 32, choice, digits, beta, q_pair, multiplier)).all()
+        assert (
+            points == voronoi_decode(reference, digits.size, 32, choice, digits, beta, q_pair, multiplier)
+        ).all()
         y = points.reshape(-1, 24, 32).transpose(0, 2, 1) / (4 * q)
         assert (np.square(y).sum(axis=-1) <= 16).all()
         digits[5] = q

@@ -122,3 +122,13 @@ def test_few_coordinates_can_have_many_bits(name, coding, kappa):
 def test_senseless_options_are_refused(option):
     with pytest.raises(UsageError):
         nqz.encode(np.ones((4, 4), np.float32), **{"rate": 2.0, **option})
+
+
+@pytest.mark.parametrize(
+    "options", [{"kappa": 0.8}, {"kappa": 0.8, "lattice": "e8", "coding": "voronoi"}], ids=str
+)
+def test_an_error_that_no_rate_reaches_is_refused(options):
+    x = np.random.default_rng(3).standard_normal((400, 30))
+    with pytest.raises(UsageError, match="the least is 0.2"):
+        nqz.encode(x, error=0.1, **options)
+    assert nqz.open(nqz.encode(x, error=0.3, **options)).matrix.predicted_error <= 0.3

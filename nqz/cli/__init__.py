@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -14,7 +15,7 @@ import click
 from nqz._version import __version__
 from nqz.cli import signals
 from nqz.cli.text import escape, report
-from nqz.errors import NqzError, OutputError
+from nqz.errors import DiskFullError, NqzError, OutputError
 
 _COMMANDS = ("encode", "decode", "matmul", "inspect", "verify", "sweep")
 
@@ -88,16 +89,25 @@ def run(arguments: Sequence[str]) -> int:
         return _signalled("interrupted", 130)
     except signals.Signalled as error:
         return _signalled(*signals.MEANING[error.number])
+    except OSError as error:  # what writes payload has errors of its own; --help and --version are click's
+        if error.errno == errno.ENOSPC:
+            report(
+                "nqz: error: <stdout>: cannot write: no space left on device; free some space or write elsewhere"
+            )
+            return DiskFullError.exit_code
+        return _internal(error)
     except MemoryError:
         report("nqz: error: not enough memory")
         return 1
     except Exception as error:
-        if os.environ.get("NQZ_TRACEBACK") == "1":
-            report(traceback.format_exc())
-        report(
-            f"nqz: internal error: {escape(f'{type(error).__name__}: {error}')} (NQZ_TRACEBACK=1 shows where)"
-        )
-        return 1
+        return _internal(error)
+
+
+def _internal(error: Exception) -> int:
+    if os.environ.get("NQZ_TRACEBACK") == "1":
+        report(traceback.format_exc())
+    report(f"nqz: internal error: {escape(f'{type(error).__name__}: {error}')} (NQZ_TRACEBACK=1 shows where)")
+    return 1
 
 
 def _signalled(what: str, code: int) -> int:

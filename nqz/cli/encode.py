@@ -28,7 +28,9 @@ from nqz.operations.threads import workers
 @click.command("encode", short_help="Compress a matrix, or a file of them.")
 @click.argument("source", metavar="IN")
 @output_options("Container to write; by default IN with the suffix .nqz.")
-@click.option("-r", "--rate", type=float, metavar="R", help="Bits per entry, all of the file counted: 0.05 to 12.")
+@click.option(
+    "-r", "--rate", type=float, metavar="R", help="Bits per entry, all of the file counted: 0.05 to 12."
+)
 @click.option(
     "--error", type=float, metavar="E",
     help="Instead of -r: the smallest file with a predicted product error of at most E.",
@@ -47,7 +49,12 @@ from nqz.operations.threads import workers
 )  # fmt: skip
 @click.option("--no-center", is_flag=True, help="Do not keep the means of the vectors apart.")
 @click.option("--lattice", type=click.Choice(FAMILIES), default=DEFAULT, show_default=True)
-@click.option("--states", type=int, metavar="S", help=f"States of the lattice conv, 4 to 4096; {DEFAULT_STATES} by default.")
+@click.option(
+    "--states",
+    type=int,
+    metavar="S",
+    help=f"States of the lattice conv, 4 to 4096; {DEFAULT_STATES} by default.",
+)
 @click.option("--coding", type=click.Choice(["entropy", "voronoi"]), default="entropy", show_default=True)
 @click.option(
     "--allocate", type=click.Choice(["matrix", "column"]),

@@ -11,6 +11,7 @@ from nqz.cli.common import Notices, common_options, counted, shape_text
 from nqz.cli.text import escape, payload, table
 from nqz.operations.files import open_file
 from nqz.operations.inspect import inspect
+from nqz.operations.threads import workers
 
 
 @click.command("inspect", short_help="Show what a container holds.")
@@ -20,7 +21,7 @@ from nqz.operations.inspect import inspect
 def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_progress: bool | None) -> None:
     """Show what the container FILE ("-" for standard input) holds: parameters, sizes, predicted errors."""
     notices = Notices(quiet, show_progress)
-    with open_file(source, container=True) as opened:
+    with workers(threads), open_file(source, container=True) as opened:
         reader = opened.content
         with notices.progress("inspecting", reader.size) as progress:
             found = inspect(reader, progress)

@@ -69,7 +69,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1)
     for row in rows:
         grid.add_row(*(Text(escape(cell)) for cell in row))
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    columns = os.get_terminal_size(sys.stdout.fileno()).columns if terminal else 10_000
+    # a terminal that does not know its width says 0
+    columns = (os.get_terminal_size(sys.stdout.fileno()).columns or 80) if terminal else 10_000
     buffer = StringIO()
     Console(file=buffer, width=max(columns, 40), color_system=None, highlight=False).print(grid)
     lines = [line.rstrip() for line in buffer.getvalue().splitlines()]

@@ -75,7 +75,9 @@ class Population:
         return cls(n, *np.unique(codes, return_counts=True))
 
 
-def expected_bits(columns: Population, m: int, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
+def expected_bits(
+    columns: Population, m: int, lattice: Lattice, delta: int, allocate: str, lowest: int
+) -> float:
     """Bits of all chunks, framing included, for the given parameters."""
     n = columns.n
     s = scaling(columns.codes, n, lattice, delta, allocate, lowest)
@@ -174,7 +176,9 @@ def plan(codes, n: int, lattice: Lattice, allocate: str, budget: float, kappa: f
     return best
 
 
-def plan_error(codes, n: int, lattice: Lattice, allocate: str, error: float, kappa: float | None = None) -> Plan:
+def plan_error(
+    codes, n: int, lattice: Lattice, allocate: str, error: float, kappa: float | None = None
+) -> Plan:
     """Parameters with the fewest bits whose expected error, with an unrelated partner coded alike, is at most `error`."""
     lowest = lowest_class(lattice.name) if allocate == "matrix" else 0
     columns, best = Population.of(codes, n), None

@@ -22,7 +22,9 @@ def base_exponent(codes: np.ndarray, n: int, digits: int) -> np.ndarray:
     return (codes >> 9) - (n - 1).bit_length() - _GUARD - digits
 
 
-def quantize(mean: np.ndarray, codes: np.ndarray, n: int, digits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def quantize(
+    mean: np.ndarray, codes: np.ndarray, n: int, digits: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Round means to their steps.
 
     Parameters
@@ -69,8 +71,12 @@ def restore(shift: np.ndarray, q: np.ndarray, codes: np.ndarray, n: int, digits:
     """The stored means, float64 of shape (a,)."""
     exact = shift == EXACT
     zero = codes == norms.ZERO
-    power = np.where(exact | zero, 0, base_exponent(codes, n, digits) - shift.astype(np.int64)).astype(np.int32)
-    value = np.ldexp(np.ldexp(np.where(exact | zero, 0, q).astype(np.float64), power // 2), power - power // 2)
+    power = np.where(exact | zero, 0, base_exponent(codes, n, digits) - shift.astype(np.int64)).astype(
+        np.int32
+    )
+    value = np.ldexp(
+        np.ldexp(np.where(exact | zero, 0, q).astype(np.float64), power // 2), power - power // 2
+    )
     return np.where(exact, q.view(np.float64), value)
 
 

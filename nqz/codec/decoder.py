@@ -79,7 +79,9 @@ class Decoder:
         if points is not out:
             out[:] = points[: chunk.count]
 
-    def reconstruct(self, panel: Panel, points: np.ndarray, first: int, shrink: np.ndarray, out: np.ndarray) -> None:
+    def reconstruct(
+        self, panel: Panel, points: np.ndarray, first: int, shrink: np.ndarray, out: np.ndarray
+    ) -> None:
         """Columns order[first : first + rows] of a panel from their points.
 
         Parameters
@@ -126,7 +128,9 @@ def unpack_entropy(payload: bytes, lanes: int, code_size: int, low_size: int) ->
     return states, stream, code, low, escapes
 
 
-def unpack_voronoi(payload: bytes, q, choice: np.ndarray, group: int, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+def unpack_voronoi(
+    payload: bytes, q, choice: np.ndarray, group: int, lanes: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Digits (uint16, one an entry) and scale indices (uint8, one a group) of a Voronoi-coded chunk."""
     cursor = _Cursor(payload)
     frequency = cursor.array(3, "<u2").astype(np.int64)
@@ -142,6 +146,8 @@ def unpack_voronoi(payload: bytes, q, choice: np.ndarray, group: int, lanes: int
         chosen = choice == which
         count = int(chosen.sum()) * digits.shape[1]
         data = cursor.array(digit_bytes(count, ratio), "u1")
-        digits[chosen] = kernels.unpack_digits(data, count, ratio, *packing(ratio)).reshape(-1, digits.shape[1])
+        digits[chosen] = kernels.unpack_digits(data, count, ratio, *packing(ratio)).reshape(
+            -1, digits.shape[1]
+        )
     cursor.end()
     return digits.ravel(), beta

@@ -28,7 +28,9 @@ def key(seed: int, digest: bytes, name: str, parameters: bytes) -> bytes:
     """
     hashed = hashlib.sha256(b"nqz dither 0\0")
     encoded = name.encode()
-    hashed.update(seed.to_bytes(8, "little") + digest + len(encoded).to_bytes(8, "little") + encoded + parameters)
+    hashed.update(
+        seed.to_bytes(8, "little") + digest + len(encoded).to_bytes(8, "little") + encoded + parameters
+    )
     return hashed.digest()[:16]
 
 

@@ -40,7 +40,9 @@ class Encoder:
         self.key = dither.halves(p.dither_key)
         self.tables = entropy.Tables(p.lattice, s.classes[s.kept]) if p.coding == "entropy" else None
 
-    def rotated(self, panel: Panel, block: np.ndarray, bfloat16: bool, first: int, last: int, stream: np.ndarray) -> None:
+    def rotated(
+        self, panel: Panel, block: np.ndarray, bfloat16: bool, first: int, last: int, stream: np.ndarray
+    ) -> None:
         """Center, rotate and project columns first … last - 1 of a panel, and put them in their places in the stream.
 
         Parameters
@@ -113,7 +115,11 @@ def pack_voronoi(q, choice, digits, beta, lanes) -> bytes:
     frequency[count.argmax()] += entropy.TOTAL - frequency.sum()
     cumulative = np.concatenate([[0], np.cumsum(frequency)]).astype(np.uint16)
     states, words = kernels.rans_encode(beta, cumulative, lanes)
-    parts = [frequency[:3].astype("<u2").tobytes(), states.astype("<u4").tobytes(), struct.pack("<I", len(words))]
+    parts = [
+        frequency[:3].astype("<u2").tobytes(),
+        states.astype("<u4").tobytes(),
+        struct.pack("<I", len(words)),
+    ]
     parts.append(words.astype("<u2").tobytes())
     rows = digits.reshape(len(choice), -1)
     for which, ratio in enumerate(q):

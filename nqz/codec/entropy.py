@@ -197,7 +197,9 @@ class Tables:
         self.raw = np.array([t.raw for t in tables], np.int32)
         sizes = [t.cumulative.size for t in tables]
         self.offset = np.array([sum(sizes[:i]) for i in range(len(sizes))], np.int64)
-        self.cumulative = np.concatenate([t.cumulative.ravel() for t in tables]) if tables else np.zeros(0, np.uint16)
+        self.cumulative = (
+            np.concatenate([t.cumulative.ravel() for t in tables]) if tables else np.zeros(0, np.uint16)
+        )
         self.weight = np.array([t.weight for t in tables], np.float64).reshape(len(tables), 16)
         self.modelled = np.array([is_modelled(lattice, c) for c in used], np.uint8)
         # tables for halves only have none for theirs: 0 stands in
@@ -215,7 +217,9 @@ class Tables:
         return self.half, self.raw, self.offset, self.cumulative, self.weight, self.modelled, self.last
 
 
-def section_sizes(lattice: Lattice, tables: Tables, table_of_column, chunk, m: int, lanes: int) -> tuple[int, int]:
+def section_sizes(
+    lattice: Lattice, tables: Tables, table_of_column, chunk, m: int, lanes: int
+) -> tuple[int, int]:
     """Bytes of the raw code bits and of the raw low bits of a chunk."""
     size, row = padded(lattice, chunk.count, lanes), lattice.group * lanes
     rows = np.arange(0, size, row, dtype=np.int64)
@@ -227,7 +231,9 @@ def section_sizes(lattice: Lattice, tables: Tables, table_of_column, chunk, m: i
     used = table_of_column[first : last + 1]
     low = int((np.diff(edges) * tables.raw[used]).sum())
     if lattice.name == "leech":
-        ends = edges // row * lanes + np.maximum(edges % row - (row - lanes), 0)  # last entries of blocks up to the edges
+        ends = edges // row * lanes + np.maximum(
+            edges % row - (row - lanes), 0
+        )  # last entries of blocks up to the edges
         low += int((np.diff(ends) * (tables.raw[tables.last[used]] - tables.raw[used])).sum())
     return (code + 7) // 8, (low + 7) // 8
 

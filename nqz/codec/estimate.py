@@ -75,7 +75,12 @@ def alpha(estimator: str, theta: float, nu: np.ndarray) -> np.ndarray:
 
 
 def expected_error(
-    a: Side, b: Side, estimator: str, theta: float = 1.0, missed: float = 1.0, dropped: float = 1.0
+    a: Side,
+    b: Side,
+    estimator: str,
+    theta: float = 1.0,
+    missed: float = 1.0,
+    dropped: tuple[float, float] = (1.0, 1.0),
 ) -> float:
     """E‖AᵀB - Ĉ‖² of the centered product relative to ‖Ā‖²‖B̄‖²/n.
 
@@ -87,8 +92,8 @@ def expected_error(
         θ of `auto`.
     missed : float
         Energy that α leaves out, Σ (1 - α)² C², relative to Σ (1 - α)² P; 1 for unrelated operands.
-    dropped : float
-        Energy of entries of dropped columns in units of P.
+    dropped : tuple of float
+        Energy of entries of one dropped column, and of two, in units of P.
 
     Notes
     -----
@@ -101,7 +106,9 @@ def expected_error(
     factor = alpha(estimator, theta, nu)
     coded = np.isfinite(nu)
     noise = np.where(coded, nu, 0.0) + (1.0 - kappa) / kappa * missed / a.n
-    error = np.square(1.0 - factor) * np.where(coded, missed, dropped) + np.square(factor) * noise
+    both = np.isinf(noise_a)[:, None] & np.isinf(noise_b)[None, :]
+    left_out = np.where(coded, missed, np.where(both, dropped[1], dropped[0]))
+    error = np.square(1.0 - factor) * left_out + np.square(factor) * noise
     return total(np.add.reduce(error * power_a[:, None], axis=0) * power_b) if error.size else 0.0
 
 

@@ -10,7 +10,12 @@ from .mod import MAX_POWER, MAX_Q, MIX, Nesting, digit_bits
 from .parameters import Parameters
 from .scale import FIXED_POINT
 
-_FINENESS = {"z": 8, "d4": 8, "e8": 8, "leech": 16}  # steps of the multipliers, relative to the cell over q + 1
+_FINENESS = {
+    "z": 8,
+    "d4": 8,
+    "e8": 8,
+    "leech": 16,
+}  # steps of the multipliers, relative to the cell over q + 1
 
 # The cell of the coarse lattice, as q times the lattice scale in units of the column's standard deviation, for each of the
 # four scales; least rate-distortion cost on Gaussian data (benchmarks/voronoi_scales.py).
@@ -36,7 +41,12 @@ _CELLS = {
 # Where two q are far apart, cells at one slope of rate and distortion for both do better in the mix.
 _MIXED_CELLS = {("e8", 3): ((2.57, 3.52, 4.4, 5.17), (2.86, 3.81, 4.75, 5.6))}
 
-_INDEX_BITS = {"z": 1.5, "d4": 1.3, "e8": 1.25, "leech": 0.8}  # entropy of the scale's index, about; bits a group
+_INDEX_BITS = {
+    "z": 1.5,
+    "d4": 1.3,
+    "e8": 1.25,
+    "leech": 0.8,
+}  # entropy of the scale's index, about; bits a group
 _KNEE = {"z": 4, "d4": 3, "e8": 3, "leech": 2}  # below this q, time sharing does better than a smaller one
 _SLACK = 48.0  # bits by which another choice of multipliers may move the size
 _CHUNK_BITS = 8.0 * (16 + 10 + 5 + 2 * 32)  # framing, sizes and states of a chunk
@@ -67,7 +77,14 @@ def _at_level(base: Parameters, m: int, level: float) -> Parameters:
     low, high = digit_bits(q), digit_bits(q + 1)
     mix = MIX if level >= high else max(0, int((level - low) / (high - low) * MIX))
     nesting = Nesting((q, q + 1), mix, multipliers(base.lattice, q), 1.0, 1.0)
-    return replace(base, m=m, allocate="column", delta=delta_code(base.lattice, base.n, q), lowest_class=0, nesting=nesting)
+    return replace(
+        base,
+        m=m,
+        allocate="column",
+        delta=delta_code(base.lattice, base.n, q),
+        lowest_class=0,
+        nesting=nesting,
+    )
 
 
 def plan(base: Parameters, columns: int, budget: float, kappa: float | None) -> Parameters:

@@ -228,7 +228,7 @@ class Product:
     def _measure(self) -> None:
         """Find θ, and how the energy of the product is spread, from all of it or from a sample of columns."""
         a, b = self.a, self.b
-        self.theta, self._missed, self._dropped, self.guessed = 1.0, 1.0, 1.0, 0.0
+        self.theta, self._missed, self._dropped, self.guessed = 1.0, 1.0, (1.0, 1.0), 0.0
         if not a.columns or not b.columns:
             return
         if a.columns * b.columns <= _WHOLE:
@@ -271,7 +271,9 @@ class Product:
         if scale <= 0.0:
             return 0.0
         error = expected_error(a.side, b.side, self.estimator, self.theta, self._missed, self._dropped)
-        self.guessed = self._dropped * (1.0 - a.side.coded_share() * b.side.coded_share()) / error if error > 0 else 0.0
+        lost_a, lost_b = 1.0 - a.side.coded_share(), 1.0 - b.side.coded_share()
+        one, both = lost_a * (1.0 - lost_b) + (1.0 - lost_a) * lost_b, lost_a * lost_b
+        self.guessed = (one * self._dropped[0] + both * self._dropped[1]) / error if error > 0 else 0.0
         if self.same:
             error -= self._diagonal_error() / (scale * a.side.n)
         # what rounding left in the means, times the partner's mean
@@ -284,7 +286,9 @@ class Product:
         noise, energy = self.a.side.noise, self.a.energies()
         nu = np.square(1.0 + noise) / self.kappa - 1.0
         factor = alpha(self.estimator, self.theta, nu)
-        error = np.square(1.0 - factor) * self._missed + np.square(factor) * np.where(np.isfinite(nu), nu, 0.0)
+        error = np.square(1.0 - factor) * self._missed + np.square(factor) * np.where(
+            np.isfinite(nu), nu, 0.0
+        )
         return total(error * energy * energy)
 
 

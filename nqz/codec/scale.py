@@ -58,7 +58,9 @@ def ratio(log_ratio: np.ndarray, n: int) -> np.ndarray:
     return exp2(np.minimum(log_ratio, 64 << 12)) / n
 
 
-def scaling(codes: np.ndarray, n: int, lattice: Lattice, delta: int, allocate: str, lowest_class: int) -> Scaling:
+def scaling(
+    codes: np.ndarray, n: int, lattice: Lattice, delta: int, allocate: str, lowest_class: int
+) -> Scaling:
     """Derive the `Scaling` of columns of length n from their norm codes and the delta code."""
     silent = codes == norms.ZERO
     log_ratio = np.where(silent, 0, 16 * codes - 2 * column_delta(codes, delta, allocate))

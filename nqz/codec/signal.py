@@ -55,14 +55,20 @@ def group(side: Side, energy: np.ndarray) -> Groups:
     alive = np.flatnonzero(np.isfinite(side.noise) & (energy > 0))
     order = alive[np.argsort(side.codes[alive], kind="stable")]
     bucket = side.codes[order] // _GROUP
-    edges = np.concatenate([[0], np.flatnonzero(np.diff(bucket)) + 1, [len(order)]]) if len(order) else np.zeros(1, int)
+    edges = (
+        np.concatenate([[0], np.flatnonzero(np.diff(bucket)) + 1, [len(order)]])
+        if len(order)
+        else np.zeros(1, int)
+    )
     spans = list(zip(edges[:-1], edges[1:]))
     sums = np.array([total(energy[order[i:j]]) for i, j in spans])
     noise = np.array([total((energy * np.where(energy > 0, side.noise, 0.0))[order[i:j]]) for i, j in spans])
     return Groups(order, edges, sums, noise / sums if len(sums) else noise, edges[:-1] * 2 <= len(order))
 
 
-def group_energies(raw: np.ndarray, unit_a: np.ndarray, unit_b: np.ndarray, a: Groups, b: Groups, diagonal: bool):
+def group_energies(
+    raw: np.ndarray, unit_a: np.ndarray, unit_b: np.ndarray, a: Groups, b: Groups, diagonal: bool
+):
     """Energy of `raw`, scaled by units of rows and columns, for every pair of groups; in a fixed order of summation.
 
     Parameters
@@ -100,8 +106,9 @@ class Signal:
 
     Attributes
     ----------
-    dropped : float
-        Energy of the product in units of P where a column is among the quieter half: the best guess for dropped ones.
+    dropped : tuple of float
+        Energy of the product in units of P where one column, and where both, are among the quieter half: the best guess for
+        one and for two dropped columns.
     """
 
     def __init__(self, found, a: Groups, b: Groups, n: int, kappa: float, entries: float):
@@ -113,8 +120,11 @@ class Signal:
         weight = (1.0 + _sum(self._noise) / whole) ** 2 if whole > 0 else 1.0
         # the prior's share: the measurement's variance grows with the square of signal plus noise
         self._prior = _PRIOR_ENTRIES * weight / (entries + _PRIOR_ENTRIES * weight)
-        quiet = a.quiet[:, None] | b.quiet[None, :]
-        self.dropped = self._ratio(np.where(quiet, 1.0, 0.0))
+        both = a.quiet[:, None] & b.quiet[None, :]
+        one = a.quiet[:, None] ^ b.quiet[None, :]
+        # where all columns are alike there are no pairs of a quiet and a loud one
+        chosen = [pairs if pairs.any() else one | both for pairs in (one, both)]
+        self.dropped = self._ratio(chosen[0] * 1.0), self._ratio(chosen[1] * 1.0)
 
     def _ratio(self, weight: np.ndarray) -> float:
         """Weighted energy of the product over that of P, drawn towards 1."""

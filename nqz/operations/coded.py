@@ -52,7 +52,9 @@ class CodedMatrix:
 
     def _layout(self, axis: int) -> tuple[int, int]:
         # axis 1 of an array of one dimension is refused afterwards
-        layout = vector_layout(self.info.shape, 0 if len(self.info.shape) == 1 else axis, self.info.order == "F")
+        layout = vector_layout(
+            self.info.shape, 0 if len(self.info.shape) == 1 else axis, self.info.order == "F"
+        )
         return layout.length, layout.count
 
     def _where(self, record) -> str:
@@ -167,7 +169,9 @@ class CodedMatrix:
             record = records[chunk.number]
             payload = self.reader.read(record, "CHNK")
             try:
-                self.decoder.decode_chunk(panel, chunk, payload, flat[chunk.start : chunk.start + chunk.count])
+                self.decoder.decode_chunk(
+                    panel, chunk, payload, flat[chunk.start : chunk.start + chunk.count]
+                )
             except ValueError as error:
                 raise CorruptError(f"{self._where(record)}: {error}") from None
 

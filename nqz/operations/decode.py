@@ -39,7 +39,9 @@ class DecodeOptions:
     estimator: str = "mmse"
 
 
-def decode(reader: ContainerReader, access, options: DecodeOptions, pool: Workers, progress: Callable | None = None):
+def decode(
+    reader: ContainerReader, access, options: DecodeOptions, pool: Workers, progress: Callable | None = None
+):
     """Rebuild the tensors of a container.
 
     Parameters
@@ -78,12 +80,16 @@ def decode(reader: ContainerReader, access, options: DecodeOptions, pool: Worker
                     progress(info.name, len(piece))
             report["exact"] += 1
             continue
-        _decode_matrix(CodedMatrix(reader, index), sink, position, specs[position], options.estimator, pool, progress)
+        _decode_matrix(
+            CodedMatrix(reader, index), sink, position, specs[position], options.estimator, pool, progress
+        )
         report["matrices"] += 1
     return report
 
 
-def rebuilt(matrix: CodedMatrix, dtype: str, estimator: str, pool: Workers) -> Iterator[tuple[int, np.ndarray]]:
+def rebuilt(
+    matrix: CodedMatrix, dtype: str, estimator: str, pool: Workers
+) -> Iterator[tuple[int, np.ndarray]]:
     """The columns of a matrix, panel by panel: (first column, array of shape (n, w) in the storage type of `dtype`)."""
     factor = matrix.factor(estimator)
     # narrower types are rounded once, from float64

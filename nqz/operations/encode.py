@@ -65,7 +65,9 @@ def encode(source, access, options: EncodeOptions, pool: Workers, progress: Call
         A tensor is not of finite floating-point numbers.
     """
     options.check()
-    chosen = [source.tensors[i] for i in select([t.name for t in source.tensors], options.tensors, source.name)]
+    chosen = [
+        source.tensors[i] for i in select([t.name for t in source.tensors], options.tensors, source.name)
+    ]
     if source.kind == "npy":
         refuse_non_float(source.tensors[0], source.name)
     if options.max_bytes is None:
@@ -75,7 +77,9 @@ def encode(source, access, options: EncodeOptions, pool: Workers, progress: Call
 
 def _encode(source, chosen, access, options: EncodeOptions, pool, progress) -> dict:
     infos = [_info(tensor, source.kind) for tensor in chosen]
-    writer = ContainerWriter(access, Manifest(source.kind, source.metadata, tuple(infos), f"nqz {__version__}"))
+    writer = ContainerWriter(
+        access, Manifest(source.kind, source.metadata, tuple(infos), f"nqz {__version__}")
+    )
     report = {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
     for index, (tensor, info) in enumerate(zip(chosen, infos)):
         writer.begin(index)
@@ -102,7 +106,10 @@ def _encode_within(source, chosen, access, options: EncodeOptions, pool, progres
     infos = [_info(tensor, source.kind) for tensor in chosen]
     entries = sum(math.prod(info.shape) for info in infos if info.kind == "matrix")
     exact = sum(
-        len(piece) + FRAMING for t, info in zip(chosen, infos) if info.kind == "exact" for piece in exact_pieces(t.pieces())
+        len(piece) + FRAMING
+        for t, info in zip(chosen, infos)
+        if info.kind == "exact"
+        for piece in exact_pieces(t.pieces())
     )
     rate = min(MAX_RATE, 8.0 * (wanted - exact) / entries) if entries else MAX_RATE
     for _ in range(_TRIES):
@@ -128,7 +135,9 @@ def _counted(pieces, name, progress):
 
 def _info(tensor, kind: str) -> TensorInfo:
     dimensions = len(tensor.shape)
-    matrix = is_matrix_dtype(tensor.dtype) and 0 not in tensor.shape and dimensions >= (1 if kind == "npy" else 2)
+    matrix = (
+        is_matrix_dtype(tensor.dtype) and 0 not in tensor.shape and dimensions >= (1 if kind == "npy" else 2)
+    )
     return TensorInfo(
         tensor.name,
         "matrix" if matrix else "exact",

@@ -168,5 +168,3 @@ def _nesting(value: list[Any] | None) -> Nesting | None:
     if not (isinstance(gain, float) and isinstance(power, float)):
         raise ValueError("the gain of the nested code is not a float")
     return Nesting(tuple(q), mix, tuple(tuple(row) for row in multipliers), gain, power)
-
-

@@ -80,11 +80,15 @@ def pair_up(a, b, options: MatmulOptions) -> list[Pair]:
     elif options.tensor_a is not None or options.tensor_b is not None:
         names = [("", x, y) for x in left for y in right if len(left) == 1 or len(right) == 1]
         if len(names) != 1:
-            raise UsageError(f"{a.name}, {b.name}: several tensors on one side; give both --tensor-a and --tensor-b")
+            raise UsageError(
+                f"{a.name}, {b.name}: several tensors on one side; give both --tensor-a and --tensor-b"
+            )
     else:
         names = [(x, x, x) for x in left if x in right]
         if not names:
-            raise OperandError(f"{a.name} and {b.name}: no matrices of equal name; choose with --tensor-a, --tensor-b")
+            raise OperandError(
+                f"{a.name} and {b.name}: no matrices of equal name; choose with --tensor-a, --tensor-b"
+            )
     return [Pair(name, left[x](), right[y](), a.name, b.name) for name, x, y in names]
 
 
@@ -100,7 +104,10 @@ def _candidates(side, wanted: str | None) -> dict[str, Callable[[], object]]:
         found = {
             t.name: (lambda t=t: t)
             for t in side.tensors
-            if is_matrix_dtype(t.dtype) and t.shape and 0 not in t.shape and (len(t.shape) > 1 or side.kind == "npy")
+            if is_matrix_dtype(t.dtype)
+            and t.shape
+            and 0 not in t.shape
+            and (len(t.shape) > 1 or side.kind == "npy")
         }
         known = [t.name for t in side.tensors]
     if wanted is not None:
@@ -198,12 +205,19 @@ def prepare(pair: Pair, options: MatmulOptions, pool: Workers) -> Plan:
     shape, dtype = outline(pair, options)
     product = Product(left, right, options.estimator, same)
     if product.guessed > 0.01:
-        notes.append(f"{product.guessed:.0%} of the expected error is an estimate of what the vectors not coded leave out")
+        notes.append(
+            f"{product.guessed:.0%} of the expected error is an estimate of what the vectors not coded leave out"
+        )
     return Plan(pair.name, shape, dtype, product, notes, (_rate(pair.a), _rate(pair.b)))
 
 
 def multiply(
-    pairs: list[Pair], access, kind: str, options: MatmulOptions, pool: Workers, progress: Callable | None = None
+    pairs: list[Pair],
+    access,
+    kind: str,
+    options: MatmulOptions,
+    pool: Workers,
+    progress: Callable | None = None,
 ) -> dict:
     """Compute products and write them, one at a time.
 
@@ -254,7 +268,11 @@ def blocks(plan: Plan):
             out = block.astype(plan.dtype)
         if not np.isfinite(out).all():
             i, j = np.argwhere(~np.isfinite(out))[0]
-            advice = "use --dtype float64" if plan.dtype == "float32" and np.isfinite(block[i, j]) else "scale the inputs"
+            advice = (
+                "use --dtype float64"
+                if plan.dtype == "float32" and np.isfinite(block[i, j])
+                else "scale the inputs"
+            )
             raise OperandError(
                 f"product of {plan.product.a.name} and {plan.product.b.name}: entry [{first + i}, {j}] overflows "
                 f"{plan.dtype}; {advice}"
@@ -308,7 +326,11 @@ def _is_same(a: CodedMatrix, b: CodedMatrix, pair: Pair) -> bool:
 def _dropped(operand: Operand) -> list[str]:
     silent = np.isinf(operand.side.noise) & (operand.energies() > 0)
     count = int(silent.sum())
-    return [f"{operand.name}: {count} of {operand.columns} vectors too quiet to be coded count as zero"] if count else []
+    return (
+        [f"{operand.name}: {count} of {operand.columns} vectors too quiet to be coded count as zero"]
+        if count
+        else []
+    )
 
 
 def _rank(side) -> int:

@@ -19,7 +19,7 @@ from nqz.codec.panels import panel_columns, panels
 from nqz.codec.parameters import MAX_LENGTH, Parameters
 from nqz.container.maps import pack_fields
 from nqz.container.writer import ContainerWriter
-from nqz.errors import UnsupportedError
+from nqz.errors import UnsupportedError, UsageError
 from nqz.operations.header import ALPHA, TensorHeader
 from nqz.operations.measure import measure
 from nqz.operations.options import EncodeOptions
@@ -44,7 +44,9 @@ class MatrixEncoder:
         self.view = tensor.vectors(axis)
         self.n, self.columns = self.view.length, self.view.count
         if self.n > MAX_LENGTH:
-            raise UnsupportedError(f"{self.where}: vectors of {self.n} entries; at most {MAX_LENGTH} are supported")
+            raise UnsupportedError(
+                f"{self.where}: vectors of {self.n} entries; at most {MAX_LENGTH} are supported"
+            )
         self.entries = self.n * self.columns
         self.whole_file = source.kind == "npy"
         self.lattice = options.code
@@ -127,15 +129,21 @@ class MatrixEncoder:
     def _for_error(self, error: float) -> Parameters:
         """Parameters with the fewest bits whose product with an unrelated partner coded alike has at most this error."""
         if self.options.coding == "entropy":
-            plan = allocate.plan_error(self.codes, self.n, self.lattice, self.allocate, error, self.options.kappa)
+            plan = allocate.plan_error(
+                self.codes, self.n, self.lattice, self.allocate, error, self.options.kappa
+            )
             self.rate = max((plan.bits + 8.0 * self.fixed) / self.entries, 1e-9)
             found = replace(self._base(), m=plan.m, delta=plan.delta, lowest_class=plan.lowest_class)
             finest = allocate.finest_delta(self.codes, self.n, self.allocate)
-            while found.delta > finest and self._predicted(found) > error:  # the planner's formula is for large n
+            while (
+                found.delta > finest and self._predicted(found) > error
+            ):  # the planner's formula is for large n
                 found = replace(found, delta=found.delta - 1)
+            self._check_reached(error, found)
             return found
-        low, high = 0.0, 16.0
+        low, high = 0.0, 16.0 + 2048.0 / self.entries  # every chunk has a head
         best = self._within(high * self.entries)
+        self._check_reached(error, self._with_gain(self._keyed(best)))
         for _ in range(_BISECTIONS):
             self.rate = (low + high) / 2.0
             trial = self._with_gain(self._keyed(self._within(self.rate * self.entries)))
@@ -145,6 +153,14 @@ class MatrixEncoder:
                 low = self.rate
         self.rate = high
         return best
+
+    def _check_reached(self, error: float, p: Parameters) -> None:
+        least = self._predicted(p)
+        if least > error:
+            raise UsageError(
+                f"{self.where}: no rate has a predicted product error of {error:g} with these options (lattice, coding, kappa); "
+                f"the least is {least:.3g}"
+            )
 
     def _predicted(self, p: Parameters) -> float:
         """Predicted error of a product with an unrelated partner coded alike."""
@@ -169,7 +185,14 @@ class MatrixEncoder:
     def _coded(self, parameters: Parameters) -> int:
         """Number of entries that are coded."""
         p = parameters
-        return int(scale.scaling(self.codes, self.n, self.lattice, p.delta, p.allocate, p.lowest_class).kept.sum()) * p.m
+        return (
+            int(
+                scale.scaling(
+                    self.codes, self.n, self.lattice, p.delta, p.allocate, p.lowest_class
+                ).kept.sum()
+            )
+            * p.m
+        )
 
     def _header(self, parameters: Parameters) -> TensorHeader:
         measured = self.measured
@@ -198,7 +221,12 @@ class MatrixEncoder:
         for outcome in ("rate", "kept", "delta", "lowest_class", "nesting"):
             del fields[outcome]
         options = self.options
-        fields["asked"] = [options.max_bytes, options.error, None if options.max_bytes else options.rate, options.kappa]
+        fields["asked"] = [
+            options.max_bytes,
+            options.error,
+            None if options.max_bytes else options.rate,
+            options.kappa,
+        ]
         key = dither.key(options.seed, self.measured.digest, self.tensor.name, pack_fields(fields))
         return replace(parameters, dither_key=key)
 

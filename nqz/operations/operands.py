@@ -58,7 +58,7 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, cente
     # a power of two that takes the standard deviation of each column's entries to 2 ** GRID_BITS or a little more
     power = GRID_BITS + n.bit_length() // 2
     forward = np.full(columns, np.ldexp(np.float32(1.0), power), np.float32)
-    unit = np.where(silent, 0.0, np.ldexp(1.0, exponents(codes) - exponent - power))
+    unit = np.where(silent, 0.0, np.ldexp(1.0, np.where(silent, 0, exponents(codes) - exponent - power)))
 
     def load(first: int, last: int) -> tuple[np.ndarray, None]:
         block = view.read(first, last)
@@ -70,7 +70,11 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, cente
             chosen = slice(first + start, first + stop)
             u = np.empty((stop - start, n), np.float32)
             kernels.center(
-                block[:, start:stop], tensor.dtype == "bfloat16", measured.mean[chosen], exponents(codes[chosen]), u
+                block[:, start:stop],
+                tensor.dtype == "bfloat16",
+                measured.mean[chosen],
+                exponents(codes[chosen]),
+                u,
             )
             rotate(u, rotation_seed)
             kernels.quantize_exact(project(u, rotation_seed, n), forward[chosen], out[start:stop])

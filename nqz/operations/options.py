@@ -78,16 +78,22 @@ class EncodeOptions:
         if self.allocate not in (None, "matrix", "column"):
             raise UsageError(f"allocation {self.allocate!r}: matrix or column")
         if self.coding == "voronoi" and self.allocate == "matrix":
-            raise UsageError("allocation 'matrix': the Voronoi coding scales every column by its norm, choose 'column'")
+            raise UsageError(
+                "allocation 'matrix': the Voronoi coding scales every column by its norm, choose 'column'"
+            )
         if self.kappa is not None and not 0.0 < self.kappa <= 1.0:
             raise UsageError(f"kappa {self.kappa:g}: a number above 0 and at most 1 is needed")
 
     def _check_target(self) -> None:
         given = [x for x in (self.rate, self.error, self.max_bytes) if x is not None]
         if len(given) != 1:
-            raise UsageError("one of a rate (-r), an error (--error) and a number of bytes (--max-bytes) is needed")
+            raise UsageError(
+                "one of a rate (-r), an error (--error) and a number of bytes (--max-bytes) is needed"
+            )
         if self.rate is not None and not MIN_RATE <= self.rate <= MAX_RATE:
-            raise UsageError(f"rate {self.rate:g}: a number of bits per entry from {MIN_RATE} to {MAX_RATE:g} is needed")
+            raise UsageError(
+                f"rate {self.rate:g}: a number of bits per entry from {MIN_RATE} to {MAX_RATE:g} is needed"
+            )
         if self.error is not None and not MIN_ERROR <= self.error < 1.0:
             raise UsageError(f"error {self.error:g}: a number from {MIN_ERROR:g} to below 1 is needed")
         if self.max_bytes is not None and self.max_bytes < 1:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 from nqz.errors import UsageError
@@ -30,8 +31,8 @@ class Workers:
     """
 
     def __init__(self, threads: int | None):
-        if threads is not None and threads < 1:
-            raise UsageError(f"--threads {threads}: at least 1")
+        if threads is not None and not (isinstance(threads, Integral) and threads >= 1):
+            raise UsageError(f"--threads {threads}: an integer of at least 1 is needed")
         self.threads = threads or available()
         self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
