@@ -201,7 +201,7 @@ def prepare(pair: Pair, options: MatmulOptions, pool: Workers) -> Plan:
     same = check(pair, options)
     notes = ["both sides are the same matrix: its diagonal comes from the norms"] if same else []
     left, right = _operand(pair, pool, options, 0), _operand(pair, pool, options, 1)
-    notes += _dropped(left) + _dropped(right)
+    notes += _dropped(left) + ([] if same else _dropped(right))
     shape, dtype = outline(pair, options)
     product = Product(left, right, options.estimator, same)
     if product.guessed > 0.01:
