@@ -11,14 +11,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from nqz.codec import limit, norms
+from nqz.codec import limit
 from nqz.codec.lattice import DEFAULT, NESTED
 from nqz.container.reader import ContainerReader
 from nqz.errors import UsageError
 from nqz.matrices.access import temporary_access
-from nqz.matrices.dtypes import widen
 from nqz.operations.coded import CodedMatrix
 from nqz.operations.encode import encode
 from nqz.operations.exact_product import ExactProduct, Factor
@@ -27,6 +24,7 @@ from nqz.operations.measure import measure
 from nqz.operations.options import EncodeOptions
 from nqz.operations.sweep_matrix import SweepMatrix, check_lengths
 from nqz.operations.threads import Workers
+from nqz.operations.verify import column_errors, measured_error
 
 RATES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
@@ -274,23 +272,7 @@ def _plan(a: CodedMatrix, b: CodedMatrix, matrix: SweepMatrix, other: SweepMatri
 
 def _reconstruction(coded: CodedMatrix, matrix: SweepMatrix, pool: Workers) -> float | None:
     """Measured ‖A - Â‖² / ‖Ā‖², in float64."""
-    view, n = matrix.view(), coded.parameters.n
-    exponent = norms.reference(coded.codes) >> 9
-    mantissa, power = coded.header.energy
-    whole = math.ldexp(mantissa, power - 2 * exponent)
-    factor = coded.factor("mmse")
-    spent = 0.0
-    for panel in coded.decoder.panels:
-        block = view.read(panel.first, panel.last)
-        rebuilt = coded.reconstructed(panel, pool, factor, np.float64)
-        width = max(1, (1 << 20) // n)
-        for first in range(0, rebuilt.shape[1], width):
-            columns = slice(first, first + width)
-            with np.errstate(over="ignore", invalid="ignore"):
-                difference = widen(block[:, columns], matrix.tensor.dtype) - rebuilt[:, columns]
-                np.ldexp(difference, -exponent, out=difference)
-                spent += float(np.einsum("ij,ij->", difference, difference))
-    return 0.0 if spent == 0.0 else _finite(spent / whole) if whole > 0.0 else None
+    return _finite(measured_error(coded, *column_errors(coded, matrix.tensor, pool)))
 
 
 def _finite(value: float) -> float | None:

@@ -133,24 +133,46 @@ def _exact(reader: ContainerReader, index: int, partner: SourceTensor | None) ->
     }
 
 
-def _compared(matrix: CodedMatrix, partner: SourceTensor, file: str, pool: Workers) -> dict[str, Any]:
-    axis = matrix.header.axis if len(partner.shape) > 1 else 0
-    view = partner.vectors(axis)
-    digest = PieceDigest()
-    for piece in partner.pieces():
-        digest.update(piece)
+def column_errors(matrix: CodedMatrix, original: SourceTensor, pool: Workers) -> tuple[np.ndarray, int]:
+    """Energies of the errors of the reconstructed columns, before any rounding to a narrower type.
+
+    Returns
+    -------
+    errors : ndarray of float64, shape (a,)
+        In units of 4 ** exponent.
+    exponent : int
+        A power of two near the norm of the loudest column.
+    """
+    view = original.vectors(matrix.header.axis)
     exponent = norms.reference(matrix.codes) >> 9
     factor = matrix.factor("mmse")
     errors = np.empty(matrix.parameters.columns)
+    step = max(1, (1 << 20) // matrix.parameters.n)
     for panel in matrix.decoder.panels:
         block = view.read(panel.first, panel.last)
         rebuilt = matrix.reconstructed(panel, pool, factor, np.float64)
-        for first in range(0, rebuilt.shape[1], step := max(1, (1 << 20) // matrix.parameters.n)):
+        for first in range(0, rebuilt.shape[1], step):
             columns = slice(first, first + step)
             with np.errstate(over="ignore", invalid="ignore"):
-                difference = widen(block[:, columns], partner.dtype) - rebuilt[:, columns]
+                difference = widen(block[:, columns], original.dtype) - rebuilt[:, columns]
                 np.ldexp(difference, -exponent, out=difference)
                 errors[panel.first :][columns] = np.einsum("ij,ij->j", difference, difference)
+    return errors, exponent
+
+
+def measured_error(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> float:
+    """‖A - Â‖² / ‖Ā‖² from the `column_errors`; infinite for an error where there should be none."""
+    mantissa, power = matrix.header.energy
+    whole = math.ldexp(mantissa, power - 2 * exponent)
+    spent = float(errors.sum())
+    return 0.0 if spent == 0.0 else spent / whole if whole > 0.0 else math.inf
+
+
+def _compared(matrix: CodedMatrix, partner: SourceTensor, file: str, pool: Workers) -> dict[str, Any]:
+    digest = PieceDigest()
+    for piece in partner.pieces():
+        digest.update(piece)
+    errors, exponent = column_errors(matrix, partner, pool)
     same = digest.digest() == matrix.header.digest
     result = _judge(matrix, errors, exponent)
     if result["problem"] and not same:
@@ -160,13 +182,10 @@ def _compared(matrix: CodedMatrix, partner: SourceTensor, file: str, pool: Worke
 
 def _judge(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> dict[str, Any]:
     """Compare error energies of the columns, in units of 4 ** exponent, with their predictions."""
-    mantissa, power = matrix.header.energy
-    whole = math.ldexp(mantissa, power - 2 * exponent)
     predicted = matrix.predicted_reconstruction()
-    spent = float(errors.sum())
     error = standard_error(matrix, errors, exponent)
     allowed = TOLERANCE + STANDARD_ERRORS * error
-    measured = 0.0 if spent == 0.0 else spent / whole if whole > 0.0 else math.inf
+    measured = measured_error(matrix, errors, exponent)
     problem = None
     if not abs(measured - predicted) <= allowed * predicted:
         problem = f"error {measured:.4g} of the energy where {predicted:.4g} is predicted"
