@@ -1,4 +1,4 @@
-"""Stored means: how fine they are, when they are exact, and their serialization."""
+"""Stored means: how fine they are, and when they are exact."""
 
 from __future__ import annotations
 
@@ -64,20 +64,3 @@ def test_enormous_offsets_are_kept_as_float64():
     codes = column_codes([1.0, 1.0], 1000)
     stored, shift, _ = center.quantize(mean, codes, 1000, 4)
     assert (shift == center.EXACT).all() and np.array_equal(stored, mean)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 255), st.integers(-(1 << 63), (1 << 63) - 1)), max_size=30))
-def test_pack_and_unpack(columns):
-    shift = np.array([c[0] for c in columns], np.uint8)
-    q = np.array([c[1] for c in columns], np.int64)
-    prefix, body = center.pack(shift, q)
-    assert len(prefix) == center.PREFIX and center.body_size(prefix, len(q)) == len(body)
-    back_shift, back_q = center.unpack(prefix, body, len(q))
-    assert np.array_equal(back_shift, shift) and np.array_equal(back_q, q)
-
-
-def test_malformed_prefixes_are_refused():
-    for prefix in (b"", b"\0", b"\x09", b"\xff", b"\1\1"):
-        with pytest.raises(ValueError, match="width"):
-            center.body_size(prefix, 4)

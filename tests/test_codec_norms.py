@@ -46,31 +46,16 @@ def test_the_reference_of_silent_columns_is_a_proper_code(codes):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(CODE, max_size=40))
-def test_pack_and_unpack(codes):
+def test_offsets_and_back(codes):
     codes = np.array(codes, np.int64)
-    prefix, body = norms.pack(codes)
-    assert len(prefix) == norms.PREFIX
-    assert norms.body_size(prefix, len(codes)) == len(body)
-    assert np.array_equal(norms.unpack(prefix, body, len(codes)), codes)
-
-
-def test_close_codes_take_one_byte_each():
-    codes = np.array([1000, 1200, norms.ZERO, 1254])
-    assert len(norms.pack(codes)[1]) == 4
-
-
-def test_malformed_prefixes_are_refused():
-    least = (0).to_bytes(4, "little", signed=True)
-    for prefix in (b"", b"\1", b"\0" + least, b"\5" + least, b"\xff" + least, b"\1" + least + b"\0"):
-        with pytest.raises(ValueError, match="width"):
-            norms.body_size(prefix, 3)
-    for least in (-(1 << 31), -(1 << 21) - 1, (1 << 21) + 1):
-        with pytest.raises(ValueError, match="out of range"):
-            norms.body_size(b"\1" + least.to_bytes(4, "little", signed=True), 3)
+    least, offsets = norms.to_offsets(codes)
+    assert ((offsets == 0) == (codes == norms.ZERO)).all()
+    assert np.array_equal(norms.from_offsets(least, offsets), codes)
 
 
 def test_codes_beyond_the_limit_are_refused():
-    prefix = b"\3" + (1 << 21).to_bytes(4, "little", signed=True)
-    assert norms.unpack(prefix, b"\1\0\0", 1).tolist() == [1 << 21]
-    with pytest.raises(ValueError, match="out of range"):
-        norms.unpack(prefix, b"\2\0\0", 1)
+    limit = 1 << 21
+    assert norms.from_offsets(limit, np.array([0, 1])).tolist() == [norms.ZERO, limit]
+    for least, offset in ((limit, 2), (limit - 3, 5), (-limit - 1, 1), (limit + 1, 0), (0, -1)):
+        with pytest.raises(ValueError, match="out of range"):
+            norms.from_offsets(least, np.array([offset]))

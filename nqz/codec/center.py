@@ -1,4 +1,4 @@
-"""The box "center": column means, how finely they are kept, and their serialization.
+"""The box "center": column means, and how finely they are kept.
 
 What rounding a mean leaves in a column enters a product as n · (mean of the partner) · (residual), so the step shrinks with
 the rate and with the mean itself. A mean is q · 2 ** (base - shift), base derived from the norm code; where that would need
@@ -78,33 +78,3 @@ def restore(shift: np.ndarray, q: np.ndarray, codes: np.ndarray, n: int, digits:
         np.ldexp(np.where(exact | zero, 0, q).astype(np.float64), power // 2), power - power // 2
     )
     return np.where(exact, q.view(np.float64), value)
-
-
-def pack(shift: np.ndarray, q: np.ndarray) -> tuple[bytes, bytes]:
-    """Serialize as (prefix, body): the width in bytes; then the shifts, then byte planes of the zigzag of q."""
-    zigzag = ((q << 1) ^ (q >> 63)).astype("<i8").view("<u8")
-    width = max(1, (int(zigzag.max(initial=0)).bit_length() + 7) // 8)
-    planes = zigzag.view(np.uint8).reshape(-1, 8)[:, :width]
-    return bytes([width]), shift.tobytes() + planes.T.tobytes()
-
-
-PREFIX = 1
-"""Length of the prefix in bytes."""
-
-
-def body_size(prefix: bytes, columns: int) -> int:
-    """Length of the body that belongs to a prefix; ValueError for an invalid prefix."""
-    if len(prefix) != PREFIX or not 1 <= prefix[0] <= 8:
-        raise ValueError("invalid width of the means")
-    return (1 + prefix[0]) * columns
-
-
-def unpack(prefix: bytes, body: bytes, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse of `pack`: (shift, q)."""
-    width = prefix[0]
-    data = np.frombuffer(body, np.uint8)
-    planes = np.zeros((columns, 8), np.uint8)
-    planes[:, :width] = data[columns:].reshape(width, columns).T
-    zigzag = planes.reshape(-1).view("<u8")
-    q = (zigzag >> np.uint64(1)).view(np.int64) ^ -(zigzag & np.uint64(1)).astype(np.int64)
-    return data[:columns].copy(), q

@@ -48,39 +48,15 @@ def reference(codes: np.ndarray) -> int:
     return max(0 if len(codes) == 0 else int(codes.max()), -_LIMIT)
 
 
-def pack(codes: np.ndarray) -> tuple[bytes, bytes]:
-    """Serialize norm codes as (prefix, body): the prefix holds the width in bytes and the least code.
-
-    The body is byte planes, least significant first, of code - least + 1 (0 for `ZERO`).
-    """
+def to_offsets(codes: np.ndarray) -> tuple[int, np.ndarray]:
+    """Serialize norm codes as the least of them and code - least + 1 for every column, 0 for `ZERO`; int64."""
     alive = codes[codes != ZERO]
     least = int(alive.min()) if alive.size else 0
-    offsets = np.where(codes == ZERO, 0, codes - least + 1).astype("<u4")
-    width = max(1, (int(offsets.max(initial=0)).bit_length() + 7) // 8)
-    planes = offsets.view(np.uint8).reshape(-1, 4)[:, :width]
-    return bytes([width]) + least.to_bytes(4, "little", signed=True), planes.T.tobytes()
+    return least, np.where(codes == ZERO, 0, codes - least + 1)
 
 
-PREFIX = 5
-"""Length of the prefix in bytes."""
-
-
-def body_size(prefix: bytes, columns: int) -> int:
-    """Length of the body that belongs to a prefix; ValueError for an invalid prefix."""
-    if len(prefix) != PREFIX or not 1 <= prefix[0] <= 4:
-        raise ValueError("invalid width of the norm codes")
-    if abs(int.from_bytes(prefix[1:], "little", signed=True)) > _LIMIT:
+def from_offsets(least: int, offsets: np.ndarray) -> np.ndarray:
+    """Inverse of `to_offsets`; ValueError for codes out of range."""
+    if abs(least) > _LIMIT or offsets.min(initial=0) < 0 or offsets.max(initial=0) > _LIMIT - least + 1:
         raise ValueError("norm code out of range")
-    return prefix[0] * columns
-
-
-def unpack(prefix: bytes, body: bytes, columns: int) -> np.ndarray:
-    """Inverse of `pack`; ValueError for codes out of range."""
-    width, least = prefix[0], int.from_bytes(prefix[1:], "little", signed=True)
-    planes = np.zeros((columns, 4), np.uint8)
-    planes[:, :width] = np.frombuffer(body, np.uint8).reshape(width, columns).T
-    offsets = planes.reshape(-1).view("<u4").astype(np.int64)
-    codes = np.where(offsets == 0, ZERO, offsets + least - 1)
-    if codes.max(initial=0) > _LIMIT:
-        raise ValueError("norm code out of range")
-    return codes
+    return np.where(offsets == 0, ZERO, offsets + (least - 1))

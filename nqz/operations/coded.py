@@ -15,7 +15,7 @@ from nqz.container.reader import ContainerReader
 from nqz.errors import CorruptError
 from nqz.matrices.layout import vector_layout
 from nqz.operations import header
-from nqz.operations.side_information import unpack_side
+from nqz.operations.side_information import unpack_means, unpack_norms
 
 
 class CodedMatrix:
@@ -60,20 +60,10 @@ class CodedMatrix:
     def _where(self, record) -> str:
         return f"{self.reader.name}: record {record.type} at byte {record.offset}"
 
-    def _side(self, kind: str, prefix_size: int, body_size) -> tuple[bytes, bytes, str]:
-        (record,) = self.reader.find(self.index, kind)
-        where = self._where(record)
-        payload = self.reader.read(record, kind)
-        prefix, body = unpack_side(payload, prefix_size, body_size, self.parameters.columns, where)
-        return prefix, body, where
-
     def _norms(self) -> np.ndarray:
-        prefix, body, where = self._side("NORM", norms.PREFIX, norms.body_size)
-        try:
-            codes = norms.unpack(prefix, body, self.parameters.columns)
-        except ValueError as error:
-            raise CorruptError(f"{where}: {error}") from None
-        return codes
+        (record,) = self.reader.find(self.index, "NORM")
+        payload = self.reader.read(record, "NORM")
+        return unpack_norms(payload, self.parameters.columns, self._where(record))
 
     def _means(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         records = self.reader.find(self.index, "MEAN")
@@ -81,9 +71,8 @@ class CodedMatrix:
             raise CorruptError(f"{self.reader.name}: tensor {self.name!r}: header and record MEAN disagree")
         if not records:
             return None, None
-        prefix, body, where = self._side("MEAN", center.PREFIX, center.body_size)
-        shift, q = center.unpack(prefix, body, self.parameters.columns)
-        p = self.parameters
+        p, where = self.parameters, self._where(records[0])
+        shift, q = unpack_means(self.reader.read(records[0], "MEAN"), p.columns, where)
         with np.errstate(over="ignore"):
             means = center.restore(shift, q, self.codes, p.n, p.mean_digits)
         if not np.isfinite(means).all():

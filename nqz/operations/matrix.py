@@ -23,7 +23,7 @@ from nqz.errors import UnsupportedError, UsageError
 from nqz.operations.header import ALPHA, TensorHeader
 from nqz.operations.measure import measure
 from nqz.operations.options import EncodeOptions
-from nqz.operations.side_information import pack_side
+from nqz.operations.side_information import pack_means, pack_norms
 
 _FREE_BYTES = 400  # come on top of the rate below a million entries
 _SMALL = 10**6
@@ -64,10 +64,10 @@ class MatrixEncoder:
         self.codes = codes
         self.digits = self._mean_digits() if options.center else None
         self.means = np.zeros(self.columns)
-        side = [("NORM", pack_side(*norms.pack(codes)))]
+        side = [("NORM", pack_norms(codes))]
         if options.center:
             self.means, shift, q = center.quantize(self.measured.mean, codes, self.n, self.digits)
-            side.append(("MEAN", pack_side(*center.pack(shift, q))))
+            side.append(("MEAN", pack_means(shift, q)))
         self.fixed = self._fixed_bytes(side)
         if options.error is not None:
             self._code(self._for_error(options.error), side)

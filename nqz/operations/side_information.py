@@ -1,53 +1,98 @@
-"""The payloads of NORM and MEAN: a prefix from the codec, then byte planes, compressed where that makes them smaller."""
+"""The payloads of NORM and MEAN: sequences of integers, one a column, each in the form that takes the fewest bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
 
+import numpy as np
+
+from nqz.codec import center, integers, norms
 from nqz.container.exact import zstd_pack, zstd_unpack
 from nqz.errors import CorruptError
 
-_STORED = 0x80
+_STORED, _ZSTD, _TOKENS = range(3)
 _LEVELS = 19, 12  # up to 64 KiB, and beyond, where the highest levels are slow
+_LEAST = struct.Struct("<i")
+_SIZE = struct.Struct("<I")
 
 
-def pack_side(prefix: bytes, body: bytes) -> bytes:
-    """Payload of a prefix and a body. Bit 7 of the first byte: the body is stored as it is, not as a zstd frame."""
-    packed = zstd_pack(body, _LEVELS[len(body) > 1 << 16])
-    if len(packed) < len(body):
-        return prefix + packed
-    return bytes([prefix[0] | _STORED]) + prefix[1:] + body
+def pack_norms(codes: np.ndarray) -> bytes:
+    """Payload of NORM: the least code, and a sequence that is 0 for columns without energy."""
+    least, offsets = norms.to_offsets(codes)
+    return _LEAST.pack(least) + _pack(offsets)
 
 
-def unpack_side(
-    payload: bytes, prefix_size: int, body_size: Callable[[bytes, int], int], columns: int, where: str
-) -> tuple[bytes, bytes]:
-    """Prefix and body of a payload.
-
-    Parameters
-    ----------
-    payload : bytes
-    prefix_size : int
-    body_size : callable
-        body_size(prefix, columns) gives the length of the body; it raises ValueError for an invalid prefix.
-    columns : int
-    where : str
-        File, record and offset, for messages.
-
-    Raises
-    ------
-    CorruptError
-        The payload is not of that form.
-    """
-    stored = bool(payload) and bool(payload[0] & _STORED)
-    prefix = (bytes([payload[0] & ~_STORED]) if payload else b"") + payload[1:prefix_size]
+def unpack_norms(payload: bytes, columns: int, where: str) -> np.ndarray:
+    """Norm codes, int64; CorruptError at `where` if the payload is malformed."""
     try:
-        size = body_size(prefix, columns)
+        if len(payload) < _LEAST.size:
+            raise ValueError("the record ends too early")
+        (least,) = _LEAST.unpack_from(payload)
+        offsets, rest = _unpack(payload[_LEAST.size :], columns, where)
+        _check_end(rest)
+        return norms.from_offsets(least, offsets)
     except ValueError as error:
         raise CorruptError(f"{where}: {error}") from None
-    body = payload[prefix_size:]
-    if not stored:
-        return prefix, zstd_unpack(body, size, where)
-    if len(body) != size:
-        raise CorruptError(f"{where}: {len(body)} bytes where {size} are needed")
-    return prefix, body
+
+
+def pack_means(shift: np.ndarray, q: np.ndarray) -> bytes:
+    """Payload of MEAN: two sequences."""
+    return _pack(shift.astype(np.int64)) + _pack(q)
+
+
+def unpack_means(payload: bytes, columns: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse of `pack_means`: (shift, q); CorruptError at `where` if the payload is malformed."""
+    try:
+        shift, rest = _unpack(payload, columns, where)
+        q, rest = _unpack(rest, columns, where)
+        _check_end(rest)
+        if shift.min(initial=0) < 0 or shift.max(initial=0) > center.EXACT:
+            raise ValueError("the shift of a mean is out of range")
+    except ValueError as error:
+        raise CorruptError(f"{where}: {error}") from None
+    return shift.astype(np.uint8), q
+
+
+def _check_end(rest: bytes) -> None:
+    if rest:
+        raise ValueError(f"{len(rest)} bytes are left over")
+
+
+def _pack(values: np.ndarray) -> bytes:
+    """A sequence: one byte for its form, then byte planes as they are or as a zstd frame, or tokens."""
+    zigzag = ((values << 1) ^ (values >> 63)).astype("<i8")
+    width = max(1, (int(zigzag.view("<u8").max(initial=0)).bit_length() + 7) // 8)
+    planes = np.ascontiguousarray(zigzag.view(np.uint8).reshape(-1, 8)[:, :width].T).tobytes()
+    packed = zstd_pack(planes, _LEVELS[len(planes) > 1 << 16])
+    forms = [
+        bytes([_STORED, width]) + planes,
+        bytes([_ZSTD, width]) + _SIZE.pack(len(packed)) + packed,
+        bytes([_TOKENS]) + integers.pack(values),
+    ]
+    return min(forms, key=len)
+
+
+def _unpack(data: bytes, count: int, where: str) -> tuple[np.ndarray, bytes]:
+    """Values of a sequence, int64, and what follows it."""
+    form, data = data[:1], data[1:]
+    if form == bytes([_TOKENS]):
+        values, size = integers.unpack(data, count)
+        return values, data[size:]
+    if form not in (bytes([_STORED]), bytes([_ZSTD])):
+        raise ValueError("the form of the integers is unknown")
+    if not data or not 1 <= data[0] <= 8:
+        raise ValueError("the width of the integers is invalid")
+    width, data = data[0], data[1:]
+    if form == bytes([_STORED]):
+        planes, data = data[: width * count], data[width * count :]
+    else:
+        if len(data) < _SIZE.size or len(data) - _SIZE.size < _SIZE.unpack_from(data)[0]:
+            raise ValueError("the record ends too early")
+        end = _SIZE.size + _SIZE.unpack_from(data)[0]
+        planes, data = zstd_unpack(data[_SIZE.size : end], width * count, where), data[end:]
+    if len(planes) != width * count:
+        raise ValueError(f"{len(planes)} bytes where {width * count} are needed")
+    table = np.zeros((count, 8), np.uint8)
+    table[:, :width] = np.frombuffer(planes, np.uint8).reshape(width, count).T
+    zigzag = table.reshape(-1).view("<u8")
+    return (zigzag >> np.uint64(1)).astype(np.int64) ^ -(zigzag & np.uint64(1)).astype(np.int64), data
