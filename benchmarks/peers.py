@@ -32,7 +32,14 @@ import nqz
 from common import Truth, gamma, gamma_inverse, make
 
 RATES = (1, 2, 3, 4, 8)
-PACKAGES = {"gguf": "gguf", "faiss": "faiss-cpu", "zfpy": "zfpy", "constriction": "constriction"}
+PACKAGES = {
+    "gguf": "gguf",
+    "faiss": "faiss-cpu",
+    "zfpy": "zfpy",
+    "pysz": "pysz",
+    "nncodec": "nncodec",
+    "constriction": "constriction",
+}
 
 
 class Peer:
@@ -217,6 +224,66 @@ class Zfp(Peer):
         return len(code)
 
 
+class Sz3(Peer):
+    """SZ3 without a predictor, which only hurts on noise, with the absolute error bound that gives a rate."""
+
+    def __init__(self, rate: int):
+        import pysz
+
+        self.pysz, self.rate, self.name = pysz, rate, f"SZ3 (pysz), no predictor, R ≤ {rate}"
+
+    def fit(self, x):
+        low, high = -20.0, 6.0
+        for _ in range(14):
+            self.exponent = (low + high) / 2
+            bits = 8 * self.size(self.encode(x))
+            low, high = (low, self.exponent) if bits <= self.rate * x.size else (self.exponent, high)
+        self.exponent = high
+
+    def encode(self, x):
+        config = self.pysz.szConfig()
+        config.setDims(*x.shape)
+        config.cmprAlgo = self.pysz.szAlgorithm.NOPRED
+        config.errorBoundMode = self.pysz.szErrorBoundMode.ABS
+        config.absErrorBound = 2.0**self.exponent
+        return self.pysz.sz.compress(x, config)[0], x.shape
+
+    def decode(self, code):
+        return self.pysz.sz.decompress(code[0], np.float32, code[1])[0]
+
+    def size(self, code):
+        return code[0].nbytes
+
+
+class NnCodec(Peer):
+    """NNCodec (ISO/IEC 15938-17) with dependent quantization, at a quality number for every rate.
+
+    It wants NumPy below 2 and brings torch along, so it is not in the extra `bench`; where it is installed, it is measured.
+    """
+
+    def __init__(self, rate: int):
+        from nncodec import nnc
+
+        self.nnc, self.rate, self.name = nnc, rate, f"NNCodec dependent quantization, R ≤ {rate}"
+
+    def fit(self, x):
+        low, high = -40, 20
+        while high - low > 1:
+            self.qp = (low + high) // 2
+            bits = 8 * self.size(self.encode(x))
+            low, high = (low, self.qp) if bits <= self.rate * x.size else (self.qp, high)
+        self.qp = high
+
+    def encode(self, x):
+        return self.nnc.compress({"x": x}, qp=self.qp, use_dq=True, return_bitstream=True, verbose=False)
+
+    def decode(self, code):
+        return self.nnc.decompress(code)["x"]
+
+    def size(self, code):
+        return len(code)
+
+
 class AnsScalar(Peer):
     """A uniform step and the means of its cells, coded by constriction with one static model.
 
@@ -312,6 +379,8 @@ def peers() -> list[tuple[str, Callable[[], list[Peer]]]]:
         ("constriction", lambda: [AnsScalar(rate, each) for each in (False, True) for rate in RATES]),
         ("faiss", lambda: [*map(FaissProduct, (8, 4)), *map(FaissEden, RATES), *map(FaissScalar, (4, 6, 8))]),
         ("gguf", lambda: list(Ggml.all())),
+        ("nncodec", lambda: [NnCodec(rate) for rate in RATES[:4]]),
+        ("pysz", lambda: [Sz3(rate) for rate in RATES]),
         ("zfpy", lambda: [Zfp(mode, rate) for mode in ("rate", "accuracy") for rate in RATES]),
     ]
 
