@@ -42,39 +42,109 @@ int64_t size(const Array& array, size_t axis = 0) {
     return (int64_t)array.shape(axis);
 }
 
-// Memory that is not initialized, and so not touched before it is used.
+// Scratch memory is kept from call to call, for a page that is touched for the first time costs more than the arithmetic
+// on it. Each thread has a stack: what is taken last is given back first. When nothing is in use, what remains is one
+// block, as large as the largest call so far needed, or none beyond KEPT_BYTES.
+class Stack {
+  public:
+    ~Stack() {
+        for (Piece& piece : pieces_) free(piece.memory);
+    }
+    // `bytes` of memory, aligned to ALIGNMENT and not initialized.
+    void* take(size_t bytes) {
+        if (!SEPARATE) bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        if (SEPARATE || pieces_.empty() || pieces_.back().size - pieces_.back().used < bytes) {
+            size_t size = !SEPARATE && pieces_.empty() && wanted_ > bytes ? wanted_ : bytes;
+            void* memory;
+            pieces_.reserve(pieces_.size() + 1);
+            if (posix_memalign(&memory, ALIGNMENT, size)) throw std::bad_alloc();
+            pieces_.push_back({(char*)memory, size, 0});
+        }
+        Piece& piece = pieces_.back();
+        void* taken = piece.memory + piece.used;
+        piece.used += bytes;
+        total_ += bytes;
+        if (total_ > wanted_) wanted_ = total_;
+        return taken;
+    }
+    // Gives back what was taken last.
+    void give(void* taken) {
+        Piece& piece = pieces_.back();
+        size_t left = (size_t)((char*)taken - piece.memory);
+        total_ -= piece.used - left;
+        piece.used = left;
+        if (left == 0 && (SEPARATE || pieces_.size() > 1 || wanted_ > KEPT_BYTES)) {
+            free(piece.memory);
+            pieces_.pop_back();
+        }
+        if (total_ == 0) {
+            // Another time one piece of the whole size takes its place.
+            if (!pieces_.empty() && pieces_.back().size < wanted_) {
+                free(pieces_.back().memory);
+                pieces_.pop_back();
+            }
+            if (wanted_ > KEPT_BYTES) wanted_ = 0;
+        }
+    }
+    static Stack& of_thread() {
+        static thread_local Stack stack;
+        return stack;
+    }
+
+  private:
+    static constexpr size_t ALIGNMENT = 64, KEPT_BYTES = (size_t)1 << 25;
+#if defined(__SANITIZE_ADDRESS__)
+    static constexpr bool SEPARATE = true;  // a block of its own each time, so that every overrun is seen
+#else
+    static constexpr bool SEPARATE = false;
+#endif
+    struct Piece {
+        char* memory;
+        size_t size, used;
+    };
+    std::vector<Piece> pieces_;
+    size_t total_ = 0, wanted_ = 0;
+};
+
+// Memory of the calling thread's stack for as long as the object lives, on a 64-byte boundary and not initialized.
 template <class T>
 class Scratch {
   public:
-    explicit Scratch(int64_t count) : data_((T*)malloc((size_t)(count + 1) * sizeof(T))) {
-        if (!data_) throw std::bad_alloc();
-    }
-    ~Scratch() { free(data_); }
+    explicit Scratch(int64_t count) : data_((T*)Stack::of_thread().take((size_t)(count + 1) * sizeof(T))) {}
+    ~Scratch() { Stack::of_thread().give(data_); }
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;
     T* data() { return data_; }
 
-  protected:
+  private:
     T* data_;
 };
 
-// An array to be returned; `spare` bytes stand behind it.
+// An array to be returned, not initialized; `spare` items stand behind it.
 template <class T>
-class Owned : public Scratch<T> {
+class Owned {
   public:
-    explicit Owned(int64_t count, int64_t spare = 0) : Scratch<T>(count + spare), count_(count), spare_(spare) {}
-    void clear() { memset(this->data_, 0, (size_t)(count_ + spare_) * sizeof(T)); }
+    explicit Owned(int64_t count, int64_t spare = 0)
+        : data_((T*)malloc((size_t)(count + spare + 1) * sizeof(T))), count_(count), spare_(spare) {
+        if (!data_) throw std::bad_alloc();
+    }
+    ~Owned() { free(data_); }
+    Owned(const Owned&) = delete;
+    Owned& operator=(const Owned&) = delete;
+    T* data() { return data_; }
+    void clear() { memset(data_, 0, (size_t)(count_ + spare_) * sizeof(T)); }
     void copy(const T* from) {
-        if (count_) memcpy(this->data_, from, (size_t)count_ * sizeof(T));
+        if (count_) memcpy(data_, from, (size_t)count_ * sizeof(T));
     }
     OwnedVector<T> give() {
-        T* data = this->data_;
+        T* data = data_;
         nb::capsule owner(data, [](void* p) noexcept { free(p); });
-        this->data_ = nullptr;
+        data_ = nullptr;
         return OwnedVector<T>(data, {(size_t)count_}, owner);
     }
 
   private:
+    T* data_;
     int64_t count_, spare_;
 };
 

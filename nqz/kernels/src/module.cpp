@@ -98,9 +98,9 @@ struct Bindings {
         Place place = place_of(lattice, size(u), start, m, size(scale), lanes);
         require(size(out) == place.positions, "out must be int32 [P]");
         nb::gil_scoped_release release;
-        Scratch<uint8_t> level(place.positions + LEVEL_SPARE), scratch(k.nearest_scratch(lattice, place) + 64);
-        uint8_t* aligned = scratch.data() + (-(uintptr_t)scratch.data() & 63);
-        k.nearest(lattice, u.data(), place, scale.data(), {key0, key1, counter}, level.data(), aligned, out.data());
+        Scratch<uint8_t> level(place.positions + LEVEL_SPARE), scratch(k.nearest_scratch(lattice, place));
+        k.nearest(lattice, u.data(), place, scale.data(), {key0, key1, counter}, level.data(), scratch.data(),
+                  out.data());
     }
 
     void quantize_exact(Matrix<const float> u, Vector<float> scale, Matrix<int32_t> out) const {
