@@ -20,6 +20,7 @@ def tables(rng, count, modelled=None, lattice=0):
     """Entropy tables of random shapes: half 1 to 127, some raw low bits, some modelled code bits (but for leech)."""
     half = rng.choice([1, 2, 3, 7, 20, 127], count).astype(np.int32)
     raw = rng.choice([0, 0, 0, 1, 2, 5], count).astype(np.int32)
+    rice = rng.choice([0, 0, 1, 2, 6, 20], count).astype(np.int32)
     offset, cum, at = [], [], int(rng.integers(0, 5))
     cum.append(np.zeros(at, dtype=np.int64))
     for h in half:
@@ -39,6 +40,7 @@ def tables(rng, count, modelled=None, lattice=0):
     return (
         half,
         raw,
+        rice,
         np.array(offset, dtype=np.int64),
         np.concatenate(cum).astype(np.uint16),
         weight,

@@ -131,10 +131,10 @@ def test_code_bits_cost_less_where_they_are_modelled():
     arguments = list(arguments)
     y = np.arange(16) - 16 * (np.arange(16) >= 8)
     sigma2 = (8 * 0.2) ** 2 + 64 * 0.1258
-    arguments[12] = np.tile(np.exp(-(y**2) / (2 * sigma2)), (len(arguments[8]), 1))
+    arguments[13] = np.tile(np.exp(-(y**2) / (2 * sigma2)), (len(arguments[8]), 1))
     sizes = {}
     for modelled in (0, 1):
-        arguments[13] = np.full(len(arguments[8]), modelled, dtype=np.uint8)
+        arguments[14] = np.full(len(arguments[8]), modelled, dtype=np.uint8)
         streams = kernels.entropy_encode(38, points, *arguments)
         assert (decode(kernels, 38, arguments, streams) == points).all()
         sizes[modelled] = 16 * streams[1].size + 8 * streams[2].size

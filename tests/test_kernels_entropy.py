@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernel_cases import LANES, assert_same, chunk, padded
+from kernel_cases import KEY, LANES, assert_same, chunk, padded
 from nqz import kernels, reference
 from nqz.kernels import CorruptStream
 
@@ -54,6 +54,89 @@ def test_extreme_points_survive(native):
         assert (decode(native, lattice, arguments, streams) == points).all()
 
 
+def one_table(half, raw, rice):
+    """Tables of the entropy coder: one, the same for all contexts, with the escape at chance 2^-11."""
+    steps = np.full(2 * half + 1, 2)
+    steps[0] += 4096 - steps.sum()
+    cum = np.tile(np.concatenate([[0], np.cumsum(steps)]), 16).astype(np.uint16)
+    values = [np.array([v], np.int32) for v in (half, raw, rice)]
+    return (
+        *values,
+        np.zeros(1, np.int64),
+        cum,
+        np.ones((1, 16)),
+        np.zeros(1, np.uint8),
+        np.zeros(0, np.int32),
+    )
+
+
+def with_values(k, half, raw, rice):
+    """Points of z with the given k, one column, one lane; and the arguments of the coder from `count` on."""
+    count = len(k)
+    assert count % 8 == 0
+    points = (16 * np.array(k, np.int64) - reference.levels(*KEY, count).astype(np.int64)) & 15
+    points = (points + 16 * np.array(k, np.int64)).astype(np.int32)
+    return points, (count, 0, count, np.zeros(1, np.int32), 1, *KEY, *one_table(half, raw, rice))
+
+
+def rice_bits(k2, half, rice):
+    """The code of one escape as text, bits in order of the stream."""
+    x = k2 - half if k2 >= half else -half - 1 - k2
+    digits = lambda value, width: "".join(str(value >> i & 1) for i in range(width))  # noqa: E731
+    run = x >> rice
+    code = "1" * run + "0" + digits(x, rice) if run < 20 else "1" * 20 + digits(x, 28)
+    return str(int(k2 < 0)) + code
+
+
+def to_bytes(bits):
+    return np.packbits(np.array([int(b) for b in bits], np.uint8), bitorder="little")
+
+
+@pytest.mark.parametrize("half, raw, rice", [(1, 0, 0), (5, 0, 1), (3, 2, 0), (127, 0, 20), (7, 20, 3)])
+def test_escapes_are_rice_codes_in_order_of_position(native, half, raw, rice):
+    edges = [half, half + 1, -half - 1, -half - 2, half + (19 << rice), half + (20 << rice) - 1]
+    edges += [half + (20 << rice), half + (20 << rice) + 5, -half - 1 - (20 << rice), -half - (20 << rice)]
+    k2 = [0, *edges, -half, (2**27 >> raw) - 1, -(2**27 >> raw), half - 1, 0]
+    k2 = [v for v in k2 if -(2**27) >> raw <= v < 2**27 >> raw]
+    k2 += [0] * (-len(k2) % 8)
+    points, arguments = with_values([v << raw for v in k2], half, raw, rice)
+    streams = native.entropy_encode(0, points, *arguments)
+    expected = "".join(rice_bits(v, half, rice) for v in k2 if not -half <= v < half)
+    assert (streams[4] == to_bytes(expected)).all()
+    assert_same(streams, reference.entropy_encode(0, points, *arguments))
+    for implementation in (native, reference):
+        assert (decode(implementation, 0, arguments, streams) == points).all()
+
+
+def test_escapes_must_be_in_canonical_form(native):
+    half, rice = 4, 2
+    points, arguments = with_values([0, 0, 9, 0, 0, 0, 0, -1], half, 0, rice)
+    streams = list(native.entropy_encode(0, points, *arguments))
+    x, good = 9 - half, rice_bits(9, half, rice)
+    assert (streams[4] == to_bytes(good)).all()
+    long = lambda value: "0" + "1" * 20 + "".join(str(value >> i & 1) for i in range(28))  # noqa: E731
+    cases = [
+        (long(x), "shortest"),
+        (long((20 << rice) - 1), "shortest"),
+        (long(2**27 - half), "range"),
+        (long(2**28 - 1), "range"),
+        (good + "1", "padding"),
+        (good + "0" * 8, "left over|length"),
+        ("", "early"),
+        ("1" * 8, "early"),
+        ("1" * 48, "early"),
+    ]
+    for implementation in (native, reference):
+        for bits, reason in cases:
+            with pytest.raises(CorruptStream, match=reason):
+                decode(implementation, 0, arguments, [*streams[:4], to_bytes(bits)])
+        for value in (20 << rice, 2**27 - half - 1):
+            out = decode(implementation, 0, arguments, [*streams[:4], to_bytes(long(value))])
+            assert out[2] >> 4 == value + half
+        out = decode(implementation, 0, arguments, [*streams[:4], to_bytes("1" + long(2**27 - half - 1)[1:])])
+        assert out[2] >> 4 == -(2**27)
+
+
 def test_code_bits_cost_what_the_model_says():
     # At a spread where e8's codewords are far from uniform, modelling them must save; the decoder must agree.
     rng = np.random.default_rng(34)
@@ -63,10 +146,10 @@ def test_code_bits_cost_what_the_model_says():
     assert (table_of_column < tables).all()
     y = np.arange(16) - 16 * (np.arange(16) >= 8)
     sigma2 = (8 * 0.2) ** 2 + 64 * 929 / 6480
-    arguments[12] = np.tile(np.exp(-(y**2) / (2 * sigma2)), (tables, 1))
+    arguments[13] = np.tile(np.exp(-(y**2) / (2 * sigma2)), (tables, 1))
     sizes = {}
     for modelled in (0, 1):
-        arguments[13] = np.full(tables, modelled, dtype=np.uint8)
+        arguments[14] = np.full(tables, modelled, dtype=np.uint8)
         streams = kernels.entropy_encode(2, points, *arguments)
         assert (decode(kernels, 2, arguments, streams) == points).all()
         sizes[modelled] = 16 * streams[1].size + 8 * streams[2].size
@@ -210,14 +293,17 @@ def test_tables_that_are_not_valid_are_refused(native):
         changed(8, lambda a: a.fill(128)),
         changed(9, lambda a: a.fill(21)),
         changed(9, lambda a: a.fill(-1)),
+        changed(10, lambda a: a.fill(21)),
         changed(10, lambda a: a.fill(-1)),
-        changed(10, lambda a: a.fill(2**62)),
-        changed(11, lambda a: a.fill(0)),
-        changed(11, arguments[11][: int(arguments[10][used]) + 20].copy()),
-        changed(12, lambda a: a.fill(np.nan)),
-        changed(12, lambda a: a.fill(-1)),
-        changed(12, arguments[12][:, :8].copy()),
-        changed(13, arguments[13][:0].copy()),
+        changed(10, arguments[10][:0].copy()),
+        changed(11, lambda a: a.fill(-1)),
+        changed(11, lambda a: a.fill(2**62)),
+        changed(12, lambda a: a.fill(0)),
+        changed(12, arguments[12][: int(arguments[11][used]) + 20].copy()),
+        changed(13, lambda a: a.fill(np.nan)),
+        changed(13, lambda a: a.fill(-1)),
+        changed(13, arguments[13][:, :8].copy()),
+        changed(14, arguments[14][:0].copy()),
     ]
     streams = native.entropy_encode(2, points, *arguments)
     for implementation in (native, reference):

@@ -230,15 +230,21 @@ def test_corrupt_streams_are_refused_as_the_reference_does(native):
 
 
 def test_escapes_of_the_last_entry_must_be_in_range(native):
-    # Zero everywhere but in one last entry, whose table has but two symbols and the escape.
+    # Zero everywhere but in one last entry, the only escape.
     rng = np.random.default_rng(84)
     for k, valid in ((2**26 - 1, True), (-(2**26), True), (2**26, False), (-(2**26) - 1, False)):
-        points, arguments = chunk(rng, LEECH, 24, 1, 24, spread=0.0)
-        arguments = list(arguments)
-        arguments[9][:] = 0
+        while True:
+            points, arguments = chunk(rng, LEECH, 24, 1, 24, spread=0.0)
+            arguments[9][:] = 0
+            if native.entropy_encode(LEECH, points, *arguments)[4].size == 0:
+                break
         points[23] = 32 * 1000 + (points[23] & 31)
         streams = list(native.entropy_encode(LEECH, points, *arguments))
-        streams[4][-1] = k
+        table = arguments[15][arguments[3][(arguments[1] + 23) // 24]]
+        half = int(arguments[8][table])
+        x = k - half if k > 0 else -half - 1 - k
+        bits = [int(k < 0), *[1] * 20, *(x >> i & 1 for i in range(28))]
+        streams[4] = np.packbits(np.array(bits, np.uint8), bitorder="little")
         for implementation in (native, reference):
             if valid:
                 assert decode(implementation, arguments, streams)[23] >> 5 == k
@@ -254,18 +260,18 @@ def test_arguments_that_do_not_fit_are_refused(native):
     for implementation in (native, reference):
         implementation.entropy_encode(LEECH, points, *arguments)
         for index, value in [
-            (13, np.ones(tables, np.uint8)),
-            (14, np.zeros(0, np.int32)),
-            (14, np.full(tables, tables, np.int32)),
-            (14, np.full(tables, -1, np.int32)),
-            (14, np.zeros(tables, np.int64)),
+            (14, np.ones(tables, np.uint8)),
+            (15, np.zeros(0, np.int32)),
+            (15, np.full(tables, tables, np.int32)),
+            (15, np.full(tables, -1, np.int32)),
+            (15, np.zeros(tables, np.int64)),
         ]:
             bad = list(arguments)
             bad[index] = value
             with pytest.raises((ValueError, TypeError)):
                 implementation.entropy_encode(LEECH, points, *bad)
         with pytest.raises(ValueError, match="last"):
-            implementation.entropy_encode(2, e8_points, *e8[:14], np.zeros(len(e8[8]), np.int32))
+            implementation.entropy_encode(2, e8_points, *e8[:15], np.zeros(len(e8[8]), np.int32))
         with pytest.raises(ValueError, match="out"):
             implementation.nearest(LEECH, np.zeros(8, np.float32), 0, 8, ONE, *KEY, 1, np.zeros(8, np.int32))
 

@@ -123,7 +123,7 @@ def unpack_entropy(payload: bytes, lanes: int, code_size: int, low_size: int) ->
     words, escaped = struct.unpack("<II", cursor.take(8))
     stream = cursor.array(words, "<u2").astype(np.uint16)
     code, low = cursor.array(code_size, "u1"), cursor.array(low_size, "u1")
-    escapes = entropy.unpack_escapes(bytes(cursor.take(escaped)))
+    escapes = cursor.array(escaped, "u1")
     cursor.end()
     return states, stream, code, low, escapes
 

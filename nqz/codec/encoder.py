@@ -101,10 +101,9 @@ class Encoder:
 
 def pack_entropy(states, words, code, low, escapes) -> bytes:
     """Lay out an entropy-coded chunk: states, escape size, words, code bits, raw low bits, escapes."""
-    escaped = entropy.pack_escapes(escapes)
     return b"".join(
-        [states.astype("<u4").tobytes(), struct.pack("<II", len(words), len(escaped)), words.astype("<u2").tobytes(),
-         code.tobytes(), low.tobytes(), escaped]
+        [states.astype("<u4").tobytes(), struct.pack("<II", len(words), len(escapes)), words.astype("<u2").tobytes(),
+         code.tobytes(), low.tobytes(), escapes.tobytes()]
     )  # fmt: skip
 
 

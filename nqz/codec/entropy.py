@@ -22,8 +22,12 @@ from .lattice import LATTICES, Lattice
 from .scale import CLASSES
 
 TOTAL = 4096
-_TAIL = 3.7
-_RAW_SIGMA = 6.7
+_TAIL = 3.1
+_RAW_SIGMA = 8
+
+LONGEST_RUN = 20
+"""Ones of an escape's Rice code after which its distance follows in DISTANCE_BITS bits."""
+DISTANCE_BITS = 28
 
 _MODELLED_BELOW = {"z": 0, "d4": 46, "e8": 48, "leech": 0}
 _MODELLED_BELOW_CONVOLUTIONAL = 48
@@ -39,6 +43,8 @@ class Table:
         K: symbols stand for k >> raw from -K to K - 1; symbol 2K is the escape.
     raw : int
         Number of low bits of k that are sent as they are.
+    rice : int
+        Number of low bits of an escape's distance in its Rice code.
     cumulative : ndarray of uint16, shape (16, 2K + 2)
     weight : ndarray of float64, shape (16,)
         Relative probability of each context.
@@ -48,6 +54,7 @@ class Table:
 
     half: int
     raw: int
+    rice: int
     cumulative: np.ndarray
     weight: np.ndarray
     bits: float
@@ -67,7 +74,7 @@ def table(index: int) -> Table:
     while sigma / 16 / (1 << raw) >= 2 * _RAW_SIGMA:
         raw += 1
     step = 16 << raw
-    half = max(1, math.ceil((_TAIL * sigma) / step))
+    half = math.ceil(_TAIL * sigma / step + 0.5)
     k = np.arange(-half - (half + 2), half + (half + 2))  # a margin on both sides for the mass of the escape
     context = np.arange(16)
     mass = np.zeros((16, len(k)))
@@ -79,22 +86,41 @@ def table(index: int) -> Table:
     inside = mass[:, half + 2 : -(half + 2)]
     outside = total - np.add.accumulate(inside, axis=1)[:, -1]
     p = np.concatenate([inside, np.maximum(outside, 0.0)[:, None]], axis=1) / total[:, None]
-    frequency = np.maximum(1, np.floor(p * TOTAL + 0.5).astype(np.int64))
-    rows = np.arange(16)
-    while True:  # the largest frequencies take up what rounding left
-        excess = frequency.sum(axis=1) - TOTAL
-        if not excess.any():
-            break
-        top = frequency.argmax(axis=1)
-        frequency[rows, top] = np.maximum(frequency[rows, top] - excess, frequency[rows, top] // 2 + 1)
+    frequency = _frequencies(p)
     cumulative = np.zeros((16, 2 * half + 2), np.uint16)
     cumulative[:, 1:] = np.cumsum(frequency, axis=1)
     cost = math.log2(TOTAL) - log2(frequency.astype(np.float64))
-    cost[:, -1] += 8.0  # an escape's value, on average
     share = total / np.add.accumulate(total)[-1]
     bits = np.add.accumulate(np.add.accumulate(p * cost, axis=1)[:, -1] * share)[-1] + raw
-    peak = total.max()
-    return Table(half, raw, cumulative, total / peak, float(bits))
+    # of both sides and all contexts, by the distance beyond the edge
+    beyond = np.add.accumulate(
+        (mass[:, half + 1 :: -1] + mass[:, -(half + 2) :]) / np.add.accumulate(total)[-1]
+    )[-1]
+    lengths = [np.add.accumulate(beyond * rice_lengths(np.arange(half + 2), b))[-1] for b in range(8)]
+    rice = lengths.index(min(lengths))
+    return Table(half, raw, rice, cumulative, total / total.max(), float(bits + lengths[rice]))
+
+
+def _frequencies(p: np.ndarray) -> np.ndarray:
+    """Frequencies out of TOTAL, each at least 1, that code the probabilities `p`, shape (16, symbols), well.
+
+    Rounded, then corrected by one at a time where it costs least (the cost of taking one from f is about p / (f - ½)).
+    """
+    frequency = np.maximum(1.0, np.floor(p * TOTAL + 0.5))
+    while True:
+        excess = frequency.sum(axis=1) - TOTAL
+        for row in np.flatnonzero(excess):
+            f, sign = frequency[row], 1.0 if excess[row] > 0 else -1.0
+            cost = np.where(f - sign >= 1.0, sign * p[row] / (f - 0.5 * sign), np.inf)
+            f[cost.argmin()] -= sign
+        if not excess.any():
+            return frequency.astype(np.int64)
+
+
+def rice_lengths(distance: np.ndarray, rice: int) -> np.ndarray:
+    """Bits of the codes of escapes that lie `distance` beyond the last symbol, int64."""
+    run = distance >> rice
+    return 1 + np.where(run < LONGEST_RUN, run + 1 + rice, LONGEST_RUN + DISTANCE_BITS)
 
 
 @lru_cache(maxsize=64)
@@ -195,6 +221,7 @@ class Tables:
         self.number = {c: i for i, c in enumerate(used)}
         self.half = np.array([t.half for t in tables], np.int32)
         self.raw = np.array([t.raw for t in tables], np.int32)
+        self.rice = np.array([t.rice for t in tables], np.int32)
         sizes = [t.cumulative.size for t in tables]
         self.offset = np.array([sum(sizes[:i]) for i in range(len(sizes))], np.int64)
         self.cumulative = (
@@ -214,7 +241,8 @@ class Tables:
     @property
     def arguments(self) -> tuple[np.ndarray, ...]:
         """What the kernels take, in their order."""
-        return self.half, self.raw, self.offset, self.cumulative, self.weight, self.modelled, self.last
+        arguments = self.half, self.raw, self.rice, self.offset, self.cumulative, self.weight, self.modelled
+        return *arguments, self.last
 
 
 def section_sizes(
@@ -236,39 +264,3 @@ def section_sizes(
         )  # last entries of blocks up to the edges
         low += int((np.diff(ends) * (tables.raw[tables.last[used]] - tables.raw[used])).sum())
     return (code + 7) // 8, (low + 7) // 8
-
-
-def pack_escapes(escapes: np.ndarray) -> bytes:
-    """Escaped values as zigzag LEB128."""
-    values = escapes.astype(np.int64)
-    zigzag = (values << 1) ^ (values >> 63)
-    out = bytearray()
-    for value in zigzag.tolist():
-        while value >= 128:
-            out.append(value & 127 | 128)
-            value >>= 7
-        out.append(value)
-    return bytes(out)
-
-
-def unpack_escapes(data: bytes) -> np.ndarray:
-    """Inverse of `pack_escapes`, int32; ValueError for malformed data."""
-    values, value, shift = [], 0, 0
-    for byte in data:
-        value |= (byte & 127) << shift
-        if byte & 128:
-            shift += 7
-            if shift > 28:
-                raise ValueError("an escaped value is too long")
-            continue
-        if shift and byte == 0:
-            raise ValueError("an escaped value is not minimal")
-        values.append(value)
-        value = shift = 0
-    if shift:
-        raise ValueError("the escaped values end in the middle of one")
-    zigzag = np.array(values, np.int64)
-    out = (zigzag >> 1) ^ -(zigzag & 1)
-    if out.size and (out.max() >= 1 << 30 or out.min() < -(1 << 30)):
-        raise ValueError("an escaped value is out of range")
-    return out.astype(np.int32)

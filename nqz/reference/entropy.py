@@ -17,6 +17,7 @@ from nqz.reference.lattice import D4_CODE, E8_CODE
 from nqz.reference.layout import D4, E8, LEECH, require, to_groups
 from nqz.reference.pack import pack_bits, unpack_bits
 from nqz.reference.rans import Decoder, encode_steps
+from nqz.reference.rice import EscapeReader, encode_escapes
 from nqz.reference.tables import Chunk, prepare
 
 K_LIMIT = 1 << 27
@@ -89,6 +90,7 @@ def entropy_encode(
     counter: int,
     half: np.ndarray,
     raw: np.ndarray,
+    rice: np.ndarray,
     offset: np.ndarray,
     cum: np.ndarray,
     weight: np.ndarray,
@@ -111,8 +113,9 @@ def entropy_encode(
         1, 2, 4, 8, 16 or 32.
     key0, key1, counter : int
         Dither key and the chunk's first counter.
-    half, raw : numpy.ndarray
-        int32 [T]: symbols cover -half to half - 1 (1 to 127); low bits that are sent raw (0 to 20).
+    half, raw, rice : numpy.ndarray
+        int32 [T]: symbols cover -half to half - 1 (1 to 127); low bits that are sent raw (0 to 20); low bits in the
+        Rice code of an escape (0 to 20).
     offset : numpy.ndarray
         int64 [T]: where a table begins in `cum`.
     cum : numpy.ndarray
@@ -133,9 +136,9 @@ def entropy_encode(
     code, low : numpy.ndarray
         uint8, raw code bits and raw low bits, lowest bit first.
     escapes : numpy.ndarray
-        int32, values outside the tables.
+        uint8, Rice codes of the values outside the tables; see `nqz.reference.rice`.
     """
-    tables = (half, raw, offset, cum, weight, modelled, last)
+    tables = (half, raw, rice, offset, cum, weight, modelled, last)
     chunk = prepare(lattice, count, start, m, table_of_column, lanes, key0, key1, counter, *tables)
     positions = chunk.level.size
     require(points.shape == (positions,) and points.dtype == np.int32, "points must be int32 [P]")
@@ -151,7 +154,7 @@ def entropy_encode(
     position, place = expand_low(chunk.raw[t])
     low = pack_bits((k[position] >> place) & 1)
     inside = (k2 >= -bound) & (k2 < bound)
-    escapes = k2[~inside].astype(np.int32)
+    escapes = encode_escapes(k2[~inside], bound[~inside], chunk.rice[t][~inside])
     index = chunk.offset[t] + o * (2 * bound + 2) + np.where(inside, k2 + bound, 2 * bound)
     starts = chunk.cum[index].reshape(-1, chunk.row)
     sizes = chunk.cum[index + 1].reshape(-1, chunk.row) - starts
@@ -207,6 +210,7 @@ def entropy_decode(
     counter: int,
     half: np.ndarray,
     raw: np.ndarray,
+    rice: np.ndarray,
     offset: np.ndarray,
     cum: np.ndarray,
     weight: np.ndarray,
@@ -231,7 +235,7 @@ def entropy_decode(
     CorruptStream
         If the five streams are not what the encoder writes.
     """
-    tables = (half, raw, offset, cum, weight, modelled, last)
+    tables = (half, raw, rice, offset, cum, weight, modelled, last)
     chunk = prepare(lattice, count, start, m, table_of_column, lanes, key0, key1, counter, *tables)
     positions = chunk.level.size
     require(out.shape == (positions,) and out.dtype == np.int32, "out must be int32 [P]")
@@ -263,7 +267,7 @@ def entropy_decode(
         levels = in_blocks(chunk, chunk.level)[:, 0]
     codebook = {D4: D4_CODE, E8: E8_CODE}.get(lattice)
     cumulative: dict[tuple[int, int], list[int]] = {}
-    waiting = iter(escapes.tolist())
+    reader = EscapeReader(escapes)
     for g in range(shape[0]):
         if chunk.blocks and chunk.rows[g]:
             for block in range(chunk.blocks):
@@ -305,16 +309,11 @@ def entropy_decode(
             symbol = decoder.step(lane, cumulative[t, o])
             k2 = symbol - bound
             if symbol == 2 * bound:
-                k2 = next(waiting, None)
-                if k2 is None:
-                    raise CorruptStream("the escapes end too early")
-                if -bound <= k2 < bound:
-                    raise CorruptStream("an escape is not one")
+                k2 = reader.next(bound, int(chunk.rice[t]))
             k = (k2 << int(j[p])) + int(low_value[p])
             limit = K_LIMIT // 2 if at_end else K_LIMIT
             if not -limit <= k < limit:
                 raise CorruptStream("an escape is out of range")
             out[p] = 32 * k + known if at_end else 16 * k + o
     decoder.finish()
-    if next(waiting, None) is not None:
-        raise CorruptStream("escapes are left over")
+    reader.finish()

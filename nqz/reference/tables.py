@@ -33,6 +33,7 @@ class Chunk:
     table: np.ndarray  # int64 [P]: the table that codes the position
     half: np.ndarray  # int64 [T]
     raw: np.ndarray  # int64 [T]
+    rice: np.ndarray  # int64 [T]
     offset: np.ndarray  # int64 [T]
     cum: np.ndarray  # int64
     weight: np.ndarray  # float64 [T, 16]
@@ -77,6 +78,7 @@ def prepare(
     counter: int,
     half: np.ndarray,
     raw: np.ndarray,
+    rice: np.ndarray,
     offset: np.ndarray,
     cum: np.ndarray,
     weight: np.ndarray,
@@ -88,6 +90,7 @@ def prepare(
     tables = half.size
     require(half.shape == (tables,) and half.dtype == np.int32, "half must be int32 [T]")
     require(raw.shape == (tables,) and raw.dtype == np.int32, "raw must be int32 [T]")
+    require(rice.shape == (tables,) and rice.dtype == np.int32, "rice must be int32 [T]")
     require(offset.shape == (tables,) and offset.dtype == np.int64, "offset must be int64 [T]")
     require(cum.ndim == 1 and cum.dtype == np.uint16, "cum must be uint16")
     require(weight.shape == (tables, 16) and weight.dtype == np.float64, "weight must be float64 [T, 16]")
@@ -117,6 +120,7 @@ def prepare(
         table,
         half.astype(np.int64),
         raw.astype(np.int64),
+        rice.astype(np.int64),
         offset,
         cum.astype(np.int64),
         weight,
@@ -125,6 +129,7 @@ def prepare(
     for t in used:
         require(1 <= half[t] <= 127, "half must be 1 to 127")
         require(0 <= raw[t] <= 20, "raw must be 0 to 20")
+        require(0 <= rice[t] <= 20, "rice must be 0 to 20")
         size = 16 * (2 * int(half[t]) + 2)
         require(0 <= offset[t] <= cum.size - size, "offset points outside cum")
         frequencies = chunk.cum[offset[t] : offset[t] + size].reshape(16, -1)

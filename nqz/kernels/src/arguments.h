@@ -202,11 +202,12 @@ struct CheckedTables {
     nqz::Tables tables;
 
     CheckedTables(int lattice, const nqz::Place& place, const Vector<int32_t>& table_of_column, const Vector<int32_t>& half,
-                  const Vector<int32_t>& raw, const Vector<int64_t>& offset, const Vector<uint16_t>& cum,
-                  const Matrix<const double>& weight, const Vector<uint8_t>& modelled,
+                  const Vector<int32_t>& raw, const Vector<int32_t>& rice,
+                  const Vector<int64_t>& offset, const Vector<uint16_t>& cum, const Matrix<const double>& weight, const Vector<uint8_t>& modelled,
                   const Vector<int32_t>& last) {
         int64_t count = size(half);
         require(size(raw) == count, "raw must be int32 [T]");
+        require(size(rice) == count, "rice must be int32 [T]");
         require(size(offset) == count, "offset must be int64 [T]");
         require(size(weight, 0) == count && size(weight, 1) == 16, "weight must be float64 [T, 16]");
         require(size(modelled) == count, "modelled must be uint8 [T]");
@@ -218,32 +219,33 @@ struct CheckedTables {
             int32_t t = table_of_column(column);
             require(t >= 0 && t < count, "table_of_column names a table that does not exist");
             bool known = slot[(size_t)t] >= 0;
-            use(t, half, raw, offset, cum);
+            use(t, half, raw, rice, offset, cum);
             if (lattice == nqz::LEECH) {
                 require(!modelled(t), "the code bits of leech are not modelled");
                 require(last(t) >= 0 && last(t) < count, "last names a table that does not exist");
-                use(last(t), half, raw, offset, cum);
+                use(last(t), half, raw, rice, offset, cum);
             }
             if (modelled(t) && !known)
                 for (int o = 0; o < 16; o++)
                     require(weight(t, o) >= 0 && weight(t, o) <= 4294967296.0, "weight must be 0 to 2^32");
         }
-        tables = {table_of_column.data(), half.data(), raw.data(),  offset.data(),    cum.data(), weight.data(),
-                  modelled.data(),        last.data(), used.data(), (int)used.size(), slot.data()};
+        tables = {table_of_column.data(), half.data(), raw.data(),      rice.data(), offset.data(), cum.data(),
+                  weight.data(),          modelled.data(), last.data(), used.data(), (int)used.size(), slot.data()};
     }
 
   private:
-    void use(int32_t t, const Vector<int32_t>& half, const Vector<int32_t>& raw, const Vector<int64_t>& offset,
-             const Vector<uint16_t>& cum) {
+    void use(int32_t t, const Vector<int32_t>& half, const Vector<int32_t>& raw, const Vector<int32_t>& rice,
+             const Vector<int64_t>& offset, const Vector<uint16_t>& cum) {
         if (slot[(size_t)t] >= 0) return;
         slot[(size_t)t] = (int32_t)used.size();
         used.push_back(t);
-        check(half(t), raw(t), offset(t), cum);
+        check(half(t), raw(t), rice(t), offset(t), cum);
     }
 
-    static void check(int32_t half, int32_t raw, int64_t offset, const Vector<uint16_t>& cum) {
+    static void check(int32_t half, int32_t raw, int32_t rice, int64_t offset, const Vector<uint16_t>& cum) {
         require(half >= 1 && half <= 127, "half must be 1 to 127");
         require(raw >= 0 && raw <= 20, "raw must be 0 to 20");
+        require(rice >= 0 && rice <= 20, "rice must be 0 to 20");
         int width = 2 * half + 2;
         require(offset >= 0 && offset <= size(cum) - 16 * width, "offset points outside cum");
         const uint16_t* c = cum.data() + offset;

@@ -92,9 +92,8 @@ NQZ_INLINE bool decode_symbols(int count, const uint32_t* context, const int32_t
 
 // Joins symbols, escapes, low bits and contexts to points. k must lie within `limit`.
 NQZ_INLINE const char* join(const uint32_t* symbol, const uint32_t* context, const int32_t* table, bool same, int count,
-                            int32_t limit, const Tables& tables, const Streams& in, const int32_t*& escapes,
+                            int32_t limit, const Tables& tables, const Streams& in, int64_t& escape_position,
                             int64_t& low_position, int32_t* y) {
-    const int32_t* last_escape = in.escapes + in.escape_count;
     if (same && !tables.raw[table[0]]) {
         int32_t half = tables.half[table[0]];
         uint32_t any = 0;
@@ -108,11 +107,8 @@ NQZ_INLINE const char* join(const uint32_t* symbol, const uint32_t* context, con
         int32_t h = tables.half[table[p]];
         int raw = tables.raw[table[p]];
         int64_t k2 = (int64_t)symbol[p] - h;
-        if (k2 == h) {
-            if (escapes == last_escape) return "the escapes end too early";
-            k2 = *escapes++;
-            if (-h <= k2 && k2 < h) return "an escape is not one";
-        }
+        if (k2 == h)
+            if (const char* reason = read_escape(in, escape_position, h, tables.rice[table[p]], k2)) return reason;
         int64_t k = k2 * ((int64_t)1 << raw);
         if (raw) {
             k += (int64_t)(get_bits(in.low, in.low_bytes, low_position) & ((1u << raw) - 1));
@@ -141,8 +137,7 @@ const char* decode_chunk(int memory, const Place& place, const Tables& tables, c
                                         "the padding of the stream of code bits is not zero"))
         return reason;
     const uint16_t *words = in.words, *end = in.words + in.word_count;
-    const int32_t *escapes = in.escapes, *last_escape = in.escapes + in.escape_count;
-    int64_t low_position = 0, code_position = 0;
+    int64_t low_position = 0, code_position = 0, escape_position = 0;
     Encoder encoder(LATTICE == CONVOLUTIONAL ? memory : MEMORY_MIN);
 
     for (int64_t first = 0; first < place.positions; first += row) {
@@ -180,7 +175,7 @@ const char* decode_chunk(int memory, const Place& place, const Tables& tables, c
         if (!decode_symbols<L>(known, context, table, same, n, tables, decoding, state, words, end, symbol))
             return WORDS_SHORT;
         if (const char* reason =
-                join(symbol, context, table, same, known, 1 << 27, tables, in, escapes, low_position, y))
+                join(symbol, context, table, same, known, 1 << 27, tables, in, escape_position, low_position, y))
             return reason;
         if constexpr (LATTICE == LEECH) {
             // Of the last step Y >> 1 is coded.
@@ -190,12 +185,14 @@ const char* decode_chunk(int memory, const Place& place, const Tables& tables, c
             if (!decode_symbols<L>(n, o, table + known, same, n, tables, decoding, state, words, end, symbol))
                 return WORDS_SHORT;
             if (const char* reason =
-                    join(symbol, o, table + known, same, n, 1 << 26, tables, in, escapes, low_position, y + known))
+                    join(symbol, o, table + known, same, n, 1 << 26, tables, in, escape_position, low_position, y + known))
                 return reason;
             for (int l = 0; l < n; l++) y[known + l] = 2 * y[known + l] + (int32_t)(last[l] & 1);
         }
     }
-    if (escapes != last_escape) return "escapes are left over";
+    if (const char* reason = check_bits(in.escapes, in.escape_bytes, escape_position, "escapes are left over",
+                                        "the padding of the stream of escapes is not zero"))
+        return reason;
     return check_end(state, n, words, end);
 }
 

@@ -150,7 +150,7 @@ void encode_chunk(int memory, const int32_t* points, const Place& place, const T
     int64_t low_position = low_bits(LATTICE, place, tables), code_position = code_bits(LATTICE, place, tables);
     if (LATTICE == CONVOLUTIONAL) find_inputs<L>(memory, points, level, place, out.inputs);
     uint16_t* words = out.words + out.word_space;
-    int32_t* escapes = out.escapes + out.escape_space;
+    uint64_t *last_code = out.codes + place.positions, *codes = last_code;
     uint32_t state[32];
     for (int l = 0; l < n; l++) state[l] = LOW;
 
@@ -174,7 +174,7 @@ void encode_chunk(int memory, const int32_t* points, const Place& place, const T
         const int32_t* coded = LATTICE == LEECH ? halved : y;
         if (any)
             for (int p = row - 1; p >= 0; p--)
-                if (escaped[p]) *--escapes = k2[p];
+                if (escaped[p]) *--codes = rice_code(k2[p], tables.half[table[p]], tables.rice[table[p]]);
         if (!same || tables.raw[table[0]] || tables.raw[table[row - 1]])
             for (int p = row - 1; p >= 0; p--) {
                 int raw = tables.raw[table[p]];
@@ -195,7 +195,8 @@ void encode_chunk(int memory, const int32_t* points, const Place& place, const T
     }
     for (int l = 0; l < n; l++) out.states[l] = state[l];
     out.first_word = words - out.words;
-    out.first_escape = escapes - out.escapes;
+    out.escapes = (const uint8_t*)codes;
+    out.escape_bytes = pack_codes(codes, last_code - codes);
 }
 
 // `level` has room for the positions rounded up to whole tiles.

@@ -27,6 +27,7 @@ namespace {
 #include "nearest.h"
 #include "bits.h"
 #include "rans.h"
+#include "rice.h"
 #include "codeword.h"
 #include "trellis.h"
 #include "entropy.h"

@@ -39,6 +39,7 @@ struct Tables {
     const int32_t* table_of_column;
     const int32_t* half;
     const int32_t* raw;
+    const int32_t* rice;
     const int64_t* offset;
     const uint16_t* cum;
     const double* weight;
@@ -49,15 +50,17 @@ struct Tables {
     const int32_t* slot;  // [T] number of a used table among the used ones
 };
 
-// Streams of an encoded chunk. The encoder fills `words` and `escapes` from the end of their space downwards.
+// Streams of an encoded chunk. The encoder fills `words` from the end of their space downwards; the stream of escapes
+// begins at `escapes`, in the working memory for their codes.
 struct Encoded {
     uint32_t* states;
     uint16_t* words;
     int64_t first_word, word_space;
     uint8_t* code;  // zeroed, with 8 bytes to spare
     uint8_t* low;   // zeroed, with 8 bytes to spare
-    int32_t* escapes;
-    int64_t first_escape, escape_space;
+    uint64_t* codes;  // working memory, [P]
+    const uint8_t* escapes;
+    int64_t escape_bytes;
     uint32_t* inputs;  // working memory, [P / (2 L)]; used for convolutional lattices
 };
 
@@ -69,8 +72,8 @@ struct Streams {
     int64_t code_bytes;
     const uint8_t* low;
     int64_t low_bytes;
-    const int32_t* escapes;
-    int64_t escape_count;
+    const uint8_t* escapes;
+    int64_t escape_bytes;
 };
 
 // Moduli and scales of the Voronoi code.

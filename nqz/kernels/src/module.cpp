@@ -112,11 +112,11 @@ struct Bindings {
 
     nb::tuple entropy_encode(int lattice, Vector<int32_t> points, int64_t count, int64_t start, int64_t m,
                              Vector<int32_t> table_of_column, int lanes, uint64_t key0, uint64_t key1,
-                             uint64_t counter, Vector<int32_t> half, Vector<int32_t> raw, Vector<int64_t> offset,
+                             uint64_t counter, Vector<int32_t> half, Vector<int32_t> raw, Vector<int32_t> rice, Vector<int64_t> offset,
                              Vector<uint16_t> cum, Matrix<const double> weight, Vector<uint8_t> modelled,
                              Vector<int32_t> last) const {
         Place place = place_of(lattice, count, start, m, size(table_of_column), lanes);
-        CheckedTables tables(lattice, place, table_of_column, half, raw, offset, cum, weight, modelled, last);
+        CheckedTables tables(lattice, place, table_of_column, half, raw, rice, offset, cum, weight, modelled, last);
         require(size(points) == place.positions, "points must be int32 [P]");
 
         int64_t code_bytes = (k.code_bits(lattice, place, tables.tables) + 7) / 8;
@@ -125,35 +125,35 @@ struct Bindings {
         Owned<uint8_t> code(code_bytes, 8), low(low_bytes, 8);
         // A position takes one word at most, and code bits 6 for 8 positions; one word to spare.
         Encoded out = {states.data(), nullptr,    0,       2 * place.positions + 1, code.data(),
-                       low.data(),    nullptr, 0, place.positions, nullptr};
+                       low.data(),    nullptr,    nullptr, 0,                       nullptr};
         Scratch<uint16_t> words(out.word_space);
-        Scratch<int32_t> escapes(out.escape_space);
+        Scratch<uint64_t> codes(place.positions);
         {
             nb::gil_scoped_release release;
             code.clear();
             low.clear();
             Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
             out.words = words.data();
-            out.escapes = escapes.data();
+            out.codes = codes.data();
             Scratch<uint32_t> inputs(place.positions / place.lanes / 2);
             out.inputs = inputs.data();
             k.entropy_encode(lattice, points.data(), place, tables.tables, {key0, key1, counter}, level.data(), out);
         }
         Owned<uint16_t> all_words(out.word_space - out.first_word);
-        Owned<int32_t> all_escapes(out.escape_space - out.first_escape);
+        Owned<uint8_t> escapes(out.escape_bytes);
         all_words.copy(words.data() + out.first_word);
-        all_escapes.copy(escapes.data() + out.first_escape);
-        return nb::make_tuple(states.give(), all_words.give(), code.give(), low.give(), all_escapes.give());
+        escapes.copy(out.escapes);
+        return nb::make_tuple(states.give(), all_words.give(), code.give(), low.give(), escapes.give());
     }
 
     void entropy_decode(int lattice, int64_t count, int64_t start, int64_t m, Vector<int32_t> table_of_column,
                         int lanes, uint64_t key0, uint64_t key1, uint64_t counter, Vector<int32_t> half,
-                        Vector<int32_t> raw, Vector<int64_t> offset, Vector<uint16_t> cum,
+                        Vector<int32_t> raw, Vector<int32_t> rice, Vector<int64_t> offset, Vector<uint16_t> cum,
                         Matrix<const double> weight, Vector<uint8_t> modelled, Vector<int32_t> last, Vector<uint32_t> states,
-                        Vector<uint16_t> words, Vector<uint8_t> code, Vector<uint8_t> low, Vector<int32_t> escapes,
+                        Vector<uint16_t> words, Vector<uint8_t> code, Vector<uint8_t> low, Vector<uint8_t> escapes,
                         Output<int32_t> out) const {
         Place place = place_of(lattice, count, start, m, size(table_of_column), lanes);
-        CheckedTables tables(lattice, place, table_of_column, half, raw, offset, cum, weight, modelled, last);
+        CheckedTables tables(lattice, place, table_of_column, half, raw, rice, offset, cum, weight, modelled, last);
         require(size(out) == place.positions, "out must be int32 [P]");
         if (size(states) != lanes) raise_corrupt("a coder state is missing or left over");
         Streams in = {states.data(), words.data(), size(words),    code.data(),   size(code),
@@ -317,9 +317,9 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     define(m, "quantize_exact", k, &B::quantize_exact, {"u", "scale", "out"});
     define(m, "entropy_encode", k, &B::entropy_encode,
            {"lattice", "points", "count", "start", "m", "table_of_column", "lanes", "key0", "key1", "counter", "half",
-            "raw", "offset", "cum", "weight", "modelled", "last"});
+            "raw", "rice", "offset", "cum", "weight", "modelled", "last"});
     define(m, "entropy_decode", k, &B::entropy_decode,
-           {"lattice", "count", "start", "m", "table_of_column", "lanes", "key0", "key1", "counter", "half", "raw",
+           {"lattice", "count", "start", "m", "table_of_column", "lanes", "key0", "key1", "counter", "half", "raw", "rice",
             "offset", "cum", "weight", "modelled", "last", "states", "words", "code", "low", "escapes", "out"});
     define(m, "rans_encode", k, &B::rans_encode, {"symbols", "cum", "lanes"});
     define(m, "rans_decode", k, &B::rans_decode, {"count", "cum", "lanes", "states", "words"});
