@@ -48,8 +48,22 @@ struct Encoder {
         for (int i = MEMORY_MAX - 1; i > 0; i--) past[i] = past[i - 1];
         past[0] = input;
     }
-    // Takes the state before step t of a path with these inputs.
-    NQZ_INLINE void recall(const uint32_t* inputs, int64_t t) {
-        for (int i = 0; i < MEMORY_MAX; i++) past[i] = i < t ? inputs[t - 1 - i] : 0;
+};
+
+// Which of the inputs before a step its code bits are the sums of: 1 is the latest. Bit l of an input belongs to lane l.
+struct Taps {
+    int count[2], back[2][MEMORY_MAX];
+
+    NQZ_INLINE explicit Taps(int memory) : count(), back() {
+        const uint32_t generators[2] = {GENERATORS[memory].g0, GENERATORS[memory].g1};
+        for (int c = 0; c < 2; c++)
+            for (int i = 1; i <= memory; i++)
+                if (generators[c] >> i & 1) back[c][count[c]++] = i;
+    }
+    // Code bit c of the branches of input 0; an input of one flips both code bits. MEMORY_MAX inputs stand before `now`.
+    NQZ_INLINE uint32_t zero_branch(int c, const uint32_t* now) const {
+        uint32_t sum = 0;
+        for (int i = 0; i < count[c]; i++) sum ^= now[-back[c][i]];
+        return sum;
     }
 };

@@ -30,13 +30,10 @@ NQZ_INLINE bool decode_code(const uint8_t* level, const int32_t* table, int lane
             chances<LATTICE, L>(table + at, tables.weight, level + at, n, chance);
             for (int l = 0; l < n; l++) c[l] = 1;
             for (int b = 0; b < C::BITS; b++) {
-                for (int l = 0; l < n; l++) {
-                    uint32_t p1 = (uint32_t)chance[c[l]][l], zero = 4096 - p1, slot = state[l] & 4095;
-                    uint32_t bit = slot >= zero;
-                    state[l] = (bit ? p1 : zero) * (state[l] >> 12) + slot - (bit ? zero : 0);
-                    c[l] = 2 * c[l] + bit;
-                }
-                if (!refill<L>(state, n, words, end)) return false;
+                uint32_t bits, of_one[32];
+                for (int l = 0; l < n; l++) of_one[l] = (uint32_t)chance[c[l]][l];
+                if (!decode_bits<L>(of_one, n, state, words, end, bits)) return false;
+                for (int l = 0; l < n; l++) c[l] = 2 * c[l] + (bits >> l & 1);
             }
             for (int l = 0; l < n; l++) c[l] -= 1u << C::BITS;
         } else {
@@ -63,66 +60,150 @@ NQZ_INLINE void decode_leech(int lanes, const Streams& in, int64_t& code_positio
     }
 }
 
-// Decodes the symbols of `count` positions, whole steps, all of one table if `same`. Returns false if the words run
-// out.
+// Decodes the symbols of whole steps, all of one table, to points whose low bits are zero. Bit l of escaped[i]: whether
+// that of lane l in step i is an escape. Returns false if the words run out.
 template <int L>
-NQZ_INLINE bool decode_symbols(int count, const uint32_t* context, const int32_t* table, bool same, int lanes,
-                               const Tables& tables, const uint32_t* decoding, uint32_t* state, const uint16_t*& words,
-                               const uint16_t* end, uint32_t* symbol) {
+NQZ_INLINE bool decode_steps(int steps, const uint8_t* context, const uint32_t* decoding, int32_t half, int raw,
+                             int lanes, uint32_t* state, const uint16_t*& words, const uint16_t* end, int32_t* y,
+                             uint32_t* escaped) {
+    const uint32_t escape = 2 * (uint32_t)half;
+    const int shift = 4 + raw;
+#ifdef NQZ_LANES
+    if (L == 32 && end - words >= 32 * steps) {
+        const int vectors = 32 / NQZ_LANES;
+        const uint16_t* from = words;
+        Lanes x[vectors];
+        for (int v = 0; v < vectors; v++) x[v] = load_lanes(state + v * NQZ_LANES);
+        for (int i = 0; i < steps; i++) {
+            uint32_t found = 0;
+            for (int v = 0; v < vectors; v++) {
+                int p = 32 * i + v * NQZ_LANES;
+                Lanes o = widen(context + p), entry = gather(decoding, o << 12 | (x[v] & 4095)), s = entry & 255;
+                x[v] = refilled((entry >> 20) * (x[v] >> 12) + (entry >> 8 & 4095), from);
+                found |= equal(s, all(escape)) << (v * NQZ_LANES);
+                store_lanes(y + p, ((s - (uint32_t)half) << shift) + o);
+            }
+            escaped[i] = found;
+        }
+        words = from;
+        for (int v = 0; v < vectors; v++) store_lanes(state + v * NQZ_LANES, x[v]);
+        return true;
+    }
+#endif
     const int n = L ? L : lanes;
-    for (int p = 0; p < count; p += n) {
-        const uint32_t* o = context + p;
-        uint32_t entry[32];
-        if (same) {
-            const uint32_t* d = decoding + 65536 * (int64_t)tables.slot[table[0]];
-            for (int l = 0; l < n; l++) entry[l] = d[(int32_t)(o[l] << 12 | (state[l] & 4095))];
-        } else {
-            for (int l = 0; l < n; l++)
-                entry[l] = decoding[65536 * (int64_t)tables.slot[table[p + l]] +
-                                    (int64_t)(o[l] << 12 | (state[l] & 4095))];
-        }
+    for (int i = 0; i < steps; i++) {
+        const uint8_t* o = context + i * n;
+        uint32_t entry[32], found = 0;
+        for (int l = 0; l < n; l++) entry[l] = decoding[(int32_t)((uint32_t)o[l] << 12 | (state[l] & 4095))];
         for (int l = 0; l < n; l++) {
-            symbol[p + l] = entry[l] & 255;
+            uint32_t s = entry[l] & 255;
             state[l] = (entry[l] >> 20) * (state[l] >> 12) + (entry[l] >> 8 & 4095);
+            y[i * n + l] = (int32_t)(((s - (uint32_t)half) << shift) + o[l]);
         }
+        for (int l = 0; l < n; l++) found |= (uint32_t)((entry[l] & 255) == escape) << l;
+        escaped[i] = found;
         if (!refill<L>(state, n, words, end)) return false;
     }
     return true;
 }
 
-// Joins symbols, escapes, low bits and contexts to points. k must lie within `limit`.
-NQZ_INLINE const char* join(const uint32_t* symbol, const uint32_t* context, const int32_t* table, bool same, int count,
-                            int32_t limit, const Tables& tables, const Streams& in, int64_t& escape_position,
-                            int64_t& low_position, int32_t* y) {
-    if (same && !tables.raw[table[0]]) {
-        int32_t half = tables.half[table[0]];
-        uint32_t any = 0;
-        for (int p = 0; p < count; p++) {
-            any |= symbol[p] == 2 * (uint32_t)half;
-            y[p] = 16 * ((int32_t)symbol[p] - half) + (int32_t)context[p];
+// Adds the lowest `raw` bits of k to `count` points.
+template <int L>
+NQZ_INLINE void add_low(int count, int raw, const Streams& in, int64_t position, int32_t* y) {
+    const uint32_t mask = (1u << raw) - 1;
+#ifdef NQZ_LANES
+    // The last four bytes read begin where the last point's bits do.
+    if (L == 32 && (position + (int64_t)(count - 1) * raw) / 8 + 4 <= in.low_bytes) {
+        Lanes bit = all((uint32_t)(position & 7));
+        for (uint32_t l = 0; l < NQZ_LANES; l++) bit[l] += l * (uint32_t)raw;
+        for (int p = 0; p < count; p += NQZ_LANES, bit += NQZ_LANES * (uint32_t)raw) {
+            Lanes low = gather_bytes(in.low + position / 8, bit >> 3) >> (bit & 7) & mask;
+            store_lanes(y + p, load_lanes(y + p) + (low << 4));
         }
-        if (!any) return nullptr;
+        return;
     }
-    for (int p = 0; p < count; p++) {
-        int32_t h = tables.half[table[p]];
-        int raw = tables.raw[table[p]];
-        int64_t k2 = (int64_t)symbol[p] - h;
-        if (k2 == h)
-            if (const char* reason = read_escape(in, escape_position, h, tables.rice[table[p]], k2)) return reason;
-        int64_t k = k2 * ((int64_t)1 << raw);
-        if (raw) {
-            k += (int64_t)(get_bits(in.low, in.low_bytes, low_position) & ((1u << raw) - 1));
-            low_position += raw;
+#endif
+    for (int p = 0; p < count; p++, position += raw)
+        y[p] += (int32_t)((uint32_t)get_bits(in.low, in.low_bytes, position) & mask) << 4;
+}
+
+const char* const OUT_OF_RANGE = "an escape is out of range";
+
+// k from its higher and its lower bits; whether it lies within `limit`.
+NQZ_INLINE bool join(int64_t k2, int raw, uint32_t low, int32_t limit, int64_t& k) {
+    k = k2 * ((int64_t)1 << raw) + low;
+    return -limit <= k && k < limit;
+}
+
+// Where a decoder is in the streams beside the words.
+struct Forwards {
+    int64_t escape_position, low_position, code_position;
+};
+
+// Decodes the points of whole steps, all of one table. k must lie within `limit`.
+template <int L>
+NQZ_INLINE const char* decode_points(int steps, const uint8_t* context, const Tables& tables, int32_t t,
+                                     const uint32_t* decoding, int32_t limit, int lanes, uint32_t* state,
+                                     const uint16_t*& words, const uint16_t* end, const Streams& in, Forwards& at,
+                                     int32_t* y) {
+    const int n = L ? L : lanes;
+    const int32_t half = tables.half[t];
+    const int raw = tables.raw[t];
+    uint32_t escaped[GOLAY_SIZE], any = 0;
+    if (!decode_steps<L>(steps, context, decoding + 65536 * (int64_t)tables.slot[t], half, raw, n, state, words, end, y,
+                         escaped))
+        return WORDS_SHORT;
+    if (raw) {
+        add_low<L>(steps * n, raw, in, at.low_position, y);
+        at.low_position += (int64_t)steps * n * raw;
+    }
+    for (int i = 0; i < steps; i++) any |= escaped[i];
+    if (any)
+        for (int i = 0; i < steps; i++)
+            for (uint32_t left = escaped[i]; left; left &= left - 1) {
+                int32_t& point = y[i * n + __builtin_ctz(left)];
+                int64_t k2, k;
+                if (const char* reason = read_escape(in, at.escape_position, half, tables.rice[t], k2)) return reason;
+                if (!join(k2, raw, (uint32_t)point >> 4 & ((1u << raw) - 1), limit, k)) return OUT_OF_RANGE;
+                point = (int32_t)(16 * k) + (point & 15);
+            }
+    if (((int64_t)half << raw) > limit)
+        for (int p = 0; p < steps * n; p++)
+            if (y[p] >> 4 < -limit || y[p] >> 4 >= limit) return OUT_OF_RANGE;
+    return nullptr;
+}
+
+// The same for points of several tables.
+template <int L>
+NQZ_INLINE const char* decode_mixed(int steps, const uint8_t* context, const Tables& tables, const int32_t* table,
+                                    const uint32_t* decoding, int32_t limit, int lanes, uint32_t* state,
+                                    const uint16_t*& words, const uint16_t* end, const Streams& in, Forwards& at,
+                                    int32_t* y) {
+    const int n = L ? L : lanes;
+    for (int i = 0; i < steps; i++) {
+        for (int l = 0; l < n; l++) {
+            const int p = i * n + l, raw = tables.raw[table[p]];
+            const int32_t half = tables.half[table[p]];
+            const uint32_t o = context[p];
+            uint32_t entry = decoding[65536 * (int64_t)tables.slot[table[p]] + (int64_t)(o << 12 | (state[l] & 4095))];
+            state[l] = (entry >> 20) * (state[l] >> 12) + (entry >> 8 & 4095);
+            int64_t k2 = (int64_t)(entry & 255) - half, k;
+            if (k2 == half)
+                if (const char* reason = read_escape(in, at.escape_position, half, tables.rice[table[p]], k2))
+                    return reason;
+            uint32_t low = (uint32_t)get_bits(in.low, in.low_bytes, at.low_position) & ((1u << raw) - 1);
+            at.low_position += raw;
+            if (!join(k2, raw, low, limit, k)) return OUT_OF_RANGE;
+            y[p] = (int32_t)(16 * k) + (int32_t)o;
         }
-        if (k < -limit || k >= limit) return "an escape is out of range";
-        y[p] = (int32_t)(16 * k) + (int32_t)context[p];
+        if (!refill<L>(state, n, words, end)) return WORDS_SHORT;
     }
     return nullptr;
 }
 
 template <int LATTICE, int L>
-const char* decode_chunk(int memory, const Place& place, const Tables& tables, const uint8_t* level,
-                         const uint32_t* decoding, const Streams& in, int32_t* out) {
+const char* decode_chunk(int memory, const Place& place, const Tables& tables, const Key& key, const uint8_t* level,
+                         const uint32_t* decoding, const uint32_t* chance_tables, const Streams& in, int32_t* out) {
     const int n = L ? L : place.lanes;
     const int row = group_of(LATTICE) * n;
     const int fine = fine_of(LATTICE);
@@ -137,75 +218,82 @@ const char* decode_chunk(int memory, const Place& place, const Tables& tables, c
                                         "the padding of the stream of code bits is not zero"))
         return reason;
     const uint16_t *words = in.words, *end = in.words + in.word_count;
-    int64_t low_position = 0, code_position = 0, escape_position = 0;
-    Encoder encoder(LATTICE == CONVOLUTIONAL ? memory : MEMORY_MIN);
+    Forwards at = {0, 0, 0};
+    const Taps taps(LATTICE == CONVOLUTIONAL ? memory : MEMORY_MIN);
+    uint32_t past[MEMORY_MAX] = {};
 
+    Run run(place, tables, false);
     for (int64_t first = 0; first < place.positions; first += row) {
-        const uint8_t* z = level + first;
+        while (run.end <= first) run.forward();
+        const int32_t t = run.table;
+        const bool same = run.end >= first + row, modelled = tables.modelled[t] != 0;
         int32_t table[tile_of(LATTICE)];
-        bool same = row_tables(LATTICE, place, tables, first, table);
+        if (!same || modelled) row_tables(LATTICE, place, tables, first, table);
+        uint8_t own[tile_of(LATTICE)], context[tile_of(LATTICE)];
+        const uint8_t* z = row_levels<L>(key, level, first, row, own);
 
-        bool modelled = tables.modelled[table[0]] != 0;
-        uint32_t context[tile_of(LATTICE)], symbol[tile_of(LATTICE)], index[2][32];
+        uint32_t index[2][32];
         if constexpr (LATTICE == CONVOLUTIONAL) {
             uint32_t bits[8];
-            if (!decode_inputs<L>(encoder, z, table, n, tables.weight, modelled, state, words, end, in, code_position,
-                                  bits))
+            if (!decode_inputs<L>(taps, past, z, same ? chance_tables + 256 * tables.slot[t] : nullptr, table, n,
+                                  tables.weight, modelled, state, words, end, in, at.code_position, bits))
                 return WORDS_SHORT;
-            for (int i = 0; i < 8; i++)
-                for (int l = 0; l < n; l++) context[i * n + l] = (8 * (bits[i] >> l & 1) - z[i * n + l]) & 15;
+            for (int i = 0; i < 8; i++) code_contexts<L>(bits[i], z + i * n, n, context + i * n);
         } else if constexpr (LATTICE == LEECH) {
-            decode_leech<L>(n, in, code_position, index[0]);
+            decode_leech<L>(n, in, at.code_position, index[0]);
             leech_contexts<L>(index[0], z, n, context);
         } else {
             if constexpr (LATTICE != Z)
-                if (!decode_code<LATTICE, L>(z, table, n, tables, modelled, state, words, end, in, code_position, index))
+                if (!decode_code<LATTICE, L>(z, table, n, tables, modelled, state, words, end, in, at.code_position,
+                                             index))
                     return WORDS_SHORT;
             for (int i = 0; i < 8; i++)
                 for (int l = 0; l < n; l++) {
                     uint32_t bit = 0;
                     if constexpr (LATTICE != Z)
                         bit = code_bit<LATTICE>(index[i / Code<LATTICE>::SIZE][l], i % Code<LATTICE>::SIZE);
-                    context[i * n + l] = ((uint32_t)fine * bit - z[i * n + l]) & 15;
+                    context[i * n + l] = (uint8_t)(((uint32_t)fine * bit - z[i * n + l]) & 15);
                 }
         }
 
         int32_t* y = out + first;
-        const int known = (LATTICE == LEECH ? group_of(LATTICE) - 1 : group_of(LATTICE)) * n;
-        if (!decode_symbols<L>(known, context, table, same, n, tables, decoding, state, words, end, symbol))
-            return WORDS_SHORT;
+        const int known = LATTICE == LEECH ? group_of(LATTICE) - 1 : group_of(LATTICE);
         if (const char* reason =
-                join(symbol, context, table, same, known, 1 << 27, tables, in, escape_position, low_position, y))
+                same ? decode_points<L>(known, context, tables, t, decoding, 1 << 27, n, state, words, end, in, at, y)
+                     : decode_mixed<L>(known, context, tables, table, decoding, 1 << 27, n, state, words, end, in, at, y))
             return reason;
         if constexpr (LATTICE == LEECH) {
             // Of the last step Y >> 1 is coded.
-            uint32_t o[32], last[32];
-            leech_last<L>(index[0], y, z, n, context + known, last);
-            for (int l = 0; l < n; l++) o[l] = last[l] >> 1;
-            if (!decode_symbols<L>(n, o, table + known, same, n, tables, decoding, state, words, end, symbol))
-                return WORDS_SHORT;
-            if (const char* reason =
-                    join(symbol, o, table + known, same, n, 1 << 26, tables, in, escape_position, low_position, y + known))
+            uint32_t last[32];
+            uint8_t* o = context + known * n;
+            int32_t* halved = y + known * n;
+            leech_last<L>(index[0], y, z, n, o, last);
+            for (int l = 0; l < n; l++) o[l] = (uint8_t)(last[l] >> 1);
+            if (const char* reason = same ? decode_points<L>(1, o, tables, tables.last[t], decoding, 1 << 26, n, state,
+                                                             words, end, in, at, halved)
+                                          : decode_mixed<L>(1, o, tables, table + known * n, decoding, 1 << 26, n,
+                                                            state, words, end, in, at, halved))
                 return reason;
-            for (int l = 0; l < n; l++) y[known + l] = 2 * y[known + l] + (int32_t)(last[l] & 1);
+            for (int l = 0; l < n; l++) halved[l] = 2 * halved[l] + (int32_t)(last[l] & 1);
         }
     }
-    if (const char* reason = check_bits(in.escapes, in.escape_bytes, escape_position, "escapes are left over",
+    if (const char* reason = check_bits(in.escapes, in.escape_bytes, at.escape_position, "escapes are left over",
                                         "the padding of the stream of escapes is not zero"))
         return reason;
     return check_end(state, n, words, end);
 }
 
-// `decoding` has room for 65536 entries for each used table.
+// `level` has room for the positions, `decoding` for 65536 entries and `chances` for 256 for each used table.
 const char* entropy_decode(int lattice, const Place& place, const Tables& tables, Key key, uint8_t* level,
-                           uint32_t* decoding, const Streams& in, int32_t* out) {
-    levels(key, place.positions, level);
-    fill_decoding(tables, decoding);
+                           uint32_t* decoding, uint32_t* chances, const Streams& in, int32_t* out) {
     bool wide = place.lanes == 32;
+    if (!wide) levels(key, place.positions, level);
+    fill_decoding(tables, decoding);
+    if (is_convolutional(lattice)) fill_chances(tables, chances);
     auto decode = wide ? decode_chunk<E8, 32> : decode_chunk<E8, 0>;
     if (is_convolutional(lattice)) decode = wide ? decode_chunk<CONVOLUTIONAL, 32> : decode_chunk<CONVOLUTIONAL, 0>;
     if (lattice == Z) decode = wide ? decode_chunk<Z, 32> : decode_chunk<Z, 0>;
     if (lattice == D4) decode = wide ? decode_chunk<D4, 32> : decode_chunk<D4, 0>;
     if (lattice == LEECH) decode = wide ? decode_chunk<LEECH, 32> : decode_chunk<LEECH, 0>;
-    return decode(memory_of(lattice), place, tables, level, decoding, in, out);
+    return decode(memory_of(lattice), place, tables, key, level, decoding, chances, in, out);
 }

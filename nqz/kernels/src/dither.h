@@ -14,20 +14,36 @@ void words(Key key, int64_t count, uint64_t* out) {
     for (int64_t i = 0; i < count; i++) out[i] = word(key, (uint64_t)i);
 }
 
+// The levels of 256 positions, those of words first to first + 15.
+NQZ_INLINE void levels_of_16(const Key& key, uint64_t first, uint8_t* out) {
+    uint64_t batch[16];
+    uint8_t bytes[128];
+    for (int i = 0; i < 16; i++) batch[i] = word(key, first + (uint64_t)i);
+    memcpy(bytes, batch, sizeof bytes);
+    for (int i = 0; i < 128; i++) {
+        out[2 * i] = bytes[i] & 15;
+        out[2 * i + 1] = bytes[i] >> 4;
+    }
+}
+
 // Writes `count` levels.
 void levels(Key key, int64_t count, uint8_t* out) {
-    uint64_t batch[64];
-    uint8_t bytes[512];
-    for (int64_t done = 0; done < count; done += 1024) {
-        int64_t left = count - done < 1024 ? count - done : 1024;
-        for (int i = 0; i < 64; i++) batch[i] = word(key, (uint64_t)(done / 16 + i));
-        memcpy(bytes, batch, sizeof bytes);
-        uint8_t* to = out + done;
-        int64_t pairs = left / 2;
-        for (int64_t i = 0; i < pairs; i++) {
-            to[2 * i] = bytes[i] & 15;
-            to[2 * i + 1] = bytes[i] >> 4;
+    for (int64_t done = 0; done < count; done += 256) {
+        if (count - done >= 256) {
+            levels_of_16(key, (uint64_t)done / 16, out + done);
+        } else {
+            uint8_t last[256];
+            levels_of_16(key, (uint64_t)done / 16, last);
+            memcpy(out + done, last, (size_t)(count - done));
         }
-        if (left & 1) to[left - 1] = bytes[pairs] & 15;
     }
+}
+
+// The levels of a group row of `count` positions from `first` on: of 32 lanes made here and put in `own`, of fewer taken
+// from those of all positions.
+template <int L>
+NQZ_INLINE const uint8_t* row_levels(const Key& key, const uint8_t* all, int64_t first, int count, uint8_t* own) {
+    if (L != 32) return all + first;
+    for (int done = 0; done < count; done += 256) levels_of_16(key, (uint64_t)(first + done) / 16, own + done);
+    return own;
 }

@@ -50,8 +50,8 @@ struct Tables {
     const int32_t* slot;  // [T] number of a used table among the used ones
 };
 
-// Streams of an encoded chunk. The encoder fills `words` from the end of their space downwards; the stream of escapes
-// begins at `escapes`, in the working memory for their codes.
+// Streams of an encoded chunk. The encoder fills `words` from the end of their space downwards, 16 of which it keeps free
+// below; the stream of escapes begins at `escapes`, in the working memory for their codes.
 struct Encoded {
     uint32_t* states;
     uint16_t* words;
@@ -61,7 +61,8 @@ struct Encoded {
     uint64_t* codes;  // working memory, [P]
     const uint8_t* escapes;
     int64_t escape_bytes;
-    uint32_t* inputs;  // working memory, [P / (2 L)]; used for convolutional lattices
+    uint32_t* inputs;   // working memory, [P / (2 L) + 12]; used for convolutional lattices
+    uint32_t* chances;  // working memory, [256 used tables]
 };
 
 struct Streams {
@@ -107,7 +108,7 @@ struct Kernels {
     void (*entropy_encode)(int lattice, const int32_t* points, const Place& place, const Tables& tables, Key key,
                            uint8_t* level, Encoded& out);
     const char* (*entropy_decode)(int lattice, const Place& place, const Tables& tables, Key key, uint8_t* level,
-                                  uint32_t* decoding, const Streams& in, int32_t* out);
+                                  uint32_t* decoding, uint32_t* chances, const Streams& in, int32_t* out);
     int64_t (*rans_encode)(const uint8_t* symbols, int64_t count, const uint16_t* cum, int lanes, uint32_t* states,
                            uint16_t* words, int64_t space);
     const char* (*rans_decode)(int64_t count, const uint16_t* cum, int symbols, int lanes, const uint32_t* states,

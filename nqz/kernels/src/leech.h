@@ -230,21 +230,21 @@ NQZ_INLINE void leech_indices(const int32_t* points, const uint8_t* level, int l
 
 // Y mod 16 of a group row.
 template <int L>
-NQZ_INLINE void leech_contexts(const uint32_t* index, const uint8_t* level, int lanes, uint32_t* context) {
+NQZ_INLINE void leech_contexts(const uint32_t* index, const uint8_t* level, int lanes, uint8_t* context) {
     const int n = L ? L : lanes;
     uint32_t word[32];
     for (int l = 0; l < n; l++) word[l] = golay_word(index[l]);
     for (int i = 0; i < GOLAY_SIZE; i++)
         for (int l = 0; l < n; l++) {
             uint32_t residue = (index[l] >> GOLAY_BITS) + 2 * (word[l] >> i & 1);
-            context[i * n + l] = (4 * residue - level[i * n + l]) & 15;
+            context[i * n + l] = (uint8_t)((4 * residue - level[i * n + l]) & 15);
         }
 }
 
 // Y mod 32 of the last step of a group row, from the other points and its Y mod 16.
 template <int L>
 NQZ_INLINE void leech_last(const uint32_t* index, const int32_t* points, const uint8_t* level, int lanes,
-                           const uint32_t* context, uint32_t* known) {
+                           const uint8_t* context, uint32_t* known) {
     const int n = L ? L : lanes, last = GOLAY_SIZE - 1;
     for (int l = 0; l < n; l++) known[l] = index[l] >> GOLAY_BITS;
     for (int i = 0; i < last; i++)

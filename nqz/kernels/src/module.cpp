@@ -123,9 +123,9 @@ struct Bindings {
         int64_t low_bytes = (k.low_bits(lattice, place, tables.tables) + 7) / 8;
         Owned<uint32_t> states(lanes);
         Owned<uint8_t> code(code_bytes, 8), low(low_bytes, 8);
-        // A position takes one word at most, and code bits 6 for 8 positions; one word to spare.
-        Encoded out = {states.data(), nullptr,    0,       2 * place.positions + 1, code.data(),
-                       low.data(),    nullptr,    nullptr, 0,                       nullptr};
+        // A position takes one word at most, and code bits 6 for 8 positions.
+        Encoded out = {states.data(), nullptr, 0, 2 * place.positions + 16, code.data(), low.data(),
+                       nullptr,       nullptr, 0, nullptr,                  nullptr};
         Scratch<uint16_t> words(out.word_space);
         Scratch<uint64_t> codes(place.positions);
         {
@@ -135,8 +135,10 @@ struct Bindings {
             Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
             out.words = words.data();
             out.codes = codes.data();
-            Scratch<uint32_t> inputs(place.positions / place.lanes / 2);
+            Scratch<uint32_t> inputs(place.positions / place.lanes / 2 + 12);
+            Scratch<uint32_t> chances((int64_t)tables.used.size() * 256);
             out.inputs = inputs.data();
+            out.chances = chances.data();
             k.entropy_encode(lattice, points.data(), place, tables.tables, {key0, key1, counter}, level.data(), out);
         }
         Owned<uint16_t> all_words(out.word_space - out.first_word);
@@ -163,8 +165,9 @@ struct Bindings {
             nb::gil_scoped_release release;
             Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
             Scratch<uint32_t> decoding((int64_t)tables.used.size() * 65536);
+            Scratch<uint32_t> chances((int64_t)tables.used.size() * 256);
             reason = k.entropy_decode(lattice, place, tables.tables, {key0, key1, counter}, level.data(),
-                                      decoding.data(), in, out.data());
+                                      decoding.data(), chances.data(), in, out.data());
         }
         if (reason) raise_corrupt(reason);
     }

@@ -5,7 +5,8 @@
 const uint32_t LOW = 1u << 16;
 
 // Codes one interval on each lane, last lane first, and moves `words` down by the words written. An interval is its
-// start in the low half and its end in the high half. The place below `words` must be writable.
+// start in the low half and its end in the high half. The place below `words` must be writable; 16 places where vectors
+// of lanes are used.
 template <int L>
 NQZ_INLINE void encode_row(uint32_t* state, const uint32_t* interval, int lanes, uint16_t*& words) {
     const int n = L ? L : lanes;
@@ -51,6 +52,53 @@ NQZ_INLINE bool refill(uint32_t* state, int lanes, const uint16_t*& words, const
     }
     words = from;
     return true;
+}
+
+// Codes a bit on each lane, bit l of `bits` on lane l. `chance` of 4096 is that of a one, which has the upper share.
+template <int L>
+NQZ_INLINE void encode_bits(uint32_t bits, const uint32_t* chance, int lanes, uint32_t* state, uint16_t*& words) {
+#ifdef NQZ_LANES
+    if (L == 32) {
+        for (int l = 32 - NQZ_LANES; l >= 0; l -= NQZ_LANES) {
+            Lanes p1 = load_lanes(chance + l), zero = 4096 - p1, one = lanes_of(bits >> l);
+            store_lanes(state + l, encode_lanes(load_lanes(state + l), one & zero, (one & p1) | (~one & zero), words));
+        }
+        return;
+    }
+#endif
+    const int n = L ? L : lanes;
+    uint32_t interval[32];
+    for (int l = 0; l < n; l++) {
+        uint32_t zero = 4096 - chance[l];
+        interval[l] = bits >> l & 1 ? zero | 4096u << 16 : zero << 16;
+    }
+    encode_row<L>(state, interval, n, words);
+}
+
+// Decodes a bit on each lane. Returns false if the words run out.
+template <int L>
+NQZ_INLINE bool decode_bits(const uint32_t* chance, int lanes, uint32_t* state, const uint16_t*& words,
+                            const uint16_t* end, uint32_t& bits) {
+    bits = 0;
+#ifdef NQZ_LANES
+    if (L == 32 && end - words >= 32) {
+        for (int l = 0; l < 32; l += NQZ_LANES) {
+            Lanes x = load_lanes(state + l), p1 = load_lanes(chance + l), zero = 4096 - p1, slot = x & 4095;
+            Lanes one = (Lanes)((SignedLanes)slot >= (SignedLanes)zero);
+            x = ((one & p1) | (~one & zero)) * (x >> 12) + slot - (one & zero);
+            bits |= flags(one) << l;
+            store_lanes(state + l, refilled(x, words));
+        }
+        return true;
+    }
+#endif
+    const int n = L ? L : lanes;
+    for (int l = 0; l < n; l++) {
+        uint32_t p1 = chance[l], zero = 4096 - p1, slot = state[l] & 4095, one = slot >= zero;
+        state[l] = (one ? p1 : zero) * (state[l] >> 12) + slot - (one ? zero : 0);
+        bits |= one << l;
+    }
+    return refill<L>(state, n, words, end);
 }
 
 NQZ_INLINE const char* begin_states(const uint32_t* states, int lanes, uint32_t* x) {
