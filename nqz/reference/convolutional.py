@@ -28,7 +28,7 @@ GENERATORS = {
     12: (0o10243, 0o15035),
 }
 
-FORBIDDEN = 1 << 40  # metric of the states in which a window does not begin
+FORBIDDEN = 1 << 40  # metric of the states in which a lane does not begin
 
 
 def memory_of(lattice: int) -> int:
@@ -51,11 +51,14 @@ def labels(memory: int) -> np.ndarray:
 
 def window_of(memory: int) -> tuple[int, int]:
     """Return the trellis steps that a window decides, and those that it looks ahead."""
-    return max(2048, (1 << 20) >> memory), 32 * memory
+    return 1024, 64 * memory
 
 
 def search(memory: int, cost: np.ndarray) -> np.ndarray:
-    """Return the inputs of the path of least cost, window by window (the Viterbi algorithm).
+    """Return the inputs of the path of least cost (the Viterbi algorithm with truncated survivors).
+
+    The steps of a window are decided by following back the decisions from the best state at the end of its
+    look-ahead. Any inputs are a path, so two windows need not agree on the state between them.
 
     Parameters
     ----------
@@ -77,26 +80,24 @@ def search(memory: int, cost: np.ndarray) -> np.ndarray:
     window, ahead = window_of(memory)
     inputs = np.empty((steps, lanes), dtype=np.int64)
     lane = np.arange(lanes)
-    state = np.zeros(lanes, dtype=np.int64)
+    metric = np.full((states, lanes), FORBIDDEN, dtype=np.int64)
+    metric[0] = 0
+    decisions: list[np.ndarray] = []  # of the steps from the window's first on
     for first in range(0, steps, window):
         end, keep = min(steps, first + window + ahead), min(steps, first + window)
-        metric = np.full((states, lanes), FORBIDDEN, dtype=np.int64)
-        metric[state, lane] = 0
-        decisions = np.empty((end - first, -(-states // 8), lanes), dtype=np.uint8)
-        for t in range(first, end):
+        for t in range(first + len(decisions), end):
             lower, upper = metric.reshape(2, -1, lanes).repeat(2, axis=1)
             a = lower + branch[t][label[0]]
             b = upper + branch[t][label[1]]
-            decisions[t - first] = np.packbits(b < a, axis=0, bitorder="little")
+            decisions.append(np.packbits(b < a, axis=0, bitorder="little"))
             metric = np.minimum(a, b)
         back = np.argmin(metric, axis=0)
         for t in range(end - 1, first - 1, -1):
-            if t + 1 == keep:
-                state = back
             if t < keep:
                 inputs[t] = back & 1
             bit = decisions[t - first][back >> 3, lane] >> (back & 7) & 1
             back = back >> 1 | bit.astype(np.int64) << (memory - 1)
+        del decisions[: keep - first]
     return inputs
 
 
@@ -128,7 +129,7 @@ def path_of(memory: int, parity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def nearest_point(lattice: int, x: np.ndarray, unit: int) -> np.ndarray:
     """Return the lattice point nearest to the lanes of `x`, int64 [steps, lanes], in lattice units.
 
-    Nearest up to the windows: each decides its steps with a look-ahead of 32 times the memory.
+    Nearest up to the windows: each decides its steps with a look-ahead of 64 times the memory.
     """
     memory = memory_of(lattice)
     r = (x + unit) % (2 * unit) - unit

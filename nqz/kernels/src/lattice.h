@@ -165,6 +165,30 @@ NQZ_INLINE int32_t round_clamped(float v, float limit) {
     return v < 0 ? -t : t;
 }
 
+// round_clamped(u · s, 2^29) of `count` entries.
+NQZ_INLINE void fixed_run(const float* u, float s, int count, int32_t* t) {
+    const float limit = 0x1p29f;
+    int p = 0;
+    // The conversions of x86 round half to even, and the larger of not-a-number and a number is the second operand.
+#if defined(__AVX512F__)
+    for (; p + 16 <= count; p += 16) {
+        __m512 v = _mm512_max_ps(_mm512_mul_ps(_mm512_loadu_ps(u + p), _mm512_set1_ps(s)), _mm512_set1_ps(-limit));
+        _mm512_storeu_si512(t + p, _mm512_cvtps_epi32(_mm512_min_ps(v, _mm512_set1_ps(limit))));
+    }
+#elif defined(__AVX2__)
+    for (; p + 8 <= count; p += 8) {
+        __m256 v = _mm256_max_ps(_mm256_mul_ps(_mm256_loadu_ps(u + p), _mm256_set1_ps(s)), _mm256_set1_ps(-limit));
+        _mm256_storeu_si256((__m256i*)(t + p), _mm256_cvtps_epi32(_mm256_min_ps(v, _mm256_set1_ps(limit))));
+    }
+#elif defined(__SSE2__)
+    for (; p + 4 <= count; p += 4) {
+        __m128 v = _mm_max_ps(_mm_mul_ps(_mm_loadu_ps(u + p), _mm_set1_ps(s)), _mm_set1_ps(-limit));
+        _mm_storeu_si128((__m128i*)(t + p), _mm_cvtps_epi32(_mm_min_ps(v, _mm_set1_ps(limit))));
+    }
+#endif
+    for (; p < count; p++) t[p] = round_clamped(u[p] * s, limit);
+}
+
 // Fixed-point values u · scale · factor of `tile` positions from `first` on; padding is 0.
 NQZ_INLINE void fixed_point(const float* u, const Place& place, const float* scale, const float* factor, int64_t first,
                             int tile, int32_t* t) {
@@ -177,9 +201,10 @@ NQZ_INLINE void fixed_point(const float* u, const Place& place, const float* sca
         int end = (int)least(count, (column + 1) * place.m - place.start - first);
         float s = scale[column];
         if (factor)
-            for (; p < end; p++) t[p] = round_clamped(u[first + p] * s * factor[p], limit);
+            for (int i = p; i < end; i++) t[i] = round_clamped(u[first + i] * s * factor[i], limit);
         else
-            for (; p < end; p++) t[p] = round_clamped(u[first + p] * s, limit);
+            fixed_run(u + first + p, s, end - p, t + p);
+        p = end;
     }
 }
 

@@ -37,10 +37,10 @@ NQZ_INLINE int64_t whole_tiles(int lattice, const Place& place) {
 // `level` has room for the positions rounded up to whole tiles, `scratch` is aligned to 64 bytes.
 void nearest(int lattice, const float* u, const Place& place, const float* scale, Key key, uint8_t* level,
              uint8_t* scratch, int32_t* out) {
-    levels(key, whole_tiles(lattice, place), level);
     if (is_convolutional(lattice))
-        nearest_convolutional(memory_of(lattice), u, place, scale, level, scratch, out);
-    else if (lattice == Z)
+        return nearest_convolutional(memory_of(lattice), u, place, scale, key, level, scratch, out);
+    levels(key, whole_tiles(lattice, place), level);
+    if (lattice == Z)
         nearest_chunk<Z>(u, place, scale, level, out);
     else if (lattice == D4)
         nearest_chunk<D4>(u, place, scale, level, out);

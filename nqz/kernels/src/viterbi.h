@@ -130,7 +130,7 @@ struct Viterbi {
 
     const int32_t* x;  // fixed point, [2 steps][lanes]
     int lanes, lane;   // lanes of the chunk, and the slab's first
-    Metrics* metrics;  // [2][STATES]
+    Metrics *metrics, *spare;  // [STATES] each
     uint8_t* decisions;
     uint8_t flip[R::STEPS * R::COUNT];
 
@@ -168,46 +168,50 @@ struct Viterbi {
         }
     }
 
-    // Decisions of the trellis steps [first, end), from `state` on; leaves the best final states there.
-    void forward(int64_t first, int64_t end, int32_t* state) {
-        Metrics *now = metrics, *next = metrics + STATES;
+    NQZ_INLINE void begin() {
         for (int s = 0; s < STATES; s++)
-            for (int l = 0; l < SLAB; l++) now[s][l] = s == state[l] ? 0 : FORBIDDEN;
+            for (int l = 0; l < SLAB; l++) metrics[s][l] = s ? FORBIDDEN : 0;
+    }
+
+    // Decisions of the trellis steps [first, end), to row `to` on.
+    void forward(int64_t first, int64_t end, uint8_t* to) {
         Branches branches[BATCH];
-        uint8_t* to = decisions;
         for (int64_t t = first; t < end; t += BATCH) {
             int count = (int)least(BATCH, end - t);
             fill(t, count, branches);
             for (int i = 0; i < count; i += R::STEPS, to += R::STEPS * ROW) {
                 for (int j = 0; j < R::COUNT; j++) {
                     Metrics m[R::WIDTH], n[R::WIDTH];
-                    for (int k = 0; k < R::WIDTH; k++) m[k] = now[j + k * R::COUNT];
+                    for (int k = 0; k < R::WIDTH; k++) m[k] = metrics[j + k * R::COUNT];
                     advance<MEMORY, 0>(m, n, branches + i, flip, j, to);
                     advance<MEMORY, 1>(n, m, branches + i, flip, j, to);
                     if constexpr (R::STEPS == 4) {
                         advance<MEMORY, 2>(m, n, branches + i, flip, j, to);
                         advance<MEMORY, 3>(n, m, branches + i, flip, j, to);
                     }
-                    for (int k = 0; k < R::WIDTH; k++) next[j * R::WIDTH + k] = m[k];
+                    for (int k = 0; k < R::WIDTH; k++) spare[j * R::WIDTH + k] = m[k];
                 }
-                Metrics* swap = now;
-                now = next;
-                next = swap;
+                Metrics* swap = metrics;
+                metrics = spare;
+                spare = swap;
             }
-            Metrics base = now[0];
-            for (int s = 0; s < STATES; s++) now[s] -= base;
+            Metrics base = metrics[0];
+            for (int s = 0; s < STATES; s++) metrics[s] -= base;
         }
-        Metrics best = now[0], at = {};
+    }
+
+    // The best state of each lane.
+    NQZ_INLINE void best(int32_t* state) const {
+        Metrics least_one = metrics[0], at = {};
         for (int s = 1; s < STATES; s++) {
-            Metrics less = (Metrics)(now[s] < best);
+            Metrics less = (Metrics)(metrics[s] < least_one);
             at = (at & ~less) | ((Metrics{} + (int16_t)s) & less);
-            best = lesser(best, now[s]);
+            least_one = lesser(least_one, metrics[s]);
         }
         for (int l = 0; l < SLAB; l++) state[l] = at[l];
     }
 
-    // Follows the decisions of the trellis steps [begin, end) of the window back from `state`; adds the inputs to
-    // `inputs`, if any.
+    // Follows the decisions in rows [begin, end) back from `state`; adds the inputs to `inputs`, if any.
     void back(int64_t begin, int64_t end, int32_t* state, uint32_t* inputs) const {
         const uint8_t* row = decisions + (end - 1) * ROW;
 #if defined(__AVX512BW__)
@@ -264,92 +268,125 @@ struct Viterbi {
     }
 };
 
-// Trellis steps that a window decides, and those that it looks ahead.
-NQZ_INLINE int64_t window_steps(int memory) { return (1 << 20) >> memory > 2048 ? (1 << 20) >> memory : 2048; }
-NQZ_INLINE int64_t window_ahead(int memory) { return 32 * memory; }
+// Trellis steps that a window decides, and those that it looks ahead: few enough to stay in the second-level cache.
+enum { WINDOW = 1024 };
+NQZ_INLINE int64_t window_ahead(int memory) { return 64 * memory; }
 
-NQZ_INLINE int64_t window_space(int memory, const Place& place) {
-    return least(place.positions / place.lanes / 2, window_steps(memory) + window_ahead(memory));
+// Bytes of working memory: metrics and the decisions of a window for every slab, each on a multiple of 64 bytes.
+NQZ_INLINE int64_t metrics_bytes(int memory) { return 2 * ((int64_t)sizeof(Metrics) << memory); }
+NQZ_INLINE int64_t decision_bytes(int memory, const Place& place) {
+    int64_t steps = least(place.positions / place.lanes / 2, WINDOW + window_ahead(memory));
+    return (((steps * (2 * SLAB / 8)) << (memory - 1)) + 63) / 64 * 64;
 }
-
-// Bytes of working memory: inputs, metrics and the decisions of a window, each on a multiple of 64 bytes.
-NQZ_INLINE int64_t inputs_bytes(const Place& place) { return (place.positions / place.lanes * 2 + 63) / 64 * 64; }
+NQZ_INLINE int slabs_of(const Place& place) { return (place.lanes + SLAB - 1) / SLAB; }
 
 int64_t nearest_scratch(int lattice, const Place& place) {
     if (!is_convolutional(lattice)) return 0;
     int memory = memory_of(lattice);
-    int64_t states = (int64_t)1 << memory;
-    return inputs_bytes(place) + 2 * states * (int64_t)sizeof(Metrics) +
-           window_space(memory, place) * (2 * SLAB / 8) * states / 2;
+    return slabs_of(place) * (metrics_bytes(memory) + decision_bytes(memory, place));
 }
 
-template <int MEMORY>
-void search(const int32_t* x, const Place& place, uint8_t* scratch) {
-    uint32_t* inputs = (uint32_t*)scratch;
-    int64_t steps = place.positions / place.lanes / 2;
-    Viterbi<MEMORY> v;
-    v.x = x;
-    v.lanes = place.lanes;
-    v.metrics = (Metrics*)(scratch + inputs_bytes(place));
-    v.decisions = (uint8_t*)(v.metrics + 2 * v.STATES);
-    v.prepare();
-    memset(inputs, 0, (size_t)steps * 4);
-    for (v.lane = 0; v.lane < place.lanes; v.lane += SLAB) {
-        int32_t state[SLAB] = {};
-        for (int64_t first = 0; first < steps; first += window_steps(MEMORY)) {
-            int64_t keep = least(steps - first, window_steps(MEMORY));
-            int64_t end = least(steps - first, window_steps(MEMORY) + window_ahead(MEMORY));
-            int32_t next[SLAB];
-            v.forward(first, first + end, state);
-            v.back(keep, end, state, nullptr);
-            memcpy(next, state, sizeof next);
-            v.back(0, keep, state, inputs + first);
-            memcpy(state, next, sizeof next);
-        }
-    }
-}
-
-// Turns fixed-point values `x` and the path's inputs into fine coordinates.
+// Turns the fixed-point values of `steps` trellis steps and the path's inputs into fine coordinates: 8 times the
+// nearest integer of the parity of the code bit, less the level.
 template <int L>
-void follow(int memory, const uint32_t* inputs, const Place& place, const uint8_t* level, int32_t* x) {
-    const int n = L ? L : place.lanes;
-    Encoder encoder(memory);
-    for (int64_t t = 0, p = 0; p < place.positions; t++) {
+void follow(Encoder& encoder, const uint32_t* inputs, int64_t steps, int lanes, const uint8_t* level, int32_t* x) {
+    const int n = L ? L : lanes;
+    for (int64_t t = 0; t < steps; t++) {
         uint32_t odd[2];
         encoder.zero_branch(odd[0], odd[1]);
         odd[0] ^= inputs[t];
         odd[1] ^= inputs[t];
         encoder.push(inputs[t]);
-        for (int i = 0; i < 2; i++, p += n)
-            for (int l = 0; l < n; l++) {
-                int32_t r = ((x[p + l] + 256) & 511) - 256;
-                int32_t even = (x[p + l] - r) >> 8, toward = r < 0 ? -1 : 1;
-                x[p + l] = 8 * (even + (odd[i] >> l & 1 ? toward : 0)) - level[p + l];
+        for (int i = 0; i < 2; i++, x += n, level += n) {
+#if defined(__AVX512BW__)
+            if constexpr (L == 32) {
+                for (int l = 0; l < 32; l += 16) {
+                    __mmask16 one = (__mmask16)(odd[i] >> l);
+                    __m512i v = _mm512_loadu_si512(x + l);
+                    v = _mm512_mask_add_epi32(v, _knot_mask16(one), v, _mm512_set1_epi32(256));
+                    v = _mm512_and_si512(_mm512_srai_epi32(v, 5), _mm512_set1_epi32(-16));
+                    v = _mm512_mask_or_epi32(v, one, v, _mm512_set1_epi32(8));
+                    __m512i z = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)(level + l)));
+                    _mm512_storeu_si512(x + l, _mm512_sub_epi32(v, z));
+                }
+                continue;
             }
+#endif
+            for (int l = 0; l < n; l++) {
+                int32_t one = (int32_t)(odd[i] >> l & 1);
+                x[l] = ((x[l] + 256 - 256 * one) >> 5 & -16) + 8 * one - level[l];
+            }
+        }
     }
 }
 
-// `level` has room for the positions rounded up to whole tiles, `scratch` is aligned to 64 bytes.
-void nearest_convolutional(int memory, const float* u, const Place& place, const float* scale, const uint8_t* level,
-                           uint8_t* scratch, int32_t* out) {
-    for (int64_t first = 0; first < place.positions; first += TILE) {
-        int count = (int)least(TILE, place.positions - first);
+// Fixed-point values and levels of the positions [first, end).
+NQZ_INLINE void dithered(const float* u, const Place& place, const float* scale, Key key, int64_t first, int64_t end,
+                         uint8_t* level, int32_t* x) {
+    // Sixteen levels are one word; windows begin at multiples of 16.
+    key.counter += (uint64_t)first / 16;
+    levels(key, end - first, level + first);
+    for (; first < end; first += TILE) {
+        int count = (int)least(TILE, end - first);
         int32_t t[TILE];
-        fixed_point(u, place, scale, nullptr, first, TILE, t);
-        for (int p = 0; p < count; p++) out[first + p] = t[p] + 32 * level[first + p];
+        fixed_point(u, place, scale, nullptr, first, count, t);
+        for (int p = 0; p < count; p++) x[first + p] = t[p] + 32 * level[first + p];
     }
+}
+
+template <int MEMORY>
+void search(const float* u, const Place& place, const float* scale, Key key, uint8_t* level, uint8_t* scratch,
+            int32_t* x) {
+    const int64_t steps = place.positions / place.lanes / 2, pair = 2 * place.lanes;
+    const int64_t ahead = window_ahead(MEMORY);
+    const int slabs = slabs_of(place);
+    Viterbi<MEMORY> slab[32 / SLAB];
+    for (int s = 0; s < slabs; s++) {
+        Viterbi<MEMORY>& v = slab[s];
+        v.x = x;
+        v.lanes = place.lanes;
+        v.lane = s * SLAB;
+        v.metrics = (Metrics*)(scratch + s * metrics_bytes(MEMORY));
+        v.spare = v.metrics + v.STATES;
+        v.decisions = scratch + slabs * metrics_bytes(MEMORY) + s * decision_bytes(MEMORY, place);
+        v.prepare();
+        v.begin();
+    }
+    Encoder encoder(MEMORY);
+    for (int64_t first = 0, done = 0; first < steps; first += WINDOW) {
+        int64_t keep = least(steps - first, WINDOW), end = least(steps, first + WINDOW + ahead);
+        uint32_t inputs[WINDOW] = {};
+        dithered(u, place, scale, key, pair * done, pair * end, level, x);
+        for (int s = 0; s < slabs; s++) {
+            Viterbi<MEMORY>& v = slab[s];
+            int32_t state[SLAB];
+            v.forward(done, end, v.decisions + (done - first) * v.ROW);
+            v.best(state);
+            v.back(keep, end - first, state, nullptr);
+            v.back(0, keep, state, inputs);
+            // The rest is the beginning of the next window.
+            memmove(v.decisions, v.decisions + keep * v.ROW, (size_t)((end - first - keep) * v.ROW));
+        }
+        (place.lanes == 32 ? follow<32> : follow<0>)(encoder, inputs, keep, place.lanes, level + pair * first,
+                                                     x + pair * first);
+        done = end;
+    }
+}
+
+// `level` has room for the positions, `scratch` is aligned to 64 bytes.
+void nearest_convolutional(int memory, const float* u, const Place& place, const float* scale, Key key, uint8_t* level,
+                           uint8_t* scratch, int32_t* out) {
     switch (memory) {
-        case 2: search<2>(out, place, scratch); break;
-        case 3: search<3>(out, place, scratch); break;
-        case 4: search<4>(out, place, scratch); break;
-        case 5: search<5>(out, place, scratch); break;
-        case 6: search<6>(out, place, scratch); break;
-        case 7: search<7>(out, place, scratch); break;
-        case 8: search<8>(out, place, scratch); break;
-        case 9: search<9>(out, place, scratch); break;
-        case 10: search<10>(out, place, scratch); break;
-        case 11: search<11>(out, place, scratch); break;
-        default: search<12>(out, place, scratch); break;
+        case 2: return search<2>(u, place, scale, key, level, scratch, out);
+        case 3: return search<3>(u, place, scale, key, level, scratch, out);
+        case 4: return search<4>(u, place, scale, key, level, scratch, out);
+        case 5: return search<5>(u, place, scale, key, level, scratch, out);
+        case 6: return search<6>(u, place, scale, key, level, scratch, out);
+        case 7: return search<7>(u, place, scale, key, level, scratch, out);
+        case 8: return search<8>(u, place, scale, key, level, scratch, out);
+        case 9: return search<9>(u, place, scale, key, level, scratch, out);
+        case 10: return search<10>(u, place, scale, key, level, scratch, out);
+        case 11: return search<11>(u, place, scale, key, level, scratch, out);
+        default: return search<12>(u, place, scale, key, level, scratch, out);
     }
-    (place.lanes == 32 ? follow<32> : follow<0>)(memory, (const uint32_t*)scratch, place, level, out);
 }
