@@ -109,18 +109,66 @@ def test_center_survives_the_largest_numbers(native):
     assert out.tolist() == [[2.0, 0.0]]
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_center_puts_columns_into_their_rows(native, dtype, layout):
+    rng = np.random.default_rng(12)
+    for n, width, rows in [(1, 1, 3), (200, 35, 40), (65, 40, 9), (3, 0, 2), (64, 16, 16)]:
+        block, brain = random_block(rng, n, width, dtype)
+        mean, exponent = rng.standard_normal(width), rng.integers(-3, 4, width).astype(np.int32)
+        place = np.full(width, -1)
+        kept = rng.permutation(width)[: min(width, rows) * 3 // 4]
+        place[kept] = rng.permutation(rows)[: len(kept)]
+        expected, actual = np.full((rows, n + 5), 7, np.float32), np.full((rows, n + 5), 7, np.float32)
+        reference.center(block, brain, mean, exponent, expected[:, 2 : n + 2], place)
+        native.center(arrange(block, layout), brain, mean, exponent, actual[:, 2 : n + 2], place)
+        assert expected.tobytes() == actual.tobytes()
+        assert (expected[:, 2] == 7).sum() == rows - len(kept)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_statistics_without_exponents_equal_the_reference(native, dtype, layout):
+    rng = np.random.default_rng(13)
+    for rows, width in [(1, 1), (3, 300), (70, 17), (130, 33), (64, 32), (5, 0), (0, 4)]:
+        block, brain = random_block(rng, rows, width, dtype)
+        exponent = np.zeros(width, np.int32)
+        state = rng.standard_normal((4, width))
+        for started in (False, True):
+            expected, actual = state.copy(), state.copy()
+            assert reference.statistics(block, brain, expected, exponent, started) == -1
+            assert native.statistics(arrange(block, layout), brain, actual, exponent, started) == -1
+            assert expected.tobytes() == actual.tobytes()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_restore_equals_the_reference(native, dtype, layout):
     rng = np.random.default_rng(6)
-    for n, width in [(1, 1), (200, 3), (65, 40), (3, 0)]:
-        u = rng.standard_normal((width, n)).astype(np.float32)
+    for n, width in [(1, 1), (200, 3), (65, 40), (3, 0), (256, 130), (12, 7)]:
+        rows = width + 2
+        points = (rng.standard_normal((rows, n)) * 2.0 ** rng.integers(1, 27, (rows, 1))).astype(np.int32)
+        place = rng.permutation(rows)[:width]
+        place[rng.random(width) < 0.2] = -1
+        signs = random_signs(rng, n)
         scale, mean = 2.0 ** rng.integers(-140, 140, width), rng.standard_normal(width)
         expected, actual = np.zeros((n, width), dtype), arrange(np.ones((n, width), dtype), layout)
-        reference.restore(u, scale, mean, expected)
-        native.restore(u, scale, mean, actual)
+        reference.restore(points.copy(), signs, scale, mean, expected, place)
+        native.restore(points.copy(), signs, scale, mean, actual, place)
         assert expected.tobytes() == np.ascontiguousarray(actual).tobytes()
         assert np.isfinite(expected).all()
+        assert (expected[:, place < 0] == mean[place < 0].astype(dtype)).all()
+
+
+def test_restore_rotates_back(native):
+    rng = np.random.default_rng(14)
+    points, signs = rng.integers(-50, 50, (5, 48)).astype(np.int32), random_signs(rng, 48)
+    u = points.astype(np.float32)
+    native.rotate(u, signs, True)
+    scale, mean = rng.random(5), rng.random(5)
+    out = np.empty((48, 5))
+    native.restore(points, signs, scale, mean, out)
+    assert (out == u.T.astype(np.float64) * scale + mean).all()
 
 
 def random_signs(rng, n):
@@ -187,7 +235,7 @@ def test_quantize_exact_equals_the_reference(native):
 
 def test_arguments_that_do_not_fit_are_refused(native):
     f32, i32 = np.float32, np.int32
-    u = np.zeros((2, 5), f32)
+    u, p, signs = np.zeros((2, 5), f32), np.zeros((2, 5), i32), np.zeros((2, 1), np.uint64)
     bad = [
         lambda k: k.rotate(u, np.zeros((2, 2), np.uint64), False),
         lambda k: k.statistics(u, False, np.zeros((4, 4)), np.zeros(5, i32), False),
@@ -196,8 +244,17 @@ def test_arguments_that_do_not_fit_are_refused(native):
         lambda k: k.statistics(u.astype(i32), False, np.zeros((4, 5)), np.zeros(5, i32), False),
         lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((2, 5), f32)),
         lambda k: k.center(u, False, np.zeros(4), np.zeros(5, i32), np.zeros((5, 2), f32)),
-        lambda k: k.restore(u, np.zeros(2), np.zeros(2), np.zeros((2, 5))),
-        lambda k: k.restore(u, np.zeros(2), np.zeros(2), np.zeros((5, 2), i32)),
+        lambda k: k.center(u.T, False, np.zeros(2), np.zeros(2, i32), np.zeros((5, 4), f32).T, np.arange(2)),
+        lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((4, 2), f32), np.arange(5)),
+        lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((5, 2), f32), np.zeros(5, int)),
+        lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((5, 2), f32), np.arange(4)),
+        lambda k: k.restore(p, signs, np.zeros(2), np.zeros(2), np.zeros((2, 5))),
+        lambda k: k.restore(p, signs, np.zeros(2), np.zeros(2), np.zeros((5, 2), i32)),
+        lambda k: k.restore(u, signs, np.zeros(2), np.zeros(2), np.zeros((5, 2))),
+        lambda k: k.restore(p, signs[:, :0], np.zeros(2), np.zeros(2), np.zeros((5, 2))),
+        lambda k: k.restore(p, signs, np.zeros(3), np.zeros(3), np.zeros((5, 3))),
+        lambda k: k.restore(p, signs, np.zeros(2), np.zeros(2), np.zeros((5, 2)), np.array([0, 2])),
+        lambda k: k.restore(p, signs, np.zeros(2), np.zeros(2), np.zeros((5, 2)), np.array([1, 1])),
         lambda k: k.quantize_exact(u, np.zeros(3, f32), np.zeros((2, 5), i32)),
     ]
     for call in bad:

@@ -127,6 +127,9 @@ class FileAccess:
         with self._lock:
             self.size = max(self.size, offset + wanted)
 
+    def view(self, offset: int, nbytes: int) -> None:
+        """Return None: a file is not in memory."""
+
     def truncate(self, size: int) -> None:
         """Make the file `size` bytes long; bytes added read as zeros."""
         try:
@@ -171,6 +174,12 @@ class MemoryAccess:
             raise InputError(f"{self.name}: ends at byte {len(self._data)}, before byte {offset + wanted}")
         with self._lock, memoryview(self._data) as data:
             memoryview(buffer).cast("B")[:] = data[offset : offset + wanted]
+
+    def view(self, offset: int, nbytes: int) -> memoryview | None:
+        """Return bytes where they are; None where they may move, or are not there."""
+        if self._grows or not 0 <= offset <= len(self._data) - nbytes:
+            return None
+        return self._data[offset : offset + nbytes].toreadonly()
 
     def pwrite(self, data: Any, offset: int) -> None:
         """Write all of a contiguous buffer at `offset`, growing the memory with zeros as needed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,11 +57,30 @@ class VectorView:
         self.count = self._layout.count
         self.memory = self._layout.memory
 
-    def slabs(self, size: int = _SLAB) -> Iterator[tuple[memoryview, int, int, np.ndarray]]:
-        """Iterate over the tensor in file order.
+    @cached_property
+    def _resident(self) -> np.ndarray | None:
+        """All entries in file order where they are, if they are in memory and need no conversion."""
+        count = self.length * self.count
+        view = None if self._swapped else self._access.view(self._offset, count * self.dtype.itemsize)
+        array = None if view is None else np.frombuffer(view, self.dtype)
+        return array if array is not None and array.flags.aligned else None
+
+    def slabs(
+        self, size: int = _SLAB, first: int = 0, last: int | None = None, buffer: np.ndarray | None = None
+    ) -> Iterator[tuple[memoryview, int, int, np.ndarray]]:
+        """Iterate over the tensor, or some of its entries, in file order.
 
         A slab is as many whole runs (vectors, or rows of one coordinate) as fit in `size` bytes, or a piece
         of one run where runs are longer. Slabs do not overlap, and together are all the bytes.
+
+        Parameters
+        ----------
+        size : int
+            Most bytes of a slab, at least one entry.
+        first, last : int
+            Range of entries, numbered in file order; all by default.
+        buffer : numpy.ndarray, optional
+            uint8, at least `size` bytes, to read into.
 
         Yields
         ------
@@ -70,36 +90,60 @@ class VectorView:
             Position of the first entry. In a Fortran-order tensor of three or more dimensions, coordinates
             are numbered in memory order here; `index` translates.
         block : numpy.ndarray, shape [coordinates, vectors]
-            The same entries in native byte order, possibly strided. Valid as long as it is referenced.
+            The same entries in native byte order, possibly strided. Valid as long as it is referenced; with
+            a `buffer`, until the next slab.
         """
         run, runs = self.length, self.count
         if self.memory == COORDINATE_MAJOR:
             run, runs = runs, run
-        entries = max(1, size // self.dtype.itemsize)
-        if run <= entries:
-            step = entries // run
-            pieces = ((first, min(step, runs - first), 0, run) for first in range(0, runs, step))
-        else:
-            pieces = (
-                (number, 1, first, min(entries, run - first))
-                for number in range(runs)
-                for first in range(0, run, entries)
-            )
-        for first_run, height, first, width in pieces:
-            data = np.empty(height * width, self.dtype)
-            self._access.pread_into(data, self._offset + (first_run * run + first) * self.dtype.itemsize)
+        itemsize = self.dtype.itemsize
+        most = max(1, size // itemsize)
+        at, last = first, run * runs if last is None else last
+        while at < last:
+            number, begin = divmod(at, run)
+            if begin == 0 and run <= min(most, last - at):
+                height, width = min(most, last - at) // run, run
+            else:
+                height, width = 1, min(run - begin, most, last - at)
+            count = height * width
+            if self._resident is not None:
+                data = self._resident[at : at + count]
+            else:
+                fits = buffer is not None and buffer.nbytes >= count * itemsize
+                data = buffer[: count * itemsize].view(self.dtype) if fits else np.empty(count, self.dtype)
+                self._access.pread_into(data, self._offset + at * itemsize)
+            at += count
             block = (data.byteswap() if self._swapped else data).reshape(height, width)
             raw = memoryview(data.view(np.uint8))
             if self.memory == COORDINATE_MAJOR:
-                yield raw, first_run, first, block
+                yield raw, number, begin, block
             else:
-                yield raw, first, first_run, block.T
+                yield raw, begin, number, block.T
+
+    def in_place(self, first: int, last: int) -> np.ndarray | None:
+        """Return what `read` would without reading: a read-only view of the memory, None where that is not possible."""
+        if self._resident is None or self._layout.reversed_dims:
+            return None
+        if self.memory == VECTOR_MAJOR:
+            return self._resident.reshape(self.count, self.length)[first:last].T
+        return self._resident.reshape(self.length, self.count)[:, first:last]
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether `read` can take some of the coordinates only, and that pays."""
+        return self.memory == COORDINATE_MAJOR and not self._layout.reversed_dims
 
     def index(self, coordinate: int, vector: int) -> tuple[int, ...]:
         """Return the index in the tensor of an entry, `coordinate` numbered as in `slabs`."""
         return tensor_index(self._shape, self._axis, self._layout.logical_coordinate(coordinate), vector)
 
-    def read(self, first: int, last: int, out: np.ndarray | None = None) -> np.ndarray:
+    def read(
+        self,
+        first: int,
+        last: int,
+        out: np.ndarray | None = None,
+        rows: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """Read the vectors `first` to `last` - 1.
 
         Parameters
@@ -109,10 +153,12 @@ class VectorView:
         out : numpy.ndarray, optional
             One-dimensional contiguous buffer of type `dtype` and at least length * (last - first) entries, to
             read into.
+        rows : tuple of int, optional
+            Range of coordinates, all by default; where `by_rows` only.
 
         Returns
         -------
-        numpy.ndarray, shape [length, last - first]
+        numpy.ndarray, shape [length, last - first], or as many rows as asked for
             In native byte order and any strides; the coordinates are in C order of the logical indices.
 
         Raises
@@ -123,26 +169,29 @@ class VectorView:
         width = last - first
         if not 0 <= first <= last <= self.count:
             raise UsageError(f"vectors {first} to {last} are not among {self.count}")
-        data = np.empty(self.length * width, self.dtype) if out is None else out[: self.length * width]
+        row, stop = (0, self.length) if rows is None else rows
+        if not (0 <= row <= stop <= self.length and (rows is None or self.by_rows)):
+            raise UsageError(f"coordinates {row} to {stop} of vectors of {self.length} cannot be read alone")
+        height = stop - row
+        data = np.empty(height * width, self.dtype) if out is None else out[: height * width]
         if width and (self.memory == VECTOR_MAJOR or width == self.count):
-            start = first * self.length if self.memory == VECTOR_MAJOR else 0
+            start = first * self.length if self.memory == VECTOR_MAJOR else row * self.count
             self._access.pread_into(data, self._offset + start * self.dtype.itemsize)
         elif width:
-            self._read_rows(data.reshape(self.length, width), first)
+            self._read_rows(data.reshape(height, width), row, first)
         if self._swapped:
             data.byteswap(inplace=True)
         if self.memory == VECTOR_MAJOR:
-            block = data.reshape(width, self.length).T
-        else:
-            block = data.reshape(self.length, width)
-        return self._layout.to_logical(block)
+            return self._layout.to_logical(data.reshape(width, self.length).T)
+        block = data.reshape(height, width)
+        return block if rows is not None else self._layout.to_logical(block)
 
-    def _read_rows(self, rows: np.ndarray, first: int) -> None:
-        """Read a piece of every row of the file into the rows of a contiguous [length, width] array."""
+    def _read_rows(self, rows: np.ndarray, begin: int, first: int) -> None:
+        """Read a piece of every row of the file from row `begin` on into the rows of a contiguous array."""
         itemsize = self.dtype.itemsize
         stride = self.count * itemsize
         segment = rows.shape[1] * itemsize
-        start = self._offset + first * itemsize
+        start = self._offset + first * itemsize + begin * stride
         if stride - segment >= _READ_GAP:
             read = self._access.pread_into
             flat = memoryview(rows.reshape(-1).view(np.uint8))
@@ -151,10 +200,10 @@ class VectorView:
                 start += stride
             return
         width = rows.shape[1]
-        step = _rows_per_block(stride, segment, self.length)
+        step = _rows_per_block(stride, segment, len(rows))
         block = np.empty(step * self.count, self.dtype)
-        for row in range(0, self.length, step):
-            height = min(step, self.length - row)
+        for row in range(0, len(rows), step):
+            height = min(step, len(rows) - row)
             # What follows the last piece is not read; it might lie beyond the end of the file.
             needed = (height - 1) * self.count + width
             self._access.pread_into(block[:needed], start + row * stride)
@@ -185,6 +234,7 @@ class VectorWriter:
         self.dtype = storage_dtype(dtype)
         self.length = layout.length
         self.count = layout.count
+        self.memory = layout.memory
 
     def write(self, first: int, block: np.ndarray) -> None:
         """Write the vectors from number `first` on.

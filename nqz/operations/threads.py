@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
+
+import numpy as np
 
 from nqz.errors import UsageError
 
@@ -21,6 +24,28 @@ def available() -> int:
         return os.cpu_count() or 1
 
 
+class Buffers:
+    """Working memory by purpose, kept from use to use: a page touched for the first time costs more than the work on it.
+
+    An array is valid until the next one of its name is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, np.ndarray] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any, order: str = "C") -> np.ndarray:
+        """Return an array, not initialized, that begins at a multiple of 64 bytes."""
+        count = int(np.prod(shape, dtype=np.int64))
+        nbytes = count * np.dtype(dtype).itemsize
+        kept = self._kept.get(name)
+        if kept is None or kept.nbytes < nbytes:
+            self._kept.pop(name, None)
+            raw = np.empty(nbytes + 64, np.uint8)
+            start = -raw.ctypes.data % 64
+            kept = self._kept[name] = raw[start : start + nbytes]
+        return kept[:nbytes].view(dtype).reshape(shape, order=order)
+
+
 class Workers:
     """A pool of threads that keeps the order of its results.
 
@@ -28,13 +53,28 @@ class Workers:
     ----------
     threads : int or None
         Number of threads, by default the processors available.
+
+    Attributes
+    ----------
+    buffers : Buffers
+        Working memory of the thread that gives out the work.
     """
 
     def __init__(self, threads: int | None):
         if threads is not None and not (isinstance(threads, Integral) and threads >= 1):
             raise UsageError(f"--threads {threads}: an integer of at least 1 is needed")
         self.threads = threads or available()
+        self.buffers = Buffers()
+        self._thread = threading.local()
         self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+
+    @property
+    def local(self) -> Buffers:
+        """Working memory of the calling thread."""
+        buffers = getattr(self._thread, "buffers", None)
+        if buffers is None:
+            buffers = self._thread.buffers = Buffers()
+        return buffers
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
         """Apply a function to items; results in order, at most two per thread in flight."""

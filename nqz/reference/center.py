@@ -5,13 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from nqz.reference.layout import require, widen
+from nqz.reference.rotate import rotate
 from nqz.reference.statistics import check_exponent
 
 
 def center(
-    block: np.ndarray, bfloat16: bool, mean: np.ndarray, exponent: np.ndarray, out: np.ndarray
+    block: np.ndarray,
+    bfloat16: bool,
+    mean: np.ndarray,
+    exponent: np.ndarray,
+    out: np.ndarray,
+    place: np.ndarray | None = None,
 ) -> None:
-    """Center, scale and transpose: out[j] = (block[:, j] - mean[j]) / 2^exponent[j].
+    """Center, scale and transpose: out[place[j]] = (block[:, j] - mean[j]) / 2^exponent[j].
 
     Parameters
     ----------
@@ -24,40 +30,75 @@ def center(
     exponent : numpy.ndarray
         int32 [w], -1100 to 1100.
     out : numpy.ndarray
-        float32 [w, n], written.
+        float32 [k, n], contiguous along n, written.
+    place : numpy.ndarray, optional
+        int64 [w], row of each column, negative for those that are left out, none twice; by default j.
     """
     x = widen(block, bfloat16)
     n, width = x.shape
     require(mean.shape == (width,) and mean.dtype == np.float64, "mean must be float64 [w]")
     check_exponent(exponent, width)
-    require(out.shape == (width, n) and out.dtype == np.float32, "out must be float32 [w, n]")
+    require(out.ndim == 2 and out.shape[1] == n and out.dtype == np.float32, "out must be float32 [k, n]")
+    require(n <= 1 or out.size == 0 or out.strides[1] == 4, "out must be float32 [k, n]")
+    place = places(place, width, len(out))
     with np.errstate(all="ignore"):
         # Halved before the subtraction, so that it cannot overflow.
         half = x * 0.5 - mean * 0.5
-        out[...] = np.ldexp(half, 1 - exponent[None, :]).astype(np.float32).T
+        centered = np.ldexp(half, 1 - exponent[None, :]).astype(np.float32).T
+    out[place[place >= 0]] = centered[place >= 0]
 
 
-def restore(u: np.ndarray, scale: np.ndarray, mean: np.ndarray, out: np.ndarray) -> None:
-    """Write out[i, j] = u[j, i] * scale[j] + mean[j], rounded in float64; float32 output saturates.
+def restore(
+    points: np.ndarray,
+    signs: np.ndarray,
+    scale: np.ndarray,
+    mean: np.ndarray,
+    out: np.ndarray,
+    place: np.ndarray | None = None,
+) -> None:
+    """Write out[:, j] = u[place[j]] * scale[j] + mean[j], u the points rotated back in float32.
+
+    Products and sums are rounded in float64; float32 output saturates.
 
     Parameters
     ----------
-    u : numpy.ndarray
-        float32 [w, n].
+    points : numpy.ndarray
+        int32 [k, n], overwritten.
+    signs : numpy.ndarray
+        uint64 [2, ceil(n / 64)], as `rotate` takes them.
     scale, mean : numpy.ndarray
         float64 [w].
     out : numpy.ndarray
         float32 or float64 [n, w], any strides, written.
+    place : numpy.ndarray, optional
+        int64 [w], row of each column, negative for those that are their mean alone, none twice; by default j.
     """
-    require(u.ndim == 2 and u.dtype == np.float32, "u must be float32 [w, n]")
-    width, n = u.shape
+    require(points.ndim == 2 and points.dtype == np.int32, "points must be int32 [k, n]")
+    n, width = points.shape[1], scale.size
     require(scale.shape == (width,) and scale.dtype == np.float64, "scale must be float64 [w]")
     require(mean.shape == (width,) and mean.dtype == np.float64, "mean must be float64 [w]")
     require(out.shape == (n, width), "out must be [n, w]")
     require(out.dtype in (np.float32, np.float64), "out must be float32 or float64")
+    place = places(place, width, len(points))
+    kept = place >= 0
+    u = points[place[kept]].astype(np.float32)
+    rotate(u, signs, True)
+    y = np.repeat(mean[None], n, axis=0)
     with np.errstate(all="ignore"):
-        y = u.T.astype(np.float64) * scale + mean
+        y[:, kept] = u.T.astype(np.float64) * scale[kept] + mean[kept]
     if out.dtype == np.float32:
         largest = float(np.finfo(np.float32).max)
         y = np.clip(y, -largest, largest)
     out[...] = y
+
+
+def places(place: np.ndarray | None, width: int, rows: int) -> np.ndarray:
+    """Return the rows of the columns, checked."""
+    if place is None:
+        require(width == rows, "there must be as many rows as columns")
+        return np.arange(width, dtype=np.int64)
+    require(place.shape == (width,) and place.dtype == np.int64, "place must be int64 [w]")
+    require(bool((place < rows).all()), "place names a row that does not exist")
+    kept = place[place >= 0]
+    require(len(np.unique(kept)) == len(kept), "place names a row twice")
+    return place

@@ -1,40 +1,90 @@
 // Center: subtract the means, scale by a power of two and transpose; and the way back.
 
+// A tile of entries, centered and scaled. Halved before the subtraction, so that it cannot overflow. `power1` may be
+// null: all ones.
 template <class E>
-void center_of(const Block& block, const double* mean, const double* power, float* out) {
-    enum { ROWS = 64, WIDTH = 16 };
-    double tile[ROWS * WIDTH];
-    float narrow[ROWS * WIDTH];
-    int64_t n = block.rows, w = block.width;
-    for (int64_t i0 = 0; i0 < n; i0 += ROWS) {
-        int64_t rows = least(ROWS, n - i0);
-        for (int64_t j0 = 0; j0 < w; j0 += WIDTH) {
-            int64_t width = least(WIDTH, w - j0);
-            load_tile<E>(block, i0, j0, rows, width, tile, WIDTH);
-            double half[WIDTH] = {}, power0[WIDTH] = {}, power1[WIDTH] = {};
-            for (int64_t j = 0; j < width; j++) {
-                half[j] = mean[j0 + j] * 0.5;
-                power0[j] = power[j0 + j];
-                power1[j] = power[w + j0 + j];
-            }
-            for (int64_t j = width; j < WIDTH; j++)
-                for (int64_t i = 0; i < rows; i++) tile[i * WIDTH + j] = 0;
-            // Halved before the subtraction, so that it cannot overflow.
-            for (int64_t i = 0; i < rows; i++)
-                for (int j = 0; j < WIDTH; j++)
-                    narrow[i * WIDTH + j] = (float)((tile[i * WIDTH + j] * 0.5 - half[j]) * power0[j] * power1[j]);
-            for (int64_t j = 0; j < width; j++)
-                for (int64_t i = 0; i < rows; i++) out[(j0 + j) * n + i0 + i] = narrow[i * WIDTH + j];
-        }
+NQZ_INLINE void center_row(const typename E::type* from, const double* half, const double* power0,
+                           const double* power1, float* to) {
+    if (power1)
+        for (int j = 0; j < SQUARE; j++)
+            to[j] = (float)((E::widen(from[j]) * 0.5 - half[j]) * power0[j] * power1[j]);
+    else
+        for (int j = 0; j < SQUARE; j++) to[j] = (float)((E::widen(from[j]) * 0.5 - half[j]) * power0[j]);
+}
+
+// Columns of contiguous entries: nothing to transpose.
+template <class E>
+void center_columns(const Block& block, const double* mean, const double* power, const int64_t* place, float* out,
+                    int64_t stride) {
+    typedef typename E::type T;
+    for (int64_t j = 0; j < block.width; j++) {
+        if (place[j] < 0) continue;
+        const T* from = (const T*)block.data + j * block.column_stride;
+        float* to = out + place[j] * stride;
+        double half = mean[j] * 0.5, power0 = power[j], power1 = power[block.width + j];
+        if (power1 == 1)
+            for (int64_t i = 0; i < block.rows; i++) to[i] = (float)((E::widen(from[i]) * 0.5 - half) * power0);
+        else
+            for (int64_t i = 0; i < block.rows; i++)
+                to[i] = (float)((E::widen(from[i]) * 0.5 - half) * power0 * power1);
     }
 }
 
-void center(const Block& block, const double* mean, const double* power, float* out) {
+// Column j goes to row place[j] of `out`, whose rows are `stride` apart; nowhere where place[j] is negative.
+template <class E>
+void center_of(const Block& block, const double* mean, const double* power, const int64_t* place, float* out,
+               int64_t stride) {
+    typedef typename E::type T;
+    // Rows taken together: as many as make whole cache lines of every column that is written.
+    enum { ROWS = 4 * SQUARE };
+    if (block.row_stride == 1) return center_columns<E>(block, mean, power, place, out, stride);
+    const int64_t n = block.rows, w = block.width;
+    const T* data = (const T*)block.data;
+    for (int64_t i0 = 0; i0 < n; i0 += ROWS)
+        for (int64_t j0 = 0; j0 < w; j0 += SQUARE) {
+            const int64_t rows = least(ROWS, n - i0), width = least(SQUARE, w - j0);
+            double half[SQUARE] = {}, power0[SQUARE] = {}, power1[SQUARE] = {};
+            float aside[ROWS], *to[SQUARE];
+            bool scaled = false;
+            for (int64_t j = 0; j < SQUARE; j++) {
+                bool kept = j < width && place[j0 + j] >= 0;
+                to[j] = kept ? out + place[j0 + j] * stride + i0 : aside;
+                if (j >= width) continue;
+                half[j] = mean[j0 + j] * 0.5;
+                power0[j] = power[j0 + j];
+                power1[j] = power[w + j0 + j];
+                scaled |= power1[j] != 1;
+            }
+            bool whole = width == SQUARE && block.column_stride == 1;
+            for (int64_t i = 0; i < rows; i += SQUARE) {
+                const int64_t height = least(SQUARE, rows - i);
+                const T* from = data + (i0 + i) * block.row_stride + j0 * block.column_stride;
+                float tile[SQUARE * SQUARE];
+                for (int64_t r = 0; r < height; r++, from += block.row_stride) {
+                    // The next rows are far apart: nothing else fetches them in time.
+                    __builtin_prefetch(from + SQUARE * block.row_stride);
+                    T row[SQUARE] = {};
+                    if (!whole)
+                        for (int64_t j = 0; j < width; j++) row[j] = from[j * block.column_stride];
+                    center_row<E>(whole ? from : row, half, power0, scaled ? power1 : nullptr, tile + r * SQUARE);
+                }
+                if (height == SQUARE)
+                    transpose_square(tile, SQUARE, to);
+                else
+                    for (int64_t j = 0; j < SQUARE; j++)
+                        for (int64_t r = 0; r < height; r++) to[j][r] = tile[r * SQUARE + j];
+                for (int64_t j = 0; j < SQUARE; j++) to[j] += SQUARE;
+            }
+        }
+}
+
+void center(const Block& block, const double* mean, const double* power, const int64_t* place, float* out,
+            int64_t stride) {
     switch (block.element) {
-        case FLOAT16: return center_of<Half>(block, mean, power, out);
-        case BFLOAT16: return center_of<Brain>(block, mean, power, out);
-        case FLOAT32: return center_of<Single>(block, mean, power, out);
-        default: return center_of<Double>(block, mean, power, out);
+        case FLOAT16: return center_of<Half>(block, mean, power, place, out, stride);
+        case BFLOAT16: return center_of<Brain>(block, mean, power, place, out, stride);
+        case FLOAT32: return center_of<Single>(block, mean, power, place, out, stride);
+        default: return center_of<Double>(block, mean, power, place, out, stride);
     }
 }
 
@@ -47,36 +97,87 @@ NQZ_INLINE void store(double y, float* to) {
     *to = (float)y;
 }
 
+NQZ_INLINE void store_wide(Doubles y, double* to) { *(Doubles*)to = y; }
+
+NQZ_INLINE void store_wide(Doubles y, float* to) {
+    const Doubles largest = Doubles{} + 3.4028234663852886e38;
+    y = y > largest ? largest : y;
+    y = y < -largest ? -largest : y;
+    *(Singles*)to = __builtin_convertvector(y, Singles);
+}
+
 template <class T>
-void restore_to(const float* u, int64_t width, int64_t n, const double* scale, const double* mean, T* out,
-                int64_t row_stride, int64_t column_stride) {
-    enum { ROWS = 64, WIDTH = 16 };
-    T tile[WIDTH][ROWS];
-    for (int64_t i0 = 0; i0 < n; i0 += ROWS) {
-        int64_t rows = least(ROWS, n - i0);
-        for (int64_t j0 = 0; j0 < width; j0 += WIDTH) {
-            int64_t columns = least(WIDTH, width - j0);
-            for (int64_t j = 0; j < columns; j++) {
-                const float* from = u + (j0 + j) * n + i0;
-                for (int64_t i = 0; i < rows; i++)
-                    store((double)from[i] * scale[j0 + j] + mean[j0 + j], &tile[j][i]);
-            }
-            T* to = out + i0 * row_stride + j0 * column_stride;
-            if (row_stride == 1) {
-                for (int64_t j = 0; j < columns; j++)
-                    for (int64_t i = 0; i < rows; i++) to[i + j * column_stride] = tile[j][i];
-            } else {
-                for (int64_t i = 0; i < rows; i++)
-                    for (int64_t j = 0; j < columns; j++) to[i * row_stride + j * column_stride] = tile[j][i];
-            }
+NQZ_INLINE void restore_run(const float* from, int64_t count, double scale, double mean, T* to) {
+    int64_t i = 0;
+    for (; i + WIDE <= count; i += WIDE) store_wide(wide(from + i) * scale + mean, to + i);
+    for (; i < count; i++) store((double)from[i] * scale + mean, to + i);
+}
+
+// Columns that are restored together: so many that the lines of a C-order output come in pairs or more.
+enum { GROUP = 4 * SQUARE };
+
+// At most GROUP columns of the output, from their rows (null: the mean alone).
+template <class T>
+void restore_columns(const float* const* rows, int64_t width, int64_t n, const double* scale, const double* mean, T* out,
+                     int64_t row_stride, int64_t column_stride) {
+    const int64_t height = row_stride == 1 ? n : SQUARE;
+    for (int64_t i0 = 0; i0 < n; i0 += height) {
+        const int64_t count = least(height, n - i0);
+        T tile[GROUP][SQUARE];
+        for (int64_t j = 0; j < width; j++) {
+            T* to = row_stride == 1 ? out + j * column_stride : tile[j];
+            if (rows[j])
+                restore_run(rows[j] + i0, count, scale[j], mean[j], to);
+            else
+                for (int64_t i = 0; i < count; i++) store(mean[j], to + i);
         }
+        if (row_stride == 1) continue;
+        T* to = out + i0 * row_stride;
+        int64_t done = 0;
+        if constexpr (sizeof(T) == 4)
+            if (count == SQUARE && column_stride == 1)
+                for (; done + SQUARE <= width; done += SQUARE) {
+                    float* line[SQUARE];
+                    for (int r = 0; r < SQUARE; r++) line[r] = to + r * row_stride + done;
+                    transpose_square(tile[done], SQUARE, line);
+                }
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t j = done; j < width; j++) to[i * row_stride + j * column_stride] = tile[j][i];
+        // The next lines are far apart: nothing else fetches them in time.
+        if (column_stride == 1)
+            for (int64_t i = 0; i < least(SQUARE, n - i0 - count); i++)
+                for (int64_t j = 0; j < width; j += 64 / sizeof(T))
+                    __builtin_prefetch(to + (i + SQUARE) * row_stride + j, 1);
     }
 }
 
-void restore(const float* u, int64_t width, int64_t n, const double* scale, const double* mean, void* out, bool wide,
-             int64_t row_stride, int64_t column_stride) {
-    if (wide)
-        restore_to(u, width, n, scale, mean, (double*)out, row_stride, column_stride);
-    else
-        restore_to(u, width, n, scale, mean, (float*)out, row_stride, column_stride);
+// The rows of `points` that `place` names turn into floats and are rotated back where they are; `scratch` holds n
+// floats. Column j of the output is row place[j], or the mean alone where that is negative.
+void restore(int32_t* points, int64_t n, const uint64_t* signs, const int64_t* place, int64_t width,
+             const double* scale, const double* mean, void* out, bool wide, int64_t row_stride, int64_t column_stride,
+             float* scratch) {
+    // As many columns together as stay in the second-level cache.
+    int64_t group = row_stride == 1 ? 1 : GROUP;
+    while (group > SQUARE && group * n > (int64_t)1 << 17) group /= 2;
+    for (int64_t j0 = 0; j0 < width; j0 += group) {
+        const int64_t count = least(group, width - j0);
+        const float* rows[GROUP];
+        for (int64_t j = 0; j < count; j++) {
+            rows[j] = nullptr;
+            if (place[j0 + j] < 0) continue;
+            int32_t* from = points + place[j0 + j] * n;
+            for (int64_t i = 0; i < n; i++) {
+                float value = (float)from[i];
+                memcpy(from + i, &value, 4);
+            }
+            rotate((float*)from, 1, n, signs, true, scratch);
+            rows[j] = (const float*)from;
+        }
+        if (wide)
+            restore_columns(rows, count, n, scale + j0, mean + j0, (double*)out + j0 * column_stride, row_stride,
+                            column_stride);
+        else
+            restore_columns(rows, count, n, scale + j0, mean + j0, (float*)out + j0 * column_stride, row_stride,
+                            column_stride);
+    }
 }

@@ -17,9 +17,10 @@ namespace {
 
 #include "dither.h"
 #include "element.h"
+#include "transpose.h"
 #include "statistics.h"
-#include "center.h"
 #include "rotate.h"
+#include "center.h"
 #include "lattice.h"
 #include "leech.h"
 #include "convolutional.h"

@@ -95,9 +95,11 @@ struct Kernels {
     void (*words)(Key key, int64_t count, uint64_t* out);
     void (*levels)(Key key, int64_t count, uint8_t* out);
     int64_t (*statistics)(const Block& block, const double* power, double* state, bool started);
-    void (*center)(const Block& block, const double* mean, const double* power, float* out);
-    void (*restore)(const float* u, int64_t width, int64_t n, const double* scale, const double* mean, void* out,
-                    bool wide, int64_t row_stride, int64_t column_stride);
+    void (*center)(const Block& block, const double* mean, const double* power, const int64_t* place, float* out,
+                   int64_t stride);
+    void (*restore)(int32_t* points, int64_t n, const uint64_t* signs, const int64_t* place, int64_t width,
+                    const double* scale, const double* mean, void* out, bool wide, int64_t row_stride,
+                    int64_t column_stride, float* scratch);
     void (*rotate)(float* u, int64_t width, int64_t n, const uint64_t* signs, bool inverse, float* scratch);
     int64_t (*nearest_scratch)(int lattice, const Place& place);
     void (*nearest)(int lattice, const float* u, const Place& place, const float* scale, Key key, uint8_t* level,

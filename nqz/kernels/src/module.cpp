@@ -2,10 +2,12 @@
 
 #include "arguments.h"
 
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <cmath>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -27,6 +29,26 @@ std::vector<double> powers(const Vector<int32_t>& exponent, int sign, int shift)
         power[w + j] = std::ldexp(1.0, reach ? 0 : e - e / 2);
     }
     return power;
+}
+
+// Rows of the columns: those given, each at most once, or one after the other.
+std::vector<int64_t> places(const std::optional<Vector<int64_t>>& place, int64_t width, int64_t rows) {
+    std::vector<int64_t> order((size_t)width + 1, -1);
+    if (place) {
+        require(size(*place) == width, "place must be int64 [w]");
+        std::vector<bool> taken((size_t)rows, false);
+        for (int64_t j = 0; j < width; j++) {
+            int64_t row = order[(size_t)j] = (*place)(j);
+            require(row < rows, "place names a row that does not exist");
+            if (row < 0) continue;
+            require(!taken[(size_t)row], "place names a row twice");
+            taken[(size_t)row] = true;
+        }
+        return order;
+    }
+    require(width == rows, "there must be as many rows as columns");
+    for (int64_t j = 0; j < width; j++) order[(size_t)j] = j;
+    return order;
 }
 
 struct Bindings {
@@ -57,31 +79,42 @@ struct Bindings {
         Block b = block_of(block, bfloat16);
         require(state.shape(0) == 4 && size(state, 1) == b.width, "state must be float64 [4, w]");
         require(size(exponent) == b.width, "exponent must be int32 [w]");
-        std::vector<double> power = powers(exponent, -1, 0);
+        // Null where nothing needs scaling, as nearly always.
+        bool plain = true;
+        for (int64_t j = 0; j < b.width; j++) plain &= exponent(j) == 0;
+        std::vector<double> power;
+        if (!plain) power = powers(exponent, -1, 0);
         nb::gil_scoped_release release;
-        return k.statistics(b, power.data(), state.data(), started);
+        return k.statistics(b, plain ? nullptr : power.data(), state.data(), started);
     }
 
     void center(const AnyMatrix& block, bool bfloat16, Vector<double> mean, Vector<int32_t> exponent,
-                Matrix<float> out) const {
+                const Rows<float>& out, const std::optional<Vector<int64_t>>& place) const {
         Block b = block_of(block, bfloat16);
         require(size(mean) == b.width, "mean must be float64 [w]");
         require(size(exponent) == b.width, "exponent must be int32 [w]");
-        require(size(out, 0) == b.width && size(out, 1) == b.rows, "out must be float32 [w, n]");
+        bool dense = out.size() == 0 || b.rows <= 1 || out.stride(1) == 1;
+        require(size(out, 1) == b.rows && dense, "out must be float32 [k, n]");
+        std::vector<int64_t> order = places(place, b.width, size(out, 0));
         std::vector<double> power = powers(exponent, -1, 1);
         nb::gil_scoped_release release;
-        k.center(b, mean.data(), power.data(), out.data());
+        k.center(b, mean.data(), power.data(), order.data(), out.data(), out.stride(0));
     }
 
-    void restore(Matrix<const float> u, Vector<double> scale, Vector<double> mean, const AnyOutput& out) const {
-        int64_t width = size(u, 0), n = size(u, 1);
-        require(size(scale) == width, "scale must be float64 [w]");
+    void restore(Matrix<int32_t> points, Matrix<const uint64_t> signs, Vector<double> scale, Vector<double> mean,
+                 const AnyOutput& out, const std::optional<Vector<int64_t>>& place) const {
+        int64_t n = size(points, 1), width = size(scale);
+        require(size(signs, 0) == 2 && size(signs, 1) == (n + 63) / 64, "signs must be uint64 [2, ceil(n / 64)]");
         require(size(mean) == width, "mean must be float64 [w]");
+        std::vector<int64_t> order = places(place, width, size(points, 0));
         bool wide = out.dtype() == nb::dtype<double>();
         require(wide || out.dtype() == nb::dtype<float>(), "out must be float32 or float64");
         require(size(out, 0) == n && size(out, 1) == width, "out must be [n, w]");
+        if (n == 0) return;
         nb::gil_scoped_release release;
-        k.restore(u.data(), width, n, scale.data(), mean.data(), out.data(), wide, out.stride(0), out.stride(1));
+        Scratch<float> scratch(n);
+        k.restore(points.data(), n, signs.data(), order.data(), width, scale.data(), mean.data(), out.data(), wide,
+                  out.stride(0), out.stride(1), scratch.data());
     }
 
     void rotate(Matrix<float> u, Matrix<const uint64_t> signs, bool inverse) const {
@@ -282,11 +315,18 @@ constexpr bool is_array = false;
 template <class... Ts>
 constexpr bool is_array<nb::ndarray<Ts...>> = true;
 
+template <class T>
+constexpr bool is_optional = false;
+template <class T>
+constexpr bool is_optional<std::optional<T>> = true;
+
 // No array is ever converted: a converted output would be a copy that nobody sees.
 template <class T>
 auto argument(const char* name) {
     if constexpr (is_array<std::decay_t<T>>)
         return nb::arg(name).noconvert();
+    else if constexpr (is_optional<std::decay_t<T>>)
+        return nb::arg(name).noconvert().none() = nb::none();
     else
         return nb::arg(name);
 }
@@ -312,8 +352,8 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     define(m, "words", k, &B::words, {"key0", "key1", "first", "count"});
     define(m, "levels", k, &B::levels, {"key0", "key1", "counter", "count"});
     define(m, "statistics", k, &B::statistics, {"block", "bfloat16", "state", "exponent", "started"});
-    define(m, "center", k, &B::center, {"block", "bfloat16", "mean", "exponent", "out"});
-    define(m, "restore", k, &B::restore, {"u", "scale", "mean", "out"});
+    define(m, "center", k, &B::center, {"block", "bfloat16", "mean", "exponent", "out", "place"});
+    define(m, "restore", k, &B::restore, {"points", "signs", "scale", "mean", "out", "place"});
     define(m, "rotate", k, &B::rotate, {"u", "signs", "inverse"});
     define(m, "nearest", k, &B::nearest,
            {"lattice", "u", "start", "m", "scale", "key0", "key1", "counter", "lanes", "out"});

@@ -23,93 +23,115 @@ typedef int32_t IntVector __attribute__((vector_size(4 * VECTOR)));
 // Butterflies of span H < VECTOR within a vector.
 template <int H>
 NQZ_INLINE Vector butterfly(Vector v) {
-    IntVector sign;
-    for (int i = 0; i < VECTOR; i++) sign[i] = i & H ? INT32_MIN : 0;
 #ifdef __AVX512F__
     Vector swapped = NQZ_SHUFFLE(v, 0 ^ H, 1 ^ H, 2 ^ H, 3 ^ H, 4 ^ H, 5 ^ H, 6 ^ H, 7 ^ H, 8 ^ H, 9 ^ H, 10 ^ H,
                                  11 ^ H, 12 ^ H, 13 ^ H, 14 ^ H, 15 ^ H);
-#elif defined(__AVX2__)
+    // The product with one or minus one is exact: this is a sum or a difference, rounded once.
+    Vector sign;
+    for (int i = 0; i < VECTOR; i++) sign[i] = i & H ? -1.0f : 1.0f;
+    return (Vector)_mm512_fmadd_ps((__m512)v, (__m512)sign, (__m512)swapped);
+#else
+    IntVector sign;
+    for (int i = 0; i < VECTOR; i++) sign[i] = i & H ? INT32_MIN : 0;
+#if defined(__AVX2__)
     Vector swapped = NQZ_SHUFFLE(v, 0 ^ H, 1 ^ H, 2 ^ H, 3 ^ H, 4 ^ H, 5 ^ H, 6 ^ H, 7 ^ H);
 #else
     Vector swapped = NQZ_SHUFFLE(v, 0 ^ H, 1 ^ H, 2 ^ H, 3 ^ H);
 #endif
     return swapped + (Vector)((IntVector)v ^ sign);
+#endif
 }
 
 NQZ_INLINE void load_vector(Vector& v, const float* from) { v = *(const Vector*)from; }
 NQZ_INLINE void store_vector(float* to, Vector v) { *(Vector*)to = v; }
 
-// All spans below VECTOR, for n a multiple of VECTOR.
-void transform_within(float* u, int64_t n) {
-    for (int64_t i = 0; i < n; i += VECTOR) {
-        Vector v;
-        load_vector(v, u + i);
-        v = butterfly<1>(v);
-        v = butterfly<2>(v);
+// Butterflies of spans 1, 2, ... RADIX / 2 across vectors.
+template <int RADIX>
+NQZ_INLINE void across(Vector* v) {
+#pragma GCC unroll 4
+    for (int span = 1; span < RADIX; span *= 2)
+#pragma GCC unroll 16
+        for (int i = 0; i < RADIX; i++)
+            if (!(i & span)) {
+                Vector a = v[i], b = v[i + span];
+                v[i] = a + b;
+                v[i + span] = a - b;
+            }
+}
+
+// The vector with those entries negated whose bit is set.
+NQZ_INLINE Vector negate(Vector v, uint64_t bits) {
+#ifdef __AVX512F__
+    __m512i x = (__m512i)v;
+    return (Vector)_mm512_mask_xor_epi32(x, (__mmask16)bits, x, _mm512_set1_epi32(INT32_MIN));
+#else
+    IntVector place;
+    for (int i = 0; i < VECTOR; i++) place[i] = 1 << i;
+    IntVector all = IntVector{} + (int32_t)(uint32_t)(bits & ((1u << VECTOR) - 1));
+    return (Vector)((IntVector)v ^ ((IntVector)((all & place) == place) & INT32_MIN));
+#endif
+}
+
+// Vectors that are transformed together first, and most that are transformed together later.
+#ifdef __AVX512F__
+enum { BASE = 16, RADIX = 16 };
+#else
+enum { BASE = 8, RADIX = 8 };
+#endif
+
+// All spans below COUNT * VECTOR, for n a multiple of that; first the signs, if any.
+template <int COUNT>
+void transform_base(float* u, int64_t n, const uint64_t* signs) {
+    for (int64_t i = 0; i < n; i += COUNT * VECTOR) {
+        Vector v[COUNT];
+#pragma GCC unroll 16
+        for (int k = 0; k < COUNT; k++) {
+            int64_t at = i + k * VECTOR;
+            load_vector(v[k], u + at);
+            if (signs) v[k] = negate(v[k], signs[at / 64] >> (at & 63));
+            v[k] = butterfly<1>(v[k]);
+            v[k] = butterfly<2>(v[k]);
 #if defined(__AVX2__)
-        v = butterfly<4>(v);
+            v[k] = butterfly<4>(v[k]);
 #endif
 #ifdef __AVX512F__
-        v = butterfly<8>(v);
+            v[k] = butterfly<8>(v[k]);
 #endif
-        store_vector(u + i, v);
+        }
+        across<COUNT>(v);
+#pragma GCC unroll 16
+        for (int k = 0; k < COUNT; k++) store_vector(u + i + k * VECTOR, v[k]);
     }
 }
 
-// Spans h and 2h.
-void transform_twice(float* u, int64_t n, int64_t h) {
-    for (int64_t i = 0; i < n; i += 4 * h)
+// Spans h, 2h, ... R h / 2, and a factor.
+template <int R>
+void transform_spans(float* u, int64_t n, int64_t h, float factor) {
+    for (int64_t i = 0; i < n; i += R * h)
         for (int64_t j = i; j < i + h; j += VECTOR) {
-            Vector a, b, c, d;
-            load_vector(a, u + j);
-            load_vector(b, u + j + h);
-            load_vector(c, u + j + 2 * h);
-            load_vector(d, u + j + 3 * h);
-            Vector e = a + b, f = a - b, g = c + d, k = c - d;
-            store_vector(u + j, e + g);
-            store_vector(u + j + h, f + k);
-            store_vector(u + j + 2 * h, e - g);
-            store_vector(u + j + 3 * h, f - k);
+            Vector v[R];
+#pragma GCC unroll 16
+            for (int k = 0; k < R; k++) load_vector(v[k], u + j + k * h);
+            across<R>(v);
+#pragma GCC unroll 16
+            for (int k = 0; k < R; k++) store_vector(u + j + k * h, v[k] * factor);
         }
 }
 
-// Span h.
-void transform_once(float* u, int64_t n, int64_t h) {
-    for (int64_t i = 0; i < n; i += 2 * h)
-        for (int64_t j = i; j < i + h; j += VECTOR) {
-            Vector a, b;
-            load_vector(a, u + j);
-            load_vector(b, u + j + h);
-            store_vector(u + j, a + b);
-            store_vector(u + j + h, a - b);
-        }
-}
-
-// All spans from `h` up to n / 2.
-void transform_from(float* u, int64_t n, int64_t h) {
-    for (; 4 * h <= n; h *= 4) transform_twice(u, n, h);
-    if (2 * h <= n) transform_once(u, n, h);
-}
-
-// The transform of n = 2^k entries in place, unnormalized.
-void hadamard(float* u, int64_t n) {
-    const int64_t cached = 4096;  // entries that stay in the first-level cache
-    if (n < VECTOR) {
-        for (int64_t h = 1; h < n; h *= 2)
-            for (int64_t i = 0; i < n; i++)
-                if (!(i & h)) {
-                    float x = u[i], y = u[i + h];
-                    u[i] = x + y;
-                    u[i + h] = x - y;
-                }
-        return;
+// All spans from `h` up to n / 2, and a factor in the last pass.
+void transform_from(float* u, int64_t n, int64_t h, float factor) {
+    // More than 8 lines a large power of two apart do not fit the first-level cache together.
+    const int64_t near = 1024;
+    while (h < n) {
+        int64_t left = n / h;
+        int radix = left >= RADIX && (RADIX == 8 || h <= near) ? RADIX : left >= 8 ? 8 : (int)left;
+        float by = radix == left ? factor : 1.0f;
+        if (radix == 16) transform_spans<RADIX>(u, n, h, by);
+        if (radix == 8) transform_spans<8>(u, n, h, by);
+        if (radix == 4) transform_spans<4>(u, n, h, by);
+        if (radix == 2) transform_spans<2>(u, n, h, by);
+        h *= radix;
     }
-    int64_t part = least(n, cached);
-    for (int64_t i = 0; i < n; i += part) {
-        transform_within(u + i, part);
-        transform_from(u + i, part, VECTOR);
-    }
-    transform_from(u, n, part);
 }
 
 void scale_by(float* u, int64_t n, float factor) {
@@ -118,22 +140,42 @@ void scale_by(float* u, int64_t n, float factor) {
 
 // Negates the coordinates whose bit is set.
 void flip(float* u, int64_t n, const uint64_t* signs) {
-    for (int64_t i = 0; i < n; i += 64) {
-        uint32_t halves[2] = {(uint32_t)signs[i / 64], (uint32_t)(signs[i / 64] >> 32)};
-        for (int part = 0; part < 2; part++) {
-            int64_t first = i + 32 * part;
-            int count = (int)least(32, n - first);
-            uint32_t bits[32];
-            if (count == 32) {
-                memcpy(bits, u + first, sizeof bits);
-                for (int j = 0; j < 32; j++) bits[j] ^= halves[part] >> j << 31;
-                memcpy(u + first, bits, sizeof bits);
-            } else {
-                for (int j = 0; j < count; j++)
-                    if (halves[part] >> j & 1) u[first + j] = -u[first + j];
-            }
+    int64_t i = 0;
+    for (; i + VECTOR <= n; i += VECTOR) {
+        Vector v;
+        load_vector(v, u + i);
+        store_vector(u + i, negate(v, signs[i / 64] >> (i & 63)));
+    }
+    for (; i < n; i++)
+        if (signs[i / 64] >> (i & 63) & 1) u[i] = -u[i];
+}
+
+// The transform of n = 2^k entries in place, unnormalized but for a factor; first the signs, if any.
+void hadamard(float* u, int64_t n, const uint64_t* signs, float factor) {
+    const int64_t cached = 4096;  // entries that stay in the first-level cache
+    if (n <= VECTOR) {
+        if (signs) flip(u, n, signs);
+        for (int64_t h = 1; h < n; h *= 2)
+            for (int64_t i = 0; i < n; i++)
+                if (!(i & h)) {
+                    float x = u[i], y = u[i + h];
+                    u[i] = x + y;
+                    u[i + h] = x - y;
+                }
+        return scale_by(u, n, factor);
+    }
+    const int64_t part = least(n, cached);
+    for (int64_t i = 0; i < n; i += part) {
+        const uint64_t* s = signs ? signs + i / 64 : nullptr;
+        if (part > BASE * VECTOR) {
+            transform_base<BASE>(u + i, part, s);
+            transform_from(u + i, part, BASE * VECTOR, part == n ? factor : 1.0f);
+        } else {
+            transform_base<1>(u + i, part, s);
+            transform_from(u + i, part, VECTOR, part == n ? factor : 1.0f);
         }
     }
+    transform_from(u, n, part, factor);
 }
 
 // The Householder reflection I - (2/m) 11' across m segments.
@@ -178,16 +220,28 @@ int64_t permutation_step(int64_t n) {
 }
 
 void rotate_segments(float* u, int64_t n, int64_t m, const uint64_t* signs, int64_t sign_words, bool inverse) {
-    int64_t size = n / m;
-    for (int round = 0; round < 2; round++) {
-        const uint64_t* s = signs + (inverse ? 1 - round : round) * sign_words;
-        if (inverse) reflect(u, size, m);
-        if (!inverse) flip(u, n, s);
-        for (int64_t t = 0; t < m; t++) hadamard(u + t * size, size);
-        if (inverse) flip(u, n, s);
-        if (!inverse) reflect(u, size, m);
+    const int64_t size = n / m;
+    const uint64_t *first = signs + (inverse ? sign_words : 0), *second = signs + (inverse ? 0 : sign_words);
+    const float factor = (float)(1.0 / (double)size);
+    if (m == 1) {
+        hadamard(u, n, inverse ? nullptr : first, 1.0f);
+        hadamard(u, n, inverse ? first : second, factor);
+        if (inverse) flip(u, n, second);
+        return;
     }
-    scale_by(u, n, (float)(1.0 / (double)size));
+    for (int round = 0; round < 2; round++) {
+        const uint64_t* s = round ? second : first;
+        if (inverse)
+            reflect(u, size, m);
+        else
+            flip(u, n, s);
+        for (int64_t t = 0; t < m; t++) hadamard(u + t * size, size, nullptr, 1.0f);
+        if (inverse)
+            flip(u, n, s);
+        else
+            reflect(u, size, m);
+    }
+    scale_by(u, n, factor);
 }
 
 void rotate_overlap(float* u, int64_t n, const uint64_t* signs, int64_t sign_words, bool inverse, int64_t step,
@@ -204,8 +258,7 @@ void rotate_overlap(float* u, int64_t n, const uint64_t* signs, int64_t sign_wor
         if (!inverse) flip(u, n, s);
         float* part[2] = {inverse ? last : u, inverse ? u : last};
         for (int k = 0; k < 2; k++) {
-            hadamard(part[k], size);
-            scale_by(part[k], size, norm);
+            hadamard(part[k], size, nullptr, norm);
             // Signs between the two as well: where they overlap almost entirely, they would undo each other.
             if (k == 0) flip(u, n, other);
         }

@@ -10,45 +10,139 @@ int64_t first_not_finite(const Block& block) {
     return -1;
 }
 
-// Adds one row. The products with a power of two are exact, or rounded once as ldexp would.
-NQZ_INLINE uint64_t add_row(const double* x, const double* power0, const double* power1, int64_t width, double* first,
-                            double* sum, double* square, double* largest, bool begin) {
+#if defined(__AVX512F__)
+enum { WIDE = 8 };
+#elif defined(__AVX2__)
+enum { WIDE = 4 };
+#else
+enum { WIDE = 2 };
+#endif
+
+// Vectors of WIDE entries at any address.
+typedef double Doubles __attribute__((vector_size(8 * WIDE), aligned(8), may_alias));
+typedef int64_t DoublesBits __attribute__((vector_size(8 * WIDE)));
+typedef float Singles __attribute__((vector_size(4 * WIDE), aligned(4), may_alias));
+
+NQZ_INLINE Doubles wide(const double* from) { return *(const Doubles*)from; }
+NQZ_INLINE Doubles wide(const float* from) { return __builtin_convertvector(*(const Singles*)from, Doubles); }
+
+struct State {
+    double *first, *sum, *square, *largest;
+};
+
+// Adds `rows` rows of entries of which none needs scaling. An entry that is not finite makes its sum so.
+template <class T>
+NQZ_INLINE void add_rows(const T* x, int64_t stride, int64_t rows, int64_t width, const State& s, bool begin) {
     if (begin)
-        for (int64_t j = 0; j < width; j++) first[j] = x[j] * power0[j] * power1[j];
+        for (int64_t j = 0; j < width; j++) s.first[j] = x[j];
+    int64_t j = 0;
+    for (; j + WIDE <= width; j += WIDE) {
+        const Doubles first = wide(s.first + j);
+        Doubles sum = wide(s.sum + j), square = wide(s.square + j), largest = wide(s.largest + j);
+        const T* from = x + j;
+        for (int64_t i = 0; i < rows; i++, from += stride) {
+            Doubles v = wide(from), d = v - first;
+            Doubles magnitude = (Doubles)((DoublesBits)v & INT64_MAX);
+            sum += d;
+            square += d * d;
+            largest = magnitude > largest ? magnitude : largest;
+        }
+        *(Doubles*)(s.sum + j) = sum;
+        *(Doubles*)(s.square + j) = square;
+        *(Doubles*)(s.largest + j) = largest;
+    }
+    for (; j < width; j++)
+        for (int64_t i = 0; i < rows; i++) {
+            double v = x[i * stride + j], d = v - s.first[j], magnitude = __builtin_fabs(v);
+            s.sum[j] += d;
+            s.square[j] += d * d;
+            s.largest[j] = magnitude > s.largest[j] ? magnitude : s.largest[j];
+        }
+}
+
+// float32 and float64 in either order, all powers of two being one.
+template <class T>
+void add_plain(const Block& block, const State& state, bool started) {
+    // Rows at once, so many that loading and storing the sums does not count, and few enough to be read side by side.
+    enum { TOGETHER = 8, ROWS = 4 * SQUARE };
+    const T* data = (const T*)block.data;
+    if (block.column_stride == 1) {
+        for (int64_t i = 0; i < block.rows; i += TOGETHER)
+            add_rows(data + i * block.row_stride, block.row_stride, least(TOGETHER, block.rows - i), block.width,
+                     state, !started && i == 0);
+        return;
+    }
+    for (int64_t j = 0; j < block.width; j += SQUARE) {
+        const int64_t width = least(SQUARE, block.width - j);
+        State s = {state.first + j, state.sum + j, state.square + j, state.largest + j};
+        for (int64_t i = 0; i < block.rows; i += ROWS) {
+            T tile[ROWS * SQUARE];
+            const int64_t rows = least(ROWS, block.rows - i);
+            transpose_columns(data + i + j * block.column_stride, block.column_stride, rows, width, tile);
+            add_rows(tile, SQUARE, rows, width, s, !started && i == 0);
+        }
+    }
+}
+
+// Adds one row. The products with a power of two are exact, or rounded once as ldexp would.
+NQZ_INLINE uint64_t add_row(const double* x, const double* power0, const double* power1, int64_t width, const State& s,
+                            bool begin) {
+    if (begin)
+        for (int64_t j = 0; j < width; j++) s.first[j] = x[j] * power0[j] * power1[j];
     uint64_t bad = 0;
     for (int64_t j = 0; j < width; j++) {
         bad |= !finite(x[j]);
         double v = x[j] * power0[j] * power1[j];
-        double d = v - first[j];
+        double d = v - s.first[j];
         double magnitude = __builtin_fabs(v);
-        sum[j] += d;
-        square[j] += d * d;
-        largest[j] = magnitude > largest[j] ? magnitude : largest[j];
+        s.sum[j] += d;
+        s.square[j] += d * d;
+        s.largest[j] = magnitude > s.largest[j] ? magnitude : s.largest[j];
     }
     return bad;
 }
 
+// Any element and any strides, through tiles long in the direction in which the entries are contiguous.
 template <class E>
-int64_t statistics_of(const Block& block, const double* power, double* state, bool started) {
-    // Tiles long in the direction in which the entries are contiguous.
+void add_tiles(const Block& block, const double* power, const State& state, bool started, uint64_t& bad) {
     double tile[1024];
     bool upright = block.row_stride == 1 && block.column_stride != 1;
     int64_t height = upright ? 64 : 4, breadth = upright ? 16 : 256;
     int64_t w = block.width;
-    uint64_t bad = 0;
     for (int64_t j0 = 0; j0 < w; j0 += breadth) {
         int64_t width = least(breadth, w - j0);
+        State s = {state.first + j0, state.sum + j0, state.square + j0, state.largest + j0};
         for (int64_t i0 = 0; i0 < block.rows; i0 += height) {
             int64_t rows = least(height, block.rows - i0);
             load_tile<E>(block, i0, j0, rows, width, tile, breadth);
+            if (!power) {
+                add_rows(tile, breadth, rows, width, s, !started && i0 == 0);
+                continue;
+            }
             for (int64_t i = 0; i < rows; i++)
-                bad |= add_row(tile + i * breadth, power + j0, power + w + j0, width, state + j0, state + w + j0,
-                               state + 2 * w + j0, state + 3 * w + j0, !started && i0 + i == 0);
+                bad |= add_row(tile + i * breadth, power + j0, power + w + j0, width, s, !started && i0 + i == 0);
         }
     }
+}
+
+template <class E>
+int64_t statistics_of(const Block& block, const double* power, double* state, bool started) {
+    const int64_t w = block.width;
+    State s = {state, state + w, state + 2 * w, state + 3 * w};
+    uint64_t bad = 0;
+    typedef typename E::type T;
+    bool plain = !power && (block.column_stride == 1 || block.row_stride == 1);
+    if constexpr (sizeof(T) == 2) plain = false;
+    if (!plain)
+        add_tiles<E>(block, power, s, started, bad);
+    else if constexpr (sizeof(T) != 2)
+        add_plain<T>(block, s, started);
+    if (!power)
+        for (int64_t j = 0; j < w; j++) bad |= !finite(s.sum[j]);
     return bad ? first_not_finite<E>(block) : -1;
 }
 
+// `power` may be null: all ones.
 int64_t statistics(const Block& block, const double* power, double* state, bool started) {
     switch (block.element) {
         case FLOAT16: return statistics_of<Half>(block, power, state, started);
