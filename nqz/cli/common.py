@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,7 +12,7 @@ import click
 
 from nqz import kernels
 from nqz.cli import signals
-from nqz.cli.progress import Progress, Silent, progress
+from nqz.cli.progress import Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
 from nqz.errors import UsageError
 from nqz.matrices.output import Output
@@ -43,9 +43,11 @@ class Notices:
         if not self.quiet:
             report(f"nqz: {escape(text)}")
 
-    def progress(self, what: str, total: float) -> Progress | Silent:
-        """A progress bar, if wanted."""
-        return progress(what, total, self._show, self.quiet)
+    def progress(
+        self, what: str, sizes: Mapping[Any, float], stages: Mapping[Any, Stages] | None = None
+    ) -> Progress | Silent:
+        """A progress bar, if wanted; see `nqz.cli.progress.Progress`."""
+        return progress(what, sizes, self._show, self.quiet, stages)
 
 
 def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,6 +109,20 @@ def shown(path: str, standard: str) -> str:
 def shape_text(shape: Iterable[int]) -> str:
     """A shape as 4096x1024; () for a scalar."""
     return "x".join(map(str, shape)) or "()"
+
+
+def scanned(progress: Callable[[Any, float], object] | None) -> Callable[[int, int], object] | None:
+    """What the check of a container's checksums reports, as progress on the file as a whole."""
+    if progress is None:
+        return None
+    before = 0
+
+    def report(done: int, _: int) -> None:
+        nonlocal before
+        progress(None, done - before)
+        before = done
+
+    return report
 
 
 def counted(number: int, thing: str) -> str:

@@ -11,11 +11,13 @@ from nqz.cli.common import (
     open_output,
     output_options,
     replaced_suffix,
+    scanned,
     shape_text,
     shown,
     span,
 )
 from nqz.container.reader import ContainerReader
+from nqz.matrices.dtypes import data_bytes
 from nqz.operations.coded import CodedMatrix
 from nqz.operations.decode import DecodeOptions, decode
 from nqz.operations.encode import select
@@ -53,14 +55,25 @@ def command(
         target = output if output is not None else replaced_suffix(source, f".{origin}")
         options = DecodeOptions(kind_of(target, origin), tensors, dtype, estimator)
         chosen = select([info.name for info in reader.manifest.tensors], tensors, reader.name)
-        total = sum(reader.manifest.tensors[index].nbytes for index in chosen)
-        with open_output(target, force, [opened]) as out, notices.progress("decoding", total) as progress:
+        sizes = _sizes(reader, chosen, options, checked=not tensors)
+        with open_output(target, force, [opened]) as out, notices.progress("decoding", sizes) as progress:
             if not tensors:
-                reader.verify()
+                reader.verify(scanned(progress))
             report = decode(reader, out.access, options, pool, progress)
             summary = "" if quiet else _summary(reader, chosen, options)
             out.commit(report["bytes"])
     notices.summary(f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}: {summary}")
+
+
+def _sizes(
+    reader: ContainerReader, chosen: list[int], options: DecodeOptions, checked: bool
+) -> dict[str | None, int]:
+    """Bytes to check and to write, by tensor."""
+    sizes: dict[str | None, int] = {None: reader.size} if checked else {}
+    for info in (reader.manifest.tensors[index] for index in chosen):
+        dtype = options.dtype if options.dtype and info.kind == "matrix" else info.dtype
+        sizes[info.name] = data_bytes(info.shape, dtype)
+    return sizes
 
 
 def _summary(reader: ContainerReader, chosen: list[int], options: DecodeOptions) -> str:

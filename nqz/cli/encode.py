@@ -19,10 +19,12 @@ from nqz.cli.common import (
 from nqz.codec.lattice import DEFAULT, DEFAULT_STATES, FAMILIES
 from nqz.container.reader import ContainerReader
 from nqz.operations.coded import CodedMatrix
-from nqz.operations.encode import encode
+from nqz.operations.encode import encode, select, tensor_info
 from nqz.operations.files import open_file
 from nqz.operations.options import EncodeOptions
 from nqz.operations.threads import workers
+
+_STAGES = (("measuring", 0.3), ("coding", 0.7))
 
 
 @click.command("encode", short_help="Compress a matrix, or a file of them.")
@@ -81,9 +83,15 @@ def command(
     notices = Notices(quiet, show_progress)
     target = output if output is not None else replaced_suffix(source, ".nqz")
     with workers(threads) as pool, open_file(source, container=False) as opened:
-        total = sum(tensor.nbytes for tensor in opened.content.tensors)
-        with open_output(target, force, [opened]) as out, notices.progress("encoding", total) as progress:
-            report = encode(opened.content, out.access, options, pool, progress)
+        content = opened.content
+        chosen = select([tensor.name for tensor in content.tensors], tensors, content.name)
+        sizes = {t.name: t.nbytes for t in (content.tensors[index] for index in chosen)}
+        stages = {t.name: _STAGES for t in content.tensors if tensor_info(t, content.kind).kind == "matrix"}
+        with (
+            open_output(target, force, [opened]) as out,
+            notices.progress("encoding", sizes, stages) as progress,
+        ):
+            report = encode(content, out.access, options, pool, progress)
             summary = "" if quiet else _summary(ContainerReader(out.access, out.name))
             out.commit(report["file_bytes"])
     for warning in report["warnings"]:

@@ -20,11 +20,10 @@ from nqz.operations.threads import workers
 @common_options
 def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_progress: bool | None) -> None:
     """Show what the container FILE ("-" for standard input) holds: parameters, sizes, predicted errors."""
-    notices = Notices(quiet, show_progress)
+    Notices(quiet, show_progress)  # warns of slow kernels
     with workers(threads), open_file(source, container=True) as opened:
         reader = opened.content
-        with notices.progress("inspecting", reader.size) as progress:
-            found = inspect(reader, progress)
+        found = inspect(reader)
         if as_json:
             payload(json.dumps(found, indent=2, allow_nan=False) + "\n")
             return

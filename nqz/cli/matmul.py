@@ -9,6 +9,7 @@ import click
 from nqz.cli.common import Notices, common_options, kind_of, open_output, output_options, span
 from nqz.container.reader import ContainerReader
 from nqz.errors import UsageError
+from nqz.operations.coded import CodedMatrix
 from nqz.operations.files import open_two
 from nqz.operations.matmul import MatmulOptions, multiply, pair_up
 from nqz.operations.threads import workers
@@ -61,11 +62,15 @@ def command(
             raise UsageError(
                 f"{len(pairs)} pairs of tensors: give -o OUT.safetensors, or choose by --tensor-a, --tensor-b"
             )
+        # the operands' bytes, an equal part for every pair: what `multiply` reports is shares of the whole
+        total = sum(_bytes(side) for pair in pairs for side in (pair.a, pair.b))
+        sizes = {pair.name: total / len(pairs) for pair in pairs}
         with (
             open_output(target, force, [left, right]) as out,
-            notices.progress("multiplying", 1.0) as progress,
+            notices.progress("multiplying", sizes) as progress,
         ):
-            report = multiply(pairs, out.access, kind, options, pool, progress)
+            shares = progress and (lambda name, share: progress(name, share * total))
+            report = multiply(pairs, out.access, kind, options, pool, shares)
             out.commit()
     for note in report["notes"]:
         notices.note(note)
@@ -74,3 +79,8 @@ def command(
     notices.summary(
         f"{what} from {rates} bits per entry: expected error {span(report['errors'])} of ‖Ā‖²‖B̄‖²/n"
     )
+
+
+def _bytes(side: Any) -> int:
+    """Bytes of an operand as it was before it was compressed."""
+    return (side.info if isinstance(side, CodedMatrix) else side).nbytes

@@ -1,50 +1,123 @@
-"""Progress on standard error, if that is a terminal and the command takes more than a moment."""
+"""Progress on standard error, if that is a terminal and the command takes more than a moment.
+
+Two lines: the whole command, with bytes per second and the time left, and the tensor at hand.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nqz.cli.text import escape
 
 _DELAY = 0.5
+_BAR, _LABEL = 20, 34
+_WARM_UP = 0.05
+"""Share of the work before which the time left is not guessed."""
+
+Name = str | None
+Stages = Sequence[tuple[str, float]]
+_ONE: Stages = (("", 1.0),)
 
 
 class Progress:
-    """A progress bar, called as progress(tensor name, bytes done)."""
+    """Two progress bars, called as progress(tensor name, bytes done); None stands for the file as a whole.
 
-    def __init__(self, what: str, total: float):
-        self._what, self._total = what, total
-        self._done = 0.0
+    Parameters
+    ----------
+    what : str
+        The command, as in "encoding".
+    sizes : mapping of str or None to float
+        Bytes to do, by name.
+    stages : mapping of str to sequence of (str, float), optional
+        The passes over a tensor, each an equal part of its bytes, and the share of the time that each takes.
+    """
+
+    def __init__(
+        self, what: str, sizes: Mapping[Any, float], stages: Mapping[Any, Stages] | None = None
+    ) -> None:
+        self._what, self._sizes, self._stages = what, dict(sizes), stages or {}
+        self._total = sum(self._sizes.values())
+        self._done = dict.fromkeys(self._sizes, 0.0)
+        self._spent = 0.0  # like the bytes done, but weighted by the time that a stage takes
         self._begin = time.monotonic()
         self._bar: Any = None
-        self._task: Any = None
+        self._tasks: list[Any] = []
 
-    def __call__(self, name: str, amount: float) -> None:
-        self._done += amount
+    def __call__(self, name: Name, amount: float) -> None:
+        key = name if name in self._sizes else next(iter(self._sizes), None)
+        size = self._sizes.get(key, 0.0)
+        before = self._done.get(key, 0.0)
+        self._done[key] = before + amount
+        self._spent += size * (self._time(key, before + amount) - self._time(key, before))
         if self._bar is None:
             if time.monotonic() - self._begin < _DELAY:
                 return
             self._start()
-        # a matrix may be coded more than once
-        self._bar.update(self._task, completed=min(self._done, self._total), name=escape(name))
+        stage, share = self._stage(key)
+        label = "checksums" if name is None else escape(name)
+        label = _shortened(" ".join(part for part in ("", stage, label) if part))
+        self._bar.update(self._tasks[0], completed=min(self._spent, self._total))
+        self._bar.update(self._tasks[1], completed=share, description=label, visible=bool(label))
+
+    def _stage(self, key: Name) -> tuple[str, float]:
+        """The name of the stage that a tensor is in, and the share of it that is done."""
+        stages, size = self._stages.get(key, _ONE), self._sizes.get(key, 0.0)
+        position = len(stages) * self._done[key] / size if size else 1.0
+        if position <= len(stages):
+            number = min(int(position), len(stages) - 1)
+            return stages[number][0], position - number
+        # a matrix that comes out too large is coded again
+        return f"{stages[-1][0]} again".strip(), position % 1.0
+
+    def _time(self, key: Name, done: float) -> float:
+        """Share of the time for a tensor that has passed."""
+        stages, size = self._stages.get(key, _ONE), self._sizes.get(key, 0.0)
+        position = len(stages) * done / size if size else 0.0
+        return sum(share * min(1.0, max(0.0, position - n)) for n, (_, share) in enumerate(stages))
 
     def _start(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+        from rich.text import Text
+
+        watch = self
+
+        class Speed(ProgressColumn):
+            """Bytes per second and time left, of the whole only."""
+
+            max_refresh = 0.25
+
+            def render(self, task: Any) -> Any:
+                return Text(watch.speed() if task.id == watch._tasks[0] else "", no_wrap=True)
 
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(_BAR),
             TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[name]}", markup=False),
+            Speed(),
             console=Console(file=sys.stderr),
             transient=True,
         )
-        self._task = self._bar.add_task(self._what, total=self._total, name="")
+        self._tasks = [
+            self._bar.add_task(self._what, total=self._total),
+            self._bar.add_task("", total=1.0, visible=False),
+        ]
         self._bar.start()
+
+    def speed(self) -> str:
+        """What has been done in a second, in bytes, and the time left, as far as they can be told."""
+        elapsed = time.monotonic() - self._begin
+        share = self._spent / self._total if self._total else 0.0
+        if share <= 0.0 or elapsed <= 0.0:
+            return ""
+        rate = f"{_bytes(self._spent / elapsed)}/s"
+        if share < _WARM_UP and elapsed < 10 * _DELAY:
+            return rate
+        left = round(elapsed * (1.0 - share) / share)
+        return f"{rate} {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left"
 
     def __enter__(self) -> Progress:
         return self
@@ -52,6 +125,21 @@ class Progress:
     def __exit__(self, *exc: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            break
+        number /= 1000
+    else:
+        unit = "GB"
+    return f"{number:.3g} {unit}" if number < 999.5 else f"{number:.0f} {unit}"
+
+
+def _shortened(text: str) -> str:
+    """The end of a long name tells more than its beginning."""
+    return text if len(text) <= _LABEL else "…" + text[1 - _LABEL :]
 
 
 class Silent:
@@ -64,13 +152,23 @@ class Silent:
         return None
 
 
-def progress(what: str, total: float, wanted: bool | None, quiet: bool) -> Progress | Silent:
+def progress(
+    what: str,
+    sizes: Mapping[Any, float],
+    wanted: bool | None,
+    quiet: bool,
+    stages: Mapping[Any, Stages] | None = None,
+) -> Progress | Silent:
     """A progress bar, or none.
 
     Parameters
     ----------
+    what, sizes, stages
+        See `Progress`.
     wanted : bool, optional
         What the user said; by default one is shown unless `quiet`.
     """
     terminal = sys.stderr is not None and sys.stderr.isatty()
-    return Progress(what, total) if terminal and (not quiet if wanted is None else wanted) else Silent()
+    if not terminal or not (not quiet if wanted is None else wanted):
+        return Silent()
+    return Progress(what, sizes, stages)

@@ -24,7 +24,7 @@ from nqz.codec.lattice import FAMILIES
 from nqz.errors import UsageError
 from nqz.operations import plot
 from nqz.operations.files import open_file
-from nqz.operations.sweep import RATES, SweepOptions, sweep
+from nqz.operations.sweep import PRODUCT, RATES, SweepOptions, point_name, sweep
 from nqz.operations.sweep_matrix import check_lengths, choose
 from nqz.operations.threads import workers
 
@@ -80,7 +80,9 @@ def command(
         codings=tuple(_items(codings, "--coding")),
         seed=seed,
     )
-    total = len(options.encodings()) + (against is not None)
+    points = [point_name(encoding) for encoding in options.encodings()]
+    if against is not None:
+        points.insert(0, PRODUCT)
     kind = None if output is None else _kind(output)
     if source == "-" and against == "-":
         raise UsageError("standard input can be one of the two inputs, not both")
@@ -100,8 +102,10 @@ def command(
             other = choose(opened[1].content, name, int(axis_against or axis), "--tensor-against")
             check_lengths(matrix, other)
         out = None if output is None else stack.enter_context(open_output(output, force, opened))
-        with notices.progress("sweeping", total) as progress:
-            report = sweep(matrix, other, options, pool, progress)
+        nbytes = sum(side.tensor.nbytes for side in (matrix, other) if side is not None)
+        with notices.progress("sweeping", dict.fromkeys(points, nbytes)) as progress:
+            shares = progress and (lambda name, share: progress(name, share * nbytes))
+            report = sweep(matrix, other, options, pool, shares)
         if out is not None:
             data = _rendered(report, str(kind))
             out.access.pwrite(data, 0)

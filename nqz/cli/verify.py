@@ -15,6 +15,8 @@ from nqz.operations.files import open_file
 from nqz.operations.threads import workers
 from nqz.operations.verify import verify
 
+_STAGES = (("reading", 0.3), ("comparing", 0.7))
+
 
 @click.command("verify", short_help="Check a container, and how close it is to its original.")
 @click.argument("source", metavar="FILE")
@@ -45,7 +47,11 @@ def command(
         original = None
         if against is not None:
             original = stack.enter_context(open_file(against, container=False)).content
-        with notices.progress("verifying", reader.size) as progress:
+        infos = reader.manifest.tensors
+        sizes = {None: reader.size, **{info.name: info.nbytes for info in infos}}
+        compared = infos if original is not None else ()
+        stages = {info.name: _STAGES for info in compared if info.kind == "matrix"}
+        with notices.progress("verifying", sizes, stages) as progress:
             found = verify(reader, original, pool, progress)
         if as_json:
             payload(json.dumps({**found, "against": against}, indent=2, allow_nan=False) + "\n")

@@ -49,7 +49,8 @@ def encode(source, access, options: EncodeOptions, pool: Workers, progress: Call
     options : EncodeOptions
     pool : Workers
     progress : callable, optional
-        Called as progress(tensor name, bytes of input processed).
+        Called as progress(tensor name, bytes of input processed); of a matrix, each of the two passes counts for half of
+        its bytes.
 
     Returns
     -------
@@ -76,7 +77,7 @@ def encode(source, access, options: EncodeOptions, pool: Workers, progress: Call
 
 
 def _encode(source, chosen, access, options: EncodeOptions, pool, progress) -> dict:
-    infos = [_info(tensor, source.kind) for tensor in chosen]
+    infos = [tensor_info(tensor, source.kind) for tensor in chosen]
     writer = ContainerWriter(
         access, Manifest(source.kind, source.metadata, tuple(infos), f"nqz {__version__}")
     )
@@ -103,7 +104,7 @@ def _encode(source, chosen, access, options: EncodeOptions, pool, progress) -> d
 def _encode_within(source, chosen, access, options: EncodeOptions, pool, progress) -> dict:
     """Encode at the highest rate, common to all matrices, with which the file fits into `max_bytes`."""
     wanted = options.max_bytes
-    infos = [_info(tensor, source.kind) for tensor in chosen]
+    infos = [tensor_info(tensor, source.kind) for tensor in chosen]
     entries = sum(math.prod(info.shape) for info in infos if info.kind == "matrix")
     exact = sum(
         len(piece) + FRAMING
@@ -133,7 +134,8 @@ def _counted(pieces, name, progress):
             progress(name, len(piece))
 
 
-def _info(tensor, kind: str) -> TensorInfo:
+def tensor_info(tensor, kind: str) -> TensorInfo:
+    """The entry of the manifest for a tensor of a source: whether it becomes a coded matrix, or is carried exactly."""
     dimensions = len(tensor.shape)
     matrix = (
         is_matrix_dtype(tensor.dtype) and 0 not in tensor.shape and dimensions >= (1 if kind == "npy" else 2)

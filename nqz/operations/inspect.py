@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,12 @@ from nqz.operations.coded import CodedMatrix
 _PARTS = {"TENS": "header", "NORM": "norms", "MEAN": "means", "CHNK": "chunks"}
 
 
-def inspect(reader: ContainerReader, progress: Callable[[str, int], object] | None = None) -> dict[str, Any]:
+def inspect(reader: ContainerReader) -> dict[str, Any]:
     """Describe a container.
 
     Parameters
     ----------
     reader : ContainerReader
-    progress : callable, optional
-        Called as progress(tensor name, bytes of the file looked at).
 
     Returns
     -------
@@ -52,8 +49,6 @@ def inspect(reader: ContainerReader, progress: Callable[[str, int], object] | No
                 "predicted": predicted,
             }
         )
-        if progress is not None:
-            progress(info.name, sizes["total"])
     return {"format": VERSION, "file_bytes": reader.size, "tensors": tensors}
 
 

@@ -32,6 +32,7 @@ _COMPARED = dict.fromkeys((DEFAULT, "z", "e8"))
 _DIGITS = 10
 """Digits of what is reported: below, sums depend on the number of threads."""
 
+PRODUCT = "exact product"
 Progress = Callable[[str, float], object]
 
 
@@ -88,6 +89,12 @@ class SweepOptions:
         return found
 
 
+def point_name(encoding: EncodeOptions) -> str:
+    """A point of a sweep, as its progress is called."""
+    coding = "" if encoding.coding == "entropy" else f" {encoding.coding}"
+    return f"{encoding.code.name}{coding} {encoding.rate:g}"
+
+
 def _refuse_twice(what: str, values: tuple[Any, ...]) -> None:
     for number, value in enumerate(values):
         if value in values[:number]:
@@ -112,7 +119,8 @@ def sweep(
     options : SweepOptions
     pool : Workers
     progress : callable, optional
-        Called as progress(what, points done); their total is the number of encodings, and one for `other`.
+        Called as progress(what, share of a point done): `PRODUCT` if there is `other`, then the `point_name` of every
+        encoding.
 
     Returns
     -------
@@ -147,13 +155,13 @@ def sweep(
         truth = None
         if other is not None:
             check_lengths(matrix, other)
-            step = _Step(progress, "product")
+            step = _Step(progress, PRODUCT)
             truth = _truth(matrix, other, step)
             if truth is not None:
                 stack.enter_context(truth)
             step.finish()
         for encoding in encodings:
-            step = _Step(progress, f"{encoding.code.name} {encoding.rate:g}")
+            step = _Step(progress, point_name(encoding))
             points.append(_point(matrix, other, truth, encoding, pool, step, warnings))
             step.finish()
     report = {

@@ -8,8 +8,10 @@ between the columns is measured as well, and the larger of the two counts.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,18 +23,19 @@ from nqz.errors import VerifyError
 from nqz.matrices.dtypes import widen
 from nqz.matrices.source import Source, SourceTensor
 from nqz.operations.coded import CodedMatrix
-from nqz.operations.measure import PieceDigest
+from nqz.operations.measure import DIGEST_SIZE, PIECE
 from nqz.operations.threads import Workers
 
 TOLERANCE, STANDARD_ERRORS = 0.02, 4.0
 _FEW_COLUMNS = 8
+_STEP = 1 << 18  # entries rebuilt at a time
 
 
 def verify(
     reader: ContainerReader,
     original: Source | None,
     pool: Workers,
-    progress: Callable[[str, int], object] | None = None,
+    progress: Callable[[str | None, float], object] | None = None,
 ) -> dict[str, Any]:
     """Check every checksum, decode every tensor, and compare with the original.
 
@@ -43,7 +46,8 @@ def verify(
         What the container was made from.
     pool : Workers
     progress : callable, optional
-        Called as progress(tensor name, bytes of the container decoded).
+        Called as progress(name, bytes): None and the bytes of the container checked, then the name of each tensor and
+        bytes of its data, half of which count for reading the original of a matrix, if there is one.
 
     Returns
     -------
@@ -61,7 +65,8 @@ def verify(
         The original holds other tensors: names, shapes or dtypes.
     """
     partners = None if original is None else _partners(reader, original)
-    reader.verify()
+    report = progress or (lambda name, size: None)
+    reader.verify(_increments(report))
     results = []
     for index, info in enumerate(reader.manifest.tensors):
         result: dict[str, Any] = {
@@ -71,15 +76,14 @@ def verify(
         }  # fmt: skip
         partner = None if partners is None else partners[index]
         if info.kind == "exact":
-            result.update(_exact(reader, index, partner))
+            result.update(_exact(reader, index, partner, partial(report, info.name)))
         else:
             matrix = CodedMatrix(reader, index)
+            done = partial(report, info.name)
             result.update(
-                _decoded(matrix, pool) if partner is None else _compared(matrix, partner, original.name, pool)
+                _decoded(matrix, pool, done) if partner is None else _compared(matrix, partner, pool, done)
             )
         results.append(result)
-        if progress is not None:
-            progress(info.name, sum(record.end - record.offset for record in reader.records(index)))
     return {"file_bytes": reader.size, "ok": all(r["ok"] for r in results), "tensors": results}
 
 
@@ -109,23 +113,42 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else "x".join(map(str, value)) or "()"
 
 
-def _decoded(matrix: CodedMatrix, pool: Workers) -> dict[str, Any]:
+def _increments(report: Callable[[None, float], object]) -> Callable[[int, int], None]:
+    before = 0
+
+    def scanned(done: int, _: int) -> None:
+        nonlocal before
+        report(None, done - before)
+        before = done
+
+    return scanned
+
+
+def _decoded(matrix: CodedMatrix, pool: Workers, done: Callable[[float], object]) -> dict[str, Any]:
+    p = matrix.parameters
+    out: np.ndarray | None = None
     for panel in matrix.decoder.panels:
-        matrix.points(panel, pool)
+        if out is None:
+            out = _rows(matrix, np.int32, p.m)
+        matrix.points(panel, pool, out[: len(panel.order)])
+        done(matrix.info.nbytes * (panel.last - panel.first) / p.columns)
     return {}
 
 
-def _exact(reader: ContainerReader, index: int, partner: SourceTensor | None) -> dict[str, Any]:
+def _exact(
+    reader: ContainerReader, index: int, partner: SourceTensor | None, done: Callable[[float], object]
+) -> dict[str, Any]:
     pieces = decode_exact(reader, index)
     if partner is None:
-        for _ in pieces:
-            pass
+        for piece in pieces:
+            done(len(piece))
         return {}
     info = reader.manifest.tensors[index]
     same = (info.order == "F") == partner.fortran_order and info.byte_order == partner.byte_order
     # both sides come in pieces of 4 MiB
     for ours, theirs in zip(pieces, partner.pieces(), strict=True):
         same = same and ours == theirs
+        done(len(ours))
     return {
         "same_bytes": same,
         "ok": same,
@@ -133,8 +156,26 @@ def _exact(reader: ContainerReader, index: int, partner: SourceTensor | None) ->
     }
 
 
-def column_errors(matrix: CodedMatrix, original: SourceTensor, pool: Workers) -> tuple[np.ndarray, int]:
+def _rows(matrix: CodedMatrix, dtype: Any, length: int) -> np.ndarray:
+    """Room for the columns of the widest panel, each a row of some length."""
+    return np.empty((max(panel.last - panel.first for panel in matrix.decoder.panels), length), dtype)
+
+
+def column_errors(
+    matrix: CodedMatrix,
+    original: SourceTensor,
+    pool: Workers,
+    done: Callable[[float], object] | None = None,
+) -> tuple[np.ndarray, int]:
     """Energies of the errors of the reconstructed columns, before any rounding to a narrower type.
+
+    Parameters
+    ----------
+    matrix : CodedMatrix
+    original : SourceTensor
+    pool : Workers
+    done : callable, optional
+        Called with the share of the columns compared since the last call.
 
     Returns
     -------
@@ -146,18 +187,47 @@ def column_errors(matrix: CodedMatrix, original: SourceTensor, pool: Workers) ->
     view = original.vectors(matrix.header.axis)
     exponent = norms.reference(matrix.codes) >> 9
     factor = matrix.factor("mmse")
-    errors = np.empty(matrix.parameters.columns)
-    step = max(1, (1 << 20) // matrix.parameters.n)
+    p = matrix.parameters
+    errors = np.empty(p.columns)
+    # both are used for every panel: memory that is new costs more than what is done in it
+    read, decoded = _rows(matrix, view.dtype, p.n).reshape(-1), _rows(matrix, np.int32, p.m)
+    step = max(1, _STEP // p.n)
     for panel in matrix.decoder.panels:
-        block = view.read(panel.first, panel.last)
-        rebuilt = matrix.reconstructed(panel, pool, factor, np.float64)
-        for first in range(0, rebuilt.shape[1], step):
-            columns = slice(first, first + step)
-            with np.errstate(over="ignore", invalid="ignore"):
-                difference = widen(block[:, columns], original.dtype) - rebuilt[:, columns]
-                np.ldexp(difference, -exponent, out=difference)
-                errors[panel.first :][columns] = np.einsum("ij,ij->j", difference, difference)
+        block = view.read(panel.first, panel.last, read)
+        points = matrix.points(panel, pool, decoded[: len(panel.order)])
+        dropped = np.flatnonzero(panel.place < 0)
+
+        def compare(first, panel=panel, block=block, points=points):
+            columns = panel.order[first : first + step]
+            rebuilt = np.empty((len(columns), p.n)).T
+            matrix.decoder.reconstruct(panel, points[first : first + step], first, factor, rebuilt)
+            errors[panel.first + columns] = _energies(block, columns, rebuilt, original.dtype, exponent)
+
+        def compare_dropped(first, panel=panel, block=block, dropped=dropped):
+            columns = dropped[first : first + step]
+            rebuilt = np.repeat(matrix.means[panel.first + columns, None], p.n, axis=1).T
+            errors[panel.first + columns] = _energies(block, columns, rebuilt, original.dtype, exponent)
+
+        for function, count in ((compare, len(panel.order)), (compare_dropped, len(dropped))):
+            for _ in pool.map(function, range(0, count, step)):
+                pass
+        if done is not None:
+            done((panel.last - panel.first) / p.columns)
     return errors, exponent
+
+
+def _energies(
+    block: np.ndarray, columns: np.ndarray, rebuilt: np.ndarray, dtype: str, exponent: int
+) -> np.ndarray:
+    """Energies of the differences of some columns, in units of 4 ** exponent; `rebuilt` is used up."""
+    out = np.empty(len(columns))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for place, column in enumerate(columns):
+            difference = rebuilt[:, place]
+            np.subtract(widen(block[:, column], dtype), difference, out=difference)
+            np.ldexp(difference, -exponent, out=difference)
+            out[place] = np.einsum("i,i->", difference, difference)
+    return out
 
 
 def measured_error(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> float:
@@ -168,12 +238,15 @@ def measured_error(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> fl
     return 0.0 if spent == 0.0 else spent / whole if whole > 0.0 else math.inf
 
 
-def _compared(matrix: CodedMatrix, partner: SourceTensor, file: str, pool: Workers) -> dict[str, Any]:
-    digest = PieceDigest()
-    for piece in partner.pieces():
+def _compared(
+    matrix: CodedMatrix, partner: SourceTensor, pool: Workers, done: Callable[[float], object]
+) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for piece, size in pool.map(lambda piece: (hashlib.sha256(piece).digest(), len(piece)), partner.pieces(PIECE)):
         digest.update(piece)
-    errors, exponent = column_errors(matrix, partner, pool)
-    same = digest.digest() == matrix.header.digest
+        done(size / 2)
+    errors, exponent = column_errors(matrix, partner, pool, lambda share: done(share * partner.nbytes / 2))
+    same = digest.digest()[:DIGEST_SIZE] == matrix.header.digest
     result = _judge(matrix, errors, exponent)
     if result["problem"] and not same:
         result["problem"] += "; its bytes are not those that were encoded"
