@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import stat
 import subprocess
@@ -14,9 +15,18 @@ import time
 import numpy as np
 import pytest
 from cli_tools import environment, listing, matrix, process, save
+from safetensors.numpy import save_file
 
 import nqz
+from nqz.cli.progress import Progress
 
+AT_ONCE = """
+import sys, rich.progress, nqz.cli, nqz.cli.progress
+nqz.cli.progress._DELAY = 0
+update = rich.progress.Progress.update
+rich.progress.Progress.update = lambda *arguments, **fields: update(*arguments, **fields, refresh=True)
+sys.exit(nqz.cli.main())
+"""
 SLOW_STEP = """
 import ctypes, sys, time
 import nqz.cli, nqz.cli.{command} as module
@@ -204,14 +214,48 @@ def terminal_output(program, *arguments):
 
 
 def test_progress_only_on_a_terminal(folder):
-    program = "import sys, nqz.cli.progress as p; p._DELAY = 0; import nqz.cli; sys.exit(nqz.cli.main())"
     command = ["encode", "a.npy", "-r", "3", "-f"]
-    text, out = terminal_output(program, *command)
+    text, out = terminal_output(AT_ONCE, *command)
     assert b"encoding" in text and b"%" in text and out == b""
-    assert b"encoding" not in terminal_output(program, *command, "--no-progress")[0]
-    assert terminal_output(program, *command, "-q")[0] == b""
-    done = process(*command, "--progress", program=program)
+    assert b"encoding" not in terminal_output(AT_ONCE, *command, "--no-progress")[0]
+    assert terminal_output(AT_ONCE, *command, "-q")[0] == b""
+    done = process(*command, "--progress", program=AT_ONCE)
     assert done.returncode == 0 and b"encoding" not in done.stderr and done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    "what, arguments, names",
+    [
+        ("encoding", ["encode", "m.safetensors", "-r", "3", "-o", "-"], ["coding first", "coding second"]),
+        ("decoding", ["decode", "m.nqz", "-o", "-"], ["checksums", "first", "second", "bias"]),
+        ("multiplying", ["matmul", "m.nqz", "m.safetensors", "-o", "x.safetensors"], ["first", "second"]),
+        ("verifying", ["verify", "m.nqz", "--against", "m.safetensors"], ["checksums", "comparing second"]),
+        ("sweeping", ["sweep", "a.npy", "--against", "a.npy", "-r", "2"], ["exact product", "e8 2", "z 2"]),
+    ],
+)
+def test_progress_shows_what_how_fast_and_how_long(folder, what, arguments, names):
+    tensors = {"first": matrix(64, 9), "second": matrix(64, 11), "bias": matrix(5)}
+    save_file(tensors, "m.safetensors")
+    assert process("encode", "m.safetensors", "-r", "3").returncode == 0
+    text, out = terminal_output(AT_ONCE, *arguments)
+    lines = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", text).decode().splitlines()
+    totals = [line for line in lines if line.startswith(f"{what} ")]
+    assert re.search(r" 100% \S+ [kMG]?B/s \d+:\d\d:\d\d left", totals[-1])
+    for name in names:
+        assert any(re.match(rf"{name} .*\d%", line) for line in lines), (name, lines)
+    assert "━".encode() not in out
+    quiet = process(*arguments)
+    assert quiet.stdout == out and b"left" not in quiet.stderr
+
+
+def test_progress_of_a_matrix_that_is_coded_again():
+    bar = Progress("encoding", {"w": 100.0}, {"w": (("measuring", 0.25), ("coding", 0.75))})
+    bar("w", 25.0)
+    assert bar._stage("w") == ("measuring", 0.5) and bar._spent == pytest.approx(12.5)
+    bar("w", 50.0)
+    assert bar._stage("w") == ("coding", 0.5) and bar._spent == pytest.approx(62.5)
+    bar("w", 50.0)
+    assert bar._stage("w") == ("coding again", 0.5) and bar._spent == pytest.approx(100.0)
 
 
 def test_a_terminal_of_unknown_width_gets_eighty_columns(folder):

@@ -6,6 +6,7 @@ Two lines: the whole command, with bytes per second and the time left, and the t
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from nqz.cli.text import escape
 
 _DELAY = 0.5
-_BAR, _LABEL = 20, 34
+_BAR, _LABEL = 16, 28  # within 80 columns
 _WARM_UP = 0.05
 """Share of the work before which the time left is not guessed."""
 
@@ -44,7 +45,13 @@ class Progress:
         self._spent = 0.0  # like the bytes done, but weighted by the time that a stage takes
         self._begin = time.monotonic()
         self._bar: Any = None
+        self._finished = False
         self._tasks: list[Any] = []
+        self._at = next(iter(self._sizes), "")
+        # a bar that waits for the first call to show may wait long
+        self._timer = threading.Timer(_DELAY, self._start)
+        self._timer.daemon = True
+        self._lock = threading.Lock()
 
     def __call__(self, name: Name, amount: float) -> None:
         key = name if name in self._sizes else next(iter(self._sizes), None)
@@ -52,13 +59,15 @@ class Progress:
         before = self._done.get(key, 0.0)
         self._done[key] = before + amount
         self._spent += size * (self._time(key, before + amount) - self._time(key, before))
-        if self._bar is None:
-            if time.monotonic() - self._begin < _DELAY:
-                return
-            self._start()
-        stage, share = self._stage(key)
-        label = "checksums" if name is None else escape(name)
-        label = _shortened(" ".join(part for part in ("", stage, label) if part))
+        self._at = key
+        with self._lock:
+            if self._bar is not None:
+                self._show()
+
+    def _show(self) -> None:
+        stage, share = self._stage(self._at)
+        label = "checksums" if self._at is None else escape(self._at)
+        label = _shortened(" ".join(part for part in (stage, label) if part))
         self._bar.update(self._tasks[0], completed=min(self._spent, self._total))
         self._bar.update(self._tasks[1], completed=share, description=label, visible=bool(label))
 
@@ -88,24 +97,28 @@ class Progress:
         class Speed(ProgressColumn):
             """Bytes per second and time left, of the whole only."""
 
-            max_refresh = 0.25
-
             def render(self, task: Any) -> Any:
                 return Text(watch.speed() if task.id == watch._tasks[0] else "", no_wrap=True)
 
-        self._bar = Progress(
+        bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(_BAR),
             TextColumn("{task.percentage:>3.0f}%"),
             Speed(),
             console=Console(file=sys.stderr),
             transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._tasks = [
-            self._bar.add_task(self._what, total=self._total),
-            self._bar.add_task("", total=1.0, visible=False),
+            bar.add_task(self._what, total=self._total),
+            bar.add_task("", total=1.0, visible=False),
         ]
-        self._bar.start()
+        with self._lock:
+            if not self._finished:
+                self._bar = bar
+                self._show()
+                bar.start()
 
     def speed(self) -> str:
         """What has been done in a second, in bytes, and the time left, as far as they can be told."""
@@ -114,17 +127,24 @@ class Progress:
         if share <= 0.0 or elapsed <= 0.0:
             return ""
         rate = f"{_bytes(self._spent / elapsed)}/s"
-        if share < _WARM_UP and elapsed < 10 * _DELAY:
+        if share < _WARM_UP and elapsed < 5.0:
             return rate
         left = round(elapsed * (1.0 - share) / share)
         return f"{rate} {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left"
 
     def __enter__(self) -> Progress:
+        if _DELAY:
+            self._timer.start()
+        else:
+            self._start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._timer.cancel()
+        with self._lock:
+            self._finished = True
+            if self._bar is not None:
+                self._bar.stop()
 
 
 def _bytes(number: float) -> str:
