@@ -132,6 +132,7 @@ def main() -> int:
             code = OutputError.exit_code
     if code:
         _drop_standard_output()
+    signals.ignore()
     return code
 
 

@@ -59,6 +59,13 @@ def finished() -> None:
     _done.set()
 
 
+def ignore() -> None:
+    """Ignore from now on the signals that were handled: the interpreter is about to exit."""
+    for number in MEANING:
+        if signal.getsignal(number) is _handle:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def _handle(number: int, frame: FrameType | None) -> None:
     global _pending
     if _held:

@@ -15,6 +15,7 @@ from typing import Any
 
 from nqz.errors import NqzError, OutputError, OutputExistsError, UsageError
 from nqz.matrices.access import FileAccess, output_error, reason, temporary_access
+from nqz.matrices.flush import flush
 
 _COPY_PIECE = 1 << 20
 _STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -222,7 +223,7 @@ class Output:
                     os.fchown(fd, *self._owner)
             if self._mode is not None:
                 os.fchmod(fd, self._mode)
-            os.fsync(fd)
+            flush(fd, self.access.size)
             self.access.close()
             if self._force:
                 os.replace(self._temporary, self._final)
