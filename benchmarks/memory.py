@@ -57,7 +57,9 @@ def create(path: Path, shape: tuple[int, int], order: str, seed: int = SEED) -> 
                 left -= len(part[:left])
 
 
-def measured(*arguments: object, stdin: Path | None = None, stdout: Path | None = None) -> tuple[float, float]:
+def measured(
+    *arguments: object, stdin: Path | None = None, stdout: Path | None = None
+) -> tuple[float, float]:
     """Run the command line; return its peak memory in MB and the seconds it took."""
     with open(stdin or os.devnull, "rb") as source, open(stdout or os.devnull, "wb") as sink:
         # a real pipe, not the file itself, where standard input is used
@@ -84,7 +86,9 @@ def measured(*arguments: object, stdin: Path | None = None, stdout: Path | None 
     return usage.ru_maxrss / (1 << 10 if sys.platform != "darwin" else 1 << 20), seconds
 
 
-def run_case(folder: Path, name: str, size: int, commands: list[str], rate: float) -> dict[str, tuple[float, float]]:
+def run_case(
+    folder: Path, name: str, size: int, commands: list[str], rate: float
+) -> dict[str, tuple[float, float]]:
     """Peaks and seconds of the commands for one input of `size` entries; its files are removed again."""
     shape_of, order, axis = CASES[name]
     shape = shape_of(size)

@@ -104,6 +104,13 @@ def test_trailing_bytes_and_concatenation(folder, capsys):
         assert "long.nqz: " in fail(capsys, 5, "decode", "long.nqz", "-o", "out.npy")
 
 
+def test_outputs_that_cannot_be(folder, capsys):
+    for command in (["encode", "a.npy", "-r", "2"], ["decode", "a.nqz"], ["matmul", "a.nqz", "a.npy"]):
+        assert fail(capsys, 2, *command, "-o", "") == "-o '': the name of the output is empty"
+    line = fail(capsys, 10, "encode", "a.npy", "-r", "2", "-o", "/proc/x.nqz")
+    assert line == "/proc/x.nqz: cannot write: no file can be created in /proc"
+
+
 def test_a_newer_format_names_both_versions(folder, capsys):
     data = bytearray((folder / "a.nqz").read_bytes())
     data[8] = 9

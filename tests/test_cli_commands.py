@@ -149,7 +149,7 @@ def test_inspect_table_names_every_tensor(model, capsys):
     succeed(capsys, "encode", "model.safetensors", "-r", "3", "-q")
     lines = succeed(capsys, "inspect", "model.nqz").out.splitlines()
     assert lines[0].startswith("model.nqz: format 0, ") and lines[0].endswith("7 tensors, from .safetensors")
-    for name, kind in (("embed.weight", " entropy"), ("position_ids", "exact")):
+    for name, kind in (("embed.weight", " conv"), ("position_ids", "exact")):
         (line,) = [line for line in lines if name in line]
         assert kind in line
 

@@ -270,6 +270,27 @@ def test_a_terminal_of_unknown_width_gets_eighty_columns(folder):
     assert len(text.splitlines()) == 3  # heading, rule, one row: nothing folded
 
 
+def test_long_names_get_a_line_of_their_own(folder):
+    save_file({"model.layers.10.self_attn.q_proj.weight": matrix(64, 9)}, "m.safetensors")
+    save_file({"重": matrix(5)}, "n.safetensors")
+    for name in ("m", "n"):
+        assert process("encode", f"{name}.safetensors", "-r", "3").returncode == 0
+    master, slave = pty.openpty()
+    for command in (["verify", "m.nqz", "--against", "m.safetensors"], ["inspect", "n.nqz"]):
+        assert process(*command, stdout=slave, stderr=subprocess.PIPE, capture_output=False).returncode == 0
+    os.close(slave)
+    verified, inspected = os.read(master, 65536).decode().replace("\r", "").split("n.nqz: ", 1)
+    os.close(master)
+    lines = verified.splitlines()
+    assert lines[0] == "tensor" and lines[3] == "model.layers.10.self_attn.q_proj.weight"
+    assert lines[1].split()[0] == "shape" and lines[4].split()[:2] == ["64x9", "matrix"]
+    assert len(lines) == 5 and max(map(len, lines)) <= 80
+    heading, _, row = inspected.splitlines()[2:5]
+    assert heading.index("bytes") + len("bytes") == len(row) + 1  # one character of two places
+    wide = process("verify", "m.nqz", "--against", "m.safetensors").stdout.decode().splitlines()
+    assert len(wide) == 3 and wide[2].startswith("model.layers.10.self_attn.q_proj.weight   ")
+
+
 def test_bytes_to_a_pipe_equal_bytes_to_a_file(folder):
     piped = process("encode", "a.npy", "-r", "3", "-o", "-")
     assert piped.stdout == (folder / "a.nqz").read_bytes()

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import math
+import os
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -268,6 +270,26 @@ def test_csv_and_json_files(folder, capsys):
     assert json.loads((folder / "rd.json").read_text()) == report
 
 
+def test_json_to_standard_output_and_to_a_pipe(folder, capsys):
+    arguments = ["a.npy", "-r", "1", "--lattice", "z"]
+    report = swept(capsys, *arguments)
+    done = process("sweep", *arguments, "-o", "-")
+    assert json.loads(done.stdout) == report
+    assert (
+        done.stderr.startswith(b"nqz: a.npy -> <stdout>: 1 encoding, excess 0.")
+        and done.stderr.count(b"\n") == 1
+    )
+    assert process("sweep", *arguments, "-o", "-", "--json", "-q").stdout == done.stdout
+    os.mkfifo("pipe")
+    got = []
+    reader = threading.Thread(target=lambda: got.append((folder / "pipe").read_bytes()))
+    reader.start()
+    assert process("sweep", *arguments, "-o", "pipe").returncode == 0
+    reader.join(timeout=20)
+    assert got == [done.stdout]
+    assert process("sweep", *arguments, "-o", "/dev/null").returncode == 0
+
+
 def test_plots(folder, capsys):
     (folder / "$a_b$ 重.npy").write_bytes((folder / "a.npy").read_bytes())
     arguments = ["sweep", "$a_b$ 重.npy", "-r", "1,2", "--lattice", "e8"]
@@ -311,7 +333,7 @@ def test_plot_without_matplotlib(folder, capsys, monkeypatch):
         (["--seed", "-1"], "seed -1"),
         (["--threads", "0"], "--threads 0"),
         (["-o", "rd.pdf"], "the suffix of the output must be .json, .csv, .png or .svg"),
-        (["-o", "-"], "the suffix of the output must be"),
+        (["-o", ""], "the name of the output is empty"),
         (["--axis-against", "1"], "--axis-against: needs --against"),
         (["--tensor-against", "w"], "--tensor-against: needs --against"),
     ],

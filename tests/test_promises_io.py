@@ -47,7 +47,8 @@ def test_empty_and_scalar_arrays_are_exact(tmp_path, monkeypatch, capsys, dtype,
 def test_an_empty_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_file({}, "none.safetensors")
-    succeed(capsys, "encode", "none.safetensors", "-r", "2")
+    result = succeed(capsys, "encode", "none.safetensors", "-r", "2")
+    assert result.err == "nqz: none.safetensors -> none.nqz: no tensors\n"
     succeed(capsys, "verify", "none.nqz", "--against", "none.safetensors")
     succeed(capsys, "decode", "none.nqz", "-o", "back.safetensors")
     assert load_file("back.safetensors") == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,8 +16,6 @@ from nqz.cli.progress import Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
 from nqz.errors import UsageError
 from nqz.matrices.output import Output
-
-SUFFIXES = {".npy": "npy", ".safetensors": "safetensors"}
 
 
 class Notices:
@@ -75,6 +73,7 @@ def output_options(help_text: str) -> Callable[[Callable[..., Any]], Callable[..
 
 def open_output(target: str, force: bool, inputs: Iterable[Any]) -> AbstractContextManager[Output]:
     """An output that leaves nothing behind, whatever ends the command; `inputs` are the opened inputs."""
+    check_output(target)
     identities = [opened.identity for opened in inputs]
     return signals.cleaned(lambda: Output(target, force=force, inputs=identities))
 
@@ -84,14 +83,28 @@ def replaced_suffix(path: str, suffix: str) -> str:
     return "-" if path == "-" else os.path.splitext(path)[0] + suffix
 
 
-def kind_of(target: str, otherwise: str) -> str:
-    """Format of a matrix file from its suffix; `otherwise` for standard output, pipes and devices."""
-    suffix = os.path.splitext(target)[1].lower()
-    if suffix in SUFFIXES:
-        return SUFFIXES[suffix]
+def check_output(target: str) -> None:
+    """Raise UsageError for an output without a name, such as the value of an unset variable."""
+    if not target:
+        raise UsageError("-o '': the name of the output is empty")
+
+
+def kind_of(target: str, otherwise: str, kinds: Sequence[str] = ("npy", "safetensors")) -> str:
+    """Format of an output from its suffix; `otherwise` for standard output, pipes and devices.
+
+    Raises
+    ------
+    UsageError
+        The name is empty, or the suffix is none of `kinds`.
+    """
+    check_output(target)
+    suffix = os.path.splitext(target)[1].lower()[1:]
+    if suffix in kinds:
+        return suffix
     if target == "-" or _is_special(target):
         return otherwise
-    raise UsageError(f"{target}: the suffix of the output must be .npy or .safetensors")
+    *most, last = (f".{kind}" for kind in kinds)
+    raise UsageError(f"{target}: the suffix of the output must be {', '.join(most)} or {last}")
 
 
 def _is_special(path: str) -> bool:

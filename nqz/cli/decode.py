@@ -78,6 +78,8 @@ def _sizes(
 
 def _summary(reader: ContainerReader, chosen: list[int], options: DecodeOptions) -> str:
     infos = [reader.manifest.tensors[index] for index in chosen]
+    if not infos:
+        return "no tensors"
     matrices = [index for index, info in zip(chosen, infos, strict=True) if info.kind == "matrix"]
     if len(infos) == 1:
         dtype = options.dtype if matrices and options.dtype else infos[0].dtype

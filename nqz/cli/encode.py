@@ -102,6 +102,8 @@ def command(
 def _summary(reader: ContainerReader) -> str:
     """What was written, read back from it."""
     infos = reader.manifest.tensors
+    if not infos:
+        return "no tensors"
     matrices = [CodedMatrix(reader, index) for index, info in enumerate(infos) if info.kind == "matrix"]
     parts = (
         [shape_text(infos[0].shape)]

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from nqz.cli.common import Notices, common_options, counted, shape_text
-from nqz.cli.text import escape, payload, table
+from nqz.cli.text import escape, payload, properties, table
 from nqz.operations.files import open_file
 from nqz.operations.inspect import inspect
 from nqz.operations.threads import workers
@@ -33,23 +33,16 @@ def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_p
             f"{counted(len(tensors), 'tensor')}, from .{reader.manifest.source}\n\n"
         )
         if len(tensors) == 1 and tensors[0]["kind"] == "matrix":
-            payload(title + table([], _properties(tensors[0]), left=2))
+            payload(title + properties(_properties(tensors[0])))
         else:
-            payload(title + table(_HEADINGS, map(_row, tensors)))
+            units = f"\n{_UNITS}" if any(tensor["kind"] == "matrix" for tensor in tensors) else ""
+            payload(title + table(_HEADINGS, map(_row, tensors)) + units)
 
 
 _HEADINGS = [
-    "tensor",
-    "shape",
-    "dtype",
-    "code",
-    "axis",
-    "bits",
-    "κ",
-    "reconstruction error",
-    "product error",
-    "bytes",
-]
+    "tensor", "shape", "dtype", "code", "axis", "bits", "κ", "‖A−Â‖²", "‖AᵀB−Ĉ‖²", "bytes",
+]  # fmt: skip
+_UNITS = "predicted errors, relative to ‖Ā‖² and ‖Ā‖²‖B̄‖²/n, B unrelated and coded alike\n"
 
 
 def _row(tensor: dict[str, Any]) -> list[str]:
@@ -60,17 +53,19 @@ def _row(tensor: dict[str, Any]) -> list[str]:
     predicted = tensor["predicted"]
     return [
         *start,
-        f"{tensor['lattice']} {tensor['coding']}",
+        tensor["lattice"] + ("" if tensor["coding"] == "entropy" else f" {tensor['coding']}"),
         str(tensor["axis"]),
         f"{tensor['rate']:.3f}",
         f"{tensor['kappa']:.3g}",
-        _text(predicted["reconstruction"]),
-        _text(predicted["product"]),
+        *(
+            "beyond float64" if x is None else f"{x:.4g}"
+            for x in (predicted["reconstruction"], predicted["product"])
+        ),
         size,
     ]
 
 
-def _properties(tensor: dict[str, Any]) -> list[list[str]]:
+def _properties(tensor: dict[str, Any]) -> list[tuple[str, str]]:
     sizes, predicted = tensor["bytes"], tensor["predicted"]
     rows = [
         ("shape", f"{shape_text(tensor['shape'])} {tensor['dtype']}, vectors along axis {tensor['axis']}"),
@@ -93,7 +88,7 @@ def _properties(tensor: dict[str, Any]) -> list[list[str]]:
     ]
     if tensor["name"]:
         rows.insert(0, ("tensor", tensor["name"]))
-    return [[key, "  " + value] for key, value in rows]
+    return rows
 
 
 def _summary(values: dict[str, float | None]) -> str:

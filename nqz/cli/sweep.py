@@ -13,6 +13,7 @@ from nqz.cli.common import (
     Notices,
     common_options,
     counted,
+    kind_of,
     open_output,
     output_options,
     shape_text,
@@ -37,7 +38,9 @@ _AXIS = click.Choice(["0", "1"])
 @click.option(
     "--against", metavar="OTHER", help="Encode this too, and measure the error of the product of the two."
 )
-@output_options("File to write instead of a table: .json, .csv, .png or .svg.")
+@output_options(
+    "File to write instead of a table: .json, .csv, .png or .svg; JSON for - (standard output) and for devices."
+)
 @click.option(
     "-r", "--rate", "rates", multiple=True, metavar="R,…",
     help=f"Bits per entry, repeatable; {','.join(f'{rate:g}' for rate in RATES)} by default.",
@@ -83,7 +86,9 @@ def command(
     points = [point_name(encoding) for encoding in options.encodings()]
     if against is not None:
         points.insert(0, PRODUCT)
-    kind = None if output is None else _kind(output)
+    kind = None if output is None else kind_of(output, "json", _KINDS)
+    if kind in ("png", "svg"):
+        plot.require()
     if source == "-" and against == "-":
         raise UsageError("standard input can be one of the two inputs, not both")
     if against is None and (axis_against is not None or tensor_against is not None):
@@ -110,7 +115,7 @@ def command(
             data = _rendered(report, str(kind))
             out.access.pwrite(data, 0)
             out.commit(len(data))
-    if as_json:
+    if as_json and output != "-":
         payload(json.dumps(report, indent=2, allow_nan=False) + "\n")
     elif output is None:
         payload(escape(_title(report)) + "\n\n" + _table(report))
@@ -119,7 +124,7 @@ def command(
         found = [point["excess"] for point in report["points"] if point["excess"] is not None]
         excess = f", excess {span(found)} bits per entry" if found else ""
         points = counted(len(report["points"]), "encoding")
-        notices.summary(f"{shown(source, '<stdin>')} -> {output}: {points}{excess}")
+        notices.summary(f"{shown(source, '<stdin>')} -> {shown(output, '<stdout>')}: {points}{excess}")
 
 
 def _items(values: tuple[str, ...], option: str) -> list[str]:
@@ -136,15 +141,6 @@ def _number(text: str, option: str, kind: type) -> Any:
     except ValueError:
         what = "an integer" if kind is int else "a number"
         raise UsageError(f"{option} {text!r}: {what} is needed") from None
-
-
-def _kind(output: str) -> str:
-    kind = os.path.splitext(output)[1].lower()[1:]
-    if kind not in _KINDS:
-        raise UsageError(f"{output}: the suffix of the output must be .json, .csv, .png or .svg")
-    if kind in ("png", "svg"):
-        plot.require()
-    return kind
 
 
 def _rendered(report: dict[str, Any], kind: str) -> bytes:

@@ -51,27 +51,61 @@ def payload(text: str) -> None:
         raise output_error("<stdout>", error) from error
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Lay out a table, its first `left` columns flush left; without headings for a list of properties."""
-    from io import StringIO
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out a table, its first column flush left, the others flush right.
 
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    On a terminal that is too narrow the gaps shrink; if that is not enough, what is in the first column, such as the
+    long name of a tensor, gets a line of its own.
+    """
+    grid = [list(headings), *([escape(cell) for cell in row] for row in rows)]
+    widths = [max(map(_width, column)) for column in zip(*grid, strict=True)]
+    room = _columns()
+    gap = next((g for g in (3, 2) if sum(widths) + g * (len(widths) - 1) <= room), 1)
+    lines = []
+    if sum(widths) + gap * (len(widths) - 1) <= room:
+        lines = [_line(row, widths, gap, 1) for row in grid]
+        lines.insert(1, "─" * (sum(widths) + gap * (len(widths) - 1)))
+    else:
+        rest = sum(widths[1:])
+        gap = next((g for g in (3, 2) if rest + g * len(widths) <= room), 1)
+        rule = "─" * min(rest + gap * len(widths[1:]), room)
+        for number, row in enumerate(grid):
+            lines += [row[0], " " * gap + _line(row[1:], widths[1:], gap, 0), *([] if number else [rule])]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
-    grid = Table(box=box.SIMPLE_HEAD if headings else None, show_header=bool(headings), pad_edge=False)
-    rows = [list(row) for row in rows]
-    width = len(headings) or max(map(len, rows), default=0)
-    for number in range(width):
-        heading = Text(headings[number]) if headings else ""
-        grid.add_column(heading, justify="left" if number < left else "right", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(escape(cell)) for cell in row))
-    terminal = sys.stdout is not None and sys.stdout.isatty()
+
+def properties(pairs: Iterable[tuple[str, str]]) -> str:
+    """Lay out names and values, long values folded to the width of a terminal."""
+    import textwrap
+
+    cells = [(escape(key), escape(value)) for key, value in pairs]
+    width = max(_width(key) for key, _ in cells) + 4
+    room = max(_columns() - width, 20)
+    lines = []
+    for key, value in cells:
+        first, *rest = textwrap.wrap(value, room, break_on_hyphens=False) or [""]
+        lines += [key + " " * (width - _width(key)) + first, *(" " * width + line for line in rest)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], gap: int, left: int) -> str:
+    pads = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
+    parts = [c + p if i < left else p + c for i, (c, p) in enumerate(zip(cells, pads, strict=True))]
+    return (" " * gap).join(parts)
+
+
+def _width(text: str) -> int:
+    """Places that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _columns() -> int:
+    """Width of the terminal, none to speak of where standard output is no terminal."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return 10_000
     # a terminal that does not know its width says 0
-    columns = (os.get_terminal_size(sys.stdout.fileno()).columns or 80) if terminal else 10_000
-    buffer = StringIO()
-    Console(file=buffer, width=max(columns, 40), color_system=None, highlight=False).print(grid)
-    lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
-    return "".join(f"{line}\n" for line in lines if line)
+    return max(os.get_terminal_size(sys.stdout.fileno()).columns or 80, 40)

@@ -21,7 +21,11 @@ def flush(fd: int, size: int) -> None:
             import ctypes
 
             number = ctypes.get_errno()
-            if number in (errno.EIO, errno.ENOSPC, errno.EDQUOT):  # reported once: fsync would not tell any more
+            if number in (
+                errno.EIO,
+                errno.ENOSPC,
+                errno.EDQUOT,
+            ):  # reported once: fsync would not tell any more
                 raise OSError(number, os.strerror(number))
             break  # not to be had here
     os.fsync(fd)

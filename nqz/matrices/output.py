@@ -114,6 +114,8 @@ class Output:
         self._refuse_input(status)
 
     def _use_path(self, path: str) -> None:
+        if not path:
+            raise OutputError("'': cannot write: the name is empty")
         number = _descriptor_number(path)
         if number is not None:
             # Opening such a path anew would start at offset 0 of a redirected file.
@@ -162,7 +164,9 @@ class Output:
             except FileExistsError:
                 continue
             except FileNotFoundError as error:
-                raise OutputError(f"{self.name}: cannot write: there is no folder {folder}") from error
+                there = os.path.isdir(folder)  # as /proc is, where nothing can be created
+                text = f"no file can be created in {folder}" if there else f"there is no folder {folder}"
+                raise OutputError(f"{self.name}: cannot write: {text}") from error
             self._temporary = path
             self.access = FileAccess(fd, self.name)
             return

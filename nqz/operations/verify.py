@@ -242,7 +242,9 @@ def _compared(
     matrix: CodedMatrix, partner: SourceTensor, pool: Workers, done: Callable[[float], object]
 ) -> dict[str, Any]:
     digest = hashlib.sha256()
-    for piece, size in pool.map(lambda piece: (hashlib.sha256(piece).digest(), len(piece)), partner.pieces(PIECE)):
+    for piece, size in pool.map(
+        lambda piece: (hashlib.sha256(piece).digest(), len(piece)), partner.pieces(PIECE)
+    ):
         digest.update(piece)
         done(size / 2)
     errors, exponent = column_errors(matrix, partner, pool, lambda share: done(share * partner.nbytes / 2))
