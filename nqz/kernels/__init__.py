@@ -1,7 +1,8 @@
 """The kernels: native code for this processor where it was built, `nqz.reference` otherwise.
 
-`name` tells which are in use: "native:avx512", "native:avx2", "native:baseline" or "reference". All of them
-give the same bits. The environment variable NQZ_KERNELS (avx512, avx2, baseline or reference) forces one.
+`name` tells which are in use: "native:avx512vnni", "native:avx512", "native:avx2", "native:baseline" or
+"reference". All of them give the same bits. The environment variable NQZ_KERNELS (avx512vnni, avx512, avx2,
+baseline or reference) forces one.
 """
 
 from __future__ import annotations
@@ -23,14 +24,21 @@ if TYPE_CHECKING:
         center,
         entropy_decode,
         entropy_encode,
+        estimate,
+        fast_product,
+        group_energies,
+        integer_product,
         levels,
+        narrow,
         nearest,
         pack_digits,
+        point_products,
         quantize_exact,
         rans_decode,
         rans_encode,
         restore,
         rotate,
+        row_energies,
         statistics,
         unpack_digits,
         voronoi_decode,
@@ -43,16 +51,23 @@ __all__ = [
     "center",
     "entropy_decode",
     "entropy_encode",
+    "estimate",
+    "fast_product",
+    "group_energies",
     "implementations",
+    "integer_product",
     "levels",
     "name",
+    "narrow",
     "nearest",
     "pack_digits",
+    "point_products",
     "quantize_exact",
     "rans_decode",
     "rans_encode",
     "restore",
     "rotate",
+    "row_energies",
     "statistics",
     "unpack_digits",
     "voronoi_decode",
@@ -63,7 +78,7 @@ __all__ = [
 
 def _available() -> list[str]:
     native = _native.available() if _native is not None else []
-    return [isa for isa in ("avx512", "avx2", "baseline") if isa in native] + ["reference"]
+    return [isa for isa in ("avx512vnni", "avx512", "avx2", "baseline") if isa in native] + ["reference"]
 
 
 def _load(choice: str) -> ModuleType:

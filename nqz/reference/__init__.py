@@ -12,6 +12,15 @@ from nqz.reference.dither import levels, words
 from nqz.reference.entropy import entropy_decode, entropy_encode
 from nqz.reference.lattice import nearest, quantize_exact
 from nqz.reference.pack import pack_digits, unpack_digits
+from nqz.reference.product import (
+    estimate,
+    fast_product,
+    group_energies,
+    integer_product,
+    narrow,
+    point_products,
+    row_energies,
+)
 from nqz.reference.rans import rans_decode, rans_encode
 from nqz.reference.rotate import rotate
 from nqz.reference.statistics import statistics
@@ -22,14 +31,21 @@ __all__ = [
     "center",
     "entropy_decode",
     "entropy_encode",
+    "estimate",
+    "fast_product",
+    "group_energies",
+    "integer_product",
     "levels",
+    "narrow",
     "nearest",
     "pack_digits",
+    "point_products",
     "quantize_exact",
     "rans_decode",
     "rans_encode",
     "restore",
     "rotate",
+    "row_energies",
     "statistics",
     "unpack_digits",
     "voronoi_decode",

@@ -198,6 +198,30 @@ inline nqz::Block block_of(const AnyMatrix& block, bool bfloat16) {
     return {block.data(), element, size(block, 0), size(block, 1), block.stride(0), block.stride(1)};
 }
 
+// Steps between the rows of a matrix whose rows are contiguous; those of an empty array mean nothing.
+template <class Array>
+int64_t row_stride(const Array& array) {
+    int64_t rows = size(array, 0), width = size(array, 1);
+    require(rows == 0 || width < 2 || array.stride(1) == 1, "entries of a row must be contiguous");
+    return rows < 2 || width == 0 ? width : array.stride(0);
+}
+
+// Rows of signed integers of up to `widest` bytes, entries of a row next to each other.
+template <class Array>
+nqz::Rows rows_of(const Array& array, int widest) {
+    bool integer = array.dtype().code == (uint8_t)nb::dlpack::dtype_code::Int && array.dtype().lanes == 1;
+    int bits = integer ? array.dtype().bits : 0;
+    require((bits == 8 || bits == 16 || bits == 32) && bits <= 8 * widest,
+            widest == 2 ? "rows must be int8 or int16" : "rows must be int8, int16 or int32");
+    return {array.data(), bits / 8, size(array, 0), size(array, 1), row_stride(array)};
+}
+
+inline nqz::Raw raw_of(const AnyMatrix& raw) {
+    bool integer = raw.dtype() == nb::dtype<int32_t>();
+    require(integer || raw.dtype() == nb::dtype<double>(), "raw must be int32 or float64");
+    return {raw.data(), integer, size(raw, 0), size(raw, 1), row_stride(raw)};
+}
+
 // Tables of the entropy coder; those that the chunk uses are valid.
 struct CheckedTables {
     std::vector<int32_t> used, slot;

@@ -44,6 +44,12 @@ NQZ_INLINE bool finite(double x) {
     return (bits & 0x7FF0000000000000u) != 0x7FF0000000000000u;
 }
 
+NQZ_INLINE bool finite(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return (bits & 0x7F800000u) != 0x7F800000u;
+}
+
 // Copies a tile of rows x width entries of `block`, from (i0, j0) on, to `to` with `pitch` entries a row.
 template <class E>
 NQZ_INLINE void load_tile(const Block& block, int64_t i0, int64_t j0, int64_t rows, int64_t width, double* to,

@@ -3,6 +3,8 @@
 #include "kernels.h"
 
 #include <string.h>
+
+#include <type_traits>
 #ifdef __SSE2__
 #include <immintrin.h>
 #endif
@@ -37,6 +39,9 @@ namespace {
 #include "decode.h"
 #include "voronoi.h"
 #include "pack.h"
+#include "operand.h"
+#include "estimate.h"
+#include "product.h"
 
 }  // namespace
 
@@ -44,7 +49,8 @@ const Kernels kernels = {
     words,           levels,  statistics,     center,         restore,        rotate,
     nearest_scratch, nearest, quantize_exact, low_bits,       code_bits,      entropy_encode,
     entropy_decode,  rans_encode, rans_decode, voronoi_encode, voronoi_decode, pack_digits,
-    unpack_digits,
+    unpack_digits,   narrow,  row_energies,   point_products, estimate,       group_energies,
+    {product_scratch, integer_product, PRODUCT_IS_FAST},
 };
 
 }  // namespace NQZ_ISA

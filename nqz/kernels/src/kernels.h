@@ -30,6 +30,26 @@ struct Place {
     int lanes;
 };
 
+// Rows of int8, int16 or int32 entries; the stride counts entries.
+struct Rows {
+    const void* data;
+    int bytes;
+    int64_t count, width, stride;
+};
+
+// Exact products, int32 or float64; the stride counts entries.
+struct Raw {
+    const void* data;
+    bool integer;
+    int64_t rows, columns, stride;
+};
+
+// What makes an estimate of a product: see nqz/reference/product.py.
+struct Scaling {
+    const double *unit_a, *unit_b, *spread_a, *spread_b, *mean_a, *mean_b;
+    double share, theta, factor, length, power[2];
+};
+
 struct Key {
     uint64_t key0, key1, counter;
 };
@@ -90,6 +110,13 @@ struct Packing {
     int bits;
 };
 
+// Exact products of rows, modulo 2^32.
+struct IntegerProduct {
+    int64_t (*scratch)(const Rows& a, const Rows& b);  // dwords
+    void (*multiply)(const Rows& a, const Rows& b, int32_t* out, int64_t stride, int32_t* scratch);
+    bool fast;  // at least as fast as a good BLAS in float32
+};
+
 // Decoders return null, or why the stream is corrupt.
 struct Kernels {
     void (*words)(Key key, int64_t count, uint64_t* out);
@@ -123,6 +150,15 @@ struct Kernels {
     void (*pack_digits)(const uint16_t* digits, int64_t count, const Packing& packing, uint8_t* out);
     const char* (*unpack_digits)(const uint8_t* data, int64_t bytes, int64_t count, const Packing& packing,
                                  uint16_t* out);
+    int64_t (*narrow)(const int32_t* points, int64_t count, int64_t start, int64_t m, const int64_t* place, void* out,
+                      int bytes);
+    void (*row_energies)(const Rows& rows, int64_t* out);
+    int64_t (*point_products)(const int32_t* points, int64_t count, int64_t start, int64_t m, const int32_t* vectors,
+                              int64_t few, int64_t* out);
+    int64_t (*estimate)(const Raw& raw, const Scaling& scaling, void* out, bool wide);
+    void (*group_energies)(const Raw& raw, const int64_t* order, const int64_t* edges, int64_t groups,
+                           const double* unit, bool skips, int64_t diagonal, double* out);
+    IntegerProduct product;
 };
 
 namespace baseline {
@@ -133,6 +169,11 @@ extern const Kernels kernels;
 }
 namespace avx512 {
 extern const Kernels kernels;
+}
+
+// What avx512 has with VNNI: a product of its own.
+namespace avx512vnni {
+extern const IntegerProduct product;
 }
 
 }  // namespace nqz

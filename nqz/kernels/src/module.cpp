@@ -308,6 +308,86 @@ struct Bindings {
         if (reason) raise_corrupt(reason);
         return out.give();
     }
+
+    bool fast_product() const { return k.product.fast; }
+
+    int64_t narrow(Vector<int32_t> points, int64_t start, Vector<int64_t> place, const AnyOutput& out) const {
+        Rows rows = rows_of(out, 4);
+        require(rows.stride == rows.width, "out must be contiguous");
+        require(start >= 0 && start <= (int64_t)1 << 62, "start must be at least 0");
+        int64_t count = size(points), m = rows.width;
+        if (count == 0) return 0;
+        require(m >= 1 && (start + count - 1) / m < size(place), "the chunk reaches past the last row of place");
+        for (int64_t r = start / m; r <= (start + count - 1) / m; r++)
+            require(place(r) >= 0 && place(r) < rows.count, "place names a row that does not exist");
+        nb::gil_scoped_release release;
+        return k.narrow(points.data(), count, start, m, place.data(), (void*)rows.data, rows.bytes);
+    }
+
+    void row_energies(const AnyMatrix& rows, Output<int64_t> out) const {
+        Rows r = rows_of(rows, 2);
+        require(size(out) == r.count, "out must be int64 [w]");
+        nb::gil_scoped_release release;
+        k.row_energies(r, out.data());
+    }
+
+    int64_t point_products(Vector<int32_t> points, int64_t start, Matrix<const int32_t> vectors,
+                           Matrix<int64_t> out) const {
+        int64_t few = size(vectors, 0), m = size(vectors, 1), count = size(points);
+        require(start >= 0 && start <= (int64_t)1 << 62, "start must be at least 0");
+        require(m >= 1 && count >= 1, "points and vectors must not be empty");
+        require(size(out, 0) == (start + count - 1) / m - start / m + 1 && size(out, 1) == few,
+                "out must be int64 [rows, b]");
+        nb::gil_scoped_release release;
+        return k.point_products(points.data(), count, start, m, vectors.data(), few, out.data());
+    }
+
+    void integer_product(const AnyMatrix& a, const AnyMatrix& b, const AnyOutput& out) const {
+        Rows left = rows_of(a, 2), right = rows_of(b, 2);
+        require(left.width == right.width, "rows of different lengths");
+        require(out.dtype() == nb::dtype<int32_t>() && size(out, 0) == left.count && size(out, 1) == right.count,
+                "out must be int32 [wa, wb]");
+        int64_t stride = row_stride(out);
+        nb::gil_scoped_release release;
+        Scratch<int32_t> scratch(k.product.scratch(left, right));
+        k.product.multiply(left, right, (int32_t*)out.data(), stride, scratch.data());
+    }
+
+    int64_t estimate(const AnyMatrix& raw, Vector<double> unit_a, Vector<double> unit_b, Vector<double> spread_a,
+                     Vector<double> spread_b, Vector<double> mean_a, Vector<double> mean_b, double share, double theta,
+                     double factor, double length, int exponent, const AnyOutput& out) const {
+        Raw r = raw_of(raw);
+        require(size(unit_a) == r.rows && size(spread_a) == r.rows && size(mean_a) == r.rows,
+                "unit_a, spread_a and mean_a must be float64 [r]");
+        require(size(unit_b) == r.columns && size(spread_b) == r.columns && size(mean_b) == r.columns,
+                "unit_b, spread_b and mean_b must be float64 [c]");
+        bool wide = out.dtype() == nb::dtype<double>();
+        require(wide || out.dtype() == nb::dtype<float>(), "out must be float32 or float64");
+        require(size(out, 0) == r.rows && size(out, 1) == r.columns, "out must be [r, c]");
+        require(row_stride(out) == r.columns, "out must be contiguous");
+        require(exponent >= -2044 && exponent <= 2044, "exponent is out of range");
+        // Where one factor does not reach, two.
+        int half = exponent >= -1022 && exponent <= 1023 ? exponent : exponent / 2;
+        Scaling scaling = {unit_a.data(), unit_b.data(), spread_a.data(), spread_b.data(), mean_a.data(), mean_b.data(),
+                           share, theta, factor, length, {std::ldexp(1.0, half), std::ldexp(1.0, exponent - half)}};
+        nb::gil_scoped_release release;
+        return k.estimate(r, scaling, out.data(), wide);
+    }
+
+    void group_energies(const AnyMatrix& raw, Vector<int64_t> order, Vector<int64_t> edges, Vector<double> unit,
+                        bool skips, int64_t diagonal, Matrix<double> out) const {
+        Raw r = raw_of(raw);
+        require(size(unit) == r.rows, "unit must be float64 [r]");
+        require(diagonal >= -((int64_t)1 << 62) && diagonal <= (int64_t)1 << 62, "diagonal is out of range");
+        require(size(edges) >= 1 && edges(0) == 0 && edges(size(edges) - 1) == size(order),
+                "edges must go from 0 to the length of order");
+        for (int64_t g = 0; g + 1 < size(edges); g++) require(edges(g) <= edges(g + 1), "edges must not fall");
+        for (int64_t p = 0; p < size(order); p++)
+            require(order(p) >= 0 && order(p) < r.rows, "order names a row that does not exist");
+        require(size(out, 0) == size(edges) - 1 && size(out, 1) == r.columns, "out must be float64 [g, c]");
+        nb::gil_scoped_release release;
+        k.group_energies(r, order.data(), edges.data(), size(edges) - 1, unit.data(), skips, diagonal, out.data());
+    }
 };
 
 template <class T>
@@ -346,6 +426,14 @@ void define(nb::module_& m, const char* name, const Kernels& kernels, Result (Bi
     define(m, name, kernels, method, names, std::index_sequence_for<Arguments...>());
 }
 
+#ifdef NQZ_X86_64
+Kernels with_product(const Kernels& others, const IntegerProduct& product) {
+    Kernels kernels = others;
+    kernels.product = product;
+    return kernels;
+}
+#endif
+
 void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     typedef Bindings B;
     nb::module_ m = parent.def_submodule(isa);
@@ -374,6 +462,15 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
             "out"});
     define(m, "pack_digits", k, &B::pack_digits, {"digits", "q", "per_word", "bits"});
     define(m, "unpack_digits", k, &B::unpack_digits, {"data", "count", "q", "per_word", "bits"});
+    define(m, "narrow", k, &B::narrow, {"points", "start", "place", "out"});
+    define(m, "row_energies", k, &B::row_energies, {"rows", "out"});
+    define(m, "point_products", k, &B::point_products, {"points", "start", "vectors", "out"});
+    define(m, "integer_product", k, &B::integer_product, {"a", "b", "out"});
+    define(m, "estimate", k, &B::estimate,
+           {"raw", "unit_a", "unit_b", "spread_a", "spread_b", "mean_a", "mean_b", "share", "theta", "factor", "length",
+            "exponent", "out"});
+    define(m, "group_energies", k, &B::group_energies, {"raw", "order", "edges", "unit", "skips", "diagonal", "out"});
+    define(m, "fast_product", k, &B::fast_product, {});
 }
 
 // The instruction sets that were built and that this processor and operating system run.
@@ -386,6 +483,7 @@ std::vector<std::string> available() {
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512cd"))
         found.push_back("avx512");
+    if (found.back() == "avx512" && __builtin_cpu_supports("avx512vnni")) found.push_back("avx512vnni");
 #endif
     return found;
 }
@@ -400,6 +498,10 @@ NB_MODULE(_native, m) {
 #ifdef NQZ_X86_64
         if (isa == "avx2") define_all(m, "avx2", avx2::kernels);
         if (isa == "avx512") define_all(m, "avx512", avx512::kernels);
+        if (isa == "avx512vnni") {
+            static const Kernels kernels = with_product(avx512::kernels, avx512vnni::product);
+            define_all(m, "avx512vnni", kernels);
+        }
 #endif
     }
 }

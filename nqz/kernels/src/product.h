@@ -1,0 +1,268 @@
+// Exact inner products of rows of small integers, modulo 2^32.
+//
+// Rows are packed in groups of one dword, four int8 or two int16, and a register block of C takes a group of A against one
+// of B in one step. Four products of bytes need one of them unsigned: B is offset by 128, and the accumulators begin with
+// what that adds, -128 times the sums of the rows of A. Integers wrap, so what matters is that the results fit.
+
+// Lanes of int32: `dot` adds the inner products of groups, of int8 where BYTES, else of int16.
+#if defined(__AVX512VNNI__)
+// Not the intrinsics: GCC spills accumulators that are operands and results of them.
+struct Lanes {
+    typedef __m512i type;
+    enum { WIDTH = 16, ROWS = 12, VECTORS = 2, HAS_BYTES = 1 };
+    static NQZ_INLINE type load(const void* p) { return _mm512_loadu_si512(p); }
+    static NQZ_INLINE void store(void* p, type x) { _mm512_storeu_si512(p, x); }
+    static NQZ_INLINE type same(int32_t x) { return _mm512_set1_epi32(x); }
+    static NQZ_INLINE type add(type x, type y) { return _mm512_add_epi32(x, y); }
+    template <bool BYTES>
+    static NQZ_INLINE void dot(type& sum, type b, type a) {
+        if constexpr (BYTES)
+            asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a));
+        else
+            asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a));
+    }
+};
+#elif defined(__AVX512BW__)
+struct Lanes {
+    typedef __m512i type;
+    enum { WIDTH = 16, ROWS = 12, VECTORS = 2, HAS_BYTES = 0 };
+    static NQZ_INLINE type load(const void* p) { return _mm512_loadu_si512(p); }
+    static NQZ_INLINE void store(void* p, type x) { _mm512_storeu_si512(p, x); }
+    static NQZ_INLINE type same(int32_t x) { return _mm512_set1_epi32(x); }
+    static NQZ_INLINE type add(type x, type y) { return _mm512_add_epi32(x, y); }
+    template <bool>
+    static NQZ_INLINE void dot(type& sum, type b, type a) {
+        sum = _mm512_add_epi32(sum, _mm512_madd_epi16(b, a));
+    }
+};
+#elif defined(__AVX2__)
+struct Lanes {
+    typedef __m256i type;
+    enum { WIDTH = 8, ROWS = 6, VECTORS = 2, HAS_BYTES = 0 };
+    static NQZ_INLINE type load(const void* p) { return _mm256_loadu_si256((const __m256i*)p); }
+    static NQZ_INLINE void store(void* p, type x) { _mm256_storeu_si256((__m256i*)p, x); }
+    static NQZ_INLINE type same(int32_t x) { return _mm256_set1_epi32(x); }
+    static NQZ_INLINE type add(type x, type y) { return _mm256_add_epi32(x, y); }
+    template <bool>
+    static NQZ_INLINE void dot(type& sum, type b, type a) {
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(b, a));
+    }
+};
+#else
+struct Lanes {
+    struct type {
+        uint32_t lane[4];
+    };
+    enum { WIDTH = 4, ROWS = 4, VECTORS = 2, HAS_BYTES = 0 };
+    static NQZ_INLINE type load(const void* p) {
+        type x;
+        memcpy(&x, p, sizeof x);
+        return x;
+    }
+    static NQZ_INLINE void store(void* p, type x) { memcpy(p, &x, sizeof x); }
+    static NQZ_INLINE type same(int32_t x) { return {{(uint32_t)x, (uint32_t)x, (uint32_t)x, (uint32_t)x}}; }
+    static NQZ_INLINE type add(type x, type y) {
+        for (int l = 0; l < 4; l++) x.lane[l] += y.lane[l];
+        return x;
+    }
+    template <bool>
+    static NQZ_INLINE void dot(type& sum, type b, type a) {
+        for (int l = 0; l < 4; l++) {
+            int32_t low = (int16_t)b.lane[l] * (int16_t)a.lane[l];
+            int32_t high = (int16_t)(b.lane[l] >> 16) * (int16_t)(a.lane[l] >> 16);
+            sum.lane[l] += (uint32_t)low + (uint32_t)high;
+        }
+    }
+};
+#endif
+
+const bool PRODUCT_IS_FAST = Lanes::WIDTH > 4;
+enum { PRODUCT_ROWS = Lanes::ROWS, PRODUCT_COLUMNS = Lanes::VECTORS * Lanes::WIDTH };
+// Groups that are packed at a time: a panel of A stays in the first cache, a block of B in the second.
+enum { GROUPS = 512, BLOCK_COLUMNS = 128, TURN = 16 };
+
+// TURN groups of one row from entry k on, zeros beyond the `rest` entries that it has; int8 become int16 unless BYTES.
+template <class T, bool BYTES>
+NQZ_INLINE void load_groups(const T* row, int64_t rest, int32_t* groups) {
+    typedef typename std::conditional<BYTES, int8_t, int16_t>::type Packed;
+    enum { COUNT = TURN * 4 / sizeof(Packed) };
+    Packed packed[COUNT];
+    if (rest >= COUNT) {
+        for (int k = 0; k < COUNT; k++) packed[k] = row[k];
+    } else {
+        for (int k = 0; k < COUNT; k++) packed[k] = k < rest ? row[k] : 0;
+    }
+    memcpy(groups, packed, sizeof packed);
+}
+
+// Transposes a square of TURN dwords.
+NQZ_INLINE void turn(int32_t square[TURN][TURN]) {
+#if defined(__AVX512BW__)
+    __m512i r[TURN], t[TURN];
+    for (int i = 0; i < TURN; i++) r[i] = _mm512_loadu_si512(square[i]);
+    for (int i = 0; i < TURN; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < TURN; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    // r[4 g + c] holds, in quarter q, columns c + 4 q of rows 4 g to 4 g + 3.
+    for (int c = 0; c < 4; c++) {
+        __m512i even = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88), odd = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xDD);
+        __m512i even2 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x88);
+        __m512i odd2 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xDD);
+        _mm512_storeu_si512(square[c], _mm512_shuffle_i32x4(even, even2, 0x88));
+        _mm512_storeu_si512(square[8 + c], _mm512_shuffle_i32x4(even, even2, 0xDD));
+        _mm512_storeu_si512(square[4 + c], _mm512_shuffle_i32x4(odd, odd2, 0x88));
+        _mm512_storeu_si512(square[12 + c], _mm512_shuffle_i32x4(odd, odd2, 0xDD));
+    }
+#else
+    for (int i = 0; i < TURN; i++)
+        for (int j = 0; j < i; j++) {
+            int32_t other = square[i][j];
+            square[i][j] = square[j][i];
+            square[j][i] = other;
+        }
+#endif
+}
+
+// Packs `groups` groups, from entry k0 on, of `count` rows as panels [groups][PANEL]; rows beyond are zero. `flip` is
+// added to every byte. Where given, `sums` receives the sums of the bytes of each row.
+template <class T, bool BYTES, int PANEL>
+void pack_panels(const Rows& rows, int64_t first, int64_t count, int64_t k0, int64_t groups, int64_t width, uint32_t flip,
+                 int32_t* to, int32_t* sums) {
+    const int per = BYTES ? 4 : 2;
+    for (int64_t p = 0; p < count; p += PANEL, to += PANEL * groups) {
+        int64_t height = least(PANEL, count - p);
+        int32_t sum[PANEL] = {};
+        for (int64_t g = 0; g < groups; g += TURN) {
+            int64_t k = k0 + g * per;
+            int depth = (int)least(TURN, groups - g);
+            for (int half = 0; half < PANEL; half += TURN) {
+                int32_t square[TURN][TURN];
+                int breadth = PANEL - half < TURN ? PANEL - half : (int)TURN;
+                for (int i = 0; i < TURN; i++)
+                    if (half + i < height)
+                        load_groups<T, BYTES>((const T*)rows.data + (first + p + half + i) * rows.stride + k, width - k,
+                                              square[i]);
+                    else
+                        memset(square[i], 0, sizeof square[i]);
+                turn(square);
+                for (int d = 0; d < depth; d++) {
+                    int32_t* out = to + (g + d) * PANEL + half;
+                    for (int i = 0; i < breadth; i++) out[i] = (int32_t)((uint32_t)square[d][i] ^ flip);
+                }
+                if (BYTES && sums)
+                    for (int d = 0; d < depth; d++)
+                        for (int i = 0; i < breadth; i++) {
+                            uint32_t x = (uint32_t)square[d][i];
+                            sum[half + i] += (int8_t)x + (int8_t)(x >> 8) + (int8_t)(x >> 16) + (int8_t)(x >> 24);
+                        }
+            }
+        }
+        if (sums)
+            for (int i = 0; i < height; i++) sums[p + i] = sum[i];
+    }
+}
+
+// C (+)= a panel of A times a panel of B, in registers.
+template <bool BYTES>
+NQZ_INLINE void multiply_panels(int64_t groups, const int32_t* a, const int32_t* b, const int32_t* begin, bool add,
+                                int32_t* c, int64_t stride) {
+    typedef Lanes V;
+    V::type sum[V::ROWS][V::VECTORS];
+#pragma GCC unroll 16
+    for (int i = 0; i < V::ROWS; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < V::VECTORS; v++) sum[i][v] = V::same(begin[i]);
+    for (int64_t g = 0; g < groups; g++, a += V::ROWS, b += PRODUCT_COLUMNS) {
+        V::type right[V::VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < V::VECTORS; v++) right[v] = V::load(b + v * V::WIDTH);
+#pragma GCC unroll 16
+        for (int i = 0; i < V::ROWS; i++) {
+            V::type left = V::same(a[i]);
+#pragma GCC unroll 4
+            for (int v = 0; v < V::VECTORS; v++) V::dot<BYTES>(sum[i][v], right[v], left);
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < V::ROWS; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < V::VECTORS; v++) {
+            int32_t* to = c + i * stride + v * V::WIDTH;
+            V::store(to, add ? V::add(V::load(to), sum[i][v]) : sum[i][v]);
+        }
+}
+
+template <bool BYTES>
+void pack_rows(const Rows& rows, int64_t first, int64_t count, bool left, int64_t k0, int64_t groups, int64_t width,
+               int32_t* to, int32_t* sums) {
+    const uint32_t flip = BYTES && !left ? 0x80808080u : 0;
+    if constexpr (BYTES) {
+        if (left)
+            pack_panels<int8_t, true, PRODUCT_ROWS>(rows, first, count, k0, groups, width, flip, to, sums);
+        else
+            pack_panels<int8_t, true, PRODUCT_COLUMNS>(rows, first, count, k0, groups, width, flip, to, sums);
+    } else if (rows.bytes == 1) {
+        if (left)
+            pack_panels<int8_t, false, PRODUCT_ROWS>(rows, first, count, k0, groups, width, flip, to, sums);
+        else
+            pack_panels<int8_t, false, PRODUCT_COLUMNS>(rows, first, count, k0, groups, width, flip, to, sums);
+    } else {
+        if (left)
+            pack_panels<int16_t, false, PRODUCT_ROWS>(rows, first, count, k0, groups, width, flip, to, sums);
+        else
+            pack_panels<int16_t, false, PRODUCT_COLUMNS>(rows, first, count, k0, groups, width, flip, to, sums);
+    }
+}
+
+NQZ_INLINE int64_t up_to(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
+
+// Dwords of working memory for `integer_product`.
+int64_t product_scratch(const Rows& a, const Rows& b) {
+    int64_t rows = up_to(a.count, PRODUCT_ROWS), columns = up_to(least(b.count, BLOCK_COLUMNS), PRODUCT_COLUMNS);
+    return (rows + columns) * GROUPS + rows + PRODUCT_ROWS * PRODUCT_COLUMNS;
+}
+
+template <bool BYTES>
+void integer_product_of(const Rows& a, const Rows& b, int32_t* out, int64_t stride, int32_t* scratch) {
+    const int64_t per = BYTES ? 4 : 2, all = (a.width + per - 1) / per, rows = up_to(a.count, PRODUCT_ROWS);
+    int32_t *left = scratch, *begin = left + rows * GROUPS, *edge = begin + rows;
+    int32_t* right = edge + PRODUCT_ROWS * PRODUCT_COLUMNS;
+    for (int64_t g0 = 0; g0 < all || g0 == 0; g0 += GROUPS) {
+        int64_t groups = least(GROUPS, all - g0);
+        memset(begin, 0, (size_t)rows * sizeof *begin);
+        pack_rows<BYTES>(a, 0, a.count, true, g0 * per, groups, a.width, left, begin);
+        for (int64_t i = 0; i < rows; i++) begin[i] = BYTES ? -128 * begin[i] : 0;
+        for (int64_t j0 = 0; j0 < b.count; j0 += BLOCK_COLUMNS) {
+            int64_t columns = least(BLOCK_COLUMNS, b.count - j0);
+            pack_rows<BYTES>(b, j0, columns, false, g0 * per, groups, a.width, right, nullptr);
+            for (int64_t i = 0; i < a.count; i += PRODUCT_ROWS)
+                for (int64_t j = 0; j < columns; j += PRODUCT_COLUMNS) {
+                    int32_t* c = out + i * stride + j0 + j;
+                    int64_t height = least(PRODUCT_ROWS, a.count - i), breadth = least(PRODUCT_COLUMNS, columns - j);
+                    bool whole = height == PRODUCT_ROWS && breadth == PRODUCT_COLUMNS;
+                    multiply_panels<BYTES>(groups, left + i * groups, right + j * groups, begin + i, whole && g0,
+                                           whole ? c : edge, whole ? stride : (int64_t)PRODUCT_COLUMNS);
+                    if (whole) continue;
+                    for (int64_t y = 0; y < height; y++)
+                        for (int64_t x = 0; x < breadth; x++) {
+                            uint32_t before = g0 ? (uint32_t)c[y * stride + x] : 0;
+                            c[y * stride + x] = (int32_t)(before + (uint32_t)edge[y * PRODUCT_COLUMNS + x]);
+                        }
+                }
+        }
+    }
+}
+
+void integer_product(const Rows& a, const Rows& b, int32_t* out, int64_t stride, int32_t* scratch) {
+    if constexpr (Lanes::HAS_BYTES) {
+        if (a.bytes == 1 && b.bytes == 1) return integer_product_of<true>(a, b, out, stride, scratch);
+    }
+    integer_product_of<false>(a, b, out, stride, scratch);
+}

@@ -1,0 +1,189 @@
+"""The product's kernels: against the reference bit for bit, and against Python's integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nqz import kernels, reference
+
+EVERY = list(kernels.implementations().values())
+SHAPES = [(1, 1), (3, 5), (12, 32), (13, 33), (6, 17), (70, 300), (0, 4), (5, 0)]
+
+
+def integers(rng, shape, dtype, extreme):
+    """Entries of the whole range of a type; `extreme`: its ends, and one off, only."""
+    info = np.iinfo(dtype)
+    if extreme:
+        return rng.choice([info.min, info.min + 1, info.max], shape).astype(dtype)
+    return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+
+
+@pytest.mark.parametrize("types", [(np.int8, np.int8), (np.int16, np.int16), (np.int8, np.int16)], ids=str)
+@pytest.mark.parametrize("m", [0, 1, 2, 3, 4, 5, 63, 64, 65, 130, 1025, 2051])
+@pytest.mark.parametrize("extreme", [False, True])
+def test_integer_products_equal_the_reference(native, types, m, extreme):
+    rng = np.random.default_rng(m)
+    for rows, columns in SHAPES:
+        a, b = (integers(rng, (w, m), t, extreme) for w, t in zip((rows, columns), types))
+        expected, actual = (np.full((rows, columns), 77, np.int32) for _ in range(2))
+        reference.integer_product(a, b, expected)
+        native.integer_product(a, b, actual)
+        assert np.array_equal(expected, actual)
+        wide = np.zeros((rows, m + 7), types[0])
+        wide[:, 3 : 3 + m] = a
+        around = np.full((rows, columns + 9), 77, np.int32)
+        native.integer_product(wide[:, 3 : 3 + m], b, around[:, 4 : 4 + columns])
+        assert np.array_equal(expected, around[:, 4 : 4 + columns])
+        assert (around[:, :4] == 77).all() and (around[:, 4 + columns :] == 77).all()
+
+
+@pytest.mark.parametrize("dtype, values", [(np.int8, (-128, -127, 127)), (np.int16, (-32767, 32767))])
+@pytest.mark.parametrize("implementation", EVERY)
+def test_integer_products_are_exact_where_they_fit(implementation, dtype, values):
+    """Sums of equal extremes next to 2³¹, against Python's integers."""
+    for x in values:
+        for y in values:
+            m = ((1 << 31) - 1) // abs(x * y)
+            m = min(m, 3001)
+            a, b = np.full((2, m), x, dtype), np.full((3, m), y, dtype)
+            a[1, ::2] = 1
+            out = np.empty((2, 3), np.int32)
+            implementation.integer_product(a, b, out)
+            ones = (m + 1) // 2
+            assert out[0].tolist() == [x * y * m] * 3
+            assert out[1].tolist() == [y * ones + x * y * (m - ones)] * 3
+
+
+def test_integer_products_of_what_does_not_fit_together_are_refused(native):
+    out = np.empty((2, 2), np.int32)
+    for a, b in [
+        (np.zeros((2, 4), np.int8), np.zeros((2, 5), np.int8)),
+        (np.zeros((2, 4), np.int32), np.zeros((2, 4), np.int8)),
+        (np.zeros((2, 4), np.uint8), np.zeros((2, 4), np.int8)),
+        (np.zeros((3, 4), np.int8), np.zeros((2, 4), np.int8)),
+        (np.zeros((2, 8), np.int8)[:, ::2], np.zeros((2, 4), np.int8)),
+    ]:
+        with pytest.raises(ValueError):
+            native.integer_product(a, b, out)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32])
+@pytest.mark.parametrize("m", [1, 7, 64, 1000])
+def test_narrowing_equals_the_reference(native, dtype, m):
+    rng = np.random.default_rng(m)
+    for start, count in [(0, 1), (3, 2500), (m, 3 * m), (2 * m + 1, 5)]:
+        points = (rng.standard_normal(count) * rng.choice([10, 1000, 1e6, 1e9], count)).clip(
+            -(2.0**31), 2**31 - 1
+        )
+        points = points.astype(np.int32)
+        points[0] = -(1 << 31)
+        rows = (start + count - 1) // m + 1
+        place = rng.permutation(rows + 3)[:rows].astype(np.int64)
+        expected, actual = (np.full((rows + 3, m), 5, dtype) for _ in range(2))
+        clipped = reference.narrow(points, start, place, expected)
+        assert native.narrow(points, start, place, actual) == clipped
+        assert clipped == (0 if dtype == np.int32 else (np.clip(points, *_ends(dtype)) != points).sum())
+        assert np.array_equal(expected, actual)
+
+
+def _ends(dtype):
+    return np.iinfo(dtype).min, np.iinfo(dtype).max
+
+
+def test_narrowing_stays_within_its_rows(native):
+    points, out = np.zeros(10, np.int32), np.zeros((3, 4), np.int8)
+    for start, place in [(0, [0, 1]), (4, [0, 1, 2]), (-1, [0, 1, 2]), (0, [0, 3, 1]), (0, [0, -1, 1])]:
+        with pytest.raises(ValueError):
+            native.narrow(points, start, np.array(place, np.int64), out)
+    assert not out.any()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_row_energies_are_exact(native, dtype):
+    rng = np.random.default_rng(0)
+    for shape in [(1, 1), (3, 4099), (0, 5), (4, 0)]:
+        rows = integers(rng, shape, dtype, True)
+        out = np.full(len(rows), -1, np.int64)
+        native.row_energies(rows, out)
+        assert out.tolist() == [sum(int(x) ** 2 for x in row) for row in rows]
+
+
+@pytest.mark.parametrize("m", [1, 5, 4096, 5000])
+def test_point_products_equal_the_reference(native, m):
+    rng = np.random.default_rng(m)
+    for start, count, few in [(0, 1, 1), (m + 3, 2 * m + 3000, 3), (7, 5000, 16), (2, 50, 0)]:
+        points = rng.integers(-(1 << 31), 1 << 31, count).astype(np.int32)
+        vectors = rng.integers(-(1 << 31), 1 << 31, (few, m)).astype(np.int32)
+        touched = (start + count - 1) // m - start // m + 1
+        expected, actual = (np.full((touched, few), 3, np.int64) for _ in range(2))
+        most = reference.point_products(points, start, vectors, expected)
+        assert native.point_products(points, start, vectors, actual) == most
+        assert np.array_equal(expected, actual)
+    assert (
+        native.point_products(
+            np.full(9, -(1 << 31), np.int32), 0, np.zeros((0, 9), np.int32), np.zeros((1, 0), np.int64)
+        )
+        == 1 << 31
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("exponent", [0, -3, 900, -1074, 1500, -2044, 2044])
+def test_estimates_equal_the_reference(native, dtype, exponent):
+    rng = np.random.default_rng(abs(exponent))
+    for rows, columns in [(1, 1), (5, 70), (33, 9), (0, 3)]:
+        for raw in (
+            rng.integers(-(1 << 31), 1 << 31, (rows, columns + 2)).astype(np.int32)[:, 1:-1],
+            rng.standard_normal((rows, columns)) * 1e17,
+        ):
+            units = [10.0 ** rng.integers(-9, 3, w) * rng.random(w) for w in (rows, columns)]
+            spreads = [1 + rng.random(w) for w in (rows, columns)]
+            spreads[1][::4] = np.inf
+            means = [rng.standard_normal(w) for w in (rows, columns)]
+            arguments = (*units, *spreads, *means, 1.25, 0.3, 1.7, 400.0, exponent)
+            expected, actual = (np.empty((rows, columns), dtype) for _ in range(2))
+            position = reference.estimate(raw, *arguments, expected)
+            assert native.estimate(raw, *arguments, actual) == position
+            assert expected.tobytes() == actual.tobytes()
+            bad = np.flatnonzero(~np.isfinite(expected.ravel()))
+            assert position == (bad[0] if len(bad) else -1)
+
+
+def test_estimates_are_what_the_formula_says():
+    raw = np.array([[6, -4]], np.int32)
+    out = np.empty((1, 2))
+    one, spread = np.array([2.0]), np.array([1.5])
+    reference.estimate(
+        raw, one, np.array([0.5, 3.0]), spread, np.array([2.0, np.inf]), np.array([0.25]), np.array([8.0, 0.0]),
+        2.0, 0.75, 0.5, 10.0, 3, out,
+    )  # fmt: skip
+    nu = 1.5 * 2.0 * 2.0 - 1.0
+    assert out[0].tolist() == pytest.approx(
+        [8 * 6 * 2.0 * 0.5 * 0.5 / (0.75 + nu) + 10 * 0.25 * 8.0, 0.0], rel=1e-15
+    )
+
+
+def test_group_energies_equal_the_reference(native):
+    rng = np.random.default_rng(4)
+    for rows, columns, groups in [(1, 1, 1), (40, 1030, 5), (17, 20, 17), (6, 5, 0)]:
+        order = rng.permutation(rows).astype(np.int64)[: rows if groups else 0]
+        inner = np.sort(rng.integers(0, len(order) + 1, max(groups - 1, 0)))
+        edges = (
+            np.concatenate([[0], inner, [len(order)]]).astype(np.int64) if groups else np.zeros(1, np.int64)
+        )
+        unit = rng.random(rows)
+        for raw in (
+            rng.integers(-(1 << 31), 1 << 31, (rows, columns + 2)).astype(np.int32)[:, 1:-1],
+            rng.standard_normal((rows, columns)) * 1e17,
+        ):
+            for skips, diagonal in ((False, 0), (True, 0), (True, -2), (True, 3)):
+                expected, actual = (np.full((len(edges) - 1, columns), 9.0) for _ in range(2))
+                reference.group_energies(raw, order, edges, unit, skips, diagonal, expected)
+                native.group_energies(raw, order, edges, unit, skips, diagonal, actual)
+                assert expected.tobytes() == actual.tobytes()
+            if groups and rows > 20:
+                other = raw.copy()
+                other[np.arange(3, rows), np.arange(rows - 3)] = 0
+                native.group_energies(np.ascontiguousarray(other), order, edges, unit, False, 0, expected)
+                assert np.array_equal(expected, actual)
