@@ -25,7 +25,7 @@ from nqz.matrices.output import Output
 from nqz.matrices.source import array_source
 from nqz.operations.encode import encode as encode_source
 from nqz.operations.files import open_file
-from nqz.operations.matmul import MatmulOptions, Plan, blocks, pair_up, prepare
+from nqz.operations.matmul import MatmulOptions, Plan, pair_up, prepare, tiles
 from nqz.operations.options import EncodeOptions
 from nqz.operations.threads import Workers, workers
 
@@ -142,8 +142,12 @@ def matmul(
     with ExitStack() as stack, workers(threads) as pool:
         plan = _plan(a, b, estimator, dtype, stack, pool)
         out = np.empty((plan.product.a.columns, plan.product.b.columns), plan.dtype)
-        for first, block in blocks(plan):
-            out[first : first + len(block)] = block
+
+        def put(i, j, tile):
+            out[i : i + tile.shape[0], j : j + tile.shape[1]] = tile
+
+        for _ in tiles(plan, put):
+            pass
         return out.reshape(plan.shape)
 
 

@@ -18,7 +18,9 @@ from nqz.codec.estimate import (
     reconstruction_error,
     reconstruction_factor,
 )
-from nqz.codec.product import Operand, Product, integer_product
+from nqz.codec.integers import Integers, load, multiply, result_type
+from nqz.codec.operand import Operand, Stream
+from nqz.codec.product import Product
 from nqz.codec.rotate import rotate
 
 
@@ -32,6 +34,14 @@ def same(found, true):
     return found.dtype == np.float64 and all(
         int(x) == y for x, y in zip(found.ravel().tolist(), true.ravel().tolist())
     )
+
+
+def integer_product(a, b, spread=1.0):
+    """Inner products of rows of int32 as a product of operands computes them, as float64."""
+    x, y = (load(stream(p), len(p), p.shape[1], None, spread, map) for p in (a, b))
+    out = np.empty((len(a), len(b)), result_type(x, y))
+    multiply(x, y, slice(0, len(a)), slice(0, len(b)), out)
+    return out.astype(np.float64)
 
 
 @settings(max_examples=100, deadline=None)
@@ -113,6 +123,17 @@ def test_products_do_not_depend_on_threads_or_layout(bits):
     assert len(set(results)) == 1
 
 
+def stream(points, order=None, size=700):
+    """Rows of points as a stream of chunks of some size."""
+    flat = np.ascontiguousarray(points).ravel()
+
+    def read(start):
+        return start, flat[start : start + size]
+
+    order = np.arange(len(points)) if order is None else order
+    return Stream(order, range(0, flat.size, size), read)
+
+
 def operand(x, d, rng, m=None, seed=0, mean_step=None):
     """Columns of x with noise of relative energy d in every coordinate (inf: dropped), m of them kept."""
     u = np.ascontiguousarray(centered(x).T, np.float32)
@@ -140,7 +161,7 @@ def operand(x, d, rng, m=None, seed=0, mean_step=None):
         unit=unit,
         exponent=0,
         blocks=[(0, columns // 2), (columns // 2, columns)],
-        load=lambda first, last: (points[first:last], None),
+        stream=lambda first, last: stream(points[first:last]),
     )
 
 
@@ -153,7 +174,13 @@ def level(x, d):
 
 def whole(product):
     """The estimate as one array."""
-    return np.concatenate([block for _, block in product.rows()])
+    out = np.full((product.a.columns, product.b.columns), np.nan)
+
+    def put(i, j, tile):
+        out[i : i + tile.shape[0], j : j + tile.shape[1]] = tile
+
+    assert sum(share for share, _ in product.tiles("float64", put)) == pytest.approx(1)
+    return out
 
 
 def monte_carlo(a, b, estimator, make, draws=80):
@@ -297,10 +324,9 @@ def test_large_products_are_sampled_and_blocked_alike(monkeypatch):
     full = Product(*sides, "mmse")
     expected = whole(full)
     monkeypatch.setattr("nqz.codec.product._WHOLE", 1000)
-    monkeypatch.setattr("nqz.codec.product._ROW_BLOCK", 50 * 7)
+    monkeypatch.setattr("nqz.codec.blocks._TILE", 7)
     monkeypatch.setattr("nqz.codec.product._SAMPLE", 40)
     sampled = Product(*sides, "mmse")
-    firsts = [first for first, _ in sampled.rows()]
-    assert len(firsts) >= 10 and firsts == sorted(firsts)
+    assert len(list(sampled.tiles("float32", lambda *_: None))) >= 20
     assert np.array_equal(whole(sampled), expected)
     assert sampled.error == pytest.approx(full.error, rel=0.15)

@@ -1,185 +1,263 @@
-"""Sequences of integers, one a column, as side information: tokens by rANS, the rest of each value raw.
+"""Exact inner products of decoded points.
 
-A value is taken relative to a center. Of the difference some low bits, as many for all, are raw; what is above them, v, has the
-token |v| below 8, otherwise 8 + 4 (L - 4) + t, with L the bit length of |v| and t its two bits below the first. The L - 3 bits
-further below, and the sign of v ≠ 0, are raw too. So a smooth distribution of any width costs about its entropy, and no table
-is longer than 252 frequencies.
+Decoded points are integers, most of them small: they are kept as int8 or int16, and the few that do not fit apart. Inner
+products of two such operands are exact in int32 arithmetic that wraps, in any order, as long as the results fit. By
+Cauchy–Schwarz they are at most ‖y_a‖ ‖y_b‖, from the exact norms of the rows. Where the kernels have no fast integer
+product, or numbers are larger, a floating-point GEMM takes its place: over integers it is exact, too, in any order of
+summation, blocking or contraction, while every partial sum stays below 2²⁴ (float32) or 2⁵³ (float64).
 """
 
 from __future__ import annotations
 
-import struct
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from .. import kernels
-from .entropy import TOTAL
+from .operand import Stream
 
-_EXACT = 8
-_TOKENS = 252
-_SPREAD = 3  # bit length of the median |v| that low bits are cut off for
-_HEAD = 7
+_TYPES = (np.int8, np.int16, np.int32)
+_RARE = 16
+"""Of 2 ** 16 entries one may be beyond its type."""
 
+_SPREADS = 4.2
+"""About one of 2 ** 16 Gaussian entries is beyond so many standard deviations; which type is tried first is a guess."""
 
-def _bit_length(magnitude: np.ndarray) -> np.ndarray:
-    """Bit lengths of uint64, exactly."""
-    high = (magnitude >> np.uint64(32)).astype(np.uint32)
-    low = (magnitude & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-    _, exponent = np.frexp(np.where(high > 0, high, low).astype(np.float64))
-    return exponent + np.where(high > 0, 32, 0)
+_PIECE = 1 << 20
 
 
-def _split(values: np.ndarray, low: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens (uint8), raw bits (uint64) and how many there are."""
-    high = values >> low
-    magnitude = np.abs(high).view(np.uint64)  # of -2 ** 63 too
-    rest = np.maximum(_bit_length(magnitude) - 3, 0).astype(np.uint64)
-    token = np.where(magnitude < _EXACT, magnitude, 4 * rest + (magnitude >> rest)).astype(np.uint8)
-    rest = np.where(magnitude < _EXACT, np.uint64(0), rest)
-    one, shift = np.uint64(1), np.uint64(low)
-    raw = values.view(np.uint64) & ((one << shift) - one)
-    raw |= (magnitude & ((one << rest) - one)) << shift
-    raw |= (high < 0).astype(np.uint64) << (rest + shift)
-    return token, raw, low + (rest + (magnitude > 0)).astype(np.int64)
+@dataclass(frozen=True)
+class Rest:
+    """What entries have beyond the range of their type, sorted by row."""
+
+    row: np.ndarray
+    coordinate: np.ndarray
+    value: np.ndarray
+
+    def within(self, first: int, last: int) -> zip:
+        """Triples (row - first, coordinate, value) of a range of rows."""
+        i, j = np.searchsorted(self.row, [first, last])
+        return zip((self.row[i:j] - first).tolist(), self.coordinate[i:j].tolist(), self.value[i:j].tolist())
 
 
-def _rest(token: np.ndarray) -> np.ndarray:
-    """Number of low bits that follow each token."""
-    return np.where(token < _EXACT, 0, (token.astype(np.int64) - 4) >> 2)
+_NONE = Rest(*(np.zeros(0, np.int64) for _ in range(3)))
 
 
-def _frequencies(counts: np.ndarray) -> np.ndarray:
-    """12-bit frequencies near `counts`, 0 where that is 0; they sum to 4096."""
-    frequency = np.where(counts > 0, np.maximum(1, counts * TOTAL // counts.sum()), 0)
-    while (excess := int(frequency.sum()) - TOTAL) != 0:
-        top = frequency.argmax()
-        frequency[top] -= min(excess, int(frequency[top]) // 2)
-    return frequency
-
-
-def pack(values: np.ndarray) -> bytes:
-    """Serialize integers.
+class Integers:
+    """Rows of integers ready to be multiplied.
 
     Parameters
     ----------
-    values : ndarray of int64, not empty
+    rows : ndarray of int8, int16 or int32, shape (w, m)
+    rest : Rest
+        To be added to the rows.
 
-    Returns
-    -------
-    bytes
-        Number of low bits, least and greatest token (a byte each), coder state (32 bits); as varints the center (zigzag), the
-        number of words, and the frequency of every token between the two; words; raw bits.
+    Attributes
+    ----------
+    bound : float
+        No row has a larger norm.
     """
-    values = np.ascontiguousarray(values, np.int64)
-    center = int(np.partition(values, len(values) // 2)[len(values) // 2])
-    values = values - np.int64(center)  # wraps around, and back
-    spread = np.partition(np.abs(values).view(np.uint64), len(values) // 2)[len(values) // 2]
-    low = max(0, int(spread).bit_length() - _SPREAD)
-    token, raw, width = _split(values, low)
-    least, greatest = int(token.min()), int(token.max())
-    frequency = _frequencies(np.bincount(token - least))
-    states, words = kernels.rans_encode(token - np.uint8(least), _cumulative(frequency), 1)
-    head = bytes([low, least, greatest]) + struct.pack("<I", states[0])
-    numbers = [center << 1 ^ center >> 63, len(words), *frequency.tolist()]
-    bits = np.zeros(int(width.sum()), np.uint8)
-    first = np.cumsum(width) - width
-    for b in range(int(width.max())):
-        has = np.flatnonzero(width > b)
-        bits[first[has] + b] = raw[has] >> np.uint64(b) & np.uint64(1)
-    parts = [head, *map(_varint, numbers), words.astype("<u2").tobytes()]
-    return b"".join(parts) + np.packbits(bits, bitorder="little").tobytes()
+
+    def __init__(self, rows: np.ndarray, rest: Rest = _NONE):
+        self.rows, self.rest = rows, rest
+        self.small = rows.dtype != np.int32
+        self._bounds: dict[int, np.ndarray] = {}
+        squares = self._squares(rows)
+        if len(rest.row):
+            clipped = rows[rest.row, rest.coordinate].astype(np.float64)
+            np.add.at(squares, rest.row, np.square(clipped + rest.value) - np.square(clipped))
+        self.bound = _root(squares, rows.shape[1])
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken."""
+        return self.rows.nbytes
+
+    def bounds(self, parts: int) -> np.ndarray:
+        """Largest norms of rows in each of so many equal parts of the coordinates, without the rest."""
+        if parts not in self._bounds:
+            m = self.rows.shape[1]
+            edges = part_edges(m, parts)
+            self._bounds[parts] = np.array(
+                [_root(self._squares(self.rows[:, i:j]), m) for i, j in pairwise(edges)]
+            )
+        return self._bounds[parts]
+
+    def _squares(self, rows: np.ndarray) -> np.ndarray:
+        if self.small:
+            sums = np.empty(len(rows), np.int64)
+            kernels.row_energies(rows, sums)
+            return sums.astype(np.float64)
+        out = np.empty(len(rows))
+        step = max(1, _PIECE // max(1, rows.shape[1]))
+        for first in range(0, len(rows), step):
+            x = rows[first : first + step].astype(np.float64)
+            np.einsum("ij,ij->i", x, x, out=out[first : first + step])
+        return out
+
+    def chosen(self, chosen: np.ndarray) -> Integers:
+        """Some of the rows, ascending."""
+        if len(chosen) == len(self.rows):
+            return self
+        place = np.searchsorted(chosen, self.rest.row)
+        kept = place < len(chosen)
+        kept[kept] = chosen[place[kept]] == self.rest.row[kept]
+        rest = Rest(place[kept], self.rest.coordinate[kept], self.rest.value[kept])
+        return Integers(np.ascontiguousarray(self.rows[chosen]), rest)
+
+    def floats(self, rows: slice, dtype) -> np.ndarray:
+        """Some rows as floating-point numbers."""
+        out = self.rows[rows].astype(dtype)
+        for i, k, value in self.rest.within(rows.start, rows.stop):
+            out[i, k] += value
+        return out
+
+    def column(self, rows: slice, k: int) -> np.ndarray:
+        """Coordinate k of some rows, int64."""
+        out = self.rows[rows, k].astype(np.int64)
+        for i, coordinate, value in self.rest.within(rows.start, rows.stop):
+            if coordinate == k:
+                out[i] += value
+        return out
 
 
-def unpack(data: bytes, count: int) -> tuple[np.ndarray, int]:
-    """Inverse of `pack`.
+def _root(squares: np.ndarray, m: int) -> float:
+    # the sums may be off by their own rounding, for which the bound allows
+    return math.sqrt(float(squares.max(initial=0.0)) * (1.0 + (m + 4) * 2.0**-51))
+
+
+def part_edges(m: int, parts: int) -> np.ndarray:
+    """Where equal parts of m coordinates begin and end."""
+    return np.linspace(0, m, parts + 1).astype(int)
+
+
+def narrowest(spread: float) -> type:
+    """The type that nearly all points of a root mean square fit, unless they are far from Gaussian."""
+    return next((t for t in _TYPES if _SPREADS * spread <= np.iinfo(t).max), np.int32)
+
+
+def load(
+    stream: Stream,
+    width: int,
+    m: int,
+    meet: np.ndarray | None,
+    spread: float,
+    run: Callable,
+) -> Integers:
+    """Decode a block of columns, in the narrowest type that nearly all points fit.
 
     Parameters
     ----------
-    data : bytes
-        May go on beyond the integers.
-    count : int
-
-    Returns
-    -------
-    values : ndarray of int64, shape (count,)
-    size : int
-        Bytes taken from `data`.
-
-    Raises
-    ------
-    ValueError
-        Malformed.
+    stream : Stream
+    width : int
+        Columns of the block.
+    m : int
+        Coordinates of a column.
+    meet : ndarray of int, optional
+        The coordinates to keep; all by default.
+    spread : float
+        Root mean square of the loudest column, about.
+    run : callable
+        As `map`, perhaps in several threads.
     """
-    if len(data) < _HEAD:
-        raise ValueError("the integers end in their head")
-    low, least, greatest = data[:3]
-    if not least <= greatest < _TOKENS or low + int(_rest(np.array(greatest))) >= 64 - _SPREAD + 1:
-        raise ValueError("the head of the integers is invalid")
-    (state,) = struct.unpack_from("<I", data, 3)
-    zigzag, at = _read_varint(data, _HEAD, 64)
-    words, at = _read_varint(data, at, 32)
-    frequency = np.empty(greatest - least + 1, np.int64)
-    for i in range(len(frequency)):
-        frequency[i], at = _read_varint(data, at, 13)
-    if frequency.sum() != TOTAL:
-        raise ValueError("the frequencies of the integers are invalid")
-    if len(data) - at < 2 * words:
-        raise ValueError("the integers end in their words")
-    token = kernels.rans_decode(
-        count, _cumulative(frequency), 1, np.array([state], np.uint32),
-        np.frombuffer(data, "<u2", words, at).astype(np.uint16),
-    ) + np.uint8(least)  # fmt: skip
-    at += 2 * words
-    rest = _rest(token)
-    width = low + rest + (token > 0)
-    total = int(width.sum())
-    if len(data) - at < (total + 7) // 8:
-        raise ValueError("the integers end in their raw bits")
-    bits = np.unpackbits(np.frombuffer(data, np.uint8, (total + 7) // 8, at), bitorder="little")
-    if bits[total:].any():
-        raise ValueError("the padding of the integers is not zero")
-    first = np.cumsum(width) - width
-    raw = np.zeros(count, np.uint64)
-    for b in range(int(width.max(initial=0))):
-        has = np.flatnonzero(width > b)
-        raw[has] |= bits[first[has] + b].astype(np.uint64) << np.uint64(b)
-    one, shift, rest = np.uint64(1), np.uint64(low), rest.astype(np.uint64)
-    magnitude = np.where(token < _EXACT, token, 4 + (token & 3)).astype(np.uint64) << rest
-    magnitude |= raw >> shift & ((one << rest) - one)
-    negative = (token > 0) & (raw >> (rest + shift) & one > 0)
-    high = np.where(negative, ~magnitude + one, magnitude)
-    values = (high << shift | raw & ((one << shift) - one)).view(np.int64)
-    center = zigzag >> 1 ^ -(zigzag & 1)
-    return values + np.int64(center), at + (total + 7) // 8
+    make = np.empty if len(stream.order) == width else np.zeros
+    for dtype in _TYPES[_TYPES.index(narrowest(spread)) :]:
+        rows = make((width, m), dtype)
+        most = 16 + (rows.size >> _RARE)
 
+        def take(chunk, rows=rows, most=most):
+            start, points = stream.read(chunk)
+            clipped = kernels.narrow(points, start, stream.order, rows)
+            return clipped, _beyond(points, start, stream.order, rows) if 0 < clipped <= most else None
 
-def _varint(value: int) -> bytes:
-    """Seven bits a byte, least significant first; bit 7 is set in all but the last."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def _read_varint(data: bytes, at: int, bits: int) -> tuple[int, int]:
-    """Number below 2 ** bits that begins at byte `at`, and where it ends."""
-    value = shift = 0
-    while True:
-        if at >= len(data):
-            raise ValueError("the integers end in a number")
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
+        found, total = [], 0
+        for clipped, rest in run(take, stream.chunks):
+            total += clipped
+            if rest is not None and total <= most:
+                found.append(rest)
+        if total <= most:
             break
-        shift += 7
-        if shift >= bits:
-            raise ValueError("a number before the integers is too long")
-    if value >> bits or (shift and byte == 0):
-        raise ValueError("a number before the integers is out of range")
-    return value, at
+    rest = _gathered(found)
+    if meet is not None:
+        rows = np.ascontiguousarray(rows[:, meet])
+        place = np.minimum(np.searchsorted(meet, rest.coordinate), len(meet) - 1)
+        kept = meet[place] == rest.coordinate
+        rest = Rest(rest.row[kept], place[kept], rest.value[kept])
+    return Integers(rows, rest)
 
 
-def _cumulative(frequency: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(frequency)]).astype(np.uint16)
+def _beyond(points: np.ndarray, start: int, order: np.ndarray, rows: np.ndarray) -> Rest:
+    info, m = np.iinfo(rows.dtype), rows.shape[1]
+    where = np.flatnonzero((points > info.max) | (points < info.min))
+    found = points[where].astype(np.int64)
+    value = found - np.clip(found, info.min, info.max)
+    return Rest(order[(start + where) // m], (start + where) % m, value)
+
+
+def _gathered(found: list[Rest]) -> Rest:
+    if not found:
+        return _NONE
+    row, coordinate, value = (
+        np.concatenate(x) for x in zip(*((r.row, r.coordinate, r.value) for r in found))
+    )
+    order = np.lexsort((coordinate, row))
+    return Rest(row[order], coordinate[order], value[order])
+
+
+def result_type(a: Integers, b: Integers) -> type:
+    """The type that holds all products of two operands: int32, or float64."""
+    return np.int32 if a.bound * b.bound < 2.0**31 else np.float64
+
+
+def multiply(a: Integers, b: Integers, rows: slice, columns: slice, out: np.ndarray) -> None:
+    """Write the inner products of some rows of `a` with some of `b`; `out` is of their `result_type`.
+
+    Notes
+    -----
+    Exact below 2⁵³. Beyond, the coordinates are split into equal parts whose exact products are added in order, so that the
+    result depends on the operands alone.
+    """
+    bound = a.bound * b.bound
+    if not (kernels.fast_product() and a.small and b.small and bound < 2.0**53):
+        _float_product(a, b, rows, columns, bound, out)
+        return
+    left, right = a.rows[rows], b.rows[columns]
+    if out.dtype == np.int32:
+        kernels.integer_product(left, right, out)
+    else:
+        edges = part_edges(left.shape[1], _parts(a, b, 2.0**31))
+        part = np.empty(out.shape, np.int32)
+        out[...] = 0.0
+        for i, j in pairwise(edges):
+            kernels.integer_product(left[:, i:j], right[:, i:j], part)
+            out += part
+    # (A + A') (B + B')ᵀ = A Bᵀ + A' (B + B')ᵀ + A B'ᵀ
+    for i, k, value in a.rest.within(rows.start, rows.stop):
+        out[i] += (value * b.column(columns, k)).astype(out.dtype)
+    for j, k, value in b.rest.within(columns.start, columns.stop):
+        out[:, j] += (value * left[:, k].astype(np.int64)).astype(out.dtype)
+
+
+def _float_product(
+    a: Integers, b: Integers, rows: slice, columns: slice, bound: float, out: np.ndarray
+) -> None:
+    dtype = np.float32 if bound < 2.0**24 else np.float64
+    x, y = a.floats(rows, dtype), b.floats(columns, dtype)
+    if bound < 2.0**53:
+        np.copyto(out, x @ y.T, casting="unsafe")
+        return
+    edges = part_edges(x.shape[1], _parts(a, b, 2.0**53))
+    out[...] = 0.0
+    for i, j in pairwise(edges):
+        out += x[:, i:j] @ y[:, i:j].T
+
+
+def _parts(a: Integers, b: Integers, limit: float) -> int:
+    """Into how many parts to split the coordinates so that all products of parts stay below a limit."""
+    parts = 1
+    while parts < a.rows.shape[1] and (a.bounds(parts) * b.bounds(parts)).max() >= limit:
+        parts *= 2
+    return parts

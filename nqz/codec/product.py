@@ -1,140 +1,37 @@
-"""The exact product of decoded points.
-
-Decoded points are integers, so their inner products are integers, and a floating-point GEMM over integers is exact in any
-order of summation, blocking or contraction while every partial sum stays below 2²⁴ (float32) or 2⁵³ (float64). By
-Cauchy–Schwarz all of them are below ‖y_a‖ ‖y_b‖, which is checked for every block. Scaling is per entry, in float64.
-"""
+"""The estimate of AᵀB: exact products of points, block by block, scaled entry by entry in float64."""
 
 from __future__ import annotations
 
-import math
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from . import norms, project
+from .. import kernels
+from . import project
 from .arithmetic import total
-from .estimate import Side, alpha, excess_noise, expected_error
+from .blocks import HELD, Blocks, Sample, tiles
+from .estimate import alpha, expected_error
+from .integers import multiply, result_type
+from .operand import Operand, Stream
 from .signal import Signal, group, group_energies
 
 _WHOLE = 1 << 24
 _SAMPLE = 4096
-_ROW_BLOCK = 1 << 23
-_CACHED = 1 << 25
+_STRIPE = 1 << 19
+"""Entries that one thread scales at a time."""
+
+_FEW = 16
+"""So many vectors are multiplied with each chunk as it is decoded."""
 
 
-@dataclass
-class Operand:
-    """One side of a product, integers to be loaded column range by column range.
+class NotFiniteError(ValueError):
+    """An entry of the estimate overflows; `wide` tells whether float64 would hold it."""
 
-    Attributes
-    ----------
-    name : str
-        For messages.
-    side : Side
-    m : int
-        Kept coordinates.
-    rotation_seed : int
-    means : ndarray of float64, shape (a,)
-    mean_step : ndarray of float64, shape (a,)
-        Steps to which the means were rounded, in units of 2 ** exponent; 0 for exact ones.
-    unit : ndarray of float64, shape (a,)
-        Worth of an integer in each column, in units of 2 ** exponent.
-    exponent : int
-        A power of two near the norm of the loudest column.
-    blocks : list of tuple of int
-        Ranges of columns that are best loaded together.
-    load : callable
-        load(first, last) gives (points, order): int32 of shape (columns, m), and which of the columns first … last - 1 each
-        is; order None stands for all of them in order.
-    """
-
-    name: str
-    side: Side
-    m: int
-    rotation_seed: int
-    means: np.ndarray
-    mean_step: np.ndarray
-    unit: np.ndarray
-    exponent: int
-    blocks: list[tuple[int, int]]
-    load: Callable[[int, int], tuple[np.ndarray, np.ndarray | None]]
-
-    @property
-    def columns(self) -> int:
-        """Number of columns."""
-        return len(self.unit)
-
-    def energies(self, columns=slice(None)) -> np.ndarray:
-        """Energies of columns in units of 4 ** exponent."""
-        return norms.energy(self.side.codes[columns], 512 * self.exponent)
-
-
-class Integers:
-    """Rows of integers ready to be multiplied: as float32 where that holds them exactly, else as float64.
-
-    Parameters
-    ----------
-    points : ndarray of int32, shape (w, m)
-    order : ndarray of int, optional
-        Row of each point vector, for those that are not in place; rows without one are zero.
-    width : int, optional
-        Number of rows where `order` is given.
-    """
-
-    def __init__(self, points: np.ndarray, order: np.ndarray | None = None, width: int = 0):
-        exact = points.size == 0 or max(int(points.max()), -int(points.min())) < 1 << 24
-        if order is None:
-            self.rows = points.astype(np.float32 if exact else np.float64)
-        else:
-            make = np.empty if len(order) == width else np.zeros
-            self.rows = make((width, points.shape[1]), np.float32 if exact else np.float64)
-            self.rows[order] = points
-        # the sum may be off by its own rounding, for which the bound allows
-        squares = np.einsum("ij,ij->i", self.rows, self.rows)
-        slack = 1.0 + points.shape[1] * (2.0**-22 if exact else 2.0**-51)
-        self.bound = math.sqrt(float(squares.max(initial=0.0)) * slack)
-
-    def chosen(self, rows: slice | np.ndarray) -> Integers:
-        """Some of the rows, with the bound of all."""
-        part = object.__new__(Integers)
-        part.rows, part.bound = self.rows[rows], self.bound
-        return part
-
-
-def product_of(a: Integers, b: Integers) -> np.ndarray:
-    """Exact inner products of rows, of shape (len(a.rows), len(b.rows)), float32 or float64.
-
-    Notes
-    -----
-    Where even float64 could not hold every partial sum, the coordinates are split into equal parts whose exact products are
-    added in order, so that the result depends on the data alone.
-    """
-    bound = a.bound * b.bound
-    if bound < 2.0**24:
-        return a.rows @ b.rows.T
-    x, y = a.rows.astype(np.float64, copy=False), b.rows.astype(np.float64, copy=False)
-    parts = 1
-    while bound >= 2.0**53 and parts < x.shape[1]:
-        parts *= 2
-        edges = np.linspace(0, x.shape[1], parts + 1).astype(int)
-        bound = max(_bound(x[:, i:j]) * _bound(y[:, i:j]) for i, j in zip(edges[:-1], edges[1:]))
-    if parts == 1:
-        return x @ y.T
-    out = np.zeros((len(x), len(y)))
-    for i, j in zip(edges[:-1], edges[1:]):
-        out += x[:, i:j] @ y[:, i:j].T
-    return out
-
-
-def integer_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Exact inner products of rows of int32, shapes (wa, m) and (wb, m): float64 of shape (wa, wb)."""
-    return product_of(Integers(a), Integers(b)).astype(np.float64, copy=False)
-
-
-def _bound(x: np.ndarray) -> float:
-    return math.sqrt(float(np.einsum("ij,ij->i", x, x).max(initial=0.0)) * (1.0 + x.shape[1] * 2.0**-51))
+    def __init__(self, row: int, column: int, wide: bool):
+        super().__init__(f"entry [{row}, {column}] overflows")
+        self.row, self.column, self.wide = row, column, wide
 
 
 class Product:
@@ -147,6 +44,8 @@ class Product:
     estimator : {"auto", "mmse", "unbiased"}
     same : bool
         Whether both are one and the same tensor: they share their dither, and the diagonal comes from the norms.
+    run : callable
+        As `map`, perhaps in several threads; by default `map`.
 
     Attributes
     ----------
@@ -158,72 +57,176 @@ class Product:
         Expected ‖AᵀB - Ĉ‖² relative to ‖Ā‖²‖B̄‖²/n.
     """
 
-    def __init__(self, a: Operand, b: Operand, estimator: str, same: bool = False):
+    def __init__(self, a: Operand, b: Operand, estimator: str, same: bool = False, run: Callable = map):
         self.a, self.b, self.same = a, b, same
         self.estimator = estimator
         self.kappa = min(a.side.kappa, b.side.kappa)
-        shared, seed, n = min(a.m, b.m), a.rotation_seed, a.side.n
-        self._meet_a = project.meet(seed, n, a.m, shared)
-        self._meet_b = project.meet(seed, n, b.m, shared)
-        self._cache: dict[tuple[int, int], Integers] = {}
-        self._keep_b = b.columns * b.m <= _CACHED
-        self._raw: np.ndarray | None = None
+        self._run = run
+        self._raw: dict[tuple[int, int], np.ndarray] | None = None
+        self._blocks: tuple[Blocks, Blocks] | None = None
+        self._buffers = threading.local()
         self._measure()
         self.error = self._expected_error()
 
-    def rows(self) -> Iterator[tuple[int, np.ndarray]]:
-        """The estimate in blocks of rows: (first row, float64 of shape (rows, b))."""
-        for first, last, raw in self._raw_rows():
-            yield first, self._scaled(first, last, raw)
+    def tiles(self, dtype: str, put: Callable[[int, int, np.ndarray], Any]) -> Iterator[tuple[float, Any]]:
+        """Compute the estimate in rectangular pieces that cover it.
 
-    def _raw_rows(self) -> Iterator[tuple[int, int, np.ndarray]]:
+        Parameters
+        ----------
+        dtype : {"float32", "float64"}
+        put : callable
+            put(row, column, tile) is called for every piece, from several threads; the array is valid during the call only.
+
+        Yields
+        ------
+        tuple
+            Share of the product in a piece, and what `put` returned for it; the order of the pieces depends on the operands
+            alone.
+
+        Raises
+        ------
+        NotFiniteError
+            An entry does not fit the type.
+        """
+        whole = max(1, self.a.columns * self.b.columns)
+
+        def finish(piece):
+            rows, columns, raw = piece()
+            return raw.size / whole, put(
+                rows.start, columns.start, self._estimated(rows, columns, raw, dtype)
+            )
+
         if self._raw is not None:
-            width = max(1, _ROW_BLOCK // max(1, self.b.columns))
-            for first in range(0, self.a.columns, width):
-                last = min(first + width, self.a.columns)
-                yield first, last, self._raw[first:last]
-            return
-        yield from self._computed_rows()
+            yield from self._run(finish, self._pieces_of_raw())
+        elif self.a.columns and self.b.columns:
+            yield from self._products()(finish, self._pieces())
 
-    def _computed_rows(self) -> Iterator[tuple[int, int, np.ndarray]]:
-        width = max(1, _ROW_BLOCK // max(1, self.b.columns))
-        for panel_first, panel_last in self.a.blocks:
-            left = self._left(panel_first, panel_last)
-            for first in range(panel_first, panel_last, width):
-                last = min(first + width, panel_last)
-                part = left.chosen(slice(first - panel_first, last - panel_first))
-                raw = np.empty((last - first, self.b.columns))
-                for j, k in self.b.blocks:
-                    raw[:, j:k] = product_of(part, self._right(j, k))
-                yield first, last, raw
+    def _products(self) -> Callable:
+        # BLAS has threads of its own
+        return self._run if kernels.fast_product() else map
 
-    def _left(self, first: int, last: int) -> Integers:
-        return _loaded(self.a, first, last, self._meet_a)
+    def _sides(self) -> tuple[Blocks, Blocks]:
+        """Blocks of both sides; what is held stays held until the raw products, or θ and the estimate, are there."""
+        if self._blocks is None:
+            shared, seed, n = min(self.a.m, self.b.m), self.a.rotation_seed, self.a.side.n
+            left, right = (
+                Blocks(side, project.meet(seed, n, side.m, shared), self._run) for side in (self.a, self.b)
+            )
+            self._blocks = left, left if self.same and left.fits else right
+        return self._blocks
 
-    def _right(self, first: int, last: int) -> Integers:
-        if (first, last) in self._cache:
-            return self._cache[first, last]
-        integers = _loaded(self.b, first, last, self._meet_b)
-        if self._keep_b:
-            self._cache[first, last] = integers
-        return integers
+    def _pieces_of_raw(self):
+        for (i, j), raw in self._raw.items():
+            step = max(1, _STRIPE // max(1, raw.shape[1]))
+            for r in range(0, len(raw), step):
+                part = raw[r : r + step]
+                rows, columns = slice(i + r, i + r + len(part)), slice(j, j + part.shape[1])
+                yield lambda rows=rows, columns=columns, part=part: (rows, columns, part)
 
-    def _pairs(self, first: int, last: int) -> np.ndarray:
-        return excess_noise(self.a.side.noise[first:last], self.b.side.noise, self.kappa)
+    def _pieces(self):
+        """Pieces of the product of all blocks, each to be called for (rows, columns, raw products)."""
+        for tile in tiles(*self._sides()):
 
-    def _scaled(self, first: int, last: int, raw: np.ndarray) -> np.ndarray:
-        a, b = self.a, self.b
-        out = alpha(self.estimator, self.theta, self._pairs(first, last))
-        out *= raw
-        out *= (a.unit[first:last] / self.kappa)[:, None]
-        out *= b.unit[None, :]
-        if self.same:
-            i = np.arange(last - first)
-            out[i, i + first] = a.energies(slice(first, last))
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.ldexp(out, a.exponent + b.exponent, out=out)
-            out += (a.side.n * a.means[first:last])[:, None] * b.means[None, :]
+            def piece(t=tile):
+                rows = slice(t.first_a + t.rows.start, t.first_a + t.rows.stop)
+                columns = slice(t.first_b + t.columns.start, t.first_b + t.columns.stop)
+                shape = rows.stop - rows.start, columns.stop - columns.start
+                out = self._buffer("raw", shape, result_type(t.a, t.b))
+                multiply(t.a, t.b, t.rows, t.columns, out)
+                return rows, columns, out
+
+            yield piece
+
+    def _all_raw(self, left: Blocks, right: Blocks) -> dict[tuple[int, int], np.ndarray]:
+        """All raw products of two sides by the numbers of the first row and column of their blocks."""
+        found: dict[tuple[int, int], np.ndarray] = {}
+
+        def jobs():
+            for t in tiles(left, right):
+                key = t.first_a, t.first_b
+                if key not in found:
+                    found[key] = np.empty((len(t.a.rows), len(t.b.rows)), result_type(t.a, t.b))
+                yield t, found[key][t.rows, t.columns]
+
+        def job(pair):
+            t, out = pair
+            multiply(t.a, t.b, t.rows, t.columns, out)
+
+        for _ in self._products()(job, jobs()):
+            pass
+        return dict(sorted(found.items()))
+
+    def _few_raw(self) -> dict[tuple[int, int], np.ndarray] | None:
+        """Raw products with a few vectors, each chunk multiplied as it is decoded; None where that does not do."""
+        turned = self.a.columns < self.b.columns
+        small, large = (self.a, self.b) if turned else (self.b, self.a)
+        if small.columns > _FEW or self.same or small.m != large.m or 4 * small.columns * small.m > HELD:
+            return None
+        vectors = np.zeros((small.columns, small.m), np.int32)
+        for first, last in small.blocks:
+            _fill(small.stream(first, last), vectors[first:last], self._run)
+        weight = float(np.abs(vectors.astype(np.float64)).sum(axis=1).max(initial=0.0))
+        found = {}
+        for first, last in large.blocks:
+            stream = large.stream(first, last)
+            out = np.zeros((last - first, small.columns), np.int64)
+
+            def take(chunk, stream=stream):
+                start, points = stream.read(chunk)
+                low, high = start // large.m, (start + len(points) - 1) // large.m + 1
+                part = np.empty((high - low, small.columns), np.int64)
+                return stream.order[low:high], part, kernels.point_products(points, start, vectors, part)
+
+            for order, part, most in self._run(take, stream.chunks):
+                if most * weight >= 2.0**53:
+                    return None
+                out[order] += part
+            raw = out.astype(np.float64)
+            found[(0, first) if turned else (first, 0)] = np.ascontiguousarray(raw.T) if turned else raw
+        return found
+
+    def _buffer(self, name: str, shape: tuple[int, int], dtype) -> np.ndarray:
+        """Memory of this thread, valid until it asks again under this name."""
+        nbytes = shape[0] * shape[1] * np.dtype(dtype).itemsize
+        held = getattr(self._buffers, name, None)
+        if held is None or len(held) < nbytes:
+            held = np.empty(nbytes, np.uint8)
+            setattr(self._buffers, name, held)
+        return held[:nbytes].view(dtype).reshape(shape)
+
+    def _estimated(self, rows: slice, columns: slice, raw: np.ndarray, dtype: str) -> np.ndarray:
+        out = self._buffer("out", raw.shape, dtype)
+        position = self._scale(rows, columns, raw, out)
+        if position >= 0:
+            i, j = divmod(position, raw.shape[1])
+            wide = np.empty((1, raw.shape[1]))
+            row = slice(rows.start + i, rows.start + i + 1)
+            self._scale(row, columns, raw[i : i + 1], wide)
+            raise NotFiniteError(rows.start + i, columns.start + j, bool(np.isfinite(wide[0, j])))
         return out
+
+    def _scale(self, rows: slice, columns: slice, raw: np.ndarray, out: np.ndarray) -> int:
+        """Estimates from raw products; the position of the first that is not finite, or -1."""
+        a, b = self.a, self.b
+        if self.estimator == "unbiased":
+            spread_a, spread_b, share = np.ones(len(raw)), np.ones(raw.shape[1]), 1.0
+        else:
+            spread_a, spread_b = 1.0 + a.side.noise[rows], 1.0 + b.side.noise[columns]
+            share = 1.0 / self.kappa
+        exponent = max(-2044, min(2044, a.exponent + b.exponent))
+        position = kernels.estimate(
+            raw, a.unit[rows], b.unit[columns], spread_a, spread_b, a.means[rows], b.means[columns], share,
+            self.theta, self.theta / self.kappa, float(a.side.n), exponent, out,
+        )  # fmt: skip
+        first, last = max(rows.start, columns.start), min(rows.stop, columns.stop)
+        if not self.same or first >= last:
+            return position
+        i = np.arange(first, last)
+        with np.errstate(over="ignore", invalid="ignore"):
+            diagonal = np.ldexp(a.energies(i), 2 * a.exponent) + a.side.n * (a.means[i] * a.means[i])
+            out[i - rows.start, i - columns.start] = diagonal
+        finite = np.isfinite(out)
+        return -1 if finite.all() else int(np.argmin(finite))
 
     def _measure(self) -> None:
         """Find θ, and how the energy of the product is spread, from all of it or from a sample of columns."""
@@ -232,22 +235,16 @@ class Product:
         if not a.columns or not b.columns:
             return
         if a.columns * b.columns <= _WHOLE:
-            self._raw = np.empty((a.columns, b.columns))
-            for first, last, raw in self._computed_rows():
-                self._raw[first:last] = raw
-            self._cache.clear()
-            rows, columns, raw = np.arange(a.columns), np.arange(b.columns), self._raw
+            self._raw = raw = self._few_raw() or self._all_raw(*self._sides())
+            self._blocks = None
+            rows, columns = np.arange(a.columns), np.arange(b.columns)
         else:
             rows, columns = _sample(a.columns), _sample(b.columns)
-            raw = np.empty((len(rows), len(columns)))
-            left = _gather(self.a, self._left, rows)
-            for j, k in b.blocks:
-                chosen = (columns >= j) & (columns < k)
-                if chosen.any():
-                    raw[:, chosen] = product_of(left, self._right(j, k).chosen(columns[chosen] - j))
+            left, right = self._sides()
+            raw = self._all_raw(Sample(left, rows), Sample(right, columns))
         self._match(rows, columns, raw)
 
-    def _match(self, rows: np.ndarray, columns: np.ndarray, raw: np.ndarray) -> None:
+    def _match(self, rows: np.ndarray, columns: np.ndarray, raw: dict[tuple[int, int], np.ndarray]) -> None:
         """Learn from the raw products of some rows and columns where the energy of the product lies."""
         a, b = self.a, self.b
         side_a, side_b = a.side.part(rows), b.side.part(columns)
@@ -256,7 +253,7 @@ class Product:
         if not len(group_a.energy) or not len(group_b.energy):
             return
         unit_a, unit_b = a.unit[rows] / self.kappa, b.unit[columns]
-        found = group_energies(raw, unit_a, unit_b, group_a, group_b, not self.same)
+        found = group_energies(raw, unit_a, unit_b, group_a, group_b, self.same, self._run)
         entries = side_a.spread() * side_b.spread()
         signal = Signal(found, group_a, group_b, a.side.n, self.kappa, entries)
         self.theta = signal.theta() if self.estimator == "auto" else 1.0
@@ -300,18 +297,12 @@ def _sample(count: int) -> np.ndarray:
     return np.arange(min(count, _SAMPLE)) * count // min(count, _SAMPLE)
 
 
-def _loaded(operand: Operand, first: int, last: int, meet: np.ndarray | None) -> Integers:
-    points, order = operand.load(first, last)
-    return Integers(points if meet is None else points[:, meet], order, last - first)
+def _fill(stream: Stream, out: np.ndarray, run: Callable) -> None:
+    """Decode all vectors of a stream to the rows of an int32 array."""
 
+    def copy(chunk):
+        start, points = stream.read(chunk)
+        kernels.narrow(points, start, stream.order, out)
 
-def _gather(operand: Operand, load: Callable[[int, int], Integers], chosen: np.ndarray) -> Integers:
-    parts = []
-    for first, last in operand.blocks:
-        inside = chosen[(chosen >= first) & (chosen < last)]
-        if len(inside):
-            parts.append(load(first, last).chosen(inside - first))
-    gathered = parts[0]
-    gathered.rows = np.concatenate([part.rows for part in parts])
-    gathered.bound = max(part.bound for part in parts)
-    return gathered
+    for _ in run(copy, stream.chunks):
+        pass

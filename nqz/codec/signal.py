@@ -8,10 +8,12 @@ the estimate of the risk is off; for small products a prior of θ = 1 is mixed i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from .. import kernels
 from .arithmetic import exp2, total
 from .estimate import Side, alpha, excess_noise
 
@@ -19,7 +21,7 @@ _PRIOR_ENTRIES = 4.0
 """Weight of θ = 1 against the data, in effective entries of a product without noise."""
 
 _GROUP = 64
-_ROWS = 256
+_COLUMNS = 1024
 _OCTAVE = 8
 _THETA = np.arange(-10 * _OCTAVE, 20 * _OCTAVE + 1)
 """Candidates for θ: 2 ** (j / 8)."""
@@ -67,28 +69,50 @@ def group(side: Side, energy: np.ndarray) -> Groups:
 
 
 def group_energies(
-    raw: np.ndarray, unit_a: np.ndarray, unit_b: np.ndarray, a: Groups, b: Groups, diagonal: bool
-):
-    """Energy of `raw`, scaled by units of rows and columns, for every pair of groups; in a fixed order of summation.
+    raw: dict[tuple[int, int], np.ndarray],
+    unit_a: np.ndarray,
+    unit_b: np.ndarray,
+    a: Groups,
+    b: Groups,
+    same: bool,
+    run: Callable = map,
+) -> np.ndarray:
+    """Energy of raw products, scaled by units of rows and columns, for every pair of groups; in a fixed order of summation.
 
     Parameters
     ----------
-    diagonal : bool
-        Whether entries [i, i] count.
+    raw : dict of ndarray
+        Blocks of raw products by the numbers of their first row and column.
+    same : bool
+        Whether entries [i, i] do not count.
+    run : callable
+        As `map`, perhaps in several threads.
     """
-    out = np.zeros((len(a.energy), len(b.energy)))
-    for g, (first, last) in enumerate(zip(a.edges[:-1], a.edges[1:])):
-        sums = np.zeros(raw.shape[1])
-        for start in range(first, last, _ROWS):
-            rows = a.order[start : min(start + _ROWS, last)]
-            block = raw[rows] * unit_a[rows, None] * unit_b[None, :]
-            if not diagonal:
-                block[np.arange(len(rows)), rows] = 0.0
-            block *= block
-            sums += np.add.reduce(block, axis=0)
-        for h, (i, j) in enumerate(zip(b.edges[:-1], b.edges[1:])):
-            out[g, h] = total(sums[b.order[i:j]])
-    return out
+    sums = np.zeros((len(a.energy), len(unit_b)))
+
+    def add(columns):
+        for (i, j), block in raw.items():
+            first, last = max(columns.start, j), min(columns.stop, j + block.shape[1])
+            if first >= last:
+                continue
+            here = (a.order >= i) & (a.order < i + len(block))
+            edges = np.concatenate([[0], np.cumsum(here)])[a.edges]
+            part = np.empty((len(sums), last - first))
+            kernels.group_energies(
+                block[:, first - j : last - j],
+                a.order[here] - i,
+                edges,
+                unit_a[i : i + len(block)],
+                same,
+                first - i,
+                part,
+            )
+            sums[:, first:last] += part
+
+    for _ in run(add, [slice(j, j + _COLUMNS) for j in range(0, len(unit_b), _COLUMNS)]):
+        pass
+    sums *= unit_b * unit_b
+    return np.array([[total(row[b.order[i:j]]) for i, j in zip(b.edges[:-1], b.edges[1:])] for row in sums])
 
 
 class Signal:

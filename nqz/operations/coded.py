@@ -10,7 +10,7 @@ import numpy as np
 from nqz.codec import center, norms
 from nqz.codec.decoder import Decoder
 from nqz.codec.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
-from nqz.codec.panels import Panel
+from nqz.codec.panels import Chunk, Panel
 from nqz.container.reader import ContainerReader
 from nqz.errors import CorruptError
 from nqz.matrices.layout import vector_layout
@@ -152,21 +152,32 @@ class CodedMatrix:
         if out is None:
             out = np.empty((len(panel.order), m), np.int32)
         flat = out.reshape(-1)
-        records = self.reader.find(self.index, "CHNK")
 
         def decode(chunk):
-            record = records[chunk.number]
-            payload = self.reader.read(record, "CHNK")
-            try:
-                self.decoder.decode_chunk(
-                    panel, chunk, payload, flat[chunk.start : chunk.start + chunk.count]
-                )
-            except ValueError as error:
-                raise CorruptError(f"{self._where(record)}: {error}") from None
+            self.chunk_points(panel, chunk, flat[chunk.start : chunk.start + chunk.count])
 
         for _ in pool.map(decode, panel.chunks):
             pass
         return out
+
+    @cached_property
+    def _chunk_records(self) -> list:
+        return self.reader.find(self.index, "CHNK")
+
+    def chunk_points(self, panel: Panel, chunk: Chunk, out: np.ndarray) -> None:
+        """Decode the points of one chunk of a panel's stream to `out`, int32 of shape (chunk.count,).
+
+        Raises
+        ------
+        CorruptError
+            The chunk is damaged.
+        """
+        record = self._chunk_records[chunk.number]
+        payload = self.reader.read(record, "CHNK")
+        try:
+            self.decoder.decode_chunk(panel, chunk, payload, out)
+        except ValueError as error:
+            raise CorruptError(f"{self._where(record)}: {error}") from None
 
     def reconstructed(self, panel: Panel, pool, factor: np.ndarray, dtype) -> np.ndarray:
         """Rebuilt columns of a panel in natural order.

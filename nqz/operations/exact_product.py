@@ -9,7 +9,7 @@ import numpy as np
 
 from nqz.matrices.access import temporary_access
 from nqz.matrices.dtypes import widen
-from nqz.operations.matmul import Plan, blocks
+from nqz.operations.matmul import Plan, tiles
 from nqz.operations.measure import Measured
 
 _BLOCK = 1 << 22
@@ -108,15 +108,23 @@ class ExactProduct:
         OperandError
             An entry of the estimate overflows.
         """
-        total = 0.0
-        for first, block in blocks(plan):
-            exact = np.empty((len(block), self._columns))
-            self._access.pread_into(exact, 8 * first * self._columns)
+
+        def compare(i, j, tile):
+            exact = np.empty(tile.shape)
+            if tile.shape[1] == self._columns:
+                self._access.pread_into(exact, 8 * i * self._columns)
+            else:
+                for r, row in enumerate(exact):
+                    self._access.pread_into(row, 8 * ((i + r) * self._columns + j))
             with np.errstate(over="ignore", invalid="ignore"):
-                exact -= np.ldexp(block, -self._exponent)
-                total += float(np.einsum("ij,ij->", exact, exact))
+                exact -= np.ldexp(tile, -self._exponent)
+                return float(np.einsum("ij,ij->", exact, exact))
+
+        total = 0.0
+        for share, found in tiles(plan, compare):
+            total += found
             if progress is not None:
-                progress(len(block) / plan.product.a.columns)
+                progress(share)
         return total / self._scale
 
     def close(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from nqz.codec.estimate import ESTIMATORS
-from nqz.codec.product import Operand, Product
+from nqz.codec.operand import Operand
+from nqz.codec.product import NotFiniteError, Product
 from nqz.container.reader import ContainerReader
 from nqz.errors import OperandError, UnsupportedError, UsageError
 from nqz.matrices.dtypes import is_matrix_dtype
@@ -203,7 +205,7 @@ def prepare(pair: Pair, options: MatmulOptions, pool: Workers) -> Plan:
     left, right = _operand(pair, pool, options, 0), _operand(pair, pool, options, 1)
     notes += _dropped(left) + ([] if same else _dropped(right))
     shape, dtype = outline(pair, options)
-    product = Product(left, right, options.estimator, same)
+    product = Product(left, right, options.estimator, same, pool.map)
     if product.guessed > 0.01:
         notes.append(
             f"{product.guessed:.0%} of the expected error is an estimate of what the vectors not coded leave out"
@@ -251,33 +253,34 @@ def multiply(
     for index, pair in enumerate(pairs):
         plan = prepare(pair, options, pool)
         columns, size = plan.product.b.columns, np.dtype(plan.dtype).itemsize
-        for first, block in blocks(plan):
-            sink.write_bytes(index, first * columns * size, np.ascontiguousarray(block))
+
+        def put(i, j, tile, index=index, columns=columns, size=size):
+            if tile.shape[1] == columns:
+                sink.write_bytes(index, i * columns * size, tile)
+                return
+            for row in tile:
+                sink.write_bytes(index, (i * columns + j) * size, row)
+                i += 1
+
+        for share, _ in tiles(plan, put):
             if progress is not None:
-                progress(pair.name, len(block) / plan.product.a.columns / len(pairs))
+                progress(pair.name, share / len(pairs))
         report["rates"].append(plan.rates)
         report["errors"].append(plan.error)
         report["notes"] += plan.notes
     return report
 
 
-def blocks(plan: Plan):
-    """The product in blocks of rows: (first row, array of the plan's dtype)."""
-    for first, block in plan.product.rows():
-        with np.errstate(over="ignore", invalid="ignore"):
-            out = block.astype(plan.dtype)
-        if not np.isfinite(out).all():
-            i, j = np.argwhere(~np.isfinite(out))[0]
-            advice = (
-                "use --dtype float64"
-                if plan.dtype == "float32" and np.isfinite(block[i, j])
-                else "scale the inputs"
-            )
-            raise OperandError(
-                f"product of {plan.product.a.name} and {plan.product.b.name}: entry [{first + i}, {j}] overflows "
-                f"{plan.dtype}; {advice}"
-            )
-        yield first, out
+def tiles(plan: Plan, put: Callable) -> Iterator[tuple[float, Any]]:
+    """The product in pieces, in the plan's dtype: see `Product.tiles`."""
+    try:
+        yield from plan.product.tiles(plan.dtype, put)
+    except NotFiniteError as error:
+        advice = "use --dtype float64" if plan.dtype == "float32" and error.wide else "scale the inputs"
+        raise OperandError(
+            f"product of {plan.product.a.name} and {plan.product.b.name}: entry [{error.row}, {error.column}] overflows "
+            f"{plan.dtype}; {advice}"
+        ) from None
 
 
 def _check_length(pair: Pair, n_a: int, n_b: int) -> None:

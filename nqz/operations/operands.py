@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from nqz import kernels
 from nqz.codec import norms
 from nqz.codec.estimate import Side
+from nqz.codec.operand import Operand, Stream
 from nqz.codec.panels import panel_columns
-from nqz.codec.product import Operand
 from nqz.codec.project import project
 from nqz.codec.rotate import rotate
 from nqz.codec.scale import exponents
@@ -24,12 +26,17 @@ def coded_operand(matrix: CodedMatrix, pool) -> Operand:
     p = matrix.parameters
     exponent = norms.reference(matrix.codes) >> 9
     by_first = {panel.first: panel for panel in matrix.decoder.panels}
+    buffers = threading.local()
 
-    def load(first: int, last: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def stream(first: int, last: int) -> Stream:
         panel = by_first[first]
-        points = matrix.points(panel, pool)
-        natural = len(panel.order) == last - first and bool((np.diff(panel.order) == 1).all())
-        return points, None if natural else panel.order
+
+        def read(chunk) -> tuple[int, np.ndarray]:
+            points = _buffer(buffers, chunk.count)
+            matrix.chunk_points(panel, chunk, points)
+            return chunk.start, points
+
+        return Stream(panel.order, panel.chunks, read)
 
     return Operand(
         name=_name(matrix.reader.name, matrix.name),
@@ -41,7 +48,7 @@ def coded_operand(matrix: CodedMatrix, pool) -> Operand:
         unit=matrix.decoder.unit(exponent),
         exponent=exponent,
         blocks=[(panel.first, panel.last) for panel in matrix.decoder.panels],
-        load=load,
+        stream=stream,
     )
 
 
@@ -60,12 +67,13 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, cente
     forward = np.full(columns, np.ldexp(np.float32(1.0), power), np.float32)
     unit = np.where(silent, 0.0, np.ldexp(1.0, np.where(silent, 0, exponents(codes) - exponent - power)))
 
-    def load(first: int, last: int) -> tuple[np.ndarray, None]:
-        block = view.read(first, last)
-        out = np.empty((last - first, n), np.int32)
-        step = max(1, (1 << 18) // n)
+    step = max(1, (1 << 18) // n)
+    buffers = threading.local()
 
-        def prepare(start):
+    def stream(first: int, last: int) -> Stream:
+        block = view.read(first, last)
+
+        def read(start) -> tuple[int, np.ndarray]:
             stop = min(start + step, last - first)
             chosen = slice(first + start, first + stop)
             u = np.empty((stop - start, n), np.float32)
@@ -77,11 +85,11 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, cente
                 u,
             )
             rotate(u, rotation_seed)
-            kernels.quantize_exact(project(u, rotation_seed, n), forward[chosen], out[start:stop])
+            points = _buffer(buffers, u.size)
+            kernels.quantize_exact(project(u, rotation_seed, n), forward[chosen], points.reshape(u.shape))
+            return start * n, points
 
-        for _ in pool.map(prepare, range(0, last - first, step)):
-            pass
-        return out, None
+        return Stream(np.arange(last - first), range(0, last - first, step), read)
 
     return Operand(
         name=name,
@@ -93,8 +101,16 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, cente
         unit=unit,
         exponent=exponent,
         blocks=[(first, min(first + width, columns)) for first in range(0, columns, width)],
-        load=load,
+        stream=stream,
     )
+
+
+def _buffer(buffers: threading.local, count: int) -> np.ndarray:
+    """Memory of this thread for so many points, used again for the next chunk: fresh memory costs more than decoding."""
+    held = getattr(buffers, "points", None)
+    if held is None or len(held) < count:
+        held = buffers.points = np.empty(count, np.int32)
+    return held[:count]
 
 
 def _name(file: str, tensor: str) -> str:

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 
-from nqz.codec import center, integers, norms
+from nqz.codec import center, norms, sequences
 from nqz.container.exact import zstd_pack, zstd_unpack
 from nqz.errors import CorruptError
 
@@ -67,7 +67,7 @@ def _pack(values: np.ndarray) -> bytes:
     forms = [
         bytes([_STORED, width]) + planes,
         bytes([_ZSTD, width]) + _SIZE.pack(len(packed)) + packed,
-        bytes([_TOKENS]) + integers.pack(values),
+        bytes([_TOKENS]) + sequences.pack(values),
     ]
     return min(forms, key=len)
 
@@ -76,7 +76,7 @@ def _unpack(data: bytes, count: int, where: str) -> tuple[np.ndarray, bytes]:
     """Values of a sequence, int64, and what follows it."""
     form, data = data[:1], data[1:]
     if form == bytes([_TOKENS]):
-        values, size = integers.unpack(data, count)
+        values, size = sequences.unpack(data, count)
         return values, data[size:]
     if form not in (bytes([_STORED]), bytes([_ZSTD])):
         raise ValueError("the form of the integers is unknown")
