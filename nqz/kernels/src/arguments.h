@@ -23,7 +23,7 @@ using Output = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class T>
 using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 template <class T>
-using Rows = nb::ndarray<T, nb::ndim<2>, nb::device::cpu>;
+using Strided = nb::ndarray<T, nb::ndim<2>, nb::device::cpu>;
 using AnyMatrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::device::cpu>;
 using AnyOutput = nb::ndarray<nb::ndim<2>, nb::device::cpu>;
 template <class T>

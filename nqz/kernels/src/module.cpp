@@ -89,7 +89,7 @@ struct Bindings {
     }
 
     void center(const AnyMatrix& block, bool bfloat16, Vector<double> mean, Vector<int32_t> exponent,
-                const Rows<float>& out, const std::optional<Vector<int64_t>>& place) const {
+                const Strided<float>& out, const std::optional<Vector<int64_t>>& place) const {
         Block b = block_of(block, bfloat16);
         require(size(mean) == b.width, "mean must be float64 [w]");
         require(size(exponent) == b.width, "exponent must be int32 [w]");

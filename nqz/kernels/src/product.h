@@ -4,10 +4,10 @@
 // of B in one step. Four products of bytes need one of them unsigned: B is offset by 128, and the accumulators begin with
 // what that adds, -128 times the sums of the rows of A. Integers wrap, so what matters is that the results fit.
 
-// Lanes of int32: `dot` adds the inner products of groups, of int8 where BYTES, else of int16.
+// Accumulator of int32: `dot` adds the inner products of groups, of int8 where BYTES, else of int16.
 #if defined(__AVX512VNNI__)
 // Not the intrinsics: GCC spills accumulators that are operands and results of them.
-struct Lanes {
+struct Accumulator {
     typedef __m512i type;
     enum { WIDTH = 16, ROWS = 12, VECTORS = 2, HAS_BYTES = 1 };
     static NQZ_INLINE type load(const void* p) { return _mm512_loadu_si512(p); }
@@ -23,7 +23,7 @@ struct Lanes {
     }
 };
 #elif defined(__AVX512BW__)
-struct Lanes {
+struct Accumulator {
     typedef __m512i type;
     enum { WIDTH = 16, ROWS = 12, VECTORS = 2, HAS_BYTES = 0 };
     static NQZ_INLINE type load(const void* p) { return _mm512_loadu_si512(p); }
@@ -36,7 +36,7 @@ struct Lanes {
     }
 };
 #elif defined(__AVX2__)
-struct Lanes {
+struct Accumulator {
     typedef __m256i type;
     enum { WIDTH = 8, ROWS = 6, VECTORS = 2, HAS_BYTES = 0 };
     static NQZ_INLINE type load(const void* p) { return _mm256_loadu_si256((const __m256i*)p); }
@@ -49,7 +49,7 @@ struct Lanes {
     }
 };
 #else
-struct Lanes {
+struct Accumulator {
     struct type {
         uint32_t lane[4];
     };
@@ -76,8 +76,8 @@ struct Lanes {
 };
 #endif
 
-const bool PRODUCT_IS_FAST = Lanes::WIDTH > 4;
-enum { PRODUCT_ROWS = Lanes::ROWS, PRODUCT_COLUMNS = Lanes::VECTORS * Lanes::WIDTH };
+const bool PRODUCT_IS_FAST = Accumulator::WIDTH > 4;
+enum { PRODUCT_ROWS = Accumulator::ROWS, PRODUCT_COLUMNS = Accumulator::VECTORS * Accumulator::WIDTH };
 // Groups that are packed at a time: a panel of A stays in the first cache, a block of B in the second.
 enum { GROUPS = 512, BLOCK_COLUMNS = 128, TURN = 16 };
 
@@ -173,7 +173,7 @@ void pack_panels(const Rows& rows, int64_t first, int64_t count, int64_t k0, int
 template <bool BYTES>
 NQZ_INLINE void multiply_panels(int64_t groups, const int32_t* a, const int32_t* b, const int32_t* begin, bool add,
                                 int32_t* c, int64_t stride) {
-    typedef Lanes V;
+    typedef Accumulator V;
     V::type sum[V::ROWS][V::VECTORS];
 #pragma GCC unroll 16
     for (int i = 0; i < V::ROWS; i++)
@@ -261,7 +261,7 @@ void integer_product_of(const Rows& a, const Rows& b, int32_t* out, int64_t stri
 }
 
 void integer_product(const Rows& a, const Rows& b, int32_t* out, int64_t stride, int32_t* scratch) {
-    if constexpr (Lanes::HAS_BYTES) {
+    if constexpr (Accumulator::HAS_BYTES) {
         if (a.bytes == 1 && b.bytes == 1) return integer_product_of<true>(a, b, out, stride, scratch);
     }
     integer_product_of<false>(a, b, out, stride, scratch);
