@@ -116,6 +116,8 @@ def test_center_puts_columns_into_their_rows(native, dtype, layout):
     for n, width, rows in [(1, 1, 3), (200, 35, 40), (65, 40, 9), (3, 0, 2), (64, 16, 16)]:
         block, brain = random_block(rng, n, width, dtype)
         mean, exponent = rng.standard_normal(width), rng.integers(-3, 4, width).astype(np.int32)
+        # no infinities, whose differences have no specified sign
+        block = block * np.array({"float16": 1, "float32": 1e-30, "float64": 1e-300}[dtype], dtype)
         place = np.full(width, -1)
         kept = rng.permutation(width)[: min(width, rows) * 3 // 4]
         place[kept] = rng.permutation(rows)[: len(kept)]
@@ -124,6 +126,10 @@ def test_center_puts_columns_into_their_rows(native, dtype, layout):
         native.center(arrange(block, layout), brain, mean, exponent, actual[:, 2 : n + 2], place)
         assert expected.tobytes() == actual.tobytes()
         assert (expected[:, 2] == 7).sum() == rows - len(kept)
+        signs = random_signs(rng, n)
+        reference.center(block, brain, mean, exponent, expected[:, 2 : n + 2], place, signs)
+        native.center(arrange(block, layout), brain, mean, exponent, actual[:, 2 : n + 2], place, signs)
+        assert expected.tobytes() == actual.tobytes()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -248,6 +254,7 @@ def test_arguments_that_do_not_fit_are_refused(native):
         lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((4, 2), f32), np.arange(5)),
         lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((5, 2), f32), np.zeros(5, int)),
         lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((5, 2), f32), np.arange(4)),
+        lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((5, 2), f32), None, signs[:1]),
         lambda k: k.restore(p, signs, np.zeros(2), np.zeros(2), np.zeros((2, 5))),
         lambda k: k.restore(p, signs, np.zeros(2), np.zeros(2), np.zeros((5, 2), i32)),
         lambda k: k.restore(u, signs, np.zeros(2), np.zeros(2), np.zeros((5, 2))),

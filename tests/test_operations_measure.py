@@ -11,8 +11,9 @@ import pytest
 
 import nqz
 from nqz.errors import UnsupportedError
-from nqz.matrices.source import array_source
+from nqz.matrices.source import array_source, open_source
 from nqz.operations.measure import DIGEST_SIZE, PIECE, PieceDigest, measure
+from nqz.operations.threads import workers
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 
@@ -67,6 +68,42 @@ def test_extreme_but_finite_values_are_measured():
         unit = np.ldexp(scale, -found.exponent)
         assert np.allclose(found.energy / np.square(unit), 2, rtol=1e-12)
         assert found.mean[0] == pytest.approx(2 * scale, rel=1e-15, abs=0) and found.mean[1] == 0
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["float32", ">f8", "float16"])
+@pytest.mark.parametrize("shape", [(3001, 701), (1_300_001, 3), (2, 1_100_003), (5_000_011, 1)], ids=str)
+def test_pieces_and_threads_do_not_change_what_is_measured(tmp_path, shape, dtype, order, axis):
+    # Pieces of the digest end within rows and columns; rows are longer than a piece; very many columns.
+    x = (3 + np.random.default_rng(3).standard_normal(shape)).astype(dtype)
+    x = np.asarray(x, order=order)
+    np.save(tmp_path / "x.npy", x)
+    found = []
+    with open_source(tmp_path / "x.npy") as source:
+        for tensor, threads in ((array_source(x).tensors[0], 3), (source.tensors[0], 1)):
+            with workers(threads) as pool:
+                found.append(measure(tensor, tensor.vectors(axis), True, "x", None, pool))
+        found.append(measure(source.tensors[0], source.tensors[0].vectors(axis), True, "x"))
+    for other in found[1:]:
+        assert other.digest == found[0].digest and other.total == found[0].total
+        assert other.mean.tobytes() == found[0].mean.tobytes()
+        assert other.energy.tobytes() == found[0].energy.tobytes()
+    digest = PieceDigest()
+    digest.update(x.tobytes("A"))
+    assert digest.digest() == found[0].digest
+    mean = x.mean(axis=axis, dtype=np.float64)
+    assert np.allclose(found[0].mean, mean, rtol=1e-11)
+    energy = x.var(axis=axis, dtype=np.float64) * shape[axis]
+    assert np.allclose(found[0].energy, energy, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("index", [(1_200_000, 1), (1_398_102, 0), (2_000_000, 2), (0, 1)])
+def test_positions_beyond_the_first_piece(index):
+    x = np.zeros((2_000_001, 3), np.float32)
+    x[index] = np.nan
+    for order in "CF":
+        assert position(np.asarray(x, order=order), 0) == (index, "NaN")
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 5])

@@ -15,7 +15,7 @@ from .mod import digit_bytes, packing
 from .panels import Chunk, Panel
 from .parameters import Parameters
 from .project import project
-from .rotate import rotate
+from .rotate import rotate, signs
 
 
 class Encoder:
@@ -36,38 +36,84 @@ class Encoder:
         self.exponents = scale.exponents(codes)
         self.forward = scale.forward(codes, p.delta, p.allocate)
         s = scale.scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
-        self.classes = s.classes
+        self.classes, self.kept = s.classes, s.kept
+        self._known: tuple = (None, None)
         self.key = dither.halves(p.dither_key)
         self.tables = entropy.Tables(p.lattice, s.classes[s.kept]) if p.coding == "entropy" else None
 
-    def rotated(
-        self, panel: Panel, block: np.ndarray, bfloat16: bool, first: int, last: int, stream: np.ndarray
+    def centered(
+        self, panel: Panel, block: np.ndarray, bfloat16: bool, first: int, row: int, stream: np.ndarray
     ) -> None:
-        """Center, rotate and project columns first … last - 1 of a panel, and put them in their places in the stream.
+        """Center rows of a panel and put them in their places in the stream, where `turn` has to rotate the columns.
+
+        Parameters
+        ----------
+        block : ndarray, shape (rows, w)
+            Entries row, row + 1, … of columns first, first + 1, … of the panel as they are stored in the source
+            (bfloat16 as uint16).
+        bfloat16 : bool
+        stream : ndarray of float32, shape (kept columns, n)
+        """
+        rows, width = block.shape
+        columns = slice(panel.first + first, panel.first + first + width)
+        place = panel.place[first : first + width]
+        out = stream[:, row : row + rows]
+        kernels.center(block, bfloat16, self.means[columns], self.exponents[columns], out, place)
+
+    def turn(self, stream: np.ndarray) -> None:
+        """Rotate centered rows of the stream in place."""
+        rotate(stream, self.parameters.rotation_seed)
+
+    def rotated(
+        self, panel: Panel, block: np.ndarray, bfloat16: bool, first: int, stream: np.ndarray
+    ) -> None:
+        """Center, rotate and project columns of a panel, and put them in their places in the stream.
 
         Parameters
         ----------
         block : ndarray, shape (n, w)
-            The panel's columns as they are stored in the source (bfloat16 as uint16).
+            Columns first, first + 1, … of the panel as they are stored in the source (bfloat16 as uint16).
         bfloat16 : bool
         stream : ndarray of float32, shape (kept columns, m)
         """
         p = self.parameters
-        columns = slice(panel.first + first, panel.first + last)
-        u = np.empty((last - first, p.n), np.float32)
-        kernels.center(block[:, first:last], bfloat16, self.means[columns], self.exponents[columns], u)
-        rotate(u, p.rotation_seed)
-        place = panel.place[first:last]
-        kept = place >= 0
-        stream[place[kept]] = project(u if kept.all() else u[kept], p.rotation_seed, p.m)
+        width = block.shape[1]
+        columns = slice(panel.first + first, panel.first + first + width)
+        place, out = panel.place[first : first + width], stream
+        kept = place[place >= 0]
+        if p.m < p.n:
+            place, out = np.where(place >= 0, np.cumsum(place >= 0) - 1, -1), np.empty((len(kept), p.n), np.float32)
+        kernels.center(
+            block, bfloat16, self.means[columns], self.exponents[columns], out, place, signs(p.rotation_seed, p.n)
+        )
+        if p.m < p.n:
+            stream[kept] = project(out, p.rotation_seed, p.m)
 
-    def encode_chunk(self, panel: Panel, chunk: Chunk, u: np.ndarray) -> tuple[bytes, tuple[int, int]]:
+    def _columns(self, panel: Panel) -> tuple[np.ndarray, np.ndarray | None]:
+        """Factors to fixed point and coder tables of a panel's columns in the order of the stream."""
+        known, columns = self._known
+        if known is not panel:
+            order = panel.order + panel.first
+            tables = None if self.tables is None else self.tables.of_columns(self.classes[order])
+            columns = self.forward[order], tables
+            self._known = panel, columns
+        return columns
+
+    def working_points(self, chunk: Chunk) -> int:
+        """Points of a chunk, rounded up to whole groups on all lanes."""
+        return entropy.padded(self.parameters.lattice, chunk.count, entropy.lanes_of(chunk.count))
+
+    def encode_chunk(
+        self, panel: Panel, chunk: Chunk, u: np.ndarray, points: np.ndarray | None = None
+    ) -> tuple[bytes, tuple[int, int]]:
         """Code one chunk.
 
         Parameters
         ----------
         u : ndarray of float32, shape (chunk.count,)
             The chunk's piece of the panel's stream.
+        points : ndarray of int32, optional
+            Working memory, at least as many entries as `working_points` says.
 
         Returns
         -------
@@ -76,17 +122,16 @@ class Encoder:
             Σ t y and Σ y² over the chunk (Voronoi coding; zeros otherwise), t the scaled entry in fixed point.
         """
         p = self.parameters
-        columns = panel.order + panel.first
+        forward, tables = self._columns(panel)
         lanes = entropy.lanes_of(chunk.count)
         size = entropy.padded(p.lattice, chunk.count, lanes)
-        forward = self.forward[columns]
         counter = chunk.number * dither.CHUNK_WORDS
         place = (chunk.start, p.m)
-        points = np.empty(size, np.int32)
+        points = np.empty(size, np.int32) if points is None else points[:size]
         if p.nesting is None:
             kernels.nearest(p.lattice.index, u, *place, forward, *self.key, counter, lanes, points)
             coded = kernels.entropy_encode(
-                p.lattice.index, points, chunk.count, *place, self.tables.of_columns(self.classes[columns]),
+                p.lattice.index, points, chunk.count, *place, tables,
                 lanes, *self.key, counter, *self.tables.arguments,
             )  # fmt: skip
             return pack_entropy(*coded), (0, 0)

@@ -30,14 +30,39 @@ class ColumnStatistics:
         self.exponent = np.zeros(columns, np.int32) if exponent is None else exponent
         self.state = np.zeros((4, columns))
 
-    def update(self, block: np.ndarray, bfloat16: bool, first_coordinate: int, first_column: int) -> int:
-        """Add a block of shape (coordinates, columns); return the row-major position of a non-finite entry, or -1."""
+    def begin(self, firsts: np.ndarray, bfloat16: bool) -> None:
+        """Set the first entries of all columns: a row of the matrix, shape (1, columns)."""
+        if self.center:
+            row = np.zeros_like(self.state)
+            kernels.statistics(firsts, bfloat16, row, self.exponent, False)
+            self.state[0] = row[0]
+
+    def part(self, first_column: int, last_column: int) -> ColumnStatistics:
+        """Statistics of some of the columns, of which this knows the first entries, without entries so far."""
+        chosen = slice(first_column, last_column)
+        part = ColumnStatistics(last_column - first_column, self.center, self.exponent[chosen])
+        part.state[0] = self.state[0, chosen]
+        return part
+
+    def add(self, part: ColumnStatistics, first_column: int) -> None:
+        """Add a part: further coordinates of the columns from `first_column` on."""
+        chosen = self.state[:, first_column : first_column + part.state.shape[1]]
+        chosen[0] = part.state[0]
+        chosen[1:3] += part.state[1:3]
+        np.maximum(chosen[3], part.state[3], out=chosen[3])
+
+    def update(self, block: np.ndarray, bfloat16: bool, first_column: int, started: bool) -> int:
+        """Add a block of shape (coordinates, columns); return the row-major position of a non-finite entry, or -1.
+
+        The first entries of its columns are known if `started`; otherwise they are those of the block.
+        """
         chosen = slice(first_column, first_column + block.shape[1])
         state = np.ascontiguousarray(self.state[:, chosen])
-        exponent = np.ascontiguousarray(self.exponent[chosen])
-        started = first_coordinate > 0 or not self.center
-        position = kernels.statistics(block, bfloat16, state, exponent, started)
-        self.state[:, chosen] = state
+        position = kernels.statistics(
+            block, bfloat16, state, self.exponent[chosen], started or not self.center
+        )
+        if state.base is not self.state:
+            self.state[:, chosen] = state
         return int(position)
 
     def rescaled(self) -> np.ndarray | None:

@@ -24,6 +24,7 @@ from nqz.operations.header import ALPHA, TensorHeader
 from nqz.operations.measure import measure
 from nqz.operations.options import EncodeOptions
 from nqz.operations.side_information import pack_means, pack_norms
+from nqz.operations.stream import fill_stream
 
 _FREE_BYTES = 400  # come on top of the rate below a million entries
 _SMALL = 10**6
@@ -59,7 +60,7 @@ class MatrixEncoder:
     def run(self) -> None:
         options = self.options
         half = None if self.progress is None else lambda size: self.progress(self.tensor.name, size / 2)
-        self.measured = measure(self.tensor, self.view, options.center, self.where, half)
+        self.measured = measure(self.tensor, self.view, options.center, self.where, half, self.pool)
         codes = norms.encode(self.measured.energy, self.measured.exponent)
         self.codes = codes
         self.digits = self._mean_digits() if options.center else None
@@ -249,26 +250,16 @@ class MatrixEncoder:
     def _chunks(self, parameters: Parameters, progress, panel_limit: int | None = None):
         """Code all chunks in order: (payload, moments)."""
         encoder = Encoder(parameters, self.codes, self.means)
-        kept = scale.scaling(
-            self.codes, self.n, self.lattice, parameters.delta, parameters.allocate, parameters.lowest_class
-        ).kept
         bfloat16 = self.tensor.dtype == "bfloat16"
-        for panel in panels(self.n, parameters.m, encoder.classes, kept)[:panel_limit]:
-            block = self.view.read(panel.first, panel.last)
-            stream = np.empty((len(panel.order), parameters.m), np.float32)
-            step = max(1, (1 << 18) // self.n)
-
-            def rotate(first, panel=panel, block=block, stream=stream, step=step):
-                last = min(first + step, panel.last - panel.first)
-                encoder.rotated(panel, block, bfloat16, first, last, stream)
-
-            for _ in self.pool.map(rotate, range(0, panel.last - panel.first, step)):
-                pass
-            del block
+        for panel in panels(self.n, parameters.m, encoder.classes, encoder.kept)[:panel_limit]:
+            stream = self.pool.buffers.array("stream", (len(panel.order), parameters.m), np.float32)
+            fill_stream(self.view, bfloat16, encoder, panel, stream, self.pool)
             flat = stream.reshape(-1)
 
             def code(chunk, panel=panel, flat=flat):
-                return encoder.encode_chunk(panel, chunk, flat[chunk.start : chunk.start + chunk.count])
+                points = self.pool.local.array("points", (encoder.working_points(chunk),), np.int32)
+                u = flat[chunk.start : chunk.start + chunk.count]
+                return encoder.encode_chunk(panel, chunk, u, points)
 
             yield from self.pool.map(code, panel.chunks)
             if progress is not None:

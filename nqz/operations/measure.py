@@ -9,9 +9,12 @@ import numpy as np
 
 from nqz.codec.statistics import ColumnStatistics, total_energy
 from nqz.errors import UnsupportedError
+from nqz.matrices.layout import COORDINATE_MAJOR
 
 PIECE = 4 << 20
 DIGEST_SIZE = 16
+_SLAB = 1 << 19  # what is hashed and summed at once stays in the second-level cache
+_WIDE = 1 << 17
 
 
 class PieceDigest:
@@ -57,7 +60,7 @@ class Measured:
         return total_energy(self.energy, self.exponent)
 
 
-def measure(tensor, view, center: bool, where: str, progress=None) -> Measured:
+def measure(tensor, view, center: bool, where: str, progress=None, pool=None) -> Measured:
     """Read a tensor once (twice if its magnitudes are extreme) and measure its columns.
 
     Parameters
@@ -70,38 +73,98 @@ def measure(tensor, view, center: bool, where: str, progress=None) -> Measured:
         File and tensor, for messages.
     progress : callable, optional
         Called with the number of bytes read.
+    pool : Workers, optional
+        Threads to work with; they do not change the result.
 
     Raises
     ------
     UnsupportedError
         An entry is not finite.
     """
-    digest = PieceDigest()
-    statistics = _pass(tensor, view, ColumnStatistics(view.count, center), digest, where, progress)
+    reading = _Pass(tensor, view, where)
+    statistics = ColumnStatistics(view.count, center)
+    digest = reading.run(statistics, pool, progress)
     exponent = statistics.rescaled()
     if exponent is not None:
         statistics = ColumnStatistics(view.count, center, exponent)
-        _pass(tensor, view, statistics, None, where, None)
+        reading.run(statistics, pool, None)
     mean, energy = statistics.result(view.length)
-    return Measured(digest.digest(), mean, energy, statistics.exponent)
+    return Measured(digest, mean, energy, statistics.exponent)
 
 
-def _pass(tensor, view, statistics, digest, where, progress):
-    bfloat16 = tensor.dtype == "bfloat16"
-    for raw, coordinate, vector, block in view.slabs():
-        if digest is not None:
+class _Pass:
+    """Reads a tensor in the pieces of its digest, each by one thread.
+
+    The sums of each piece are taken by themselves and then added in order, so that they do not depend on the threads;
+    where a piece has few entries of many columns, all is summed in one go.
+    """
+
+    def __init__(self, tensor, view, where: str):
+        self.view, self.where = view, where
+        self.bfloat16 = tensor.dtype == "bfloat16"
+        self.by_coordinate = view.memory == COORDINATE_MAJOR
+        self.size = PIECE // view.dtype.itemsize
+        self.entries = view.length * view.count
+        columns = view.count if self.by_coordinate else self.size // view.length + 2
+        self.wide = min(columns, view.count) > _WIDE
+
+    def run(self, statistics: ColumnStatistics, pool, progress) -> bytes:
+        """Add everything to `statistics`; return the digest."""
+        if self.by_coordinate:
+            count = self.view.count
+            ((_, _, _, row),) = self.view.slabs(count * self.view.dtype.itemsize, 0, count)
+            statistics.begin(row, self.bfloat16)
+        starts = range(0, self.entries, self.size)
+        each = map if pool is None or self.wide else pool.map
+        outer = hashlib.sha256()
+
+        def work(start):
+            return self._piece(start, statistics, None if pool is None else pool.local)
+
+        for start, (digest, part, column) in zip(starts, each(work, starts)):
+            outer.update(digest)
+            if part is not statistics:
+                statistics.add(part, column)
+            if progress is not None:
+                progress(min(self.size, self.entries - start) * self.view.dtype.itemsize)
+        return outer.digest()[:DIGEST_SIZE]
+
+    def _piece(self, start: int, statistics: ColumnStatistics, buffers) -> tuple:
+        """Digest and statistics of a piece, and its first column."""
+        stop = min(start + self.size, self.entries)
+        column, part = 0, statistics
+        if not self.wide:
+            last = statistics.state.shape[1]
+            if not self.by_coordinate:
+                column, last = start // self.view.length, -(-stop // self.view.length)
+            part = statistics.part(column, last)
+            if not self.by_coordinate and start % self.view.length:
+                self._continue(part, column)
+        digest = hashlib.sha256()
+        buffer = None if buffers is None else buffers.array("slab", (_SLAB,), np.uint8)
+        for raw, coordinate, vector, block in self.view.slabs(_SLAB, start, stop, buffer):
             digest.update(raw)
-        position = statistics.update(block, bfloat16, coordinate, vector)
-        if position >= 0:
-            i, j = divmod(position, block.shape[1])
-            index = view.index(coordinate + i, vector + j)
-            value = _kind(block[i, j], bfloat16)
-            raise UnsupportedError(
-                f"{where}: entry {list(index)} is {value}; nqz compresses finite values only, replace it first"
-            )
-        if progress is not None:
-            progress(len(raw))
-    return statistics
+            started = self.by_coordinate or coordinate > 0
+            position = part.update(block, self.bfloat16, vector - column, started)
+            if position >= 0:
+                self._refuse(block, position, coordinate, vector)
+        return digest.digest(), part, column
+
+    def _continue(self, part: ColumnStatistics, column: int) -> None:
+        """Give the part of a vector that began in an earlier piece its first entry."""
+        at = column * self.view.length
+        ((_, _, _, entry),) = self.view.slabs(PIECE, at, at + 1)
+        first = ColumnStatistics(1, part.center, part.exponent[:1])
+        first.begin(entry, self.bfloat16)
+        part.state[0, 0] = first.state[0, 0]
+
+    def _refuse(self, block, position: int, coordinate: int, vector: int) -> None:
+        i, j = divmod(position, block.shape[1])
+        index = self.view.index(coordinate + i, vector + j)
+        value = _kind(block[i, j], self.bfloat16)
+        raise UnsupportedError(
+            f"{self.where}: entry {list(index)} is {value}; nqz compresses finite values only, replace it first"
+        )
 
 
 def _kind(value, bfloat16: bool) -> str:

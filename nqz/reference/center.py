@@ -16,8 +16,9 @@ def center(
     exponent: np.ndarray,
     out: np.ndarray,
     place: np.ndarray | None = None,
+    signs: np.ndarray | None = None,
 ) -> None:
-    """Center, scale and transpose: out[place[j]] = (block[:, j] - mean[j]) / 2^exponent[j].
+    """Center, scale and transpose: out[place[j]] = (block[:, j] - mean[j]) / 2^exponent[j]; and rotate on request.
 
     Parameters
     ----------
@@ -33,6 +34,8 @@ def center(
         float32 [k, n], contiguous along n, written.
     place : numpy.ndarray, optional
         int64 [w], row of each column, negative for those that are left out, none twice; by default j.
+    signs : numpy.ndarray, optional
+        uint64 [2, ceil(n / 64)], as `rotate` takes them: the columns are rotated too.
     """
     x = widen(block, bfloat16)
     n, width = x.shape
@@ -45,7 +48,10 @@ def center(
         # Halved before the subtraction, so that it cannot overflow.
         half = x * 0.5 - mean * 0.5
         centered = np.ldexp(half, 1 - exponent[None, :]).astype(np.float32).T
-    out[place[place >= 0]] = centered[place >= 0]
+    centered = np.ascontiguousarray(centered[place >= 0])
+    if signs is not None:
+        rotate(centered, signs, False)
+    out[place[place >= 0]] = centered
 
 
 def restore(

@@ -14,30 +14,31 @@ NQZ_INLINE void center_row(const typename E::type* from, const double* half, con
 
 // Columns of contiguous entries: nothing to transpose.
 template <class E>
-void center_columns(const Block& block, const double* mean, const double* power, const int64_t* place, float* out,
-                    int64_t stride) {
+void center_columns(const Block& block, const double* mean, const double* power0, const double* power1,
+                    const int64_t* place, float* out, int64_t stride) {
     typedef typename E::type T;
     for (int64_t j = 0; j < block.width; j++) {
         if (place[j] < 0) continue;
         const T* from = (const T*)block.data + j * block.column_stride;
         float* to = out + place[j] * stride;
-        double half = mean[j] * 0.5, power0 = power[j], power1 = power[block.width + j];
-        if (power1 == 1)
-            for (int64_t i = 0; i < block.rows; i++) to[i] = (float)((E::widen(from[i]) * 0.5 - half) * power0);
+        const double half = mean[j] * 0.5, p0 = power0[j], p1 = power1[j];
+        if (p1 == 1)
+            for (int64_t i = 0; i < block.rows; i++) to[i] = (float)((E::widen(from[i]) * 0.5 - half) * p0);
         else
             for (int64_t i = 0; i < block.rows; i++)
-                to[i] = (float)((E::widen(from[i]) * 0.5 - half) * power0 * power1);
+                to[i] = (float)((E::widen(from[i]) * 0.5 - half) * p0 * p1);
     }
 }
 
-// Column j goes to row place[j] of `out`, whose rows are `stride` apart; nowhere where place[j] is negative.
+// Column j goes to row place[j] of `out`, whose rows are `stride` apart; nowhere where place[j] is negative. The second
+// factors of the columns stand `powers` behind the first.
 template <class E>
-void center_of(const Block& block, const double* mean, const double* power, const int64_t* place, float* out,
-               int64_t stride) {
+void center_of(const Block& block, const double* mean, const double* power, int64_t powers, const int64_t* place,
+               float* out, int64_t stride) {
     typedef typename E::type T;
     // Rows taken together: as many as make whole cache lines of every column that is written.
     enum { ROWS = 4 * SQUARE };
-    if (block.row_stride == 1) return center_columns<E>(block, mean, power, place, out, stride);
+    if (block.row_stride == 1) return center_columns<E>(block, mean, power, power + powers, place, out, stride);
     const int64_t n = block.rows, w = block.width;
     const T* data = (const T*)block.data;
     for (int64_t i0 = 0; i0 < n; i0 += ROWS)
@@ -52,7 +53,7 @@ void center_of(const Block& block, const double* mean, const double* power, cons
                 if (j >= width) continue;
                 half[j] = mean[j0 + j] * 0.5;
                 power0[j] = power[j0 + j];
-                power1[j] = power[w + j0 + j];
+                power1[j] = power[powers + j0 + j];
                 scaled |= power1[j] != 1;
             }
             bool whole = width == SQUARE && block.column_stride == 1;
@@ -78,13 +79,31 @@ void center_of(const Block& block, const double* mean, const double* power, cons
         }
 }
 
+template <class E>
+void center_and_rotate(const Block& block, const double* mean, const double* power, const int64_t* place, float* out,
+                       int64_t stride, const uint64_t* signs, float* scratch) {
+    typedef typename E::type T;
+    if (!signs) return center_of<E>(block, mean, power, block.width, place, out, stride);
+    // Few columns at a time, which are still in the cache when they are rotated.
+    enum { TOGETHER = 2 * SQUARE };
+    for (int64_t j = 0; j < block.width; j += TOGETHER) {
+        Block part = block;
+        part.data = (const T*)block.data + j * block.column_stride;
+        part.width = least(TOGETHER, block.width - j);
+        center_of<E>(part, mean + j, power + j, block.width, place + j, out, stride);
+        for (int64_t k = j; k < j + part.width; k++)
+            if (place[k] >= 0) rotate(out + place[k] * stride, 1, block.rows, signs, false, scratch);
+    }
+}
+
+// Rotates the columns too where `signs` are given; `scratch` then holds n floats.
 void center(const Block& block, const double* mean, const double* power, const int64_t* place, float* out,
-            int64_t stride) {
+            int64_t stride, const uint64_t* signs, float* scratch) {
     switch (block.element) {
-        case FLOAT16: return center_of<Half>(block, mean, power, place, out, stride);
-        case BFLOAT16: return center_of<Brain>(block, mean, power, place, out, stride);
-        case FLOAT32: return center_of<Single>(block, mean, power, place, out, stride);
-        default: return center_of<Double>(block, mean, power, place, out, stride);
+        case FLOAT16: return center_and_rotate<Half>(block, mean, power, place, out, stride, signs, scratch);
+        case BFLOAT16: return center_and_rotate<Brain>(block, mean, power, place, out, stride, signs, scratch);
+        case FLOAT32: return center_and_rotate<Single>(block, mean, power, place, out, stride, signs, scratch);
+        default: return center_and_rotate<Double>(block, mean, power, place, out, stride, signs, scratch);
     }
 }
 

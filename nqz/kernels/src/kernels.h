@@ -123,7 +123,7 @@ struct Kernels {
     void (*levels)(Key key, int64_t count, uint8_t* out);
     int64_t (*statistics)(const Block& block, const double* power, double* state, bool started);
     void (*center)(const Block& block, const double* mean, const double* power, const int64_t* place, float* out,
-                   int64_t stride);
+                   int64_t stride, const uint64_t* signs, float* scratch);
     void (*restore)(int32_t* points, int64_t n, const uint64_t* signs, const int64_t* place, int64_t width,
                     const double* scale, const double* mean, void* out, bool wide, int64_t row_stride,
                     int64_t column_stride, float* scratch);

@@ -89,7 +89,8 @@ struct Bindings {
     }
 
     void center(const AnyMatrix& block, bool bfloat16, Vector<double> mean, Vector<int32_t> exponent,
-                const Strided<float>& out, const std::optional<Vector<int64_t>>& place) const {
+                const Strided<float>& out, const std::optional<Vector<int64_t>>& place,
+                const std::optional<Matrix<const uint64_t>>& signs) const {
         Block b = block_of(block, bfloat16);
         require(size(mean) == b.width, "mean must be float64 [w]");
         require(size(exponent) == b.width, "exponent must be int32 [w]");
@@ -97,8 +98,16 @@ struct Bindings {
         require(size(out, 1) == b.rows && dense, "out must be float32 [k, n]");
         std::vector<int64_t> order = places(place, b.width, size(out, 0));
         std::vector<double> power = powers(exponent, -1, 1);
+        const uint64_t* s = nullptr;
+        if (signs) {
+            require(size(*signs, 0) == 2 && size(*signs, 1) == (b.rows + 63) / 64,
+                    "signs must be uint64 [2, ceil(n / 64)]");
+            s = signs->data();
+        }
+        if (b.rows == 0) return;
         nb::gil_scoped_release release;
-        k.center(b, mean.data(), power.data(), order.data(), out.data(), out.stride(0));
+        Scratch<float> scratch(s ? b.rows : 0);
+        k.center(b, mean.data(), power.data(), order.data(), out.data(), out.stride(0), s, scratch.data());
     }
 
     void restore(Matrix<int32_t> points, Matrix<const uint64_t> signs, Vector<double> scale, Vector<double> mean,
@@ -440,7 +449,7 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     define(m, "words", k, &B::words, {"key0", "key1", "first", "count"});
     define(m, "levels", k, &B::levels, {"key0", "key1", "counter", "count"});
     define(m, "statistics", k, &B::statistics, {"block", "bfloat16", "state", "exponent", "started"});
-    define(m, "center", k, &B::center, {"block", "bfloat16", "mean", "exponent", "out", "place"});
+    define(m, "center", k, &B::center, {"block", "bfloat16", "mean", "exponent", "out", "place", "signs"});
     define(m, "restore", k, &B::restore, {"points", "signs", "scale", "mean", "out", "place"});
     define(m, "rotate", k, &B::rotate, {"u", "signs", "inverse"});
     define(m, "nearest", k, &B::nearest,
