@@ -55,8 +55,8 @@ def test_extreme_points_survive(native):
 
 
 def one_table(half, raw, rice):
-    """Tables of the entropy coder: one, the same for all contexts, with the escape at chance 2^-11."""
-    steps = np.full(2 * half + 1, 2)
+    """Tables of the entropy coder: one, the same for all contexts; all frequencies are 1 but the first."""
+    steps = np.full(2 * half + 1, 1)
     steps[0] += 4096 - steps.sum()
     cum = np.tile(np.concatenate([[0], np.cumsum(steps)]), 16).astype(np.uint16)
     values = [np.array([v], np.int32) for v in (half, raw, rice)]
@@ -70,13 +70,28 @@ def one_table(half, raw, rice):
     )
 
 
-def with_values(k, half, raw, rice):
-    """Points of z with the given k, one column, one lane; and the arguments of the coder from `count` on."""
+def with_values(k, half, raw, rice, lanes=1):
+    """Points of z with the given k, one column; and the arguments of the coder from `count` on."""
     count = len(k)
-    assert count % 8 == 0
+    assert count % (8 * lanes) == 0
     points = (16 * np.array(k, np.int64) - reference.levels(*KEY, count).astype(np.int64)) & 15
     points = (points + 16 * np.array(k, np.int64)).astype(np.int32)
-    return points, (count, 0, count, np.zeros(1, np.int32), 1, *KEY, *one_table(half, raw, rice))
+    return points, (count, 0, count, np.zeros(1, np.int32), lanes, *KEY, *one_table(half, raw, rice))
+
+
+@pytest.mark.parametrize("half", [1, 2, 40, 127])
+@pytest.mark.parametrize("raw", [0, 3, 20])
+def test_least_and_largest_frequencies_on_all_lanes(native, half, raw):
+    rng = np.random.default_rng(half + raw)
+    values = rng.integers(-half, half + 1, 8192)  # the escape among them
+    values[rng.random(8192) < 0.3] = -half
+    k = [(int(v) << raw) + int(low) for v, low in zip(values, rng.integers(0, 1 << raw, 8192))]
+    points, arguments = with_values(k, half, raw, 0, lanes=32)
+    streams = native.entropy_encode(0, points, *arguments)
+    assert streams[1].size > 2500
+    assert_same(streams, reference.entropy_encode(0, points, *arguments))
+    for implementation in (native, reference):
+        assert (decode(implementation, 0, arguments, streams) == points).all()
 
 
 def rice_bits(k2, half, rice):

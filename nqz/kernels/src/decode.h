@@ -93,14 +93,16 @@ NQZ_INLINE bool decode_steps(int steps, const uint8_t* context, const uint32_t* 
     const int n = L ? L : lanes;
     for (int i = 0; i < steps; i++) {
         const uint8_t* o = context + i * n;
-        uint32_t entry[32], found = 0;
+        uint32_t entry[32], any = 0, found = 0;
         for (int l = 0; l < n; l++) entry[l] = decoding[(int32_t)((uint32_t)o[l] << 12 | (state[l] & 4095))];
         for (int l = 0; l < n; l++) {
             uint32_t s = entry[l] & 255;
+            any |= s == escape;
             state[l] = (entry[l] >> 20) * (state[l] >> 12) + (entry[l] >> 8 & 4095);
             y[i * n + l] = (int32_t)(((s - (uint32_t)half) << shift) + o[l]);
         }
-        for (int l = 0; l < n; l++) found |= (uint32_t)((entry[l] & 255) == escape) << l;
+        if (any)
+            for (int l = 0; l < n; l++) found |= (uint32_t)((entry[l] & 255) == escape) << l;
         escaped[i] = found;
         if (!refill<L>(state, n, words, end)) return false;
     }
@@ -228,7 +230,7 @@ const char* decode_chunk(int memory, const Place& place, const Tables& tables, c
         const int32_t t = run.table;
         const bool same = run.end >= first + row, modelled = tables.modelled[t] != 0;
         int32_t table[tile_of(LATTICE)];
-        if (!same || modelled) row_tables(LATTICE, place, tables, first, table);
+        if (!same || (modelled && LATTICE != CONVOLUTIONAL)) row_tables(LATTICE, place, tables, first, table);
         uint8_t own[tile_of(LATTICE)], context[tile_of(LATTICE)];
         const uint8_t* z = row_levels<L>(key, level, first, row, own);
 

@@ -23,15 +23,18 @@ NQZ_INLINE void encode_steps(int steps, const int32_t* y, const uint16_t* cum, i
         for (int v = 0; v < vectors; v++) x[v] = load_lanes(state + v * NQZ_LANES);
         uint16_t* to = words;
         for (int i = steps - 1; i >= 0; i--) {
+            // What does not depend on the states goes first, so that one step overlaps with the next.
+            Interval interval[vectors];
             uint32_t found = 0;
-            for (int v = vectors - 1; v >= 0; v--) {
+            for (int v = 0; v < vectors; v++) {
                 Lanes point = load_lanes(y + 32 * i + v * NQZ_LANES);
                 Lanes s = lesser((Lanes)((SignedLanes)point >> (4 + raw)) + (uint32_t)half, all(escape));
-                Lanes interval = gather_pairs(cum, (point & 15) * width + s), start = interval & 65535;
+                Lanes ends = gather_pairs(cum, (point & 15) * width + s), start = ends & 65535;
                 found |= equal(s, all(escape)) << (v * NQZ_LANES);
-                x[v] = encode_lanes(x[v], start, (interval >> 16) - start, to);
+                interval[v] = interval_of(start, (ends >> 16) - start);
             }
             escaped[i] = found;
+            for (int v = vectors - 1; v >= 0; v--) x[v] = encode_lanes(x[v], interval[v], to);
         }
         words = to;
         for (int v = 0; v < vectors; v++) store_lanes(state + v * NQZ_LANES, x[v]);
@@ -41,12 +44,14 @@ NQZ_INLINE void encode_steps(int steps, const int32_t* y, const uint16_t* cum, i
     const int n = L ? L : lanes;
     for (int i = steps - 1; i >= 0; i--) {
         uint32_t interval[32], found = 0;
-        bool outside[32];
+        bool outside[32], any = false;
         for (int l = 0; l < n; l++) {
             int32_t k2;
             interval[l] = interval_of(y[i * n + l], cum, half, raw, k2, outside[l]);
+            any |= outside[l];
         }
-        for (int l = 0; l < n; l++) found |= (uint32_t)outside[l] << l;
+        if (any)
+            for (int l = 0; l < n; l++) found |= (uint32_t)outside[l] << l;
         escaped[i] = found;
         encode_row<L>(state, interval, n, words);
     }
@@ -199,7 +204,7 @@ void encode_chunk(int memory, const int32_t* points, const Place& place, const T
         const int32_t t = run.table;
         const bool same = run.end >= first + row, modelled = tables.modelled[t] != 0;
         int32_t table[tile_of(LATTICE)], halved[32];
-        if (!same || modelled) row_tables(LATTICE, place, tables, first, table);
+        if (!same || (modelled && LATTICE != CONVOLUTIONAL)) row_tables(LATTICE, place, tables, first, table);
         uint8_t own[tile_of(LATTICE)];
         const uint8_t* z = nullptr;
         if (LATTICE != Z && (LATTICE != CONVOLUTIONAL || modelled)) z = row_levels<L>(key, level, first, row, own);

@@ -49,11 +49,12 @@ NQZ_INLINE Lanes emptied(Lanes x, Lanes size, uint16_t*& words) {
     return (Lanes)_mm512_mask_srli_epi32((__m512i)x, full, (__m512i)x, 16);
 }
 
-// a / b, cut off, or one less, for a / b below 2^20. The dividend is made smaller by a factor of 1 - 2^-21, which is more
-// than rounding three times to 24 bits can add.
-NQZ_INLINE Lanes near_quotient(Lanes a, Lanes b) {
-    __m512 reciprocal = _mm512_div_ps(_mm512_set1_ps(1.0f - 0x1p-21f), _mm512_cvtepi32_ps((__m512i)b));
-    return (Lanes)_mm512_cvttps_epi32(_mm512_mul_ps(_mm512_cvtepu32_ps((__m512i)a), reciprocal));
+typedef __m512 Floats;
+
+NQZ_INLINE Floats divided(float a, Lanes b) { return _mm512_div_ps(_mm512_set1_ps(a), _mm512_cvtepi32_ps((__m512i)b)); }
+// The product, cut off.
+NQZ_INLINE Lanes product(Lanes a, Floats b) {
+    return (Lanes)_mm512_cvttps_epi32(_mm512_mul_ps(_mm512_cvtepu32_ps((__m512i)a), b));
 }
 
 #elif defined(__AVX2__)
@@ -129,12 +130,14 @@ NQZ_INLINE Lanes emptied(Lanes x, Lanes size, uint16_t*& words) {
     return (Lanes)_mm256_blendv_epi8((__m256i)(x >> 16), (__m256i)x, kept);
 }
 
-NQZ_INLINE Lanes near_quotient(Lanes a, Lanes b) {
-    // Both halves of the dividend are converted exactly, and their sum is rounded once.
+typedef __m256 Floats;
+
+NQZ_INLINE Floats divided(float a, Lanes b) { return _mm256_div_ps(_mm256_set1_ps(a), _mm256_cvtepi32_ps((__m256i)b)); }
+NQZ_INLINE Lanes product(Lanes a, Floats b) {
+    // Both halves are converted exactly, and their sum is rounded once.
     __m256 high = _mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)(a >> 16)), _mm256_set1_ps(65536.0f));
-    __m256 dividend = _mm256_add_ps(high, _mm256_cvtepi32_ps((__m256i)(a & 65535)));
-    __m256 reciprocal = _mm256_div_ps(_mm256_set1_ps(1.0f - 0x1p-21f), _mm256_cvtepi32_ps((__m256i)b));
-    return (Lanes)_mm256_cvttps_epi32(_mm256_mul_ps(dividend, reciprocal));
+    __m256 sum = _mm256_add_ps(high, _mm256_cvtepi32_ps((__m256i)(a & 65535)));
+    return (Lanes)_mm256_cvttps_epi32(_mm256_mul_ps(sum, b));
 }
 #endif
 
@@ -147,11 +150,22 @@ NQZ_INLINE Lanes load_lanes(const void* from) {
 NQZ_INLINE void store_lanes(void* to, Lanes x) { memcpy(to, &x, sizeof x); }
 NQZ_INLINE Lanes all(uint32_t value) { return Lanes{} + value; }
 
-// Codes the interval [start, start + size) on each lane.
-NQZ_INLINE Lanes encode_lanes(Lanes x, Lanes start, Lanes size, uint16_t*& words) {
+// On each lane [start, start + size).
+struct Interval {
+    Lanes start, size;
+    Floats reciprocal;
+};
+
+// The reciprocal is too small by 2^-21, which is more than rounding three times to 24 bits can make it larger.
+NQZ_INLINE Interval interval_of(Lanes start, Lanes size) { return {start, size, divided(1.0f - 0x1p-21f, size)}; }
+
+// Codes an interval on each lane.
+NQZ_INLINE Lanes encode_lanes(Lanes x, const Interval& interval, uint16_t*& words) {
+    const Lanes size = interval.size;
     x = emptied(x, size, words);
-    Lanes quotient = near_quotient(x, size), rest = x - quotient * size;
-    Lanes more = (Lanes)((SignedLanes)rest >= (SignedLanes)size);  // the quotient is one less
-    return (quotient << 12) + rest + start + (more & (4096 - size));
+    // The quotient, below 2^20, or one less.
+    Lanes quotient = product(x, interval.reciprocal), rest = x - quotient * size;
+    Lanes less = (Lanes)((SignedLanes)rest >= (SignedLanes)size);
+    return (quotient << 12) + rest + interval.start + (less & (4096 - size));
 }
 #endif

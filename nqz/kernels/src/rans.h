@@ -61,7 +61,8 @@ NQZ_INLINE void encode_bits(uint32_t bits, const uint32_t* chance, int lanes, ui
     if (L == 32) {
         for (int l = 32 - NQZ_LANES; l >= 0; l -= NQZ_LANES) {
             Lanes p1 = load_lanes(chance + l), zero = 4096 - p1, one = lanes_of(bits >> l);
-            store_lanes(state + l, encode_lanes(load_lanes(state + l), one & zero, (one & p1) | (~one & zero), words));
+            Interval interval = interval_of(one & zero, (one & p1) | (~one & zero));
+            store_lanes(state + l, encode_lanes(load_lanes(state + l), interval, words));
         }
         return;
     }
