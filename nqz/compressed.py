@@ -14,7 +14,6 @@ from nqz.errors import OperandError, UnsupportedError, UsageError
 from nqz.matrices.access import MemoryAccess
 from nqz.matrices.dtypes import bfloat16_to_float32, from_numpy, is_matrix_dtype, storage_dtype
 from nqz.operations.coded import CodedMatrix
-from nqz.operations.decode import rebuilt
 from nqz.operations.files import Opened, open_file
 from nqz.operations.threads import workers
 
@@ -168,8 +167,10 @@ class CompressedMatrix(_Tensor):
         if matrix.header.axis == 1:
             out = out.reshape(count, n).T
         with workers(threads) as pool:
-            for first, block in rebuilt(matrix, canonical_name(wanted), estimator, pool):
-                out[:, first : first + block.shape[1]] = block
+            factor = matrix.factor(estimator)
+            for panel in matrix.decoder.panels:
+                columns = out[:, panel.first : panel.last]
+                matrix.reconstruct(panel, pool, factor, canonical_name(wanted), columns)
         array = (out.T if matrix.header.axis == 1 else out).reshape(self.shape)
         # bfloat16 has come in its storage type
         return (

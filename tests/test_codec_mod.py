@@ -13,7 +13,6 @@ from nqz import kernels
 from nqz.codec import mod, nest, norms
 from nqz.codec.lattice import LATTICES, NESTED
 from nqz.codec.parameters import Parameters
-from nqz.operations.decode import rebuilt
 from nqz.operations.threads import Workers
 
 
@@ -110,7 +109,13 @@ def test_gain_and_power_are_those_of_the_decoded_points(name, rate):
     nesting = matrix.parameters.nesting
     assert 0.8 < nesting.gain < 1.02
     back = (
-        np.concatenate([b for _, b in rebuilt(matrix, "float64", "unbiased", Workers(1))], axis=1)
+        np.concatenate(
+            [
+                matrix.reconstructed(panel, Workers(1), matrix.factor("unbiased"), np.float64)
+                for panel in matrix.decoder.panels
+            ],
+            axis=1,
+        )
         - matrix.means
     )
     loud = np.sqrt(norms.energy(matrix.codes))  # every column counts alike, as in the encoder

@@ -51,7 +51,8 @@ def test_nearest_equals_the_reference(native, memory):
 
 
 @pytest.mark.parametrize(
-    "memory, lanes, count", [(12, 1, 9000), (12, 2, 2 * 2 * 2300), (10, 1, 3 * 4096), (9, 4, 17000), (6, 32, 150000)]
+    "memory, lanes, count",
+    [(12, 1, 9000), (12, 2, 2 * 2 * 2300), (10, 1, 3 * 4096), (9, 4, 17000), (6, 32, 150000)],
 )
 def test_windows_equal_the_reference(native, memory, lanes, count):
     window, ahead = convolutional.window_of(memory)

@@ -166,6 +166,20 @@ def test_restore_equals_the_reference(native, dtype, layout):
         assert (expected[:, place < 0] == mean[place < 0].astype(dtype)).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_restore_saturates(native, dtype):
+    largest = float(np.finfo(dtype).max)
+    for implementation in (native, reference):
+        out = np.empty((16, 2), dtype)
+        points, signs = np.full((1, 16), 1000, np.int32), np.zeros((2, 1), np.uint64)
+        with np.errstate(over="ignore"):
+            implementation.restore(
+                points, signs, np.full(2, largest / 2), np.full(2, largest), out, np.array([0, -1])
+            )
+        assert np.isfinite(out).all() and (out[:, 1] == dtype(largest)).all()
+        assert (out[:, 0] == dtype(largest)).any()
+
+
 def test_restore_rotates_back(native):
     rng = np.random.default_rng(14)
     points, signs = rng.integers(-50, 50, (5, 48)).astype(np.int32), random_signs(rng, 48)

@@ -12,7 +12,7 @@ from .mod import digit_bytes, packing
 from .panels import Chunk, Panel, panels
 from .parameters import Parameters
 from .project import embed
-from .rotate import rotate_back
+from .rotate import signs
 
 
 class Decoder:
@@ -42,6 +42,7 @@ class Decoder:
         self.classes, self.kept = s.classes, s.kept
         self.noise = s.noise if p.nesting is None else np.where(s.kept, p.nesting.noise, np.inf)
         self.panels = panels(p.n, p.m, s.classes, s.kept)
+        self._known: tuple = (None, None)
         self.key = dither.halves(p.dither_key)
         self.tables = entropy.Tables(p.lattice, s.classes[s.kept]) if p.coding == "entropy" else None
 
@@ -50,6 +51,14 @@ class Decoder:
         p = self.parameters
         gain = 1.0 if p.nesting is None else p.nesting.gain
         return scale.backward(self.codes, p.delta, p.allocate, p.lattice, exponent) / gain
+
+    def _tables_of(self, panel: Panel) -> np.ndarray:
+        """Coder tables of a panel's columns in the order of the stream."""
+        known, tables = self._known
+        if known is not panel:
+            tables = self.tables.of_columns(self.classes[panel.order + panel.first])
+            self._known = panel, tables
+        return tables
 
     def chunk_count(self) -> int:
         """Number of chunks of the tensor."""
@@ -63,7 +72,7 @@ class Decoder:
         counter = chunk.number * dither.CHUNK_WORDS
         points = out if size == chunk.count else np.empty(size, np.int32)
         if p.nesting is None:
-            table_of_column = self.tables.of_columns(self.classes[panel.order + panel.first])
+            table_of_column = self._tables_of(panel)
             sizes = entropy.section_sizes(p.lattice, self.tables, table_of_column, chunk, p.m, lanes)
             kernels.entropy_decode(
                 p.lattice.index, chunk.count, chunk.start, p.m, table_of_column, lanes, *self.key, counter,
@@ -80,22 +89,27 @@ class Decoder:
             out[:] = points[: chunk.count]
 
     def reconstruct(
-        self, panel: Panel, points: np.ndarray, first: int, shrink: np.ndarray, out: np.ndarray
+        self, panel: Panel, points: np.ndarray, first: int, scale: np.ndarray, out: np.ndarray
     ) -> None:
-        """Columns order[first : first + rows] of a panel from their points.
+        """Columns first, first + 1, … of a panel from its points; a column that was dropped is its mean.
 
         Parameters
         ----------
-        points : ndarray of int32, shape (rows, m)
-        shrink : ndarray of float64, shape (a,)
-            Factor of every column's centered part: 1, or w for the least mean square error.
-        out : ndarray of float32 or float64, shape (n, rows)
+        points : ndarray of int32, shape (kept columns, m)
+            All of the panel. Those of the columns are overwritten.
+        scale : ndarray of float64, shape (a,)
+            Factor from the points of every column to its centered part.
+        out : ndarray of float32 or float64, shape (n, w)
+            Written; any strides.
         """
         p = self.parameters
-        columns = panel.order[first : first + len(points)] + panel.first
-        u = embed(points.astype(np.float32), p.rotation_seed, p.n)
-        rotate_back(u, p.rotation_seed)
-        kernels.restore(u, (self.unit() * shrink)[columns], self.means[columns], out)
+        width = out.shape[1]
+        place = panel.place[first : first + width]
+        columns = slice(panel.first + first, panel.first + first + width)
+        if p.m < p.n:
+            points = embed(points[place[place >= 0]], p.rotation_seed, p.n)
+            place = np.where(place >= 0, np.cumsum(place >= 0) - 1, -1)
+        kernels.restore(points, signs(p.rotation_seed, p.n), scale[columns], self.means[columns], out, place)
 
 
 class _Cursor:

@@ -82,9 +82,18 @@ class Encoder:
         place, out = panel.place[first : first + width], stream
         kept = place[place >= 0]
         if p.m < p.n:
-            place, out = np.where(place >= 0, np.cumsum(place >= 0) - 1, -1), np.empty((len(kept), p.n), np.float32)
+            place, out = (
+                np.where(place >= 0, np.cumsum(place >= 0) - 1, -1),
+                np.empty((len(kept), p.n), np.float32),
+            )
         kernels.center(
-            block, bfloat16, self.means[columns], self.exponents[columns], out, place, signs(p.rotation_seed, p.n)
+            block,
+            bfloat16,
+            self.means[columns],
+            self.exponents[columns],
+            out,
+            place,
+            signs(p.rotation_seed, p.n),
         )
         if p.m < p.n:
             stream[kept] = project(out, p.rotation_seed, p.m)

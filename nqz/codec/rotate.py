@@ -27,8 +27,3 @@ def signs(seed: int, n: int) -> np.ndarray:
 def rotate(u: np.ndarray, seed: int) -> None:
     """Rotate every row of u (float32, shape (w, n)) in place."""
     kernels.rotate(u, signs(seed, u.shape[1]), False)
-
-
-def rotate_back(u: np.ndarray, seed: int) -> None:
-    """Undo `rotate`, in place."""
-    kernels.rotate(u, signs(seed, u.shape[1]), True)

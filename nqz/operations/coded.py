@@ -13,6 +13,7 @@ from nqz.codec.estimate import Side, expected_error, reconstruction_error, recon
 from nqz.codec.panels import Chunk, Panel
 from nqz.container.reader import ContainerReader
 from nqz.errors import CorruptError
+from nqz.matrices.dtypes import cast_saturating
 from nqz.matrices.layout import vector_layout
 from nqz.operations import header
 from nqz.operations.side_information import unpack_means, unpack_norms
@@ -179,6 +180,37 @@ class CodedMatrix:
         except ValueError as error:
             raise CorruptError(f"{self._where(record)}: {error}") from None
 
+    def reconstruct(self, panel: Panel, pool, factor: np.ndarray, dtype: str, out: np.ndarray) -> None:
+        """Rebuild the columns of a panel.
+
+        Parameters
+        ----------
+        factor : ndarray of float64, shape (a,)
+            What the centered part of each column is multiplied by.
+        dtype : str
+            Canonical name of a matrix type.
+        out : ndarray, shape (n, w)
+            In the storage type of `dtype`, any strides; written.
+        """
+        n, width = self.parameters.n, panel.last - panel.first
+        points = pool.buffers.array("points of panel", (len(panel.order), self.parameters.m), np.int32)
+        self.points(panel, pool, points)
+        scale = self.decoder.unit() * factor
+        step = max(1, (1 << 18) // n)
+
+        def rebuild(first):
+            columns = out[:, first : first + step]
+            if dtype in ("float32", "float64"):
+                self.decoder.reconstruct(panel, points, first, scale, columns)
+                return
+            # narrower types are rounded once, from float64
+            wide = pool.local.array("wide", columns.T.shape, np.float64).T
+            self.decoder.reconstruct(panel, points, first, scale, wide)
+            columns[...] = cast_saturating(wide, dtype)
+
+        for _ in pool.map(rebuild, range(0, width, step)):
+            pass
+
     def reconstructed(self, panel: Panel, pool, factor: np.ndarray, dtype) -> np.ndarray:
         """Rebuilt columns of a panel in natural order.
 
@@ -192,25 +224,8 @@ class CodedMatrix:
         -------
         ndarray, shape (n, w), Fortran order
         """
-        points = self.points(panel, pool)
-        n, width = self.parameters.n, panel.last - panel.first
-        out = np.empty((width, n), dtype).T
-        dropped = np.setdiff1d(np.arange(width), panel.order)
-        with np.errstate(over="ignore"):
-            limit = np.finfo(dtype).max
-            constant = np.clip(self.means[panel.first : panel.last], -limit, limit).astype(dtype)
-        out[:, dropped] = constant[dropped]
-        step = max(1, (1 << 18) // n)
-
-        def rebuild(first):
-            part = points[first : first + step]
-            columns = panel.order[first : first + step]
-            block = np.empty((len(part), n), dtype).T
-            self.decoder.reconstruct(panel, part, first, factor, block)
-            out[:, columns] = block
-
-        for _ in pool.map(rebuild, range(0, len(points), step)):
-            pass
+        out = np.empty((panel.last - panel.first, self.parameters.n), dtype).T
+        self.reconstruct(panel, pool, factor, np.dtype(dtype).name, out)
         return out
 
     def factor(self, estimator: str) -> np.ndarray:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from nqz.container.exact import decode_exact
 from nqz.container.reader import ContainerReader
 from nqz.errors import UnsupportedError, UsageError
-from nqz.matrices.dtypes import cast_saturating
+from nqz.matrices.layout import VECTOR_MAJOR
 from nqz.matrices.sink import MatrixSink, TensorSpec
 from nqz.operations.coded import CodedMatrix
 from nqz.operations.encode import select
@@ -87,22 +85,15 @@ def decode(
     return report
 
 
-def rebuilt(
-    matrix: CodedMatrix, dtype: str, estimator: str, pool: Workers
-) -> Iterator[tuple[int, np.ndarray]]:
-    """The columns of a matrix, panel by panel: (first column, array of shape (n, w) in the storage type of `dtype`)."""
-    factor = matrix.factor(estimator)
-    # narrower types are rounded once, from float64
-    working = np.float32 if dtype == "float32" else np.float64
-    for panel in matrix.decoder.panels:
-        block = matrix.reconstructed(panel, pool, factor, working)
-        yield panel.first, block if dtype == "float32" else cast_saturating(block, dtype)
-
-
 def _decode_matrix(matrix: CodedMatrix, sink, position, spec, estimator, pool, progress) -> None:
     writer = sink.vectors(position, matrix.header.axis if len(spec.shape) > 1 else 0)
-    for first, block in rebuilt(matrix, spec.dtype, estimator, pool):
-        writer.write(first, block)
+    factor = matrix.factor(estimator)
+    order = "F" if writer.memory == VECTOR_MAJOR else "C"
+    for panel in matrix.decoder.panels:
+        shape = (writer.length, panel.last - panel.first)
+        block = pool.buffers.array("rebuilt", shape, writer.dtype, order)
+        matrix.reconstruct(panel, pool, factor, spec.dtype, block)
+        writer.write(panel.first, block)
         if progress is not None:
             progress(spec.name, block.nbytes)
 

@@ -12,7 +12,9 @@ from nqz.operations.threads import Workers
 _STEP = 1 << 19  # entries that one thread takes at a time
 
 
-def fill_stream(view, bfloat16: bool, encoder: Encoder, panel: Panel, stream: np.ndarray, pool: Workers) -> None:
+def fill_stream(
+    view, bfloat16: bool, encoder: Encoder, panel: Panel, stream: np.ndarray, pool: Workers
+) -> None:
     """Read a panel, center, rotate and project its columns.
 
     Parameters

@@ -64,7 +64,7 @@ def restore(
 ) -> None:
     """Write out[:, j] = u[place[j]] * scale[j] + mean[j], u the points rotated back in float32.
 
-    Products and sums are rounded in float64; float32 output saturates.
+    Products and sums are rounded in float64; the output saturates.
 
     Parameters
     ----------
@@ -92,10 +92,8 @@ def restore(
     y = np.repeat(mean[None], n, axis=0)
     with np.errstate(all="ignore"):
         y[:, kept] = u.T.astype(np.float64) * scale[kept] + mean[kept]
-    if out.dtype == np.float32:
-        largest = float(np.finfo(np.float32).max)
-        y = np.clip(y, -largest, largest)
-    out[...] = y
+    largest = float(np.finfo(out.dtype).max)
+    out[...] = np.clip(y, -largest, largest)
 
 
 def places(place: np.ndarray | None, width: int, rows: int) -> np.ndarray:

@@ -107,22 +107,27 @@ void center(const Block& block, const double* mean, const double* power, const i
     }
 }
 
-NQZ_INLINE void store(double y, double* to) { *to = y; }
+// Values beyond the type become its largest.
+NQZ_INLINE double largest_of(const double*) { return 1.7976931348623157e308; }
+NQZ_INLINE double largest_of(const float*) { return 3.4028234663852886e38; }
 
-NQZ_INLINE void store(double y, float* to) {
-    const double largest = 3.4028234663852886e38;  // of float32
+template <class T>
+NQZ_INLINE void store(double y, T* to) {
+    const double largest = largest_of(to);
     y = y > largest ? largest : y;
     y = y < -largest ? -largest : y;
-    *to = (float)y;
+    *to = (T)y;
 }
 
-NQZ_INLINE void store_wide(Doubles y, double* to) { *(Doubles*)to = y; }
+NQZ_INLINE void store_as(Doubles y, double* to) { *(Doubles*)to = y; }
+NQZ_INLINE void store_as(Doubles y, float* to) { *(Singles*)to = __builtin_convertvector(y, Singles); }
 
-NQZ_INLINE void store_wide(Doubles y, float* to) {
-    const Doubles largest = Doubles{} + 3.4028234663852886e38;
+template <class T>
+NQZ_INLINE void store_wide(Doubles y, T* to) {
+    const Doubles largest = Doubles{} + largest_of(to);
     y = y > largest ? largest : y;
     y = y < -largest ? -largest : y;
-    *(Singles*)to = __builtin_convertvector(y, Singles);
+    store_as(y, to);
 }
 
 template <class T>
