@@ -2,28 +2,34 @@
 
 usage: python benchmarks/throughput.py [--size 4096] [--states 4,64,128] [--threads 1]
 
-In memory, float32, n = 4096, R = 2, one thread: entries per second of encoding (measure, plan, code), of decoding, and of decoding for products
-(no rotation back), each also as a share of NumPy's copy in the same run. Whole commands: seconds of `nqz encode`, `nqz decode` and `nqz matmul` on square
-matrices, and the ratio of `nqz matmul` to `np.load(A).T @ np.load(B)` written to a file, pair by pair, medians of five.
+In memory, float32, n = 4096, R = 2, one thread: entries per second of encoding (measure, plan, code), the same without the content digest, of
+decoding into an array, and of decoding for products (no rotation back), each also as a share of NumPy's copy in the same run; then two threads against
+one, medians of the ratios of paired runs, next to the ratio for SHA-256 alone, which says what a second thread is worth on the machine. Whole
+commands: seconds of `nqz encode`, `nqz decode` and `nqz matmul` on square matrices, and the ratio of `nqz matmul` to
+`np.load(A).T @ np.load(B)` written to a file, pair by pair, medians of five.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
 from common import make, save
 from common import nqz as run
+from nqz import kernels
 from nqz.container.reader import ContainerReader
 from nqz.matrices.access import MemoryAccess
 from nqz.matrices.source import array_source
+from nqz.operations import measure
 from nqz.operations.coded import CodedMatrix
 from nqz.operations.encode import encode
 from nqz.operations.options import EncodeOptions
@@ -32,39 +38,81 @@ from nqz.operations.threads import workers
 RUNS = 5
 
 
+class NoDigest:
+    """Stands in for a hash that costs nothing."""
+
+    def update(self, data) -> None:
+        """Take bytes."""
+
+    def digest(self) -> bytes:
+        """The digest of nothing."""
+        return bytes(32)
+
+
 def median(function) -> float:
     """Median seconds of some runs after a warm-up."""
     function()
-    seconds = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return statistics.median(seconds(function) for _ in range(RUNS))
 
 
-def in_memory(a: np.ndarray, options: EncodeOptions, threads: int) -> tuple[float, float, float]:
-    """Million entries per second of encoding, decoding, and decoding for products."""
+def seconds(function) -> float:
+    """Seconds of one run."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def stages(a: np.ndarray, options: EncodeOptions, pool) -> dict:
+    """What is timed in memory, by name: functions without arguments."""
+
+    def code() -> bytearray:
+        data = bytearray()
+        encode(array_source(a), MemoryAccess(data), options, pool)
+        return data
+
+    def code_without_digest() -> None:
+        with mock.patch.object(measure, "hashlib", mock.Mock(sha256=NoDigest)):
+            code()
+
+    matrix = CodedMatrix(ContainerReader(MemoryAccess(code()), "memory"), 0)
+    factor = matrix.factor("mmse")
+    out = np.empty(a.shape, np.float32)
+
+    def decode() -> None:
+        for panel in matrix.decoder.panels:
+            matrix.reconstruct(panel, pool, factor, "float32", out[:, panel.first : panel.last])
+
+    def points() -> None:
+        for panel in matrix.decoder.panels:
+            shape = (len(panel.order), matrix.parameters.m)
+            matrix.points(panel, pool, pool.buffers.array("points of panel", shape, np.int32))
+
+    return {"encode": code, "no digest": code_without_digest, "decode": decode, "points": points}
+
+
+def in_memory(a: np.ndarray, options: EncodeOptions, threads: int) -> list[float]:
+    """Million entries per second of each stage."""
     with workers(threads) as pool:
+        return [a.size / median(f) / 1e6 for f in stages(a, options, pool).values()]
 
-        def code() -> bytearray:
-            data = bytearray()
-            encode(array_source(a), MemoryAccess(data), options, pool)
-            return data
 
-        data = code()
-        matrix = CodedMatrix(ContainerReader(MemoryAccess(data), "memory"), 0)
-        factor = matrix.factor("mmse")
+def two_threads(a: np.ndarray, options: EncodeOptions) -> str:
+    """How much faster two threads are than one: medians of the ratios of paired runs."""
+    piece = memoryview(a).cast("B")[: 1 << 24]
 
-        def decode() -> None:
-            for panel in matrix.decoder.panels:
-                matrix.reconstructed(panel, pool, factor, np.float32)
+    def ratio(one, two) -> float:
+        one(), two()
+        return statistics.median(seconds(one) / seconds(two) for _ in range(RUNS))
 
-        def points() -> None:
-            for panel in matrix.decoder.panels:
-                matrix.points(panel, pool)
-
-        return tuple(a.size / median(f) / 1e6 for f in (code, decode, points))
+    with workers(1) as one, workers(2) as two:
+        hashing = [
+            lambda pool=pool: list(pool.map(lambda _: hashlib.sha256(piece).digest(), range(8)))
+            for pool in (one, two)
+        ]
+        ratios = {"SHA-256": ratio(*hashing)}
+        ours, theirs = stages(a, options, one), stages(a, options, two)
+        ratios |= {name: ratio(ours[name], theirs[name]) for name in ("encode", "decode")}
+    return ", ".join(f"{name} {value:.2f}" for name, value in ratios.items())
 
 
 def main() -> None:
@@ -76,24 +124,21 @@ def main() -> None:
     a, b = make("gauss", arguments.size, arguments.size)
     copy = a.size / median(lambda: a.copy()) / 1e6
     print(
-        f"# {arguments.size} x {arguments.size} float32, R = 2, {arguments.threads} thread(s); NumPy copy {copy:.0f} M entries/s"
+        f"# {arguments.size} x {arguments.size} float32, R = 2, {arguments.threads} thread(s), {kernels.name}; "
+        f"NumPy copy {copy:.0f} M entries/s"
     )
-    print(f"{'lattice':9s} {'encode':>7s} {'decode':>7s} {'points':>7s}  M entries/s (share of copy)")
-    for states in map(int, arguments.states.split(",")):
-        speeds = in_memory(a, EncodeOptions(rate=2.0, states=states), arguments.threads)
-        print(
-            f"conv{states:<5d} "
-            + " ".join(f"{s:7.0f}" for s in speeds)
-            + "  "
-            + " ".join(f"{s / copy:.3f}" for s in speeds)
-        )
-    speeds = in_memory(a, EncodeOptions(rate=2.0, lattice="e8"), arguments.threads)
     print(
-        "e8        "
-        + " ".join(f"{s:7.0f}" for s in speeds)
-        + "  "
-        + " ".join(f"{s / copy:.3f}" for s in speeds)
+        f"{'lattice':9s} {'encode':>9s} {'no digest':>9s} {'decode':>9s} {'points':>9s}  M entries/s (share of copy)"
     )
+    choices = [
+        (f"conv{states}", EncodeOptions(rate=2.0, states=int(states)))
+        for states in arguments.states.split(",")
+    ]
+    for name, options in [*choices, ("e8", EncodeOptions(rate=2.0, lattice="e8"))]:
+        speeds = in_memory(a, options, arguments.threads)
+        shares = " ".join(f"{s / copy:.3f}" for s in speeds)
+        print(f"{name:9s} " + " ".join(f"{s:9.0f}" for s in speeds) + f"  {shares}")
+    print(f"two threads against one, times as fast: {two_threads(a, EncodeOptions(rate=2.0))}")
     with tempfile.TemporaryDirectory() as folder:
         paths = save(Path(folder), a, b)
         files = [path.with_suffix(".nqz") for path in paths]
