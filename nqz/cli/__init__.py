@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -118,6 +119,9 @@ def _signalled(what: str, code: int) -> int:
 def main() -> int:
     """Entry point of the program: `run` on the arguments of the process, with its signals handled."""
     signals.install()
+    gc.set_threshold(
+        100_000
+    )  # next to nothing here is cyclic, and to look for it while importing takes a tenth of that
     if not sys.warnoptions:  # those of libraries are for developers, who ask for them with python -W
         warnings.simplefilter("ignore")
     code = run(sys.argv[1:])

@@ -42,8 +42,11 @@ class Side:
 
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
         """Columns of equal energy: (energies weighted by their number, relative to the total; noises)."""
-        codes, where, count = np.unique(self.codes, return_index=True, return_counts=True)
-        energy = norms.energy(codes, norms.reference(self.codes)) * count
+        order = np.argsort(self.codes, kind="stable")
+        ordered = self.codes[order]
+        begin = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(order) else order
+        where, count = order[begin], np.diff(begin, append=len(order))
+        energy = norms.energy(self.codes[where], norms.reference(self.codes)) * count
         whole = total(energy)
         return (energy / whole if whole > 0 else energy), self.noise[where]
 

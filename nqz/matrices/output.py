@@ -7,7 +7,6 @@ import errno
 import io
 import os
 import re
-import secrets
 import stat
 import sys
 from collections.abc import Iterable
@@ -158,7 +157,7 @@ class Output:
         # The kernel applies the umask, so that a new file has ordinary permissions from the start.
         mode = 0o666 if self._mode is None else self._mode | stat.S_IWUSR
         while True:
-            path = os.path.join(folder, f".{base[:40]}.{secrets.token_hex(4)}.tmp")
+            path = os.path.join(folder, f".{base[:40]}.{os.urandom(4).hex()}.tmp")
             try:
                 fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
             except FileExistsError:
