@@ -18,10 +18,11 @@ from nqz.codec.estimate import (
     reconstruction_error,
     reconstruction_factor,
 )
-from nqz.codec.integers import Integers, load, multiply, result_type
+from nqz.codec.integers import load, multiply, result_type
 from nqz.codec.operand import Operand, Stream
 from nqz.codec.product import Product
 from nqz.codec.rotate import rotate
+from nqz.operations.threads import Workers
 
 
 def exact(a, b):
@@ -108,6 +109,77 @@ def test_bounds_beyond_float64_are_met_by_splitting():
     assert same(integer_product(a, b), true)
     extreme = np.full((2, 33), (1 << 30) - 1, np.int32)
     assert integer_product(extreme, extreme) / float(33 * ((1 << 30) - 1) ** 2) == pytest.approx(1, rel=1e-15)
+
+
+def rare(rng, shape, sigma, beyond, count):
+    """Gaussian integers, and a few far outside of them."""
+    x = np.rint(rng.standard_normal(shape) * sigma).astype(np.int32)
+    x.ravel()[rng.choice(x.size, count, replace=False)] = rng.choice([-1, 1], count) * beyond
+    return x
+
+
+@pytest.mark.parametrize(
+    "sigma, beyond", [(11, 128), (11, 40000), (500, 32768), (500, 1 << 24), (11, (1 << 31) - 1)]
+)
+def test_points_beyond_the_narrow_type_are_exact(sigma, beyond):
+    """Exceptions on both sides, some of them at the same coordinate, in tiles and in one piece."""
+    rng = np.random.default_rng(beyond)
+    a, b = rare(rng, (90, 130), sigma, beyond, 12), rare(rng, (70, 130), sigma, beyond, 9)
+    a[3, 7] = b[5, 7] = b[6, 7] = -beyond
+    x, y = (load(stream(p), len(p), 130, None, sigma, map) for p in (a, b))
+    assert x.rows.dtype == y.rows.dtype == (np.int8 if sigma == 11 else np.int16)
+    assert len(x.rest.row) > 2 and len(y.rest.row) > 2
+    assert x.bound == pytest.approx(max(np.linalg.norm(r) for r in a.astype(float)), rel=1e-12)
+    whole = np.empty((90, 70), result_type(x, y))
+    multiply(x, y, slice(0, 90), slice(0, 70), whole)
+    true = exact(a, b)
+    if max(abs(v) for v in true.ravel().tolist()) < 1 << 53:
+        assert same(whole.astype(np.float64), true)
+    tiled = np.empty_like(whole)
+    for i in range(0, 90, 40):
+        for j in range(0, 70, 30):
+            rows, columns = slice(i, min(i + 40, 90)), slice(j, min(j + 30, 70))
+            multiply(x, y, rows, columns, tiled[rows, columns])
+    assert np.array_equal(tiled, whole)
+    chosen = np.array([0, 3, 4, 60, 88])
+    assert np.array_equal(x.chosen(chosen).floats(slice(0, 5), np.float64), a[chosen])
+
+
+def test_points_are_put_in_order_and_reduced_to_the_shared_coordinates():
+    rng = np.random.default_rng(0)
+    points = rare(rng, (50, 60), 20, 5000, 15)
+    order = rng.permutation(64)[:50]
+    meet = np.sort(rng.permutation(60)[:33])
+    found = load(stream(points, order, 333), 64, 60, meet, 20, map)
+    expected = np.zeros((64, 60), np.int32)
+    expected[order] = points
+    assert found.rows.dtype == np.int8 and len(found.rest.row) > 5
+    assert np.array_equal(found.floats(slice(0, 64), np.float64), expected[:, meet])
+
+
+@pytest.mark.parametrize("guess", [0.0, 10.0, 1e9])
+def test_the_type_of_points_is_found_whatever_the_norms_promise(guess):
+    """A file whose norms are wrong costs time, nothing else."""
+    rng = np.random.default_rng(0)
+    for sigma, least in ((10, np.int8), (3000, np.int16), (1e7, np.int32)):
+        points = np.rint(rng.standard_normal((40, 500)) * sigma).astype(np.int32)
+        found = load(stream(points), 40, 500, None, guess, map)
+        assert np.dtype(least).itemsize <= found.rows.dtype.itemsize
+        assert np.array_equal(found.floats(slice(0, 40), np.float64), points)
+
+
+@pytest.mark.parametrize(
+    "sigmas", [(20, 20), (20, 3000), (3000, 3000), (30000, 30000), (20, 1e6), (1e6, 1e6)], ids=str
+)
+def test_integer_and_floating_point_products_are_the_same(monkeypatch, sigmas):
+    """Whether the kernels' product is fast decides which is taken, and must not show."""
+    rng = np.random.default_rng(1)
+    a, b = (np.rint(rng.standard_normal((w, 900)) * s).astype(np.int32) for w, s in zip((75, 130), sigmas))
+    found = []
+    for fast in (True, False):
+        monkeypatch.setattr("nqz.kernels.fast_product", lambda fast=fast: fast)
+        found.append(integer_product(a, b, sigmas[0]))
+    assert np.array_equal(*found) and same(found[0], exact(a, b))
 
 
 @pytest.mark.parametrize("bits", [3, 12, 22, 26])
@@ -314,6 +386,56 @@ def test_few_entries_draw_theta_to_one():
         for r in (np.random.default_rng(s) for s in range(8))
     ]
     assert 0.75 < np.exp(np.mean(np.log(draws))) < 1.35
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_products_with_few_vectors_are_those_of_the_general_path(monkeypatch, estimator):
+    """Multiplying each chunk as it is decoded, from either side, changes no bit, and nor do threads."""
+    a, b = pair("related", 240, 60, 16)
+    rng = np.random.default_rng(0)
+    sides = operand(a, 0.2, rng), operand(b, 0.0, rng)
+    for x, y in (sides, sides[::-1]):
+        found = []
+        for few, threads in ((0, 1), (16, 1), (16, 3), (0, 2)):
+            monkeypatch.setattr("nqz.codec.product._FEW", few)
+            pool = Workers(threads)
+            product = Product(x, y, estimator, run=pool.map)
+            found.append((whole(product).tobytes(), product.theta, product.error))
+            pool.close()
+        assert all(f == found[0] for f in found)
+
+
+def test_few_vectors_too_large_for_the_sums_take_the_general_path(monkeypatch):
+    a, b = pair("gauss", 600, 30, 2)
+    rng = np.random.default_rng(0)
+    sides = operand(a, 0.0, rng), operand(b, 0.0, rng)
+    expected = whole(Product(*sides, "mmse"))
+    loud = operand(a, 0.0, rng)
+    loud.stream = lambda first, last, plain=loud.stream: Stream(
+        (s := plain(first, last)).order, s.chunks, lambda c, s=s: (s.read(c)[0], s.read(c)[1] << 12)
+    )
+    loud.unit = loud.unit / 4096
+    assert Product(loud, sides[1], "mmse")._few_raw() is None
+    assert np.allclose(whole(Product(loud, sides[1], "mmse")), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("held", [1, 20_000])
+def test_blocks_that_cannot_be_held_are_decoded_again(monkeypatch, held):
+    a, b = pair("related", 200, 70, 50)
+    rng = np.random.default_rng(0)
+    sides = operand(a, 0.2, rng), operand(b, 0.2, rng)
+    for side in sides:
+        side.blocks = [(i, min(i + 9, side.columns)) for i in range(0, side.columns, 9)]
+    for same_side in (False, True):
+        pair_of = (sides[0], sides[0]) if same_side else sides
+        found = []
+        for limit in (1 << 26, held):
+            monkeypatch.setattr("nqz.codec.blocks.HELD", limit)
+            monkeypatch.setattr("nqz.codec.product._WHOLE", 1000)
+            monkeypatch.setattr("nqz.codec.product._SAMPLE", 30)
+            product = Product(*pair_of, "auto", same_side)
+            found.append((whole(product).tobytes(), product.theta, product.error))
+        assert found[0] == found[1]
 
 
 def test_large_products_are_sampled_and_blocked_alike(monkeypatch):

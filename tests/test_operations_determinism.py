@@ -37,6 +37,21 @@ def test_bytes_do_not_depend_on_threads(matrices, coding):
     assert results[0] == results[1] == results[2]
 
 
+def test_products_with_few_vectors_do_not_depend_on_how(matrices, monkeypatch):
+    """x'B and A'x, coded and plain, some columns dropped, chunks that end within columns."""
+    rng = np.random.default_rng(6)
+    big = nqz.encode(matrices[0], rate=1.5)
+    vectors = rng.standard_normal((900, 5)).astype(np.float32)
+    for few in (vectors, nqz.encode(vectors, rate=6), vectors[:, 0]):
+        found = []
+        for limit, threads in ((16, 1), (16, 3), (0, 2)):
+            monkeypatch.setattr("nqz.codec.product._FEW", limit)
+            products = [nqz.matmul(big, few, threads=threads), nqz.matmul(few, big, threads=threads)]
+            found.append([product.tobytes() for product in products])
+        assert found[0] == found[1] == found[2]
+        assert np.array_equal(products[0], products[1].T)
+
+
 @pytest.mark.parametrize("name, coding", SCHEMES)
 def test_an_array_and_its_file_give_the_same_bytes(name, coding, tmp_path):
     x = np.random.default_rng(2).standard_normal((90, 31))

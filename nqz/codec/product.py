@@ -181,9 +181,10 @@ class Product:
                 if most * weight >= 2.0**53:
                     return None
                 out[order] += part
-            raw = out.astype(np.float64)
-            found[(0, first) if turned else (first, 0)] = np.ascontiguousarray(raw.T) if turned else raw
-        return found
+            raw = np.ascontiguousarray(out.T if turned else out, np.float64)
+            for i, j in small.blocks:  # as the general path has it: sums of energies run block by block
+                found[(i, first) if turned else (first, i)] = raw[i:j] if turned else raw[:, i:j]
+        return dict(sorted(found.items()))
 
     def _buffer(self, name: str, shape: tuple[int, int], dtype) -> np.ndarray:
         """Memory of this thread, valid until it asks again under this name."""

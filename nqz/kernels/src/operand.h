@@ -59,6 +59,14 @@ void row_energies(const Rows& rows, int64_t* out) {
         energies_of<int16_t>(rows, out);
 }
 
+template <int COUNT>
+NQZ_INLINE void add_products(const int32_t* y, const int32_t* x, int64_t length, int64_t pitch, int64_t* sums) {
+    uint64_t sum[COUNT] = {};
+    for (int64_t k = 0; k < length; k++)
+        for (int v = 0; v < COUNT; v++) sum[v] += (uint64_t)((int64_t)y[k] * x[v * pitch + k]);
+    for (int v = 0; v < COUNT; v++) sums[v] = (int64_t)((uint64_t)sums[v] + sum[v]);
+}
+
 // Products of the pieces of rows in a chunk with `few` vectors of m entries, modulo 2^64: out[row][vector]. Returns the
 // largest magnitude of a point.
 int64_t point_products(const int32_t* points, int64_t count, int64_t start, int64_t m, const int32_t* vectors, int64_t few,
@@ -76,12 +84,9 @@ int64_t point_products(const int32_t* points, int64_t count, int64_t start, int6
             most = y[k] > most ? y[k] : most;
             least_point = y[k] < least_point ? y[k] : least_point;
         }
-        for (int64_t v = 0; v < few; v++) {
-            const int32_t* x = vectors + v * m + first;
-            uint64_t sum = 0;
-            for (int64_t k = 0; k < length; k++) sum += (uint64_t)((int64_t)y[k] * x[k]);
-            sums[v] = (int64_t)((uint64_t)sums[v] + sum);
-        }
+        int64_t v = 0;
+        for (; v + 4 <= few; v += 4) add_products<4>(y, vectors + v * m + first, length, m, sums + v);
+        for (; v < few; v++) add_products<1>(y, vectors + v * m + first, length, m, sums + v);
         done += length;
     }
     return most > -(int64_t)least_point ? most : -(int64_t)least_point;
