@@ -78,6 +78,104 @@ def test_signals_clean_up_at_once(folder, number, code, word, native):
     assert (folder / "old.npy").read_bytes() == b"precious"
 
 
+LONG = {
+    "encode": ["encode", "big.npy", "-r", "2", "--states", "4096", "-o", "old", "-f"],
+    "decode": ["decode", "big.nqz", "-o", "old.npy", "-f"],
+    "matmul": ["matmul", "big.nqz", "big.npy", "-o", "old.npy", "-f"],
+    "verify": ["verify", "big.nqz", "--against", "big.npy"],
+    "sweep": ["sweep", "big.npy", "--against", "big.npy", "-o", "old.json", "-f"],
+}
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory):
+    """A folder with a matrix that keeps every command busy for a while, and old outputs."""
+    folder = tmp_path_factory.mktemp("big")
+    block = matrix(1024, 512)
+    save(folder / "big.npy", np.concatenate([np.roll(block, i, axis=0) for i in range(24)], axis=1))
+    assert process("encode", folder / "big.npy", "-r", "2", "--lattice", "z").returncode == 0
+    for name in ("old", "old.npy", "old.json"):
+        (folder / name).write_bytes(b"precious")
+    return folder
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.3, 0.5])
+@pytest.mark.parametrize("command", LONG)
+def test_an_interrupt_at_any_moment(big, monkeypatch, tmp_path, command, delay):
+    """While the program loads, measures, codes, multiplies, writes: at once, and without a trace."""
+    monkeypatch.chdir(big)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    before = {name: os.stat(name).st_mtime_ns for name in listing(big)}
+    # what comes before, the interpreter itself, is not ours
+    program = "import sys, nqz.__main__ as p; print('up', file=sys.stderr, flush=True); sys.exit(p.main())"
+    child = start("-c", program, *LONG[command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(child.stderr, b"up")
+    time.sleep(delay)
+    running = child.poll() is None
+    begin = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    out, error = child.communicate(timeout=20)
+    took = time.monotonic() - begin
+    if running and child.returncode:
+        assert (child.returncode, out, error) == (130, b"", b"nqz: error: interrupted\n")
+        assert took < 1.5  # half a second, and what a busy machine adds
+        assert {name: os.stat(name).st_mtime_ns for name in listing(big)} == before
+    else:  # on a fast machine it was done already
+        assert child.returncode == 0
+        for name in ("old", "old.npy", "old.json"):
+            (big / name).write_bytes(b"precious")
+    assert listing(tmp_path) == []
+
+
+def test_an_interrupt_of_a_whole_pipeline(big, monkeypatch, tmp_path):
+    monkeypatch.chdir(big)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    before = listing(big)
+    nqz_ = f"{sys.executable} -m nqz"
+    # nobody reads what comes out, so that the pipeline never ends by itself
+    line = f"cat big.npy | {nqz_} encode - -r 2 --lattice z | {nqz_} decode - | sleep 30"
+    shell = subprocess.Popen(
+        ["sh", "-c", f"trap : INT; {line}; echo over"], env=environment(), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    time.sleep(1.0)
+    begin = time.monotonic()
+    os.killpg(shell.pid, signal.SIGINT)
+    out, error = shell.communicate(timeout=20)
+    assert time.monotonic() - begin < 1.5
+    assert out == b"over\n"
+    # the encoder may be done by then
+    errors = [line for line in error.splitlines() if b"error" in line]
+    assert errors and set(errors) == {b"nqz: error: interrupted"}
+    assert listing(big) == before and listing(tmp_path) == []
+
+
+def test_an_interrupt_while_the_program_loads(folder):
+    program = (
+        "import os, signal, sys\n"
+        "import nqz.__main__ as program\n"
+        "class Importing:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'click':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Importing())\n"
+        "sys.exit(program.main())"
+    )
+    done = process("inspect", "a.nqz", program=program)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"nqz: error: interrupted\n")
+
+
+def test_an_interrupt_after_the_end_is_too_late(folder):
+    program = (
+        "import atexit, os, signal, sys\n"
+        "import nqz.cli\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "sys.exit(nqz.cli.main())"
+    )
+    done = process("inspect", "a.nqz", "--json", program=program)
+    assert done.returncode == 0 and done.stdout.endswith(b"}\n") and done.stderr == b""
+
+
 def test_kill_leaves_the_old_file_whole(folder):
     (folder / "old.npy").write_bytes(b"precious")
     program = SLOW_STEP.format(command="decode", function="decode", native=False)

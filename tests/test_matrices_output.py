@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import io
 import os
 import stat
@@ -14,6 +16,7 @@ import threading
 import pytest
 
 from nqz.errors import DiskFullError, OutputError, OutputExistsError, UsageError
+from nqz.matrices import flush
 from nqz.matrices.output import Output
 
 
@@ -59,10 +62,9 @@ def test_empty_file(tmp_path):
 def test_failure_leaves_the_old_file(tmp_path, error):
     path = tmp_path / "out"
     path.write_bytes(b"old")
-    with pytest.raises(error):
-        with Output(path, force=True) as output:
-            output.access.pwrite(b"partial", 0)
-            raise error
+    with pytest.raises(error), Output(path, force=True) as output:
+        output.access.pwrite(b"partial", 0)
+        raise error
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["out"]
 
@@ -126,11 +128,10 @@ def test_file_that_appears_meanwhile_is_kept(tmp_path, monkeypatch, no_links):
     if no_links:
         monkeypatch.setattr(os, "link", no_link)
     path = tmp_path / "out"
-    with pytest.raises(OutputExistsError, match="appeared meanwhile"):
-        with Output(path) as output:
-            output.access.pwrite(b"new", 0)
-            path.write_bytes(b"other")
-            output.commit()
+    with pytest.raises(OutputExistsError, match="appeared meanwhile"), Output(path) as output:
+        output.access.pwrite(b"new", 0)
+        path.write_bytes(b"other")
+        output.commit()
     assert path.read_bytes() == b"other"
     assert os.listdir(tmp_path) == ["out"]
 
@@ -261,6 +262,34 @@ def test_reserving_more_than_the_disk_has(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("number", [0, errno.ENOSYS, errno.EIO])
+def test_large_files_reach_the_disk_in_pieces(tmp_path, monkeypatch, number):
+    calls = []
+
+    def sync_file_range(fd, offset, size, flags):
+        calls.append((offset, size))
+        ctypes.set_errno(number)
+        return -1 if number else 0
+
+    monkeypatch.setattr(flush, "_PIECE", 1000)
+    real = flush._sync_file_range()
+    assert real is None or sys.platform == "linux"
+    monkeypatch.setattr(flush, "_sync_file_range", lambda: sync_file_range)
+    with Output(tmp_path / "out") as output:
+        output.access.pwrite(bytes(2500), 0)
+        if number == errno.EIO:
+            with pytest.raises(OutputError, match="out: cannot write: input/output error"):
+                output.commit()
+        else:
+            output.commit()
+    assert calls == (
+        [(0, 2000), (0, 1000), (1000, 2000), (1000, 1000), (2000, 2000), (2000, 1000)]
+        if not number
+        else [(0, 2000)]
+    )
+    assert (tmp_path / "out").exists() == (number != errno.EIO)
+
+
 @pytest.mark.parametrize("call", ["pwrite", "fsync", "close"])
 def test_full_disk_shows_as_one_error(tmp_path, monkeypatch, call):
     path = tmp_path / "out"
@@ -319,10 +348,9 @@ def test_failure_sends_nothing_to_a_fifo(tmp_path):
     seen = []
     thread = threading.Thread(target=lambda: seen.append(fifo.read_bytes()))
     thread.start()
-    with pytest.raises(RuntimeError):
-        with Output(fifo) as output:
-            output.access.pwrite(b"partial", 0)
-            raise RuntimeError
+    with pytest.raises(RuntimeError), Output(fifo) as output:
+        output.access.pwrite(b"partial", 0)
+        raise RuntimeError
     thread.join()
     assert seen == [b""]
 
@@ -406,6 +434,7 @@ def run(code, **options):
 
 SCRIPT = """
 import sys
+from nqz.matrices import flush
 from nqz.matrices.output import Output
 with Output({target!r}) as output:
     output.access.pwrite(b"new", 0)

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,9 @@ from nqz.cli import signals
 from nqz.cli.progress import Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
 from nqz.errors import UsageError
-from nqz.matrices.output import Output
+
+if TYPE_CHECKING:
+    from nqz.matrices.output import Output
 
 
 class Notices:
@@ -73,6 +75,8 @@ def output_options(help_text: str) -> Callable[[Callable[..., Any]], Callable[..
 
 def open_output(target: str, force: bool, inputs: Iterable[Any]) -> AbstractContextManager[Output]:
     """An output that leaves nothing behind, whatever ends the command; `inputs` are the opened inputs."""
+    from nqz.matrices.output import Output
+
     check_output(target)
     identities = [opened.identity for opened in inputs]
     return signals.cleaned(lambda: Output(target, force=force, inputs=identities))

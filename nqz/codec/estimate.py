@@ -8,6 +8,7 @@ noise energy is νP. Estimators are α Ĉ₁: `unbiased` α = 1; `mmse` α = κ 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -42,13 +43,18 @@ class Side:
 
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
         """Columns of equal energy: (energies weighted by their number, relative to the total; noises)."""
+        return self._groups
+
+    @cached_property
+    def _groups(self) -> tuple[np.ndarray, np.ndarray]:
+        # not np.unique, which imports numpy.ma
         order = np.argsort(self.codes, kind="stable")
-        ordered = self.codes[order]
-        begin = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(order) else order
-        where, count = order[begin], np.diff(begin, append=len(order))
-        energy = norms.energy(self.codes[where], norms.reference(self.codes)) * count
+        codes = self.codes[order]
+        first = np.flatnonzero(np.diff(codes, prepend=codes[:1] - 1))
+        count = np.diff(first, append=len(codes))
+        energy = norms.energy(codes[first], norms.reference(self.codes)) * count
         whole = total(energy)
-        return (energy / whole if whole > 0 else energy), self.noise[where]
+        return (energy / whole if whole > 0 else energy), self.noise[order[first]]
 
     def coded_share(self) -> float:
         """Share of the energy that is in coded columns."""

@@ -6,7 +6,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
@@ -66,7 +65,7 @@ class Workers:
         self.threads = threads or available()
         self.buffers = Buffers()
         self._thread = threading.local()
-        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+        self._pool: Any = None
 
     @property
     def local(self) -> Buffers:
@@ -78,9 +77,13 @@ class Workers:
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
         """Apply a function to items; results in order, at most two per thread in flight."""
-        if self._pool is None:
+        if self.threads == 1:
             yield from map(function, items)
             return
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # takes a moment to load, and some commands need no pool
+
+            self._pool = ThreadPoolExecutor(self.threads)
         pending: deque[Any] = deque()
         for item in items:
             pending.append(self._pool.submit(function, item))
