@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nqz.errors import UsageError
+from nqz.matrices.bands import BandReader, BandWriter, worthwhile
 from nqz.matrices.dtypes import storage_dtype
 from nqz.matrices.layout import COORDINATE_MAJOR, VECTOR_MAJOR, Layout, tensor_index, vector_layout
 
@@ -56,6 +57,7 @@ class VectorView:
         self.length = self._layout.length
         self.count = self._layout.count
         self.memory = self._layout.memory
+        self._bands: BandReader | None = None
 
     @cached_property
     def _resident(self) -> np.ndarray | None:
@@ -189,6 +191,11 @@ class VectorView:
     def _read_rows(self, rows: np.ndarray, begin: int, first: int) -> None:
         """Read a piece of every row of the file from row `begin` on into the rows of a contiguous array."""
         itemsize = self.dtype.itemsize
+        if worthwhile(self.count, rows.shape[1], itemsize):
+            if self._bands is None:
+                self._bands = BandReader(self._access, self._offset, self.length, self.count, self.dtype)
+            if self._bands.read(rows, begin, first):
+                return
         stride = self.count * itemsize
         segment = rows.shape[1] * itemsize
         start = self._offset + first * itemsize + begin * stride
@@ -214,7 +221,8 @@ class VectorView:
 class VectorWriter:
     """Writes the vectors of a matrix into a tensor of a file, the mirror image of `VectorView.read`.
 
-    Several threads may write different vectors at once.
+    Several threads may write different vectors at once. Where vectors are long, what was written may reach its place only
+    when all vectors have been written.
     """
 
     def __init__(
@@ -234,6 +242,7 @@ class VectorWriter:
         self.dtype = storage_dtype(dtype)
         self.length = layout.length
         self.count = layout.count
+        self._bands = BandWriter(access, offset, layout.length, layout.count, self._stored)
         self.memory = layout.memory
 
     def write(self, first: int, block: np.ndarray) -> None:
@@ -275,6 +284,9 @@ class VectorWriter:
 
     def _write_rows(self, block: np.ndarray, first: int) -> None:
         """Write row i of the block into row i of the file, from column `first` on."""
+        with self._lock:
+            if self._bands.write(block, first):
+                return
         itemsize = self._stored.itemsize
         width = block.shape[1]
         stride = self.count * itemsize
