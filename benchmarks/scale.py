@@ -4,8 +4,8 @@ usage: python benchmarks/scale.py [--sizes 64,256,1024] [--large] [--length 4096
 
 A Gaussian float32 .npy file of --length × many in C order, of each of the sizes in MB (--large adds 4 GB). Every command is a process of its own with
 all processors: seconds, million entries of the matrix per second (the same for all sizes if time is linear), peak resident memory. The product is with
---partners compressed vectors. The extrapolation takes the rate of the largest size, and memory growing by the vector as between the smallest size of at
-least 256 MB, from which on all buffers are in full use, and the largest.
+--partners compressed vectors. The extrapolation takes the rate of the largest size, and memory growing by the vector as between the two largest: give
+some from which on all buffers are in full use, as with --large.
 """
 
 from __future__ import annotations
@@ -73,8 +73,7 @@ def main() -> None:
                     f"| {mb} | {shape[1]} | {command} | {seconds:.2f} | {speed:.1f} | {peak:.0f} |",
                     flush=True,
                 )
-    last = sizes[-1]
-    first = next((mb for mb in sizes if mb >= 256), last)
+    first, last = sizes[-2:] if len(sizes) > 1 else sizes * 2
     print("\n| size | command | time | memory |\n|---|---|---|---|")
     for name, size in TARGETS:
         for command in COMMANDS:

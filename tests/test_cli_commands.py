@@ -12,6 +12,7 @@ from cli_tools import FIXTURES, invoke, listing, matrix, save, succeed
 from safetensors.numpy import load_file, save_file
 
 import nqz
+from nqz.matrices.access import FileAccess
 
 INSPECT_KEYS = [
     "name", "shape", "dtype", "kind", "axis", "lattice", "coding", "rate_asked", "rate", "kappa", "alpha",
@@ -143,6 +144,22 @@ def test_inspect_without_centering_has_no_means(pair, capsys):
     (tensor,) = json.loads(succeed(capsys, "inspect", "a.nqz", "--json").out)["tensors"]
     assert tensor["means"] is None and tensor["bytes"]["means"] == 0
     assert "not centered" in succeed(capsys, "inspect", "a.nqz").out
+
+
+def test_inspect_leaves_the_coded_entries_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "a.npy", matrix(4096, 64))
+    succeed(capsys, "encode", "a.npy", "-r", "4", "--lattice", "z", "-q")
+    count, read = 0, FileAccess.pread_into
+
+    def counting(self, buffer, offset):
+        nonlocal count
+        count += memoryview(buffer).nbytes
+        read(self, buffer, offset)
+
+    monkeypatch.setattr(FileAccess, "pread_into", counting)
+    succeed(capsys, "inspect", "a.nqz")
+    assert 0 < count < 1500 and (tmp_path / "a.nqz").stat().st_size > 130_000
 
 
 def test_inspect_table_names_every_tensor(model, capsys):
