@@ -85,17 +85,17 @@ class BandReader:
         self._copy: Any = None
         self._usable = True
 
-    def read(self, rows: np.ndarray, first: int) -> bool:
-        """Fill a contiguous [length, width] array with vectors; False if there is no room for a copy."""
+    def read(self, rows: np.ndarray, begin: int, first: int) -> bool:
+        """Fill a contiguous array with rows of a panel from row `begin` on; False if there is no room for a copy."""
         width = rows.shape[1]
         with self._lock:
             band = self._band
             known = band is not None and band.first <= first < band.last
             if not known or (first - band.first) % band.width or width != band.panel_width(first):
                 band = self._fill(first, width)
-        if band is None:
-            return False
-        band.access.pread_into(rows, band.place(first, 0))
+            if band is None:
+                return False
+            band.access.pread_into(rows, band.place(first, begin))
         return True
 
     def _fill(self, first: int, width: int) -> _Band | None:
