@@ -218,7 +218,10 @@ class Tables:
             used |= {halved(c) for c in used}
         used = sorted(used)
         tables = [table(c) for c in used]
-        self.number = {c: i for i, c in enumerate(used)}
+        self.lowest = used[0] if used else 0
+        self.number = np.full(used[-1] - self.lowest + 1 if used else 0, -1, np.int32)
+        for i, c in enumerate(used):
+            self.number[c - self.lowest] = i
         self.half = np.array([t.half for t in tables], np.int32)
         self.raw = np.array([t.raw for t in tables], np.int32)
         self.rice = np.array([t.rice for t in tables], np.int32)
@@ -230,13 +233,16 @@ class Tables:
         self.weight = np.array([t.weight for t in tables], np.float64).reshape(len(tables), 16)
         self.modelled = np.array([is_modelled(lattice, c) for c in used], np.uint8)
         # tables for halves only have none for theirs: 0 stands in
-        last = [self.number.get(halved(c), 0) for c in used] if lattice.name == "leech" else []
+        last = (
+            [used.index(halved(c)) if halved(c) in used else 0 for c in used]
+            if lattice.name == "leech"
+            else []
+        )
         self.last = np.array(last, np.int32)
 
     def of_columns(self, classes: np.ndarray) -> np.ndarray:
         """Table numbers of columns of the given classes, int32."""
-        used, inverse = np.unique(classes, return_inverse=True)
-        return np.array([self.number[int(c)] for c in used], np.int32)[inverse].astype(np.int32)
+        return self.number[classes - self.lowest]
 
     @property
     def arguments(self) -> tuple[np.ndarray, ...]:

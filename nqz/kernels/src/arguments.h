@@ -44,9 +44,9 @@ int64_t size(const Array& array, size_t axis = 0) {
     return (int64_t)array.shape(axis);
 }
 
-// Scratch memory is kept from call to call, for a page that is touched for the first time costs more than the arithmetic
-// on it. Each thread has a stack: what is taken last is given back first. When nothing is in use, what remains is one
-// block, as large as the largest call so far needed, or none beyond KEPT_BYTES.
+// Scratch memory is kept from call to call, for a page that is touched for the first time costs more than the
+// arithmetic on it. Each thread has a stack: what is taken last is given back first. When nothing is in use, what
+// remains is one block, as large as the largest call so far needed, or none beyond KEPT_BYTES.
 class Stack {
   public:
     ~Stack() {
@@ -227,10 +227,10 @@ struct CheckedTables {
     std::vector<int32_t> used, slot;
     nqz::Tables tables;
 
-    CheckedTables(int lattice, const nqz::Place& place, const Vector<int32_t>& table_of_column, const Vector<int32_t>& half,
-                  const Vector<int32_t>& raw, const Vector<int32_t>& rice,
-                  const Vector<int64_t>& offset, const Vector<uint16_t>& cum, const Matrix<const double>& weight, const Vector<uint8_t>& modelled,
-                  const Vector<int32_t>& last) {
+    CheckedTables(int lattice, const nqz::Place& place, const Vector<int32_t>& table_of_column,
+                  const Vector<int32_t>& half, const Vector<int32_t>& raw, const Vector<int32_t>& rice,
+                  const Vector<int64_t>& offset, const Vector<uint16_t>& cum, const Matrix<const double>& weight,
+                  const Vector<uint8_t>& modelled, const Vector<int32_t>& last) {
         int64_t count = size(half);
         require(size(raw) == count, "raw must be int32 [T]");
         require(size(rice) == count, "rice must be int32 [T]");

@@ -50,7 +50,7 @@ struct Encoder {
     }
 };
 
-// Which of the inputs before a step its code bits are the sums of: 1 is the latest. Bit l of an input belongs to lane l.
+// Which of the inputs before a step its code bits are the sums of: 1 is the latest. Bit l of an input is of lane l.
 struct Taps {
     int count[2], back[2][MEMORY_MAX];
 
@@ -60,7 +60,7 @@ struct Taps {
             for (int i = 1; i <= memory; i++)
                 if (generators[c] >> i & 1) back[c][count[c]++] = i;
     }
-    // Code bit c of the branches of input 0; an input of one flips both code bits. MEMORY_MAX inputs stand before `now`.
+    // Code bit c of the branch of input 0; an input of one flips both code bits. MEMORY_MAX inputs stand before `now`.
     NQZ_INLINE uint32_t zero_branch(int c, const uint32_t* now) const {
         uint32_t sum = 0;
         for (int i = 0; i < count[c]; i++) sum ^= now[-back[c][i]];

@@ -262,7 +262,8 @@ const char* decode_chunk(int memory, const Place& place, const Tables& tables, c
         const int known = LATTICE == LEECH ? group_of(LATTICE) - 1 : group_of(LATTICE);
         if (const char* reason =
                 same ? decode_points<L>(known, context, tables, t, decoding, 1 << 27, n, state, words, end, in, at, y)
-                     : decode_mixed<L>(known, context, tables, table, decoding, 1 << 27, n, state, words, end, in, at, y))
+                     : decode_mixed<L>(known, context, tables, table, decoding, 1 << 27, n, state, words, end, in, at,
+                                   y))
             return reason;
         if constexpr (LATTICE == LEECH) {
             // Of the last step Y >> 1 is coded.

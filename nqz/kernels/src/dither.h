@@ -39,8 +39,8 @@ void levels(Key key, int64_t count, uint8_t* out) {
     }
 }
 
-// The levels of a group row of `count` positions from `first` on: of 32 lanes made here and put in `own`, of fewer taken
-// from those of all positions.
+// The levels of a group row of `count` positions from `first` on: of 32 lanes made here and put in `own`, of fewer
+// taken from those of all positions.
 template <int L>
 NQZ_INLINE const uint8_t* row_levels(const Key& key, const uint8_t* all, int64_t first, int count, uint8_t* own) {
     if (L != 32) return all + first;

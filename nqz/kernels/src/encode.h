@@ -11,7 +11,8 @@ NQZ_INLINE uint32_t interval_of(int32_t y, const uint16_t* cum, int32_t half, in
     return interval;
 }
 
-// Codes the points of whole steps, all of one table. Bit l of escaped[i]: whether that of lane l in step i is an escape.
+// Codes the points of whole steps, all of one table. Bit l of escaped[i]: whether the point of lane l in step i is an
+// escape.
 template <int L>
 NQZ_INLINE void encode_steps(int steps, const int32_t* y, const uint16_t* cum, int32_t half, int raw, int lanes,
                              uint32_t* state, uint16_t*& words, uint32_t* escaped) {

@@ -70,8 +70,8 @@ struct Tables {
     const int32_t* slot;  // [T] number of a used table among the used ones
 };
 
-// Streams of an encoded chunk. The encoder fills `words` from the end of their space downwards, 16 of which it keeps free
-// below; the stream of escapes begins at `escapes`, in the working memory for their codes.
+// Streams of an encoded chunk. The encoder fills `words` from the end of their space downwards and leaves 16 free; the
+// stream of escapes begins at `escapes`, in the working memory for their codes.
 struct Encoded {
     uint32_t* states;
     uint16_t* words;

@@ -1,8 +1,8 @@
-// Vectors of rANS lanes: 32-bit numbers, NQZ_LANES of them, where the instruction set can gather. Elsewhere NQZ_LANES is
-// not defined, and plain loops do the same.
+// Vectors of rANS lanes: 32-bit numbers, NQZ_LANES of them, where the instruction set can gather. Elsewhere NQZ_LANES
+// is not defined, and plain loops do the same.
 //
-// Words of lanes that are refilled or emptied stand side by side in memory. Lanes and words are matched by a permutation:
-// AVX-512 has instructions for it, for AVX2 a table holds one for each of the 256 sets of 8 lanes.
+// Words of lanes that are refilled or emptied stand side by side in memory. Lanes and words are matched by a
+// permutation: AVX-512 has instructions for it, for AVX2 a table holds one for each of the 256 sets of 8 lanes.
 
 #if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #define NQZ_LANES 16
@@ -13,7 +13,9 @@ typedef int32_t SignedLanes __attribute__((vector_size(64)));
 NQZ_INLINE Lanes widen(const uint8_t* from) {
     return (Lanes)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from));
 }
-NQZ_INLINE Lanes gather(const void* table, Lanes index) { return (Lanes)_mm512_i32gather_epi32((__m512i)index, table, 4); }
+NQZ_INLINE Lanes gather(const void* table, Lanes index) {
+    return (Lanes)_mm512_i32gather_epi32((__m512i)index, table, 4);
+}
 NQZ_INLINE Lanes gather_pairs(const uint16_t* table, Lanes index) {
     return (Lanes)_mm512_i32gather_epi32((__m512i)index, (const void*)table, 2);
 }

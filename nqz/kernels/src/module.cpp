@@ -154,9 +154,9 @@ struct Bindings {
 
     nb::tuple entropy_encode(int lattice, Vector<int32_t> points, int64_t count, int64_t start, int64_t m,
                              Vector<int32_t> table_of_column, int lanes, uint64_t key0, uint64_t key1,
-                             uint64_t counter, Vector<int32_t> half, Vector<int32_t> raw, Vector<int32_t> rice, Vector<int64_t> offset,
-                             Vector<uint16_t> cum, Matrix<const double> weight, Vector<uint8_t> modelled,
-                             Vector<int32_t> last) const {
+                             uint64_t counter, Vector<int32_t> half, Vector<int32_t> raw, Vector<int32_t> rice,
+                             Vector<int64_t> offset, Vector<uint16_t> cum, Matrix<const double> weight,
+                             Vector<uint8_t> modelled, Vector<int32_t> last) const {
         Place place = place_of(lattice, count, start, m, size(table_of_column), lanes);
         CheckedTables tables(lattice, place, table_of_column, half, raw, rice, offset, cum, weight, modelled, last);
         require(size(points) == place.positions, "points must be int32 [P]");
@@ -193,9 +193,9 @@ struct Bindings {
     void entropy_decode(int lattice, int64_t count, int64_t start, int64_t m, Vector<int32_t> table_of_column,
                         int lanes, uint64_t key0, uint64_t key1, uint64_t counter, Vector<int32_t> half,
                         Vector<int32_t> raw, Vector<int32_t> rice, Vector<int64_t> offset, Vector<uint16_t> cum,
-                        Matrix<const double> weight, Vector<uint8_t> modelled, Vector<int32_t> last, Vector<uint32_t> states,
-                        Vector<uint16_t> words, Vector<uint8_t> code, Vector<uint8_t> low, Vector<uint8_t> escapes,
-                        Output<int32_t> out) const {
+                        Matrix<const double> weight, Vector<uint8_t> modelled, Vector<int32_t> last,
+                        Vector<uint32_t> states, Vector<uint16_t> words, Vector<uint8_t> code, Vector<uint8_t> low,
+                        Vector<uint8_t> escapes, Output<int32_t> out) const {
         Place place = place_of(lattice, count, start, m, size(table_of_column), lanes);
         CheckedTables tables(lattice, place, table_of_column, half, raw, rice, offset, cum, weight, modelled, last);
         require(size(out) == place.positions, "out must be int32 [P]");
@@ -459,8 +459,8 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
            {"lattice", "points", "count", "start", "m", "table_of_column", "lanes", "key0", "key1", "counter", "half",
             "raw", "rice", "offset", "cum", "weight", "modelled", "last"});
     define(m, "entropy_decode", k, &B::entropy_decode,
-           {"lattice", "count", "start", "m", "table_of_column", "lanes", "key0", "key1", "counter", "half", "raw", "rice",
-            "offset", "cum", "weight", "modelled", "last", "states", "words", "code", "low", "escapes", "out"});
+           {"lattice", "count", "start", "m", "table_of_column", "lanes", "key0", "key1", "counter", "half", "raw",
+            "rice", "offset", "cum", "weight", "modelled", "last", "states", "words", "code", "low", "escapes", "out"});
     define(m, "rans_encode", k, &B::rans_encode, {"symbols", "cum", "lanes"});
     define(m, "rans_decode", k, &B::rans_decode, {"count", "cum", "lanes", "states", "words"});
     define(m, "voronoi_encode", k, &B::voronoi_encode,
