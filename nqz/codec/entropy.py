@@ -60,6 +60,7 @@ class Table:
     bits: float
 
 
+@lru_cache(maxsize=1024)
 def class_variance(index: int) -> float:
     """σ² of a class in fine units squared: 2 ** (index / 8)."""
     return float(exp2(index * (GRID // CLASSES)))
