@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nqz.errors import InputError, UnsupportedError, UsageError
 from nqz.matrices import vectors
 from nqz.matrices.access import MemoryAccess, open_input
-from nqz.matrices.layout import vector_layout
+from nqz.matrices.layout import COORDINATE_MAJOR, vector_layout
 from nqz.matrices.sink import MatrixSink, TensorSpec
 from nqz.matrices.source import array_source, open_source
 
@@ -101,6 +101,66 @@ def test_slabs_stay_valid():
     array = sample((64, 8))
     blocks = [block for _, _, _, block in array_source(array).tensors[0].vectors(0).slabs(256)]
     assert np.array_equal(np.concatenate(blocks), array)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_slabs_of_some_entries_into_a_buffer(tmp_path_factory, data):
+    shape = tuple(data.draw(st.lists(st.integers(1, 7), min_size=1, max_size=3)))
+    array = sample(shape, data.draw(st.sampled_from(DTYPES)), data.draw(st.sampled_from("CF")))
+    first = data.draw(st.integers(0, array.size))
+    last = data.draw(st.integers(first, array.size))
+    size = data.draw(st.integers(array.itemsize, 100))
+    buffer = np.empty(size, np.uint8)
+    flat = array.reshape(-1, order="A")
+    with save(tmp_path_factory.mktemp("slabs") / "x.npy", array) as source:
+        for axis in axes(array):
+            for view in (source.tensors[0].vectors(axis), array_source(array).tensors[0].vectors(axis)):
+                slabs = view.slabs(size, first, last, buffer)
+                pieces = [
+                    (bytes(raw), (block if view.memory == COORDINATE_MAJOR else block.T).flatten())
+                    for raw, _, _, block in slabs
+                ]
+                assert b"".join(raw for raw, _ in pieces) == flat[first:last].tobytes()
+                entries = np.concatenate([flat[:0], *(block for _, block in pieces)])
+                assert np.array_equal(entries, flat[first:last])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_and_memory_in_place_are_what_read_gives(tmp_path, shape, dtype, order):
+    array = sample(shape, dtype, order)
+    with save(tmp_path / "x.npy", array) as source:
+        for axis in axes(array):
+            view = source.tensors[0].vectors(axis)
+            first, last = view.count // 3, view.count
+            expected = view.read(first, last)
+            assert view.in_place(first, last) is None
+            inside = array_source(array).tensors[0].vectors(axis).in_place(first, last)
+            if inside is not None:
+                assert np.array_equal(inside, expected) and not inside.flags.writeable
+            elif array.dtype.isnative:
+                assert array.ndim > 2 and order == "F"
+            rows = (view.length // 4, view.length - view.length // 5)
+            if not view.by_rows:
+                with pytest.raises(UsageError, match="coordinates"):
+                    view.read(first, last, None, rows)
+                continue
+            assert np.array_equal(view.read(first, last, None, rows), expected[slice(*rows)])
+            out = np.empty(expected.size, view.dtype)
+            assert np.array_equal(view.read(first, last, out, rows), expected[slice(*rows)])
+
+
+def test_memory_that_is_not_aligned_is_read():
+    array = sample((5, 6))
+    stream = io.BytesIO()
+    stream.write(b"x")
+    np.save(stream, array)
+    stream.seek(1)
+    view = open_source(stream).tensors[0].vectors(0)
+    assert view.in_place(0, 6) is None
+    assert np.array_equal(view.read(0, 6), array)
 
 
 def test_memory_kinds():

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from codec_cases import SCHEMES, coded, scheme
 
 import nqz
+from nqz.container.reader import ContainerReader
 from nqz.matrices.access import MemoryAccess
 from nqz.matrices.source import array_source, open_source
+from nqz.operations.decode import DecodeOptions, decode
 from nqz.operations.encode import encode
 from nqz.operations.options import EncodeOptions
-from nqz.operations.threads import Workers
+from nqz.operations.threads import Workers, workers
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,34 @@ def test_an_array_and_its_file_give_the_same_bytes(name, coding, tmp_path):
                 report = encode(source, MemoryAccess(data), options, Workers(1))
             found.append(bytes(data[: report["file_bytes"]]))
         assert found[0] == found[1] == nqz.encode(array, rate=2.5, **scheme(name, coding))
+
+
+@pytest.mark.parametrize("order, axis, dtype", [("C", 0, "<f4"), ("F", 0, "<f4"), ("C", 1, ">f2")])
+def test_panels_and_pieces_of_a_file_give_the_same_bytes(tmp_path, order, axis, dtype):
+    """Several panels: rows in pieces from a file, columns where they are in memory, two threads or one."""
+    scale = np.random.default_rng(4).lognormal(0, 0.5, 300).astype(np.float32)
+    x = np.random.default_rng(4).standard_normal((70_000, 300), np.float32) * scale
+    x = np.asarray((x if axis == 0 else x.T).astype(dtype), order=order)
+    np.save(tmp_path / "x.npy", x)
+    options = EncodeOptions(rate=1.0, states=4, axis=axis)
+    found = []
+    for source, threads in ((array_source(x), 2), (open_source(tmp_path / "x.npy"), 3)):
+        data = bytearray()
+        with source, workers(threads) as pool:
+            report = encode(source, MemoryAccess(data), options, pool)
+        found.append(bytes(data[: report["file_bytes"]]))
+    assert found[0] == found[1] == nqz.encode(x, rate=1.0, states=4, axis=axis, threads=1)
+    matrix = coded(found[0])
+    assert len(matrix.decoder.panels) > 1 and not matrix.decoder.kept.all()
+    expected = nqz.open(found[0]).matrix.decode()
+    for threads in (1, 3):
+        out = bytearray()
+        with workers(threads) as pool:
+            decode(ContainerReader(MemoryAccess(found[0]), "x"), MemoryAccess(out), DecodeOptions(), pool)
+        back = np.load(io.BytesIO(out))
+        assert back.dtype == x.dtype and np.array_equal(back, expected)
+    error = np.square(back.astype(np.float64) - x).mean()
+    assert 0.05 < error / np.square(x.astype(np.float64)).mean() < 0.4
 
 
 @pytest.mark.parametrize("name, coding", SCHEMES)

@@ -20,8 +20,8 @@ from nqz.container.reader import ContainerReader
 from nqz.matrices.dtypes import data_bytes
 from nqz.operations.coded import CodedMatrix
 from nqz.operations.decode import DecodeOptions, decode
-from nqz.operations.encode import select
 from nqz.operations.files import open_file
+from nqz.operations.select import select
 from nqz.operations.threads import workers
 
 

@@ -11,7 +11,7 @@ from nqz.errors import UnsupportedError, UsageError
 from nqz.matrices.layout import VECTOR_MAJOR
 from nqz.matrices.sink import MatrixSink, TensorSpec
 from nqz.operations.coded import CodedMatrix
-from nqz.operations.encode import select
+from nqz.operations.select import select
 from nqz.operations.threads import Workers
 
 

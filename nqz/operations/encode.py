@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from nqz import __version__
@@ -20,22 +19,10 @@ from nqz.matrices.dtypes import is_matrix_dtype
 from nqz.matrices.npy import refuse_non_float
 from nqz.operations.matrix import MatrixEncoder
 from nqz.operations.options import MAX_RATE, MIN_RATE, EncodeOptions
+from nqz.operations.select import select
 from nqz.operations.threads import Workers
 
 _TRIES = 6
-
-
-def select(names: Sequence[str], patterns: Sequence[str], where: str) -> list[int]:
-    """Indices of the names that a list of names or shell patterns takes; all for an empty list."""
-    if not patterns:
-        return list(range(len(names)))
-    taken: set[int] = set()
-    for pattern in patterns:
-        found = [i for i, n in enumerate(names) if n == pattern or fnmatch.fnmatchcase(n, pattern)]
-        if not found:
-            raise UsageError(f"{where}: no tensor is called {pattern!r}")
-        taken.update(found)
-    return sorted(taken)
 
 
 def encode(source, access, options: EncodeOptions, pool: Workers, progress: Callable | None = None) -> dict:

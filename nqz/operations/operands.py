@@ -57,7 +57,7 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, cente
     view = tensor.vectors(axis)
     n, columns = view.length, view.count
     name = _name(source_name, tensor.name)
-    measured = measure(tensor, view, center, name)
+    measured = measure(tensor, view, center, name, pool=pool)
     codes = norms.encode(measured.energy, measured.exponent)
     exponent = norms.reference(codes) >> 9
     silent = codes == norms.ZERO

@@ -144,7 +144,7 @@ enum { GROUP = 4 * SQUARE };
 template <class T>
 void restore_columns(const float* const* rows, int64_t width, int64_t n, const double* scale, const double* mean, T* out,
                      int64_t row_stride, int64_t column_stride) {
-    const int64_t height = row_stride == 1 ? n : SQUARE;
+    const int64_t height = row_stride == 1 ? n : (int64_t)SQUARE;
     for (int64_t i0 = 0; i0 < n; i0 += height) {
         const int64_t count = least(height, n - i0);
         T tile[GROUP][SQUARE];
