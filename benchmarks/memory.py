@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--base", type=float, default=16, help="MB of the smallest input")
     parser.add_argument("--factors", default="1,4,16")
-    parser.add_argument("--cases", default="", help="those whose names begin so, separated by commas")
+    parser.add_argument("--cases", default="", help="names, or how they begin, separated by commas")
     parser.add_argument("--commands", default=",".join(COMMANDS))
     parser.add_argument("--rate", type=float, default=2)
     parser.add_argument("--folder", type=Path)
@@ -146,7 +146,8 @@ def main() -> None:
     commands = arguments.commands.split(",")
     if not set(commands) <= set(COMMANDS):
         parser.error(f"--commands: of {', '.join(COMMANDS)}")
-    names = [name for name in CASES if name.startswith(tuple(arguments.cases.split(",")))]
+    wanted = arguments.cases.split(",")
+    names = [n for n in CASES if any(n == w or (w not in CASES and n.startswith(w)) for w in wanted)]
     print("Peak memory in MB (seconds); matmul': the growing operand on the right.\n")
     print(f"| case | shape | MB | {' | '.join(commands)} |")
     print("|---" * (3 + len(commands)) + "|")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from nqz.codec import norms
+from nqz.codec.panels import Panel
 from nqz.container.exact import decode_exact
 from nqz.container.reader import ContainerReader
 from nqz.errors import VerifyError
@@ -126,11 +127,8 @@ def _increments(report: Callable[[None, float], object]) -> Callable[[int, int],
 
 def _decoded(matrix: CodedMatrix, pool: Workers, done: Callable[[float], object]) -> dict[str, Any]:
     p = matrix.parameters
-    out: np.ndarray | None = None
     for panel in matrix.decoder.panels:
-        if out is None:
-            out = _rows(matrix, np.int32, p.m)
-        matrix.points(panel, pool, out[: len(panel.order)])
+        matrix.points(panel, pool, _room(matrix, panel, pool))
         done(matrix.info.nbytes * (panel.last - panel.first) / p.columns)
     return {}
 
@@ -156,9 +154,9 @@ def _exact(
     }
 
 
-def _rows(matrix: CodedMatrix, dtype: Any, length: int) -> np.ndarray:
-    """Room for the columns of the widest panel, each a row of some length."""
-    return np.empty((max(panel.last - panel.first for panel in matrix.decoder.panels), length), dtype)
+def _room(matrix: CodedMatrix, panel: Panel, pool: Workers) -> np.ndarray:
+    """Memory for the points of a panel."""
+    return pool.buffers.array("points of panel", (len(panel.order), matrix.parameters.m), np.int32)
 
 
 def column_errors(
@@ -186,48 +184,35 @@ def column_errors(
     """
     view = original.vectors(matrix.header.axis)
     exponent = norms.reference(matrix.codes) >> 9
-    factor = matrix.factor("mmse")
+    scale = matrix.decoder.unit() * matrix.factor("mmse")
     p = matrix.parameters
     errors = np.empty(p.columns)
-    # both are used for every panel: memory that is new costs more than what is done in it
-    read, decoded = _rows(matrix, view.dtype, p.n).reshape(-1), _rows(matrix, np.int32, p.m)
     step = max(1, _STEP // p.n)
     for panel in matrix.decoder.panels:
-        block = view.read(panel.first, panel.last, read)
-        points = matrix.points(panel, pool, decoded[: len(panel.order)])
-        dropped = np.flatnonzero(panel.place < 0)
+        width = panel.last - panel.first
+        block = view.read(panel.first, panel.last, pool.buffers.array("block", (p.n * width,), view.dtype))
+        points = matrix.points(panel, pool, _room(matrix, panel, pool))
 
         def compare(first, panel=panel, block=block, points=points):
-            columns = panel.order[first : first + step]
-            rebuilt = np.empty((len(columns), p.n)).T
-            matrix.decoder.reconstruct(panel, points[first : first + step], first, factor, rebuilt)
-            errors[panel.first + columns] = _energies(block, columns, rebuilt, original.dtype, exponent)
+            last = min(first + step, panel.last - panel.first)
+            rebuilt = pool.local.array("rebuilt", (last - first, p.n), np.float64).T
+            matrix.decoder.reconstruct(panel, points, first, scale, rebuilt)
+            chosen = slice(panel.first + first, panel.first + last)
+            errors[chosen] = _energies(block[:, first:last], rebuilt, original.dtype, exponent)
 
-        def compare_dropped(first, panel=panel, block=block, dropped=dropped):
-            columns = dropped[first : first + step]
-            rebuilt = np.repeat(matrix.means[panel.first + columns, None], p.n, axis=1).T
-            errors[panel.first + columns] = _energies(block, columns, rebuilt, original.dtype, exponent)
-
-        for function, count in ((compare, len(panel.order)), (compare_dropped, len(dropped))):
-            for _ in pool.map(function, range(0, count, step)):
-                pass
+        for _ in pool.map(compare, range(0, width, step)):
+            pass
         if done is not None:
-            done((panel.last - panel.first) / p.columns)
+            done(width / p.columns)
     return errors, exponent
 
 
-def _energies(
-    block: np.ndarray, columns: np.ndarray, rebuilt: np.ndarray, dtype: str, exponent: int
-) -> np.ndarray:
-    """Energies of the differences of some columns, in units of 4 ** exponent; `rebuilt` is used up."""
-    out = np.empty(len(columns))
+def _energies(block: np.ndarray, rebuilt: np.ndarray, dtype: str, exponent: int) -> np.ndarray:
+    """Energies of the differences of columns, in units of 4 ** exponent; `rebuilt` is used up."""
     with np.errstate(over="ignore", invalid="ignore"):
-        for place, column in enumerate(columns):
-            difference = rebuilt[:, place]
-            np.subtract(widen(block[:, column], dtype), difference, out=difference)
-            np.ldexp(difference, -exponent, out=difference)
-            out[place] = np.einsum("i,i->", difference, difference)
-    return out
+        np.subtract(widen(block, dtype), rebuilt, out=rebuilt)
+        np.ldexp(rebuilt, -exponent, out=rebuilt)
+        return np.einsum("ij,ij->j", rebuilt, rebuilt)
 
 
 def measured_error(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> float:
