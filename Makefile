@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 KERNELS := $(wildcard nqz/kernels/src/*) nqz/kernels/CMakeLists.txt
 SANITIZED := build/sanitized
 FUZZ_SECONDS ?= 60
-BENCHMARKS := rate_distortion prediction unbiased model_file peers throughput memory scale startup
+BENCHMARKS := rate_distortion prediction unbiased model_file peers throughput product memory scale startup
 
 # Another environment that happens to be active must not leak in.
 unexport PYTHONHOME

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import kernels
-from .integers import Integers, load, narrowest
+from .integers import Integers, entry_size, load
 from .operand import Operand
 
 HELD = 1 << 26
@@ -65,7 +65,7 @@ class Blocks:
     def _entry(self, index: int) -> int:
         """Bytes that a column of a block takes, about."""
         spread = self.operand.spread(*self.operand.blocks[index])
-        return self.operand.m * np.dtype(narrowest(spread)).itemsize
+        return self.operand.m * entry_size(spread)
 
     def __getitem__(self, index: int) -> Integers:
         found = self._held.get(index)
@@ -120,8 +120,6 @@ class Sample(Blocks):
 
 def tiles(left: Blocks, right: Blocks) -> Iterator[Tile]:
     """The product of all blocks of two sides in pieces, in an order that depends on the operands alone."""
-    # a floating-point product has to convert its operands first, which wants larger pieces
-    step = _TILE if kernels.fast_product() else 2 * _TILE
     for group in left.groups():
         held: dict[int, Integers] = {}
         for index_b, count in enumerate(right.sizes):
@@ -132,6 +130,9 @@ def tiles(left: Blocks, right: Blocks) -> Iterator[Tile]:
                 if index_a not in held:
                     held[index_a] = left[index_a]
                 a = held[index_a]
+                # a floating-point product has to convert its operands first, which wants larger pieces
+                single = not kernels.fast_product() and a.bound * b.bound < 2.0**24
+                step = 2 * _TILE if single else _TILE
                 for i in range(0, len(a.rows), step):
                     for j in range(0, len(b.rows), step):
                         rows, columns = (

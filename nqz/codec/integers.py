@@ -1,8 +1,8 @@
 """Exact inner products of decoded points.
 
-Decoded points are integers, most of them small: they are kept as int8 or int16, and the few that do not fit apart. Inner
-products of two such operands are exact in int32 arithmetic that wraps, in any order, as long as the results fit. By
-Cauchy–Schwarz they are at most ‖y_a‖ ‖y_b‖, from the exact norms of the rows. Where the kernels have no fast integer
+Decoded points are integers, most of them small: they are kept as int8, as int16 or as two int16, and the few that do not fit
+apart. Inner products of two such operands are exact in int32 arithmetic that wraps, in any order, as long as the results fit.
+By Cauchy–Schwarz they are at most ‖y_a‖ ‖y_b‖, from the exact norms of the rows. Where the kernels have no fast integer
 product, or numbers are larger, a floating-point GEMM takes its place: over integers it is exact, too, in any order of
 summation, blocking or contraction, while every partial sum stays below 2²⁴ (float32) or 2⁵³ (float64).
 """
@@ -19,12 +19,18 @@ import numpy as np
 from .. import kernels
 from .operand import Stream
 
-_TYPES = (np.int8, np.int16, np.int32)
+_TYPES = ((np.int8, None), (np.int16, None), (np.int16, np.int16), (np.int16, np.int32))
+"""Ways to keep points: types of the rows, and of what there is above them."""
+
+_RANGE = (1 << 7, 1 << 15, 1 << 30)
 _RARE = 16
 """Of 2 ** 16 entries one may be beyond its type."""
 
 _SPREADS = 4.2
 """About one of 2 ** 16 Gaussian entries is beyond so many standard deviations; which type is tried first is a guess."""
+
+SHIFT = 15
+"""Larger points are taken apart into two of int16."""
 
 _PIECE = 1 << 20
 
@@ -47,13 +53,14 @@ _NONE = Rest(*(np.zeros(0, np.int64) for _ in range(3)))
 
 
 class Integers:
-    """Rows of integers ready to be multiplied.
+    """Rows of integers ready to be multiplied: rows + 2 ** 15 high + rest.
 
     Parameters
     ----------
-    rows : ndarray of int8, int16 or int32, shape (w, m)
+    rows : ndarray of int8 or int16, shape (w, m)
     rest : Rest
-        To be added to the rows.
+    high : ndarray of int16 or int32, shape (w, m), optional
+        Zero by default.
 
     Attributes
     ----------
@@ -61,40 +68,47 @@ class Integers:
         No row has a larger norm.
     """
 
-    def __init__(self, rows: np.ndarray, rest: Rest = _NONE):
-        self.rows, self.rest = rows, rest
-        self.small = rows.dtype != np.int32
-        self._bounds: dict[int, np.ndarray] = {}
-        squares = self._squares(rows)
+    def __init__(self, rows: np.ndarray, rest: Rest = _NONE, high: np.ndarray | None = None):
+        self.rows, self.rest, self.high = rows, rest, high
+        self._norms: dict[tuple[int | None, int], np.ndarray] = {}
+        squares = self._squares(None, slice(None))
         if len(rest.row):
             clipped = rows[rest.row, rest.coordinate].astype(np.float64)
+            if high is not None:
+                clipped += high[rest.row, rest.coordinate] * 2.0**SHIFT
             np.add.at(squares, rest.row, np.square(clipped + rest.value) - np.square(clipped))
         self.bound = _root(squares, rows.shape[1])
 
     @property
     def nbytes(self) -> int:
         """Memory taken."""
-        return self.rows.nbytes
+        return self.rows.nbytes + (0 if self.high is None else self.high.nbytes)
 
-    def bounds(self, parts: int) -> np.ndarray:
-        """Largest norms of rows in each of so many equal parts of the coordinates, without the rest."""
-        if parts not in self._bounds:
+    @property
+    def limbs(self) -> list[np.ndarray]:
+        """The rows, least significant part first, without the rest."""
+        return [self.rows] if self.high is None else [self.rows, self.high]
+
+    def norms(self, limb: int | None, parts: int) -> np.ndarray:
+        """Largest norms in each of so many equal parts of the coordinates, of one limb or all, without the rest."""
+        if (limb, parts) not in self._norms:
             m = self.rows.shape[1]
-            edges = part_edges(m, parts)
-            self._bounds[parts] = np.array(
-                [_root(self._squares(self.rows[:, i:j]), m) for i, j in pairwise(edges)]
+            spans = pairwise(part_edges(m, parts))
+            self._norms[limb, parts] = np.array(
+                [_root(self._squares(limb, slice(*span)), m) for span in spans]
             )
-        return self._bounds[parts]
+        return self._norms[limb, parts]
 
-    def _squares(self, rows: np.ndarray) -> np.ndarray:
-        if self.small:
-            sums = np.empty(len(rows), np.int64)
-            kernels.row_energies(rows, sums)
+    def _squares(self, limb: int | None, part: slice) -> np.ndarray:
+        if limb is not None or self.high is None:
+            sums = np.empty(len(self.rows), np.int64)
+            kernels.row_energies(self.limbs[limb or 0][:, part], sums)
             return sums.astype(np.float64)
-        out = np.empty(len(rows))
-        step = max(1, _PIECE // max(1, rows.shape[1]))
-        for first in range(0, len(rows), step):
-            x = rows[first : first + step].astype(np.float64)
+        out = np.empty(len(self.rows))
+        step = max(1, _PIECE // max(1, self.rows.shape[1]))
+        for first in range(0, len(out), step):
+            chosen = slice(first, first + step), part
+            x = self.rows[chosen] + self.high[chosen] * 2.0**SHIFT
             np.einsum("ij,ij->i", x, x, out=out[first : first + step])
         return out
 
@@ -106,20 +120,25 @@ class Integers:
         kept = place < len(chosen)
         kept[kept] = chosen[place[kept]] == self.rest.row[kept]
         rest = Rest(place[kept], self.rest.coordinate[kept], self.rest.value[kept])
-        return Integers(np.ascontiguousarray(self.rows[chosen]), rest)
+        high = None if self.high is None else self.high[chosen]
+        return Integers(self.rows[chosen], rest, high)
 
     def floats(self, rows: slice, dtype) -> np.ndarray:
         """Some rows as floating-point numbers."""
         out = self.rows[rows].astype(dtype)
+        if self.high is not None:
+            out += self.high[rows] * dtype(1 << SHIFT)
         for i, k, value in self.rest.within(rows.start, rows.stop):
             out[i, k] += value
         return out
 
-    def column(self, rows: slice, k: int) -> np.ndarray:
-        """Coordinate k of some rows, int64."""
+    def column(self, rows: slice, k: int, rest: bool = True) -> np.ndarray:
+        """Coordinate k of some rows, int64; with or without the rest."""
         out = self.rows[rows, k].astype(np.int64)
+        if self.high is not None:
+            out += self.high[rows, k].astype(np.int64) << SHIFT
         for i, coordinate, value in self.rest.within(rows.start, rows.stop):
-            if coordinate == k:
+            if rest and coordinate == k:
                 out[i] += value
         return out
 
@@ -134,9 +153,14 @@ def part_edges(m: int, parts: int) -> np.ndarray:
     return np.linspace(0, m, parts + 1).astype(int)
 
 
-def narrowest(spread: float) -> type:
-    """The type that nearly all points of a root mean square fit, unless they are far from Gaussian."""
-    return next((t for t in _TYPES if _SPREADS * spread <= np.iinfo(t).max), np.int32)
+def _narrowest(spread: float) -> int:
+    """Which of the ways to keep points will do, unless they are far from Gaussian."""
+    return sum(_SPREADS * spread >= limit for limit in _RANGE)
+
+
+def entry_size(spread: float) -> int:
+    """Bytes that a point of a root mean square takes."""
+    return sum(np.dtype(t).itemsize for t in _TYPES[_narrowest(spread)] if t is not None)
 
 
 def load(
@@ -164,14 +188,20 @@ def load(
         As `map`, perhaps in several threads.
     """
     make = np.empty if len(stream.order) == width else np.zeros
-    for dtype in _TYPES[_TYPES.index(narrowest(spread)) :]:
-        rows = make((width, m), dtype)
+    for low_type, high_type in _TYPES[_narrowest(spread) :]:
+        rows = make((width, m), low_type)
+        high = None if high_type is None else make((width, m), high_type)
         most = 16 + (rows.size >> _RARE)
 
-        def take(chunk, rows=rows, most=most):
+        def take(chunk, rows=rows, high=high, most=most):
             start, points = stream.read(chunk)
-            clipped = kernels.narrow(points, start, stream.order, rows)
-            return clipped, _beyond(points, start, stream.order, rows) if 0 < clipped <= most else None
+            if high is not None:
+                upper = (points >> SHIFT) + (points >> (SHIFT - 1) & 1)
+                kernels.narrow(points - (upper << SHIFT), start, stream.order, rows)
+                points = upper
+            into = rows if high is None else high
+            clipped = kernels.narrow(points, start, stream.order, into)
+            return clipped, _beyond(points, start, stream.order, into) if 0 < clipped <= most else None
 
         found, total = [], 0
         for clipped, rest in run(take, stream.chunks):
@@ -181,12 +211,14 @@ def load(
         if total <= most:
             break
     rest = _gathered(found)
+    if high is not None:
+        rest = Rest(rest.row, rest.coordinate, rest.value << SHIFT)
     if meet is not None:
-        rows = np.ascontiguousarray(rows[:, meet])
+        rows, high = (None if x is None else np.ascontiguousarray(x[:, meet]) for x in (rows, high))
         place = np.minimum(np.searchsorted(meet, rest.coordinate), len(meet) - 1)
         kept = meet[place] == rest.coordinate
         rest = Rest(rest.row[kept], place[kept], rest.value[kept])
-    return Integers(rows, rest)
+    return Integers(rows, rest, high)
 
 
 def _beyond(points: np.ndarray, start: int, order: np.ndarray, rows: np.ndarray) -> Rest:
@@ -209,7 +241,7 @@ def _gathered(found: list[Rest]) -> Rest:
 
 def result_type(a: Integers, b: Integers) -> type:
     """The type that holds all products of two operands: int32, or float64."""
-    return np.int32 if a.bound * b.bound < 2.0**31 else np.float64
+    return np.int32 if a.high is b.high is None and a.bound * b.bound < 2.0**31 else np.float64
 
 
 def multiply(a: Integers, b: Integers, rows: slice, columns: slice, out: np.ndarray) -> None:
@@ -221,24 +253,32 @@ def multiply(a: Integers, b: Integers, rows: slice, columns: slice, out: np.ndar
     result depends on the operands alone.
     """
     bound = a.bound * b.bound
-    if not (kernels.fast_product() and a.small and b.small and bound < 2.0**53):
+    narrow = all(x.high is None or x.high.dtype == np.int16 for x in (a, b))
+    # limbs, and sums of them on the way, are at most a few times as large as the whole
+    if not (kernels.fast_product() and narrow and bound < 2.0**49):
         _float_product(a, b, rows, columns, bound, out)
         return
-    left, right = a.rows[rows], b.rows[columns]
     if out.dtype == np.int32:
-        kernels.integer_product(left, right, out)
+        kernels.integer_product(a.rows[rows], b.rows[columns], out)
     else:
-        edges = part_edges(left.shape[1], _parts(a, b, 2.0**31))
-        part = np.empty(out.shape, np.int32)
-        out[...] = 0.0
-        for i, j in pairwise(edges):
-            kernels.integer_product(left[:, i:j], right[:, i:j], part)
-            out += part
+        _long_product(a, b, rows, columns, out)
     # (A + A') (B + B')ᵀ = A Bᵀ + A' (B + B')ᵀ + A B'ᵀ
     for i, k, value in a.rest.within(rows.start, rows.stop):
         out[i] += (value * b.column(columns, k)).astype(out.dtype)
     for j, k, value in b.rest.within(columns.start, columns.stop):
-        out[:, j] += (value * left[:, k].astype(np.int64)).astype(out.dtype)
+        out[:, j] += (value * a.column(rows, k, rest=False)).astype(out.dtype)
+
+
+def _long_product(a: Integers, b: Integers, rows: slice, columns: slice, out: np.ndarray) -> None:
+    """Products that int32 does not hold, limb by limb and in parts that it does."""
+    part, scaled = np.empty(out.shape, np.int32), np.empty(out.shape)
+    out[...] = 0.0
+    for p, left in enumerate(a.limbs):
+        for q, right in enumerate(b.limbs):
+            for i, j in pairwise(_parts(a, b, 2.0**31, p, q)):
+                kernels.integer_product(left[rows, i:j], right[columns, i:j], part)
+                np.multiply(part, 2.0 ** (SHIFT * (p + q)), out=scaled)
+                out += scaled
 
 
 def _float_product(
@@ -249,15 +289,14 @@ def _float_product(
     if bound < 2.0**53:
         np.copyto(out, x @ y.T, casting="unsafe")
         return
-    edges = part_edges(x.shape[1], _parts(a, b, 2.0**53))
     out[...] = 0.0
-    for i, j in pairwise(edges):
+    for i, j in pairwise(_parts(a, b, 2.0**53)):
         out += x[:, i:j] @ y[:, i:j].T
 
 
-def _parts(a: Integers, b: Integers, limit: float) -> int:
-    """Into how many parts to split the coordinates so that all products of parts stay below a limit."""
-    parts = 1
-    while parts < a.rows.shape[1] and (a.bounds(parts) * b.bounds(parts)).max() >= limit:
+def _parts(a: Integers, b: Integers, limit: float, p: int | None = None, q: int | None = None) -> np.ndarray:
+    """Edges of equal parts of the coordinates in which all products (of limbs p and q) stay below a limit."""
+    m, parts = a.rows.shape[1], 1
+    while parts < m and (a.norms(p, parts) * b.norms(q, parts)).max() >= limit:
         parts *= 2
-    return parts
+    return part_edges(m, min(parts, max(m, 1)))
