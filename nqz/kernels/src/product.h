@@ -130,38 +130,39 @@ NQZ_INLINE void turn(int32_t square[TURN][TURN]) {
 #endif
 }
 
-// Packs `groups` groups, from entry k0 on, of `count` rows as panels [groups][PANEL]; rows beyond are zero. `flip` is
-// added to every byte. Where given, `sums` receives the sums of the bytes of each row.
+// Packs `groups` groups, from entry k0 on, of `count` rows as panels [groups][PANEL]; rows beyond are zero. Bytes are
+// flipped by `flip`. Where given, `sums` receives the sums of the bytes of each row, for panels of less than TURN rows.
 template <class T, bool BYTES, int PANEL>
-void pack_panels(const Rows& rows, int64_t first, int64_t count, int64_t k0, int64_t groups, int64_t width, uint32_t flip,
-                 int32_t* to, int32_t* sums) {
+void pack_panels(const Rows& rows, int64_t first, int64_t count, int64_t k0, int64_t groups, uint32_t flip, int32_t* to,
+                 int32_t* sums) {
+    enum { BREADTH = PANEL < TURN ? PANEL : (int)TURN };
+    static_assert(PANEL % BREADTH == 0, "a panel is one square wide, or several");
     const int per = BYTES ? 4 : 2;
     for (int64_t p = 0; p < count; p += PANEL, to += PANEL * groups) {
         int64_t height = least(PANEL, count - p);
-        int32_t sum[PANEL] = {};
+        int32_t sum[TURN] = {};
         for (int64_t g = 0; g < groups; g += TURN) {
             int64_t k = k0 + g * per;
             int depth = (int)least(TURN, groups - g);
-            for (int half = 0; half < PANEL; half += TURN) {
+            for (int part = 0; part < PANEL; part += BREADTH) {
                 int32_t square[TURN][TURN];
-                int breadth = PANEL - half < TURN ? PANEL - half : (int)TURN;
                 for (int i = 0; i < TURN; i++)
-                    if (half + i < height)
-                        load_groups<T, BYTES>((const T*)rows.data + (first + p + half + i) * rows.stride + k, width - k,
+                    if (i < BREADTH && part + i < height)
+                        load_groups<T, BYTES>((const T*)rows.data + (first + p + part + i) * rows.stride + k, rows.width - k,
                                               square[i]);
                     else
                         memset(square[i], 0, sizeof square[i]);
                 turn(square);
                 for (int d = 0; d < depth; d++) {
-                    int32_t* out = to + (g + d) * PANEL + half;
-                    for (int i = 0; i < breadth; i++) out[i] = (int32_t)((uint32_t)square[d][i] ^ flip);
+                    int32_t* out = to + (g + d) * PANEL + part;
+                    for (int i = 0; i < BREADTH; i++) out[i] = (int32_t)((uint32_t)square[d][i] ^ flip);
                 }
-                if (BYTES && sums)
-                    for (int d = 0; d < depth; d++)
-                        for (int i = 0; i < breadth; i++) {
-                            uint32_t x = (uint32_t)square[d][i];
-                            sum[half + i] += (int8_t)x + (int8_t)(x >> 8) + (int8_t)(x >> 16) + (int8_t)(x >> 24);
-                        }
+                if constexpr (BYTES) {
+                    if (!sums) continue;
+                    Lanes::type total = Lanes::load(sum), ones = Lanes::same(0x01010101);
+                    for (int d = 0; d < depth; d++) Lanes::dot<true>(total, ones, Lanes::load(square[d]));
+                    Lanes::store(sum, total);
+                }
             }
         }
         if (sums)
@@ -200,24 +201,24 @@ NQZ_INLINE void multiply_panels(int64_t groups, const int32_t* a, const int32_t*
 }
 
 template <bool BYTES>
-void pack_rows(const Rows& rows, int64_t first, int64_t count, bool left, int64_t k0, int64_t groups, int64_t width,
-               int32_t* to, int32_t* sums) {
+void pack_rows(const Rows& rows, int64_t first, int64_t count, bool left, int64_t k0, int64_t groups, int32_t* to,
+               int32_t* sums) {
     const uint32_t flip = BYTES && !left ? 0x80808080u : 0;
     if constexpr (BYTES) {
         if (left)
-            pack_panels<int8_t, true, PRODUCT_ROWS>(rows, first, count, k0, groups, width, flip, to, sums);
+            pack_panels<int8_t, true, PRODUCT_ROWS>(rows, first, count, k0, groups, flip, to, sums);
         else
-            pack_panels<int8_t, true, PRODUCT_COLUMNS>(rows, first, count, k0, groups, width, flip, to, sums);
+            pack_panels<int8_t, true, PRODUCT_COLUMNS>(rows, first, count, k0, groups, flip, to, sums);
     } else if (rows.bytes == 1) {
         if (left)
-            pack_panels<int8_t, false, PRODUCT_ROWS>(rows, first, count, k0, groups, width, flip, to, sums);
+            pack_panels<int8_t, false, PRODUCT_ROWS>(rows, first, count, k0, groups, flip, to, sums);
         else
-            pack_panels<int8_t, false, PRODUCT_COLUMNS>(rows, first, count, k0, groups, width, flip, to, sums);
+            pack_panels<int8_t, false, PRODUCT_COLUMNS>(rows, first, count, k0, groups, flip, to, sums);
     } else {
         if (left)
-            pack_panels<int16_t, false, PRODUCT_ROWS>(rows, first, count, k0, groups, width, flip, to, sums);
+            pack_panels<int16_t, false, PRODUCT_ROWS>(rows, first, count, k0, groups, flip, to, sums);
         else
-            pack_panels<int16_t, false, PRODUCT_COLUMNS>(rows, first, count, k0, groups, width, flip, to, sums);
+            pack_panels<int16_t, false, PRODUCT_COLUMNS>(rows, first, count, k0, groups, flip, to, sums);
     }
 }
 
@@ -237,11 +238,11 @@ void integer_product_of(const Rows& a, const Rows& b, int32_t* out, int64_t stri
     for (int64_t g0 = 0; g0 < all || g0 == 0; g0 += GROUPS) {
         int64_t groups = least(GROUPS, all - g0);
         memset(begin, 0, (size_t)rows * sizeof *begin);
-        pack_rows<BYTES>(a, 0, a.count, true, g0 * per, groups, a.width, left, begin);
+        pack_rows<BYTES>(a, 0, a.count, true, g0 * per, groups, left, begin);
         for (int64_t i = 0; i < rows; i++) begin[i] = BYTES ? -128 * begin[i] : 0;
         for (int64_t j0 = 0; j0 < b.count; j0 += BLOCK_COLUMNS) {
             int64_t columns = least(BLOCK_COLUMNS, b.count - j0);
-            pack_rows<BYTES>(b, j0, columns, false, g0 * per, groups, a.width, right, nullptr);
+            pack_rows<BYTES>(b, j0, columns, false, g0 * per, groups, right, nullptr);
             for (int64_t i = 0; i < a.count; i += PRODUCT_ROWS)
                 for (int64_t j = 0; j < columns; j += PRODUCT_COLUMNS) {
                     int32_t* c = out + i * stride + j0 + j;
