@@ -4,7 +4,7 @@
 // returns how many were clipped.
 template <class T>
 int64_t narrow_to(const int32_t* points, int64_t count, int64_t start, int64_t m, const int64_t* place, T* out) {
-    const int32_t high = sizeof(T) == 4 ? INT32_MAX : (1 << (8 * sizeof(T) % 32 - 1)) - 1, low = -high - 1;
+    const int32_t high = (int32_t)(((uint32_t)1 << (8 * sizeof(T) - 1)) - 1), low = -high - 1;
     int64_t clipped = 0;
     for (int64_t done = 0; done < count;) {
         int64_t column = (start + done) / m, first = start + done - column * m, length = least(m - first, count - done);
