@@ -159,9 +159,9 @@ void pack_panels(const Rows& rows, int64_t first, int64_t count, int64_t k0, int
                 }
                 if constexpr (BYTES) {
                     if (!sums) continue;
-                    Lanes::type total = Lanes::load(sum), ones = Lanes::same(0x01010101);
-                    for (int d = 0; d < depth; d++) Lanes::dot<true>(total, ones, Lanes::load(square[d]));
-                    Lanes::store(sum, total);
+                    Accumulator::type total = Accumulator::load(sum), ones = Accumulator::same(0x01010101);
+                    for (int d = 0; d < depth; d++) Accumulator::dot<true>(total, ones, Accumulator::load(square[d]));
+                    Accumulator::store(sum, total);
                 }
             }
         }
