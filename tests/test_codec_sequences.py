@@ -55,7 +55,9 @@ def test_equal_integers_take_next_to_nothing():
 @given(st.data())
 def test_damage_is_an_error_or_other_integers(data):
     """Whatever the bytes, the result is a ValueError or as many integers as were asked for."""
-    good = bytearray(sequences.pack(np.array(data.draw(st.lists(INTEGER, min_size=1, max_size=30)), np.int64)))
+    good = bytearray(
+        sequences.pack(np.array(data.draw(st.lists(INTEGER, min_size=1, max_size=30)), np.int64))
+    )
     for _ in range(data.draw(st.integers(1, 3))):
         good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(good)))

@@ -235,30 +235,35 @@ def test_folder_without_permission(tmp_path, monkeypatch):
 
 def test_reserved_space_that_is_not_used_is_given_back(tmp_path):
     with Output(tmp_path / "out") as output:
-        output.reserve(1 << 20)
+        output.access.reserve(1 << 20)
         assert os.fstat(output.access.fileno()).st_size == 1 << 20
         output.access.pwrite(b"abcdef", 0)
-        output.commit()
+        output.commit(6)
     assert (tmp_path / "out").read_bytes() == b"abcdef"
 
 
 def test_size_of_a_rolled_back_output(tmp_path):
     with Output(tmp_path / "out") as output:
-        output.reserve(0)
+        output.access.reserve(0)
         output.access.pwrite(b"first attempt", 0)
         output.access.pwrite(b"second", 0)
         output.commit(6)
     assert (tmp_path / "out").read_bytes() == b"second"
 
 
-def test_reserving_more_than_the_disk_has(tmp_path, monkeypatch):
-    def full(fd, offset, size):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("number, fails", [(errno.ENOSPC, True), (errno.EOPNOTSUPP, False)])
+def test_reserving_what_the_disk_cannot_give(tmp_path, monkeypatch, number, fails):
+    def refuse(fd, offset, size):
+        raise OSError(number, os.strerror(number))
 
-    with pytest.raises(DiskFullError, match="out: cannot write: no space left"):
-        with Output(tmp_path / "out") as output:
-            monkeypatch.setattr(os, "posix_fallocate", full)
-            output.reserve(1 << 20)
+    with Output(tmp_path / "out") as output:
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+        if fails:
+            with pytest.raises(DiskFullError, match="out: cannot write: no space left"):
+                output.access.reserve(1 << 20)
+        else:
+            output.access.reserve(1 << 20)
+            assert output.access.size == 1 << 20
     assert os.listdir(tmp_path) == []
 
 

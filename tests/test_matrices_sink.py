@@ -53,7 +53,6 @@ def test_safetensors_of_matrices_and_exact_tensors(tmp_path):
     path = tmp_path / "x.safetensors"
     with Output(path) as output:
         sink = MatrixSink(output.access, "safetensors", specs, {"format": "pt"})
-        output.reserve(sink.total_bytes)
         sink.vectors(1, 1).write(0, matrix.T)
         sink.write_bytes(0, 8, np.array([2, 3]))
         sink.write_bytes(0, 0, np.array([1]))
@@ -104,6 +103,21 @@ def test_writes_stay_inside_their_tensor():
             sink.write_bytes(0, offset, data)
     with pytest.raises(UsageError, match="has no vectors"):
         sink.vectors(0, 0)
+
+
+def test_space_is_reserved_before_anything_is_written(tmp_path, monkeypatch):
+    def full(fd, offset, size):
+        raise OSError(28, "No space left on device")
+
+    spec = TensorSpec("", (640, 64), "float32")
+    with Output(tmp_path / "out") as output:
+        sink = MatrixSink(output.access, "npy", [spec])
+        assert os.fstat(output.access.fileno()).st_blocks * 512 >= sink.total_bytes
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DiskFullError, match="out: cannot write: no space left"):
+        with Output(tmp_path / "out") as output:
+            MatrixSink(output.access, "npy", [spec])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_full_disk_while_writing_vectors(tmp_path, monkeypatch):

@@ -34,6 +34,9 @@ def output_error(name: str, error: OSError) -> NqzError:
     return OutputError(f"{name}: cannot write: {reason(error)}")
 
 
+_NO_RESERVE = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.ENODEV)
+
+
 class FileAccess:
     """Positioned reads and writes on a file descriptor.
 
@@ -139,6 +142,24 @@ class FileAccess:
         with self._lock:
             self.size = size
 
+    def reserve(self, size: int) -> None:
+        """Make the file `size` bytes long, of zeros, with disk space for all of them where the file system can tell.
+
+        Raises
+        ------
+        DiskFullError, OutputError
+            If there is not enough.
+        """
+        self.truncate(size)
+        if not size or not hasattr(os, "posix_fallocate"):
+            return
+        try:
+            os.posix_fallocate(self._fd, self._base, size)
+        except OSError as error:
+            # Some file systems cannot allocate ahead; writing will tell.
+            if error.errno not in _NO_RESERVE:
+                raise output_error(self.name, error) from error
+
     def close(self) -> None:
         """Close the descriptor, if owned. A full disk may show only here."""
         if self._owned and self._fd >= 0:
@@ -200,6 +221,8 @@ class MemoryAccess:
         with self._lock:
             del self._data[size:]
             self._extend(size)
+
+    reserve = truncate
 
     def _extend(self, size: int) -> None:
         if size > len(self._data):

@@ -182,17 +182,6 @@ class Output:
                 os.unlink(self._temporary)
             self._temporary = None
 
-    def reserve(self, nbytes: int) -> None:
-        """Allocate disk space for `nbytes` bytes ahead of writing; `DiskFullError` if there is not enough."""
-        if nbytes <= 0 or not hasattr(os, "posix_fallocate"):
-            return
-        try:
-            os.posix_fallocate(self.access.fileno(), 0, nbytes)
-        except OSError as error:
-            # Some file systems cannot allocate ahead; writing will tell.
-            if error.errno not in (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.ENODEV):
-                raise output_error(self.name, error) from error
-
     def commit(self, size: int | None = None) -> None:
         """Publish what was written.
 
@@ -210,7 +199,6 @@ class Output:
         BrokenPipeError
             If the reader of a pipe has gone.
         """
-        # Space reserved and rolled back is given back here.
         self.access.truncate(self.access.size if size is None else size)
         if self._temporary is None:
             self._copy_out()

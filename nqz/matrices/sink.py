@@ -75,7 +75,7 @@ class MatrixSink:
             raise UsageError(f"unknown kind of file {kind!r}")
         data = sum(data_bytes(tuple(spec.shape), spec.dtype) for spec in self._specs)
         self.total_bytes = len(header) + data
-        access.truncate(self.total_bytes)
+        access.reserve(self.total_bytes)
         access.pwrite(header, 0)
 
     def vectors(self, index: int, axis: int) -> VectorWriter:

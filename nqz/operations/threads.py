@@ -81,7 +81,9 @@ class Workers:
             yield from map(function, items)
             return
         if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor  # takes a moment to load, and some commands need no pool
+            from concurrent.futures import (
+                ThreadPoolExecutor,
+            )  # takes a moment to load, and some commands need no pool
 
             self._pool = ThreadPoolExecutor(self.threads)
         pending: deque[Any] = deque()
