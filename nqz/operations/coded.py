@@ -196,7 +196,7 @@ class CodedMatrix:
         points = pool.buffers.array("points of panel", (len(panel.order), self.parameters.m), np.int32)
         self.points(panel, pool, points)
         scale = self.decoder.unit() * factor
-        step = max(1, (1 << 18) // n)
+        step = max(1, (1 << 19) // n)
 
         def rebuild(first):
             columns = out[:, first : first + step]

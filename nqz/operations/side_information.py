@@ -11,7 +11,7 @@ from nqz.container.exact import zstd_pack, zstd_unpack
 from nqz.errors import CorruptError
 
 _STORED, _ZSTD, _TOKENS = range(3)
-_LEVELS = 19, 12  # up to 64 KiB, and beyond, where the highest levels are slow
+_LEVEL = 12  # higher ones are slow, and only equal or periodic integers are for zstd anyway
 _LEAST = struct.Struct("<i")
 _SIZE = struct.Struct("<I")
 
@@ -63,7 +63,7 @@ def _pack(values: np.ndarray) -> bytes:
     zigzag = ((values << 1) ^ (values >> 63)).astype("<i8")
     width = max(1, (int(zigzag.view("<u8").max(initial=0)).bit_length() + 7) // 8)
     planes = np.ascontiguousarray(zigzag.view(np.uint8).reshape(-1, 8)[:, :width].T).tobytes()
-    packed = zstd_pack(planes, _LEVELS[len(planes) > 1 << 16])
+    packed = zstd_pack(planes, _LEVEL)
     forms = [
         bytes([_STORED, width]) + planes,
         bytes([_ZSTD, width]) + _SIZE.pack(len(packed)) + packed,
