@@ -25,7 +25,8 @@ from nqz.matrices.output import Output
 from nqz.matrices.source import array_source
 from nqz.operations.encode import encode as encode_source
 from nqz.operations.files import open_file
-from nqz.operations.matmul import MatmulOptions, Plan, pair_up, prepare, tiles
+from nqz.operations.matmul import MatmulOptions, Plan, prepare, tiles
+from nqz.operations.pairs import pair_up
 from nqz.operations.options import EncodeOptions
 from nqz.operations.threads import Workers, workers
 
@@ -176,7 +177,7 @@ def _plan(a: Any, b: Any, estimator: str, dtype: Any, stack: ExitStack, pool: Wo
     names = [side.name if isinstance(side, _One) else None for side in sides]
     files = [side.content if isinstance(side, _One) else side for side in sides]
     options = MatmulOptions(estimator, name, tensor_a=names[0], tensor_b=names[1])
-    pairs = pair_up(files[0], files[1], options)
+    pairs = pair_up(files[0], files[1], options.tensor_a, options.tensor_b)
     if len(pairs) != 1:
         raise OperandError(
             f"{files[0].name} and {files[1].name}: {len(pairs)} pairs of matrices; choose one of each"

@@ -326,7 +326,11 @@ def test_progress_only_on_a_terminal(folder):
     [
         ("encoding", ["encode", "m.safetensors", "-r", "3", "-o", "-"], ["coding first", "coding second"]),
         ("decoding", ["decode", "m.nqz", "-o", "-"], ["checksums", "first", "second", "bias"]),
-        ("multiplying", ["matmul", "m.nqz", "m.safetensors", "-o", "x.safetensors"], ["first", "second"]),
+        (
+            "multiplying",
+            ["matmul", "m.nqz", "m.safetensors", "-o", "x.safetensors"],
+            ["decoding first", "computing second"],
+        ),
         ("verifying", ["verify", "m.nqz", "--against", "m.safetensors"], ["checksums", "comparing second"]),
         ("sweeping", ["sweep", "a.npy", "--against", "a.npy", "-r", "2"], ["exact product", "e8 2", "z 2"]),
     ],

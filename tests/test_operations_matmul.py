@@ -13,8 +13,9 @@ from nqz.container.reader import ContainerReader
 from nqz.errors import OperandError, UsageError
 from nqz.matrices.access import MemoryAccess
 from nqz.matrices.source import array_source
-from nqz.operations.matmul import MatmulOptions, Pair, pair_up, prepare
-from nqz.operations.threads import Workers
+from nqz.operations.matmul import MatmulOptions, multiply, prepare
+from nqz.operations.pairs import Pair, pair_up
+from nqz.operations.threads import Workers, workers
 
 SEEDS = 6
 
@@ -270,12 +271,12 @@ def test_products_that_make_no_sense_are_refused():
     a = np.random.default_rng(0).standard_normal((30, 4))
     reader = ContainerReader(MemoryAccess(memoryview(nqz.encode(a, rate=3)), "a"), "a")
     with pytest.raises(OperandError, match="neither"):
-        pair_up(array_source(a), array_source(a), MatmulOptions())
+        pair_up(array_source(a), array_source(a))
     with pytest.raises(UsageError, match="estimator"):
-        (made,) = pair_up(reader, array_source(a), MatmulOptions())
+        (made,) = pair_up(reader, array_source(a))
         prepare(made, MatmulOptions(estimator="best"), Workers(1))
     with pytest.raises(UsageError, match="no tensor"):
-        pair_up(reader, array_source(a), MatmulOptions(tensor_a="x"))
+        pair_up(reader, array_source(a), tensor_a="x")
 
 
 def test_norms_are_all_that_the_diagonal_knows():
@@ -284,3 +285,17 @@ def test_norms_are_all_that_the_diagonal_knows():
     data = nqz.encode(a, rate=3, center=False)
     gram = nqz.matmul(data, data)
     assert np.allclose(np.diag(gram), norms.energy(coded(data).codes), rtol=1e-15)
+
+
+@pytest.mark.parametrize("columns", [(40, 30), (5000, 4000)])
+def test_progress_adds_up(columns):
+    rng = np.random.default_rng(8)
+    files = [nqz.encode(rng.standard_normal((64, width), dtype=np.float32), rate=2.0) for width in columns]
+    readers = [ContainerReader(MemoryAccess(file), "memory") for file in files]
+    shares: list[float] = []
+    with workers(2) as pool:
+        multiply(
+            pair_up(*readers), MemoryAccess(bytearray()), "npy", MatmulOptions(), pool,
+            lambda name, share: shares.append(share),
+        )  # fmt: skip
+    assert sum(shares) == pytest.approx(1.0) and min(shares) >= 0.0

@@ -11,8 +11,12 @@ from nqz.container.reader import ContainerReader
 from nqz.errors import UsageError
 from nqz.operations.coded import CodedMatrix
 from nqz.operations.files import open_two
-from nqz.operations.matmul import MatmulOptions, multiply, pair_up
+from nqz.operations.matmul import MatmulOptions, multiply
+from nqz.operations.pairs import pair_up
 from nqz.operations.threads import workers
+
+
+_STAGES = (("decoding", 0.6), ("computing", 0.4))
 
 
 @click.command("matmul", short_help="Estimate AᵀB from compressed files.")
@@ -56,7 +60,7 @@ def command(
                 raise UsageError(
                     f"{option}: {side.content.name} is compressed; its axis was chosen by encode --axis"
                 )
-        pairs = pair_up(left.content, right.content, options)
+        pairs = pair_up(left.content, right.content, options.tensor_a, options.tensor_b)
         kind = kind_of(target, "npy" if len(pairs) == 1 else "safetensors")
         if len(pairs) > 1 and (kind == "npy" or output is None):
             raise UsageError(
@@ -65,9 +69,10 @@ def command(
         # the operands' bytes, an equal part for every pair: what `multiply` reports is shares of the whole
         total = sum(_bytes(side) for pair in pairs for side in (pair.a, pair.b))
         sizes = {pair.name: total / len(pairs) for pair in pairs}
+        stages = dict.fromkeys(sizes, _STAGES)
         with (
             open_output(target, force, [left, right]) as out,
-            notices.progress("multiplying", sizes) as progress,
+            notices.progress("multiplying", sizes, stages) as progress,
         ):
             shares = progress and (lambda name, share: progress(name, share * total))
             report = multiply(pairs, out.access, kind, options, pool, shares)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,3 +86,36 @@ class Operand:
             return 0.0
         energy = self.energies(slice(first, last))[coded] * (1.0 + noise[coded]) / self.side.n
         return float(np.max(np.sqrt(energy) / unit[coded]))
+
+
+def watched(operands: Sequence[Operand], progress: Callable[[float], Any]) -> list[Operand]:
+    """The same operands; as their points are first read, `progress` is told what share of all of them it was.
+
+    It is called from the threads that read, one at a time.
+    """
+    lock = threading.Lock()
+    points = sum(int(np.isfinite(x.side.noise).sum()) * x.m for x in operands)
+    left = 1.0
+
+    def tell(count: int) -> None:
+        nonlocal left
+        with lock:
+            share = min(left, count / points)
+            if share > 0.0:
+                left -= share
+                progress(share)
+
+    def watch(operand: Operand) -> Operand:
+        def stream(first: int, last: int) -> Stream:
+            inner = operand.stream(first, last)
+
+            def read(chunk):
+                start, found = inner.read(chunk)
+                tell(len(found))
+                return start, found
+
+            return replace(inner, read=read)
+
+        return replace(operand, stream=stream)
+
+    return [watch(x) for x in operands]

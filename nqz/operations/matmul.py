@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from nqz.codec.estimate import ESTIMATORS
-from nqz.codec.operand import Operand
+from nqz.codec.operand import Operand, watched
 from nqz.codec.product import NotFiniteError, Product
-from nqz.container.reader import ContainerReader
 from nqz.errors import OperandError, UnsupportedError, UsageError
 from nqz.matrices.dtypes import is_matrix_dtype
-from nqz.matrices.npy import refuse_non_float
 from nqz.matrices.sink import MatrixSink, TensorSpec
 from nqz.operations.coded import CodedMatrix
 from nqz.operations.operands import coded_operand, plain_operand
+from nqz.operations.pairs import Pair
 from nqz.operations.threads import Workers
 
 
@@ -42,87 +41,6 @@ class MatmulOptions:
     tensor_b: str | None = None
     axis_a: int = 0
     axis_b: int = 0
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One product to make: what it is called, its two sides (a CodedMatrix or a plain tensor), and their files."""
-
-    name: str
-    a: object
-    b: object
-    file_a: str
-    file_b: str
-
-
-def pair_up(a, b, options: MatmulOptions) -> list[Pair]:
-    """Find the pairs of tensors to multiply.
-
-    Parameters
-    ----------
-    a, b : ContainerReader or Source
-        At least one of them a container.
-    options : MatmulOptions
-
-    Returns
-    -------
-    list of Pair
-        One pair without a name where each side offers one tensor; else the pairs of equal name.
-
-    Raises
-    ------
-    OperandError
-        Neither side is compressed, or no two tensors go together.
-    """
-    if not isinstance(a, ContainerReader) and not isinstance(b, ContainerReader):
-        raise OperandError(f"{a.name} and {b.name}: neither is a .nqz container; encode at least one side")
-    left, right = _candidates(a, options.tensor_a), _candidates(b, options.tensor_b)
-    if len(left) == 1 and len(right) == 1:
-        names = [("", next(iter(left)), next(iter(right)))]
-    elif options.tensor_a is not None or options.tensor_b is not None:
-        names = [("", x, y) for x in left for y in right if len(left) == 1 or len(right) == 1]
-        if len(names) != 1:
-            raise UsageError(
-                f"{a.name}, {b.name}: several tensors on one side; give both --tensor-a and --tensor-b"
-            )
-    else:
-        names = [(x, x, x) for x in left if x in right]
-        if not names:
-            raise OperandError(
-                f"{a.name} and {b.name}: no matrices of equal name; choose with --tensor-a, --tensor-b"
-            )
-    return [Pair(name, left[x](), right[y](), a.name, b.name) for name, x, y in names]
-
-
-def _candidates(side, wanted: str | None) -> dict[str, Callable[[], object]]:
-    if isinstance(side, ContainerReader):
-        found = {
-            info.name: (lambda i=i: CodedMatrix(side, i))
-            for i, info in enumerate(side.manifest.tensors)
-            if info.kind == "matrix"
-        }
-        known = [info.name for info in side.manifest.tensors]
-    else:
-        found = {
-            t.name: (lambda t=t: t)
-            for t in side.tensors
-            if is_matrix_dtype(t.dtype)
-            and t.shape
-            and 0 not in t.shape
-            and (len(t.shape) > 1 or side.kind == "npy")
-        }
-        known = [t.name for t in side.tensors]
-    if wanted is not None:
-        if wanted not in known:
-            raise UsageError(f"{side.name}: no tensor is called {wanted!r}")
-        if wanted not in found:
-            raise OperandError(f"{side.name}: tensor {wanted!r} is not a matrix; it is carried exactly")
-        return {wanted: found[wanted]}
-    if not found:
-        if not isinstance(side, ContainerReader) and side.kind == "npy":
-            refuse_non_float(side.tensors[0], side.name)
-        raise OperandError(f"{side.name}: holds no matrix to multiply")
-    return found
 
 
 @dataclass
@@ -192,8 +110,16 @@ def outline(pair: Pair, options: MatmulOptions) -> tuple[tuple[int, ...], str]:
     return shape, options.dtype or _result_type(pair.a, pair.b)
 
 
-def prepare(pair: Pair, options: MatmulOptions, pool: Workers) -> Plan:
+def prepare(pair: Pair, options: MatmulOptions, pool: Workers, progress: Callable | None = None) -> Plan:
     """Check two matrices, decode what the estimator needs, and predict the error.
+
+    Parameters
+    ----------
+    pair : Pair
+    options : MatmulOptions
+    pool : Workers
+    progress : callable, optional
+        Called as progress(share of the points decoded), from several threads but one at a time, and no more once all are.
 
     Raises
     ------
@@ -204,6 +130,8 @@ def prepare(pair: Pair, options: MatmulOptions, pool: Workers) -> Plan:
     notes = ["both sides are the same matrix: its diagonal comes from the norms"] if same else []
     left, right = _operand(pair, pool, options, 0), _operand(pair, pool, options, 1)
     notes += _dropped(left) + ([] if same else _dropped(right))
+    if progress is not None:
+        left, right = watched([left, right], progress)
     shape, dtype = outline(pair, options)
     product = Product(left, right, options.estimator, same, pool.map)
     if product.guessed > 0.01:
@@ -232,7 +160,7 @@ def multiply(
     options : MatmulOptions
     pool : Workers
     progress : callable, optional
-        Called as progress(name, share of the work done).
+        Called as progress(name, share of the work done): half of it is what `prepare` does.
 
     Returns
     -------
@@ -251,7 +179,16 @@ def multiply(
     sink = MatrixSink(access, kind, [TensorSpec(name, *outlined) for name, outlined in zip(names, outlines)])
     report: dict = {"shapes": [shape for shape, _ in outlines], "rates": [], "errors": [], "notes": []}
     for index, pair in enumerate(pairs):
-        plan = prepare(pair, options, pool)
+        prepared = 0.0
+
+        def decoded(share, name=pair.name):
+            nonlocal prepared
+            prepared += share
+            progress(name, share / 2 / len(pairs))
+
+        plan = prepare(pair, options, pool, None if progress is None else decoded)
+        if progress is not None:
+            progress(pair.name, (1.0 - prepared) / 2 / len(pairs))
         columns, size = plan.product.b.columns, np.dtype(plan.dtype).itemsize
 
         def put(i, j, tile, index=index, columns=columns, size=size):
@@ -264,7 +201,7 @@ def multiply(
 
         for share, _ in tiles(plan, put):
             if progress is not None:
-                progress(pair.name, share / len(pairs))
+                progress(pair.name, share / 2 / len(pairs))
         report["rates"].append(plan.rates)
         report["errors"].append(plan.error)
         report["notes"] += plan.notes

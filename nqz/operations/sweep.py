@@ -19,7 +19,8 @@ from nqz.matrices.access import temporary_access
 from nqz.operations.coded import CodedMatrix
 from nqz.operations.encode import encode
 from nqz.operations.exact_product import ExactProduct, Factor
-from nqz.operations.matmul import MatmulOptions, Pair, Plan, prepare
+from nqz.operations.matmul import MatmulOptions, Plan, prepare
+from nqz.operations.pairs import Pair
 from nqz.operations.measure import measure
 from nqz.operations.options import EncodeOptions
 from nqz.operations.sweep_matrix import SweepMatrix, check_lengths
