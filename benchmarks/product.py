@@ -4,7 +4,7 @@ usage: python benchmarks/product.py [--size 4096] [--rates 1,2,3,4,6] [--runs 7]
 
 Kernels: multiplications a second of `kernels.integer_product` on int8 and int16, and of np.matmul on float32, one thread, in memory.
 Whole commands: seconds of `nqz matmul a.nqz b.nqz -o c.npy` and of `np.save(np.load(a).T @ np.load(b))` on the float32 originals, square matrices, run in
-turn; the ratio is the median of the pairs. Then `nqz decode` of both files followed by that NumPy product, and `nqz matmul a.nqz b.npy`.
+turn, from a warm page cache and from a cold one; the ratio is the median of the pairs. Then `nqz decode` of both files followed by that NumPy product, and `nqz matmul a.nqz b.npy`.
 Few vectors: `nqz.matmul` of a file of 4096 x columns at 2 bits, read from memory, with plain vectors, against NumPy's A.T @ x on the float32 matrix in memory.
 
 The environment's choice of OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, if any, is taken out: it can hobble NumPy.
@@ -66,23 +66,44 @@ def numpy_product(a: Path, b: Path, out: Path) -> float:
     return time.perf_counter() - start
 
 
+def evict(*paths: Path) -> None:
+    """Drop files from the page cache."""
+    for path in paths:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def in_turn(
+    a: Path, b: Path, files: list[Path], out: Path, runs: int, cold: bool
+) -> tuple[float, float, float]:
+    """Median seconds of `nqz matmul` and of NumPy, and the median of the ratios of runs in turn."""
+    pairs = []
+    for _ in range(runs + 1):
+        if cold:
+            evict(a, b, *files)
+        ours = nqz("matmul", *files, "-o", out, "-f", "-q")
+        pairs.append((ours, numpy_product(a, b, out)))
+    ours, theirs = (statistics.median(side) for side in zip(*pairs[1:]))
+    return ours, theirs, statistics.median(x / y for x, y in pairs[1:])
+
+
 def commands(folder: Path, size: int, rates: list[float], runs: int) -> None:
     """Print the times of whole commands."""
     a, b = save(folder, *make("gauss", size, size))
     files = [path.with_suffix(".nqz") for path in (a, b)]
     out, back = folder / "c.npy", [folder / "a_back.npy", folder / "b_back.npy"]
+    print(f"\nseconds, medians of {runs} pairs; cold: with the inputs dropped from the page cache")
     print(
-        f"\n{'rate':>4s} {'nqz matmul':>10s} {'NumPy':>7s} {'ratio':>6s}   seconds, medians of {runs} pairs"
+        f"{'rate':>4s} {'nqz matmul':>10s} {'NumPy':>7s} {'ratio':>6s}   {'nqz cold':>8s} {'NumPy':>7s} {'ratio':>6s}"
     )
     for rate in rates:
         for path, file in zip((a, b), files):
             nqz("encode", path, "-o", file, "-r", rate, "-f", "-q")
-        pairs = [
-            (nqz("matmul", *files, "-o", out, "-f", "-q"), numpy_product(a, b, out)) for _ in range(runs + 1)
-        ][1:]
-        ratio = statistics.median(x / y for x, y in pairs)
-        ours, theirs = (statistics.median(side) for side in zip(*pairs))
-        print(f"{rate:4g} {ours:10.3f} {theirs:7.3f} {ratio:6.2f}", flush=True)
+        warm, cold = (in_turn(a, b, files, out, runs, cold) for cold in (False, True))
+        print(
+            "{:4g} {:10.3f} {:7.3f} {:6.2f}   {:8.3f} {:7.3f} {:6.2f}".format(rate, *warm, *cold), flush=True
+        )
     rebuilt = statistics.median(
         sum(nqz("decode", f, "-o", o, "-f", "-q") for f, o in zip(files, back)) + numpy_product(*back, out)
         for _ in range(runs)
