@@ -72,7 +72,8 @@ class Population:
     @classmethod
     def of(cls, codes: np.ndarray, n: int) -> Population:
         """Count the columns of every code."""
-        return cls(n, *np.unique(codes, return_counts=True))
+        distinct, counts, _ = norms.tally(codes)
+        return cls(n, distinct, counts)
 
 
 def expected_bits(
@@ -162,7 +163,7 @@ def plan(codes, n: int, lattice: Lattice, allocate: str, budget: float, kappa: f
     """
     lowest = lowest_class(lattice.name) if allocate == "matrix" else 0
     columns = Population.of(codes, n)
-    entries = max(1, int((codes != norms.ZERO).sum()) * n)
+    entries = max(1, int(columns.counts[columns.codes != norms.ZERO].sum()) * n)
     best, least = None, np.inf
     for m in _candidates(n, kappa):
         delta, bits = solve_delta(columns, m, lattice, allocate, lowest, budget)

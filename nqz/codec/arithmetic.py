@@ -68,10 +68,29 @@ def _octave() -> np.ndarray:
     return table
 
 
+PIECE = 1 << 16
+"""Columns to work on at a time, where there may be millions."""
+
+
+def pieces(count: int, size: int = PIECE) -> list[slice]:
+    """Slices of at most `size` that cover 0 … count - 1 in order."""
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+
 def total(x) -> float:
     """Sum of float64 in the order of the array."""
     x = np.asarray(x, dtype=np.float64)
-    return float(np.add.accumulate(x)[-1]) if x.size else 0.0
+    return total_of(x[chosen] for chosen in pieces(len(x)))
+
+
+def total_of(parts) -> float:
+    """Sum of float64 in the order of arrays that follow each other."""
+    value = None
+    for part in parts:
+        if len(part):
+            part = part if value is None else np.concatenate([[value], part])
+            value = np.add.accumulate(part)[-1]
+    return 0.0 if value is None else float(value)
 
 
 def exp2(code):

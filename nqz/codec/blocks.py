@@ -42,8 +42,8 @@ class Blocks:
 
     Attributes
     ----------
-    columns : list of ndarray of int
-        Columns in each block.
+    widths : list of int
+        Number of columns in each block.
     edges : ndarray of int
         Where each block begins, counted in columns.
     fits : bool
@@ -54,12 +54,12 @@ class Blocks:
         self.operand, self._meet, self._run = operand, meet, run
         self._held: dict[int, Integers] = {}
         self._bytes = 0
-        self.columns = [np.arange(first, last) for first, last in operand.blocks]
+        self.widths = [last - first for first, last in operand.blocks]
         self._begin()
 
     def _begin(self) -> None:
-        self.edges = np.concatenate([[0], np.cumsum([len(c) for c in self.columns])]).astype(int)
-        self.sizes = [len(c) * self._entry(i) for i, c in enumerate(self.columns)]
+        self.edges = np.concatenate([[0], np.cumsum(self.widths)]).astype(int)
+        self.sizes = [w * self._entry(i) if w else 0 for i, w in enumerate(self.widths)]
         self.fits = sum(self.sizes) <= HELD
 
     def _entry(self, index: int) -> int:
@@ -110,12 +110,14 @@ class Sample(Blocks):
         self._whole = whole
         self.operand = whole.operand
         self._held, self._bytes = {}, 0
-        self.columns = [c[np.isin(c, chosen, assume_unique=True)] for c in whole.columns]
+        edges = [first for first, _ in self.operand.blocks] + [self.operand.columns]
+        self._chosen = np.split(chosen, np.searchsorted(chosen, edges[1:-1]))
+        self.widths = [len(c) for c in self._chosen]
         self._begin()
 
     def _load(self, index: int) -> Integers:
         whole = self._whole[index] if self._whole.fits else self._whole._load(index)
-        return whole.chosen(self.columns[index] - self.operand.blocks[index][0])
+        return whole.chosen(self._chosen[index] - self.operand.blocks[index][0])
 
 
 def tiles(left: Blocks, right: Blocks) -> Iterator[Tile]:
@@ -133,10 +135,12 @@ def tiles(left: Blocks, right: Blocks) -> Iterator[Tile]:
                 # a floating-point product has to convert its operands first, which wants larger pieces
                 single = not kernels.fast_product() and a.bound * b.bound < 2.0**24
                 step = 2 * _TILE if single else _TILE
-                for i in range(0, len(a.rows), step):
-                    for j in range(0, len(b.rows), step):
+                # short ones are made up for by the other side
+                high, wide = (max(step, step * step // max(1, len(x.rows)) // 8) for x in (b, a))
+                for i in range(0, len(a.rows), high):
+                    for j in range(0, len(b.rows), wide):
                         rows, columns = (
-                            slice(i, min(i + step, len(a.rows))),
-                            slice(j, min(j + step, len(b.rows))),
+                            slice(i, min(i + high, len(a.rows))),
+                            slice(j, min(j + wide, len(b.rows))),
                         )
                         yield Tile(a, b, int(left.edges[index_a]), int(right.edges[index_b]), rows, columns)

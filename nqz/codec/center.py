@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import norms
+from .arithmetic import pieces
 
 EXACT = 255
 """Value of `shift` that marks a mean kept as a float64."""
@@ -44,6 +45,15 @@ def quantize(
     shift : ndarray of uint8
     q : ndarray of int64
     """
+    stored, shifts, q = np.empty(len(mean)), np.empty(len(mean), np.uint8), np.empty(len(mean), np.int64)
+    for c in pieces(len(mean)):
+        stored[c], shifts[c], q[c] = _quantize(mean[c], codes[c].astype(np.int64), n, digits)
+    return stored, shifts, q
+
+
+def _quantize(
+    mean: np.ndarray, codes: np.ndarray, n: int, digits: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     _, exponent = np.frexp(mean)
     sigma = (codes >> 9) - (n.bit_length() + 1) // 2
     shift = np.maximum(0, exponent.astype(np.int64) - sigma)
@@ -62,6 +72,7 @@ def quantize(
 
 def step(shift: np.ndarray, codes: np.ndarray, n: int, digits: int, exponent: int = 0) -> np.ndarray:
     """Steps of the stored means in units of 2 ** exponent, 0 where a mean is kept exactly."""
+    codes = np.asarray(codes, np.int64)
     exact = (shift == EXACT) | (codes == norms.ZERO)
     power = np.where(exact, 0, base_exponent(codes, n, digits) - shift.astype(np.int64) - exponent)
     return np.where(exact, 0.0, np.ldexp(1.0, np.clip(power, -1074, 1023).astype(np.int32)))
@@ -69,6 +80,7 @@ def step(shift: np.ndarray, codes: np.ndarray, n: int, digits: int, exponent: in
 
 def restore(shift: np.ndarray, q: np.ndarray, codes: np.ndarray, n: int, digits: int) -> np.ndarray:
     """The stored means, float64 of shape (a,)."""
+    q, codes = np.asarray(q, np.int64), np.asarray(codes, np.int64)
     exact = shift == EXACT
     zero = codes == norms.ZERO
     power = np.where(exact | zero, 0, base_exponent(codes, n, digits) - shift.astype(np.int64)).astype(

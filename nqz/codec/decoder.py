@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+from functools import cached_property
 
 import numpy as np
 
 from .. import kernels
 from . import dither, entropy, scale
+from .columns import Columns, Lazy
 from .mod import digit_bytes, packing
 from .panels import Chunk, Panel, panels
 from .parameters import Parameters
@@ -21,42 +23,55 @@ class Decoder:
     Parameters
     ----------
     parameters : Parameters
-    codes : ndarray of int64, shape (a,)
+    codes : ndarray of int32, shape (a,)
         Norm codes.
-    means : ndarray of float64, shape (a,)
+    means : ndarray of float64, or Lazy, of shape (a,)
         The stored means.
 
     Attributes
     ----------
     panels : list of Panel
-    kept : ndarray of bool, shape (a,)
-        False for columns that were not coded.
-    noise : ndarray of float64, shape (a,)
+    noise : Lazy of float64, shape (a,)
         Relative noise d of each column, infinite where not kept.
     """
 
     def __init__(self, parameters: Parameters, codes: np.ndarray, means: np.ndarray):
         p = self.parameters = parameters
         self.codes, self.means = codes, means
-        s = scale.scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
-        self.classes, self.kept = s.classes, s.kept
-        self.noise = s.noise if p.nesting is None else np.where(s.kept, p.nesting.noise, np.inf)
-        self.panels = panels(p.n, p.m, s.classes, s.kept)
+        self.columns = Columns(codes)
+        self._scales = scale.Scales(self.columns, p)
+        self.noise = self._scales.noise
+        self.panels = panels(p.n, p.m, self._scales.classes, self._scales.kept)
         self._known: tuple = (None, None)
         self.key = dither.halves(p.dither_key)
-        self.tables = entropy.Tables(p.lattice, s.classes[s.kept]) if p.coding == "entropy" else None
 
-    def unit(self, exponent: int = 0) -> np.ndarray:
+    @property
+    def kept(self) -> np.ndarray:
+        """False for columns that were not coded; bool of shape (a,)."""
+        return np.asarray(self._scales.kept)
+
+    @cached_property
+    def tables(self) -> entropy.Tables | None:
+        """Tables of the entropy coder."""
+        return (
+            entropy.Tables(self.parameters.lattice, self._scales.used)
+            if self.parameters.coding == "entropy"
+            else None
+        )
+
+    def unit(self, exponent: int = 0) -> Lazy:
         """What one unit of a decoded point is worth in each column, in units of 2 ** exponent; float64."""
         p = self.parameters
         gain = 1.0 if p.nesting is None else p.nesting.gain
-        return scale.backward(self.codes, p.delta, p.allocate, p.lattice, exponent) / gain
+        return self.columns.of(
+            lambda codes: scale.backward(codes, p.delta, p.allocate, p.lattice, exponent) / gain
+        )
 
     def _tables_of(self, panel: Panel) -> np.ndarray:
         """Coder tables of a panel's columns in the order of the stream."""
         known, tables = self._known
         if known is not panel:
-            tables = self.tables.of_columns(self.classes[panel.order + panel.first])
+            tables = self.tables.of_columns(self._scales.classes[panel.first : panel.last][panel.order])
             self._known = panel, tables
         return tables
 
@@ -97,7 +112,7 @@ class Decoder:
         ----------
         points : ndarray of int32, shape (kept columns, m)
             All of the panel. Those of the columns are overwritten.
-        scale : ndarray of float64, shape (a,)
+        scale : ndarray of float64, or Lazy, of shape (a,)
             Factor from the points of every column to its centered part.
         out : ndarray of float32 or float64, shape (n, w)
             Written; any strides.

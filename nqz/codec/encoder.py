@@ -11,8 +11,9 @@ import numpy as np
 
 from .. import kernels
 from . import dither, entropy, scale
+from .columns import Columns
 from .mod import digit_bytes, packing
-from .panels import Chunk, Panel
+from .panels import Chunk, Panel, panels
 from .parameters import Parameters
 from .project import project
 from .rotate import rotate, signs
@@ -24,7 +25,7 @@ class Encoder:
     Parameters
     ----------
     parameters : Parameters
-    codes : ndarray of int64, shape (a,)
+    codes : ndarray of int32, shape (a,)
         Norm codes.
     means : ndarray of float64, shape (a,)
         The stored means, zero for a matrix that is not centered.
@@ -33,13 +34,19 @@ class Encoder:
     def __init__(self, parameters: Parameters, codes: np.ndarray, means: np.ndarray):
         p = self.parameters = parameters
         self.means = means
-        self.exponents = scale.exponents(codes)
-        self.forward = scale.forward(codes, p.delta, p.allocate)
-        s = scale.scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
-        self.classes, self.kept = s.classes, s.kept
+        columns = Columns(codes)
+        self.exponents = columns.of(scale.exponents)
+        self.forward = columns.of(lambda codes: scale.forward(codes, p.delta, p.allocate))
+        self._scales = s = scale.Scales(columns, p)
+        self.panels = panels(p.n, p.m, s.classes, s.kept)
         self._known: tuple = (None, None)
         self.key = dither.halves(p.dither_key)
-        self.tables = entropy.Tables(p.lattice, s.classes[s.kept]) if p.coding == "entropy" else None
+        self.tables = entropy.Tables(p.lattice, s.used) if p.coding == "entropy" else None
+
+    @property
+    def classes(self) -> np.ndarray:
+        """Class of the coder of each column; int16 of shape (a,)."""
+        return np.asarray(self._scales.classes)
 
     def centered(
         self, panel: Panel, block: np.ndarray, bfloat16: bool, first: int, row: int, stream: np.ndarray
@@ -102,9 +109,10 @@ class Encoder:
         """Factors to fixed point and coder tables of a panel's columns in the order of the stream."""
         known, columns = self._known
         if known is not panel:
-            order = panel.order + panel.first
-            tables = None if self.tables is None else self.tables.of_columns(self.classes[order])
-            columns = self.forward[order], tables
+            here, order = slice(panel.first, panel.last), panel.order
+            classes = self._scales.classes[here][order]
+            tables = None if self.tables is None else self.tables.of_columns(classes)
+            columns = self.forward[here][order], tables
             self._known = panel, columns
         return columns
 

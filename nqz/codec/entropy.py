@@ -188,7 +188,7 @@ def rate(lattice: Lattice, variance: np.ndarray, classes: np.ndarray) -> np.ndar
     The cost of a Gaussian table is linear in the second moment of what it codes.
     """
     out = np.empty(len(classes))
-    for index in np.unique(classes):
+    for index in sorted(set(classes.tolist())):  # np.unique imports numpy.ma
         chosen = classes == index
         own = point_bits(lattice, int(index))
         own += code_bits(lattice.name, int(index)) if is_modelled(lattice, int(index)) else lattice.code_bits
@@ -214,7 +214,7 @@ class Tables:
     """The tables of all classes of a tensor, in the form that the kernels take."""
 
     def __init__(self, lattice: Lattice, classes: np.ndarray):
-        used = {int(c) for c in np.unique(classes)}
+        used = set(classes.tolist())
         if lattice.name == "leech":
             used |= {halved(c) for c in used}
         used = sorted(used)

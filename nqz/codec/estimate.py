@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from . import norms
-from .arithmetic import total
+from .arithmetic import pieces, total, total_of
 
 ESTIMATORS = ("auto", "mmse", "unbiased")
 
@@ -26,7 +26,7 @@ class Side:
     ----------
     codes : ndarray of int64, shape (a,)
         Norm codes of the centered columns.
-    noise : ndarray of float64, shape (a,)
+    noise : ndarray of float64, or Lazy, of shape (a,)
         Relative noise d: 0 for an exact operand, infinite for a dropped column.
     n : int
     kappa : float
@@ -47,14 +47,10 @@ class Side:
 
     @cached_property
     def _groups(self) -> tuple[np.ndarray, np.ndarray]:
-        # not np.unique, which imports numpy.ma
-        order = np.argsort(self.codes, kind="stable")
-        codes = self.codes[order]
-        first = np.flatnonzero(np.diff(codes, prepend=codes[:1] - 1))
-        count = np.diff(first, append=len(codes))
-        energy = norms.energy(codes[first], norms.reference(self.codes)) * count
+        codes, count, first = norms.tally(self.codes)
+        energy = norms.energy(codes, norms.reference(codes)) * count
         whole = total(energy)
-        return (energy / whole if whole > 0 else energy), self.noise[order[first]]
+        return (energy / whole if whole > 0 else energy), self.noise[first]
 
     def coded_share(self) -> float:
         """Share of the energy that is in coded columns."""
@@ -63,9 +59,13 @@ class Side:
 
     def spread(self) -> float:
         """Effective number of columns, (Σe)² / Σe²."""
-        energy = norms.energy(self.codes, norms.reference(self.codes))
-        square = total(energy * energy)
-        return total(energy) ** 2 / square if square > 0 else 0.0
+        loudest = norms.reference(self.codes)
+
+        def energies():
+            return (norms.energy(self.codes[chosen], loudest) for chosen in pieces(len(self.codes)))
+
+        square = total_of(energy * energy for energy in energies())
+        return total_of(energies()) ** 2 / square if square > 0 else 0.0
 
 
 def excess_noise(a: np.ndarray, b: np.ndarray, kappa: float) -> np.ndarray:
@@ -132,5 +132,5 @@ def reconstruction_error(side: Side, estimator: str = "mmse") -> float:
 
 def reconstruction_factor(side: Side, estimator: str = "mmse") -> np.ndarray:
     """What the centered part of every reconstructed column is multiplied by; 0 for dropped columns."""
-    alive = np.isfinite(side.noise)
-    return np.where(alive, 1.0 / (1.0 + side.noise) if estimator == "mmse" else 1.0 / side.kappa, 0.0)
+    noise = np.asarray(side.noise)
+    return np.where(np.isfinite(noise), 1.0 / (1.0 + noise) if estimator == "mmse" else 1.0 / side.kappa, 0.0)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import norms
+from .columns import Lazy
 from .estimate import Side
 
 
@@ -45,10 +46,10 @@ class Operand:
     m : int
         Kept coordinates.
     rotation_seed : int
-    means : ndarray of float64, shape (a,)
-    mean_step : ndarray of float64, shape (a,)
+    means : ndarray of float64, or Lazy, of shape (a,)
+    mean_step : ndarray of float64, or Lazy, of shape (a,)
         Steps to which the means were rounded, in units of 2 ** exponent; 0 for exact ones.
-    unit : ndarray of float64, shape (a,)
+    unit : ndarray of float64, or Lazy, of shape (a,)
         Worth of an integer in each column, in units of 2 ** exponent.
     exponent : int
         A power of two near the norm of the loudest column.
@@ -62,9 +63,9 @@ class Operand:
     side: Side
     m: int
     rotation_seed: int
-    means: np.ndarray
-    mean_step: np.ndarray
-    unit: np.ndarray
+    means: np.ndarray | Lazy
+    mean_step: np.ndarray | Lazy
+    unit: np.ndarray | Lazy
     exponent: int
     blocks: list[tuple[int, int]]
     stream: Callable[[int, int], Stream]

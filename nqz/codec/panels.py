@@ -7,7 +7,6 @@ Consecutive columns of 2²⁴ entries (at least one column) make a panel. Within
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -24,21 +23,47 @@ class Chunk:
     count: int
 
 
-@dataclass(frozen=True)
+class _Orders:
+    """The orders of the columns of panels, as they are needed."""
+
+    def __init__(self, classes, kept):
+        self._classes, self._kept = classes, kept
+        self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def of(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """The columns kept, and the place of every column."""
+        found = self._held.get(first)
+        if found is None:
+            alive = np.flatnonzero(self._kept[first:last])
+            # classes are small, and 16 bits are sorted in linear time
+            order = alive[np.argsort(self._classes[first:last][alive].astype(np.int16), kind="stable")]
+            place = np.full(last - first, -1)
+            place[order] = np.arange(len(order))
+            found = order, place
+            # two panels at most are worked on at a time; threads may replace each other's
+            self._held = dict([*list(self._held.items())[-1:], (first, found)])
+        return found
+
+
+@dataclass(frozen=True, eq=False)
 class Panel:
-    """Columns first … last - 1; `order` lists the kept ones (relative to first) in the order of the stream."""
+    """Columns first … last - 1, of which `kept` are in the stream."""
 
     first: int
     last: int
-    order: np.ndarray
+    kept: int
     chunks: tuple[Chunk, ...]
+    _orders: _Orders
 
-    @cached_property
+    @property
+    def order(self) -> np.ndarray:
+        """The kept columns (relative to first) in the order of the stream."""
+        return self._orders.of(self.first, self.last)[0]
+
+    @property
     def place(self) -> np.ndarray:
         """Row of the stream of each column, -1 for dropped ones."""
-        place = np.full(self.last - self.first, -1)
-        place[self.order] = np.arange(len(self.order))
-        return place
+        return self._orders.of(self.first, self.last)[1]
 
 
 def panel_columns(n: int) -> int:
@@ -55,19 +80,18 @@ def panels(n: int, m: int, classes: np.ndarray, kept: np.ndarray) -> list[Panel]
         Length of a column.
     m : int
         Kept coordinates of each column.
-    classes : ndarray of int, shape (a,)
-    kept : ndarray of bool, shape (a,)
+    classes : ndarray of int, or Lazy, of shape (a,)
+    kept : ndarray of bool, or Lazy, of shape (a,)
     """
-    out, number, width = [], 0, panel_columns(n)
+    out, number, width, orders = [], 0, panel_columns(n), _Orders(classes, kept)
     for first in range(0, len(classes), width):
         last = min(first + width, len(classes))
-        alive = np.flatnonzero(kept[first:last])
-        order = alive[np.argsort(classes[first:last][alive], kind="stable")]
-        entries = len(order) * m
+        alive = int(np.count_nonzero(kept[first:last]))
+        entries = alive * m
         starts = range(0, entries, CHUNK_ENTRIES)
         chunks = tuple(Chunk(number + i, s, min(CHUNK_ENTRIES, entries - s)) for i, s in enumerate(starts))
         number += len(chunks)
-        out.append(Panel(first, last, order, chunks))
+        out.append(Panel(first, last, alive, chunks, orders))
     return out
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import kernels
 from . import project
-from .arithmetic import total
+from .arithmetic import pieces, total_of
 from .blocks import HELD, Blocks, Sample, tiles
 from .estimate import alpha, expected_error
 from .integers import multiply, result_type
@@ -169,7 +169,7 @@ class Product:
         found = {}
         for first, last in large.blocks:
             stream = large.stream(first, last)
-            out = np.zeros((last - first, small.columns), np.int64)
+            out, peak = np.zeros((last - first, small.columns), np.int64), 0.0
 
             def take(chunk, stream=stream):
                 start, points = stream.read(chunk)
@@ -181,7 +181,8 @@ class Product:
                 if most * weight >= 2.0**53:
                     return None
                 out[order] += part
-            raw = np.ascontiguousarray(out.T if turned else out, np.float64)
+                peak = max(peak, most * weight)
+            raw = np.ascontiguousarray(out.T if turned else out, np.int32 if peak < 2.0**30 else np.float64)
             for i, j in small.blocks:  # as the general path has it: sums of energies run block by block
                 found[(i, first) if turned else (first, i)] = raw[i:j] if turned else raw[:, i:j]
         return dict(sorted(found.items()))
@@ -238,19 +239,21 @@ class Product:
         if a.columns * b.columns <= _WHOLE:
             self._raw = raw = self._few_raw() or self._all_raw(*self._sides())
             self._blocks = None
-            rows, columns = np.arange(a.columns), np.arange(b.columns)
+            rows = columns = None
         else:
             rows, columns = _sample(a.columns), _sample(b.columns)
             left, right = self._sides()
             raw = self._all_raw(Sample(left, rows), Sample(right, columns))
         self._match(rows, columns, raw)
 
-    def _match(self, rows: np.ndarray, columns: np.ndarray, raw: dict[tuple[int, int], np.ndarray]) -> None:
-        """Learn from the raw products of some rows and columns where the energy of the product lies."""
+    def _match(
+        self, rows: np.ndarray | None, columns: np.ndarray | None, raw: dict[tuple[int, int], np.ndarray]
+    ) -> None:
+        """Learn from the raw products of some rows and columns, or all, where the energy of the product lies."""
         a, b = self.a, self.b
-        side_a, side_b = a.side.part(rows), b.side.part(columns)
-        energy_a, energy_b = a.energies(rows), b.energies(columns)
-        group_a, group_b = group(side_a, energy_a), group(side_b, energy_b)
+        side_a, side_b = (x.side if c is None else x.side.part(c) for x, c in ((a, rows), (b, columns)))
+        rows, columns = (slice(None) if c is None else c for c in (rows, columns))
+        group_a, group_b = group(side_a, a.energies(rows)), group(side_b, b.energies(columns))
         if not len(group_a.energy) or not len(group_b.energy):
             return
         unit_a, unit_b = a.unit[rows] / self.kappa, b.unit[columns]
@@ -265,7 +268,7 @@ class Product:
         a, b = self.a, self.b
         if not a.columns or not b.columns:
             return 0.0
-        scale = total(a.energies()) * total(b.energies()) / a.side.n
+        scale = _summed(a.energies, a.columns) * _summed(b.energies, b.columns) / a.side.n
         if scale <= 0.0:
             return 0.0
         error = expected_error(a.side, b.side, self.estimator, self.theta, self._missed, self._dropped)
@@ -275,23 +278,29 @@ class Product:
         if self.same:
             error -= self._diagonal_error() / (scale * a.side.n)
         # what rounding left in the means, times the partner's mean
-        left = _squares(np.ldexp(a.means, -a.exponent)) * _squares(b.mean_step)
-        right = _squares(np.ldexp(b.means, -b.exponent)) * _squares(a.mean_step)
+        left, right = (
+            _summed(lambda c, x=x: np.square(np.ldexp(x.means[c], -x.exponent)), x.columns)
+            * _summed(lambda c, y=y: np.square(y.mean_step[c]), y.columns)
+            for x, y in ((a, b), (b, a))
+        )
         return error + (left + right) * a.side.n**2 / 12.0 / scale
 
     def _diagonal_error(self) -> float:
         """What `expected_error` counts for the diagonal of a matrix times itself, which the norms give instead."""
-        noise, energy = self.a.side.noise, self.a.energies()
-        nu = np.square(1.0 + noise) / self.kappa - 1.0
-        factor = alpha(self.estimator, self.theta, nu)
-        error = np.square(1.0 - factor) * self._missed + np.square(factor) * np.where(
-            np.isfinite(nu), nu, 0.0
-        )
-        return total(error * energy * energy)
+
+        def error(columns):
+            noise, energy = self.a.side.noise[columns], self.a.energies(columns)
+            nu = np.square(1.0 + noise) / self.kappa - 1.0
+            factor = alpha(self.estimator, self.theta, nu)
+            known = np.where(np.isfinite(nu), nu, 0.0)
+            return (np.square(1.0 - factor) * self._missed + np.square(factor) * known) * energy * energy
+
+        return _summed(error, self.a.columns)
 
 
-def _squares(x: np.ndarray) -> float:
-    return total(x * x)
+def _summed(function: Callable[[slice], np.ndarray], count: int) -> float:
+    """Sum of what a function gives for columns, some at a time."""
+    return total_of(map(function, pieces(count)))
 
 
 def _sample(count: int) -> np.ndarray:

@@ -12,7 +12,9 @@ import numpy as np
 
 from . import norms
 from .arithmetic import exp2, round_log2
+from .columns import Columns
 from .lattice import Lattice
+from .parameters import Parameters
 
 FIXED_POINT = 256
 """Fixed-point units a lattice unit in the kernels' nearest-point search."""
@@ -50,7 +52,7 @@ def column_delta(codes: np.ndarray, delta: int, allocate: str) -> np.ndarray:
     """Delta code of every column."""
     if allocate == "column":
         return delta + 8 * np.where(codes == norms.ZERO, 0, codes)
-    return np.full(len(codes), delta, dtype=np.int64)
+    return np.full(np.shape(codes), delta, dtype=np.int64)
 
 
 def ratio(log_ratio: np.ndarray, n: int) -> np.ndarray:
@@ -62,6 +64,7 @@ def scaling(
     codes: np.ndarray, n: int, lattice: Lattice, delta: int, allocate: str, lowest_class: int
 ) -> Scaling:
     """Derive the `Scaling` of columns of length n from their norm codes and the delta code."""
+    codes = np.asarray(codes, np.int64)
     silent = codes == norms.ZERO
     log_ratio = np.where(silent, 0, 16 * codes - 2 * column_delta(codes, delta, allocate))
     x = np.where(silent, 0.0, ratio(log_ratio, n))
@@ -71,6 +74,41 @@ def scaling(
     noise = np.full(len(codes), np.inf)
     noise[kept] = lattice.second_moment / np.maximum(x[kept], 1e-300)
     return Scaling(log_ratio, noise, classes, kept)
+
+
+class Scales:
+    """What a matrix's parameters and norm codes say about its columns.
+
+    Parameters
+    ----------
+    columns : Columns
+    p : Parameters
+
+    Attributes
+    ----------
+    kept : Lazy of bool
+        False for columns that are not coded.
+    classes : Lazy of int16
+        Classes of the coder.
+    noise : Lazy of float64
+        Relative noise d, infinite where not kept.
+    used : ndarray of int64
+        Classes of the kept columns, each at least once.
+    """
+
+    def __init__(self, columns: Columns, p: Parameters):
+        def scaled(codes):
+            return scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
+
+        def noise(codes):
+            s = scaled(codes)
+            return s.noise if p.nesting is None else np.where(s.kept, p.nesting.noise, np.inf)
+
+        self.kept = columns.of(lambda codes: scaled(codes).kept)
+        self.classes = columns.of(lambda codes: scaled(codes).classes.astype(np.int16))
+        self.noise = columns.of(noise)
+        distinct = scaled(columns.distinct)
+        self.used = distinct.classes[distinct.kept]
 
 
 def exponents(codes: np.ndarray) -> np.ndarray:

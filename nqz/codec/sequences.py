@@ -13,6 +13,7 @@ import struct
 import numpy as np
 
 from .. import kernels
+from .arithmetic import pieces
 from .entropy import TOTAL
 
 _EXACT = 8
@@ -62,7 +63,7 @@ def pack(values: np.ndarray) -> bytes:
 
     Parameters
     ----------
-    values : ndarray of int64, not empty
+    values : ndarray of int64 or int32, not empty
 
     Returns
     -------
@@ -70,24 +71,71 @@ def pack(values: np.ndarray) -> bytes:
         Number of low bits, least and greatest token (a byte each), coder state (32 bits); as varints the center (zigzag), the
         number of words, and the frequency of every token between the two; words; raw bits.
     """
-    values = np.ascontiguousarray(values, np.int64)
-    center = int(np.partition(values, len(values) // 2)[len(values) // 2])
-    values = values - np.int64(center)  # wraps around, and back
-    spread = np.partition(np.abs(values).view(np.uint64), len(values) // 2)[len(values) // 2]
-    low = max(0, int(spread).bit_length() - _SPREAD)
-    token, raw, width = _split(values, low)
+    middle = len(values) // 2
+    center = int(np.partition(values, middle)[middle])
+    distance = values.astype(np.int64)
+    distance -= np.int64(center)  # wraps around, and back
+    np.abs(distance, out=distance)
+    distance = distance.view(np.uint64)
+    distance.partition(middle)
+    low = max(0, int(distance[middle]).bit_length() - _SPREAD)
+    del distance
+    token, bits = np.empty(len(values), np.uint8), _Bits()
+    for chosen in pieces(len(values)):
+        token[chosen], raw, width = _split(values[chosen].astype(np.int64) - np.int64(center), low)
+        bits.append(raw, width)
     least, greatest = int(token.min()), int(token.max())
-    frequency = _frequencies(np.bincount(token - least))
-    states, words = kernels.rans_encode(token - np.uint8(least), _cumulative(frequency), 1)
+    token -= np.uint8(least)
+    frequency = _frequencies(_counts(token))
+    states, words = kernels.rans_encode(token, _cumulative(frequency), 1)
     head = bytes([low, least, greatest]) + struct.pack("<I", states[0])
     numbers = [center << 1 ^ center >> 63, len(words), *frequency.tolist()]
-    bits = np.zeros(int(width.sum()), np.uint8)
-    first = np.cumsum(width) - width
-    for b in range(int(width.max())):
-        has = np.flatnonzero(width > b)
-        bits[first[has] + b] = raw[has] >> np.uint64(b) & np.uint64(1)
-    parts = [head, *map(_varint, numbers), words.astype("<u2").tobytes()]
-    return b"".join(parts) + np.packbits(bits, bitorder="little").tobytes()
+    return b"".join([head, *map(_varint, numbers), words.astype("<u2").tobytes(), *bits.finish()])
+
+
+def _counts(token: np.ndarray) -> np.ndarray:
+    """How often each token occurs, up to the greatest."""
+    counts = sum(np.bincount(token[chosen], minlength=_TOKENS) for chosen in pieces(len(token)))
+    return counts[: int(np.flatnonzero(counts)[-1]) + 1]
+
+
+class _Bits:
+    """Numbers of varying width, one after the other, least significant bit first."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._word, self._used = np.uint64(0), 0  # bits of the last word, which is not full
+
+    def append(self, raw: np.ndarray, width: np.ndarray) -> None:
+        """Append numbers below 2 ** width, at most 63 bits each."""
+        end = np.cumsum(width) + self._used
+        first = end - width
+        word, offset = first >> 6, (first & 63).astype(np.uint64)
+        words = np.zeros(int(end[-1] >> 6) + 2, np.uint64)
+        words[0] = self._word
+        # numbers that begin in one word; only the last of them may reach into the next
+        start = np.flatnonzero(np.diff(word, prepend=-1))
+        words[word[start]] |= np.bitwise_or.reduceat(raw << offset, start)
+        words[word[start] + 1] |= np.bitwise_or.reduceat(
+            raw >> np.uint64(1) >> (np.uint64(63) - offset), start
+        )
+        full = int(end[-1] >> 6)
+        self._parts.append(words[:full].astype("<u8").tobytes())
+        self._word, self._used = words[full], int(end[-1] & 63)
+
+    def finish(self) -> list[bytes]:
+        """All bytes, the last one padded with zeros."""
+        return [*self._parts, int(self._word).to_bytes(8, "little")[: (self._used + 7) // 8]]
+
+
+def _taken(data: bytes, at: int, first: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """Numbers of `width` bits, at most 63, that begin at bits `first` of the bytes from `at` on; uint64."""
+    begin, end = int(first[0]) >> 6, (int(first[-1] + width[-1]) >> 6) + 2
+    held = data[at + 8 * begin : at + 8 * end]
+    words = np.frombuffer(held + bytes(8 * (end - begin) - len(held)), "<u8").astype(np.uint64)
+    word, offset = (first >> 6) - begin, (first & 63).astype(np.uint64)
+    raw = words[word] >> offset | words[word + 1] << np.uint64(1) << (np.uint64(63) - offset)
+    return raw & ((np.uint64(1) << width.astype(np.uint64)) - np.uint64(1))
 
 
 def unpack(data: bytes, count: int) -> tuple[np.ndarray, int]:
@@ -130,27 +178,30 @@ def unpack(data: bytes, count: int) -> tuple[np.ndarray, int]:
         np.frombuffer(data, "<u2", words, at).astype(np.uint16),
     ) + np.uint8(least)  # fmt: skip
     at += 2 * words
-    rest = _rest(token)
-    width = low + rest + (token > 0)
-    total = int(width.sum())
-    if len(data) - at < (total + 7) // 8:
+    known = np.arange(256, dtype=np.uint8)
+    rest_of = _rest(known)
+    width_of = low + rest_of + (known > 0)
+    total = int(_counts(token) @ width_of[: int(token.max(initial=0)) + 1]) if count else 0
+    size = (total + 7) // 8
+    if len(data) - at < size:
         raise ValueError("the integers end in their raw bits")
-    bits = np.unpackbits(np.frombuffer(data, np.uint8, (total + 7) // 8, at), bitorder="little")
-    if bits[total:].any():
+    if total % 8 and data[at + size - 1] >> total % 8:
         raise ValueError("the padding of the integers is not zero")
-    first = np.cumsum(width) - width
-    raw = np.zeros(count, np.uint64)
-    for b in range(int(width.max(initial=0))):
-        has = np.flatnonzero(width > b)
-        raw[has] |= bits[first[has] + b].astype(np.uint64) << np.uint64(b)
-    one, shift, rest = np.uint64(1), np.uint64(low), rest.astype(np.uint64)
-    magnitude = np.where(token < _EXACT, token, 4 + (token & 3)).astype(np.uint64) << rest
-    magnitude |= raw >> shift & ((one << rest) - one)
-    negative = (token > 0) & (raw >> (rest + shift) & one > 0)
-    high = np.where(negative, ~magnitude + one, magnitude)
-    values = (high << shift | raw & ((one << shift) - one)).view(np.int64)
-    center = zigzag >> 1 ^ -(zigzag & 1)
-    return values + np.int64(center), at + (total + 7) // 8
+    center = np.int64(zigzag >> 1 ^ -(zigzag & 1))
+    one, shift = np.uint64(1), np.uint64(low)
+    values, before = np.empty(count, np.int64), 0
+    for chosen in pieces(count):
+        t = token[chosen]
+        rest, width = rest_of[t].astype(np.uint64), width_of[t]
+        end = np.cumsum(width) + before
+        raw = _taken(data, at, end - width, width)
+        before = int(end[-1])
+        magnitude = np.where(t < _EXACT, t, 4 + (t & 3)).astype(np.uint64) << rest
+        magnitude |= raw >> shift & ((one << rest) - one)
+        negative = (t > 0) & (raw >> (rest + shift) & one > 0)
+        high = np.where(negative, ~magnitude + one, magnitude)
+        values[chosen] = (high << shift | raw & ((one << shift) - one)).view(np.int64) + center
+    return values, at + size
 
 
 def _varint(value: int) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import kernels
-from .arithmetic import exp2, total
+from .arithmetic import exp2, pieces, total, total_of
 from .estimate import Side, alpha, excess_noise
 
 _PRIOR_ENTRIES = 4.0
@@ -33,7 +33,7 @@ class Groups:
 
     Attributes
     ----------
-    order : ndarray of int
+    order : ndarray of int32
         Columns, group after group, quiet ones first.
     edges : ndarray of int
         Where the groups begin in `order`; one more than there are groups.
@@ -54,18 +54,63 @@ class Groups:
 
 def group(side: Side, energy: np.ndarray) -> Groups:
     """Group the coded columns of a side; `energy` is that of each column, in any unit."""
-    alive = np.flatnonzero(np.isfinite(side.noise) & (energy > 0))
-    order = alive[np.argsort(side.codes[alive], kind="stable")]
+    alive = [
+        np.flatnonzero(np.isfinite(side.noise[c]) & (energy[c] > 0)).astype(np.int32) + np.int32(c.start)
+        for c in pieces(len(energy))
+    ]
+    order = np.concatenate(alive) if alive else np.zeros(0, np.int32)
+    order = order[np.argsort(side.codes[order], kind="stable")]
     bucket = side.codes[order] // _GROUP
     edges = (
         np.concatenate([[0], np.flatnonzero(np.diff(bucket)) + 1, [len(order)]])
         if len(order)
         else np.zeros(1, int)
     )
-    spans = list(zip(edges[:-1], edges[1:]))
-    sums = np.array([total(energy[order[i:j]]) for i, j in spans])
-    noise = np.array([total((energy * np.where(energy > 0, side.noise, 0.0))[order[i:j]]) for i, j in spans])
+
+    def summed(function):
+        return np.array(
+            [
+                total_of(function(order[i:j][c]) for c in pieces(j - i))
+                for i, j in zip(edges[:-1].tolist(), edges[1:].tolist())
+            ]
+        )
+
+    sums = summed(lambda columns: energy[columns])
+    noise = summed(lambda columns: energy[columns] * side.noise[columns])
     return Groups(order, edges, sums, noise / sums if len(sums) else noise, edges[:-1] * 2 <= len(order))
+
+
+class _Parts:
+    """The groups within blocks of columns, in the order of the groups.
+
+    Parameters
+    ----------
+    groups : Groups
+    starts : list of int
+        First column of each block, ascending.
+    """
+
+    def __init__(self, groups: Groups, starts: list[int]):
+        self._starts, count = starts, len(groups.energy)
+        self._order, edges = groups.order, groups.edges
+        counts = np.diff(edges)[None, :]
+        if len(starts) > 1:
+            owner = np.empty(len(self._order), np.uint16 if len(starts) < 1 << 16 else np.int64)
+            counts = np.zeros((len(starts), count), np.int64)
+            for g in range(count):
+                for c in pieces(int(edges[g + 1] - edges[g])):
+                    chosen = slice(c.start + int(edges[g]), c.stop + int(edges[g]))
+                    owner[chosen] = np.searchsorted(starts, self._order[chosen], side="right") - 1
+                    counts[:, g] += np.bincount(owner[chosen], minlength=len(starts))
+            self._order = self._order[np.argsort(owner, kind="stable")]
+        self._edges = np.concatenate([[0], np.cumsum(counts)])
+        self._groups = count
+
+    def of(self, start: int) -> tuple[np.ndarray, np.ndarray]:
+        """Columns of a block relative to its first one, and where its groups begin among them, and end; int64."""
+        at = self._starts.index(start) * self._groups
+        edges = self._edges[at : at + self._groups + 1]
+        return self._order[edges[0] : edges[-1]].astype(np.int64) - start, edges - edges[0]
 
 
 def group_energies(
@@ -89,30 +134,34 @@ def group_energies(
         As `map`, perhaps in several threads.
     """
     sums = np.zeros((len(a.energy), len(unit_b)))
+    parts = _Parts(a, sorted({i for i, _ in raw}))
 
-    def add(columns):
-        for (i, j), block in raw.items():
-            first, last = max(columns.start, j), min(columns.stop, j + block.shape[1])
-            if first >= last:
+    def add(piece):
+        (first, last), (j, block), order, edges, unit, shift = piece
+        part = np.empty((len(sums), last - first))
+        kernels.group_energies(block[:, first - j : last - j], order, edges, unit, same, shift, part)
+        sums[:, first:last] += part
+
+    for i in sorted({i for i, _ in raw}):
+        order, edges = parts.of(i)
+        for (row, j), block in raw.items():
+            if row != i:
                 continue
-            here = (a.order >= i) & (a.order < i + len(block))
-            edges = np.concatenate([[0], np.cumsum(here)])[a.edges]
-            part = np.empty((len(sums), last - first))
-            kernels.group_energies(
-                block[:, first - j : last - j],
-                a.order[here] - i,
-                edges,
-                unit_a[i : i + len(block)],
-                same,
-                first - i,
-                part,
-            )
-            sums[:, first:last] += part
-
-    for _ in run(add, [slice(j, j + _COLUMNS) for j in range(0, len(unit_b), _COLUMNS)]):
-        pass
+            unit = unit_a[i : i + len(block)]
+            stripes = sorted({j, *range(j - j % _COLUMNS + _COLUMNS, j + block.shape[1], _COLUMNS)})
+            spans = zip(stripes, [*stripes[1:], j + block.shape[1]])
+            for _ in run(add, (((k, l), (j, block), order, edges, unit, k - i) for k, l in spans)):
+                pass
     sums *= unit_b * unit_b
-    return np.array([[total(row[b.order[i:j]]) for i, j in zip(b.edges[:-1], b.edges[1:])] for row in sums])
+    return np.array(
+        [
+            [
+                total_of(row[b.order[i:j][c]] for c in pieces(j - i))
+                for i, j in zip(b.edges[:-1].tolist(), b.edges[1:].tolist())
+            ]
+            for row in sums
+        ]
+    )
 
 
 class Signal:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from .. import kernels
+from .arithmetic import pieces, total_of
 
 _LARGE, _SMALL = 1e120, 1e-120
+_NOTHING = -(1 << 40)
 
 
 class ColumnStatistics:
@@ -68,27 +70,46 @@ class ColumnStatistics:
     def rescaled(self) -> np.ndarray | None:
         """Exponents with which the sums must be taken anew, None where the sums are safe."""
         largest = self.state[3]
+        if not any(
+            ((x > _LARGE) | ((x > 0) & (x < _SMALL))).any()
+            for x in map(largest.__getitem__, pieces(len(largest)))
+        ):
+            return None
         _, exponent = np.frexp(largest)
-        extreme = (largest > _LARGE) | ((largest > 0) & (largest < _SMALL))
-        return np.where(largest > 0, exponent, 0).astype(np.int32) if extreme.any() else None
+        return np.where(largest > 0, exponent, 0).astype(np.int32)
 
     def result(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Means (float64), and energies in units of 4 ** exponent, of columns of length n."""
-        first, linear, square, _ = self.state
+        count = self.state.shape[1]
         if not self.center:
-            return np.zeros(len(first)), square.copy()
-        energy = np.maximum(square - linear * (linear / n), square / (n + 1.0))
-        return np.ldexp(first + linear / n, self.exponent), energy
+            return np.zeros(count), self.state[2].copy()
+        mean, energy = np.empty(count), np.empty(count)
+        for chosen in pieces(count):
+            first, linear, square, _ = self.state[:, chosen]
+            np.maximum(square - linear * (linear / n), square / (n + 1.0), out=energy[chosen])
+            np.ldexp(first + linear / n, self.exponent[chosen], out=mean[chosen])
+        return mean, energy
 
 
 def total_energy(energy: np.ndarray, exponent: np.ndarray) -> tuple[float, int]:
     """Sum of the columns' energies as (mantissa in [0.5, 1), exponent of two); (0.0, 0) for nothing."""
-    positive = energy > 0
-    if not positive.any():
+    parts = pieces(len(energy))
+    top = max((int(_split(energy[c], exponent[c])[1].max()) for c in parts), default=_NOTHING)
+    if top == _NOTHING:
         return 0.0, 0
-    mantissa, power = np.frexp(energy)
-    power = power.astype(np.int64) + 2 * exponent
-    top = int(power[positive].max())
-    shifted = np.ldexp(np.where(positive, mantissa, 0.0), np.clip(power - top, -1100, 0).astype(np.int32))
-    value, extra = np.frexp(np.add.accumulate(shifted)[-1])
+
+    def shifted(chosen):
+        mantissa, power = _split(energy[chosen], exponent[chosen])
+        return np.ldexp(mantissa, np.clip(power - top, -1100, 0).astype(np.int32))
+
+    value, extra = np.frexp(total_of(map(shifted, parts)))
     return float(value), top + int(extra)
+
+
+def _split(energy: np.ndarray, exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mantissas, 0 where there is no energy, and exponents of two, very low there."""
+    mantissa, power = np.frexp(energy)
+    positive = energy > 0
+    return np.where(positive, mantissa, 0.0), np.where(
+        positive, power.astype(np.int64) + 2 * exponent, _NOTHING
+    )

@@ -7,7 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from nqz.codec import center, norms
+from nqz.codec import center
+from nqz.codec.arithmetic import pieces
+from nqz.codec.columns import Lazy
 from nqz.codec.decoder import Decoder
 from nqz.codec.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
 from nqz.codec.panels import Chunk, Panel
@@ -75,9 +77,9 @@ class CodedMatrix:
         p, where = self.parameters, self._where(records[0])
         shift, q = unpack_means(self.reader.read(records[0], "MEAN"), p.columns, where)
         with np.errstate(over="ignore"):
-            means = center.restore(shift, q, self.codes, p.n, p.mean_digits)
-        if not np.isfinite(means).all():
-            raise CorruptError(f"{where}: a mean is not finite")
+            for c in pieces(p.columns):
+                if not np.isfinite(center.restore(shift[c], q[c], self.codes[c], p.n, p.mean_digits)).all():
+                    raise CorruptError(f"{where}: a mean is not finite")
         return shift, q
 
     @property
@@ -86,19 +88,23 @@ class CodedMatrix:
         return self.parameters.mean_digits is not None
 
     @cached_property
-    def means(self) -> np.ndarray:
+    def means(self) -> Lazy:
         """The stored means, zeros where the matrix is not centered; float64 of shape (a,)."""
         p = self.parameters
         if self.shift is None:
-            return np.zeros(p.columns)
-        return center.restore(self.shift, self.q, self.codes, p.n, p.mean_digits)
+            return Lazy(p.columns, lambda c: np.zeros(np.shape(self.codes[c])))
+        return Lazy(
+            p.columns, lambda c: center.restore(self.shift[c], self.q[c], self.codes[c], p.n, p.mean_digits)
+        )
 
-    def mean_step(self, exponent: int) -> np.ndarray:
+    def mean_step(self, exponent: int) -> Lazy:
         """Steps of the means in units of 2 ** exponent; zeros where the matrix is not centered."""
         p = self.parameters
         if self.shift is None:
-            return np.zeros(p.columns)
-        return center.step(self.shift, self.codes, p.n, p.mean_digits, exponent)
+            return Lazy(p.columns, lambda c: np.zeros(np.shape(self.codes[c])))
+        return Lazy(
+            p.columns, lambda c: center.step(self.shift[c], self.codes[c], p.n, p.mean_digits, exponent)
+        )
 
     @cached_property
     def decoder(self) -> Decoder:
@@ -151,7 +157,7 @@ class CodedMatrix:
         """
         m = self.parameters.m
         if out is None:
-            out = np.empty((len(panel.order), m), np.int32)
+            out = np.empty((panel.kept, m), np.int32)
         flat = out.reshape(-1)
 
         def decode(chunk):
@@ -180,12 +186,17 @@ class CodedMatrix:
         except ValueError as error:
             raise CorruptError(f"{self._where(record)}: {error}") from None
 
-    def reconstruct(self, panel: Panel, pool, factor: np.ndarray, dtype: str, out: np.ndarray) -> None:
+    def scale(self, factor: Lazy | np.ndarray) -> Lazy:
+        """What points are multiplied by where the centered part of each column is multiplied by `factor`."""
+        unit = self.decoder.unit()
+        return Lazy(self.parameters.columns, lambda columns: unit[columns] * factor[columns])
+
+    def reconstruct(self, panel: Panel, pool, factor: Lazy | np.ndarray, dtype: str, out: np.ndarray) -> None:
         """Rebuild the columns of a panel.
 
         Parameters
         ----------
-        factor : ndarray of float64, shape (a,)
+        factor : ndarray of float64, or Lazy, of shape (a,)
             What the centered part of each column is multiplied by.
         dtype : str
             Canonical name of a matrix type.
@@ -193,9 +204,9 @@ class CodedMatrix:
             In the storage type of `dtype`, any strides; written.
         """
         n, width = self.parameters.n, panel.last - panel.first
-        points = pool.buffers.array("points of panel", (len(panel.order), self.parameters.m), np.int32)
+        points = pool.buffers.array("points of panel", (panel.kept, self.parameters.m), np.int32)
         self.points(panel, pool, points)
-        scale = self.decoder.unit() * factor
+        scale = self.scale(factor)
         step = max(1, (1 << 19) // n)
 
         def rebuild(first):
@@ -211,12 +222,12 @@ class CodedMatrix:
         for _ in pool.map(rebuild, range(0, width, step)):
             pass
 
-    def reconstructed(self, panel: Panel, pool, factor: np.ndarray, dtype) -> np.ndarray:
+    def reconstructed(self, panel: Panel, pool, factor: Lazy | np.ndarray, dtype) -> np.ndarray:
         """Rebuilt columns of a panel in natural order.
 
         Parameters
         ----------
-        factor : ndarray of float64, shape (a,)
+        factor : ndarray of float64, or Lazy, of shape (a,)
             What the centered part of each column is multiplied by.
         dtype : float32 or float64
 
@@ -228,6 +239,8 @@ class CodedMatrix:
         self.reconstruct(panel, pool, factor, np.dtype(dtype).name, out)
         return out
 
-    def factor(self, estimator: str) -> np.ndarray:
+    def factor(self, estimator: str) -> Lazy:
         """The factor for `reconstructed`: `mmse` or `unbiased`."""
-        return reconstruction_factor(self.side, estimator)
+        return Lazy(
+            self.parameters.columns, lambda columns: reconstruction_factor(self.side.part(columns), estimator)
+        )

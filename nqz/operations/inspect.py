@@ -74,7 +74,7 @@ def _matrix(matrix: CodedMatrix) -> dict[str, Any]:
         "rotation_seed": p.rotation_seed,
         "dither_key": p.dither_key.hex(),
         "norms": _norms(matrix.codes),
-        "means": None if matrix.shift is None else _summary(matrix.means),
+        "means": None if matrix.shift is None else _summary(np.asarray(matrix.means)),
         "chunks": matrix.decoder.chunk_count(),
         "predicted": {
             "reconstruction": _number(matrix.predicted_reconstruction()),
@@ -113,11 +113,13 @@ def _norm(code: int) -> float | None:
 
 
 def _summary(values: np.ndarray) -> dict[str, float | None]:
-    middle = np.sort(values)[[(len(values) - 1) // 2, len(values) // 2]]
+    """Summary of numbers, which are sorted."""
+    values.sort()
+    middle = values[[(len(values) - 1) // 2, len(values) // 2]]
     return {
-        "min": _number(values.min()),
+        "min": _number(values[0]),
         "median": _number(float(middle[0]) * 0.5 + float(middle[1]) * 0.5),
-        "max": _number(values.max()),
+        "max": _number(values[-1]),
     }
 
 

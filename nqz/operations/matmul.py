@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nqz.codec.arithmetic import pieces
 from nqz.codec.estimate import ESTIMATORS
 from nqz.codec.operand import Operand, watched
 from nqz.codec.product import NotFiniteError, Product
@@ -264,8 +265,10 @@ def _is_same(a: CodedMatrix, b: CodedMatrix, pair: Pair) -> bool:
 
 
 def _dropped(operand: Operand) -> list[str]:
-    silent = np.isinf(operand.side.noise) & (operand.energies() > 0)
-    count = int(silent.sum())
+    count = sum(
+        int((np.isinf(operand.side.noise[c]) & (operand.energies(c) > 0)).sum())
+        for c in pieces(operand.columns)
+    )
     return (
         [f"{operand.name}: {count} of {operand.columns} vectors too quiet to be coded count as zero"]
         if count

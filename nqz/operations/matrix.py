@@ -13,9 +13,10 @@ import numpy as np
 
 from nqz.codec import allocate, center, dither, nest, norms, scale
 from nqz.codec.arithmetic import total
+from nqz.codec.columns import Columns
 from nqz.codec.encoder import Encoder
 from nqz.codec.estimate import Side, expected_error
-from nqz.codec.panels import panel_columns, panels
+from nqz.codec.panels import panel_columns
 from nqz.codec.parameters import MAX_LENGTH, Parameters
 from nqz.container.maps import pack_fields
 from nqz.container.writer import ContainerWriter
@@ -60,15 +61,8 @@ class MatrixEncoder:
     def run(self) -> None:
         options = self.options
         half = None if self.progress is None else lambda size: self.progress(self.tensor.name, size / 2)
-        self.measured = measure(self.tensor, self.view, options.center, self.where, half, self.pool)
-        codes = norms.encode(self.measured.energy, self.measured.exponent)
-        self.codes = codes
         self.digits = self._mean_digits() if options.center else None
-        self.means = np.zeros(self.columns)
-        side = [("NORM", pack_norms(codes))]
-        if options.center:
-            self.means, shift, q = center.quantize(self.measured.mean, codes, self.n, self.digits)
-            side.append(("MEAN", pack_means(shift, q)))
+        side = self._measure(half)
         self.fixed = self._fixed_bytes(side)
         if options.error is not None:
             self._code(self._for_error(options.error), side)
@@ -88,6 +82,25 @@ class MatrixEncoder:
         else:
             self._warn_if_nothing_is_left(parameters)
 
+    def _measure(self, progress) -> list[tuple[str, bytes]]:
+        """First pass: digest, norms and means; return the records of the latter."""
+        center_it = self.options.center
+        measured = measure(self.tensor, self.view, center_it, self.where, progress, self.pool)
+        self.digest, self.total = measured.digest, measured.total
+        self.codes = codes = norms.encode(measured.energy, measured.exponent)
+        self.tally = allocate.Population.of(codes, self.n)
+        first = slice(0, panel_columns(self.n))
+        self.first_energy = measured.energy[first].copy(), measured.exponent[first].copy()
+        mean = measured.mean
+        del measured  # there may be millions of columns
+        side = [("NORM", pack_norms(codes))]
+        if not center_it:
+            self.means = mean  # zeros
+            return side
+        self.means, shift, q = center.quantize(mean, codes, self.n, self.digits)
+        del mean
+        return [*side, ("MEAN", pack_means(shift, q))]
+
     def _mean_digits(self) -> int:
         """Binary digits of the means beyond those for a rate of 0: the rate, rounded up."""
         if self.options.error is None:
@@ -106,7 +119,7 @@ class MatrixEncoder:
 
     @property
     def _alive(self) -> int:
-        return int((self.codes != norms.ZERO).sum())
+        return int(self.tally.counts[self.tally.codes != norms.ZERO].sum())
 
     def _fixed_bytes(self, side) -> int:
         """Bytes that the rate counts beside the chunks."""
@@ -165,9 +178,7 @@ class MatrixEncoder:
 
     def _predicted(self, p: Parameters) -> float:
         """Predicted error of a product with an unrelated partner coded alike."""
-        s = scale.scaling(self.codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
-        noise = s.noise if p.nesting is None else np.where(s.kept, p.nesting.noise, np.inf)
-        side = Side(self.codes, noise, p.n, p.kappa)
+        side = Side(self.codes, scale.Scales(Columns(self.codes), p).noise, p.n, p.kappa)
         return expected_error(side, side, "mmse")
 
     def _adjusted(self, parameters: Parameters, excess: float, attempt: int) -> Parameters | None:
@@ -186,18 +197,12 @@ class MatrixEncoder:
     def _coded(self, parameters: Parameters) -> int:
         """Number of entries that are coded."""
         p = parameters
-        return (
-            int(
-                scale.scaling(
-                    self.codes, self.n, self.lattice, p.delta, p.allocate, p.lowest_class
-                ).kept.sum()
-            )
-            * p.m
-        )
+        tally = self.tally
+        s = scale.scaling(tally.codes, self.n, self.lattice, p.delta, p.allocate, p.lowest_class)
+        return int(tally.counts[s.kept].sum()) * p.m
 
     def _header(self, parameters: Parameters) -> TensorHeader:
-        measured = self.measured
-        return TensorHeader(parameters, self.axis, self.rate, ALPHA, measured.total, measured.digest)
+        return TensorHeader(parameters, self.axis, self.rate, ALPHA, self.total, self.digest)
 
     def _code(self, parameters: Parameters, side) -> int:
         """Write all records of the tensor; return the bytes that the rate counts."""
@@ -228,7 +233,7 @@ class MatrixEncoder:
             None if options.max_bytes else options.rate,
             options.kappa,
         ]
-        key = dither.key(options.seed, self.measured.digest, self.tensor.name, pack_fields(fields))
+        key = dither.key(options.seed, self.digest, self.tensor.name, pack_fields(fields))
         return replace(parameters, dither_key=key)
 
     def _with_gain(self, parameters: Parameters) -> Parameters:
@@ -237,12 +242,12 @@ class MatrixEncoder:
         for _, moments in self._chunks(parameters, None, panel_limit=1):
             cross += moments[0]
             square += moments[1]
-        first = slice(0, panel_columns(self.n))
-        codes = self.codes[first]
+        energy, exponent = self.first_energy
+        codes = self.codes[: len(energy)]
         octave = norms.reference(codes) >> 8
         loud = codes != norms.ZERO
-        shift = np.clip(2 * self.measured.exponent[first].astype(np.int64) - octave, -1000, 1000)
-        actual = np.ldexp(self.measured.energy[first], shift.astype(np.int32))
+        shift = np.clip(2 * exponent.astype(np.int64) - octave, -1000, 1000)
+        actual = np.ldexp(energy, shift.astype(np.int32))
         ratio = total(actual[loud] / norms.energy(codes, octave << 8)[loud])
         energy = ratio * parameters.m * float(scale.ratio(np.int64(-2 * parameters.delta), self.n))
         return replace(parameters, nesting=nest.with_gain(parameters, energy, cross, square))
@@ -251,8 +256,8 @@ class MatrixEncoder:
         """Code all chunks in order: (payload, moments)."""
         encoder = Encoder(parameters, self.codes, self.means)
         bfloat16 = self.tensor.dtype == "bfloat16"
-        for panel in panels(self.n, parameters.m, encoder.classes, encoder.kept)[:panel_limit]:
-            stream = self.pool.buffers.array("stream", (len(panel.order), parameters.m), np.float32)
+        for panel in encoder.panels[:panel_limit]:
+            stream = self.pool.buffers.array("stream", (panel.kept, parameters.m), np.float32)
             fill_stream(self.view, bfloat16, encoder, panel, stream, self.pool)
             flat = stream.reshape(-1)
 
@@ -267,7 +272,7 @@ class MatrixEncoder:
                 progress(self.tensor.name, self.tensor.nbytes / 2 * width)
 
     def _warn_if_nothing_is_left(self, parameters: Parameters) -> None:
-        if not self._coded(parameters) and (self.codes != norms.ZERO).any():
+        if not self._coded(parameters) and self._alive:
             self.warnings.append(
                 f"{self.where}: {self.rate:g} bits per entry leave room for nothing but the means of its "
                 f"{self.columns} vectors of {self.n} entries"

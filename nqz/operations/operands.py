@@ -8,6 +8,7 @@ import numpy as np
 
 from nqz import kernels
 from nqz.codec import norms
+from nqz.codec.columns import Columns, Lazy
 from nqz.codec.estimate import Side
 from nqz.codec.operand import Operand, Stream
 from nqz.codec.panels import panel_columns
@@ -60,12 +61,18 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, cente
     measured = measure(tensor, view, center, name, pool=pool)
     codes = norms.encode(measured.energy, measured.exponent)
     exponent = norms.reference(codes) >> 9
-    silent = codes == norms.ZERO
+    mean = measured.mean
+    del measured
     width = panel_columns(n)
     # a power of two that takes the standard deviation of each column's entries to 2 ** GRID_BITS or a little more
     power = GRID_BITS + n.bit_length() // 2
-    forward = np.full(columns, np.ldexp(np.float32(1.0), power), np.float32)
-    unit = np.where(silent, 0.0, np.ldexp(1.0, np.where(silent, 0, exponents(codes) - exponent - power)))
+    forward = np.ldexp(np.float32(1.0), power)
+
+    def unit(codes: np.ndarray) -> np.ndarray:
+        silent = codes == norms.ZERO
+        return np.where(silent, 0.0, np.ldexp(1.0, np.where(silent, 0, exponents(codes) - exponent - power)))
+
+    none = Lazy(columns, lambda chosen: np.zeros(np.shape(codes[chosen])))
 
     step = max(1, (1 << 18) // n)
     buffers = threading.local()
@@ -80,25 +87,26 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, cente
             kernels.center(
                 block[:, start:stop],
                 tensor.dtype == "bfloat16",
-                measured.mean[chosen],
+                mean[chosen],
                 exponents(codes[chosen]),
                 u,
             )
             rotate(u, rotation_seed)
             points = _buffer(buffers, u.size)
-            kernels.quantize_exact(project(u, rotation_seed, n), forward[chosen], points.reshape(u.shape))
+            factors = np.full(len(u), forward, np.float32)
+            kernels.quantize_exact(project(u, rotation_seed, n), factors, points.reshape(u.shape))
             return start * n, points
 
         return Stream(np.arange(last - first), range(0, last - first, step), read)
 
     return Operand(
         name=name,
-        side=Side(codes, np.zeros(columns), n, 1.0),
+        side=Side(codes, none, n, 1.0),
         m=n,
         rotation_seed=rotation_seed,
-        means=measured.mean,
-        mean_step=np.zeros(columns),
-        unit=unit,
+        means=mean,
+        mean_step=none,
+        unit=Columns(codes).of(unit),
         exponent=exponent,
         blocks=[(first, min(first + width, columns)) for first in range(0, columns, width)],
         stream=stream,

@@ -7,6 +7,7 @@ import struct
 import numpy as np
 
 from nqz.codec import center, norms, sequences
+from nqz.codec.arithmetic import pieces
 from nqz.container.exact import zstd_pack, zstd_unpack
 from nqz.errors import CorruptError
 
@@ -23,7 +24,7 @@ def pack_norms(codes: np.ndarray) -> bytes:
 
 
 def unpack_norms(payload: bytes, columns: int, where: str) -> np.ndarray:
-    """Norm codes, int64; CorruptError at `where` if the payload is malformed."""
+    """Norm codes, int32; CorruptError at `where` if the payload is malformed."""
     try:
         if len(payload) < _LEAST.size:
             raise ValueError("the record ends too early")
@@ -37,20 +38,23 @@ def unpack_norms(payload: bytes, columns: int, where: str) -> np.ndarray:
 
 def pack_means(shift: np.ndarray, q: np.ndarray) -> bytes:
     """Payload of MEAN: two sequences."""
-    return _pack(shift.astype(np.int64)) + _pack(q)
+    return _pack(shift.astype(np.int32)) + _pack(q)
 
 
 def unpack_means(payload: bytes, columns: int, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Inverse of `pack_means`: (shift, q); CorruptError at `where` if the payload is malformed."""
     try:
         shift, rest = _unpack(payload, columns, where)
-        q, rest = _unpack(rest, columns, where)
-        _check_end(rest)
         if shift.min(initial=0) < 0 or shift.max(initial=0) > center.EXACT:
             raise ValueError("the shift of a mean is out of range")
+        shift = shift.astype(np.uint8)
+        q, rest = _unpack(rest, columns, where)
+        _check_end(rest)
     except ValueError as error:
         raise CorruptError(f"{where}: {error}") from None
-    return shift.astype(np.uint8), q
+    limit = np.iinfo(np.int32)
+    narrow = limit.min <= q.min(initial=0) and q.max(initial=0) <= limit.max
+    return shift, q.astype(np.int32) if narrow else q
 
 
 def _check_end(rest: bytes) -> None:
@@ -60,9 +64,15 @@ def _check_end(rest: bytes) -> None:
 
 def _pack(values: np.ndarray) -> bytes:
     """A sequence: one byte for its form, then byte planes as they are or as a zstd frame, or tokens."""
-    zigzag = ((values << 1) ^ (values >> 63)).astype("<i8")
-    width = max(1, (int(zigzag.view("<u8").max(initial=0)).bit_length() + 7) // 8)
-    planes = np.ascontiguousarray(zigzag.view(np.uint8).reshape(-1, 8)[:, :width].T).tobytes()
+    extremes = int(values.min(initial=0)), int(values.max(initial=0))
+    width = max(1, (max(value << 1 ^ value >> 63 for value in extremes).bit_length() + 7) // 8)
+    table = np.empty((width, len(values)), np.uint8)
+    for chosen in pieces(len(values)):
+        part = values[chosen].astype(np.int64)
+        zigzag = ((part << 1) ^ (part >> 63)).astype("<i8")
+        table[:, chosen] = zigzag.view(np.uint8).reshape(-1, 8)[:, :width].T
+    planes = table.tobytes()
+    del table
     packed = zstd_pack(planes, _LEVEL)
     forms = [
         bytes([_STORED, width]) + planes,
@@ -92,7 +102,10 @@ def _unpack(data: bytes, count: int, where: str) -> tuple[np.ndarray, bytes]:
         planes, data = zstd_unpack(data[_SIZE.size : end], width * count, where), data[end:]
     if len(planes) != width * count:
         raise ValueError(f"{len(planes)} bytes where {width * count} are needed")
-    table = np.zeros((count, 8), np.uint8)
-    table[:, :width] = np.frombuffer(planes, np.uint8).reshape(width, count).T
-    zigzag = table.reshape(-1).view("<u8")
-    return (zigzag >> np.uint64(1)).astype(np.int64) ^ -(zigzag & np.uint64(1)).astype(np.int64), data
+    planes, values = np.frombuffer(planes, np.uint8).reshape(width, count), np.empty(count, np.int64)
+    for chosen in pieces(count):
+        table = np.zeros((chosen.stop - chosen.start, 8), np.uint8)
+        table[:, :width] = planes[:, chosen].T
+        zigzag = table.reshape(-1).view("<u8")
+        values[chosen] = (zigzag >> np.uint64(1)).astype(np.int64) ^ -(zigzag & np.uint64(1)).astype(np.int64)
+    return values, data

@@ -157,7 +157,7 @@ def sweep(
         if other is not None:
             check_lengths(matrix, other)
             step = _Step(progress, PRODUCT)
-            truth = _truth(matrix, other, step)
+            truth = _truth(matrix, other, pool, step)
             if truth is not None:
                 stack.enter_context(truth)
             step.finish()
@@ -197,10 +197,11 @@ class _Step:
         return lambda _, size: self(weight * size / max(1, matrix.tensor.nbytes))
 
 
-def _truth(matrix: SweepMatrix, other: SweepMatrix, step: _Step) -> ExactProduct | None:
+def _truth(matrix: SweepMatrix, other: SweepMatrix, pool: Workers, step: _Step) -> ExactProduct | None:
     """The exact product; None where all columns of a side are constant: no error is relative to nothing."""
     sides = [
-        Factor(m.view(), m.tensor.dtype, measure(m.tensor, m.view(), True, m.where)) for m in (matrix, other)
+        Factor(m.view(), m.tensor.dtype, measure(m.tensor, m.view(), True, m.where, pool=pool))
+        for m in (matrix, other)
     ]
     return ExactProduct(*sides, step) if all(side.energy > 0 for side in sides) else None
 

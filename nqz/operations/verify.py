@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from nqz.codec import norms
+from nqz.codec.arithmetic import pieces
 from nqz.codec.panels import Panel
 from nqz.container.exact import decode_exact
 from nqz.container.reader import ContainerReader
@@ -156,7 +157,7 @@ def _exact(
 
 def _room(matrix: CodedMatrix, panel: Panel, pool: Workers) -> np.ndarray:
     """Memory for the points of a panel."""
-    return pool.buffers.array("points of panel", (len(panel.order), matrix.parameters.m), np.int32)
+    return pool.buffers.array("points of panel", (panel.kept, matrix.parameters.m), np.int32)
 
 
 def column_errors(
@@ -184,7 +185,7 @@ def column_errors(
     """
     view = original.vectors(matrix.header.axis)
     exponent = norms.reference(matrix.codes) >> 9
-    scale = matrix.decoder.unit() * matrix.factor("mmse")
+    scale = matrix.scale(matrix.factor("mmse"))
     p = matrix.parameters
     errors = np.empty(p.columns)
     step = max(1, _STEP // p.n)
@@ -272,23 +273,33 @@ def standard_error(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> fl
     exponent : int
     """
     p = matrix.parameters
-    energy = norms.energy(matrix.codes, 512 * exponent)
-    noise = matrix.side.noise
-    alive = np.isfinite(noise)
-    shrink = np.where(alive, 1.0 / (1.0 + noise), 0.0)
-    expected = energy * (1.0 - p.kappa * shrink)
-    total = float(expected.sum())
+    parts = pieces(p.columns)
+
+    def expectation(chosen):
+        """Energy, relative noise, w and expected error of some columns."""
+        energy, noise = norms.energy(matrix.codes[chosen], 512 * exponent), matrix.side.noise[chosen]
+        alive = np.isfinite(noise)
+        shrink = np.where(alive, 1.0 / (1.0 + noise), 0.0)
+        return energy, np.where(alive, noise, 0.0), shrink, energy * (1.0 - p.kappa * shrink)
+
+    total = own = share = 0.0
+    count = 0
+    for chosen in parts:
+        energy, d, shrink, expected = expectation(chosen)
+        total += float(expected.sum())
+        own += float((np.square(energy * p.kappa * shrink * d * shrink) * (1.0 + 2.0 * d)).sum())
+        share += float((energy * shrink * (2.0 - shrink)).sum())
+        count += int((expected > 0).sum())
     if total <= 0.0:
         return 0.0
-    d = np.where(alive, noise, 0.0)
-    coded = np.where(alive, energy * p.kappa * shrink * d, 0.0)
-    own = float((np.square(coded * shrink) * (1.0 + 2.0 * d)).sum()) * 2.0 / p.m
     # the share of the energy that the kept coordinates have, common to columns that are alike
-    share = math.sqrt(2.0 * p.kappa * (1.0 - p.kappa) / p.n) * float((energy * shrink * (2.0 - shrink)).sum())
-    theory = own + share * share
+    share *= math.sqrt(2.0 * p.kappa * (1.0 - p.kappa) / p.n)
+    theory = own * 2.0 / p.m + share * share
     between = 0.0
-    count = int((expected > 0).sum())
     if count >= _FEW_COLUMNS and np.isfinite(errors).all():
-        residual = errors - (float(errors.sum()) / total) * expected
-        between = float(np.square(residual[expected > 0]).sum()) * count / (count - 1)
+        ratio = float(errors.sum()) / total
+        for chosen in parts:
+            *_, expected = expectation(chosen)
+            residual = errors[chosen] - ratio * expected
+            between += float(np.square(residual[expected > 0]).sum()) * count / (count - 1)
     return math.sqrt(max(theory, between)) / total

@@ -1,0 +1,67 @@
+"""One number a column, worked out where it is asked for: matrices may have millions of short columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import norms
+
+
+class Lazy:
+    """An array of one number a column that is not kept; indexed as an array, and converted to one by `np.asarray`.
+
+    Parameters
+    ----------
+    count : int
+    work : callable
+        work(columns) gives the numbers of some columns: a slice, or an array of indices.
+    """
+
+    def __init__(self, count: int, work: Callable[[Any], np.ndarray]):
+        self._count, self._work = count, work
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, columns: Any) -> np.ndarray:
+        return self._work(columns)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self._work(slice(None)), dtype)
+
+
+class Columns:
+    """Columns by their norm codes, from which nearly everything about them follows.
+
+    Parameters
+    ----------
+    codes : ndarray of int32, shape (a,)
+        Norm codes.
+
+    Attributes
+    ----------
+    distinct, counts : ndarray of int64
+        The different codes, ascending, and how many columns have each.
+    """
+
+    def __init__(self, codes: np.ndarray):
+        self.codes = codes
+        self.distinct, self.counts, _ = norms.tally(codes)
+        alive = self.distinct[self.distinct != norms.ZERO]
+        self._floor = np.int32(alive[0] - 1 if len(alive) else -1)
+        span = int(alive[-1]) - int(self._floor) if len(alive) else 0
+        # a table of all codes in between, if it is not longer than the columns are many
+        self._span = span if span < len(codes) else None
+
+    def of(self, function: Callable[[np.ndarray], np.ndarray]) -> Lazy:
+        """What `function`, which works entry by entry, makes of the codes (int64) of the columns."""
+        codes, floor = self.codes, self._floor
+        if self._span is None:
+            return Lazy(len(codes), lambda columns: function(codes[columns].astype(np.int64)))
+        between = np.arange(int(floor), int(floor) + self._span + 1)
+        between[0] = norms.ZERO
+        table = function(between)
+        return Lazy(len(codes), lambda columns: table[np.maximum(codes[columns], floor) - floor])
