@@ -136,7 +136,7 @@ def tiles(left: Blocks, right: Blocks) -> Iterator[Tile]:
                 single = not kernels.fast_product() and a.bound * b.bound < 2.0**24
                 step = 2 * _TILE if single else _TILE
                 # short ones are made up for by the other side
-                high, wide = (max(step, step * step // max(1, len(x.rows)) // 8) for x in (b, a))
+                high, wide = (max(step, step * step // max(1, len(x.rows)) // 2) for x in (b, a))
                 for i in range(0, len(a.rows), high):
                     for j in range(0, len(b.rows), wide):
                         rows, columns = (

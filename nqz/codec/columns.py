@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from . import norms
+
+
+_SMALL = 1024
 
 
 class Lazy:
@@ -54,14 +58,25 @@ class Columns:
         self._floor = np.int32(alive[0] - 1 if len(alive) else -1)
         span = int(alive[-1]) - int(self._floor) if len(alive) else 0
         # a table of all codes in between, if it is not longer than the columns are many
-        self._span = span if span < len(codes) else None
+        self._span = span if span < max(len(codes), _SMALL) else None
 
     def of(self, function: Callable[[np.ndarray], np.ndarray]) -> Lazy:
         """What `function`, which works entry by entry, makes of the codes (int64) of the columns."""
         codes, floor = self.codes, self._floor
         if self._span is None:
             return Lazy(len(codes), lambda columns: function(codes[columns].astype(np.int64)))
-        between = np.arange(int(floor), int(floor) + self._span + 1)
+        table = None
+
+        def look_up(columns):
+            nonlocal table
+            if table is None:
+                table = function(self._between)
+            return table[np.maximum(codes[columns], floor) - floor]
+
+        return Lazy(len(codes), look_up)
+
+    @cached_property
+    def _between(self) -> np.ndarray:
+        between = np.arange(int(self._floor), int(self._floor) + self._span + 1)
         between[0] = norms.ZERO
-        table = function(between)
-        return Lazy(len(codes), lambda columns: table[np.maximum(codes[columns], floor) - floor])
+        return between

@@ -56,7 +56,7 @@ def tally(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The different codes in increasing order, how many columns have each, and the first of these; int64."""
     least = _least(codes)
     span = int(codes.max(initial=ZERO)) - least + 2
-    if 0 < span <= min(len(codes), 1 << 16):
+    if 0 < span <= min(max(len(codes), 1 << 10), 1 << 16):
         floor = codes.dtype.type(least - 1)
         counts, first = np.zeros(span, np.int64), np.zeros(span, np.int64)
         for chosen in reversed(pieces(len(codes))):

@@ -92,23 +92,32 @@ class Scales:
         Classes of the coder.
     noise : Lazy of float64
         Relative noise d, infinite where not kept.
-    used : ndarray of int64
-        Classes of the kept columns, each at least once.
     """
 
     def __init__(self, columns: Columns, p: Parameters):
-        def scaled(codes):
-            return scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
-
         def noise(codes):
-            s = scaled(codes)
+            s = self._scaled(codes)
             return s.noise if p.nesting is None else np.where(s.kept, p.nesting.noise, np.inf)
 
-        self.kept = columns.of(lambda codes: scaled(codes).kept)
-        self.classes = columns.of(lambda codes: scaled(codes).classes.astype(np.int16))
+        self._columns, self._parameters = columns, p
+        self._last: tuple = (None, None)
+        self.kept = columns.of(lambda codes: self._scaled(codes).kept)
+        self.classes = columns.of(lambda codes: self._scaled(codes).classes.astype(np.int16))
         self.noise = columns.of(noise)
-        distinct = scaled(columns.distinct)
-        self.used = distinct.classes[distinct.kept]
+
+    def _scaled(self, codes: np.ndarray) -> Scaling:
+        known, found = self._last
+        if known is not codes:
+            p = self._parameters
+            found = scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
+            self._last = codes, found
+        return found
+
+    @property
+    def used(self) -> np.ndarray:
+        """Classes of the kept columns, each at least once; int64."""
+        distinct = self._scaled(self._columns.distinct)
+        return distinct.classes[distinct.kept]
 
 
 def exponents(codes: np.ndarray) -> np.ndarray:

@@ -49,6 +49,10 @@ def _rest(token: np.ndarray) -> np.ndarray:
     return np.where(token < _EXACT, 0, (token.astype(np.int64) - 4) >> 2)
 
 
+_REST = _rest(np.arange(256)) + 1
+"""Bits beside the common low ones that follow each token: those of `_rest`, and a sign."""
+
+
 def _frequencies(counts: np.ndarray) -> np.ndarray:
     """12-bit frequencies near `counts`, 0 where that is 0; they sum to 4096."""
     frequency = np.where(counts > 0, np.maximum(1, counts * TOTAL // counts.sum()), 0)
@@ -178,10 +182,9 @@ def unpack(data: bytes, count: int) -> tuple[np.ndarray, int]:
         np.frombuffer(data, "<u2", words, at).astype(np.uint16),
     ) + np.uint8(least)  # fmt: skip
     at += 2 * words
-    known = np.arange(256, dtype=np.uint8)
-    rest_of = _rest(known)
-    width_of = low + rest_of + (known > 0)
-    total = int(_counts(token) @ width_of[: int(token.max(initial=0)) + 1]) if count else 0
+    width_of = _REST + low
+    width_of[0] -= 1  # 0 has no sign
+    total = sum(int(width_of[token[chosen]].sum()) for chosen in pieces(count))
     size = (total + 7) // 8
     if len(data) - at < size:
         raise ValueError("the integers end in their raw bits")
@@ -192,7 +195,7 @@ def unpack(data: bytes, count: int) -> tuple[np.ndarray, int]:
     values, before = np.empty(count, np.int64), 0
     for chosen in pieces(count):
         t = token[chosen]
-        rest, width = rest_of[t].astype(np.uint64), width_of[t]
+        rest, width = (_REST[t] - 1).astype(np.uint64), width_of[t]
         end = np.cumsum(width) + before
         raw = _taken(data, at, end - width, width)
         before = int(end[-1])

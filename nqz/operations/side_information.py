@@ -52,8 +52,7 @@ def unpack_means(payload: bytes, columns: int, where: str) -> tuple[np.ndarray, 
         _check_end(rest)
     except ValueError as error:
         raise CorruptError(f"{where}: {error}") from None
-    limit = np.iinfo(np.int32)
-    narrow = limit.min <= q.min(initial=0) and q.max(initial=0) <= limit.max
+    narrow = -(1 << 31) <= q.min(initial=0) and q.max(initial=0) < 1 << 31
     return shift, q.astype(np.int32) if narrow else q
 
 
