@@ -22,6 +22,8 @@ _PRIOR_ENTRIES = 4.0
 
 _GROUP = 64
 _COLUMNS = 1024
+_MOST_NOISE = 1e60
+"""Relative noise of columns that tell nothing any more; squares of its products stay finite."""
 _OCTAVE = 8
 _THETA = np.arange(-10 * _OCTAVE, 20 * _OCTAVE + 1)
 """Candidates for θ: 2 ** (j / 8)."""
@@ -53,9 +55,9 @@ class Groups:
 
 
 def group(side: Side, energy: np.ndarray) -> Groups:
-    """Group the coded columns of a side; `energy` is that of each column, in any unit."""
+    """Group the coded columns of a side that are not all noise; `energy` is that of each column, in any unit."""
     alive = [
-        np.flatnonzero(np.isfinite(side.noise[c]) & (energy[c] > 0)).astype(np.int32) + np.int32(c.start)
+        np.flatnonzero((side.noise[c] < _MOST_NOISE) & (energy[c] > 0)).astype(np.int32) + np.int32(c.start)
         for c in pieces(len(energy))
     ]
     order = np.concatenate(alive) if alive else np.zeros(0, np.int32)
