@@ -315,5 +315,5 @@ def entropy_decode(
             if not -limit <= k < limit:
                 raise CorruptStream("an escape is out of range")
             out[p] = 32 * k + known if at_end else 16 * k + o
-    decoder.finish()
     reader.finish()
+    decoder.finish()
