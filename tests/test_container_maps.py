@@ -18,7 +18,6 @@ from nqz.container import pack_fields, unpack_fields, zstd_pack, zstd_unpack
 from nqz.container.maps import (
     MAX_DEPTH,
     check_fields,
-    is_bool,
     is_bytes,
     is_float,
     is_str,
@@ -300,7 +299,6 @@ def test_strings_and_sizes_outside_the_format_cannot_be_packed():
     [
         (is_str, ["", "x"], [b"x", None]),
         (is_bytes, [b"x"], ["x"]),
-        (is_bool, [True], [1, None]),
         (is_uint, [0, (1 << 64) - 1], [-1, True, 1.0]),
         (is_float, [0.0, -1.5], [0, True]),
         (one_of(0, 1), [0, 1], [2, True, 0.0]),

@@ -1,6 +1,6 @@
 """The encoder of Figure 1: center, rotate, project, scale, dither, lattice, mod.
 
-`stream` takes a panel of columns to rotated coordinates; `encode_chunk` takes a chunk of that stream to bytes.
+`rotated` (or `centered` and `turn`) takes columns of a panel to rotated coordinates; `encode_chunk` takes a chunk of that stream to bytes.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Encoder:
 
 
 def pack_entropy(states, words, code, low, escapes) -> bytes:
-    """Lay out an entropy-coded chunk: states, escape size, words, code bits, raw low bits, escapes."""
+    """Lay out an entropy-coded chunk: states, sizes of words and escapes, words, code bits, raw low bits, escapes."""
     return b"".join(
         [states.astype("<u4").tobytes(), struct.pack("<II", len(words), len(escapes)), words.astype("<u2").tobytes(),
          code.tobytes(), low.tobytes(), escapes.tobytes()]

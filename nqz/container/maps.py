@@ -158,12 +158,6 @@ def is_bytes(value: Any) -> bool:
     return isinstance(value, bytes)
 
 
-@checker("true or false")
-def is_bool(value: Any) -> bool:
-    """Accept a boolean."""
-    return isinstance(value, bool)
-
-
 @checker("an integer, 0 or more")
 def is_uint(value: Any) -> bool:
     """Accept an integer from 0 to 2**64 - 1."""

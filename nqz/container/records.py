@@ -63,12 +63,6 @@ def pack_header(record_type: str, length: int) -> bytes:
     return _HEADER.pack(record_type.encode("ascii"), length)
 
 
-def pack_record(record_type: str, payload: bytes) -> bytes:
-    """Return a whole record: header, payload, CRC-32."""
-    body = pack_header(record_type, len(payload)) + payload
-    return body + struct.pack("<I", zlib.crc32(body))
-
-
 def pread(access: Access, offset: int, length: int) -> bytearray:
     """Read `length` bytes at `offset`; the caller has checked that they exist."""
     buffer = bytearray(length)

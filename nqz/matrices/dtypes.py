@@ -55,11 +55,6 @@ _LARGEST = {
 }
 
 
-def is_known(name: str) -> bool:
-    """Whether `name` is the canonical name of a data type."""
-    return name in _TABLE
-
-
 def is_matrix_dtype(name: str) -> bool:
     """Whether tensors of this type can be compressed; all others are carried exactly."""
     return name in MATRIX_DTYPES

@@ -199,6 +199,7 @@ class Output:
         BrokenPipeError
             If the reader of a pipe has gone.
         """
+        # What was rolled back is given back here.
         self.access.truncate(self.access.size if size is None else size)
         if self._temporary is None:
             self._copy_out()

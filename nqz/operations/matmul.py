@@ -232,7 +232,7 @@ def _check_length(pair: Pair, n_a: int, n_b: int) -> None:
 def _operand(pair: Pair, pool: Workers, options: MatmulOptions, which: int) -> Operand:
     side, other = (pair.a, pair.b) if which == 0 else (pair.b, pair.a)
     if isinstance(side, CodedMatrix):
-        return coded_operand(side, pool)
+        return coded_operand(side)
     file, axis = (pair.file_b, options.axis_b) if which else (pair.file_a, options.axis_a)
     return plain_operand(file, side, _axis(side, axis), other.parameters.rotation_seed, other.centered, pool)
 

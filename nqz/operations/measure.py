@@ -17,34 +17,6 @@ _SLAB = 1 << 19  # what is hashed and summed at once stays in the second-level c
 _WIDE = 1 << 17
 
 
-class PieceDigest:
-    """The first 16 bytes of SHA-256 over the SHA-256s of consecutive 4 MiB pieces, whatever the sizes of the updates."""
-
-    def __init__(self) -> None:
-        self._outer = hashlib.sha256()
-        self._inner = hashlib.sha256()
-        self._room = PIECE
-
-    def update(self, data) -> None:
-        """Append bytes."""
-        view = memoryview(data)
-        while len(view):
-            part = view[: self._room]
-            self._inner.update(part)
-            view = view[len(part) :]
-            self._room -= len(part)
-            if self._room == 0:
-                self._outer.update(self._inner.digest())
-                self._inner, self._room = hashlib.sha256(), PIECE
-
-    def digest(self) -> bytes:
-        """The digest of everything so far."""
-        outer = self._outer.copy()
-        if self._room < PIECE:
-            outer.update(self._inner.digest())
-        return outer.digest()[:DIGEST_SIZE]
-
-
 @dataclass(frozen=True)
 class Measured:
     """Result of the first pass: arrays of shape (columns,), energies in units of 4 ** exponent."""

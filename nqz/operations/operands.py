@@ -22,7 +22,7 @@ GRID_BITS = 20
 """A plain operand is rounded to 2 ** -20 of its columns' standard deviation, so that its products are exact integers."""
 
 
-def coded_operand(matrix: CodedMatrix, pool) -> Operand:
+def coded_operand(matrix: CodedMatrix) -> Operand:
     """A coded matrix as an operand."""
     p = matrix.parameters
     exponent = norms.reference(matrix.codes) >> 9
