@@ -60,4 +60,6 @@ class EscapeReader:
 
     def finish(self) -> None:
         """Raise CorruptStream unless everything is read but for a padding of zeros."""
+        if self.position <= len(self.bits) - 8:
+            raise CorruptStream("escapes are left over")
         unpack_bits(self.data, self.position, "stream of escapes")

@@ -127,7 +127,7 @@ template <class T>
 class Owned {
   public:
     explicit Owned(int64_t count, int64_t spare = 0)
-        : data_((T*)malloc((size_t)(count + spare + 1) * sizeof(T))), count_(count), spare_(spare) {
+        : data_((T*)malloc(((size_t)count + (size_t)spare + 1) * sizeof(T))), count_(count), spare_(spare) {
         if (!data_) throw std::bad_alloc();
     }
     ~Owned() { free(data_); }
