@@ -27,11 +27,11 @@ def column_codes(sigma, n):
     st.integers(0, 14),
 )
 def test_step_rule(mean, sigma, power, n, digits):
-    """|mean - stored| is at most half of σ / (16 √n) · 2 ** -digits · min(1, σ / |mean|)."""
+    """|mean - stored| is at most half of σ / (8 √n) · 2 ** -digits · min(1, σ / |mean|)."""
     mean, sigma = mean * 2.0**power, sigma * 2.0**power
     codes = column_codes([sigma], n)
     stored, shift, q = center.quantize(np.array([mean]), codes, n, digits)
-    limit = sigma / (16 * math.sqrt(n)) * 2.0**-digits * min(1.0, sigma / abs(mean) if mean else 1.0)
+    limit = sigma / (8 * math.sqrt(n)) * 2.0**-digits * min(1.0, sigma / abs(mean) if mean else 1.0)
     # the norm code is within 1/512 octave
     assert abs(mean - stored[0]) <= 0.5 * limit * 1.0015
     if shift[0] == center.EXACT:

@@ -15,11 +15,11 @@ from .arithmetic import pieces
 EXACT = 255
 """Value of `shift` that marks a mean kept as a float64."""
 
-_GUARD = 4
+_GUARD = 3
 
 
 def base_exponent(codes: np.ndarray, n: int, digits: int) -> np.ndarray:
-    """Exponent of the step for |mean| ≤ σ: at most σ / (16 √n) · 2 ** -digits, from integers alone."""
+    """Exponent of the step for |mean| ≤ σ: at most σ / (8 √n) · 2 ** -digits, from integers alone."""
     return (codes >> 9) - (n - 1).bit_length() - _GUARD - digits
 
 
