@@ -118,10 +118,20 @@ def _signalled(what: str, code: int) -> int:
 
 def main() -> int:
     """Entry point of the program: `run` on the arguments of the process, with its signals handled."""
+    try:
+        code = _main()
+    except signals.Signalled as error:  # before the command, or after it
+        code = _signalled(*signals.MEANING[error.number])
+    if code:
+        _drop_standard_output()
+    signals.ignore()
+    return code
+
+
+def _main() -> int:
     signals.install()
-    gc.set_threshold(
-        100_000
-    )  # next to nothing here is cyclic, and to look for it while importing takes a tenth of that
+    # next to nothing here is cyclic, and to look for it while importing takes a tenth of that
+    gc.set_threshold(100_000)
     if not sys.warnoptions:  # those of libraries are for developers, who ask for them with python -W
         warnings.simplefilter("ignore")
     code = run(sys.argv[1:])
@@ -134,9 +144,6 @@ def main() -> int:
         except OSError as error:
             report(f"nqz: error: <stdout>: cannot write: {escape(str(error.strerror).lower())}")
             code = OutputError.exit_code
-    if code:
-        _drop_standard_output()
-    signals.ignore()
     return code
 
 
