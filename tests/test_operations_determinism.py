@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -164,3 +165,24 @@ def test_dither_keys_depend_on_the_name(tmp_path):
     with nqz.open(bytes(data[: report["file_bytes"]])) as container:
         back = [container[name].decode() for name in ("first", "second")]
     assert not np.array_equal(*back)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_results_of_workers_come_in_order_and_errors_in_their_turn(threads):
+    def square(x):
+        time.sleep(0.002 * (x % 3))
+        if x == 17:
+            raise ValueError(x)
+        return x * x
+
+    with workers(threads) as pool:
+        assert list(pool.map(square, range(17))) == [x * x for x in range(17)]
+        seen = []
+        with pytest.raises(ValueError, match="17"):
+            for value in pool.map(square, range(30)):
+                seen.append(value)
+        assert seen == [x * x for x in range(17)]
+        # a map within a map gets its share of the same threads
+        assert list(pool.map(lambda x: sum(pool.map(square, range(x))), range(9))) == [
+            sum(i * i for i in range(x)) for x in range(9)
+        ]

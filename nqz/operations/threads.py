@@ -76,28 +76,65 @@ class Workers:
         return buffers
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
-        """Apply a function to items; results in order, at most two per thread in flight."""
+        """Apply a function to items; results in order, at most two per thread in flight.
+
+        The calling thread works too, rather than wait for the others.
+        """
         if self.threads == 1:
             yield from map(function, items)
             return
         if self._pool is None:
-            from concurrent.futures import (
-                ThreadPoolExecutor,
-            )  # takes a moment to load, and some commands need no pool
+            # takes a moment to load, and some commands need no pool
+            from concurrent.futures import ThreadPoolExecutor
 
-            self._pool = ThreadPoolExecutor(self.threads)
+            self._pool = ThreadPoolExecutor(self.threads - 1)
         pending: deque[Any] = deque()
         for item in items:
-            pending.append(self._pool.submit(function, item))
+            pending.append((self._pool.submit(function, item), function, item))
             if len(pending) >= 2 * self.threads:
-                yield pending.popleft().result()
+                yield _first(pending)
         while pending:
-            yield pending.popleft().result()
+            yield _first(pending)
 
     def close(self) -> None:
         """Give up what has not started, and wait for what has."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _first(pending: deque[Any]) -> Any:
+    """Result of the first of some calls; while it is under way, do what no thread has begun."""
+    for number, (future, function, item) in enumerate(pending):
+        if pending[0][0].done():
+            break
+        if future.cancel():  # it is ours now
+            pending[number] = _Call(function, item), function, item
+    return pending.popleft()[0].result()
+
+
+class _Call:
+    """What came of a call in this thread, in the manner of a future."""
+
+    def __init__(self, function: Callable[..., Any], item: Any):
+        self._value, self._error = None, None
+        try:
+            self._value = function(item)
+        except Exception as error:
+            self._error = error
+
+    def done(self) -> bool:
+        """It is."""
+        return True
+
+    def cancel(self) -> bool:
+        """Too late."""
+        return False
+
+    def result(self) -> Any:
+        """The value, or the exception."""
+        if self._error is not None:
+            raise self._error
+        return self._value
 
 
 @contextmanager
