@@ -116,7 +116,7 @@ def test_tensor_bytes_count_the_framing():
     assert writer.tensor_bytes() == 0
     writer.write("TENS", b"12345")
     assert writer.tensor_bytes() == 5 + FRAMING
-    writer.write("NORM", [b"123", bytearray(4), memoryview(b"56")])
+    writer.write("NORM", b"123", bytearray(4), memoryview(b"56"))
     assert writer.tensor_bytes() == 5 + 9 + 2 * FRAMING
     writer.begin(1)
     assert writer.tensor_bytes() == 0
@@ -128,9 +128,9 @@ def test_payloads_of_several_buffers():
     writer = start(memory=memory)
     writer.begin(0)
     writer.write("TENS", pack_fields({"axis": 0, "delta": 1.0}))
-    writer.write("NORM", [])
+    writer.write("NORM")
     writer.write("CHNK", array)
-    writer.write("CHNK", [b"ab", b"", array[:3].reshape(1, 3), np.empty((0, 2))])
+    writer.write("CHNK", b"ab", b"", array[:3].reshape(1, 3), np.empty((0, 2)))
     writer.finish()
     reader = ContainerReader(memory, "f")
     reader.verify()

@@ -63,67 +63,47 @@ def test_read_is_what_numpy_indexing_gives(tmp_path, shape, dtype, order):
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_slabs_cover_the_tensor_in_file_order(data):
+def test_spans_hold_their_entries_in_file_order(tmp_path_factory, data):
     shape = tuple(data.draw(st.lists(st.integers(1, 7), min_size=1, max_size=4)))
     array = sample(shape, data.draw(st.sampled_from(DTYPES)), data.draw(st.sampled_from("CF")))
     axis = data.draw(st.sampled_from(axes(array)))
-    size = data.draw(st.integers(1, 300))
-    view = array_source(array).tensors[0].vectors(axis)
-    file_bytes = array.tobytes("A")
-    expected = as_columns(array, axis)
-    seen = np.zeros(expected.shape, int)
-    raw_bytes = b""
-    for raw, coordinate, vector, block in view.slabs(size):
-        assert len(raw) <= max(size, array.itemsize)
-        assert block.dtype.isnative and block.nbytes == len(raw)
-        raw_bytes += bytes(raw)
-        for (i, j), value in np.ndenumerate(block):
-            index = view.index(coordinate + i, vector + j)
-            assert array[index] == value
-            logical = view._layout.logical_coordinate(coordinate + i)
-            assert expected[logical, vector + j] == value
-            seen[logical, vector + j] += 1
-    assert raw_bytes == file_bytes
-    assert (seen == 1).all()
+    step = data.draw(st.integers(1, 80))
+    buffer = data.draw(st.sampled_from([None, np.empty(100, np.uint8)]))
+    expected, file_bytes = as_columns(array, axis), array.tobytes("A")
+    with save(tmp_path_factory.mktemp("spans") / "x.npy", array) as source:
+        for view in (source.tensors[0].vectors(axis), array_source(array).tensors[0].vectors(axis)):
+            seen = np.zeros(expected.shape, int)
+            for first in range(0, array.size, step):
+                last = min(first + step, array.size)
+                raw, blocks = view.span(first, last, buffer)
+                assert bytes(raw) == file_bytes[first * array.itemsize : last * array.itemsize]
+                assert sum(block.size for _, _, block in blocks) == last - first and len(blocks) <= 3
+                for coordinate, vector, block in blocks:
+                    assert block.dtype.isnative
+                    for (i, j), value in np.ndenumerate(block):
+                        assert array[view.index(coordinate + i, vector + j)] == value
+                        logical = view._layout.logical_coordinate(coordinate + i)
+                        assert expected[logical, vector + j] == value
+                        seen[logical, vector + j] += 1
+            assert (seen == 1).all()
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [(28 * 4, (4, 7)), (28 * 4 - 1, (3, 7)), (28, (1, 7)), (27, (1, 6))]
-)
-def test_slabs_take_whole_rows_where_they_fit(size, expected):
-    view = array_source(sample((9, 7))).tensors[0].vectors(0)
-    assert next(iter(view.slabs(size)))[3].shape == expected
-    view = array_source(sample((9, 7))).tensors[0].vectors(1)
-    assert next(iter(view.slabs(size)))[3].shape == expected[::-1]
+    ("first", "last", "shapes"),
+    [(0, 28, [(4, 7)]), (0, 27, [(3, 7), (1, 6)]), (6, 28, [(1, 1), (3, 7)]), (3, 16, [(1, 4), (1, 7), (1, 2)]), (1, 3, [(1, 2)])],
+)  # fmt: skip
+def test_spans_are_whole_runs_and_what_is_left(first, last, shapes):
+    by_coordinate, by_vector = (array_source(sample((9, 7))).tensors[0].vectors(axis) for axis in (0, 1))
+    assert [block.shape for _, _, block in by_coordinate.span(first, last)[1]] == shapes
+    assert [block.shape for _, _, block in by_vector.span(first, last)[1]] == [shape[::-1] for shape in shapes]
 
 
-def test_slabs_stay_valid():
+def test_spans_stay_valid_without_a_buffer(tmp_path):
     array = sample((64, 8))
-    blocks = [block for _, _, _, block in array_source(array).tensors[0].vectors(0).slabs(256)]
+    with save(tmp_path / "x.npy", array) as source:
+        view = source.tensors[0].vectors(0)
+        blocks = [view.span(first, first + 64)[1][0][2] for first in range(0, array.size, 64)]
     assert np.array_equal(np.concatenate(blocks), array)
-
-
-@settings(max_examples=80, deadline=None)
-@given(st.data())
-def test_slabs_of_some_entries_into_a_buffer(tmp_path_factory, data):
-    shape = tuple(data.draw(st.lists(st.integers(1, 7), min_size=1, max_size=3)))
-    array = sample(shape, data.draw(st.sampled_from(DTYPES)), data.draw(st.sampled_from("CF")))
-    first = data.draw(st.integers(0, array.size))
-    last = data.draw(st.integers(first, array.size))
-    size = data.draw(st.integers(array.itemsize, 100))
-    buffer = np.empty(size, np.uint8)
-    flat = array.reshape(-1, order="A")
-    with save(tmp_path_factory.mktemp("slabs") / "x.npy", array) as source:
-        for axis in axes(array):
-            for view in (source.tensors[0].vectors(axis), array_source(array).tensors[0].vectors(axis)):
-                slabs = view.slabs(size, first, last, buffer)
-                pieces = [
-                    (bytes(raw), (block if view.memory == COORDINATE_MAJOR else block.T).flatten())
-                    for raw, _, _, block in slabs
-                ]
-                assert b"".join(raw for raw, _ in pieces) == flat[first:last].tobytes()
-                entries = np.concatenate([flat[:0], *(block for _, block in pieces)])
-                assert np.array_equal(entries, flat[first:last])
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -18,7 +18,6 @@ from nqz.codec.parameters import MAX_LENGTH, Parameters, check_energy
 from nqz.container.maps import pack_fields
 from nqz.errors import CorruptError
 from nqz.operations import header
-from nqz.operations.measure import DIGEST_SIZE
 
 
 def shape(axis):
@@ -87,7 +86,7 @@ def test_energies_are_normalized(energy):
 
 def made(parameters):
     """A header."""
-    return header.TensorHeader(parameters, 0, 2.5, "auto", (0.75, -3), bytes(DIGEST_SIZE))
+    return header.TensorHeader(parameters, 0, 2.5, "auto", (0.75, -3), bytes(16))
 
 
 @pytest.mark.parametrize("parameters", [ENTROPY, VORONOI], ids=["entropy", "voronoi"])

@@ -12,16 +12,17 @@ import pytest
 import nqz
 from nqz.errors import UnsupportedError
 from nqz.matrices.source import array_source, open_source
-from nqz.operations.measure import DIGEST_SIZE, PIECE, measure
+from nqz.operations.measure import measure
 from nqz.operations.threads import workers
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
+PIECE, SUMMED = 256 << 10, 4 << 20
 
 
 def digest(data):
-    """The first half of SHA-256 over the SHA-256s of pieces of 4 MiB."""
+    """The first half of SHA-256 over the SHA-256s of pieces of 256 KiB."""
     pieces = [hashlib.sha256(data[i : i + PIECE]).digest() for i in range(0, len(data), PIECE)]
-    return hashlib.sha256(b"".join(pieces)).digest()[:DIGEST_SIZE]
+    return hashlib.sha256(b"".join(pieces)).digest()[:16]
 
 
 def position(x, axis):
@@ -110,7 +111,9 @@ def test_positions_beyond_the_first_piece(index):
         assert position(np.asarray(x, order=order), 0) == (index, "NaN")
 
 
-@pytest.mark.parametrize("count", [1, PIECE // 2 - 1, PIECE // 2, PIECE // 2 + 1, PIECE, PIECE + 3])
+@pytest.mark.parametrize(
+    "count", [1, *(size // 2 + i for size in (PIECE, 2 * PIECE, 3 * PIECE, SUMMED, 2 * SUMMED) for i in (-1, 0, 1, 3))]
+)
 def test_digest_is_that_of_the_pieces(count):
     x = np.random.default_rng(1).integers(0, 1000, count, np.uint16).view(np.float16)
     tensor = array_source(x).tensors[0]

@@ -11,7 +11,7 @@ from .. import kernels
 from . import dither, entropy, scale
 from .columns import Columns, Lazy
 from .mod import digit_bytes, packing
-from .panels import Chunk, Panel, panels
+from .panels import Chunk, Panel, Recent, panels
 from .parameters import Parameters
 from .project import embed
 from .rotate import signs
@@ -42,7 +42,7 @@ class Decoder:
         self._scales = scale.Scales(self.columns, p)
         self.noise = self._scales.noise
         self.panels = panels(p.n, p.m, self._scales.classes, self._scales.kept)
-        self._known: tuple = (None, None)
+        self._known = Recent()
         self.key = dither.halves(p.dither_key)
 
     @property
@@ -69,11 +69,10 @@ class Decoder:
 
     def _tables_of(self, panel: Panel) -> np.ndarray:
         """Coder tables of a panel's columns in the order of the stream."""
-        known, tables = self._known
-        if known is not panel:
-            tables = self.tables.of_columns(self._scales.classes[panel.first : panel.last][panel.order])
-            self._known = panel, tables
-        return tables
+        return self._known.of(
+            panel.first,
+            lambda: self.tables.of_columns(self._scales.classes[panel.first : panel.last][panel.order]),
+        )
 
     def chunk_count(self) -> int:
         """Number of chunks of the tensor."""

@@ -13,7 +13,7 @@ from .. import kernels
 from . import dither, entropy, scale
 from .columns import Columns
 from .mod import digit_bytes, packing
-from .panels import Chunk, Panel, panels
+from .panels import Chunk, Panel, Recent, panels
 from .parameters import Parameters
 from .project import project
 from .rotate import rotate, signs
@@ -39,7 +39,7 @@ class Encoder:
         self.forward = columns.of(lambda codes: scale.forward(codes, p.delta, p.allocate))
         self._scales = s = scale.Scales(columns, p)
         self.panels = panels(p.n, p.m, s.classes, s.kept)
-        self._known: tuple = (None, None)
+        self._known = Recent()
         self.key = dither.halves(p.dither_key)
         self.tables = entropy.Tables(p.lattice, s.used) if p.coding == "entropy" else None
 
@@ -72,7 +72,7 @@ class Encoder:
         rotate(stream, self.parameters.rotation_seed)
 
     def rotated(
-        self, panel: Panel, block: np.ndarray, bfloat16: bool, first: int, stream: np.ndarray
+        self, panel: Panel, block: np.ndarray, bfloat16: bool, first: int, rows: np.ndarray, first_row: int = 0
     ) -> None:
         """Center, rotate and project columns of a panel, and put them in their places in the stream.
 
@@ -81,18 +81,20 @@ class Encoder:
         block : ndarray, shape (n, w)
             Columns first, first + 1, … of the panel as they are stored in the source (bfloat16 as uint16).
         bfloat16 : bool
-        stream : ndarray of float32, shape (kept columns, m)
+        rows : ndarray of float32, shape (r, m)
+            Rows first_row, first_row + 1, … of the stream, which has one for each kept column. Columns that have their
+            places elsewhere are passed over.
+        first_row : int
         """
         p = self.parameters
         width = block.shape[1]
         columns = slice(panel.first + first, panel.first + first + width)
-        place, out = panel.place[first : first + width], stream
-        kept = place[place >= 0]
+        place = panel.place[first : first + width] - first_row
+        here = (place >= 0) & (place < len(rows))
+        place, out = np.where(here, place, -1), rows
+        kept = place[here]
         if p.m < p.n:
-            place, out = (
-                np.where(place >= 0, np.cumsum(place >= 0) - 1, -1),
-                np.empty((len(kept), p.n), np.float32),
-            )
+            place, out = np.where(here, np.cumsum(here) - 1, -1), np.empty((len(kept), p.n), np.float32)
         kernels.center(
             block,
             bfloat16,
@@ -103,18 +105,17 @@ class Encoder:
             signs(p.rotation_seed, p.n),
         )
         if p.m < p.n:
-            stream[kept] = project(out, p.rotation_seed, p.m)
+            rows[kept] = project(out, p.rotation_seed, p.m)
 
     def _columns(self, panel: Panel) -> tuple[np.ndarray, np.ndarray | None]:
         """Factors to fixed point and coder tables of a panel's columns in the order of the stream."""
-        known, columns = self._known
-        if known is not panel:
+        def columns():
             here, order = slice(panel.first, panel.last), panel.order
             classes = self._scales.classes[here][order]
             tables = None if self.tables is None else self.tables.of_columns(classes)
-            columns = self.forward[here][order], tables
-            self._known = panel, columns
-        return columns
+            return self.forward[here][order], tables
+
+        return self._known.of(panel.first, columns)
 
     def working_points(self, chunk: Chunk) -> int:
         """Points of a chunk, rounded up to whole groups on all lanes."""
@@ -122,7 +123,7 @@ class Encoder:
 
     def encode_chunk(
         self, panel: Panel, chunk: Chunk, u: np.ndarray, points: np.ndarray | None = None
-    ) -> tuple[bytes, tuple[int, int]]:
+    ) -> tuple[list[bytes | np.ndarray], tuple[int, int]]:
         """Code one chunk.
 
         Parameters
@@ -134,7 +135,8 @@ class Encoder:
 
         Returns
         -------
-        payload : bytes
+        payload : list of bytes-like
+            Its sections, to be stored one after the other.
         moments : tuple of int
             Σ t y and Σ y² over the chunk (Voronoi coding; zeros otherwise), t the scaled entry in fixed point.
         """
@@ -161,31 +163,28 @@ class Encoder:
         return pack_voronoi(p.nesting.q, choice, digits, beta, lanes), moments
 
 
-def pack_entropy(states, words, code, low, escapes) -> bytes:
+def pack_entropy(states, words, code, low, escapes) -> list[bytes | np.ndarray]:
     """Lay out an entropy-coded chunk: states, sizes of words and escapes, words, code bits, raw low bits, escapes."""
-    return b"".join(
-        [states.astype("<u4").tobytes(), struct.pack("<II", len(words), len(escapes)), words.astype("<u2").tobytes(),
-         code.tobytes(), low.tobytes(), escapes.tobytes()]
-    )  # fmt: skip
+    sizes = struct.pack("<II", len(words), len(escapes))
+    return [_little(states), sizes, _little(words), code, low, escapes]
 
 
-def pack_voronoi(q, choice, digits, beta, lanes) -> bytes:
+def _little(array: np.ndarray) -> np.ndarray:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def pack_voronoi(q, choice, digits, beta, lanes) -> list[bytes | np.ndarray]:
     """Lay out a Voronoi-coded chunk: frequencies of the scale index, its rANS stream, digits of each q."""
     count = np.bincount(beta, minlength=4)
     frequency = np.maximum(1, count * entropy.TOTAL // len(beta))
     frequency[count.argmax()] += entropy.TOTAL - frequency.sum()
     cumulative = np.concatenate([[0], np.cumsum(frequency)]).astype(np.uint16)
     states, words = kernels.rans_encode(beta, cumulative, lanes)
-    parts = [
-        frequency[:3].astype("<u2").tobytes(),
-        states.astype("<u4").tobytes(),
-        struct.pack("<I", len(words)),
-    ]
-    parts.append(words.astype("<u2").tobytes())
+    parts = [frequency[:3].astype("<u2"), _little(states), struct.pack("<I", len(words)), _little(words)]
     rows = digits.reshape(len(choice), -1)
     for which, ratio in enumerate(q):
         chosen = np.ascontiguousarray(rows[choice == which]).ravel()
         packed = kernels.pack_digits(chosen, ratio, *packing(ratio))
         assert len(packed) == digit_bytes(len(chosen), ratio)
-        parts.append(packed.tobytes())
-    return b"".join(parts)
+        parts.append(packed)
+    return parts

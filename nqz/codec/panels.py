@@ -6,12 +6,15 @@ Consecutive columns of 2²⁴ entries (at least one column) make a panel. Within
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 PANEL_ENTRIES = 1 << 24
 CHUNK_ENTRIES = 1 << 20
+_AT_ONCE = 4  # panels that are worked on at a time
 
 
 @dataclass(frozen=True)
@@ -23,35 +26,51 @@ class Chunk:
     count: int
 
 
+class Recent:
+    """What was worked out for the panels that are being worked on."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, Any] = {}
+
+    def of(self, first: int, work: Callable[[], Any]) -> Any:
+        """What `work` gives for the panel that begins with column `first`."""
+        found = self._held.get(first)
+        if found is None:
+            found = work()
+            # threads may replace each other's, which costs nothing but time
+            self._held = dict([*list(self._held.items())[1 - _AT_ONCE :], (first, found)])
+        return found
+
+
 class _Orders:
     """The orders of the columns of panels, as they are needed."""
 
     def __init__(self, classes, kept):
         self._classes, self._kept = classes, kept
-        self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._recent = Recent()
 
     def of(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
         """The columns kept, and the place of every column."""
-        found = self._held.get(first)
-        if found is None:
+
+        def work():
             alive = np.flatnonzero(self._kept[first:last])
             # classes are small, and 16 bits are sorted in linear time
             order = alive[np.argsort(self._classes[first:last][alive].astype(np.int16), kind="stable")]
             place = np.full(last - first, -1)
             place[order] = np.arange(len(order))
-            found = order, place
-            # two panels at most are worked on at a time; threads may replace each other's
-            self._held = dict([*list(self._held.items())[-1:], (first, found)])
-        return found
+            return order, place
+
+        return self._recent.of(first, work)
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Columns first … last - 1, of which `kept` are in the stream."""
+    """Columns first … last - 1, of which `kept` are in the stream, `m` entries each."""
 
     first: int
     last: int
     kept: int
+    m: int
     chunks: tuple[Chunk, ...]
     _orders: _Orders
 
@@ -64,6 +83,10 @@ class Panel:
     def place(self) -> np.ndarray:
         """Row of the stream of each column, -1 for dropped ones."""
         return self._orders.of(self.first, self.last)[1]
+
+    def columns_of(self, chunk: Chunk) -> np.ndarray:
+        """The columns (relative to first) that a chunk has entries of, in the order of the stream."""
+        return self.order[chunk.start // self.m : (chunk.start + chunk.count - 1) // self.m + 1]
 
 
 def panel_columns(n: int) -> int:
@@ -91,7 +114,7 @@ def panels(n: int, m: int, classes: np.ndarray, kept: np.ndarray) -> list[Panel]
         starts = range(0, entries, CHUNK_ENTRIES)
         chunks = tuple(Chunk(number + i, s, min(CHUNK_ENTRIES, entries - s)) for i, s in enumerate(starts))
         number += len(chunks)
-        out.append(Panel(first, last, alive, chunks, orders))
+        out.append(Panel(first, last, alive, m, chunks, orders))
     return out
 
 

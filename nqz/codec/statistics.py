@@ -32,12 +32,13 @@ class ColumnStatistics:
         self.exponent = np.zeros(columns, np.int32) if exponent is None else exponent
         self.state = np.zeros((4, columns))
 
-    def begin(self, firsts: np.ndarray, bfloat16: bool) -> None:
-        """Set the first entries of all columns: a row of the matrix, shape (1, columns)."""
+    def begin(self, firsts: np.ndarray, bfloat16: bool, first_column: int = 0) -> None:
+        """Set the first entries of columns: a piece of the first row of the matrix, shape (1, w)."""
         if self.center:
-            row = np.zeros_like(self.state)
-            kernels.statistics(firsts, bfloat16, row, self.exponent, False)
-            self.state[0] = row[0]
+            chosen = slice(first_column, first_column + firsts.shape[1])
+            row = np.zeros((len(self.state), firsts.shape[1]))
+            kernels.statistics(firsts, bfloat16, row, self.exponent[chosen], False)
+            self.state[0, chosen] = row[0]
 
     def part(self, first_column: int, last_column: int) -> ColumnStatistics:
         """Statistics of some of the columns, of which this knows the first entries, without entries so far."""

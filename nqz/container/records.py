@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from typing import NamedTuple, Protocol
@@ -61,6 +62,27 @@ def is_optional(record_type: str) -> bool:
 def pack_header(record_type: str, length: int) -> bytes:
     """Return the 12 bytes in front of a payload of `length` bytes."""
     return _HEADER.pack(record_type.encode("ascii"), length)
+
+
+class Sealed(NamedTuple):
+    """A record ready to be written: its type, the length of its payload, all of its bytes, and their SHA-256."""
+
+    type: str
+    length: int
+    data: bytes
+    digest: bytes
+
+
+def seal(record_type: str, *payload: bytes | bytearray | memoryview) -> Sealed:
+    """Put the frame around a payload, given in C-contiguous pieces. May be called from any thread."""
+    pieces = [memoryview(piece).cast("B") for piece in payload if memoryview(piece).nbytes]
+    length = sum(piece.nbytes for piece in pieces)
+    pieces.insert(0, memoryview(pack_header(record_type, length)))
+    crc = 0
+    for piece in pieces:
+        crc = zlib.crc32(piece, crc)
+    data = b"".join([*pieces, crc.to_bytes(4, "little")])
+    return Sealed(record_type, length, data, hashlib.sha256(data).digest())
 
 
 def pread(access: Access, offset: int, length: int) -> bytearray:

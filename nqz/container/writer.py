@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from nqz.container.index import END_SIZE, EndRecord, pack_index
 from nqz.container.manifest import Manifest
-from nqz.container.records import FRAMING, PREAMBLE_SIZE, Access, is_type, pack_header, preamble
+from nqz.container.records import FRAMING, PREAMBLE_SIZE, Access, Sealed, is_type, preamble, seal
 from nqz.container.sequence import LEADING, RecordSequence
 from nqz.errors import NqzError
-
-_JOIN_BELOW = 1 << 16  # records smaller than this are written in one call
 
 Buffer = bytes | bytearray | memoryview
 
@@ -59,7 +56,7 @@ class ContainerWriter:
         head = manifest.pack()
         access.pwrite(memoryview(preamble()), 0)
         self._digests = bytearray(hashlib.sha256(preamble()).digest())
-        self._append("HEAD", [head])
+        self._append(seal("HEAD", head))
 
     def begin(self, index: int) -> None:
         """Begin tensor `index`; the one before must be complete."""
@@ -69,29 +66,35 @@ class ContainerWriter:
         self._tensor = index
         self._tensor_start = self.size
 
-    def write(self, type: str, payload: Buffer | list[Buffer] | tuple[Buffer, ...]) -> None:
+    def write(self, type: str, *payload: Buffer) -> None:
         """Append a record to the current tensor.
 
         Parameters
         ----------
         type : str
             Four letters; the first is lowercase for a record that readers may skip.
-        payload : bytes-like, or list or tuple of bytes-like
+        payload : bytes-like
             C-contiguous; several buffers are written one after the other.
         """
-        if not is_type(type) or self._finished:
+        if not is_type(type):
             raise NqzError(f"internal error: a record {type!r} cannot be written here")
-        buffers = payload if isinstance(payload, (list, tuple)) else [payload]
+        self.add(seal(type, *payload))
+
+    def add(self, record: Sealed) -> None:
+        """Append a record that is sealed already to the current tensor."""
+        if self._finished:
+            raise NqzError(f"internal error: a record {record.type!r} cannot be written here")
         state = self._sequence.state
         try:
-            owner = self._sequence.accept(type)
+            owner = self._sequence.accept(record.type)
         except ValueError as error:
             raise NqzError(f"internal error: {error}") from None
         if owner != self._tensor:
             # Such as an optional record in front of a tensor's first one: a scan would give it to another.
             self._sequence.state = state
-            raise NqzError(f"internal error: a record {type} where tensor {self._tensor} is written")
-        self._lengths[owner + 1].append(self._append(type, buffers))
+            raise NqzError(f"internal error: a record {record.type} where tensor {self._tensor} is written")
+        self._lengths[owner + 1].append(record.length)
+        self._append(record)
 
     def tensor_bytes(self) -> int:
         """Return the bytes written since `begin`, framing included."""
@@ -144,14 +147,14 @@ class ContainerWriter:
             raise NqzError(f"internal error: finished after tensor {self._tensor}")
         self._end_tensor()
         index_offset = self.size
-        self._append("INDX", [pack_index(self._lengths)])
+        self._append(seal("INDX", pack_index(self._lengths)))
         end = EndRecord(
             file_length=self.size + END_SIZE,
             index_offset=index_offset,
             records=len(self._digests) // 32,  # the preamble's digest stands in for DONE, which has none
             digest=hashlib.sha256(self._digests).digest(),
         )
-        self._append("DONE", [end.pack()])
+        self._append(seal("DONE", end.pack()))
         self._finished = True
         if self._access.size > self.size:
             self._access.truncate(self.size)  # type: ignore[attr-defined]
@@ -168,22 +171,7 @@ class ContainerWriter:
         except ValueError as error:
             raise NqzError(f"internal error: {error}") from None
 
-    def _append(self, record_type: str, buffers: Iterable[Buffer]) -> int:
-        """Write a record at the end; return the length of its payload."""
-        views = [view.cast("B") for view in map(memoryview, buffers) if view.nbytes]
-        length = sum(view.nbytes for view in views)
-        views.insert(0, memoryview(pack_header(record_type, length)))
-        crc = 0
-        digest = hashlib.sha256()
-        for view in views:
-            crc = zlib.crc32(view, crc)
-            digest.update(view)
-        views.append(memoryview(crc.to_bytes(4, "little")))
-        digest.update(views[-1])
-        if length < _JOIN_BELOW:
-            views = [memoryview(b"".join(views))]
-        for view in views:
-            self._access.pwrite(view, self.size)
-            self.size += view.nbytes
-        self._digests += digest.digest()
-        return length
+    def _append(self, record: Sealed) -> None:
+        self._access.pwrite(memoryview(record.data), self.size)
+        self.size += len(record.data)
+        self._digests += record.digest

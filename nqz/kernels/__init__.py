@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         restore,
         rotate,
         row_energies,
+        sha256_pieces,
         statistics,
         unpack_digits,
         voronoi_decode,
@@ -68,6 +69,7 @@ __all__ = [
     "restore",
     "rotate",
     "row_energies",
+    "sha256_pieces",
     "statistics",
     "unpack_digits",
     "voronoi_decode",
@@ -109,5 +111,8 @@ def __getattr__(attribute: str):
     # Bound at first use: the reference is not imported where it is not needed.
     if attribute not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
-    value = globals()[attribute] = getattr(_load(_choice), attribute)
+    value = getattr(_load(_choice), attribute, None)
+    if value is None:  # sha256_pieces, where the processor has no instructions for it
+        value = getattr(_load("reference"), attribute)
+    globals()[attribute] = value
     return value

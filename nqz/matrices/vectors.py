@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +13,6 @@ from nqz.matrices.bands import BandReader, BandWriter, worthwhile
 from nqz.matrices.dtypes import storage_dtype
 from nqz.matrices.layout import COORDINATE_MAJOR, VECTOR_MAJOR, Layout, tensor_index, vector_layout
 
-_SLAB = 4 << 20
 # Runs of bytes closer together than this are cheaper to read in one go than by a system call each.
 _READ_GAP = 12 << 10
 # The same for writing, which has to read what lies between and write it back.
@@ -67,60 +65,55 @@ class VectorView:
         array = None if view is None else np.frombuffer(view, self.dtype)
         return array if array is not None and array.flags.aligned else None
 
-    def slabs(
-        self, size: int = _SLAB, first: int = 0, last: int | None = None, buffer: np.ndarray | None = None
-    ) -> Iterator[tuple[memoryview, int, int, np.ndarray]]:
-        """Iterate over the tensor, or some of its entries, in file order.
-
-        A slab is as many whole runs (vectors, or rows of one coordinate) as fit in `size` bytes, or a piece
-        of one run where runs are longer. Slabs do not overlap, and together are all the bytes.
+    def span(
+        self, first: int, last: int, buffer: np.ndarray | None = None
+    ) -> tuple[memoryview, list[tuple[int, int, np.ndarray]]]:
+        """Read entries `first` to `last` - 1, numbered in file order.
 
         Parameters
         ----------
-        size : int
-            Most bytes of a slab, at least one entry.
         first, last : int
-            Range of entries, numbered in file order; all by default.
+            Range of entries, not empty.
         buffer : numpy.ndarray, optional
-            uint8, at least `size` bytes, to read into.
+            uint8, to read into if it is large enough; then the result is valid until it is used again.
 
-        Yields
-        ------
+        Returns
+        -------
         raw : memoryview
             The bytes as in the file.
-        first_coordinate, first_vector : int
-            Position of the first entry. In a Fortran-order tensor of three or more dimensions, coordinates
-            are numbered in memory order here; `index` translates.
-        block : numpy.ndarray, shape [coordinates, vectors]
-            The same entries in native byte order, possibly strided. Valid as long as it is referenced; with
-            a `buffer`, until the next slab.
+        blocks : list of (first_coordinate, first_vector, block)
+            The same entries, in order, as at most three blocks: whole runs (vectors, or rows of one coordinate), and
+            what is left of a run before and after them. A block is a numpy.ndarray of shape [coordinates,
+            vectors], in native byte order and any strides; its first entry has the position given. In a
+            Fortran-order tensor of three or more dimensions, coordinates are numbered in memory order here;
+            `index` translates.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read.
         """
-        run, runs = self.length, self.count
-        if self.memory == COORDINATE_MAJOR:
-            run, runs = runs, run
-        itemsize = self.dtype.itemsize
-        most = max(1, size // itemsize)
-        at, last = first, run * runs if last is None else last
+        count, itemsize = last - first, self.dtype.itemsize
+        if self._resident is not None:
+            data = self._resident[first:last]
+        else:
+            fits = buffer is not None and buffer.nbytes >= count * itemsize
+            data = buffer[: count * itemsize].view(self.dtype) if fits else np.empty(count, self.dtype)
+            self._access.pread_into(data, self._offset + first * itemsize)
+        raw = memoryview(data.view(np.uint8))
+        if self._swapped:
+            data = data.byteswap()
+        by_coordinate = self.memory == COORDINATE_MAJOR
+        run = self.count if by_coordinate else self.length
+        blocks, at = [], first
         while at < last:
             number, begin = divmod(at, run)
-            if begin == 0 and run <= min(most, last - at):
-                height, width = min(most, last - at) // run, run
-            else:
-                height, width = 1, min(run - begin, most, last - at)
-            count = height * width
-            if self._resident is not None:
-                data = self._resident[at : at + count]
-            else:
-                fits = buffer is not None and buffer.nbytes >= count * itemsize
-                data = buffer[: count * itemsize].view(self.dtype) if fits else np.empty(count, self.dtype)
-                self._access.pread_into(data, self._offset + at * itemsize)
-            at += count
-            block = (data.byteswap() if self._swapped else data).reshape(height, width)
-            raw = memoryview(data.view(np.uint8))
-            if self.memory == COORDINATE_MAJOR:
-                yield raw, number, begin, block
-            else:
-                yield raw, begin, number, block.T
+            whole = (last - at) // run if begin == 0 else 0
+            height, width = (whole, run) if whole else (1, min(run - begin, last - at))
+            block = data[at - first : at - first + height * width].reshape(height, width)
+            blocks.append((number, begin, block) if by_coordinate else (begin, number, block.T))
+            at += height * width
+        return raw, blocks
 
     def in_place(self, first: int, last: int) -> np.ndarray | None:
         """Return what `read` would without reading: a read-only view of the memory, None where that is not possible."""
@@ -136,7 +129,7 @@ class VectorView:
         return self.memory == COORDINATE_MAJOR and not self._layout.reversed_dims
 
     def index(self, coordinate: int, vector: int) -> tuple[int, ...]:
-        """Return the index in the tensor of an entry, `coordinate` numbered as in `slabs`."""
+        """Return the index in the tensor of an entry, `coordinate` numbered as in `span`."""
         return tensor_index(self._shape, self._axis, self._layout.logical_coordinate(coordinate), vector)
 
     def read(

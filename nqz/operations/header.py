@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nqz.codec.digest import SIZE as DIGEST_SIZE
 from nqz.codec.lattice import LATTICES
 from nqz.codec.mod import Nesting
 from nqz.codec.parameters import Parameters, check_energy
@@ -21,7 +22,6 @@ from nqz.container.maps import (
     unpack_fields,
 )
 from nqz.errors import CorruptError
-from nqz.operations.measure import DIGEST_SIZE
 
 TRANSFORM = "hadamard-2"
 ALPHA = "auto"

@@ -19,13 +19,14 @@ from nqz.codec.estimate import Side, expected_error
 from nqz.codec.panels import panel_columns
 from nqz.codec.parameters import MAX_LENGTH, Parameters
 from nqz.container.maps import pack_fields
+from nqz.container.records import seal
 from nqz.container.writer import ContainerWriter
 from nqz.errors import UnsupportedError, UsageError
 from nqz.operations.header import ALPHA, TensorHeader
 from nqz.operations.measure import measure
 from nqz.operations.options import EncodeOptions
 from nqz.operations.side_information import pack_means, pack_norms
-from nqz.operations.stream import fill_stream
+from nqz.operations.stream import by_chunks, chunk_stream, fill_stream
 
 _FREE_BYTES = 400  # come on top of the rate below a million entries
 _SMALL = 10**6
@@ -213,8 +214,8 @@ class MatrixEncoder:
         writer.write("TENS", self._header(parameters).pack())
         for kind, payload in side:
             writer.write(kind, payload)
-        for payload, _ in self._chunks(parameters, self.progress):
-            writer.write("CHNK", payload)
+        for record, _ in self._chunks(parameters, self.progress):
+            writer.add(record)
         return writer.projected_size() if self.whole_file else writer.tensor_bytes()
 
     def _keyed(self, parameters: Parameters) -> Parameters:
@@ -253,23 +254,38 @@ class MatrixEncoder:
         return replace(parameters, nesting=nest.with_gain(parameters, energy, cross, square))
 
     def _chunks(self, parameters: Parameters, progress, panel_limit: int | None = None):
-        """Code all chunks in order: (payload, moments)."""
+        """Code all chunks in order: (record, moments)."""
         encoder = Encoder(parameters, self.codes, self.means)
-        bfloat16 = self.tensor.dtype == "bfloat16"
-        for panel in encoder.panels[:panel_limit]:
-            stream = self.pool.buffers.array("stream", (panel.kept, parameters.m), np.float32)
-            fill_stream(self.view, bfloat16, encoder, panel, stream, self.pool)
-            flat = stream.reshape(-1)
-
-            def code(chunk, panel=panel, flat=flat):
-                points = self.pool.local.array("points", (encoder.working_points(chunk),), np.int32)
-                u = flat[chunk.start : chunk.start + chunk.count]
-                return encoder.encode_chunk(panel, chunk, u, points)
-
-            yield from self.pool.map(code, panel.chunks)
+        panels = encoder.panels[:panel_limit]
+        entries = sum(panel.kept for panel in panels) * parameters.m
+        chunks = (chunk for panel in panels for chunk in panel.chunks)
+        for chunk, coded in zip(chunks, self._coded_panels(encoder, panels)):
+            yield coded
             if progress is not None:
-                width = (panel.last - panel.first) / self.columns
-                progress(self.tensor.name, self.tensor.nbytes / 2 * width)
+                progress(self.tensor.name, self.tensor.nbytes / 2 * (chunk.count / entries))
+
+    def _coded_panels(self, encoder: Encoder, panels):
+        bfloat16, pool = self.tensor.dtype == "bfloat16", self.pool
+
+        def code(panel, chunk, u):
+            points = pool.local.array("points", (encoder.working_points(chunk),), np.int32)
+            payload, moments = encoder.encode_chunk(panel, chunk, u, points)
+            return seal("CHNK", *payload), moments
+
+        def read_and_code(place):
+            return code(*place, chunk_stream(self.view, bfloat16, encoder, *place, pool))
+
+        if by_chunks(self.view, encoder):
+            yield from pool.map(read_and_code, ((panel, chunk) for panel in panels for chunk in panel.chunks))
+            return
+        for panel in panels:
+            stream = pool.buffers.array("stream", (panel.kept, encoder.parameters.m), np.float32)
+            fill_stream(self.view, bfloat16, encoder, panel, stream, pool)
+
+            def code_piece(chunk, panel=panel, flat=stream.reshape(-1)):
+                return code(panel, chunk, flat[chunk.start : chunk.start + chunk.count])
+
+            yield from pool.map(code_piece, panel.chunks)
 
     def _warn_if_nothing_is_left(self, parameters: Parameters) -> None:
         if not self._coded(parameters) and self._alive:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
+from nqz.codec import digest
 from nqz.codec.statistics import ColumnStatistics, total_energy
 from nqz.errors import UnsupportedError
 from nqz.matrices.layout import COORDINATE_MAJOR
 
-PIECE = 4 << 20
-DIGEST_SIZE = 16
-_SLAB = 1 << 19  # what is hashed and summed at once stays in the second-level cache
+_PIECE = 4 << 20  # bytes that are summed by themselves
+_SLAB = 2 * digest.PIECE  # what is hashed and summed at once stays in the second-level cache
 _WIDE = 1 << 17
 
 
@@ -65,7 +64,7 @@ def measure(tensor, view, center: bool, where: str, progress=None, pool=None) ->
 
 
 class _Pass:
-    """Reads a tensor in the pieces of its digest, each by one thread.
+    """Reads a tensor in pieces, each by one thread.
 
     The sums of each piece are taken by themselves and then added in order, so that they do not depend on the threads;
     where a piece has few entries of many columns, all is summed in one go.
@@ -75,7 +74,7 @@ class _Pass:
         self.view, self.where = view, where
         self.bfloat16 = tensor.dtype == "bfloat16"
         self.by_coordinate = view.memory == COORDINATE_MAJOR
-        self.size = PIECE // view.dtype.itemsize
+        self.size = _PIECE // view.dtype.itemsize
         self.entries = view.length * view.count
         columns = view.count if self.by_coordinate else self.size // view.length + 2
         self.wide = min(columns, view.count) > _WIDE
@@ -83,26 +82,26 @@ class _Pass:
     def run(self, statistics: ColumnStatistics, pool, progress) -> bytes:
         """Add everything to `statistics`; return the digest."""
         if self.by_coordinate:
-            count = self.view.count
-            ((_, _, _, row),) = self.view.slabs(count * self.view.dtype.itemsize, 0, count)
-            statistics.begin(row, self.bfloat16)
+            for first in range(0, self.view.count, self.size):
+                _, [(_, _, row)] = self.view.span(first, min(first + self.size, self.view.count))
+                statistics.begin(row, self.bfloat16, first)
         starts = range(0, self.entries, self.size)
         each = map if pool is None or self.wide else pool.map
-        outer = hashlib.sha256()
+        whole = digest.ContentDigest()
 
         def work(start):
             return self._piece(start, statistics, None if pool is None else pool.local)
 
-        for start, (digest, part, column) in zip(starts, each(work, starts)):
-            outer.update(digest)
+        for start, (digests, part, column) in zip(starts, each(work, starts)):
+            whole.add(digests)
             if part is not statistics:
                 statistics.add(part, column)
             if progress is not None:
                 progress(min(self.size, self.entries - start) * self.view.dtype.itemsize)
-        return outer.digest()[:DIGEST_SIZE]
+        return whole.value()
 
     def _piece(self, start: int, statistics: ColumnStatistics, buffers) -> tuple:
-        """Digest and statistics of a piece, and its first column."""
+        """Digests and statistics of a piece, and its first column."""
         stop = min(start + self.size, self.entries)
         column, part = 0, statistics
         if not self.wide:
@@ -112,20 +111,23 @@ class _Pass:
             part = statistics.part(column, last)
             if not self.by_coordinate and start % self.view.length:
                 self._continue(part, column)
-        digest = hashlib.sha256()
+        digests = []
         buffer = None if buffers is None else buffers.array("slab", (_SLAB,), np.uint8)
-        for raw, coordinate, vector, block in self.view.slabs(_SLAB, start, stop, buffer):
-            digest.update(raw)
-            started = self.by_coordinate or coordinate > 0
-            position = part.update(block, self.bfloat16, vector - column, started)
-            if position >= 0:
-                self._refuse(block, position, coordinate, vector)
-        return digest.digest(), part, column
+        step = _SLAB // self.view.dtype.itemsize
+        for first in range(start, stop, step):
+            raw, blocks = self.view.span(first, min(first + step, stop), buffer)
+            digests.append(digest.of_pieces(raw))
+            for coordinate, vector, block in blocks:
+                started = self.by_coordinate or coordinate > 0
+                position = part.update(block, self.bfloat16, vector - column, started)
+                if position >= 0:
+                    self._refuse(block, position, coordinate, vector)
+        return b"".join(digests), part, column
 
     def _continue(self, part: ColumnStatistics, column: int) -> None:
         """Give the part of a vector that began in an earlier piece its first entry."""
         at = column * self.view.length
-        ((_, _, _, entry),) = self.view.slabs(PIECE, at, at + 1)
+        _, [(_, _, entry)] = self.view.span(at, at + 1)
         first = ColumnStatistics(1, part.center, part.exponent[:1])
         first.begin(entry, self.bfloat16)
         part.state[0, 0] = first.state[0, 0]

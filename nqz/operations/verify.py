@@ -8,7 +8,6 @@ between the columns is measured as well, and the larger of the two counts.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nqz.codec import norms
+from nqz.codec import digest, norms
 from nqz.codec.arithmetic import pieces
 from nqz.codec.panels import Panel
 from nqz.container.exact import decode_exact
@@ -25,12 +24,12 @@ from nqz.errors import VerifyError
 from nqz.matrices.dtypes import widen
 from nqz.matrices.source import Source, SourceTensor
 from nqz.operations.coded import CodedMatrix
-from nqz.operations.measure import DIGEST_SIZE, PIECE
 from nqz.operations.threads import Workers
 
 TOLERANCE, STANDARD_ERRORS = 0.02, 4.0
 _FEW_COLUMNS = 8
 _STEP = 1 << 18  # entries rebuilt at a time
+_HASHED = 16 * digest.PIECE  # bytes hashed at a time
 
 
 def verify(
@@ -227,14 +226,14 @@ def measured_error(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> fl
 def _compared(
     matrix: CodedMatrix, partner: SourceTensor, pool: Workers, done: Callable[[float], object]
 ) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for piece, size in pool.map(
-        lambda piece: (hashlib.sha256(piece).digest(), len(piece)), partner.pieces(PIECE)
+    whole = digest.ContentDigest()
+    for digests, size in pool.map(
+        lambda piece: (digest.of_pieces(piece), len(piece)), partner.pieces(_HASHED)
     ):
-        digest.update(piece)
+        whole.add(digests)
         done(size / 2)
     errors, exponent = column_errors(matrix, partner, pool, lambda share: done(share * partner.nbytes / 2))
-    same = digest.digest()[:DIGEST_SIZE] == matrix.header.digest
+    same = whole.value() == matrix.header.digest
     result = _judge(matrix, errors, exponent)
     if result["problem"] and not same:
         result["problem"] += "; its bytes are not those that were encoded"

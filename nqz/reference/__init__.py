@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from nqz.kernels.corrupt import CorruptStream
 from nqz.reference.center import center, restore
+from nqz.reference.digest import sha256_pieces
 from nqz.reference.dither import levels, words
 from nqz.reference.entropy import entropy_decode, entropy_encode
 from nqz.reference.lattice import nearest, quantize_exact
@@ -46,6 +47,7 @@ __all__ = [
     "restore",
     "rotate",
     "row_energies",
+    "sha256_pieces",
     "statistics",
     "unpack_digits",
     "voronoi_decode",

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace nb = nanobind;
@@ -28,6 +29,8 @@ using AnyMatrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::device::cpu>;
 using AnyOutput = nb::ndarray<nb::ndim<2>, nb::device::cpu>;
 template <class T>
 using OwnedVector = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
+template <class T>
+using OwnedMatrix = nb::ndarray<nb::numpy, T, nb::ndim<2>>;
 
 inline void require(bool condition, const char* message) {
     if (!condition) throw nb::value_error(message);
@@ -139,10 +142,13 @@ class Owned {
         if (count_) memcpy(data_, from, (size_t)count_ * sizeof(T));
     }
     OwnedVector<T> give() {
-        T* data = data_;
-        nb::capsule owner(data, [](void* p) noexcept { free(p); });
-        data_ = nullptr;
-        return OwnedVector<T>(data, {(size_t)count_}, owner);
+        nb::capsule owner(data_, [](void* p) noexcept { free(p); });
+        return OwnedVector<T>(std::exchange(data_, nullptr), {(size_t)count_}, owner);
+    }
+    // The same in rows of `width` items.
+    OwnedMatrix<T> give_rows(int64_t width) {
+        nb::capsule owner(data_, [](void* p) noexcept { free(p); });
+        return OwnedMatrix<T>(std::exchange(data_, nullptr), {(size_t)(count_ / width), (size_t)width}, owner);
     }
 
   private:
