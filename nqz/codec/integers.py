@@ -71,13 +71,7 @@ class Integers:
     def __init__(self, rows: np.ndarray, rest: Rest = _NONE, high: np.ndarray | None = None):
         self.rows, self.rest, self.high = rows, rest, high
         self._norms: dict[tuple[int | None, int], np.ndarray] = {}
-        squares = self._squares(None, slice(None))
-        if len(rest.row):
-            clipped = rows[rest.row, rest.coordinate].astype(np.float64)
-            if high is not None:
-                clipped += high[rest.row, rest.coordinate] * 2.0**SHIFT
-            np.add.at(squares, rest.row, np.square(clipped + rest.value) - np.square(clipped))
-        self.bound = _root(squares, rows.shape[1])
+        (self.bound,) = self.norms(None, 1)
 
     @property
     def nbytes(self) -> int:
@@ -90,20 +84,32 @@ class Integers:
         return [self.rows] if self.high is None else [self.rows, self.high]
 
     def norms(self, limb: int | None, parts: int) -> np.ndarray:
-        """Largest norms in each of so many equal parts of the coordinates, of one limb or all, without the rest."""
+        """Largest norms in each of so many equal parts of the coordinates, of one limb, or of all with the rest."""
         if (limb, parts) not in self._norms:
             m = self.rows.shape[1]
             spans = pairwise(part_edges(m, parts))
-            self._norms[limb, parts] = np.array(
-                [_root(self._squares(limb, slice(*span)), m) for span in spans]
-            )
+            squares = [self._squares(limb, slice(*span)) for span in spans]
+            self._norms[limb, parts] = np.array([_root(sums, m) for sums in squares])
         return self._norms[limb, parts]
 
     def _squares(self, limb: int | None, part: slice) -> np.ndarray:
-        if limb is not None or self.high is None:
+        if limb is not None:
             sums = np.empty(len(self.rows), np.int64)
-            kernels.row_energies(self.limbs[limb or 0][:, part], sums)
+            kernels.row_energies(self.limbs[limb][:, part], sums)
             return sums.astype(np.float64)
+        out, rest = self._wide_squares(part), self.rest
+        chosen = (rest.coordinate >= part.start) & (rest.coordinate < part.stop)
+        if chosen.any():
+            row, coordinate = rest.row[chosen], rest.coordinate[chosen]
+            clipped = self.rows[row, coordinate].astype(np.float64)
+            if self.high is not None:
+                clipped += self.high[row, coordinate] * 2.0**SHIFT
+            np.add.at(out, row, np.square(clipped + rest.value[chosen]) - np.square(clipped))
+        return out
+
+    def _wide_squares(self, part: slice) -> np.ndarray:
+        if self.high is None:
+            return self._squares(0, part)
         out = np.empty(len(self.rows))
         step = max(1, _PIECE // max(1, self.rows.shape[1]))
         for first in range(0, len(out), step):
