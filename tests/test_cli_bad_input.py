@@ -337,7 +337,7 @@ def test_verify_of_exact_tensors_bit_for_bit(folder, capsys):
 def test_an_unexpected_exception_is_one_line(folder, capsys, monkeypatch):
     import nqz.cli.inspect as module
 
-    def broken(*arguments):
+    def broken(*arguments, **options):
         raise ZeroDivisionError("surprise\nin two lines")
 
     monkeypatch.setattr(module, "inspect", broken)
@@ -348,7 +348,7 @@ def test_an_unexpected_exception_is_one_line(folder, capsys, monkeypatch):
     monkeypatch.setenv("NQZ_TRACEBACK", "1")
     assert "Traceback" in invoke(capsys, "inspect", "a.nqz").err
 
-    def hungry(*arguments):
+    def hungry(*arguments, **options):
         raise MemoryError
 
     monkeypatch.setattr(module, "inspect", hungry)

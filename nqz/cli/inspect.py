@@ -23,7 +23,9 @@ def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_p
     Notices(quiet, show_progress)  # warns of slow kernels
     with workers(threads), open_file(source, container=True) as opened:
         reader = opened.content
-        found = inspect(reader)
+        infos = reader.manifest.tensors
+        alone = len(infos) == 1 and infos[0].kind == "matrix"
+        found = inspect(reader, brief=not (alone or as_json))
         if as_json:
             payload(json.dumps(found, indent=2, allow_nan=False) + "\n")
             return
@@ -32,7 +34,7 @@ def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_p
             f"{escape(reader.name)}: format {found['format']}, {found['file_bytes']} bytes, "
             f"{counted(len(tensors), 'tensor')}, from .{reader.manifest.source}\n\n"
         )
-        if len(tensors) == 1 and tensors[0]["kind"] == "matrix":
+        if alone:
             payload(title + properties(_properties(tensors[0])))
         else:
             units = f"\n{_UNITS}" if any(tensor["kind"] == "matrix" for tensor in tensors) else ""

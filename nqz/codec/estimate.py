@@ -109,6 +109,8 @@ def expected_error(
     Includes the energy of dropped columns, and what time sharing adds for correlated pairs.
     """
     kappa = min(a.kappa, b.kappa)
+    if estimator == "mmse" and missed == 1.0 and dropped == (1.0, 1.0):
+        return _unrelated_error(a, b, kappa)
     power_a, noise_a = a.groups()
     power_b, noise_b = b.groups()
     nu = excess_noise(noise_a, noise_b, kappa)
@@ -119,6 +121,18 @@ def expected_error(
     left_out = np.where(coded, missed, np.where(both, dropped[1], dropped[0]))
     error = np.square(1.0 - factor) * left_out + np.square(factor) * noise
     return total(np.add.reduce(error * power_a[:, None], axis=0) * power_b) if error.size else 0.0
+
+
+def _unrelated_error(a: Side, b: Side, kappa: float) -> float:
+    """The same for `mmse` and unrelated operands: with α = κ w_a w_b, the sum of 1 - α + α² (1 - κ)/(κ n) separates."""
+    shares = [(power, 1.0 / (1.0 + noise)) for power, noise in (a.groups(), b.groups())]
+    if not all(len(power) for power, _ in shares):
+        return 0.0
+    whole, linear, square = (
+        total(shares[0][0] * shares[0][1] ** order) * total(shares[1][0] * shares[1][1] ** order)
+        for order in range(3)
+    )
+    return whole - kappa * linear + (1.0 - kappa) / a.n * kappa * square
 
 
 def reconstruction_error(side: Side, estimator: str = "mmse") -> float:

@@ -47,7 +47,8 @@ class CodedMatrix:
         if len(self.info.shape) == 1 and self.header.axis != 0:
             raise CorruptError(f"{where}: axis 1 for an array of one dimension")
         self.codes = self._norms()
-        self.shift, self.q = self._means()
+        if bool(reader.find(index, "MEAN")) != self.centered:
+            raise CorruptError(f"{reader.name}: tensor {self.name!r}: header and record MEAN disagree")
         if len(reader.find(index, "CHNK")) != self.decoder.chunk_count():
             raise CorruptError(
                 f"{where}: {len(reader.find(index, 'CHNK'))} chunks where its norms call for {self.decoder.chunk_count()}"
@@ -68,14 +69,12 @@ class CodedMatrix:
         payload = self.reader.read(record, "NORM")
         return unpack_norms(payload, self.parameters.columns, self._where(record))
 
-    def _means(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        records = self.reader.find(self.index, "MEAN")
-        if bool(records) != (self.parameters.mean_digits is not None):
-            raise CorruptError(f"{self.reader.name}: tensor {self.name!r}: header and record MEAN disagree")
-        if not records:
-            return None, None
-        p, where = self.parameters, self._where(records[0])
-        shift, q = unpack_means(self.reader.read(records[0], "MEAN"), p.columns, where)
+    @cached_property
+    def _steps(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the means are kept as: codes of their steps, and multiples of them."""
+        (record,) = self.reader.find(self.index, "MEAN")
+        p, where = self.parameters, self._where(record)
+        shift, q = unpack_means(self.reader.read(record, "MEAN"), p.columns, where)
         with np.errstate(over="ignore"):
             for c in pieces(p.columns):
                 if not np.isfinite(center.restore(shift[c], q[c], self.codes[c], p.n, p.mean_digits)).all():
@@ -91,25 +90,25 @@ class CodedMatrix:
     def means(self) -> Lazy:
         """The stored means, zeros where the matrix is not centered; float64 of shape (a,)."""
         p = self.parameters
-        if self.shift is None:
+        if not self.centered:
             return Lazy(p.columns, lambda c: np.zeros(np.shape(self.codes[c])))
-        return Lazy(
-            p.columns, lambda c: center.restore(self.shift[c], self.q[c], self.codes[c], p.n, p.mean_digits)
-        )
+        shift, q = self._steps
+        return Lazy(p.columns, lambda c: center.restore(shift[c], q[c], self.codes[c], p.n, p.mean_digits))
 
     def mean_step(self, exponent: int) -> Lazy:
         """Steps of the means in units of 2 ** exponent; zeros where the matrix is not centered."""
         p = self.parameters
-        if self.shift is None:
+        if not self.centered:
             return Lazy(p.columns, lambda c: np.zeros(np.shape(self.codes[c])))
-        return Lazy(
-            p.columns, lambda c: center.step(self.shift[c], self.codes[c], p.n, p.mean_digits, exponent)
-        )
+        shift, _ = self._steps
+        return Lazy(p.columns, lambda c: center.step(shift[c], self.codes[c], p.n, p.mean_digits, exponent))
 
     @cached_property
     def decoder(self) -> Decoder:
         """The decoder of the matrix."""
-        return Decoder(self.parameters, self.codes, self.means)
+        # the means are unpacked when they are first used
+        means = Lazy(self.parameters.columns, lambda columns: self.means[columns])
+        return Decoder(self.parameters, self.codes, means)
 
     @cached_property
     def side(self) -> Side:

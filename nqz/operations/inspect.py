@@ -15,12 +15,14 @@ from nqz.operations.coded import CodedMatrix
 _PARTS = {"TENS": "header", "NORM": "norms", "MEAN": "means", "CHNK": "chunks"}
 
 
-def inspect(reader: ContainerReader) -> dict[str, Any]:
+def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
     """Describe a container.
 
     Parameters
     ----------
     reader : ContainerReader
+    brief : bool
+        Leave the summaries of norms and means out; what is read then is less.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def inspect(reader: ContainerReader) -> dict[str, Any]:
     tensors = []
     for index, info in enumerate(reader.manifest.tensors):
         sizes = _sizes(reader, index)
-        description = _matrix(CodedMatrix(reader, index)) if info.kind == "matrix" else _exact()
+        description = _matrix(CodedMatrix(reader, index), brief) if info.kind == "matrix" else _exact()
         predicted = description.pop("predicted")
         tensors.append(
             {
@@ -60,8 +62,9 @@ def _exact() -> dict[str, Any]:
     return dict.fromkeys(keys)
 
 
-def _matrix(matrix: CodedMatrix) -> dict[str, Any]:
+def _matrix(matrix: CodedMatrix, brief: bool) -> dict[str, Any]:
     header, p = matrix.header, matrix.parameters
+    means = _summary(np.asarray(matrix.means)) if matrix.centered and not brief else None
     return {
         "axis": header.axis,
         "lattice": p.lattice.name,
@@ -73,8 +76,8 @@ def _matrix(matrix: CodedMatrix) -> dict[str, Any]:
         "delta": _power_of_two(p.delta / 4096),
         "rotation_seed": p.rotation_seed,
         "dither_key": p.dither_key.hex(),
-        "norms": _norms(matrix.codes),
-        "means": None if matrix.shift is None else _summary(np.asarray(matrix.means)),
+        "norms": None if brief else _norms(matrix.codes),
+        "means": means,
         "chunks": matrix.decoder.chunk_count(),
         "predicted": {
             "reconstruction": _number(matrix.predicted_reconstruction()),
