@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 
 import numpy as np
 
 from . import entropy, norms
-from .arithmetic import round_log2, total
+from .arithmetic import log2, round_log2, total
 from .lattice import LATTICES, Lattice
 from .panels import chunk_counts
 from .scale import CLASSES, MAX_LOG_VARIANCE, ratio, scaling
@@ -35,6 +36,8 @@ class Plan:
 
 
 _DROP_MARGIN = 3 * CLASSES // 4
+
+_STEPS = 8  # tries by slope before the range is halved
 
 _DELTA_RANGE = (MAX_LOG_VARIANCE // 2 + 8) * 4096
 
@@ -115,19 +118,37 @@ def solve_delta(
     """The least delta code whose expected bits fit the budget, and those bits."""
     low = finest_delta(columns.codes, columns.n, allocate)
     high = low + _DELTA_RANGE
-
-    def cost(d):
-        return expected_bits(columns, m, lattice, d, allocate, lowest)
-
-    if cost(low) <= budget:
-        return low, cost(low)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if cost(middle) <= budget:
-            high = middle
+    bits = expected_bits(columns, m, lattice, low, allocate, lowest)
+    if bits <= budget:
+        return low, bits
+    fits = None
+    guess, slope = _likely_delta(columns, m, lattice, allocate, budget)
+    for steps in count():
+        # An entry costs a bit more for every octave of Δ, nearly; where columns are dropped, halving must help.
+        at = (low + high) // 2 if steps >= _STEPS else min(max(guess, low + 1), high - 1)
+        bits = expected_bits(columns, m, lattice, at, allocate, lowest)
+        if bits <= budget:
+            high, fits = at, bits
+            guess = at - max(1, int((budget - bits) / slope))
         else:
-            low = middle
-    return high, cost(high)
+            low = at
+            guess = at + 1 + int((bits - budget) / slope)
+        if high - low <= 1:
+            break
+    return high, expected_bits(columns, m, lattice, high, allocate, lowest) if fits is None else fits
+
+
+def _likely_delta(
+    columns: Population, m: int, lattice: Lattice, allocate: str, budget: float
+) -> tuple[int, float]:
+    """The delta code at which columns that are all coded, at high rate, fit the budget; bits by which one step changes it."""
+    alive = columns.codes != norms.ZERO
+    codes, counts = columns.codes[alive], columns.counts[alive]
+    several = max(1.0, total(counts))
+    entries = several * m
+    norm = 8.0 * total(codes * counts) / several if allocate == "matrix" else 0.0
+    spread = 2048.0 * float(log2(columns.n * lattice.second_moment))
+    return int(norm - spread - 4096.0 * (budget / entries)), entries / 4096.0
 
 
 def _error(columns: Population, m: int, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
