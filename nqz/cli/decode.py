@@ -58,7 +58,7 @@ def command(
         sizes = _sizes(reader, chosen, options, checked=not tensors)
         with open_output(target, force, [opened]) as out, notices.progress("decoding", sizes) as progress:
             if not tensors:
-                reader.verify(scanned(progress))
+                reader.verify(scanned(progress), pool.map)
             report = decode(reader, out.access, options, pool, progress)
             summary = "" if quiet else _summary(reader, chosen, options)
             out.commit(report["bytes"])

@@ -56,11 +56,11 @@ class Progress:
     def __call__(self, name: Name, amount: float) -> None:
         key = name if name in self._sizes else next(iter(self._sizes), None)
         size = self._sizes.get(key, 0.0)
-        before = self._done.get(key, 0.0)
-        self._done[key] = before + amount
-        self._spent += size * (self._time(key, before + amount) - self._time(key, before))
-        self._at = key
-        with self._lock:
+        with self._lock:  # tensors may be worked on side by side
+            before = self._done.get(key, 0.0)
+            self._done[key] = before + amount
+            self._spent += size * (self._time(key, before + amount) - self._time(key, before))
+            self._at = key
             if self._bar is not None:
                 self._show()
 

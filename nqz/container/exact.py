@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from nqz.container.manifest import PIECE
@@ -10,6 +10,8 @@ from nqz.errors import CorruptError, NqzError
 
 if TYPE_CHECKING:
     from nqz.container.reader import ContainerReader
+
+Buffer = bytes | bytearray | memoryview
 
 MAX_WINDOW = 8 << 20
 MAX_LEVEL = 19  # higher levels use larger windows
@@ -71,31 +73,38 @@ def zstd_unpack(data: bytes, expected_size: int, where: str = "zstd frame") -> b
         raise CorruptError(f"{where}: damaged zstd frame: {error}") from None
 
 
-def exact_pieces(raw_pieces: Iterable[bytes | bytearray | memoryview], level: int = 3) -> Iterator[bytes]:
+def exact_pieces(raw_pieces: Iterable[Buffer], level: int = 3, each: Callable = map) -> Iterator[bytes]:
     """Turn the raw bytes of a tensor, in pieces of any sizes, into the payloads of its records EXCT.
 
-    Every payload but the last stands for exactly 4 MiB.
+    Every payload but the last stands for exactly 4 MiB. They are compressed by `each`, which takes the place of `map`.
     """
+    return iter(each(lambda piece: zstd_pack(piece, level), _cut(raw_pieces)))
+
+
+def _cut(raw_pieces: Iterable[Buffer]) -> Iterator[Buffer]:
+    """The same bytes in pieces of 4 MiB, the last one shorter."""
     pending = bytearray()
     for piece in raw_pieces:
         view = memoryview(piece).cast("B") if len(piece) else memoryview(b"")
         while len(view):
             if not pending and len(view) >= PIECE:
-                yield zstd_pack(view[:PIECE], level)
+                yield view[:PIECE]
                 view = view[PIECE:]
                 continue
             taken = min(PIECE - len(pending), len(view))
             pending += view[:taken]
             view = view[taken:]
             if len(pending) == PIECE:
-                yield zstd_pack(pending, level)
+                yield pending
                 pending = bytearray()
     if pending:
-        yield zstd_pack(pending, level)
+        yield pending
 
 
-def decode_exact(reader: ContainerReader, tensor_index: int, nbytes: int | None = None) -> Iterator[bytes]:
-    """Yield the raw bytes of an exact tensor, in pieces of 4 MiB and a last one.
+def decode_exact(
+    reader: ContainerReader, tensor_index: int, nbytes: int | None = None, each: Callable = map
+) -> Iterator[bytes]:
+    """Return the raw bytes of an exact tensor, in pieces of 4 MiB and a last one.
 
     Parameters
     ----------
@@ -103,6 +112,8 @@ def decode_exact(reader: ContainerReader, tensor_index: int, nbytes: int | None 
     tensor_index : int
     nbytes : int, optional
         Bytes that the caller expects; must equal what shape and dtype in the manifest give.
+    each : callable
+        Takes the place of `map`.
 
     Raises
     ------
@@ -115,9 +126,10 @@ def decode_exact(reader: ContainerReader, tensor_index: int, nbytes: int | None 
             f"internal error: tensor {info.name!r} of {reader.name} is {info.kind} with {info.nbytes} bytes, "
             f"asked for {nbytes} exact ones"
         )
-    left = info.nbytes
-    for record in reader.find(tensor_index, "EXCT"):
+
+    def unpack(numbered):
+        number, record = numbered
         where = f"{reader.name}: record EXCT at byte {record.offset}"
-        raw = zstd_unpack(reader.read(record, "EXCT"), min(left, PIECE), where)
-        left -= len(raw)
-        yield raw
+        return zstd_unpack(reader.read(record, "EXCT"), min(info.nbytes - number * PIECE, PIECE), where)
+
+    return iter(each(unpack, enumerate(reader.find(tensor_index, "EXCT"))))

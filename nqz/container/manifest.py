@@ -71,9 +71,14 @@ class TensorInfo:
     byte_order: str = "<"
 
     @property
+    def entries(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the tensor in its source."""
-        return (math.prod(self.shape) * DTYPE_BITS[self.dtype] + 7) // 8
+        return (self.entries * DTYPE_BITS[self.dtype] + 7) // 8
 
     @property
     def pieces(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from nqz.container.diagnose import check_preamble, end_error
 from nqz.container.index import END_LENGTH, END_SIZE, EndRecord, max_index_length, unpack_index
@@ -103,11 +103,13 @@ class ContainerReader:
             raise CorruptError(f"{self._where(record)}: outside of the file")
         return read_record(self._access, record, self.name)
 
-    def verify(self, progress: Callable[[int, int], object] | None = None) -> None:
+    def verify(self, progress: Callable[[int, int], object] | None = None, each: Callable = map) -> None:
         """Check the whole file from end to end: every record, their order, index, counts and digest.
 
         Parameters
         ----------
+        each : callable
+            Takes the place of `map`.
         progress : callable, optional
             Called with the bytes checked so far and the size of the file, at most once per MiB.
 
@@ -118,13 +120,11 @@ class ContainerReader:
         """
         sequence = RecordSequence(self.manifest.tensors)
         found: list[list[int]] = [[] for _ in self._lengths]
-        buffer = memoryview(bytearray(min(_SCAN_BYTES, self.size)))
         digests = bytearray(hashlib.sha256(pread(self._access, 0, PREAMBLE_SIZE)).digest())
         offset = PREAMBLE_SIZE
         count = reported = 0
-        while offset < self._done.offset:
-            record = read_header(self._access, offset, self._done.offset, self.name)
-            digests += self._digest(record, buffer)
+        for record, digest in each(lambda record: (record, self._digest(record)), self._scan()):
+            digests += digest
             last = record.end == self._done.offset
             if (record.type == "HEAD") != (count == 0) or (record.type == "INDX") != last:
                 raise CorruptError(f"{self._where(record)}: out of order")
@@ -151,6 +151,14 @@ class ContainerReader:
             raise CorruptError(f"{self._where(self._done)}: changed while it was being read")
         if progress:
             progress(self.size, self.size)
+
+    def _scan(self) -> Iterator[Record]:
+        """All records but the last, as they follow one another in the file."""
+        offset = PREAMBLE_SIZE
+        while offset < self._done.offset:
+            record = read_header(self._access, offset, self._done.offset, self.name)
+            yield record
+            offset = record.end
 
     def _where(self, record: Record) -> str:
         return f"{self.name}: record {record.type} at byte {record.offset}"
@@ -203,8 +211,9 @@ class ContainerReader:
             raise CorruptError(f"{self.name}: {error}, at byte {self._starts[tensor_index + 1]}") from None
         return records
 
-    def _digest(self, record: Record, buffer: memoryview) -> bytes:
+    def _digest(self, record: Record) -> bytes:
         """Check the CRC-32 of a record, piece by piece; return the SHA-256 of its bytes."""
+        buffer = memoryview(bytearray(min(_SCAN_BYTES, record.end - record.offset)))
         digest = hashlib.sha256()
         crc = 0
         offset = record.offset

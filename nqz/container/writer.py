@@ -25,6 +25,38 @@ class _Mark(NamedTuple):
     sequence: tuple[int, dict[str, int]]
 
 
+class Draft:
+    """Records of one tensor that are kept in memory, to be appended to a container later.
+
+    Attributes
+    ----------
+    records : list of Sealed
+    """
+
+    def __init__(self) -> None:
+        self.records: list[Sealed] = []
+
+    def write(self, type: str, *payload: Buffer) -> None:
+        """Append a record; see `ContainerWriter.write`."""
+        self.add(seal(type, *payload))
+
+    def add(self, record: Sealed) -> None:
+        """Append a record that is sealed already."""
+        self.records.append(record)
+
+    def tensor_bytes(self) -> int:
+        """Return the bytes of all records, framing included."""
+        return sum(len(record.data) for record in self.records)
+
+    def mark(self) -> int:
+        """Return the present state, for `rollback`."""
+        return len(self.records)
+
+    def rollback(self, mark: int) -> None:
+        """Forget every record since `mark`."""
+        del self.records[mark:]
+
+
 class ContainerWriter:
     """Append records to a new file: HEAD at once, then the tensors in order, then INDX and DONE.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,6 +53,7 @@ class SourceTensor:
         self.byte_order = byte_order
         self.fortran_order = fortran_order
         self.offset = offset
+        self.entries = math.prod(shape)
         self.nbytes = data_bytes(shape, dtype)
 
     def pieces(self, size: int = _PIECE) -> Iterator[memoryview]:

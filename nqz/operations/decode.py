@@ -12,7 +12,7 @@ from nqz.matrices.layout import VECTOR_MAJOR
 from nqz.matrices.sink import MatrixSink, TensorSpec
 from nqz.operations.coded import CodedMatrix
 from nqz.operations.select import select
-from nqz.operations.threads import Workers
+from nqz.operations.threads import SMALL, Workers
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,26 @@ def decode(
         )
     specs = [_spec(manifest.tensors[i], kind, manifest.source, options.dtype) for i in chosen]
     sink = MatrixSink(access, kind, specs, manifest.metadata if kind == "safetensors" else None)
-    report = {"matrices": 0, "exact": 0, "bytes": sink.total_bytes}
-    for position, index in enumerate(chosen):
+
+    def rebuild(position, inner):
+        index = chosen[position]
         info = manifest.tensors[index]
         if info.kind == "exact":
             offset = 0
-            for piece in decode_exact(reader, index):
+            for piece in decode_exact(reader, index, each=inner.map):
                 sink.write_bytes(position, offset, piece)
                 offset += len(piece)
                 if progress is not None:
                     progress(info.name, len(piece))
-            report["exact"] += 1
-            continue
-        _decode_matrix(
-            CodedMatrix(reader, index), sink, position, specs[position], options.estimator, pool, progress
-        )
-        report["matrices"] += 1
+            return "exact"
+        matrix = CodedMatrix(reader, index)
+        _decode_matrix(matrix, sink, position, specs[position], options.estimator, inner, progress)
+        return "matrices"
+
+    report = {"matrices": 0, "exact": 0, "bytes": sink.total_bytes}
+    small = [manifest.tensors[index].entries <= SMALL for index in chosen]
+    for kind in pool.each(rebuild, range(len(chosen)), small.__getitem__):
+        report[kind] += 1
     return report
 
 

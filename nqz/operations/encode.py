@@ -13,14 +13,14 @@ from nqz import __version__
 from nqz.container.exact import exact_pieces
 from nqz.container.manifest import Manifest, TensorInfo
 from nqz.container.records import FRAMING
-from nqz.container.writer import ContainerWriter
+from nqz.container.writer import ContainerWriter, Draft
 from nqz.errors import UsageError
 from nqz.matrices.dtypes import is_matrix_dtype
 from nqz.matrices.npy import refuse_non_float
 from nqz.operations.matrix import MatrixEncoder
 from nqz.operations.options import MAX_RATE, MIN_RATE, EncodeOptions
 from nqz.operations.select import select
-from nqz.operations.threads import Workers
+from nqz.operations.threads import SMALL, Workers
 
 _TRIES = 6
 
@@ -69,23 +69,40 @@ def _encode(source, chosen, access, options: EncodeOptions, pool, progress) -> d
         access, Manifest(source.kind, source.metadata, tuple(infos), f"nqz {__version__}")
     )
     report = {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
-    for index, (tensor, info) in enumerate(zip(chosen, infos)):
-        writer.begin(index)
-        if info.kind == "exact":
-            for piece in exact_pieces(_counted(tensor.pieces(), tensor.name, progress)):
-                writer.write("EXCT", piece)
-            report["exact"] += 1
-            continue
-        coder = MatrixEncoder(source, tensor, options, writer, pool, progress)
-        coder.run()
-        report["matrices"] += 1
-        report["entries"] += coder.entries
-        report["bits"] += 8.0 * writer.tensor_bytes()
-        report["warnings"] += coder.warnings
+
+    def code(index, inner):
+        draft = None
+        if inner is pool:
+            writer.begin(index)
+        else:
+            draft = Draft()  # its place in the file follows from the tensors before it
+        found = _code(source, chosen[index], infos[index], writer if draft is None else draft, options, inner, progress)
+        return index, draft, found
+
+    small = [tensor.entries <= SMALL for tensor in chosen]
+    for index, draft, found in pool.each(code, range(len(chosen)), small.__getitem__):
+        if draft is not None:
+            writer.begin(index)
+            for record in draft.records:
+                writer.add(record)
+        for key, value in found.items():
+            report[key] += value
     report["file_bytes"] = writer.finish()
     if source.kind == "npy":
         report["bits"] = 8.0 * report["file_bytes"]
     return report
+
+
+def _code(source, tensor, info, writer, options: EncodeOptions, pool, progress) -> dict:
+    """Write the records of one tensor; return what it adds to the report."""
+    if info.kind == "exact":
+        for piece in exact_pieces(_counted(tensor.pieces(), tensor.name, progress), each=pool.map):
+            writer.write("EXCT", piece)
+        return {"exact": 1}
+    coder = MatrixEncoder(source, tensor, options, writer, pool, progress)
+    coder.run()
+    bits = 8.0 * writer.tensor_bytes()
+    return {"matrices": 1, "entries": coder.entries, "bits": bits, "warnings": coder.warnings}
 
 
 def _encode_within(source, chosen, access, options: EncodeOptions, pool, progress) -> dict:
@@ -97,7 +114,7 @@ def _encode_within(source, chosen, access, options: EncodeOptions, pool, progres
         len(piece) + FRAMING
         for t, info in zip(chosen, infos)
         if info.kind == "exact"
-        for piece in exact_pieces(t.pieces())
+        for piece in exact_pieces(t.pieces(), each=pool.map)
     )
     rate = min(MAX_RATE, 8.0 * (wanted - exact) / entries) if entries else MAX_RATE
     for _ in range(_TRIES):

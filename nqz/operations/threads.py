@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from numbers import Integral
 from typing import Any
 
@@ -21,6 +22,10 @@ def available() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
+
+
+SMALL = 1 << 21
+"""Entries up to which tensors are worked on side by side, each by one thread: none of them takes long."""
 
 
 class Buffers:
@@ -78,7 +83,8 @@ class Workers:
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
         """Apply a function to items; results in order, at most two per thread in flight.
 
-        The calling thread works too, rather than wait for the others.
+        The calling thread works too, rather than wait for the others. An error in the items is raised after the results of
+        those before it, as with one thread.
         """
         if self.threads == 1:
             yield from map(function, items)
@@ -89,12 +95,46 @@ class Workers:
 
             self._pool = ThreadPoolExecutor(self.threads - 1)
         pending: deque[Any] = deque()
-        for item in items:
+        source, failed = iter(items), None
+        while True:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except Exception as error:
+                failed = error
+                break
             pending.append((self._pool.submit(function, item), function, item))
             if len(pending) >= 2 * self.threads:
                 yield _first(pending)
         while pending:
             yield _first(pending)
+        if failed is not None:
+            raise failed
+
+    @property
+    def alone(self) -> Workers:
+        """The calling thread as a pool of its own."""
+        alone = getattr(self._thread, "alone", None)
+        if alone is None:
+            alone = self._thread.alone = Workers(1)
+        return alone
+
+    def each(
+        self, work: Callable[[Any, Workers], Any], items: Sequence[Any], small: Callable[[Any], bool]
+    ) -> Iterator[Any]:
+        """Apply work(item, pool) to items; results in order.
+
+        Small items are worked on side by side, each by one thread and with a pool of that alone; the others, and a single
+        item, one after the other, each with this pool.
+        """
+        several = self.threads > 1 and len(items) > 1
+        for together, group in groupby(items, lambda item: several and small(item)):
+            if together:
+                yield from self.map(lambda item: work(item, self.alone), group)
+            else:
+                for item in group:
+                    yield work(item, self)
 
     def close(self) -> None:
         """Give up what has not started, and wait for what has."""

@@ -24,7 +24,7 @@ from nqz.errors import VerifyError
 from nqz.matrices.dtypes import widen
 from nqz.matrices.source import Source, SourceTensor
 from nqz.operations.coded import CodedMatrix
-from nqz.operations.threads import Workers
+from nqz.operations.threads import SMALL, Workers
 
 TOLERANCE, STANDARD_ERRORS = 0.02, 4.0
 _FEW_COLUMNS = 8
@@ -67,9 +67,11 @@ def verify(
     """
     partners = None if original is None else _partners(reader, original)
     report = progress or (lambda name, size: None)
-    reader.verify(_increments(report))
-    results = []
-    for index, info in enumerate(reader.manifest.tensors):
+    reader.verify(_increments(report), pool.map)
+    infos = reader.manifest.tensors
+
+    def check(index, inner):
+        info = infos[index]
         result: dict[str, Any] = {
             "name": info.name, "shape": list(info.shape), "dtype": info.dtype, "kind": info.kind, "ok": True,
             "same_bytes": None, "measured": None, "predicted": None, "standard_error": None, "allowed": None,
@@ -77,14 +79,17 @@ def verify(
         }  # fmt: skip
         partner = None if partners is None else partners[index]
         if info.kind == "exact":
-            result.update(_exact(reader, index, partner, partial(report, info.name)))
+            result.update(_exact(reader, index, partner, inner, partial(report, info.name)))
         else:
             matrix = CodedMatrix(reader, index)
             done = partial(report, info.name)
             result.update(
-                _decoded(matrix, pool, done) if partner is None else _compared(matrix, partner, pool, done)
+                _decoded(matrix, inner, done) if partner is None else _compared(matrix, partner, inner, done)
             )
-        results.append(result)
+        return result
+
+    small = [info.entries <= SMALL for info in infos]
+    results = list(pool.each(check, range(len(infos)), small.__getitem__))
     return {"file_bytes": reader.size, "ok": all(r["ok"] for r in results), "tensors": results}
 
 
@@ -134,9 +139,13 @@ def _decoded(matrix: CodedMatrix, pool: Workers, done: Callable[[float], object]
 
 
 def _exact(
-    reader: ContainerReader, index: int, partner: SourceTensor | None, done: Callable[[float], object]
+    reader: ContainerReader,
+    index: int,
+    partner: SourceTensor | None,
+    pool: Workers,
+    done: Callable[[float], object],
 ) -> dict[str, Any]:
-    pieces = decode_exact(reader, index)
+    pieces = decode_exact(reader, index, each=pool.map)
     if partner is None:
         for piece in pieces:
             done(len(piece))
