@@ -150,7 +150,7 @@ def test_section_sizes_are_what_the_encoder_emits(name, monkeypatch):
     assert len(panel.chunks) > 2
     x = rng.standard_normal((n, columns)) * np.sqrt(norms.energy(codes) / n)
     rows = np.empty((len(panel.order), m), np.float32)
-    encoder.rotated(panel, x, False, 0, rows)
+    encoder.rotated(slice(panel.first, panel.last), x, False, panel.place, rows)
     rows = rows.reshape(-1)
     table_of_column = encoder.tables.of_columns(encoder.classes[panel.order])
     for chunk in panel.chunks:

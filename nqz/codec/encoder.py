@@ -72,28 +72,31 @@ class Encoder:
         rotate(stream, self.parameters.rotation_seed)
 
     def rotated(
-        self, panel: Panel, block: np.ndarray, bfloat16: bool, first: int, rows: np.ndarray, first_row: int = 0
+        self,
+        columns: slice | np.ndarray,
+        block: np.ndarray,
+        bfloat16: bool,
+        place: np.ndarray,
+        rows: np.ndarray,
     ) -> None:
-        """Center, rotate and project columns of a panel, and put them in their places in the stream.
+        """Center, rotate and project columns, and put them in their places in rows of a stream.
 
         Parameters
         ----------
+        columns : slice or ndarray of int64
+            Which columns of the matrix they are.
         block : ndarray, shape (n, w)
-            Columns first, first + 1, … of the panel as they are stored in the source (bfloat16 as uint16).
+            Their entries as they are stored in the source (bfloat16 as uint16).
         bfloat16 : bool
+        place : ndarray of int64, shape (w,)
+            Row of each column; those with a negative one are passed over.
         rows : ndarray of float32, shape (r, m)
-            Rows first_row, first_row + 1, … of the stream, which has one for each kept column. Columns that have their
-            places elsewhere are passed over.
-        first_row : int
         """
         p = self.parameters
-        width = block.shape[1]
-        columns = slice(panel.first + first, panel.first + first + width)
-        place = panel.place[first : first + width] - first_row
-        here = (place >= 0) & (place < len(rows))
-        place, out = np.where(here, place, -1), rows
-        kept = place[here]
+        out, kept = rows, place
         if p.m < p.n:
+            here = place >= 0
+            kept = place[here]
             place, out = np.where(here, np.cumsum(here) - 1, -1), np.empty((len(kept), p.n), np.float32)
         kernels.center(
             block,

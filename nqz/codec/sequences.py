@@ -18,6 +18,7 @@ from .entropy import TOTAL
 
 _EXACT = 8
 _TOKENS = 252
+_SAMPLE = 1 << 16  # integers from which the center and the low bits are chosen
 _SPREAD = 3  # bit length of the median |v| that low bits are cut off for
 _HEAD = 7
 
@@ -75,15 +76,13 @@ def pack(values: np.ndarray) -> bytes:
         Number of low bits, least and greatest token (a byte each), coder state (32 bits); as varints the center (zigzag), the
         number of words, and the frequency of every token between the two; words; raw bits.
     """
-    middle = len(values) // 2
-    center = int(np.partition(values, middle)[middle])
-    distance = values.astype(np.int64)
-    distance -= np.int64(center)  # wraps around, and back
-    np.abs(distance, out=distance)
-    distance = distance.view(np.uint64)
+    sample = values[:: -(-len(values) // _SAMPLE)].astype(np.int64)
+    middle = len(sample) // 2
+    center = int(np.partition(sample, middle)[middle])
+    sample -= np.int64(center)  # wraps around, and back
+    distance = np.abs(sample).view(np.uint64)
     distance.partition(middle)
     low = max(0, int(distance[middle]).bit_length() - _SPREAD)
-    del distance
     token, bits = np.empty(len(values), np.uint8), _Bits()
     for chosen in pieces(len(values)):
         token[chosen], raw, width = _split(values[chosen].astype(np.int64) - np.int64(center), low)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
@@ -275,17 +276,18 @@ class MatrixEncoder:
         def read_and_code(place):
             return code(*place, chunk_stream(self.view, bfloat16, encoder, *place, pool))
 
-        if by_chunks(self.view, encoder):
-            yield from pool.map(read_and_code, ((panel, chunk) for panel in panels for chunk in panel.chunks))
-            return
-        for panel in panels:
-            stream = pool.buffers.array("stream", (panel.kept, encoder.parameters.m), np.float32)
-            fill_stream(self.view, bfloat16, encoder, panel, stream, pool)
+        for alone, group in groupby(panels, lambda panel: by_chunks(self.view, encoder, panel)):
+            if alone:
+                yield from pool.map(read_and_code, ((panel, chunk) for panel in group for chunk in panel.chunks))
+                continue
+            for panel in group:
+                stream = pool.buffers.array("stream", (panel.kept, encoder.parameters.m), np.float32)
+                fill_stream(self.view, bfloat16, encoder, panel, stream, pool)
 
-            def code_piece(chunk, panel=panel, flat=stream.reshape(-1)):
-                return code(panel, chunk, flat[chunk.start : chunk.start + chunk.count])
+                def code_piece(chunk, panel=panel, flat=stream.reshape(-1)):
+                    return code(panel, chunk, flat[chunk.start : chunk.start + chunk.count])
 
-            yield from pool.map(code_piece, panel.chunks)
+                yield from pool.map(code_piece, panel.chunks)
 
     def _warn_if_nothing_is_left(self, parameters: Parameters) -> None:
         if not self._coded(parameters) and self._alive:

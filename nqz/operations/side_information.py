@@ -13,6 +13,7 @@ from nqz.errors import CorruptError
 
 _STORED, _ZSTD, _TOKENS = range(3)
 _LEVEL = 12  # higher ones are slow, and only equal or periodic integers are for zstd anyway
+_SAMPLE = 1 << 15  # integers by which to tell whether zstd is of use
 _LEAST = struct.Struct("<i")
 _SIZE = struct.Struct("<I")
 
@@ -70,14 +71,13 @@ def _pack(values: np.ndarray) -> bytes:
         part = values[chosen].astype(np.int64)
         zigzag = ((part << 1) ^ (part >> 63)).astype("<i8")
         table[:, chosen] = zigzag.view(np.uint8).reshape(-1, 8)[:, :width].T
+    sample = zstd_pack(table[:, :_SAMPLE].tobytes(), _LEVEL)
     planes = table.tobytes()
     del table
-    packed = zstd_pack(planes, _LEVEL)
-    forms = [
-        bytes([_STORED, width]) + planes,
-        bytes([_ZSTD, width]) + _SIZE.pack(len(packed)) + packed,
-        bytes([_TOKENS]) + sequences.pack(values),
-    ]
+    forms = [bytes([_STORED, width]) + planes, bytes([_TOKENS]) + sequences.pack(values)]
+    if len(values) <= _SAMPLE or len(sample) * len(values) <= len(forms[1]) * _SAMPLE:
+        packed = sample if len(values) <= _SAMPLE else zstd_pack(planes, _LEVEL)
+        forms.insert(1, bytes([_ZSTD, width]) + _SIZE.pack(len(packed)) + packed)
     return min(forms, key=len)
 
 

@@ -16,11 +16,19 @@ from nqz.operations.threads import Workers
 _STEP = 1 << 19  # entries that one thread takes at a time
 _LONG = 1 << 16  # entries of a column beyond which it is not rotated anew for each of the chunks that share it
 _GAP = 1 << 15  # entries that are sooner read than passed over
+_SCATTERED = 2  # columns passed over for each that is used, beyond which others ways are faster
 
 
-def by_chunks(view, encoder: Encoder) -> bool:
-    """Whether `chunk_stream` is the way to the chunks of a matrix."""
-    return view.memory == VECTOR_MAJOR and encoder.parameters.n <= _LONG
+def by_chunks(view, encoder: Encoder, panel: Panel) -> bool:
+    """Whether `chunk_stream` is the way to the chunks of a panel."""
+    n = encoder.parameters.n
+    if view.memory != VECTOR_MAJOR or n > _LONG:
+        return False
+    if view.in_place(panel.first, panel.last) is not None:
+        return True
+    # not where most of the panel would be read for every chunk
+    read = sum(last - first for chunk in panel.chunks for first, last in _runs(panel.columns_of(chunk), n))
+    return read <= _SCATTERED * panel.kept
 
 
 def chunk_stream(view, bfloat16: bool, encoder: Encoder, panel: Panel, chunk: Chunk, pool: Workers) -> np.ndarray:
@@ -43,23 +51,32 @@ def chunk_stream(view, bfloat16: bool, encoder: Encoder, panel: Panel, chunk: Ch
         The chunk's piece of the stream, valid until the thread's next one.
     """
     p = encoder.parameters
-    columns = panel.columns_of(chunk)
+    wanted = panel.columns_of(chunk)
     first_row = chunk.start // p.m
-    rows = pool.local.array("stream", (len(columns), p.m), np.float32)
-    block = view.in_place(panel.first, panel.last)
-    if block is not None:
-        first, last = int(columns.min()), int(columns.max()) + 1
-        encoder.rotated(panel, block[:, first:last], bfloat16, first, rows, first_row)
-    for first, last in _runs(np.sort(columns), max(1, _STEP // p.n), _GAP // p.n) if block is None else ():
-        buffer = pool.local.array("block", (p.n * (last - first),), view.dtype)
-        read = view.read(panel.first + first, panel.first + last, buffer)
-        encoder.rotated(panel, read, bfloat16, first, rows, first_row)
+    rows = pool.local.array("stream", (len(wanted), p.m), np.float32)
+    whole = view.in_place(panel.first, panel.last)
+    if whole is None or np.ptp(wanted) < _SCATTERED * len(wanted):
+        for first, last in _runs(wanted, p.n) if whole is None else [(int(wanted.min()), int(wanted.max()) + 1)]:
+            place = panel.place[first:last] - first_row
+            place[place >= len(wanted)] = -1
+            columns = slice(panel.first + first, panel.first + last)
+            if whole is not None:
+                block = whole[:, first:last]
+            else:
+                buffer = pool.local.array("block", (p.n * (last - first),), view.dtype)
+                block = view.read(columns.start, columns.stop, buffer)
+            encoder.rotated(columns, block, bfloat16, place, rows)
+    else:
+        block = pool.local.array("block", (len(wanted), p.n), view.dtype)
+        np.take(whole.T, wanted, axis=0, out=block, mode="clip")
+        encoder.rotated(panel.first + wanted, block.T, bfloat16, np.arange(len(wanted)), rows)
     start = chunk.start - first_row * p.m
     return rows.reshape(-1)[start : start + chunk.count]
 
 
-def _runs(columns: np.ndarray, most: int, gap: int) -> list[tuple[int, int]]:
-    """Ranges of at most `most` columns that together have all of some ascending ones, with gaps of at most `gap`."""
+def _runs(columns: np.ndarray, n: int) -> list[tuple[int, int]]:
+    """Ranges of columns of n entries that together have all of some columns, and few others in between."""
+    most, gap, columns = max(1, _STEP // n), _GAP // n, np.sort(columns)
     begin = np.flatnonzero(np.diff(columns, prepend=columns[0] - gap - 2) > gap + 1)
     ends = columns[np.append(begin[1:], len(columns)) - 1] + 1
     return [
@@ -103,7 +120,8 @@ def fill_stream(
         else:
             buffer = pool.local.array("block", (p.n * (last - first),), view.dtype)
             columns = view.read(panel.first + first, panel.first + last, buffer)
-        encoder.rotated(panel, columns, bfloat16, first, stream)
+        which = slice(panel.first + first, panel.first + last)
+        encoder.rotated(which, columns, bfloat16, panel.place[first:last], stream)
 
     _each(pool, rotate, range(0, width, step))
 

@@ -99,14 +99,19 @@ void center_and_rotate(const Block& block, const Centering& c, const uint64_t* s
     // The first strip is narrower where that makes the others begin at cache lines.
     const int64_t line = 64 / sizeof(T), past = (int64_t)((uintptr_t)block.data / sizeof(T)) % line;
     const bool aligns = block.column_stride == 1 && block.row_stride % line == 0;
+    const Rotation rotation(signs ? block.rows : 0, signs, false);
     for (int64_t first = 0, last; first < block.width; first = last) {
         last = least(first + STRIP - (aligns && first == 0 ? past : 0), block.width);
         if (block.row_stride == 1)
             center_columns<E>(block, first, last, c);
         else
             center_strip<E>(block, first, last, c);
-        for (int64_t j = first; signs && j < last; j++)
-            if (c.place[j] >= 0) rotate(c.out + c.place[j] * c.stride, 1, block.rows, signs, false, scratch);
+        if (!signs) continue;
+        float* columns[STRIP];
+        int64_t count = 0;
+        for (int64_t j = first; j < last; j++)
+            if (c.place[j] >= 0) columns[count++] = c.out + c.place[j] * c.stride;
+        rotate_columns(rotation, columns, count, scratch);
     }
 }
 
@@ -195,12 +200,15 @@ void restore_columns(const float* const* rows, int64_t width, int64_t n, const d
 void restore(int32_t* points, int64_t n, const uint64_t* signs, const int64_t* place, int64_t width,
              const double* scale, const double* mean, void* out, bool wide, int64_t row_stride, int64_t column_stride,
              float* scratch) {
+    const Rotation rotation(n, signs, true);
     // As many columns together as stay in the second-level cache.
-    int64_t group = row_stride == 1 ? 1 : GROUP;
+    int64_t group = row_stride == 1 ? rotation.together() : GROUP;
     while (group > SQUARE && group * n > (int64_t)1 << 17) group /= 2;
     for (int64_t j0 = 0; j0 < width; j0 += group) {
         const int64_t count = least(group, width - j0);
         const float* rows[GROUP];
+        float* rotated[GROUP];
+        int64_t kept = 0;
         for (int64_t j = 0; j < count; j++) {
             rows[j] = nullptr;
             if (place[j0 + j] < 0) continue;
@@ -209,9 +217,9 @@ void restore(int32_t* points, int64_t n, const uint64_t* signs, const int64_t* p
                 float value = (float)from[i];
                 memcpy(from + i, &value, 4);
             }
-            rotate((float*)from, 1, n, signs, true, scratch);
-            rows[j] = (const float*)from;
+            rows[j] = rotated[kept++] = (float*)from;
         }
+        rotate_columns(rotation, rotated, kept, scratch);
         if (wide)
             restore_columns(rows, count, n, scale + j0, mean + j0, (double*)out + j0 * column_stride, row_stride,
                             column_stride);

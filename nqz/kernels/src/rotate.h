@@ -1,6 +1,7 @@
 // Rotate: two rounds of signs and fast Walsh-Hadamard transforms.
 //
-// Every output is a fixed tree of sums, whatever the blocking: natural order, butterflies of growing span.
+// Every output is a fixed tree of sums, whatever the blocking: natural order, butterflies of growing span. Long columns are
+// rotated one by one, vectors being pieces of a column; short ones SQUARE at a time, a vector holding an entry of each.
 
 #ifdef __AVX512F__
 enum { VECTOR = 16 };
@@ -134,8 +135,23 @@ void transform_from(float* u, int64_t n, int64_t h, float factor) {
     }
 }
 
-void scale_by(float* u, int64_t n, float factor) {
-    for (int64_t i = 0; i < n; i++) u[i] *= factor;
+// An entry of each of SQUARE columns.
+typedef float Entries __attribute__((vector_size(4 * SQUARE)));
+
+template <class T>
+void scale_by(T* u, int64_t n, float factor) {
+    for (int64_t i = 0; i < n; i++) u[i] = u[i] * factor;
+}
+
+template <class T>
+NQZ_INLINE void butterflies(T* u, int64_t n) {
+    for (int64_t h = 1; h < n; h *= 2)
+        for (int64_t i = 0; i < n; i += 2 * h)
+            for (int64_t j = i; j < i + h; j++) {
+                T x = u[j], y = u[j + h];
+                u[j] = x + y;
+                u[j + h] = x - y;
+            }
 }
 
 // Negates the coordinates whose bit is set.
@@ -150,18 +166,17 @@ void flip(float* u, int64_t n, const uint64_t* signs) {
         if (signs[i / 64] >> (i & 63) & 1) u[i] = -u[i];
 }
 
+void flip(Entries* u, int64_t n, const uint64_t* signs) {
+    for (int64_t i = 0; i < n; i++)
+        if (signs[i / 64] >> (i & 63) & 1) u[i] = -u[i];
+}
+
 // The transform of n = 2^k entries in place, unnormalized but for a factor; first the signs, if any.
 void hadamard(float* u, int64_t n, const uint64_t* signs, float factor) {
     const int64_t cached = 4096;  // entries that stay in the first-level cache
     if (n <= VECTOR) {
         if (signs) flip(u, n, signs);
-        for (int64_t h = 1; h < n; h *= 2)
-            for (int64_t i = 0; i < n; i++)
-                if (!(i & h)) {
-                    float x = u[i], y = u[i + h];
-                    u[i] = x + y;
-                    u[i + h] = x - y;
-                }
+        butterflies(u, n);
         return scale_by(u, n, factor);
     }
     const int64_t part = least(n, cached);
@@ -178,28 +193,35 @@ void hadamard(float* u, int64_t n, const uint64_t* signs, float factor) {
     transform_from(u, n, part, factor);
 }
 
+void hadamard(Entries* u, int64_t n, const uint64_t* signs, float factor) {
+    if (signs) flip(u, n, signs);
+    butterflies(u, n);
+    scale_by(u, n, factor);
+}
+
 // The Householder reflection I - (2/m) 11' across m segments.
-template <int M>
-void reflect_segments(float* u, int64_t size) {
+template <int M, class T>
+void reflect_segments(T* u, int64_t size) {
     const float factor = (float)(2.0 / (double)M);
     int64_t i = 0;
-    for (; i + VECTOR <= size; i += VECTOR) {
+    for (; sizeof(T) == sizeof(float) && i + VECTOR <= size; i += VECTOR) {
         Vector x[M], sum;
-        for (int t = 0; t < M; t++) load_vector(x[t], u + i + t * size);
+        for (int t = 0; t < M; t++) load_vector(x[t], (const float*)(u + i + t * size));
         sum = x[0] + x[1];
         for (int t = 2; t < M; t++) sum = sum + x[t];
         sum = sum * factor;
-        for (int t = 0; t < M; t++) store_vector(u + i + t * size, x[t] - sum);
+        for (int t = 0; t < M; t++) store_vector((float*)(u + i + t * size), x[t] - sum);
     }
     for (; i < size; i++) {
-        float sum = u[i] + u[i + size];
+        T sum = u[i] + u[i + size];
         for (int t = 2; t < M; t++) sum = sum + u[i + t * size];
         sum = sum * factor;
-        for (int t = 0; t < M; t++) u[i + t * size] -= sum;
+        for (int t = 0; t < M; t++) u[i + t * size] = u[i + t * size] - sum;
     }
 }
 
-void reflect(float* u, int64_t size, int64_t m) {
+template <class T>
+void reflect(T* u, int64_t size, int64_t m) {
     if (m == 3) reflect_segments<3>(u, size);
     if (m == 5) reflect_segments<5>(u, size);
     if (m == 7) reflect_segments<7>(u, size);
@@ -219,7 +241,8 @@ int64_t permutation_step(int64_t n) {
     }
 }
 
-void rotate_segments(float* u, int64_t n, int64_t m, const uint64_t* signs, int64_t sign_words, bool inverse) {
+template <class T>
+void rotate_segments(T* u, int64_t n, int64_t m, const uint64_t* signs, int64_t sign_words, bool inverse) {
     const int64_t size = n / m;
     const uint64_t *first = signs + (inverse ? sign_words : 0), *second = signs + (inverse ? 0 : sign_words);
     const float factor = (float)(1.0 / (double)size);
@@ -244,19 +267,19 @@ void rotate_segments(float* u, int64_t n, int64_t m, const uint64_t* signs, int6
     scale_by(u, n, factor);
 }
 
-void rotate_overlap(float* u, int64_t n, const uint64_t* signs, int64_t sign_words, bool inverse, int64_t step,
-                    float* scratch) {
+template <class T>
+void rotate_overlap(T* u, int64_t n, const uint64_t* signs, int64_t sign_words, bool inverse, int64_t step, T* scratch) {
     int64_t size = 1;
     float norm = 1;
     while (2 * size <= n) size *= 2;
     // Each transform is made orthonormal at once: the coordinates outside it must keep their scale.
     norm = (float)__builtin_sqrt(1.0 / (double)size);
-    float* last = u + n - size;
+    T* last = u + n - size;
     for (int round = 0; round < 2; round++) {
         int which = inverse ? 1 - round : round;
         const uint64_t *s = signs + which * sign_words, *other = signs + (1 - which) * sign_words;
         if (!inverse) flip(u, n, s);
-        float* part[2] = {inverse ? last : u, inverse ? u : last};
+        T* part[2] = {inverse ? last : u, inverse ? u : last};
         for (int k = 0; k < 2; k++) {
             hadamard(part[k], size, nullptr, norm);
             // Signs between the two as well: where they overlap almost entirely, they would undo each other.
@@ -264,7 +287,7 @@ void rotate_overlap(float* u, int64_t n, const uint64_t* signs, int64_t sign_wor
         }
         if (inverse) flip(u, n, s);
         if (round == 0) {
-            memcpy(scratch, u, (size_t)n * sizeof(float));
+            memcpy(scratch, u, (size_t)n * sizeof(T));
             for (int64_t i = 0, from = 0; i < n; i++) {
                 if (inverse)
                     u[from] = scratch[i];
@@ -277,16 +300,72 @@ void rotate_overlap(float* u, int64_t n, const uint64_t* signs, int64_t sign_wor
     }
 }
 
-// `scratch` holds n floats.
-void rotate(float* u, int64_t width, int64_t n, const uint64_t* signs, bool inverse, float* scratch) {
-    int64_t sign_words = (n + 63) / 64;
-    int64_t m = n;
-    while (m % 2 == 0) m /= 2;
-    int64_t step = m <= 7 ? 0 : permutation_step(n);
-    for (int64_t j = 0; j < width; j++) {
-        if (m <= 7)
-            rotate_segments(u + j * n, n, m, signs, sign_words, inverse);
+// How columns of one length are rotated.
+struct Rotation {
+    // Columns of at most SHORT entries are rotated together.
+    enum { SHORT = 128 };
+    int64_t n, odd, step, words;
+    const uint64_t* signs;
+    bool inverse;
+
+    Rotation(int64_t n, const uint64_t* signs, bool inverse)
+        : n(n), odd(n), step(0), words((n + 63) / 64), signs(signs), inverse(inverse) {
+        while (odd > 0 && odd % 2 == 0) odd /= 2;
+        if (odd > 7) step = permutation_step(n);
+    }
+
+    // Columns at once that are worth it.
+    int64_t together() const { return n <= SHORT ? SQUARE : 1; }
+
+    template <class T>
+    void operator()(T* u, T* scratch) const {
+        if (odd <= 7)
+            rotate_segments(u, n, odd, signs, words, inverse);
         else
-            rotate_overlap(u + j * n, n, signs, sign_words, inverse, step, scratch);
+            rotate_overlap(u, n, signs, words, inverse, step, scratch);
+    }
+};
+
+// At most SQUARE short columns side by side.
+void rotate_short(const Rotation& rotation, float* const* columns, int64_t count) {
+    const int64_t n = rotation.n, whole = n / SQUARE * SQUARE;
+    Entries u[Rotation::SHORT], scratch[Rotation::SHORT];
+    float *flat = (float*)u, *to[SQUARE];
+    if (count == SQUARE && whole) {
+        float square[SQUARE * SQUARE];
+        for (int64_t i = 0; i < whole; i += SQUARE) {
+            for (int64_t c = 0; c < SQUARE; c++) memcpy(square + c * SQUARE, columns[c] + i, sizeof(float) * SQUARE);
+            for (int64_t r = 0; r < SQUARE; r++) to[r] = flat + (i + r) * SQUARE;
+            transpose_square(square, SQUARE, to);
+        }
+    }
+    const int64_t rest = count == SQUARE ? whole : 0;
+    for (int64_t i = rest; i < n; i++)
+        for (int64_t c = 0; c < SQUARE; c++) flat[i * SQUARE + c] = c < count ? columns[c][i] : 0.0f;
+    rotation(u, scratch);
+    for (int64_t i = 0; i < rest; i += SQUARE) {
+        for (int64_t c = 0; c < SQUARE; c++) to[c] = columns[c] + i;
+        transpose_square(flat + i * SQUARE, SQUARE, to);
+    }
+    for (int64_t i = rest; i < n; i++)
+        for (int64_t c = 0; c < count; c++) columns[c][i] = flat[i * SQUARE + c];
+}
+
+// Any number of columns; `scratch` holds n floats.
+void rotate_columns(const Rotation& rotation, float* const* columns, int64_t count, float* scratch) {
+    if (rotation.together() > 1 && count > 1)
+        for (int64_t j = 0; j < count; j += SQUARE) rotate_short(rotation, columns + j, least(SQUARE, count - j));
+    else
+        for (int64_t j = 0; j < count; j++) rotation(columns[j], scratch);
+}
+
+// The rows of `u`; `scratch` holds n floats.
+void rotate(float* u, int64_t width, int64_t n, const uint64_t* signs, bool inverse, float* scratch) {
+    const Rotation rotation(n, signs, inverse);
+    float* columns[SQUARE];
+    for (int64_t first = 0; first < width; first += SQUARE) {
+        const int64_t count = least(SQUARE, width - first);
+        for (int64_t j = 0; j < count; j++) columns[j] = u + (first + j) * n;
+        rotate_columns(rotation, columns, count, scratch);
     }
 }
