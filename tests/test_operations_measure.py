@@ -67,6 +67,33 @@ def test_the_first_of_several_is_named():
     assert position(x, 0)[0] == (100, 400)
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_first_of_several_among_many_columns_is_named(order, dtype):
+    x = np.zeros((3, 300_001), ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    x[2, 5] = x[1, 250_000] = x[1, 299_999] = np.nan
+    first = (1, 250_000) if order == "C" else (2, 5)
+    assert position(np.asarray(x, order=order), 0) == (first, "NaN")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(5, 200_003), (70, 66_000)], ids=str)
+def test_extreme_columns_among_many(shape, order):
+    # in the first of several blocks or stripes, in the middle of them, and where they meet
+    x = np.random.default_rng(4).standard_normal(shape) + 3
+    scale = np.ones(shape[1])
+    scale[[0, 7, 32_768, 65_535, 65_536, shape[1] - 1]] = 1e300, 1e-300, 1e290, 5e-310, 1e-290, 1e295
+    source = array_source(np.asarray(x * scale, order=order))
+    found = measure(source.tensors[0], source.tensors[0].vectors(0), True, "x")
+    unit = np.ldexp(scale, -found.exponent)
+    normal = scale > 1e-307
+    assert np.allclose((found.energy / np.square(unit))[normal], (x.var(axis=0) * shape[0])[normal], rtol=1e-9)
+    assert np.allclose((found.mean / scale)[normal], x.mean(axis=0)[normal], rtol=1e-12)
+    mantissa, power = found.total
+    # the loudest column is far above all others
+    assert mantissa * 2.0 ** (power - 2 * int(found.exponent[0])) == pytest.approx(found.energy[0], rel=1e-9)
+
+
 def test_extreme_but_finite_values_are_measured():
     for scale in (1e300, 1e-300, 5e-324):
         x = np.array([[1.0, -1.0], [3.0, 1.0]]) * scale
@@ -80,7 +107,7 @@ def test_extreme_but_finite_values_are_measured():
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["float32", ">f8", "float16"])
-@pytest.mark.parametrize("shape", [(3001, 701), (1_300_001, 3), (2, 1_100_003), (5_000_011, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(3001, 701), (1_300_001, 3), (2, 1_100_003), (5_000_011, 1), (40, 150_007)], ids=str)
 def test_pieces_and_threads_do_not_change_what_is_measured(tmp_path, shape, dtype, order, axis):
     # Pieces of the digest end within rows and columns; rows are longer than a piece; very many columns.
     x = (3 + np.random.default_rng(3).standard_normal(shape)).astype(dtype)

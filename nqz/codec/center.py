@@ -11,6 +11,7 @@ import numpy as np
 
 from . import norms
 from .arithmetic import pieces
+from .columns import Lazy
 
 EXACT = 255
 """Value of `shift` that marks a mean kept as a float64."""
@@ -23,9 +24,7 @@ def base_exponent(codes: np.ndarray, n: int, digits: int) -> np.ndarray:
     return (codes >> 9) - (n - 1).bit_length() - _GUARD - digits
 
 
-def quantize(
-    mean: np.ndarray, codes: np.ndarray, n: int, digits: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def quantize(mean: np.ndarray, codes: np.ndarray, n: int, digits: int) -> tuple[np.ndarray, np.ndarray]:
     """Round means to their steps.
 
     Parameters
@@ -40,20 +39,17 @@ def quantize(
 
     Returns
     -------
-    stored : ndarray of float64
-        The means that the decoder will see, and that the encoder must center with.
     shift : ndarray of uint8
     q : ndarray of int64
+        From which `restore` makes the means that the decoder will see, and that the encoder must center with.
     """
-    stored, shifts, q = np.empty(len(mean)), np.empty(len(mean), np.uint8), np.empty(len(mean), np.int64)
+    shifts, q = np.empty(len(mean), np.uint8), np.empty(len(mean), np.int64)
     for c in pieces(len(mean)):
-        stored[c], shifts[c], q[c] = _quantize(mean[c], codes[c].astype(np.int64), n, digits)
-    return stored, shifts, q
+        shifts[c], q[c] = _quantize(mean[c], codes[c].astype(np.int64), n, digits)
+    return shifts, q
 
 
-def _quantize(
-    mean: np.ndarray, codes: np.ndarray, n: int, digits: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _quantize(mean: np.ndarray, codes: np.ndarray, n: int, digits: int) -> tuple[np.ndarray, np.ndarray]:
     _, exponent = np.frexp(mean)
     sigma = (codes >> 9) - (n.bit_length() + 1) // 2
     shift = np.maximum(0, exponent.astype(np.int64) - sigma)
@@ -67,7 +63,30 @@ def _quantize(
     shift = np.where(exact & ~((codes == norms.ZERO) & (q == 0)), EXACT, shift)
     shift = np.where((codes == norms.ZERO) & (q == 0), 0, shift)
     shift = np.where(q == 0, 0, shift).astype(np.uint8)
-    return restore(shift, q, codes, n, digits), shift, q
+    return shift, q
+
+
+class Steps:
+    """The means of a matrix as they are kept: five bytes a column, or nine where steps are very many.
+
+    Attributes
+    ----------
+    shift : ndarray of uint8, shape (a,)
+    q : ndarray of int32 or int64, shape (a,)
+    """
+
+    def __init__(self, columns: int):
+        self.shift, self.q = np.zeros(columns, np.uint8), np.zeros(columns, np.int32)
+
+    def put(self, columns: slice, shift: np.ndarray, q: np.ndarray) -> None:
+        """Set those of some columns; q int64."""
+        if len(q) and not -(1 << 31) <= q.min() <= q.max() < 1 << 31:
+            self.q = self.q.astype(np.int64, copy=False)
+        self.shift[columns], self.q[columns] = shift, q
+
+    def means(self, codes: np.ndarray, n: int, digits: int) -> Lazy:
+        """The stored means, float64 of shape (a,)."""
+        return Lazy(len(codes), lambda c: restore(self.shift[c], self.q[c], codes[c], n, digits))
 
 
 def step(shift: np.ndarray, codes: np.ndarray, n: int, digits: int, exponent: int = 0) -> np.ndarray:

@@ -54,6 +54,15 @@ class ColumnStatistics:
         chosen[1:3] += part.state[1:3]
         np.maximum(chosen[3], part.state[3], out=chosen[3])
 
+    def taken(self, count: int) -> ColumnStatistics:
+        """Take the first columns out: return theirs, and keep those of the others, moved to the front."""
+        taken = ColumnStatistics(count, self.center, self.exponent[:count].copy())
+        taken.state[:] = self.state[:, :count]
+        left = self.state.shape[1] - count
+        self.state[:, :left] = self.state[:, count:].copy()
+        self.state[:, left:] = 0.0
+        return taken
+
     def update(self, block: np.ndarray, bfloat16: bool, first_column: int, started: bool) -> int:
         """Add a block of shape (coordinates, columns); return the row-major position of a non-finite entry, or -1.
 
@@ -104,6 +113,15 @@ def total_energy(energy: np.ndarray, exponent: np.ndarray) -> tuple[float, int]:
         return np.ldexp(mantissa, np.clip(power - top, -1100, 0).astype(np.int32))
 
     value, extra = np.frexp(total_of(map(shifted, parts)))
+    return float(value), top + int(extra)
+
+
+def add_energies(a: tuple[float, int], b: tuple[float, int]) -> tuple[float, int]:
+    """Sum of two energies, each as mantissa and exponent of two; (0.0, 0) is nothing."""
+    if a[0] == 0.0 or b[0] == 0.0:
+        return b if a[0] == 0.0 else a
+    top = max(a[1], b[1])
+    value, extra = np.frexp(sum(float(np.ldexp(x, max(power - top, -1100))) for x, power in (a, b)))
     return float(value), top + int(extra)
 
 

@@ -1,6 +1,6 @@
 """Coding one matrix of a source into a container.
 
-It is read twice: once to measure it (`measure`), once to code it. If the result is larger than the rate allows, it is coded
+It is read twice: once to measure it (`measure.FirstPass`), once to code it. If the result is larger than the rate allows, it is coded
 again a little coarser.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from nqz.codec import allocate, center, dither, nest, norms, scale
 from nqz.codec.arithmetic import total
-from nqz.codec.columns import Columns
+from nqz.codec.columns import Columns, Lazy
 from nqz.codec.encoder import Encoder
 from nqz.codec.estimate import Side, expected_error
 from nqz.codec.panels import panel_columns
@@ -24,7 +24,7 @@ from nqz.container.records import seal
 from nqz.container.writer import ContainerWriter
 from nqz.errors import UnsupportedError, UsageError
 from nqz.operations.header import ALPHA, TensorHeader
-from nqz.operations.measure import measure
+from nqz.operations.measure import FirstPass
 from nqz.operations.options import EncodeOptions
 from nqz.operations.side_information import pack_means, pack_norms
 from nqz.operations.stream import by_chunks, chunk_stream, fill_stream
@@ -86,22 +86,27 @@ class MatrixEncoder:
 
     def _measure(self, progress) -> list[tuple[str, bytes]]:
         """First pass: digest, norms and means; return the records of the latter."""
-        center_it = self.options.center
-        measured = measure(self.tensor, self.view, center_it, self.where, progress, self.pool)
-        self.digest, self.total = measured.digest, measured.total
-        self.codes = codes = norms.encode(measured.energy, measured.exponent)
+        count, centered = self.columns, self.options.center
+        first_pass = FirstPass(self.tensor, self.view, centered, self.where, progress, self.pool)
+        self.codes = codes = np.empty(count, np.int32)
+        steps = center.Steps(count) if centered else None
+        first_panel = []
+        for block in first_pass.blocks():
+            chosen = slice(block.first, block.first + len(block.mean))
+            codes[chosen] = norms.encode(block.energy, block.exponent)
+            if steps is not None:
+                steps.put(chosen, *center.quantize(block.mean, codes[chosen], self.n, self.digits))
+            if block.first < panel_columns(self.n):
+                first_panel.append((block.energy, block.exponent))
+        self.first_energy = [np.concatenate(part)[: panel_columns(self.n)] for part in zip(*first_panel)]
+        self.digest, self.total = first_pass.digest, first_pass.total
         self.tally = allocate.Population.of(codes, self.n)
-        first = slice(0, panel_columns(self.n))
-        self.first_energy = measured.energy[first].copy(), measured.exponent[first].copy()
-        mean = measured.mean
-        del measured  # there may be millions of columns
         side = [("NORM", pack_norms(codes))]
-        if not center_it:
-            self.means = mean  # zeros
+        if steps is None:
+            self.means = Lazy(count, lambda columns: np.zeros(np.shape(codes[columns])))
             return side
-        self.means, shift, q = center.quantize(mean, codes, self.n, self.digits)
-        del mean
-        return [*side, ("MEAN", pack_means(shift, q))]
+        self.means = steps.means(codes, self.n, self.digits)
+        return [*side, ("MEAN", pack_means(steps.shift, steps.q))]
 
     def _mean_digits(self) -> int:
         """Binary digits of the means beyond those for a rate of 0: the rate, rounded up."""
