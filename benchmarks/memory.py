@@ -2,8 +2,8 @@
 
 usage: python benchmarks/memory.py [--base 16] [--factors 1,4,16] [--cases wide,tall] [--commands encode,decode] [--folder DIR]
 
-Float32 .npy files in both orders, contracted along both axes, of --base MB times each factor: wide (4096 × many), tall (many × 256) and long
-(2²⁴ × few). For each the peak of a process of its own, as the kernel reports it, of encode, decode, verify --against, matmul (with up to 64 more vectors of the
+Float32 .npy files in both orders, contracted along both axes, of --base MB times each factor: wide (4096 × many), tall (many × 256), long
+(2²⁴ × few) and short (vectors of 64 entries). For each the peak of a process of its own, as the kernel reports it, of encode, decode, verify --against, matmul (with up to 64 more vectors of the
 same length, on either side) and inspect. Pipes: encode from standard input equals encode from the file, decode to standard output the decoded file.
 The files lie in --folder (a temporary one by default), one case at a time: about four times the largest input. 4 GB: --base 256.
 """
@@ -38,6 +38,10 @@ CASES = {
     "tall F axis 1": (lambda size: (max(1, size >> 8), 256), "F", 1),
     "long C": (lambda size: (1 << 24, max(1, size >> 24)), "C", 0),
     "long F": (lambda size: (1 << 24, max(1, size >> 24)), "F", 0),
+    "short C": (lambda size: (64, max(1, size >> 6)), "C", 0),
+    "short C axis 1": (lambda size: (max(1, size >> 6), 64), "C", 1),
+    "short F": (lambda size: (64, max(1, size >> 6)), "F", 0),
+    "short F axis 1": (lambda size: (max(1, size >> 6), 64), "F", 1),
 }
 
 

@@ -113,7 +113,10 @@ def test_center_survives_the_largest_numbers(native):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_center_puts_columns_into_their_rows(native, dtype, layout):
     rng = np.random.default_rng(12)
-    for n, width, rows in [(1, 1, 3), (200, 35, 40), (65, 40, 9), (3, 0, 2), (64, 16, 16)]:
+    sizes = [(1, 1, 3), (200, 35, 40), (65, 40, 9), (3, 0, 2), (64, 16, 16)]
+    # short columns, which are rotated together: whole groups, and what is left of them
+    sizes += [(12, 70, 60), (16, 64, 64), (100, 50, 45), (128, 45, 64), (129, 30, 30)]
+    for n, width, rows in sizes:
         block, brain = random_block(rng, n, width, dtype)
         mean, exponent = rng.standard_normal(width), rng.integers(-3, 4, width).astype(np.int32)
         # no infinities, whose differences have no specified sign
@@ -129,6 +132,22 @@ def test_center_puts_columns_into_their_rows(native, dtype, layout):
         signs = random_signs(rng, n)
         reference.center(block, brain, mean, exponent, expected[:, 2 : n + 2], place, signs)
         native.center(arrange(block, layout), brain, mean, exponent, actual[:, 2 : n + 2], place, signs)
+        assert expected.tobytes() == actual.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_center_of_rows_that_begin_anywhere_in_a_cache_line(native, dtype):
+    rng = np.random.default_rng(15)
+    whole, _ = random_block(rng, 40, 192, dtype)
+    whole = whole * np.array({"float16": 1, "float32": 1e-30, "float64": 1e-300}[dtype], dtype)
+    for first in range(0, 40, 3):
+        block = whole[:, first : first + 100]
+        mean, exponent = rng.standard_normal(100), rng.integers(-3, 4, 100).astype(np.int32)
+        place = np.where(rng.random(100) < 0.3, -1, np.arange(100))
+        place[32:64] = -1  # a whole strip, or most of it, is passed over
+        expected, actual = np.zeros((100, 40), np.float32), np.zeros((100, 40), np.float32)
+        reference.center(block, False, mean, exponent, expected, place)
+        native.center(block, False, mean, exponent, actual, place)
         assert expected.tobytes() == actual.tobytes()
 
 
@@ -151,7 +170,7 @@ def test_statistics_without_exponents_equal_the_reference(native, dtype, layout)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_restore_equals_the_reference(native, dtype, layout):
     rng = np.random.default_rng(6)
-    for n, width in [(1, 1), (200, 3), (65, 40), (3, 0), (256, 130), (12, 7)]:
+    for n, width in [(1, 1), (200, 3), (65, 40), (3, 0), (256, 130), (12, 7), (16, 70), (100, 40), (128, 33)]:
         rows = width + 2
         points = (rng.standard_normal((rows, n)) * 2.0 ** rng.integers(1, 27, (rows, 1))).astype(np.int32)
         place = rng.permutation(rows)[:width]
@@ -199,7 +218,7 @@ def random_signs(rng, n):
 def test_rotate_equals_the_reference(native, inverse):
     rng = np.random.default_rng(7)
     for n in [*range(1, 71), 100, 127, 128, 384, 448, 640, 768, 1000, 4096, 4097, 8192, 12288, 20000]:
-        u = rng.standard_normal((2, n)).astype(np.float32)
+        u = rng.standard_normal((35 if n <= 128 else 2, n)).astype(np.float32)
         u[0, rng.integers(0, n)] = 0
         signs = random_signs(rng, n)
         expected, actual = u.copy(), u.copy()

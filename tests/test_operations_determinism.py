@@ -11,12 +11,14 @@ from codec_cases import SCHEMES, coded, scheme
 
 import nqz
 from nqz.container.reader import ContainerReader
+from nqz.errors import UnsupportedError
 from nqz.matrices.access import MemoryAccess
 from nqz.matrices.source import array_source, open_source
 from nqz.operations.decode import DecodeOptions, decode
 from nqz.operations.encode import encode
 from nqz.operations.options import EncodeOptions
 from nqz.operations.threads import Workers, workers
+from nqz.operations.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,68 @@ def test_panels_and_pieces_of_a_file_give_the_same_bytes(tmp_path, order, axis, 
         assert back.dtype == x.dtype and np.array_equal(back, expected)
     error = np.square(back.astype(np.float64) - x).mean()
     assert 0.05 < error / np.square(x.astype(np.float64)).mean() < 0.4
+
+
+@pytest.mark.parametrize("n, rate", [(96, 2.0), (100, 0.5), (5000, 2.0), (4099, 0.6), (70_000, 2.0)])
+def test_every_way_to_the_chunks_gives_the_same_bytes(tmp_path, monkeypatch, n, rate):
+    """Contiguous vectors of few classes or many: chunk by chunk or a panel at a time, in runs or picked one by one."""
+    monkeypatch.setattr("nqz.codec.panels.PANEL_ENTRIES", 1 << 20)
+    monkeypatch.setattr("nqz.codec.panels.CHUNK_ENTRIES", 1 << 17)
+    rng = np.random.default_rng(n)
+    count = 1_300_000 // n
+    for spread in (0.0, 0.8):
+        scale = rng.lognormal(0, spread, (count, 1)).astype(np.float32)
+        x = rng.standard_normal((count, n), np.float32) * scale
+        np.save(tmp_path / "x.npy", x)
+        found = set()
+        for settings in ({}, {"_LONG": 0}, {"_GAP": 0, "_SCATTERED": 1000}, {"_SCATTERED": 0}, {"_STEP": 3 * n}):
+            with monkeypatch.context() as patch, open_source(tmp_path / "x.npy") as file:
+                for name, value in settings.items():
+                    patch.setattr(f"nqz.operations.stream.{name}", value)
+                for source, threads in ((array_source(x), 1), (file, 2)):
+                    data = bytearray()
+                    with workers(threads) as pool:
+                        encode(source, MemoryAccess(data), EncodeOptions(rate=rate, states=4, axis=1), pool)
+                    found.add(bytes(data))
+        assert len(found) == 1
+        across = coded(found.pop())
+        down = coded(nqz.encode(np.ascontiguousarray(x.T), rate=rate, states=4))
+        assert np.array_equal(across.codes, down.codes) and across.decoder.chunk_count() > 2
+        error = np.square(nqz.open(data).matrix.decode() - x).sum()
+        assert error == pytest.approx(across.predicted_reconstruction() * np.square(x).sum(), rel=0.02)
+
+
+def test_tensors_side_by_side_give_the_same_bytes(tmp_path, monkeypatch):
+    """Small tensors and large ones in turn, exact ones among them, some of them empty."""
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(8)
+    tensors = {f"m{i:02}": rng.standard_normal((30 + 7 * i, 40), np.float32) for i in range(12)}
+    tensors |= {f"m{i:02}.bias": rng.standard_normal(50 * i).astype(np.float32) for i in range(12)}
+    tensors["m03.ids"] = rng.integers(0, 1000, 3_000_000).astype(np.int32)
+    tensors["m07.wide"] = rng.standard_normal((300, 400), np.float32)
+    path = tmp_path / "x.safetensors"
+    save_file(tensors, path)
+    found = set()
+    for threads, small in ((1, 1 << 21), (2, 1 << 21), (5, 1 << 21), (3, 3000), (2, 0)):
+        for module in ("encode", "decode", "verify"):
+            monkeypatch.setattr(f"nqz.operations.{module}.SMALL", small)
+        data, back = bytearray(), bytearray()
+        with workers(threads) as pool, open_source(path) as source:
+            report = encode(source, MemoryAccess(data), EncodeOptions(rate=3), pool)
+            reader = ContainerReader(MemoryAccess(bytes(data)), "x")
+            report |= decode(reader, MemoryAccess(back), DecodeOptions(), pool)
+            checked = verify(reader, source, pool)
+        assert report["matrices"] == 13 and report["exact"] == 13 and checked["ok"]
+        found.add((bytes(data), bytes(back), str(report), str(checked)))
+    assert len(found) == 1
+    monkeypatch.undo()
+    broken = tensors | {"m05": np.full((40, 40), np.nan, np.float32), "m09": np.full((40, 40), np.inf, np.float32)}
+    save_file(broken, path)
+    for threads in (1, 3):
+        with workers(threads) as pool, open_source(path) as source:
+            with pytest.raises(UnsupportedError, match="'m05'"):
+                encode(source, MemoryAccess(bytearray()), EncodeOptions(rate=3), pool)
 
 
 @pytest.mark.parametrize("name, coding", SCHEMES)
@@ -186,3 +250,35 @@ def test_results_of_workers_come_in_order_and_errors_in_their_turn(threads):
         assert list(pool.map(lambda x: sum(pool.map(square, range(x))), range(9))) == [
             sum(i * i for i in range(x)) for x in range(9)
         ]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_errors_in_what_is_mapped_come_after_the_results(threads):
+    def items():
+        yield from range(7)
+        raise ValueError("no more")
+
+    with workers(threads) as pool:
+        seen = []
+        with pytest.raises(ValueError, match="no more"):
+            for value in pool.map(str, items()):
+                seen.append(value)
+        assert seen == list("0123456")
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_small_items_are_worked_on_side_by_side(threads):
+    with workers(threads) as pool:
+        done = list(pool.each(lambda item, inner: (item, inner is pool), range(9), lambda item: item not in (3, 4)))
+        assert done == [(i, threads == 1 or i in (3, 4)) for i in range(9)]
+        assert list(pool.each(lambda item, inner: inner is pool, [0], lambda item: True)) == [True]
+        assert list(pool.alone.map(str, "ab")) == ["a", "b"] and pool.alone.threads == 1
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_is_called_aside_returns_or_raises_when_asked(threads):
+    with workers(threads) as pool:
+        good, bad = pool.aside(divmod, 7, 2), pool.aside(divmod, 7, 0)
+        assert good.result() == (3, 1)
+        with pytest.raises(ZeroDivisionError):
+            bad.result()

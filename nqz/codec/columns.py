@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import norms
+from .arithmetic import pieces
 
 
 _SMALL = 1024
@@ -34,7 +35,15 @@ class Lazy:
         return self._work(columns)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self._work(slice(None)), dtype)
+        parts = pieces(self._count)
+        if len(parts) < 2:
+            return np.asarray(self._work(slice(None)), dtype)
+        first = self._work(parts[0])
+        out = np.empty(self._count, first.dtype if dtype is None else dtype)
+        out[parts[0]] = first
+        for chosen in parts[1:]:
+            out[chosen] = self._work(chosen)
+        return out
 
 
 class Columns:

@@ -93,13 +93,19 @@ def _decode_matrix(matrix: CodedMatrix, sink, position, spec, estimator, pool, p
     writer = sink.vectors(position, matrix.header.axis if len(spec.shape) > 1 else 0)
     factor = matrix.factor(estimator)
     order = "F" if writer.memory == VECTOR_MAJOR else "C"
-    for panel in matrix.decoder.panels:
+    written = None
+    for number, panel in enumerate(matrix.decoder.panels):
         shape = (writer.length, panel.last - panel.first)
-        block = pool.buffers.array("rebuilt", shape, writer.dtype, order)
+        # while one panel is written, the next one is rebuilt
+        block = pool.buffers.array(f"rebuilt {number % min(2, pool.threads)}", shape, writer.dtype, order)
         matrix.reconstruct(panel, pool, factor, spec.dtype, block)
-        writer.write(panel.first, block)
+        if written is not None:
+            written.result()
+        written = pool.aside(writer.write, panel.first, block)
         if progress is not None:
             progress(spec.name, block.nbytes)
+    if written is not None:
+        written.result()
 
 
 def _spec(info, kind: str, source: str, dtype: str | None) -> TensorSpec:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nqz.codec import norms
+from nqz.codec.columns import Columns
 from nqz.container.reader import ContainerReader
 from nqz.container.records import VERSION
 from nqz.operations.coded import CodedMatrix
@@ -76,7 +77,7 @@ def _matrix(matrix: CodedMatrix, brief: bool) -> dict[str, Any]:
         "delta": _power_of_two(p.delta / 4096),
         "rotation_seed": p.rotation_seed,
         "dither_key": p.dither_key.hex(),
-        "norms": None if brief else _norms(matrix.codes),
+        "norms": None if brief else _norms(matrix.decoder.columns),
         "means": means,
         "chunks": matrix.decoder.chunk_count(),
         "predicted": {
@@ -99,15 +100,15 @@ def _sizes(reader: ContainerReader, index: int) -> dict[str, int | None]:
     return sizes
 
 
-def _norms(codes: np.ndarray) -> dict[str, float | None]:
+def _norms(columns: Columns) -> dict[str, float | None]:
     """Summary of 2 ** (code / 512) from the codes: the norms themselves may be beyond float64."""
-    ordered = np.sort(codes)
-    middle = ordered[[(len(codes) - 1) // 2, len(codes) // 2]]
+    last, count = np.cumsum(columns.counts), len(columns.codes)
+    middle = columns.distinct[np.searchsorted(last, [(count - 1) // 2, count // 2], side="right")]
     low, high = (_norm(code) for code in middle)
     return {
-        "min": _norm(ordered[0]),
+        "min": _norm(columns.distinct[0]),
         "median": None if low is None or high is None else _number(0.5 * low + 0.5 * high),
-        "max": _norm(ordered[-1]),
+        "max": _norm(columns.distinct[-1]),
     }
 
 

@@ -16,7 +16,7 @@ from nqz.codec.project import project
 from nqz.codec.rotate import rotate
 from nqz.codec.scale import exponents
 from nqz.operations.coded import CodedMatrix
-from nqz.operations.measure import measure
+from nqz.operations.measure import FirstPass
 
 GRID_BITS = 20
 """A plain operand is rounded to 2 ** -20 of its columns' standard deviation, so that its products are exact integers."""
@@ -58,11 +58,11 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, cente
     view = tensor.vectors(axis)
     n, columns = view.length, view.count
     name = _name(source_name, tensor.name)
-    measured = measure(tensor, view, center, name, pool=pool)
-    codes = norms.encode(measured.energy, measured.exponent)
+    codes, mean = np.empty(columns, np.int32), np.empty(columns)
+    for block in FirstPass(tensor, view, center, name, pool=pool).blocks():
+        chosen = slice(block.first, block.first + len(block.mean))
+        codes[chosen], mean[chosen] = norms.encode(block.energy, block.exponent), block.mean
     exponent = norms.reference(codes) >> 9
-    mean = measured.mean
-    del measured
     width = panel_columns(n)
     # a power of two that takes the standard deviation of each column's entries to 2 ** GRID_BITS or a little more
     power = GRID_BITS + n.bit_length() // 2

@@ -89,11 +89,7 @@ class Workers:
         if self.threads == 1:
             yield from map(function, items)
             return
-        if self._pool is None:
-            # takes a moment to load, and some commands need no pool
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(self.threads - 1)
+        pool = self._executor()
         pending: deque[Any] = deque()
         source, failed = iter(items), None
         while True:
@@ -104,13 +100,27 @@ class Workers:
             except Exception as error:
                 failed = error
                 break
-            pending.append((self._pool.submit(function, item), function, item))
+            pending.append((pool.submit(function, item), function, item))
             if len(pending) >= 2 * self.threads:
                 yield _first(pending)
         while pending:
             yield _first(pending)
         if failed is not None:
             raise failed
+
+    def aside(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function while the calling thread goes on, if there are others; `result()` of what is returned waits for it."""
+        if self.threads == 1:
+            return _Call(function, *arguments)
+        return self._executor().submit(function, *arguments)
+
+    def _executor(self) -> Any:
+        if self._pool is None:
+            # takes a moment to load, and some commands need no pool
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(self.threads - 1)
+        return self._pool
 
     @property
     def alone(self) -> Workers:
@@ -155,10 +165,10 @@ def _first(pending: deque[Any]) -> Any:
 class _Call:
     """What came of a call in this thread, in the manner of a future."""
 
-    def __init__(self, function: Callable[..., Any], item: Any):
+    def __init__(self, function: Callable[..., Any], *arguments: Any):
         self._value, self._error = None, None
         try:
-            self._value = function(item)
+            self._value = function(*arguments)
         except Exception as error:
             self._error = error
 
