@@ -16,7 +16,9 @@ from nqz.matrices.access import MemoryAccess
 from nqz.matrices.source import array_source, open_source
 from nqz.operations.decode import DecodeOptions, decode
 from nqz.operations.encode import encode
+from nqz.operations.matmul import MatmulOptions, multiply
 from nqz.operations.options import EncodeOptions
+from nqz.operations.pairs import pair_up
 from nqz.operations.threads import Workers, workers
 from nqz.operations.verify import verify
 
@@ -142,18 +144,26 @@ def test_tensors_side_by_side_give_the_same_bytes(tmp_path, monkeypatch):
     tensors["m07.wide"] = rng.standard_normal((300, 400), np.float32)
     path = tmp_path / "x.safetensors"
     save_file(tensors, path)
+    others = {name: rng.standard_normal((len(x), 9), np.float32) for name, x in tensors.items() if x.ndim == 2}
+    save_file(others, tmp_path / "y.safetensors")
     found = set()
     for threads, small in ((1, 1 << 21), (2, 1 << 21), (5, 1 << 21), (3, 3000), (2, 0)):
-        for module in ("encode", "decode", "verify"):
+        for module in ("encode", "decode", "verify", "matmul"):
             monkeypatch.setattr(f"nqz.operations.{module}.SMALL", small)
-        data, back = bytearray(), bytearray()
-        with workers(threads) as pool, open_source(path) as source:
+        data, back, product = bytearray(), bytearray(), bytearray()
+        with (
+            workers(threads) as pool,
+            open_source(path) as source,
+            open_source(tmp_path / "y.safetensors") as other,
+        ):
             report = encode(source, MemoryAccess(data), EncodeOptions(rate=3), pool)
             reader = ContainerReader(MemoryAccess(bytes(data)), "x")
             report |= decode(reader, MemoryAccess(back), DecodeOptions(), pool)
             checked = verify(reader, source, pool)
+            pairs = pair_up(reader, other)
+            report |= multiply(pairs, MemoryAccess(product), "safetensors", MatmulOptions(), pool)
         assert report["matrices"] == 13 and report["exact"] == 13 and checked["ok"]
-        found.add((bytes(data), bytes(back), str(report), str(checked)))
+        found.add((bytes(data), bytes(back), bytes(product), str(report), str(checked)))
     assert len(found) == 1
     monkeypatch.undo()
     broken = tensors | {"m05": np.full((40, 40), np.nan, np.float32), "m09": np.full((40, 40), np.inf, np.float32)}

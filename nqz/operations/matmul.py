@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from nqz.matrices.sink import MatrixSink, TensorSpec
 from nqz.operations.coded import CodedMatrix
 from nqz.operations.operands import coded_operand, plain_operand
 from nqz.operations.pairs import Pair
-from nqz.operations.threads import Workers
+from nqz.operations.threads import SMALL, Workers
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def multiply(
     pool: Workers,
     progress: Callable | None = None,
 ) -> dict:
-    """Compute products and write them, one at a time.
+    """Compute products and write them, small ones side by side.
 
     Parameters
     ----------
@@ -178,21 +179,21 @@ def multiply(
     outlines = [outline(pair, options) for pair in pairs]
     names = [(pair.name or "product") if kind == "safetensors" else "" for pair in pairs]
     sink = MatrixSink(access, kind, [TensorSpec(name, *outlined) for name, outlined in zip(names, outlines)])
-    report: dict = {"shapes": [shape for shape, _ in outlines], "rates": [], "errors": [], "notes": []}
-    for index, pair in enumerate(pairs):
-        prepared = 0.0
 
-        def decoded(share, name=pair.name):
+    def work(index, inner):
+        pair, prepared = pairs[index], 0.0
+
+        def decoded(share):
             nonlocal prepared
             prepared += share
-            progress(name, share / 2 / len(pairs))
+            progress(pair.name, share / 2 / len(pairs))
 
-        plan = prepare(pair, options, pool, None if progress is None else decoded)
+        plan = prepare(pair, options, inner, None if progress is None else decoded)
         if progress is not None:
             progress(pair.name, (1.0 - prepared) / 2 / len(pairs))
         columns, size = plan.product.b.columns, np.dtype(plan.dtype).itemsize
 
-        def put(i, j, tile, index=index, columns=columns, size=size):
+        def put(i, j, tile):
             if tile.shape[1] == columns:
                 sink.write_bytes(index, i * columns * size, tile)
                 return
@@ -203,9 +204,17 @@ def multiply(
         for share, _ in tiles(plan, put):
             if progress is not None:
                 progress(pair.name, share / 2 / len(pairs))
-        report["rates"].append(plan.rates)
-        report["errors"].append(plan.error)
-        report["notes"] += plan.notes
+        return plan.rates, plan.error, plan.notes
+
+    report: dict = {"shapes": [shape for shape, _ in outlines], "rates": [], "errors": [], "notes": []}
+    small = [
+        max(pair.a.entries, pair.b.entries, math.prod(shape)) <= SMALL
+        for pair, (shape, _) in zip(pairs, outlines)
+    ]
+    for rates, error, notes in pool.each(work, range(len(pairs)), small.__getitem__):
+        report["rates"].append(rates)
+        report["errors"].append(error)
+        report["notes"] += notes
     return report
 
 
