@@ -80,6 +80,7 @@ def test_signals_clean_up_at_once(folder, number, code, word, native):
 
 LONG = {
     "encode": ["encode", "big.npy", "-r", "2", "--states", "4096", "-o", "old", "-f"],
+    "encode many": ["encode", "many.safetensors", "-r", "2", "--states", "4096", "-o", "old", "-f"],
     "decode": ["decode", "big.nqz", "-o", "old.npy", "-f"],
     "matmul": ["matmul", "big.nqz", "big.npy", "-o", "old.npy", "-f"],
     "verify": ["verify", "big.nqz", "--against", "big.npy"],
@@ -89,9 +90,10 @@ LONG = {
 
 @pytest.fixture(scope="module")
 def big(tmp_path_factory):
-    """A folder with a matrix that keeps every command busy for a while, and old outputs."""
+    """A folder with a matrix that keeps every command busy for a while, many smaller ones, and old outputs."""
     folder = tmp_path_factory.mktemp("big")
     block = matrix(1024, 512)
+    save_file({f"m{i}": np.roll(block, i, axis=0) for i in range(24)}, folder / "many.safetensors")
     save(folder / "big.npy", np.concatenate([np.roll(block, i, axis=0) for i in range(24)], axis=1))
     assert process("encode", folder / "big.npy", "-r", "2", "--lattice", "z").returncode == 0
     for name in ("old", "old.npy", "old.json"):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nqz.errors import UsageError
+from nqz.errors import NqzError, UsageError
 
 
 def available() -> int:
@@ -71,6 +71,7 @@ class Workers:
         self.buffers = Buffers()
         self._thread = threading.local()
         self._pool: Any = None
+        self._closed = threading.Event()
 
     @property
     def local(self) -> Buffers:
@@ -87,7 +88,10 @@ class Workers:
         those before it, as with one thread.
         """
         if self.threads == 1:
-            yield from map(function, items)
+            for item in items:
+                if self._closed.is_set():
+                    raise NqzError("interrupted")
+                yield function(item)
             return
         pool = self._executor()
         pending: deque[Any] = deque()
@@ -128,6 +132,7 @@ class Workers:
         alone = getattr(self._thread, "alone", None)
         if alone is None:
             alone = self._thread.alone = Workers(1)
+            alone._closed = self._closed  # whoever works alone stops when all do
         return alone
 
     def each(
@@ -147,7 +152,8 @@ class Workers:
                     yield work(item, self)
 
     def close(self) -> None:
-        """Give up what has not started, and wait for what has."""
+        """Give up what has not started, and wait for what has: a step of it, where it has several."""
+        self._closed.set()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 

@@ -202,7 +202,7 @@ void restore(int32_t* points, int64_t n, const uint64_t* signs, const int64_t* p
              float* scratch) {
     const Rotation rotation(n, signs, true);
     // As many columns together as stay in the second-level cache.
-    int64_t group = row_stride == 1 ? rotation.together() : GROUP;
+    int64_t group = row_stride == 1 ? rotation.together() : (int64_t)GROUP;
     while (group > SQUARE && group * n > (int64_t)1 << 17) group /= 2;
     for (int64_t j0 = 0; j0 < width; j0 += group) {
         const int64_t count = least(group, width - j0);
