@@ -1,8 +1,8 @@
 """Throughput of the stages in memory, and of whole commands against NumPy.
 
-usage: python benchmarks/throughput.py [--size 4096] [--states 4,64,128] [--threads 1]
+usage: python benchmarks/throughput.py [--size 4096] [--states 4,64,128] [--threads 1] [--axes 0,1]
 
-In memory, float32, n = 4096, R = 2, one thread: entries per second of encoding (measure, plan, code), the same without the content digest, of
+In memory, float32 in C order, n = 4096, R = 2, vectors along each axis (contiguous along axis 1), one thread: entries per second of encoding (measure, plan, code), the same without the content digest, of
 decoding into an array, and of decoding for products (no rotation back), each also as a share of NumPy's copy in the same run; then two threads against
 one, medians of the ratios of paired runs, next to the ratio for SHA-256 alone, which says what a second thread is worth on the machine. Whole
 commands: seconds of `nqz encode`, `nqz decode` and `nqz matmul` on square matrices, and the ratio of `nqz matmul` to
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -66,10 +67,11 @@ def stages(a: np.ndarray, options: EncodeOptions, pool) -> dict:
     matrix = CodedMatrix(ContainerReader(MemoryAccess(code()), "memory"), 0)
     factor = matrix.factor("mmse")
     out = np.empty(a.shape, np.float32)
+    columns = out if options.axis == 0 else out.T
 
     def decode() -> None:
         for panel in matrix.decoder.panels:
-            matrix.reconstruct(panel, pool, factor, "float32", out[:, panel.first : panel.last])
+            matrix.reconstruct(panel, pool, factor, "float32", columns[:, panel.first : panel.last])
 
     def points() -> None:
         for panel in matrix.decoder.panels:
@@ -109,6 +111,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--states", default="4,64,128")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--axes", default="0,1")
     arguments = parser.parse_args()
     a, b = make("gauss", arguments.size, arguments.size)
     copy = a.size / median(lambda: a.copy()) / 1e6
@@ -117,17 +120,21 @@ def main() -> None:
         f"NumPy copy {copy:.0f} M entries/s"
     )
     print(
-        f"{'lattice':9s} {'encode':>9s} {'no digest':>9s} {'decode':>9s} {'points':>9s}  M entries/s (share of copy)"
+        f"{'lattice':9s} axis {'encode':>9s} {'no digest':>9s} {'decode':>9s} {'points':>9s}  M entries/s (share of copy)"
     )
     choices = [
         (f"conv{states}", EncodeOptions(rate=2.0, states=int(states)))
         for states in arguments.states.split(",")
     ]
+    axes = [int(axis) for axis in arguments.axes.split(",")]
     for name, options in [*choices, ("e8", EncodeOptions(rate=2.0, lattice="e8"))]:
-        speeds = in_memory(a, options, arguments.threads)
-        shares = " ".join(f"{s / copy:.3f}" for s in speeds)
-        print(f"{name:9s} " + " ".join(f"{s:9.0f}" for s in speeds) + f"  {shares}")
-    print(f"two threads against one, times as fast: {two_threads(a, EncodeOptions(rate=2.0))}")
+        for axis in axes:
+            speeds = in_memory(a, replace(options, axis=axis), arguments.threads)
+            shares = " ".join(f"{s / copy:.3f}" for s in speeds)
+            print(f"{name:9s} {axis:4d} " + " ".join(f"{s:9.0f}" for s in speeds) + f"  {shares}")
+    for axis in axes:
+        ratios = two_threads(a, EncodeOptions(rate=2.0, axis=axis))
+        print(f"two threads against one, times as fast, axis {axis}: {ratios}")
     with tempfile.TemporaryDirectory() as folder:
         paths = save(Path(folder), a, b)
         files = [path.with_suffix(".nqz") for path in paths]
