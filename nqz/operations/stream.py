@@ -6,6 +6,8 @@ what is in the cache stays there. Otherwise a whole panel is read and rotated fi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from nqz.codec.encoder import Encoder
@@ -16,7 +18,7 @@ from nqz.operations.threads import Workers
 _STEP = 1 << 19  # entries that one thread takes at a time
 _LONG = 1 << 16  # entries of a column beyond which it is not rotated anew for each of the chunks that share it
 _GAP = 1 << 15  # entries that are sooner read than passed over
-_SCATTERED = 2  # columns passed over for each that is used, beyond which others ways are faster
+_SCATTERED = 2  # columns passed over for each that is used, beyond which it is faster to read a panel, or to pick columns
 
 
 def by_chunks(view, encoder: Encoder, panel: Panel) -> bool:
@@ -54,24 +56,28 @@ def chunk_stream(view, bfloat16: bool, encoder: Encoder, panel: Panel, chunk: Ch
     wanted = panel.columns_of(chunk)
     first_row = chunk.start // p.m
     rows = pool.local.array("stream", (len(wanted), p.m), np.float32)
-    whole = view.in_place(panel.first, panel.last)
-    if whole is None or np.ptp(wanted) < _SCATTERED * len(wanted):
-        for first, last in _runs(wanted, p.n) if whole is None else [(int(wanted.min()), int(wanted.max()) + 1)]:
-            place = panel.place[first:last] - first_row
-            place[place >= len(wanted)] = -1
-            columns = slice(panel.first + first, panel.first + last)
-            if whole is not None:
-                block = whole[:, first:last]
-            else:
-                buffer = pool.local.array("block", (p.n * (last - first),), view.dtype)
-                block = view.read(columns.start, columns.stop, buffer)
-            encoder.rotated(columns, block, bfloat16, place, rows)
-    else:
-        block = pool.local.array("block", (len(wanted), p.n), view.dtype)
-        np.take(whole.T, wanted, axis=0, out=block, mode="clip")
-        encoder.rotated(panel.first + wanted, block.T, bfloat16, np.arange(len(wanted)), rows)
+    for columns, block in _blocks(view, panel, wanted, pool):
+        place = panel.place[columns] - first_row
+        place[place >= len(wanted)] = -1
+        encoder.rotated(panel.first + columns, block, bfloat16, place, rows)
     start = chunk.start - first_row * p.m
     return rows.reshape(-1)[start : start + chunk.count]
+
+
+def _blocks(view, panel: Panel, wanted: np.ndarray, pool: Workers) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The wanted columns of a panel, and few others: their numbers in the panel, and their entries as they are stored."""
+    n, whole = view.length, view.in_place(panel.first, panel.last)
+    if whole is None:
+        for first, last in _runs(wanted, n):
+            buffer = pool.local.array("block", (n * (last - first),), view.dtype)
+            yield np.arange(first, last), view.read(panel.first + first, panel.first + last, buffer)
+    elif np.ptp(wanted) < _SCATTERED * len(wanted):
+        first, last = int(wanted.min()), int(wanted.max()) + 1
+        yield np.arange(first, last), whole[:, first:last]
+    else:
+        block = pool.local.array("block", (len(wanted), n), view.dtype)
+        np.take(whole.T, wanted, axis=0, out=block, mode="clip")
+        yield wanted, block.T
 
 
 def _runs(columns: np.ndarray, n: int) -> list[tuple[int, int]]:
