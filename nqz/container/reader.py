@@ -108,10 +108,10 @@ class ContainerReader:
 
         Parameters
         ----------
-        each : callable
-            Takes the place of `map`.
         progress : callable, optional
             Called with the bytes checked so far and the size of the file, at most once per MiB.
+        each : callable
+            Takes the place of `map`, to check records side by side.
 
         Raises
         ------
