@@ -2,10 +2,11 @@
 
 usage: python benchmarks/throughput.py [--size 4096] [--states 4,64,128] [--threads 1] [--axes 0,1]
 
-In memory, float32 in C order, n = 4096, R = 2, vectors along each axis (contiguous along axis 1), one thread: entries per second of encoding (measure, plan, code), the same without the content digest, of
-decoding into an array, and of decoding for products (no rotation back), each also as a share of NumPy's copy in the same run; then two threads against
-one, medians of the ratios of paired runs, next to the ratio for SHA-256 alone, which says what a second thread is worth on the machine. Whole
-commands: seconds of `nqz encode`, `nqz decode` and `nqz matmul` on square matrices, and the ratio of `nqz matmul` to
+In memory, float32 in C order, n = 4096, R = 2, vectors along each axis (contiguous along axis 1), one thread: entries per
+second of encoding (measure, plan, code), the same without the content digest, of decoding into an array, and of decoding
+for products (no rotation back), each also as a share of NumPy's copy in the same run; then two threads against one, medians
+of the ratios of paired runs, next to the ratio for SHA-256 alone, which says what a second thread is worth on the machine.
+Whole commands: seconds of `nqz encode`, `nqz decode` and `nqz matmul` on square matrices, and the ratio of `nqz matmul` to
 `np.load(A).T @ np.load(B)` written to a file, pair by pair, medians of five.
 """
 

@@ -75,4 +75,6 @@ def test_steps_are_kept_in_the_narrower_type_that_holds_them():
     steps.put(slice(2, 4), np.array([0, 1], np.uint8), np.array([1 << 31, -5]))
     assert steps.q.tolist() == [-(1 << 31), 7, 1 << 31, -5, 0] and steps.shift.tolist() == [3, 0, 0, 1, 0]
     codes = column_codes(np.ones(5), 100)
-    assert np.array_equal(steps.means(codes, 100, 2)[1:4], center.restore(steps.shift, steps.q, codes, 100, 2)[1:4])
+    assert np.array_equal(
+        steps.means(codes, 100, 2)[1:4], center.restore(steps.shift, steps.q, codes, 100, 2)[1:4]
+    )

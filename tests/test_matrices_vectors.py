@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nqz.errors import InputError, UnsupportedError, UsageError
 from nqz.matrices import vectors
 from nqz.matrices.access import MemoryAccess, open_input
-from nqz.matrices.layout import COORDINATE_MAJOR, vector_layout
+from nqz.matrices.layout import vector_layout
 from nqz.matrices.sink import MatrixSink, TensorSpec
 from nqz.matrices.source import array_source, open_source
 
@@ -95,7 +95,9 @@ def test_spans_hold_their_entries_in_file_order(tmp_path_factory, data):
 def test_spans_are_whole_runs_and_what_is_left(first, last, shapes):
     by_coordinate, by_vector = (array_source(sample((9, 7))).tensors[0].vectors(axis) for axis in (0, 1))
     assert [block.shape for _, _, block in by_coordinate.span(first, last)[1]] == shapes
-    assert [block.shape for _, _, block in by_vector.span(first, last)[1]] == [shape[::-1] for shape in shapes]
+    assert [block.shape for _, _, block in by_vector.span(first, last)[1]] == [
+        shape[::-1] for shape in shapes
+    ]
 
 
 def test_spans_stay_valid_without_a_buffer(tmp_path):

@@ -116,7 +116,13 @@ def test_every_way_to_the_chunks_gives_the_same_bytes(tmp_path, monkeypatch, n, 
         x = rng.standard_normal((count, n), np.float32) * scale
         np.save(tmp_path / "x.npy", x)
         found = set()
-        for settings in ({}, {"_LONG": 0}, {"_GAP": 0, "_SCATTERED": 1000}, {"_SCATTERED": 0}, {"_STEP": 3 * n}):
+        for settings in (
+            {},
+            {"_LONG": 0},
+            {"_GAP": 0, "_SCATTERED": 1000},
+            {"_SCATTERED": 0},
+            {"_STEP": 3 * n},
+        ):
             with monkeypatch.context() as patch, open_source(tmp_path / "x.npy") as file:
                 for name, value in settings.items():
                     patch.setattr(f"nqz.operations.stream.{name}", value)
@@ -144,7 +150,9 @@ def test_tensors_side_by_side_give_the_same_bytes(tmp_path, monkeypatch):
     tensors["m07.wide"] = rng.standard_normal((300, 400), np.float32)
     path = tmp_path / "x.safetensors"
     save_file(tensors, path)
-    others = {name: rng.standard_normal((len(x), 9), np.float32) for name, x in tensors.items() if x.ndim == 2}
+    others = {
+        name: rng.standard_normal((len(x), 9), np.float32) for name, x in tensors.items() if x.ndim == 2
+    }
     save_file(others, tmp_path / "y.safetensors")
     found = set()
     for threads, small in ((1, 1 << 21), (2, 1 << 21), (5, 1 << 21), (3, 3000), (2, 0)):
@@ -166,7 +174,10 @@ def test_tensors_side_by_side_give_the_same_bytes(tmp_path, monkeypatch):
         found.add((bytes(data), bytes(back), bytes(product), str(report), str(checked)))
     assert len(found) == 1
     monkeypatch.undo()
-    broken = tensors | {"m05": np.full((40, 40), np.nan, np.float32), "m09": np.full((40, 40), np.inf, np.float32)}
+    broken = tensors | {
+        "m05": np.full((40, 40), np.nan, np.float32),
+        "m09": np.full((40, 40), np.inf, np.float32),
+    }
     save_file(broken, path)
     for threads in (1, 3):
         with workers(threads) as pool, open_source(path) as source:
@@ -279,7 +290,9 @@ def test_errors_in_what_is_mapped_come_after_the_results(threads):
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_small_items_are_worked_on_side_by_side(threads):
     with workers(threads) as pool:
-        done = list(pool.each(lambda item, inner: (item, inner is pool), range(9), lambda item: item not in (3, 4)))
+        done = list(
+            pool.each(lambda item, inner: (item, inner is pool), range(9), lambda item: item not in (3, 4))
+        )
         assert done == [(i, threads == 1 or i in (3, 4)) for i in range(9)]
         assert list(pool.each(lambda item, inner: inner is pool, [0], lambda item: True)) == [True]
         assert list(pool.alone.map(str, "ab")) == ["a", "b"] and pool.alone.threads == 1

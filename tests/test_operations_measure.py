@@ -87,7 +87,9 @@ def test_extreme_columns_among_many(shape, order):
     found = measure(source.tensors[0], source.tensors[0].vectors(0), True, "x")
     unit = np.ldexp(scale, -found.exponent)
     normal = scale > 1e-307
-    assert np.allclose((found.energy / np.square(unit))[normal], (x.var(axis=0) * shape[0])[normal], rtol=1e-9)
+    assert np.allclose(
+        (found.energy / np.square(unit))[normal], (x.var(axis=0) * shape[0])[normal], rtol=1e-9
+    )
     assert np.allclose((found.mean / scale)[normal], x.mean(axis=0)[normal], rtol=1e-12)
     mantissa, power = found.total
     # the loudest column is far above all others
@@ -107,7 +109,9 @@ def test_extreme_but_finite_values_are_measured():
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["float32", ">f8", "float16"])
-@pytest.mark.parametrize("shape", [(3001, 701), (1_300_001, 3), (2, 1_100_003), (5_000_011, 1), (40, 150_007)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(3001, 701), (1_300_001, 3), (2, 1_100_003), (5_000_011, 1), (40, 150_007)], ids=str
+)
 def test_pieces_and_threads_do_not_change_what_is_measured(tmp_path, shape, dtype, order, axis):
     # Pieces of the digest end within rows and columns; rows are longer than a piece; very many columns.
     x = (3 + np.random.default_rng(3).standard_normal(shape)).astype(dtype)
@@ -139,7 +143,11 @@ def test_positions_beyond_the_first_piece(index):
 
 
 @pytest.mark.parametrize(
-    "count", [1, *(size // 2 + i for size in (PIECE, 2 * PIECE, 3 * PIECE, SUMMED, 2 * SUMMED) for i in (-1, 0, 1, 3))]
+    "count",
+    [
+        1,
+        *(size // 2 + i for size in (PIECE, 2 * PIECE, 3 * PIECE, SUMMED, 2 * SUMMED) for i in (-1, 0, 1, 3)),
+    ],
 )
 def test_digest_is_that_of_the_pieces(count):
     x = np.random.default_rng(1).integers(0, 1000, count, np.uint16).view(np.float16)

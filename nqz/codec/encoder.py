@@ -112,6 +112,7 @@ class Encoder:
 
     def _columns(self, panel: Panel) -> tuple[np.ndarray, np.ndarray | None]:
         """Factors to fixed point and coder tables of a panel's columns in the order of the stream."""
+
         def columns():
             here, order = slice(panel.first, panel.last), panel.order
             classes = self._scales.classes[here][order]

@@ -76,7 +76,9 @@ def _encode(source, chosen, access, options: EncodeOptions, pool, progress) -> d
             writer.begin(index)
         else:
             draft = Draft()  # its place in the file follows from the tensors before it
-        found = _code(source, chosen[index], infos[index], writer if draft is None else draft, options, inner, progress)
+        found = _code(
+            source, chosen[index], infos[index], writer if draft is None else draft, options, inner, progress
+        )
         return index, draft, found
 
     small = [tensor.entries <= SMALL for tensor in chosen]

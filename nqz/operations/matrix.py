@@ -283,7 +283,9 @@ class MatrixEncoder:
 
         for alone, group in groupby(panels, lambda panel: by_chunks(self.view, encoder, panel)):
             if alone:
-                yield from pool.map(read_and_code, ((panel, chunk) for panel in group for chunk in panel.chunks))
+                yield from pool.map(
+                    read_and_code, ((panel, chunk) for panel in group for chunk in panel.chunks)
+                )
                 continue
             for panel in group:
                 stream = pool.buffers.array("stream", (panel.kept, encoder.parameters.m), np.float32)

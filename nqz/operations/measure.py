@@ -118,7 +118,9 @@ class FirstPass:
         most = min(count, _BLOCK + self.size // n + 2)
         open_, base = ColumnStatistics(most, self.center), 0
         starts = range(0, self.entries, self.size)
-        parts = self.map(lambda start: self._columns(start, min(start + self.size, self.entries), True), starts)
+        parts = self.map(
+            lambda start: self._columns(start, min(start + self.size, self.entries), True), starts
+        )
         for start, (digests, first, part) in zip(starts, parts):
             whole.add(digests)
             open_.add(part, first - base)
@@ -138,7 +140,9 @@ class FirstPass:
         n, found = self.view.length, ColumnStatistics(last - first, self.center, exponent)
         for start in range(first * n, last * n, self.size):
             stop = min(start + self.size, last * n)
-            _, column, part = self._columns(start, stop, False, exponent[start // n - first : -(-stop // n) - first])
+            _, column, part = self._columns(
+                start, stop, False, exponent[start // n - first : -(-stop // n) - first]
+            )
             found.add(part, column - first)
         return found
 

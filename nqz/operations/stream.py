@@ -16,7 +16,9 @@ from nqz.matrices.layout import VECTOR_MAJOR
 from nqz.operations.threads import Workers
 
 _STEP = 1 << 19  # entries that one thread takes at a time
-_LONG = 1 << 16  # entries of a column beyond which it is not rotated anew for each of the chunks that share it
+_LONG = (
+    1 << 16
+)  # entries of a column beyond which it is not rotated anew for each of the chunks that share it
 _GAP = 1 << 15  # entries that are sooner read than passed over
 _SCATTERED = 2  # columns passed over for each that is used, beyond which it is faster to read a panel, or to pick columns
 
@@ -33,7 +35,9 @@ def by_chunks(view, encoder: Encoder, panel: Panel) -> bool:
     return read <= _SCATTERED * panel.kept
 
 
-def chunk_stream(view, bfloat16: bool, encoder: Encoder, panel: Panel, chunk: Chunk, pool: Workers) -> np.ndarray:
+def chunk_stream(
+    view, bfloat16: bool, encoder: Encoder, panel: Panel, chunk: Chunk, pool: Workers
+) -> np.ndarray:
     """Read, center, rotate and project the columns of a chunk, each contiguous in the source.
 
     Parameters
