@@ -69,7 +69,7 @@ def test_enormous_offsets_are_kept_as_float64():
 
 
 def test_steps_are_kept_in_the_narrower_type_that_holds_them():
-    steps = center.Steps(5)
+    steps = center.Steps.none(5)
     steps.put(slice(0, 2), np.array([3, 0], np.uint8), np.array([-(1 << 31), 7]))
     assert steps.q.dtype == np.int32
     steps.put(slice(2, 4), np.array([0, 1], np.uint8), np.array([1 << 31, -5]))

@@ -75,8 +75,13 @@ class Steps:
     q : ndarray of int32 or int64, shape (a,)
     """
 
-    def __init__(self, columns: int):
-        self.shift, self.q = np.zeros(columns, np.uint8), np.zeros(columns, np.int32)
+    def __init__(self, shift: np.ndarray, q: np.ndarray):
+        self.shift, self.q = shift, q
+
+    @classmethod
+    def none(cls, columns: int) -> Steps:
+        """Those of means that are all zero, to be set by `put`."""
+        return cls(np.zeros(columns, np.uint8), np.zeros(columns, np.int32))
 
     def put(self, columns: slice, shift: np.ndarray, q: np.ndarray) -> None:
         """Set those of some columns; q int64."""

@@ -70,8 +70,8 @@ class CodedMatrix:
         return unpack_norms(payload, self.parameters.columns, self._where(record))
 
     @cached_property
-    def _steps(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the means are kept as: codes of their steps, and multiples of them."""
+    def _steps(self) -> center.Steps:
+        """What the means are kept as."""
         (record,) = self.reader.find(self.index, "MEAN")
         p, where = self.parameters, self._where(record)
         shift, q = unpack_means(self.reader.read(record, "MEAN"), p.columns, where)
@@ -79,7 +79,7 @@ class CodedMatrix:
             for c in pieces(p.columns):
                 if not np.isfinite(center.restore(shift[c], q[c], self.codes[c], p.n, p.mean_digits)).all():
                     raise CorruptError(f"{where}: a mean is not finite")
-        return shift, q
+        return center.Steps(shift, q)
 
     @property
     def centered(self) -> bool:
@@ -92,15 +92,14 @@ class CodedMatrix:
         p = self.parameters
         if not self.centered:
             return Lazy(p.columns, lambda c: np.zeros(np.shape(self.codes[c])))
-        shift, q = self._steps
-        return Lazy(p.columns, lambda c: center.restore(shift[c], q[c], self.codes[c], p.n, p.mean_digits))
+        return self._steps.means(self.codes, p.n, p.mean_digits)
 
     def mean_step(self, exponent: int) -> Lazy:
         """Steps of the means in units of 2 ** exponent; zeros where the matrix is not centered."""
         p = self.parameters
         if not self.centered:
             return Lazy(p.columns, lambda c: np.zeros(np.shape(self.codes[c])))
-        shift, _ = self._steps
+        shift = self._steps.shift
         return Lazy(p.columns, lambda c: center.step(shift[c], self.codes[c], p.n, p.mean_digits, exponent))
 
     @cached_property

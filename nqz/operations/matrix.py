@@ -89,7 +89,7 @@ class MatrixEncoder:
         count, centered = self.columns, self.options.center
         first_pass = FirstPass(self.tensor, self.view, centered, self.where, progress, self.pool)
         self.codes = codes = np.empty(count, np.int32)
-        steps = center.Steps(count) if centered else None
+        steps = center.Steps.none(count) if centered else None
         first_panel = []
         for block in first_pass.blocks():
             chosen = slice(block.first, block.first + len(block.mean))
