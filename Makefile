@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-KERNELS := $(wildcard nqz/kernels/src/*) nqz/kernels/CMakeLists.txt
+KERNELS := $(wildcard nqz/kernels/src/* nqz/kernels/src/*/*) nqz/kernels/CMakeLists.txt
 SANITIZED := build/sanitized
 FUZZ_SECONDS ?= 60
 BENCHMARKS := rate_distortion prediction unbiased model_file peers throughput product memory scale startup
