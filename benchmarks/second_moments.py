@@ -17,7 +17,7 @@ import argparse
 import numpy as np
 
 from nqz import kernels
-from nqz.codec.lattice import LATTICES
+from nqz.stages.lattice import LATTICES
 
 CHUNK, LANES = 1365 * 768, 32  # below 2^20, and whole group rows whatever the lattice
 

@@ -24,18 +24,18 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-
 from common import make, save
 from common import nqz as run
+
 from nqz import kernels
-from nqz.codec import digest
-from nqz.container.reader import ContainerReader
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.source import array_source
-from nqz.operations.coded import CodedMatrix
-from nqz.operations.encode import encode
-from nqz.operations.options import EncodeOptions
-from nqz.operations.threads import workers
+from nqz.commands.encode import encode
+from nqz.commands.options import EncodeOptions
+from nqz.files.access import MemoryAccess
+from nqz.files.source import array_source
+from nqz.format.reader import ContainerReader
+from nqz.ground.threads import workers
+from nqz.matrix.coded import CodedMatrix
+from nqz.stages import digest
 
 RUNS = 5
 

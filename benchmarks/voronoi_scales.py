@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 
 from nqz import kernels
-from nqz.codec.lattice import LATTICES, NESTED
+from nqz.stages.lattice import LATTICES, NESTED
 
 FINENESS = 64
 STARTS = 16

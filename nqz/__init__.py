@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nqz._version import __version__
-from nqz.errors import (
+from nqz.ground.errors import (
     CorruptError,
     DiskFullError,
     InputError,

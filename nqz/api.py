@@ -8,7 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from nqz.codec.lattice import DEFAULT
+from nqz.commands.encode import encode as encode_source
+from nqz.commands.matmul import MatmulOptions, Plan, prepare, tiles
+from nqz.commands.opening import open_file
+from nqz.commands.options import EncodeOptions
+from nqz.commands.pairs import pair_up
 from nqz.compressed import (
     CompressedMatrix,
     Container,
@@ -18,17 +22,13 @@ from nqz.compressed import (
     float_type,
     open,
 )
-from nqz.errors import OperandError, UnsupportedError, UsageError
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.dtypes import is_matrix_dtype
-from nqz.matrices.output import Output
-from nqz.matrices.source import array_source
-from nqz.operations.encode import encode as encode_source
-from nqz.operations.files import open_file
-from nqz.operations.matmul import MatmulOptions, Plan, prepare, tiles
-from nqz.operations.pairs import pair_up
-from nqz.operations.options import EncodeOptions
-from nqz.operations.threads import Workers, workers
+from nqz.files.access import MemoryAccess
+from nqz.files.output import Output
+from nqz.files.source import array_source
+from nqz.ground.dtypes import is_matrix_dtype
+from nqz.ground.errors import OperandError, UnsupportedError, UsageError
+from nqz.ground.threads import Workers, workers
+from nqz.stages.lattice import DEFAULT
 
 
 def encode(

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from nqz.container.exact import decode_exact
-from nqz.container.reader import ContainerReader
-from nqz.errors import OperandError, UnsupportedError, UsageError
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.dtypes import bfloat16_to_float32, from_numpy, is_matrix_dtype, storage_dtype
-from nqz.operations.coded import CodedMatrix
-from nqz.operations.files import Opened, open_file
-from nqz.operations.threads import workers
+from nqz.commands.opening import Opened, open_file
+from nqz.files.access import MemoryAccess
+from nqz.format.exct import decode_exact
+from nqz.format.reader import ContainerReader
+from nqz.ground.dtypes import bfloat16_to_float32, from_numpy, is_matrix_dtype, storage_dtype
+from nqz.ground.errors import OperandError, UnsupportedError, UsageError
+from nqz.ground.threads import workers
+from nqz.matrix.coded import CodedMatrix
 
 
 def open(source: Any) -> Container:

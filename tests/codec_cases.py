@@ -8,12 +8,14 @@ import math
 import numpy as np
 
 import nqz
-from nqz.codec import allocate, entropy, norms
-from nqz.codec.lattice import LATTICES, NESTED
-from nqz.codec.scale import CLASSES
-from nqz.container.reader import ContainerReader
-from nqz.matrices.access import MemoryAccess
-from nqz.operations.coded import CodedMatrix
+from nqz.files.access import MemoryAccess
+from nqz.format.reader import ContainerReader
+from nqz.matrix.coded import CodedMatrix
+from nqz.plan import budget as allocate
+from nqz.stages import norms
+from nqz.stages.codings import entropy
+from nqz.stages.lattice import LATTICES, NESTED
+from nqz.stages.scale import CLASSES
 
 # Of the family of convolutional codes the smallest and a middle one: the others differ in a table only.
 LATTICE_NAMES = [name for name in LATTICES if not name.startswith("conv") or name in ("conv4", "conv64")]

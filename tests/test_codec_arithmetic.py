@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nqz import kernels
-from nqz.codec.arithmetic import GRID, exp, exp2, log2, round_log2, total
+from nqz.ground.arithmetic import GRID, exp, exp2, log2, round_log2, total
 
 CONTEXT = decimal.Context(prec=60)
 LN2 = CONTEXT.ln(Decimal(2))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nqz.codec import center, norms
+from nqz.stages import center, norms
 
 
 def column_codes(sigma, n):

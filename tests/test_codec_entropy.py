@@ -8,13 +8,15 @@ from codec_cases import LATTICE_NAMES, chunk_bytes, coded, scheme
 
 import nqz
 from nqz import kernels
-from nqz.codec import allocate, entropy, norms
-from nqz.codec.arithmetic import round_log2
-from nqz.codec.encoder import Encoder
-from nqz.codec.lattice import LATTICES
-from nqz.codec.panels import panels
-from nqz.codec.parameters import Parameters
-from nqz.codec.scale import CLASSES
+from nqz.ground.arithmetic import round_log2
+from nqz.plan import budget as allocate
+from nqz.stages import norms
+from nqz.stages.codings import entropy
+from nqz.stages.encoder import Encoder
+from nqz.stages.lattice import LATTICES
+from nqz.stages.panels import panels
+from nqz.stages.parameters import Parameters
+from nqz.stages.scale import CLASSES
 
 LOWEST = int(round_log2(min(lattice.fine_moment for lattice in LATTICES.values()), CLASSES))
 LEAST = entropy.halved(int(round_log2(LATTICES["leech"].fine_moment, CLASSES)))  # of a block's last entry
@@ -120,8 +122,8 @@ def test_lanes_waste_little(count):
 @pytest.mark.parametrize("name", LATTICE_NAMES)
 def test_section_sizes_are_what_the_encoder_emits(name, monkeypatch):
     """Columns of many classes, modelled and raw code bits, with and without raw low bits, in small chunks."""
-    monkeypatch.setattr("nqz.codec.panels.CHUNK_ENTRIES", 5000)
-    monkeypatch.setattr("nqz.codec.encoder.pack_entropy", lambda *sections: sections)
+    monkeypatch.setattr("nqz.stages.panels.CHUNK_ENTRIES", 5000)
+    monkeypatch.setattr("nqz.stages.encoder.pack_entropy", lambda *sections: sections)
     rng = np.random.default_rng(6)
     n, m, columns = 333, 301, 60
     lowest = (4 if name == "leech" else 5) * CLASSES  # fewer dither levels a unit: lower classes

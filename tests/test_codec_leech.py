@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from codec_cases import Truth, centered, chunk_bytes, coded
 
 import nqz
-from codec_cases import Truth, centered, chunk_bytes, coded
-from nqz.codec import entropy, scale
-from nqz.codec.lattice import LATTICES
-from nqz.codec.scale import CLASSES
+from nqz.stages import scale
+from nqz.stages.codings import entropy
+from nqz.stages.lattice import LATTICES
+from nqz.stages.scale import CLASSES
 
 LEECH = LATTICES["leech"]
 SPACE_FILLING = 0.5 * np.log2(2 * np.pi * np.e * LEECH.second_moment / 8)

@@ -10,10 +10,12 @@ from codec_cases import centered, chunk_bytes, coded, scheme
 
 import nqz
 from nqz import kernels
-from nqz.codec import mod, nest, norms
-from nqz.codec.lattice import LATTICES, NESTED
-from nqz.codec.parameters import Parameters
-from nqz.operations.threads import Workers
+from nqz.ground.threads import Workers
+from nqz.plan import voronoi as nest
+from nqz.stages import norms
+from nqz.stages.codings import voronoi as mod
+from nqz.stages.lattice import LATTICES, NESTED
+from nqz.stages.parameters import Parameters
 
 
 @pytest.mark.parametrize("q", [2, 3, 4, 5, 7, 10, 31, 61, 100, 255, 256, 257, 1000, 2896, 4095, 4096])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nqz.codec import norms
+from nqz.stages import norms
 
 CODE = st.one_of(st.just(norms.ZERO), st.integers(-(1 << 21), 1 << 21))
 

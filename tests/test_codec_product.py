@@ -9,8 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from nqz.codec import norms, project
-from nqz.codec.estimate import (
+from nqz.ground.threads import Workers
+from nqz.product.integers import load, multiply, result_type
+from nqz.product.operand import Operand, Stream
+from nqz.product.product import Product
+from nqz.stages import norms, project
+from nqz.stages.estimate import (
     ESTIMATORS,
     Side,
     alpha,
@@ -18,11 +22,7 @@ from nqz.codec.estimate import (
     reconstruction_error,
     reconstruction_factor,
 )
-from nqz.codec.integers import load, multiply, result_type
-from nqz.codec.operand import Operand, Stream
-from nqz.codec.product import Product
-from nqz.codec.rotate import rotate
-from nqz.operations.threads import Workers
+from nqz.stages.rotate import rotate
 
 
 def exact(a, b):
@@ -402,7 +402,7 @@ def test_products_with_few_vectors_are_those_of_the_general_path(monkeypatch, es
     for x, y in (sides, sides[::-1]):
         found = []
         for few, threads in ((0, 1), (16, 1), (16, 3), (0, 2)):
-            monkeypatch.setattr("nqz.codec.product._FEW", few)
+            monkeypatch.setattr("nqz.product.product._FEW", few)
             pool = Workers(threads)
             product = Product(x, y, estimator, run=pool.map)
             found.append((whole(product).tobytes(), product.theta, product.error))
@@ -435,9 +435,9 @@ def test_blocks_that_cannot_be_held_are_decoded_again(monkeypatch, held):
         pair_of = (sides[0], sides[0]) if same_side else sides
         found = []
         for limit in (1 << 26, held):
-            monkeypatch.setattr("nqz.codec.blocks.HELD", limit)
-            monkeypatch.setattr("nqz.codec.product._WHOLE", 1000)
-            monkeypatch.setattr("nqz.codec.product._SAMPLE", 30)
+            monkeypatch.setattr("nqz.product.tiles.HELD", limit)
+            monkeypatch.setattr("nqz.product.product._WHOLE", 1000)
+            monkeypatch.setattr("nqz.product.product._SAMPLE", 30)
             product = Product(*pair_of, "auto", same_side)
             found.append((whole(product).tobytes(), product.theta, product.error))
         assert found[0] == found[1]
@@ -450,9 +450,9 @@ def test_large_products_are_sampled_and_blocked_alike(monkeypatch):
     sides = operand(a, 0.2, rng), operand(b, 0.2, rng)
     full = Product(*sides, "mmse")
     expected = whole(full)
-    monkeypatch.setattr("nqz.codec.product._WHOLE", 1000)
-    monkeypatch.setattr("nqz.codec.blocks._TILE", 7)
-    monkeypatch.setattr("nqz.codec.product._SAMPLE", 40)
+    monkeypatch.setattr("nqz.product.product._WHOLE", 1000)
+    monkeypatch.setattr("nqz.product.tiles._TILE", 7)
+    monkeypatch.setattr("nqz.product.product._SAMPLE", 40)
     sampled = Product(*sides, "mmse")
     assert len(list(sampled.tiles("float32", lambda *_: None))) >= 20
     assert np.array_equal(whole(sampled), expected)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nqz import kernels
-from nqz.codec import project
-from nqz.codec.rotate import rotate, signs
+from nqz.stages import project
+from nqz.stages.rotate import rotate, signs
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 11, 63, 96, 384, 769, 1000])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nqz.codec import sequences
+from nqz.format import integers as sequences
 
 EDGES = [
     -(1 << 63),

@@ -11,23 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import msgpack
 import pytest
 
-from nqz.container import (
-    FRAMING,
-    MAGIC,
-    PIECE,
-    VERSION,
-    ContainerReader,
-    ContainerWriter,
-    Manifest,
-    TensorInfo,
-    decode_exact,
-    exact_pieces,
-    pack_fields,
-    unpack_fields,
-    zstd_pack,
-)
-from nqz.container.maps import is_float, is_uint
-from nqz.errors import CorruptError, NewerFormatError, NqzError
+from nqz.format.exct import PIECE, decode_exact, exact_pieces, zstd_pack
+from nqz.format.head import Manifest, TensorInfo
+from nqz.format.msgpack import is_float, is_uint, pack_fields, unpack_fields
+from nqz.format.reader import ContainerReader
+from nqz.format.records import FRAMING, MAGIC, VERSION
+from nqz.format.writer import ContainerWriter
+from nqz.ground.errors import CorruptError, NewerFormatError, NqzError
 
 EXACT = bytes(random.Random(1).randbytes(800))
 TENSORS = (
@@ -331,8 +321,8 @@ def test_exact_tensors_in_pieces():
 
 
 def test_dtypes_agree_with_those_of_the_matrices():
-    from nqz.container.manifest import DTYPE_BITS, MATRIX_DTYPES
-    from nqz.matrices import dtypes
+    from nqz.format.head import DTYPE_BITS, MATRIX_DTYPES
+    from nqz.ground import dtypes
 
     assert MATRIX_DTYPES == dtypes.MATRIX_DTYPES
     for name, bits in DTYPE_BITS.items():

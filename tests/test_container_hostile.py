@@ -24,18 +24,12 @@ from test_container_format import (
     write_matrix,
 )
 
-from nqz.container import (
-    MAGIC,
-    PIECE,
-    ContainerReader,
-    ContainerWriter,
-    Manifest,
-    Record,
-    TensorInfo,
-    exact_pieces,
-    zstd_pack,
-)
-from nqz.errors import CorruptError, NqzError, UnsupportedError
+from nqz.format.exct import PIECE, exact_pieces, zstd_pack
+from nqz.format.head import Manifest, TensorInfo
+from nqz.format.reader import ContainerReader
+from nqz.format.records import MAGIC, Record
+from nqz.format.writer import ContainerWriter
+from nqz.ground.errors import CorruptError, NqzError, UnsupportedError
 
 
 def test_a_wrong_record_checksum_is_refused_even_if_the_digest_is_right():
@@ -50,7 +44,7 @@ def test_a_wrong_record_checksum_is_refused_even_if_the_digest_is_right():
 
 
 def test_a_manifest_beyond_the_bound_is_not_even_read(monkeypatch):
-    monkeypatch.setattr("nqz.container.reader.MAX_HEAD_BYTES", 100)
+    monkeypatch.setattr("nqz.format.reader.MAX_HEAD_BYTES", 100)
     refused(FILE, "record HEAD at byte 12: [0-9]+ bytes where at most 100 are allowed")
 
 

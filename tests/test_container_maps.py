@@ -14,8 +14,8 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nqz.container import pack_fields, unpack_fields, zstd_pack, zstd_unpack
-from nqz.container.maps import (
+from nqz.format.exct import zstd_pack, zstd_unpack
+from nqz.format.msgpack import (
     MAX_DEPTH,
     check_fields,
     is_bytes,
@@ -26,9 +26,11 @@ from nqz.container.maps import (
     one_of,
     optional,
     pack,
+    pack_fields,
     unpack,
+    unpack_fields,
 )
-from nqz.errors import CorruptError, NqzError, UnsupportedError
+from nqz.ground.errors import CorruptError, NqzError, UnsupportedError
 
 text = st.text(max_size=10) | st.just("x" * 300)
 scalars = (

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from test_container_format import CHUNKS, TENSORS, Memory, check, manifest, write_matrix
 
-from nqz.container import FRAMING, ContainerReader, ContainerWriter, TensorInfo, pack_fields
-from nqz.errors import NqzError
+from nqz.format.head import TensorInfo
+from nqz.format.msgpack import pack_fields
+from nqz.format.reader import ContainerReader
+from nqz.format.records import FRAMING
+from nqz.format.writer import ContainerWriter
+from nqz.ground.errors import NqzError
 
 MATRIX = TENSORS[0]
 

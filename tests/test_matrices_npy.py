@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nqz.errors import CorruptError, NqzError, UnsupportedError
-from nqz.matrices import npy
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.source import array_source, open_source
+from nqz.files import npy
+from nqz.files.access import MemoryAccess
+from nqz.files.source import array_source, open_source
+from nqz.ground.errors import CorruptError, NqzError, UnsupportedError
 
 
 def npy_bytes(array, **options):

@@ -14,12 +14,12 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nqz.errors import CorruptError, NqzError, UnsupportedError, UsageError
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.dtypes import to_safetensors
-from nqz.matrices.safetensors import build_header, read_header
-from nqz.matrices.sink import MatrixSink, TensorSpec
-from nqz.matrices.source import open_source
+from nqz.files.access import MemoryAccess
+from nqz.files.safetensors import build_header, read_header
+from nqz.files.sink import MatrixSink, TensorSpec
+from nqz.files.source import open_source
+from nqz.ground.dtypes import to_safetensors
+from nqz.ground.errors import CorruptError, NqzError, UnsupportedError, UsageError
 
 TYPES = {
     "bool": np.bool_,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from nqz.errors import DiskFullError, UnsupportedError, UsageError
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.output import Output
-from nqz.matrices.sink import MatrixSink, TensorSpec
-from nqz.matrices.source import open_source
+from nqz.files.access import MemoryAccess
+from nqz.files.output import Output
+from nqz.files.sink import MatrixSink, TensorSpec
+from nqz.files.source import open_source
+from nqz.ground.errors import DiskFullError, UnsupportedError, UsageError
 
 
 def memory_sink(kind, specs, metadata=None):

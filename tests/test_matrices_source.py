@@ -14,9 +14,16 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nqz.errors import CorruptError, DiskFullError, InputError, OutputError, UnsupportedError, UsageError
-from nqz.matrices.access import FileAccess, MemoryAccess, open_input
-from nqz.matrices.source import array_source, open_source
+from nqz.files.access import FileAccess, MemoryAccess, open_input
+from nqz.files.source import array_source, open_source
+from nqz.ground.errors import (
+    CorruptError,
+    DiskFullError,
+    InputError,
+    OutputError,
+    UnsupportedError,
+    UsageError,
+)
 
 
 @pytest.fixture

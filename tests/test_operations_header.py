@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nqz
-from nqz.codec.lattice import LATTICES, Lattice
-from nqz.codec.mod import Nesting
-from nqz.codec.parameters import MAX_LENGTH, Parameters, check_energy
-from nqz.container.maps import pack_fields
-from nqz.errors import CorruptError
-from nqz.operations import header
+from nqz.format import tens as header
+from nqz.format.msgpack import pack_fields
+from nqz.ground.errors import CorruptError
+from nqz.stages.codings.voronoi import Nesting
+from nqz.stages.lattice import LATTICES, Lattice
+from nqz.stages.parameters import MAX_LENGTH, Parameters, check_energy
 
 
 def shape(axis):

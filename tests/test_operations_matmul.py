@@ -7,15 +7,15 @@ import pytest
 from codec_cases import KINDS, SCHEMES, Truth, centered, coded, pair, scheme
 
 import nqz
-from nqz.codec import norms
-from nqz.codec.estimate import ESTIMATORS
-from nqz.container.reader import ContainerReader
-from nqz.errors import OperandError, UsageError
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.source import array_source
-from nqz.operations.matmul import MatmulOptions, multiply, prepare
-from nqz.operations.pairs import Pair, pair_up
-from nqz.operations.threads import Workers, workers
+from nqz.commands.matmul import MatmulOptions, multiply, prepare
+from nqz.commands.pairs import Pair, pair_up
+from nqz.files.access import MemoryAccess
+from nqz.files.source import array_source
+from nqz.format.reader import ContainerReader
+from nqz.ground.errors import OperandError, UsageError
+from nqz.ground.threads import Workers, workers
+from nqz.stages import norms
+from nqz.stages.estimate import ESTIMATORS
 
 SEEDS = 6
 
@@ -219,7 +219,7 @@ def test_centered_and_uncentered_operands_do_not_mix():
 
 
 def test_the_same_dither_on_two_matrices_is_refused(monkeypatch):
-    monkeypatch.setattr("nqz.codec.dither.key", lambda *_: bytes(16))
+    monkeypatch.setattr("nqz.stages.dither.key", lambda *_: bytes(16))
     a, b = pair("gauss", 60, 8, 8)
     files = nqz.encode(a, rate=3), nqz.encode(b, rate=3)
     assert coded(files[0]).parameters.dither_key == coded(files[1]).parameters.dither_key
@@ -233,9 +233,9 @@ def test_the_bias_that_a_shared_dither_would_bring(monkeypatch):
     """Why it is refused: errors of the two sides coincide, and the product is off by many deviations."""
     a, _ = pair("equal", 256, 12, 12)
     with monkeypatch.context() as patched:
-        patched.setattr("nqz.codec.dither.key", lambda *_: bytes(16))
+        patched.setattr("nqz.stages.dither.key", lambda *_: bytes(16))
         files = nqz.encode(a, rate=1.5, kappa=1.0), nqz.encode(a + np.float32(1e-3), rate=1.5, kappa=1.0)
-        patched.setattr("nqz.operations.matmul._is_same", lambda *_: False)
+        patched.setattr("nqz.commands.matmul._is_same", lambda *_: False)
         shared = nqz.matmul(*files, estimator="unbiased", dtype="float64")
     apart = nqz.matmul(
         nqz.encode(a, rate=1.5, kappa=1.0),

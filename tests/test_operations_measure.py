@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import nqz
-from nqz.errors import UnsupportedError
-from nqz.matrices.source import array_source, open_source
-from nqz.operations.measure import measure
-from nqz.operations.threads import workers
+from nqz.commands.measure import measure
+from nqz.files.source import array_source, open_source
+from nqz.ground.errors import UnsupportedError
+from nqz.ground.threads import workers
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 PIECE, SUMMED = 256 << 10, 4 << 20

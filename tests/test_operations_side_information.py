@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nqz.codec import norms
-from nqz.errors import CorruptError
-from nqz.operations.side_information import pack_means, pack_norms, unpack_means, unpack_norms
+from nqz.format.norm_mean import pack_means, pack_norms, unpack_means, unpack_norms
+from nqz.ground.errors import CorruptError
+from nqz.stages import norms
 
 RANDOM = np.random.default_rng(3)
 STORED, ZSTD, TOKENS = range(3)

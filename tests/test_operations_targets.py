@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from codec_cases import coded
 
 import nqz
-from codec_cases import coded
-from nqz.codec import allocate, norms
-from nqz.codec.lattice import LATTICES
+from nqz.plan import budget as allocate
+from nqz.stages import norms
+from nqz.stages.lattice import LATTICES
 
 RNG = np.random.default_rng(12)
 GAUSS = RNG.standard_normal((512, 300)).astype(np.float32)

@@ -16,7 +16,7 @@ import click
 from nqz._version import __version__
 from nqz.cli import signals
 from nqz.cli.text import escape, report
-from nqz.errors import DiskFullError, NqzError, OutputError
+from nqz.ground.errors import DiskFullError, NqzError, OutputError
 
 _COMMANDS = ("encode", "decode", "matmul", "inspect", "verify", "sweep")
 

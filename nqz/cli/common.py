@@ -14,10 +14,10 @@ from nqz import kernels
 from nqz.cli import signals
 from nqz.cli.progress import Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
-from nqz.errors import UsageError
+from nqz.ground.errors import UsageError
 
 if TYPE_CHECKING:
-    from nqz.matrices.output import Output
+    from nqz.files.output import Output
 
 
 class Notices:
@@ -75,7 +75,7 @@ def output_options(help_text: str) -> Callable[[Callable[..., Any]], Callable[..
 
 def open_output(target: str, force: bool, inputs: Iterable[Any]) -> AbstractContextManager[Output]:
     """An output that leaves nothing behind, whatever ends the command; `inputs` are the opened inputs."""
-    from nqz.matrices.output import Output
+    from nqz.files.output import Output
 
     check_output(target)
     identities = [opened.identity for opened in inputs]

@@ -16,13 +16,13 @@ from nqz.cli.common import (
     shown,
     span,
 )
-from nqz.container.reader import ContainerReader
-from nqz.matrices.dtypes import data_bytes
-from nqz.operations.coded import CodedMatrix
-from nqz.operations.decode import DecodeOptions, decode
-from nqz.operations.files import open_file
-from nqz.operations.select import select
-from nqz.operations.threads import workers
+from nqz.commands.decode import DecodeOptions, decode
+from nqz.commands.opening import open_file
+from nqz.commands.select import select
+from nqz.format.reader import ContainerReader
+from nqz.ground.dtypes import data_bytes
+from nqz.ground.threads import workers
+from nqz.matrix.coded import CodedMatrix
 
 
 @click.command("decode", short_help="Rebuild what a container was made from.")

@@ -16,13 +16,13 @@ from nqz.cli.common import (
     shown,
     span,
 )
-from nqz.codec.lattice import DEFAULT, DEFAULT_STATES, FAMILIES
-from nqz.container.reader import ContainerReader
-from nqz.operations.coded import CodedMatrix
-from nqz.operations.encode import encode, select, tensor_info
-from nqz.operations.files import open_file
-from nqz.operations.options import EncodeOptions
-from nqz.operations.threads import workers
+from nqz.commands.encode import encode, select, tensor_info
+from nqz.commands.opening import open_file
+from nqz.commands.options import EncodeOptions
+from nqz.format.reader import ContainerReader
+from nqz.ground.threads import workers
+from nqz.matrix.coded import CodedMatrix
+from nqz.stages.lattice import DEFAULT, DEFAULT_STATES, FAMILIES
 
 _STAGES = (("measuring", 0.3), ("coding", 0.7))
 

@@ -7,14 +7,13 @@ from typing import Any
 import click
 
 from nqz.cli.common import Notices, common_options, kind_of, open_output, output_options, span
-from nqz.container.reader import ContainerReader
-from nqz.errors import UsageError
-from nqz.operations.coded import CodedMatrix
-from nqz.operations.files import open_two
-from nqz.operations.matmul import MatmulOptions, multiply
-from nqz.operations.pairs import pair_up
-from nqz.operations.threads import workers
-
+from nqz.commands.matmul import MatmulOptions, multiply
+from nqz.commands.opening import open_two
+from nqz.commands.pairs import pair_up
+from nqz.format.reader import ContainerReader
+from nqz.ground.errors import UsageError
+from nqz.ground.threads import workers
+from nqz.matrix.coded import CodedMatrix
 
 _STAGES = (("decoding", 0.6), ("computing", 0.4))
 

@@ -21,13 +21,13 @@ from nqz.cli.common import (
     span,
 )
 from nqz.cli.text import escape, payload, table
-from nqz.codec.lattice import FAMILIES
-from nqz.errors import UsageError
-from nqz.operations import plot
-from nqz.operations.files import open_file
-from nqz.operations.sweep import PRODUCT, RATES, SweepOptions, point_name, sweep
-from nqz.operations.sweep_matrix import check_lengths, choose
-from nqz.operations.threads import workers
+from nqz.commands.opening import open_file
+from nqz.ground.errors import UsageError
+from nqz.ground.threads import workers
+from nqz.stages.lattice import FAMILIES
+from nqz.sweep import plot
+from nqz.sweep.matrix import check_lengths, choose
+from nqz.sweep.sweep import PRODUCT, RATES, SweepOptions, point_name, sweep
 
 _KINDS = ("json", "csv", "png", "svg")
 _AXIS = click.Choice(["0", "1"])

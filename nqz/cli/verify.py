@@ -10,10 +10,10 @@ import click
 
 from nqz.cli.common import Notices, common_options, counted, shape_text, shown
 from nqz.cli.text import escape, payload, table
-from nqz.errors import UsageError, VerifyError
-from nqz.operations.files import open_file
-from nqz.operations.threads import workers
-from nqz.operations.verify import verify
+from nqz.commands.opening import open_file
+from nqz.commands.verify import verify
+from nqz.ground.errors import UsageError, VerifyError
+from nqz.ground.threads import workers
 
 _STAGES = (("reading", 0.3), ("comparing", 0.7))
 

@@ -1,0 +1,127 @@
+"""Decoding: a container to the matrices that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nqz.commands.select import select
+from nqz.files.layout import VECTOR_MAJOR
+from nqz.files.sink import MatrixSink, TensorSpec
+from nqz.format.exct import decode_exact
+from nqz.format.reader import ContainerReader
+from nqz.ground.errors import UnsupportedError, UsageError
+from nqz.ground.threads import SMALL, Workers
+from nqz.matrix.coded import CodedMatrix
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What the user asks of a decoding.
+
+    Attributes
+    ----------
+    kind : {"npy", "safetensors"}, optional
+        Format of the output, by default that of the source.
+    tensors : sequence of str
+        Names or shell patterns of the tensors to take; all by default.
+    dtype : str, optional
+        Type of the matrices in the output, by default the original one.
+    estimator : {"mmse", "unbiased"}
+        The least mean square error, or the mean over dithers exactly the matrix.
+    """
+
+    kind: str | None = None
+    tensors: Sequence[str] = ()
+    dtype: str | None = None
+    estimator: str = "mmse"
+
+
+def decode(
+    reader: ContainerReader, access, options: DecodeOptions, pool: Workers, progress: Callable | None = None
+):
+    """Rebuild the tensors of a container.
+
+    Parameters
+    ----------
+    reader : ContainerReader
+    access
+        Where the file is written.
+    options : DecodeOptions
+    pool : Workers
+    progress : callable, optional
+        Called as progress(tensor name, bytes of output written).
+
+    Returns
+    -------
+    dict
+        ``matrices``, ``exact``: how many of each; ``bytes``: size of the output.
+    """
+    manifest = reader.manifest
+    chosen = select([t.name for t in manifest.tensors], options.tensors, reader.name)
+    kind = options.kind or manifest.source
+    if kind == "npy" and len(chosen) != 1:
+        raise UsageError(
+            f"{reader.name}: holds {len(chosen)} tensors; write .safetensors, or choose one with --tensor for a .npy"
+        )
+    specs = [_spec(manifest.tensors[i], kind, manifest.source, options.dtype) for i in chosen]
+    sink = MatrixSink(access, kind, specs, manifest.metadata if kind == "safetensors" else None)
+
+    def rebuild(position, inner):
+        index = chosen[position]
+        info = manifest.tensors[index]
+        if info.kind == "exact":
+            offset = 0
+            for piece in decode_exact(reader, index, each=inner.map):
+                sink.write_bytes(position, offset, piece)
+                offset += len(piece)
+                if progress is not None:
+                    progress(info.name, len(piece))
+            return "exact"
+        matrix = CodedMatrix(reader, index)
+        _decode_matrix(matrix, sink, position, specs[position], options.estimator, inner, progress)
+        return "matrices"
+
+    report = {"matrices": 0, "exact": 0, "bytes": sink.total_bytes}
+    small = [manifest.tensors[index].entries <= SMALL for index in chosen]
+    for kind in pool.each(rebuild, range(len(chosen)), small.__getitem__):
+        report[kind] += 1
+    return report
+
+
+def _decode_matrix(matrix: CodedMatrix, sink, position, spec, estimator, pool, progress) -> None:
+    writer = sink.vectors(position, matrix.header.axis if len(spec.shape) > 1 else 0)
+    factor = matrix.factor(estimator)
+    order = "F" if writer.memory == VECTOR_MAJOR else "C"
+    written = None
+    for number, panel in enumerate(matrix.decoder.panels):
+        shape = (writer.length, panel.last - panel.first)
+        # while one panel is written, the next one is rebuilt
+        block = pool.buffers.array(f"rebuilt {number % min(2, pool.threads)}", shape, writer.dtype, order)
+        matrix.reconstruct(panel, pool, factor, spec.dtype, block)
+        if written is not None:
+            written.result()
+        written = pool.aside(writer.write, panel.first, block)
+        if progress is not None:
+            progress(spec.name, block.nbytes)
+    if written is not None:
+        written.result()
+
+
+def _spec(info, kind: str, source: str, dtype: str | None) -> TensorSpec:
+    name = info.name
+    if kind == "npy":
+        name = ""
+    elif source == "npy":
+        name = name or "array"
+    wanted = dtype if dtype is not None and info.kind == "matrix" else info.dtype
+    if kind == "npy" and wanted == "bfloat16":
+        raise UnsupportedError(
+            f"tensor {info.name!r}: .npy has no bfloat16; choose --dtype float32, or write .safetensors"
+        )
+    same = kind == source == "npy"
+    if not same and info.kind == "exact" and (info.order == "F" or info.byte_order == ">"):
+        raise UnsupportedError(f"tensor {info.name!r}: an exact Fortran-order or big-endian array stays .npy")
+    order = info.order == "F" and same
+    byte_order = info.byte_order if same and wanted != "bfloat16" else "<"
+    return TensorSpec(name, info.shape, wanted, order, byte_order)

@@ -1,0 +1,76 @@
+"""Opening what a command is given: a container, or a source of plain matrices, told apart by content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nqz.files.access import MemoryAccess, open_input
+from nqz.files.source import Source, read_source
+from nqz.format.reader import ContainerReader
+from nqz.format.records import MAGIC
+from nqz.ground.errors import UsageError
+
+
+class Opened:
+    """An open input.
+
+    Attributes
+    ----------
+    content : ContainerReader or Source
+    identity : tuple of int or None
+        Device and inode of a regular file.
+    """
+
+    def __init__(self, content: ContainerReader | Source, access: Any):
+        self.content: Any = content
+        self.identity = access.identity
+        self._access = access
+
+    def close(self) -> None:
+        """Close the file."""
+        self._access.close()
+
+    def __enter__(self) -> Opened:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def open_file(target: Any, *, container: bool | None = None) -> Opened:
+    """Open a container or a file of matrices.
+
+    Parameters
+    ----------
+    target : path, binary file object, or access
+        ``"-"`` is standard input; bytes-like objects other than paths go in as a `MemoryAccess`.
+    container : bool, optional
+        True: it must be a container; False: it must not be; None: either.
+
+    Raises
+    ------
+    InputError, CorruptError, NewerFormatError, UnsupportedError
+        It cannot be read, or is not what is needed.
+    """
+    access = target if isinstance(target, MemoryAccess) else open_input(target)
+    try:
+        if container is None:
+            start = bytearray(min(len(MAGIC), access.size))
+            access.pread_into(start, 0)
+            container = start == MAGIC
+        content = ContainerReader(access, access.name) if container else read_source(access)
+    except BaseException:
+        access.close()
+        raise
+    return Opened(content, access)
+
+
+@contextmanager
+def open_two(first: Any, second: Any, **second_options: Any) -> Iterator[tuple[Opened, Opened]]:
+    """Open two inputs, at most one of them standard input; the same file may be both."""
+    if first == "-" and second == "-":
+        raise UsageError("standard input can be one of the two inputs, not both")
+    with open_file(first) as a, open_file(second, **second_options) as b:
+        yield a, b

@@ -1,0 +1,94 @@
+"""Which tensors of two files are multiplied with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nqz.files.npy import refuse_non_float
+from nqz.format.reader import ContainerReader
+from nqz.ground.dtypes import is_matrix_dtype
+from nqz.ground.errors import OperandError, UsageError
+from nqz.matrix.coded import CodedMatrix
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One product to make: what it is called, its two sides (a CodedMatrix or a plain tensor), and their files."""
+
+    name: str
+    a: object
+    b: object
+    file_a: str
+    file_b: str
+
+
+def pair_up(a, b, tensor_a: str | None = None, tensor_b: str | None = None) -> list[Pair]:
+    """Find the pairs of tensors to multiply.
+
+    Parameters
+    ----------
+    a, b : ContainerReader or Source
+        At least one of them a container.
+    tensor_a, tensor_b : str, optional
+        Which tensor of each side.
+
+    Returns
+    -------
+    list of Pair
+        One pair without a name where each side offers one tensor; else the pairs of equal name.
+
+    Raises
+    ------
+    OperandError
+        Neither side is compressed, or no two tensors go together.
+    """
+    if not isinstance(a, ContainerReader) and not isinstance(b, ContainerReader):
+        raise OperandError(f"{a.name} and {b.name}: neither is a .nqz container; encode at least one side")
+    left, right = _candidates(a, tensor_a), _candidates(b, tensor_b)
+    if len(left) == 1 and len(right) == 1:
+        names = [("", next(iter(left)), next(iter(right)))]
+    elif tensor_a is not None or tensor_b is not None:
+        names = [("", x, y) for x in left for y in right if len(left) == 1 or len(right) == 1]
+        if len(names) != 1:
+            raise UsageError(
+                f"{a.name}, {b.name}: several tensors on one side; give both --tensor-a and --tensor-b"
+            )
+    else:
+        names = [(x, x, x) for x in left if x in right]
+        if not names:
+            raise OperandError(
+                f"{a.name} and {b.name}: no matrices of equal name; choose with --tensor-a, --tensor-b"
+            )
+    return [Pair(name, left[x](), right[y](), a.name, b.name) for name, x, y in names]
+
+
+def _candidates(side, wanted: str | None) -> dict[str, Callable[[], object]]:
+    if isinstance(side, ContainerReader):
+        found = {
+            info.name: (lambda i=i: CodedMatrix(side, i))
+            for i, info in enumerate(side.manifest.tensors)
+            if info.kind == "matrix"
+        }
+        known = [info.name for info in side.manifest.tensors]
+    else:
+        found = {
+            t.name: (lambda t=t: t)
+            for t in side.tensors
+            if is_matrix_dtype(t.dtype)
+            and t.shape
+            and 0 not in t.shape
+            and (len(t.shape) > 1 or side.kind == "npy")
+        }
+        known = [t.name for t in side.tensors]
+    if wanted is not None:
+        if wanted not in known:
+            raise UsageError(f"{side.name}: no tensor is called {wanted!r}")
+        if wanted not in found:
+            raise OperandError(f"{side.name}: tensor {wanted!r} is not a matrix; it is carried exactly")
+        return {wanted: found[wanted]}
+    if not found:
+        if not isinstance(side, ContainerReader) and side.kind == "npy":
+            refuse_non_float(side.tensors[0], side.name)
+        raise OperandError(f"{side.name}: holds no matrix to multiply")
+    return found

@@ -1,0 +1,157 @@
+"""From the columns of a source to the streams of rotated columns that chunks are cut from.
+
+Where columns are contiguous in the source, those of a chunk are read, rotated and coded before the next (`chunk_stream`):
+what is in the cache stays there. Otherwise a whole panel is read and rotated first (`fill_stream`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from nqz.files.layout import VECTOR_MAJOR
+from nqz.ground.threads import Workers
+from nqz.stages.encoder import Encoder
+from nqz.stages.panels import Chunk, Panel
+
+_STEP = 1 << 19  # entries that one thread takes at a time
+_LONG = (
+    1 << 16
+)  # entries of a column beyond which it is not rotated anew for each of the chunks that share it
+_GAP = 1 << 15  # entries that are sooner read than passed over
+_SCATTERED = 2  # columns passed over for each that is used, beyond which it is faster to read a panel, or to pick columns
+
+
+def by_chunks(view, encoder: Encoder, panel: Panel) -> bool:
+    """Whether `chunk_stream` is the way to the chunks of a panel."""
+    n = encoder.parameters.n
+    if view.memory != VECTOR_MAJOR or n > _LONG:
+        return False
+    if view.in_place(panel.first, panel.last) is not None:
+        return True
+    # not where most of the panel would be read for every chunk
+    read = sum(last - first for chunk in panel.chunks for first, last in _runs(panel.columns_of(chunk), n))
+    return read <= _SCATTERED * panel.kept
+
+
+def chunk_stream(
+    view, bfloat16: bool, encoder: Encoder, panel: Panel, chunk: Chunk, pool: Workers
+) -> np.ndarray:
+    """Read, center, rotate and project the columns of a chunk, each contiguous in the source.
+
+    Parameters
+    ----------
+    view : VectorView
+    bfloat16 : bool
+        Whether uint16 entries are bfloat16.
+    encoder : Encoder
+    panel : Panel
+    chunk : Chunk
+        One of the panel's.
+    pool : Workers
+
+    Returns
+    -------
+    ndarray of float32, shape (chunk.count,)
+        The chunk's piece of the stream, valid until the thread's next one.
+    """
+    p = encoder.parameters
+    wanted = panel.columns_of(chunk)
+    first_row = chunk.start // p.m
+    rows = pool.local.array("stream", (len(wanted), p.m), np.float32)
+    for columns, block in _blocks(view, panel, wanted, pool):
+        place = panel.place[columns] - first_row
+        place[place >= len(wanted)] = -1
+        encoder.rotated(panel.first + columns, block, bfloat16, place, rows)
+    start = chunk.start - first_row * p.m
+    return rows.reshape(-1)[start : start + chunk.count]
+
+
+def _blocks(view, panel: Panel, wanted: np.ndarray, pool: Workers) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The wanted columns of a panel, and few others: their numbers in the panel, and their entries as they are stored."""
+    n, whole = view.length, view.in_place(panel.first, panel.last)
+    if whole is None:
+        for first, last in _runs(wanted, n):
+            buffer = pool.local.array("block", (n * (last - first),), view.dtype)
+            yield np.arange(first, last), view.read(panel.first + first, panel.first + last, buffer)
+    elif np.ptp(wanted) < _SCATTERED * len(wanted):
+        first, last = int(wanted.min()), int(wanted.max()) + 1
+        yield np.arange(first, last), whole[:, first:last]
+    else:
+        block = pool.local.array("block", (len(wanted), n), view.dtype)
+        np.take(whole.T, wanted, axis=0, out=block, mode="clip")
+        yield wanted, block.T
+
+
+def _runs(columns: np.ndarray, n: int) -> list[tuple[int, int]]:
+    """Ranges of columns of n entries that together have all of some columns, and few others in between."""
+    most, gap, columns = max(1, _STEP // n), _GAP // n, np.sort(columns)
+    begin = np.flatnonzero(np.diff(columns, prepend=columns[0] - gap - 2) > gap + 1)
+    ends = columns[np.append(begin[1:], len(columns)) - 1] + 1
+    return [
+        (first, min(first + most, last))
+        for start, last in zip(columns[begin].tolist(), ends.tolist())
+        for first in range(start, last, most)
+    ]
+
+
+def fill_stream(
+    view, bfloat16: bool, encoder: Encoder, panel: Panel, stream: np.ndarray, pool: Workers
+) -> None:
+    """Read a panel, center, rotate and project its columns.
+
+    Parameters
+    ----------
+    view : VectorView
+    bfloat16 : bool
+        Whether uint16 entries are bfloat16.
+    encoder : Encoder
+    panel : Panel
+    stream : ndarray of float32, shape (kept columns, m)
+        Written.
+    pool : Workers
+    """
+    p = encoder.parameters
+    width = panel.last - panel.first
+    block = view.in_place(panel.first, panel.last)
+    if block is None and view.by_rows and p.m == p.n:
+        _by_rows(view, bfloat16, encoder, panel, stream, pool)
+        return
+    if block is None and view.memory != VECTOR_MAJOR:
+        whole = pool.buffers.array("block", (p.n * width,), view.dtype)
+        block = view.read(panel.first, panel.last, whole)
+    step = max(1, _STEP // p.n)
+
+    def rotate(first: int) -> None:
+        last = min(first + step, width)
+        if block is not None:
+            columns = block[:, first:last]
+        else:
+            buffer = pool.local.array("block", (p.n * (last - first),), view.dtype)
+            columns = view.read(panel.first + first, panel.first + last, buffer)
+        which = slice(panel.first + first, panel.first + last)
+        encoder.rotated(which, columns, bfloat16, panel.place[first:last], stream)
+
+    _each(pool, rotate, range(0, width, step))
+
+
+def _by_rows(view, bfloat16, encoder, panel, stream, pool) -> None:
+    """The same for a file in which rows are contiguous: no more of it than a few rows is in memory at once."""
+    n, width = encoder.parameters.n, panel.last - panel.first
+    step = max(1, _STEP // width)
+
+    def center(row: int) -> None:
+        end = min(row + step, n)
+        buffer = pool.local.array("block", ((end - row) * width,), view.dtype)
+        block = view.read(panel.first, panel.last, buffer, (row, end))
+        encoder.centered(panel, block, bfloat16, 0, row, stream)
+
+    _each(pool, center, range(0, n, step))
+    step = max(1, _STEP // n)
+    _each(pool, lambda first: encoder.turn(stream[first : first + step]), range(0, len(stream), step))
+
+
+def _each(pool: Workers, function, items) -> None:
+    for _ in pool.map(function, items):
+        pass

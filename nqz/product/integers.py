@@ -1,0 +1,308 @@
+"""Exact inner products of decoded points.
+
+Decoded points are integers, most of them small: they are kept as int8, as int16 or as two int16, and the few that do not fit
+apart. Inner products of two such operands are exact in int32 arithmetic that wraps, in any order, as long as the results fit.
+By Cauchy–Schwarz they are at most ‖y_a‖ ‖y_b‖, from the exact norms of the rows. Where the kernels have no fast integer
+product, or numbers are larger, a floating-point GEMM takes its place: over integers it is exact, too, in any order of
+summation, blocking or contraction, while every partial sum stays below 2²⁴ (float32) or 2⁵³ (float64).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from nqz import kernels
+from nqz.product.operand import Stream
+
+_TYPES = ((np.int8, None), (np.int16, None), (np.int16, np.int16), (np.int16, np.int32))
+"""Ways to keep points: types of the rows, and of what there is above them."""
+
+_RANGE = (1 << 7, 1 << 15, 1 << 30)
+_RARE = 16
+"""Of 2 ** 16 entries one may be beyond its type."""
+
+_SPREADS = 4.2
+"""About one of 2 ** 16 Gaussian entries is beyond so many standard deviations; which type is tried first is a guess."""
+
+SHIFT = 15
+"""Larger points are taken apart into two of int16."""
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What entries have beyond the range of their type, sorted by row."""
+
+    row: np.ndarray
+    coordinate: np.ndarray
+    value: np.ndarray
+
+    def within(self, first: int, last: int) -> zip:
+        """Triples (row - first, coordinate, value) of a range of rows."""
+        i, j = np.searchsorted(self.row, [first, last])
+        return zip((self.row[i:j] - first).tolist(), self.coordinate[i:j].tolist(), self.value[i:j].tolist())
+
+
+_NONE = Rest(*(np.zeros(0, np.int64) for _ in range(3)))
+
+
+class Integers:
+    """Rows of integers ready to be multiplied: rows + 2 ** 15 high + rest.
+
+    Parameters
+    ----------
+    rows : ndarray of int8 or int16, shape (w, m)
+    rest : Rest
+    high : ndarray of int16 or int32, shape (w, m), optional
+        Zero by default.
+
+    Attributes
+    ----------
+    bound : float
+        No row has a larger norm.
+    """
+
+    def __init__(self, rows: np.ndarray, rest: Rest = _NONE, high: np.ndarray | None = None):
+        self.rows, self.rest, self.high = rows, rest, high
+        self._norms: dict[tuple[int | None, int], np.ndarray] = {}
+        (self.bound,) = self.norms(None, 1)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken."""
+        return self.rows.nbytes + (0 if self.high is None else self.high.nbytes)
+
+    @property
+    def limbs(self) -> list[np.ndarray]:
+        """The rows, least significant part first, without the rest."""
+        return [self.rows] if self.high is None else [self.rows, self.high]
+
+    def norms(self, limb: int | None, parts: int) -> np.ndarray:
+        """Largest norms in each of so many equal parts of the coordinates, of one limb, or of all with the rest."""
+        if (limb, parts) not in self._norms:
+            m = self.rows.shape[1]
+            spans = pairwise(part_edges(m, parts))
+            squares = [self._squares(limb, slice(*span)) for span in spans]
+            self._norms[limb, parts] = np.array([_root(sums, m) for sums in squares])
+        return self._norms[limb, parts]
+
+    def _squares(self, limb: int | None, part: slice) -> np.ndarray:
+        if limb is not None:
+            sums = np.empty(len(self.rows), np.int64)
+            kernels.row_energies(self.limbs[limb][:, part], sums)
+            return sums.astype(np.float64)
+        out, rest = self._wide_squares(part), self.rest
+        chosen = (rest.coordinate >= part.start) & (rest.coordinate < part.stop)
+        if chosen.any():
+            row, coordinate = rest.row[chosen], rest.coordinate[chosen]
+            clipped = self.rows[row, coordinate].astype(np.float64)
+            if self.high is not None:
+                clipped += self.high[row, coordinate] * 2.0**SHIFT
+            np.add.at(out, row, np.square(clipped + rest.value[chosen]) - np.square(clipped))
+        return out
+
+    def _wide_squares(self, part: slice) -> np.ndarray:
+        if self.high is None:
+            return self._squares(0, part)
+        out = np.empty(len(self.rows))
+        step = max(1, _PIECE // max(1, self.rows.shape[1]))
+        for first in range(0, len(out), step):
+            chosen = slice(first, first + step), part
+            x = self.rows[chosen] + self.high[chosen] * 2.0**SHIFT
+            np.einsum("ij,ij->i", x, x, out=out[first : first + step])
+        return out
+
+    def chosen(self, chosen: np.ndarray) -> Integers:
+        """Some of the rows, ascending."""
+        if len(chosen) == len(self.rows):
+            return self
+        place = np.searchsorted(chosen, self.rest.row)
+        kept = place < len(chosen)
+        kept[kept] = chosen[place[kept]] == self.rest.row[kept]
+        rest = Rest(place[kept], self.rest.coordinate[kept], self.rest.value[kept])
+        high = None if self.high is None else self.high[chosen]
+        return Integers(self.rows[chosen], rest, high)
+
+    def floats(self, rows: slice, dtype) -> np.ndarray:
+        """Some rows as floating-point numbers."""
+        out = self.rows[rows].astype(dtype)
+        if self.high is not None:
+            out += self.high[rows] * dtype(1 << SHIFT)
+        for i, k, value in self.rest.within(rows.start, rows.stop):
+            out[i, k] += value
+        return out
+
+    def column(self, rows: slice, k: int, rest: bool = True) -> np.ndarray:
+        """Coordinate k of some rows, int64; with or without the rest."""
+        out = self.rows[rows, k].astype(np.int64)
+        if self.high is not None:
+            out += self.high[rows, k].astype(np.int64) << SHIFT
+        for i, coordinate, value in self.rest.within(rows.start, rows.stop):
+            if rest and coordinate == k:
+                out[i] += value
+        return out
+
+
+def _root(squares: np.ndarray, m: int) -> float:
+    # the sums may be off by their own rounding, for which the bound allows
+    return math.sqrt(float(squares.max(initial=0.0)) * (1.0 + (m + 4) * 2.0**-51))
+
+
+def part_edges(m: int, parts: int) -> np.ndarray:
+    """Where equal parts of m coordinates begin and end."""
+    return np.linspace(0, m, parts + 1).astype(int)
+
+
+def _narrowest(spread: float) -> int:
+    """Which of the ways to keep points will do, unless they are far from Gaussian."""
+    return sum(_SPREADS * spread >= limit for limit in _RANGE)
+
+
+def entry_size(spread: float) -> int:
+    """Bytes that a point of a root mean square takes."""
+    return sum(np.dtype(t).itemsize for t in _TYPES[_narrowest(spread)] if t is not None)
+
+
+def load(
+    stream: Stream,
+    width: int,
+    m: int,
+    meet: np.ndarray | None,
+    spread: float,
+    run: Callable,
+) -> Integers:
+    """Decode a block of columns, in the narrowest type that nearly all points fit.
+
+    Parameters
+    ----------
+    stream : Stream
+    width : int
+        Columns of the block.
+    m : int
+        Coordinates of a column.
+    meet : ndarray of int, optional
+        The coordinates to keep; all by default.
+    spread : float
+        Root mean square of the loudest column, about.
+    run : callable
+        As `map`, perhaps in several threads.
+    """
+    make = np.empty if len(stream.order) == width else np.zeros
+    for low_type, high_type in _TYPES[_narrowest(spread) :]:
+        rows = make((width, m), low_type)
+        high = None if high_type is None else make((width, m), high_type)
+        most = 16 + (rows.size >> _RARE)
+
+        def take(chunk, rows=rows, high=high, most=most):
+            start, points = stream.read(chunk)
+            if high is not None:
+                upper = (points >> SHIFT) + (points >> (SHIFT - 1) & 1)
+                kernels.narrow(points - (upper << SHIFT), start, stream.order, rows)
+                points = upper
+            into = rows if high is None else high
+            clipped = kernels.narrow(points, start, stream.order, into)
+            return clipped, _beyond(points, start, stream.order, into) if 0 < clipped <= most else None
+
+        found, total = [], 0
+        for clipped, rest in run(take, stream.chunks):
+            total += clipped
+            if rest is not None and total <= most:
+                found.append(rest)
+        if total <= most:
+            break
+    rest = _gathered(found)
+    if high is not None:
+        rest = Rest(rest.row, rest.coordinate, rest.value << SHIFT)
+    if meet is not None:
+        rows, high = (None if x is None else np.ascontiguousarray(x[:, meet]) for x in (rows, high))
+        place = np.minimum(np.searchsorted(meet, rest.coordinate), len(meet) - 1)
+        kept = meet[place] == rest.coordinate
+        rest = Rest(rest.row[kept], place[kept], rest.value[kept])
+    return Integers(rows, rest, high)
+
+
+def _beyond(points: np.ndarray, start: int, order: np.ndarray, rows: np.ndarray) -> Rest:
+    info, m = np.iinfo(rows.dtype), rows.shape[1]
+    where = np.flatnonzero((points > info.max) | (points < info.min))
+    found = points[where].astype(np.int64)
+    value = found - np.clip(found, info.min, info.max)
+    return Rest(order[(start + where) // m], (start + where) % m, value)
+
+
+def _gathered(found: list[Rest]) -> Rest:
+    if not found:
+        return _NONE
+    row, coordinate, value = (
+        np.concatenate(x) for x in zip(*((r.row, r.coordinate, r.value) for r in found))
+    )
+    order = np.lexsort((coordinate, row))
+    return Rest(row[order], coordinate[order], value[order])
+
+
+def result_type(a: Integers, b: Integers) -> type:
+    """The type that holds all products of two operands: int32, or float64."""
+    return np.int32 if a.high is b.high is None and a.bound * b.bound < 2.0**31 else np.float64
+
+
+def multiply(a: Integers, b: Integers, rows: slice, columns: slice, out: np.ndarray) -> None:
+    """Write the inner products of some rows of `a` with some of `b`; `out` is of their `result_type`.
+
+    Notes
+    -----
+    Exact below 2⁵³. Beyond, the coordinates are split into equal parts whose exact products are added in order, so that the
+    result depends on the operands alone.
+    """
+    bound = a.bound * b.bound
+    narrow = all(x.high is None or x.high.dtype == np.int16 for x in (a, b))
+    # limbs, and sums of them on the way, are at most a few times as large as the whole
+    if not (kernels.fast_product() and narrow and bound < 2.0**49):
+        _float_product(a, b, rows, columns, bound, out)
+        return
+    if out.dtype == np.int32:
+        kernels.integer_product(a.rows[rows], b.rows[columns], out)
+    else:
+        _long_product(a, b, rows, columns, out)
+    # (A + A') (B + B')ᵀ = A Bᵀ + A' (B + B')ᵀ + A B'ᵀ
+    for i, k, value in a.rest.within(rows.start, rows.stop):
+        out[i] += (value * b.column(columns, k)).astype(out.dtype)
+    for j, k, value in b.rest.within(columns.start, columns.stop):
+        out[:, j] += (value * a.column(rows, k, rest=False)).astype(out.dtype)
+
+
+def _long_product(a: Integers, b: Integers, rows: slice, columns: slice, out: np.ndarray) -> None:
+    """Products that int32 does not hold, limb by limb and in parts that it does."""
+    part, scaled = np.empty(out.shape, np.int32), np.empty(out.shape)
+    out[...] = 0.0
+    for p, left in enumerate(a.limbs):
+        for q, right in enumerate(b.limbs):
+            for i, j in pairwise(_parts(a, b, 2.0**31, p, q)):
+                kernels.integer_product(left[rows, i:j], right[columns, i:j], part)
+                np.multiply(part, 2.0 ** (SHIFT * (p + q)), out=scaled)
+                out += scaled
+
+
+def _float_product(
+    a: Integers, b: Integers, rows: slice, columns: slice, bound: float, out: np.ndarray
+) -> None:
+    dtype = np.float32 if bound < 2.0**24 else np.float64
+    x, y = a.floats(rows, dtype), b.floats(columns, dtype)
+    if bound < 2.0**53:
+        np.copyto(out, x @ y.T, casting="unsafe")
+        return
+    out[...] = 0.0
+    for i, j in pairwise(_parts(a, b, 2.0**53)):
+        out += x[:, i:j] @ y[:, i:j].T
+
+
+def _parts(a: Integers, b: Integers, limit: float, p: int | None = None, q: int | None = None) -> np.ndarray:
+    """Edges of equal parts of the coordinates in which all products (of limbs p and q) stay below a limit."""
+    m, parts = a.rows.shape[1], 1
+    while parts < m and (a.norms(p, parts) * b.norms(q, parts)).max() >= limit:
+        parts *= 2
+    return part_edges(m, min(parts, max(m, 1)))

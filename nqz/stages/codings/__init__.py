@@ -1,0 +1,1 @@
+"""The codings of λ mod Λc."""

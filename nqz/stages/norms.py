@@ -1,0 +1,97 @@
+"""Energies of the centered columns: rounded to 1/256 octave, the side information that everything else derives from.
+
+A norm code c stands for the energy ‖ā‖² = 2 ** (c / 256); `ZERO` for a column without energy. Codes are integers with an
+unbounded exponent, so that columns of 1e±300 need no special care.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nqz.ground.arithmetic import exp2, pieces, round_log2
+
+STEPS = 256
+"""Steps an octave of energy."""
+
+ZERO = -(1 << 31)
+"""Code of a column whose energy is zero."""
+
+_LIMIT = 1 << 21
+
+
+def encode(energy: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """Norm codes of energies.
+
+    Parameters
+    ----------
+    energy : ndarray of float64, shape (a,)
+        Energy of every column in units of 4 ** exponent.
+    exponent : ndarray of int, shape (a,)
+
+    Returns
+    -------
+    ndarray of int32, shape (a,)
+    """
+    codes = np.full(len(energy), ZERO, np.int32)
+    for chosen in pieces(len(energy)):
+        e, power = energy[chosen], exponent[chosen].astype(np.int64)
+        rounded = round_log2(np.where(e > 0, e, 1.0), STEPS) + 2 * STEPS * power
+        np.copyto(codes[chosen], rounded, where=e > 0, casting="same_kind")
+    return codes
+
+
+def energy(codes: np.ndarray, reference: int = 0) -> np.ndarray:
+    """Energies in units of 2 ** (reference / 256): float64, zero for `ZERO`."""
+    codes = np.asarray(codes, np.int64)
+    shifted = np.where(codes == ZERO, 0, codes - reference)
+    return np.where(codes == ZERO, 0.0, exp2(shifted * 16))
+
+
+def reference(codes: np.ndarray) -> int:
+    """A code that all energies can be taken relative to without overflow: the loudest column's."""
+    return max(0 if len(codes) == 0 else int(codes.max()), -_LIMIT)
+
+
+def tally(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The different codes in increasing order, how many columns have each, and the first of these; int64."""
+    least = _least(codes)
+    span = int(codes.max(initial=ZERO)) - least + 2
+    if 0 < span <= min(max(len(codes), 1 << 10), 1 << 16):
+        floor = codes.dtype.type(least - 1)
+        counts, first = np.zeros(span, np.int64), np.zeros(span, np.int64)
+        for chosen in reversed(pieces(len(codes))):
+            index = np.maximum(codes[chosen], floor) - floor
+            counts += np.bincount(index, minlength=span)
+            first[index[::-1]] = np.arange(
+                chosen.stop - 1, chosen.start - 1, -1
+            )  # the last of equal ones stays
+        found = np.flatnonzero(counts)
+        return np.where(found == 0, ZERO, found + (least - 1)), counts[found], first[found]
+    # not np.unique, which imports numpy.ma
+    order = np.argsort(codes, kind="stable")
+    ordered = codes[order].astype(np.int64)
+    start = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+    return ordered[start], np.diff(start, append=len(codes)), order[start]
+
+
+def _least(codes: np.ndarray) -> int:
+    """The least code of a column that has energy, 0 if there is none."""
+    found = [part.min() for c in pieces(len(codes)) if len(part := codes[c][codes[c] != ZERO])]
+    return int(min(found, default=0))
+
+
+def to_offsets(codes: np.ndarray) -> tuple[int, np.ndarray]:
+    """Serialize norm codes as the least of them and code - least + 1 for every column, 0 for `ZERO`; int32."""
+    least = _least(codes)
+    floor = np.int32(least - 1)
+    return least, np.maximum(np.asarray(codes, np.int32), floor) - floor
+
+
+def from_offsets(least: int, offsets: np.ndarray) -> np.ndarray:
+    """Inverse of `to_offsets`, int32; ValueError for codes out of range."""
+    if abs(least) > _LIMIT or offsets.min(initial=0) < 0 or offsets.max(initial=0) > _LIMIT - least + 1:
+        raise ValueError("norm code out of range")
+    codes = np.empty(len(offsets), np.int32)
+    for chosen in pieces(len(offsets)):
+        codes[chosen] = np.where(offsets[chosen] == 0, ZERO, offsets[chosen] + (least - 1))
+    return codes

@@ -1,0 +1,136 @@
+"""The box "scale": the lattice scale Δ on its grid, and what follows from Δ and the norms for every column.
+
+A delta code d stands for Δ = 2 ** (d / 4096). With allocation "matrix" it is one absolute scale for all columns; with "column"
+the scale of a column is 2 ** ((d + 8 c) / 4096), c its norm code, so in proportion to its norm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nqz.ground.arithmetic import exp2, round_log2
+from nqz.stages import norms
+from nqz.stages.columns import Columns
+from nqz.stages.lattice import Lattice
+from nqz.stages.parameters import Parameters
+
+FIXED_POINT = 256
+"""Fixed-point units a lattice unit in the kernels' nearest-point search."""
+
+CLASSES = 8
+"""Coder classes an octave of variance: a sixteenth of an octave of standard deviation."""
+
+MAX_LOG_VARIANCE = 32
+"""A column's energy per entry may be at most 2 ** 32 Δ²: what 32-bit fixed point holds with room for peaks."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What Δ and the norm codes say about each column; arrays of shape (a,).
+
+    Attributes
+    ----------
+    log_ratio : ndarray of int64
+        4096 · log2(‖ā‖² / Δ²), 0 where `silent`.
+    noise : ndarray of float64
+        d = D Δ² / e, the relative noise (infinite for dropped columns).
+    classes : ndarray of int64
+        Class of the coder: round(8 log2 σ²), σ² = e/Δ² + D in fine units.
+    kept : ndarray of bool
+        False for dropped columns: those without energy, and those below the lowest class.
+    """
+
+    log_ratio: np.ndarray
+    noise: np.ndarray
+    classes: np.ndarray
+    kept: np.ndarray
+
+
+def column_delta(codes: np.ndarray, delta: int, allocate: str) -> np.ndarray:
+    """Delta code of every column."""
+    if allocate == "column":
+        return delta + 8 * np.where(codes == norms.ZERO, 0, codes)
+    return np.full(np.shape(codes), delta, dtype=np.int64)
+
+
+def ratio(log_ratio: np.ndarray, n: int) -> np.ndarray:
+    """Energy per entry e / Δ²."""
+    return exp2(np.minimum(log_ratio, 64 << 12)) / n
+
+
+def scaling(
+    codes: np.ndarray, n: int, lattice: Lattice, delta: int, allocate: str, lowest_class: int
+) -> Scaling:
+    """Derive the `Scaling` of columns of length n from their norm codes and the delta code."""
+    codes = np.asarray(codes, np.int64)
+    silent = codes == norms.ZERO
+    log_ratio = np.where(silent, 0, 16 * codes - 2 * column_delta(codes, delta, allocate))
+    x = np.where(silent, 0.0, ratio(log_ratio, n))
+    variance = (x + lattice.second_moment) * (lattice.fine * lattice.fine)
+    classes = round_log2(variance, CLASSES)
+    kept = ~silent & (classes >= lowest_class)
+    noise = np.full(len(codes), np.inf)
+    noise[kept] = lattice.second_moment / np.maximum(x[kept], 1e-300)
+    return Scaling(log_ratio, noise, classes, kept)
+
+
+class Scales:
+    """What a matrix's parameters and norm codes say about its columns.
+
+    Parameters
+    ----------
+    columns : Columns
+    p : Parameters
+
+    Attributes
+    ----------
+    kept : Lazy of bool
+        False for columns that are not coded.
+    classes : Lazy of int16
+        Classes of the coder.
+    noise : Lazy of float64
+        Relative noise d, infinite where not kept.
+    """
+
+    def __init__(self, columns: Columns, p: Parameters):
+        def noise(codes):
+            s = self._scaled(codes)
+            return s.noise if p.nesting is None else np.where(s.kept, p.nesting.noise, np.inf)
+
+        self._columns, self._parameters = columns, p
+        self._last: tuple = (None, None)
+        self.kept = columns.of(lambda codes: self._scaled(codes).kept)
+        self.classes = columns.of(lambda codes: self._scaled(codes).classes.astype(np.int16))
+        self.noise = columns.of(noise)
+
+    def _scaled(self, codes: np.ndarray) -> Scaling:
+        known, found = self._last
+        if known is not codes:
+            p = self._parameters
+            found = scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
+            self._last = codes, found
+        return found
+
+    @property
+    def used(self) -> np.ndarray:
+        """Classes of the kept columns, each at least once; int64."""
+        distinct = self._scaled(self._columns.distinct)
+        return distinct.classes[distinct.kept]
+
+
+def exponents(codes: np.ndarray) -> np.ndarray:
+    """Power of two by which each column is divided before the rotation: its norm then lies in [1, 2)."""
+    return np.where(codes == norms.ZERO, 0, codes >> 9).astype(np.int32)
+
+
+def forward(codes: np.ndarray, delta: int, allocate: str) -> np.ndarray:
+    """Factors from rotated columns (divided by 2 ** exponent) to fixed point, float32 of shape (a,)."""
+    shift = (exponents(codes).astype(np.int64) << 12) - column_delta(codes, delta, allocate)
+    return (exp2(np.clip(shift, -(119 << 12), 119 << 12)) * FIXED_POINT).astype(np.float32)
+
+
+def backward(codes: np.ndarray, delta: int, allocate: str, lattice: Lattice, exponent: int = 0) -> np.ndarray:
+    """Factors Δ / fine from fine units back to the data, in units of 2 ** exponent; float64 of shape (a,)."""
+    return exp2(column_delta(codes, delta, allocate) - (exponent << 12)) / lattice.fine
