@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nqz.format.head import PIECE
 from nqz.ground.errors import CorruptError, NqzError
 
 if TYPE_CHECKING:
     from nqz.format.reader import ContainerReader
+    from nqz.format.records import Record
 
 Buffer = bytes | bytearray | memoryview
 
@@ -73,7 +74,9 @@ def zstd_unpack(data: bytes, expected_size: int, where: str = "zstd frame") -> b
         raise CorruptError(f"{where}: damaged zstd frame: {error}") from None
 
 
-def exact_pieces(raw_pieces: Iterable[Buffer], level: int = 3, each: Callable = map) -> Iterator[bytes]:
+def exact_pieces(
+    raw_pieces: Iterable[Buffer], level: int = 3, each: Callable[..., Iterator[Any]] = map
+) -> Iterator[bytes]:
     """Turn the raw bytes of a tensor, in pieces of any sizes, into the payloads of its records EXCT.
 
     Every payload but the last stands for exactly 4 MiB. They are compressed by `each`, which takes the place of `map`.
@@ -102,7 +105,10 @@ def _cut(raw_pieces: Iterable[Buffer]) -> Iterator[Buffer]:
 
 
 def decode_exact(
-    reader: ContainerReader, tensor_index: int, nbytes: int | None = None, each: Callable = map
+    reader: ContainerReader,
+    tensor_index: int,
+    nbytes: int | None = None,
+    each: Callable[..., Iterator[Any]] = map,
 ) -> Iterator[bytes]:
     """Return the raw bytes of an exact tensor, in pieces of 4 MiB and a last one.
 
@@ -127,7 +133,7 @@ def decode_exact(
             f"asked for {nbytes} exact ones"
         )
 
-    def unpack(numbered):
+    def unpack(numbered: tuple[int, Record]) -> bytes:
         number, record = numbered
         where = f"{reader.name}: record EXCT at byte {record.offset}"
         return zstd_unpack(reader.read(record, "EXCT"), min(info.nbytes - number * PIECE, PIECE), where)

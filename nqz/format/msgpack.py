@@ -42,7 +42,8 @@ def pack(value: Any) -> bytes:
 
     _check_packable(value, 1)
     try:
-        return msgpack.packb(value, use_bin_type=True)
+        packed: bytes = msgpack.packb(value, use_bin_type=True)
+        return packed
     except UnicodeEncodeError:
         raise UnsupportedError("a name or a metadata string is not Unicode text (a lone surrogate)") from None
 

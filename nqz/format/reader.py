@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from nqz.format.diagnose import check_preamble, end_error
 from nqz.format.head import MAX_HEAD_BYTES, Manifest
@@ -103,7 +104,9 @@ class ContainerReader:
             raise CorruptError(f"{self._where(record)}: outside of the file")
         return read_record(self._access, record, self.name)
 
-    def verify(self, progress: Callable[[int, int], object] | None = None, each: Callable = map) -> None:
+    def verify(
+        self, progress: Callable[[int, int], object] | None = None, each: Callable[..., Iterator[Any]] = map
+    ) -> None:
         """Check the whole file from end to end: every record, their order, index, counts and digest.
 
         Parameters

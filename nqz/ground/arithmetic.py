@@ -7,9 +7,11 @@ NumPy and of C libraries differ in the last bit between processors.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 GRID = 4096
 """Steps an octave of the grid on which lattice scales lie."""
@@ -22,7 +24,7 @@ for _i in range(1, 15):
     _EXP.append(_EXP[-1] * _i)
 
 
-def exp(x):
+def exp(x: ArrayLike) -> NDArray[np.float64]:
     """Exponential of an array of float64 (arguments below -700 give 0).
 
     Parameters
@@ -43,7 +45,7 @@ def exp(x):
     return np.where(x < -700.0, 0.0, np.ldexp(value, k.astype(np.int32)))
 
 
-def log2(x):
+def log2(x: ArrayLike) -> NDArray[np.float64]:
     """Binary logarithm of an array of positive float64."""
     mantissa, exponent = np.frexp(np.asarray(x, dtype=np.float64))
     low = mantissa < 0.7071067811865476
@@ -58,7 +60,7 @@ def log2(x):
 
 
 @lru_cache(maxsize=1)
-def _octave() -> np.ndarray:
+def _octave() -> NDArray[np.float64]:
     table = np.ones(GRID)
     root, index = 2.0, np.arange(GRID)
     for bit in range(11, -1, -1):
@@ -77,15 +79,15 @@ def pieces(count: int, size: int = PIECE) -> list[slice]:
     return [slice(first, min(first + size, count)) for first in range(0, count, size)]
 
 
-def total(x) -> float:
+def total(x: ArrayLike) -> float:
     """Sum of float64 in the order of the array."""
     x = np.asarray(x, dtype=np.float64)
     return total_of(x[chosen] for chosen in pieces(len(x)))
 
 
-def total_of(parts) -> float:
+def total_of(parts: Iterable[NDArray[np.float64]]) -> float:
     """Sum of float64 in the order of arrays that follow each other."""
-    value = None
+    value: float | None = None
     for part in parts:
         if len(part):
             part = part if value is None else np.concatenate([[value], part])
@@ -93,14 +95,15 @@ def total_of(parts) -> float:
     return 0.0 if value is None else float(value)
 
 
-def exp2(code):
+def exp2(code: ArrayLike) -> NDArray[np.float64]:
     """Powers of two on the grid: 2 ** (code / 4096) for an array of integers."""
     code = np.asarray(code, dtype=np.int64)
     exponent = np.clip(code >> 12, -4000, 4000).astype(np.int32)
-    return np.ldexp(_octave()[code & (GRID - 1)], exponent)
+    value: NDArray[np.float64] = np.ldexp(_octave()[code & (GRID - 1)], exponent)
+    return value
 
 
-def round_log2(x, steps: int):
+def round_log2(x: ArrayLike, steps: int) -> NDArray[np.int64]:
     """Nearest integer to ``steps * log2(x)`` for positive float64, by comparison with the exact grid.
 
     Parameters

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nqz.format import integers as sequences
+from nqz.format import tokens
 
 EDGES = [
     -(1 << 63),
@@ -34,8 +34,8 @@ INTEGER = st.one_of(st.sampled_from(EDGES), st.integers(-(1 << 63), (1 << 63) - 
 @given(st.lists(INTEGER, min_size=1, max_size=60), st.binary(max_size=5))
 def test_pack_and_unpack(values, after):
     values = np.array(values, np.int64)
-    data = sequences.pack(values)
-    back, size = sequences.unpack(data + after, len(values))
+    data = tokens.pack(values)
+    back, size = tokens.unpack(data + after, len(values))
     assert size == len(data) and back.dtype == np.int64 and np.array_equal(back, values)
 
 
@@ -44,27 +44,25 @@ def test_pack_and_unpack(values, after):
 def test_size_is_near_the_entropy(sigma, offset):
     values = np.rint(np.random.default_rng(1).standard_normal(20000) * sigma).astype(np.int64) + offset
     entropy = math.log2(sigma * math.sqrt(2 * math.pi * math.e))
-    assert 8 * len(sequences.pack(values)) / len(values) < entropy + 0.05
+    assert 8 * len(tokens.pack(values)) / len(values) < entropy + 0.05
 
 
 def test_equal_integers_take_next_to_nothing():
-    assert len(sequences.pack(np.full(100000, 123456789))) < 400
+    assert len(tokens.pack(np.full(100000, 123456789))) < 400
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_damage_is_an_error_or_other_integers(data):
     """Whatever the bytes, the result is a ValueError or as many integers as were asked for."""
-    good = bytearray(
-        sequences.pack(np.array(data.draw(st.lists(INTEGER, min_size=1, max_size=30)), np.int64))
-    )
+    good = bytearray(tokens.pack(np.array(data.draw(st.lists(INTEGER, min_size=1, max_size=30)), np.int64)))
     for _ in range(data.draw(st.integers(1, 3))):
         good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(good)))
     count = data.draw(st.integers(1, 40))
     for damaged in (bytes(good), bytes(good[:cut])):
         try:
-            values, size = sequences.unpack(damaged, count)
+            values, size = tokens.unpack(damaged, count)
         except ValueError:
             continue
         assert len(values) == count and size <= len(damaged)
@@ -81,21 +79,21 @@ def test_damage_is_an_error_or_other_integers(data):
     ],
 )
 def test_malformed_heads_are_refused(position, value, message):
-    data = bytearray(sequences.pack(np.array([5, 6, 7, 8, 9], np.int64)))
+    data = bytearray(tokens.pack(np.array([5, 6, 7, 8, 9], np.int64)))
     data[position] = value
     with pytest.raises(ValueError, match=message):
-        sequences.unpack(bytes(data), 5)
+        tokens.unpack(bytes(data), 5)
 
 
 def test_padding_must_be_zero():
-    data = bytearray(sequences.pack(np.array([5, 6, 7], np.int64)))
+    data = bytearray(tokens.pack(np.array([5, 6, 7], np.int64)))
     data[-1] |= 0x80
     with pytest.raises(ValueError, match="padding"):
-        sequences.unpack(bytes(data), 3)
+        tokens.unpack(bytes(data), 3)
 
 
 def test_every_truncation_is_refused():
-    data = sequences.pack(np.arange(50, dtype=np.int64) ** 3)
+    data = tokens.pack(np.arange(50, dtype=np.int64) ** 3)
     for size in range(len(data)):
         with pytest.raises(ValueError):
-            sequences.unpack(data[:size], 50)
+            tokens.unpack(data[:size], 50)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_container_format import CHUNKS, TENSORS, Memory, check, manifest, write_matrix
+from test_format_records import CHUNKS, TENSORS, Memory, check, manifest, write_matrix
 
 from nqz.format.head import TensorInfo
 from nqz.format.msgpack import pack_fields

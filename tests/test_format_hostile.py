@@ -8,7 +8,7 @@ import struct
 
 import msgpack
 import pytest
-from test_container_format import (
+from test_format_records import (
     FILE,
     TENSORS,
     Memory,
