@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nqz.commands.operands import coded_operand, plain_operand
+from nqz.commands.operands import CodedOperand, plain_operand
 from nqz.commands.pairs import Pair
 from nqz.files.sink import MatrixSink, TensorSpec
 from nqz.ground.arithmetic import pieces
@@ -17,8 +18,8 @@ from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.threads import SMALL, Workers
 from nqz.matrix.coded import CodedMatrix
-from nqz.product.operand import Operand, watched
-from nqz.product.product import NotFiniteError, Product
+from nqz.product.operand import Operand, Watch
+from nqz.product.product import Measured, NotFiniteError, Product
 from nqz.stages.estimate import ESTIMATORS
 
 
@@ -45,15 +46,18 @@ class MatmulOptions:
     axis_b: int = 0
 
 
-@dataclass
-class Plan:
+@dataclass(frozen=True)
+class Prepared:
     """A product ready to be computed.
 
     Attributes
     ----------
+    name : str
+        What the pair is called.
     shape : tuple of int
     dtype : str
     product : Product
+    measured : Measured
     notes : list of str
         What the user should know about this product.
     rates : tuple of float
@@ -64,13 +68,14 @@ class Plan:
     shape: tuple[int, ...]
     dtype: str
     product: Product
+    measured: Measured
     notes: list[str]
     rates: tuple[float, float]
 
     @property
     def error(self) -> float:
         """Expected ‖AᵀB - Ĉ‖² / (‖Ā‖²‖B̄‖²/n)."""
-        return self.product.error
+        return self.measured.error
 
 
 def check(pair: Pair, options: MatmulOptions) -> bool:
@@ -112,7 +117,9 @@ def outline(pair: Pair, options: MatmulOptions) -> tuple[tuple[int, ...], str]:
     return shape, options.dtype or _result_type(pair.a, pair.b)
 
 
-def prepare(pair: Pair, options: MatmulOptions, pool: Workers, progress: Callable | None = None) -> Plan:
+def prepare(
+    pair: Pair, options: MatmulOptions, pool: Workers, progress: Callable[[float], object] | None = None
+) -> Prepared:
     """Check two matrices, decode what the estimator needs, and predict the error.
 
     Parameters
@@ -132,15 +139,14 @@ def prepare(pair: Pair, options: MatmulOptions, pool: Workers, progress: Callabl
     notes = ["both sides are the same matrix: its diagonal comes from the norms"] if same else []
     left, right = _operand(pair, pool, options, 0), _operand(pair, pool, options, 1)
     notes += _dropped(left) + ([] if same else _dropped(right))
-    if progress is not None:
-        left, right = watched([left, right], progress)
     shape, dtype = outline(pair, options)
-    product = Product(left, right, options.estimator, same, pool.map)
-    if product.guessed > 0.01:
+    product = Product(left, right, options.estimator, same)
+    measured = product.measure(pool, None if progress is None else Watch([left, right], progress))
+    if measured.guessed > 0.01:
         notes.append(
-            f"{product.guessed:.0%} of the expected error is an estimate of what the vectors not coded leave out"
+            f"{measured.guessed:.0%} of the expected error is an estimate of what the vectors not coded leave out"
         )
-    return Plan(pair.name, shape, dtype, product, notes, (_rate(pair.a), _rate(pair.b)))
+    return Prepared(pair.name, shape, dtype, product, measured, notes, (_rate(pair.a), _rate(pair.b)))
 
 
 def multiply(
@@ -181,19 +187,22 @@ def multiply(
     sink = MatrixSink(access, kind, [TensorSpec(name, *outlined) for name, outlined in zip(names, outlines)])
 
     def work(index, inner):
-        pair, prepared = pairs[index], 0.0
+        pair, decoded = pairs[index], 0.0
 
-        def decoded(share):
-            nonlocal prepared
-            prepared += share
-            progress(pair.name, share / 2 / len(pairs))
+        def report(share: float) -> None:
+            if progress is not None:
+                progress(pair.name, share / 2 / len(pairs))
 
-        plan = prepare(pair, options, inner, None if progress is None else decoded)
-        if progress is not None:
-            progress(pair.name, (1.0 - prepared) / 2 / len(pairs))
-        columns, size = plan.product.b.columns, np.dtype(plan.dtype).itemsize
+        def watch(share: float) -> None:
+            nonlocal decoded
+            decoded += share
+            report(share)
 
-        def put(i, j, tile):
+        prepared = prepare(pair, options, inner, None if progress is None else watch)
+        report(1.0 - decoded)
+        columns, size = prepared.product.b.columns, np.dtype(prepared.dtype).itemsize
+
+        def put(i: int, j: int, tile: NDArray[Any]) -> None:
             if tile.shape[1] == columns:
                 sink.write_bytes(index, i * columns * size, tile)
                 return
@@ -201,32 +210,32 @@ def multiply(
                 sink.write_bytes(index, (i * columns + j) * size, row)
                 i += 1
 
-        for share, _ in tiles(plan, put):
-            if progress is not None:
-                progress(pair.name, share / 2 / len(pairs))
-        return plan.rates, plan.error, plan.notes
+        for share, _ in tiles(prepared, put, inner):
+            report(share)
+        return prepared.rates, prepared.error, prepared.notes
 
-    report: dict = {"shapes": [shape for shape, _ in outlines], "rates": [], "errors": [], "notes": []}
+    found: dict[str, Any] = {"shapes": [shape for shape, _ in outlines], "rates": [], "errors": [], "notes": []}
     small = [
         max(pair.a.entries, pair.b.entries, math.prod(shape)) <= SMALL
         for pair, (shape, _) in zip(pairs, outlines)
     ]
     for rates, error, notes in pool.each(work, range(len(pairs)), small.__getitem__):
-        report["rates"].append(rates)
-        report["errors"].append(error)
-        report["notes"] += notes
-    return report
+        found["rates"].append(rates)
+        found["errors"].append(error)
+        found["notes"] += notes
+    return found
 
 
-def tiles(plan: Plan, put: Callable) -> Iterator[tuple[float, Any]]:
-    """The product in pieces, in the plan's dtype: see `Product.tiles`."""
+def tiles(prepared: Prepared, put: Callable[..., Any], pool: Workers) -> Iterator[tuple[float, Any]]:
+    """The product in pieces, in the type that was asked for: see `Product.tiles`."""
+    product, dtype = prepared.product, prepared.dtype
     try:
-        yield from plan.product.tiles(plan.dtype, put)
+        yield from product.tiles(prepared.measured, dtype, put, pool)
     except NotFiniteError as error:
-        advice = "use --dtype float64" if plan.dtype == "float32" and error.wide else "scale the inputs"
+        advice = "use --dtype float64" if dtype == "float32" and error.wide else "scale the inputs"
         raise OperandError(
-            f"product of {plan.product.a.name} and {plan.product.b.name}: entry [{error.row}, {error.column}] overflows "
-            f"{plan.dtype}; {advice}"
+            f"product of {product.a.name} and {product.b.name}: entry [{error.row}, {error.column}] overflows "
+            f"{dtype}; {advice}"
         ) from None
 
 
@@ -241,7 +250,7 @@ def _check_length(pair: Pair, n_a: int, n_b: int) -> None:
 def _operand(pair: Pair, pool: Workers, options: MatmulOptions, which: int) -> Operand:
     side, other = (pair.a, pair.b) if which == 0 else (pair.b, pair.a)
     if isinstance(side, CodedMatrix):
-        return coded_operand(side)
+        return CodedOperand(side)
     file, axis = (pair.file_b, options.axis_b) if which else (pair.file_a, options.axis_a)
     return plain_operand(file, side, _axis(side, axis), other.parameters.rotation_seed, other.centered, pool)
 
@@ -275,7 +284,7 @@ def _is_same(a: CodedMatrix, b: CodedMatrix, pair: Pair) -> bool:
 
 def _dropped(operand: Operand) -> list[str]:
     count = sum(
-        int((np.isinf(operand.side.noise[c]) & (operand.energies(c) > 0)).sum())
+        int((np.isinf(operand.noise(c)) & (operand.energies(c) > 0)).sum())
         for c in pieces(operand.columns)
     )
     return (

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import threading
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nqz import kernels
 from nqz.commands.measure import FirstPass
+from nqz.ground.threads import Workers
 from nqz.matrix.coded import CodedMatrix
-from nqz.product.operand import Operand, Stream
+from nqz.product.operand import Columns, Operand, Stream
 from nqz.stages import norms
-from nqz.stages.columns import Columns, Lazy
 from nqz.stages.estimate import Side
 from nqz.stages.panels import panel_columns
 from nqz.stages.project import project
@@ -21,105 +22,124 @@ from nqz.stages.scale import exponents
 GRID_BITS = 20
 """A plain operand is rounded to 2 ** -20 of its columns' standard deviation, so that its products are exact integers."""
 
+_STEP = 1 << 18  # entries of a plain operand that are rotated at a time
 
-def coded_operand(matrix: CodedMatrix) -> Operand:
+
+class CodedOperand(Operand):
     """A coded matrix as an operand."""
-    p = matrix.parameters
-    exponent = norms.reference(matrix.codes) >> 9
-    by_first = {panel.first: panel for panel in matrix.decoder.panels}
-    buffers = threading.local()
 
-    def stream(first: int, last: int) -> Stream:
-        panel = by_first[first]
+    def __init__(self, matrix: CodedMatrix):
+        p = matrix.parameters
+        super().__init__(
+            operand_name(matrix.reader.name, matrix.name),
+            matrix.side,
+            p.m,
+            p.rotation_seed,
+            norms.reference(matrix.codes) >> 9,
+            [(panel.first, panel.last) for panel in matrix.panels],
+        )
+        self._matrix = matrix
 
-        def read(chunk) -> tuple[int, np.ndarray]:
-            points = _buffer(buffers, chunk.count)
-            matrix.chunk_points(panel, chunk, points)
+    def units(self, columns: Columns) -> NDArray[np.float64]:
+        """See `Operand`."""
+        return self._matrix.units(columns, self.exponent)
+
+    def means(self, columns: Columns) -> NDArray[np.float64]:
+        """See `Operand`."""
+        return self._matrix.means(columns)
+
+    def mean_steps(self, columns: Columns) -> NDArray[np.float64]:
+        """See `Operand`."""
+        return self._matrix.mean_steps(columns, self.exponent)
+
+    def stream(self, first: int, last: int, pool: Workers) -> Stream:
+        """See `Operand`."""
+        matrix = self._matrix
+        (panel,) = (panel for panel in matrix.panels if panel.first == first)
+        opened = matrix.open_panel(panel)
+
+        def read(chunk: Any) -> tuple[int, NDArray[np.int32]]:
+            points = pool.local.array("points", (chunk.count,), np.int32)
+            matrix.chunk_points(opened, chunk, points)
             return chunk.start, points
 
-        return Stream(panel.order, panel.chunks, read)
-
-    return Operand(
-        name=_name(matrix.reader.name, matrix.name),
-        side=matrix.side,
-        m=p.m,
-        rotation_seed=p.rotation_seed,
-        means=matrix.means,
-        mean_step=matrix.mean_step(exponent),
-        unit=matrix.decoder.unit(exponent),
-        exponent=exponent,
-        blocks=[(panel.first, panel.last) for panel in matrix.decoder.panels],
-        stream=stream,
-    )
+        return Stream(opened.order, panel.chunks, read)
 
 
-def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, center: bool, pool) -> Operand:
-    """A matrix that is not compressed as an operand: no noise, all coordinates; centered if its partner is."""
-    view = tensor.vectors(axis)
-    n, columns = view.length, view.count
-    name = _name(source_name, tensor.name)
-    codes, mean = np.empty(columns, np.int32), np.empty(columns)
-    for block in FirstPass(tensor, view, center, name, pool=pool).blocks():
-        chosen = slice(block.first, block.first + len(block.mean))
-        codes[chosen], mean[chosen] = norms.encode(block.energy, block.exponent), block.mean
-    exponent = norms.reference(codes) >> 9
-    width = panel_columns(n)
-    # a power of two that takes the standard deviation of each column's entries to 2 ** GRID_BITS or a little more
-    power = GRID_BITS + n.bit_length() // 2
-    forward = np.ldexp(np.float32(1.0), power)
+class PlainOperand(Operand):
+    """A matrix that is not compressed: no noise, all coordinates.
 
-    def unit(codes: np.ndarray) -> np.ndarray:
+    Parameters
+    ----------
+    name : str
+    view : VectorView
+    bfloat16 : bool
+        Whether its uint16 entries are bfloat16.
+    codes : ndarray of int32, shape (a,)
+        Norm codes.
+    mean : ndarray of float64, shape (a,)
+    rotation_seed : int
+    """
+
+    def __init__(
+        self, name: str, view: Any, bfloat16: bool, codes: NDArray[np.int32], mean: NDArray[np.float64],
+        rotation_seed: int,
+    ):  # fmt: skip
+        n, width = view.length, panel_columns(view.length)
+        blocks = [(first, min(first + width, view.count)) for first in range(0, view.count, width)]
+        super().__init__(name, Side.exact(codes, n), n, rotation_seed, norms.reference(codes) >> 9, blocks)
+        self._view, self._bfloat16, self._codes, self._mean = view, bfloat16, codes, mean
+        # a power of two that takes the standard deviation of each column's entries to 2 ** GRID_BITS or a little more
+        self._power = GRID_BITS + n.bit_length() // 2
+
+    def units(self, columns: Columns) -> NDArray[np.float64]:
+        """See `Operand`."""
+        codes = self._codes[columns]
         silent = codes == norms.ZERO
-        return np.where(silent, 0.0, np.ldexp(1.0, np.where(silent, 0, exponents(codes) - exponent - power)))
+        power = np.where(silent, 0, exponents(codes) - self.exponent - self._power)
+        return np.where(silent, 0.0, np.ldexp(1.0, power))
 
-    none = Lazy(columns, lambda chosen: np.zeros(np.shape(codes[chosen])))
+    def means(self, columns: Columns) -> NDArray[np.float64]:
+        """See `Operand`."""
+        return self._mean[columns]
 
-    step = max(1, (1 << 18) // n)
-    buffers = threading.local()
+    def mean_steps(self, columns: Columns) -> NDArray[np.float64]:
+        """See `Operand`."""
+        return np.zeros(np.shape(self._codes[columns]))
 
-    def stream(first: int, last: int) -> Stream:
-        block = view.read(first, last)
+    def stream(self, first: int, last: int, pool: Workers) -> Stream:
+        """See `Operand`."""
+        n, seed = self.side.n, self.rotation_seed
+        block, step = self._view.read(first, last), max(1, _STEP // n)
+        forward = np.ldexp(np.float32(1.0), self._power)
 
-        def read(start) -> tuple[int, np.ndarray]:
+        def read(start: int) -> tuple[int, NDArray[np.int32]]:
             stop = min(start + step, last - first)
             chosen = slice(first + start, first + stop)
             u = np.empty((stop - start, n), np.float32)
-            kernels.center(
-                block[:, start:stop],
-                tensor.dtype == "bfloat16",
-                mean[chosen],
-                exponents(codes[chosen]),
-                u,
-            )
-            rotate(u, rotation_seed)
-            points = _buffer(buffers, u.size)
+            columns = block[:, start:stop]
+            kernels.center(columns, self._bfloat16, self._mean[chosen], exponents(self._codes[chosen]), u)
+            rotate(u, seed)
+            points = pool.local.array("points", (u.size,), np.int32)
             factors = np.full(len(u), forward, np.float32)
-            kernels.quantize_exact(project(u, rotation_seed, n), factors, points.reshape(u.shape))
+            kernels.quantize_exact(project(u, seed, n), factors, points.reshape(u.shape))
             return start * n, points
 
         return Stream(np.arange(last - first), range(0, last - first, step), read)
 
-    return Operand(
-        name=name,
-        side=Side(codes, none, n, 1.0),
-        m=n,
-        rotation_seed=rotation_seed,
-        means=mean,
-        mean_step=none,
-        unit=Columns(codes).of(unit),
-        exponent=exponent,
-        blocks=[(first, min(first + width, columns)) for first in range(0, columns, width)],
-        stream=stream,
-    )
+
+def plain_operand(
+    source_name: str, tensor: Any, axis: int, rotation_seed: int, center: bool, pool: Workers
+) -> PlainOperand:
+    """Measure a matrix that is not compressed; it is centered if its partner is."""
+    view, name = tensor.vectors(axis), operand_name(source_name, tensor.name)
+    codes, mean = np.empty(view.count, np.int32), np.empty(view.count)
+    for block in FirstPass(tensor, view, center, name, pool=pool).blocks():
+        chosen = slice(block.first, block.first + len(block.mean))
+        codes[chosen], mean[chosen] = norms.encode(block.energy, block.exponent), block.mean
+    return PlainOperand(name, view, tensor.dtype == "bfloat16", codes, mean, rotation_seed)
 
 
-def _buffer(buffers: threading.local, count: int) -> np.ndarray:
-    """Memory of this thread for so many points, used again for the next chunk: fresh memory costs more than decoding."""
-    held = getattr(buffers, "points", None)
-    if held is None or len(held) < count:
-        held = buffers.points = np.empty(count, np.int32)
-    return held[:count]
-
-
-def _name(file: str, tensor: str) -> str:
+def operand_name(file: str, tensor: str) -> str:
+    """An operand as messages call it."""
     return f"{file}: tensor {tensor!r}" if tensor else file

@@ -37,6 +37,19 @@ class Side:
     n: int
     kappa: float
 
+    def noise_at(self, columns):
+        """Relative noise of columns."""
+        return self.noise[columns]
+
+    def coded_columns(self) -> int:
+        """Number of coded columns."""
+        return int(np.isfinite(np.asarray(self.noise)).sum())
+
+    @classmethod
+    def exact(cls, codes, n: int) -> Side:
+        """A side without noise."""
+        return cls(codes, np.zeros(len(codes)), n, 1.0)
+
     def part(self, columns: np.ndarray) -> Side:
         """The side of some of the columns."""
         return Side(self.codes[columns], self.noise[columns], self.n, self.kappa)

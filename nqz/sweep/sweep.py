@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nqz.commands.encode import encode
-from nqz.commands.matmul import MatmulOptions, Plan, prepare
+from nqz.commands.matmul import MatmulOptions, Prepared, prepare
 from nqz.commands.measure import measure
 from nqz.commands.options import EncodeOptions
 from nqz.commands.pairs import Pair
@@ -24,7 +24,7 @@ from nqz.ground.threads import Workers
 from nqz.matrix.coded import CodedMatrix
 from nqz.plan import limit
 from nqz.stages.lattice import DEFAULT, NESTED
-from nqz.sweep.exact_product import ExactProduct, Factor
+from nqz.sweep.exact_product import ExactProduct, Factor, exact_product
 from nqz.sweep.matrix import SweepMatrix, check_lengths
 
 RATES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -203,7 +203,7 @@ def _truth(matrix: SweepMatrix, other: SweepMatrix, pool: Workers, step: _Step) 
         Factor(m.view(), m.tensor.dtype, measure(m.tensor, m.view(), True, m.where, pool=pool))
         for m in (matrix, other)
     ]
-    return ExactProduct(*sides, step) if all(side.energy > 0 for side in sides) else None
+    return exact_product(*sides, step) if all(side.energy > 0 for side in sides) else None
 
 
 def _point(
@@ -215,13 +215,13 @@ def _point(
         coded = stack.enter_context(
             _encoded(matrix, options, pool, step.encoding(matrix, 0.5 / sides), warnings)
         )
-        partner = plan = None
+        partner = estimate = None
         if other is not None:
             partner = stack.enter_context(
                 _encoded(other, options, pool, step.encoding(other, 0.5 / sides), warnings)
             )
-            plan = _plan(coded, partner, matrix, other, pool)
-            if plan.product.same:
+            estimate = _estimate(coded, partner, matrix, other, pool)
+            if estimate.product.same:
                 warnings.append(
                     f"{other.where}: is the same matrix; the diagonal of the product comes from its norms"
                 )
@@ -229,8 +229,8 @@ def _point(
         rate = 8.0 * sum(f.coded_bytes for f in files) / sum(f.entries for f in files)
         against = (
             None
-            if plan is None or truth is None
-            else _finite(truth.error(plan, lambda share: step(0.2 * share)))
+            if estimate is None or truth is None
+            else _finite(truth.error(estimate, pool, lambda share: step(0.2 * share)))
         )
         predicted = coded.predicted_product()
         error = predicted if other is None else against
@@ -250,7 +250,7 @@ def _point(
             "predicted": {
                 "reconstruction": coded.predicted_reconstruction(),
                 "product": predicted,
-                "against": None if plan is None else _finite(plan.error),
+                "against": None if estimate is None else _finite(estimate.error),
             },
             "measured": {"reconstruction": _reconstruction(coded, matrix, pool), "against": against},
             "error": error,
@@ -276,7 +276,7 @@ def _encoded(
         access.close()
 
 
-def _plan(a: CodedMatrix, b: CodedMatrix, matrix: SweepMatrix, other: SweepMatrix, pool: Workers) -> Plan:
+def _estimate(a: CodedMatrix, b: CodedMatrix, matrix: SweepMatrix, other: SweepMatrix, pool: Workers) -> Prepared:
     return prepare(Pair("", a, b, matrix.where, other.where), MatmulOptions(dtype="float64"), pool)
 
 
