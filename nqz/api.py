@@ -176,13 +176,12 @@ def _prepared(a: Any, b: Any, estimator: str, dtype: Any, stack: ExitStack, pool
     sides = [_side(a, stack), _side(b, stack)]
     names = [side.name if isinstance(side, _One) else None for side in sides]
     files = [side.content if isinstance(side, _One) else side for side in sides]
-    options = MatmulOptions(estimator, name, tensor_a=names[0], tensor_b=names[1])
-    pairs = pair_up(files[0], files[1], options.tensor_a, options.tensor_b)
+    pairs = pair_up(*files, *names)
     if len(pairs) != 1:
         raise OperandError(
             f"{files[0].name} and {files[1].name}: {len(pairs)} pairs of matrices; choose one of each"
         )
-    return prepare(pairs[0], options, pool)
+    return prepare(pairs[0], MatmulOptions(estimator, name), pool)
 
 
 class _One:

@@ -403,7 +403,9 @@ def test_few_entries_draw_theta_to_one():
         thetas.append(related.measure(POOL).theta)
     assert thetas[0] > 1 and thetas[1] > 2
     draws = [
-        Product(operand(x, 0.3, r), operand(rng.standard_normal((400, 64)), 0.3, r), "auto").measure(POOL).theta
+        Product(operand(x, 0.3, r), operand(rng.standard_normal((400, 64)), 0.3, r), "auto")
+        .measure(POOL)
+        .theta
         for r in (np.random.default_rng(s) for s in range(8))
     ]
     assert 0.75 < np.exp(np.mean(np.log(draws))) < 1.35

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.operands import CodedOperand, plain_operand
+from nqz.commands.factors import Coded
 from nqz.commands.pairs import Pair
 from nqz.files.sink import MatrixSink, TensorSpec
 from nqz.ground.arithmetic import pieces
-from nqz.ground.dtypes import is_matrix_dtype
-from nqz.ground.errors import OperandError, UnsupportedError, UsageError
+from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.threads import SMALL, Workers
-from nqz.matrix.coded import CodedMatrix
 from nqz.product.operand import Operand, Watch
 from nqz.product.product import Measured, NotFiniteError, Product
 from nqz.stages.estimate import ESTIMATORS
@@ -32,18 +30,10 @@ class MatmulOptions:
     estimator : {"auto", "mmse", "unbiased"}
     dtype : {"float32", "float64"}, optional
         Type of the product, by default the result type of the operands, at least float32.
-    tensor_a, tensor_b : str, optional
-        Which tensor of each side.
-    axis_a, axis_b : int
-        Axis of the vectors of a side that is not compressed.
     """
 
     estimator: str = "auto"
     dtype: str | None = None
-    tensor_a: str | None = None
-    tensor_b: str | None = None
-    axis_a: int = 0
-    axis_b: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,29 +82,34 @@ def check(pair: Pair, options: MatmulOptions) -> bool:
     if options.estimator not in ESTIMATORS:
         raise UsageError(f"estimator {options.estimator!r}: one of {', '.join(ESTIMATORS)}")
     a, b = pair.a, pair.b
-    _check_length(pair, _length(a, options.axis_a, pair.file_a), _length(b, options.axis_b, pair.file_b))
-    if not (isinstance(a, CodedMatrix) and isinstance(b, CodedMatrix)):
+    if a.length != b.length:
+        raise OperandError(
+            f"{a.file} and {b.file}: vectors of {a.length} and {b.length} entries cannot be multiplied; the contracted "
+            "axes must have the same length (see --axis of encode)"
+        )
+    if not (isinstance(a, Coded) and isinstance(b, Coded)):
         return False
-    seed_a, seed_b = a.parameters.rotation_seed, b.parameters.rotation_seed
+    seed_a, seed_b = a.matrix.parameters.rotation_seed, b.matrix.parameters.rotation_seed
     if seed_a != seed_b:
         raise OperandError(
-            f"{pair.file_a} and {pair.file_b}: encoded with different seeds ({seed_a} and {seed_b}), so their "
+            f"{a.file} and {b.file}: encoded with different seeds ({seed_a} and {seed_b}), so their "
             "rotations differ; encode both with the same --seed"
         )
-    if a.centered != b.centered:
-        plain = pair.file_b if a.centered else pair.file_a
+    if a.matrix.centered != b.matrix.centered:
+        plain = b.file if a.matrix.centered else a.file
         raise OperandError(
-            f"{pair.file_a} and {pair.file_b}: only {plain} was encoded with --no-center, and what it adds to the product by "
+            f"{a.file} and {b.file}: only {plain} was encoded with --no-center, and what it adds to the product by "
             "the means of the other is not known; encode both alike"
         )
-    return _is_same(a, b, pair)
+    return _is_same(a, b)
 
 
 def outline(pair: Pair, options: MatmulOptions) -> tuple[tuple[int, ...], str]:
     """Shape and type of a product; the axis of a vector is dropped, as NumPy does."""
-    sides = ((pair.a, options.axis_a), (pair.b, options.axis_b))
-    shape = tuple(_columns(side, axis) for side, axis in sides if _rank(side) != 1)
-    return shape, options.dtype or _result_type(pair.a, pair.b)
+    sides = pair.a, pair.b
+    shape = tuple(side.columns for side in sides if len(side.shape) != 1)
+    wide = any(side.dtype == "float64" for side in sides)
+    return shape, options.dtype or ("float64" if wide else "float32")
 
 
 def prepare(
@@ -137,7 +132,7 @@ def prepare(
     """
     same = check(pair, options)
     notes = ["both sides are the same matrix: its diagonal comes from the norms"] if same else []
-    left, right = _operand(pair, pool, options, 0), _operand(pair, pool, options, 1)
+    left, right = pair.a.operand(pair.b, pool), pair.b.operand(pair.a, pool)
     notes += _dropped(left) + ([] if same else _dropped(right))
     shape, dtype = outline(pair, options)
     product = Product(left, right, options.estimator, same)
@@ -146,17 +141,17 @@ def prepare(
         notes.append(
             f"{measured.guessed:.0%} of the expected error is an estimate of what the vectors not coded leave out"
         )
-    return Prepared(pair.name, shape, dtype, product, measured, notes, (_rate(pair.a), _rate(pair.b)))
+    return Prepared(pair.name, shape, dtype, product, measured, notes, (pair.a.rate, pair.b.rate))
 
 
 def multiply(
     pairs: list[Pair],
-    access,
+    access: FileAccess | MemoryAccess,
     kind: str,
     options: MatmulOptions,
     pool: Workers,
-    progress: Callable | None = None,
-) -> dict:
+    progress: Callable[[str, float], object] | None = None,
+) -> dict[str, Any]:
     """Compute products and write them, small ones side by side.
 
     Parameters
@@ -186,7 +181,7 @@ def multiply(
     names = [(pair.name or "product") if kind == "safetensors" else "" for pair in pairs]
     sink = MatrixSink(access, kind, [TensorSpec(name, *outlined) for name, outlined in zip(names, outlines)])
 
-    def work(index, inner):
+    def work(index: int, inner: Workers) -> tuple[tuple[float, float], float, list[str]]:
         pair, decoded = pairs[index], 0.0
 
         def report(share: float) -> None:
@@ -214,9 +209,14 @@ def multiply(
             report(share)
         return prepared.rates, prepared.error, prepared.notes
 
-    found: dict[str, Any] = {"shapes": [shape for shape, _ in outlines], "rates": [], "errors": [], "notes": []}
+    found: dict[str, Any] = {
+        "shapes": [shape for shape, _ in outlines],
+        "rates": [],
+        "errors": [],
+        "notes": [],
+    }
     small = [
-        max(pair.a.entries, pair.b.entries, math.prod(shape)) <= SMALL
+        max(math.prod(pair.a.shape), math.prod(pair.b.shape), math.prod(shape)) <= SMALL
         for pair, (shape, _) in zip(pairs, outlines)
     ]
     for rates, error, notes in pool.each(work, range(len(pairs)), small.__getitem__):
@@ -239,71 +239,23 @@ def tiles(prepared: Prepared, put: Callable[..., Any], pool: Workers) -> Iterato
         ) from None
 
 
-def _check_length(pair: Pair, n_a: int, n_b: int) -> None:
-    if n_a != n_b:
-        raise OperandError(
-            f"{pair.file_a} and {pair.file_b}: vectors of {n_a} and {n_b} entries cannot be multiplied; the contracted "
-            "axes must have the same length (see --axis of encode)"
-        )
-
-
-def _operand(pair: Pair, pool: Workers, options: MatmulOptions, which: int) -> Operand:
-    side, other = (pair.a, pair.b) if which == 0 else (pair.b, pair.a)
-    if isinstance(side, CodedMatrix):
-        return CodedOperand(side)
-    file, axis = (pair.file_b, options.axis_b) if which else (pair.file_a, options.axis_a)
-    return plain_operand(file, side, _axis(side, axis), other.parameters.rotation_seed, other.centered, pool)
-
-
-def _axis(tensor, axis: int) -> int:
-    return 0 if len(tensor.shape) == 1 else axis
-
-
-def _length(side, axis: int, file: str) -> int:
-    if isinstance(side, CodedMatrix):
-        return side.parameters.n
-    if not is_matrix_dtype(side.dtype):
-        raise UnsupportedError(f"{file}: dtype {side.dtype}; a matrix of floating-point numbers is needed")
-    return side.vectors(_axis(side, axis)).length
-
-
-def _columns(side, axis: int) -> int:
-    return side.parameters.columns if isinstance(side, CodedMatrix) else side.vectors(_axis(side, axis)).count
-
-
-def _is_same(a: CodedMatrix, b: CodedMatrix, pair: Pair) -> bool:
-    if a.parameters.dither_key != b.parameters.dither_key:
+def _is_same(a: Coded, b: Coded) -> bool:
+    if a.matrix.parameters.dither_key != b.matrix.parameters.dither_key:
         return False
-    if a.header == b.header and np.array_equal(a.codes, b.codes):
+    if a.matrix.header == b.matrix.header and np.array_equal(a.matrix.codes, b.matrix.codes):
         return True
     raise OperandError(
-        f"{pair.file_a} and {pair.file_b}: two matrices with the same dither, whose product would be biased; "
+        f"{a.file} and {b.file}: two matrices with the same dither, whose product would be biased; "
         "encode one of them again"
     )
 
 
 def _dropped(operand: Operand) -> list[str]:
     count = sum(
-        int((np.isinf(operand.noise(c)) & (operand.energies(c) > 0)).sum())
-        for c in pieces(operand.columns)
+        int((np.isinf(operand.noise(c)) & (operand.energies(c) > 0)).sum()) for c in pieces(operand.columns)
     )
     return (
         [f"{operand.name}: {count} of {operand.columns} vectors too quiet to be coded count as zero"]
         if count
         else []
     )
-
-
-def _rank(side) -> int:
-    return len(side.info.shape if isinstance(side, CodedMatrix) else side.shape)
-
-
-def _result_type(a, b) -> str:
-    wide = any((x.info.dtype if isinstance(x, CodedMatrix) else x.dtype) == "float64" for x in (a, b))
-    return "float64" if wide else "float32"
-
-
-def _rate(side) -> float:
-    if isinstance(side, CodedMatrix):
-        return side.rate
-    return 8.0 * side.nbytes / max(1, int(np.prod(side.shape, dtype=object)))

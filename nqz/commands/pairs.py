@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from nqz.commands.factors import Coded, Factor, Plain
 from nqz.files.npy import refuse_non_float
+from nqz.files.source import Source
 from nqz.format.reader import ContainerReader
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UsageError
@@ -14,16 +17,21 @@ from nqz.matrix.coded import CodedMatrix
 
 @dataclass(frozen=True)
 class Pair:
-    """One product to make: what it is called, its two sides (a CodedMatrix or a plain tensor), and their files."""
+    """One product to make: what it is called, and its two factors."""
 
     name: str
-    a: object
-    b: object
-    file_a: str
-    file_b: str
+    a: Factor
+    b: Factor
 
 
-def pair_up(a, b, tensor_a: str | None = None, tensor_b: str | None = None) -> list[Pair]:
+def pair_up(
+    a: ContainerReader | Source,
+    b: ContainerReader | Source,
+    tensor_a: str | None = None,
+    tensor_b: str | None = None,
+    axis_a: int = 0,
+    axis_b: int = 0,
+) -> list[Pair]:
     """Find the pairs of tensors to multiply.
 
     Parameters
@@ -32,6 +40,8 @@ def pair_up(a, b, tensor_a: str | None = None, tensor_b: str | None = None) -> l
         At least one of them a container.
     tensor_a, tensor_b : str, optional
         Which tensor of each side.
+    axis_a, axis_b : int
+        Axis of the vectors of a side that is not compressed.
 
     Returns
     -------
@@ -45,7 +55,7 @@ def pair_up(a, b, tensor_a: str | None = None, tensor_b: str | None = None) -> l
     """
     if not isinstance(a, ContainerReader) and not isinstance(b, ContainerReader):
         raise OperandError(f"{a.name} and {b.name}: neither is a .nqz container; encode at least one side")
-    left, right = _candidates(a, tensor_a), _candidates(b, tensor_b)
+    left, right = _candidates(a, tensor_a, axis_a), _candidates(b, tensor_b, axis_b)
     if len(left) == 1 and len(right) == 1:
         names = [("", next(iter(left)), next(iter(right)))]
     elif tensor_a is not None or tensor_b is not None:
@@ -60,20 +70,23 @@ def pair_up(a, b, tensor_a: str | None = None, tensor_b: str | None = None) -> l
             raise OperandError(
                 f"{a.name} and {b.name}: no matrices of equal name; choose with --tensor-a, --tensor-b"
             )
-    return [Pair(name, left[x](), right[y](), a.name, b.name) for name, x, y in names]
+    return [Pair(name, left[x](), right[y]()) for name, x, y in names]
 
 
-def _candidates(side, wanted: str | None) -> dict[str, Callable[[], object]]:
+def _candidates(
+    side: ContainerReader | Source, wanted: str | None, axis: int
+) -> dict[str, Callable[[], Factor]]:
+    found: dict[str, Callable[[], Factor]]
     if isinstance(side, ContainerReader):
         found = {
-            info.name: (lambda i=i: CodedMatrix(side, i))
+            info.name: partial(_coded, side, i)
             for i, info in enumerate(side.manifest.tensors)
             if info.kind == "matrix"
         }
         known = [info.name for info in side.manifest.tensors]
     else:
         found = {
-            t.name: (lambda t=t: t)
+            t.name: partial(Plain, t, side.name, axis)
             for t in side.tensors
             if is_matrix_dtype(t.dtype)
             and t.shape
@@ -92,3 +105,7 @@ def _candidates(side, wanted: str | None) -> dict[str, Callable[[], object]]:
             refuse_non_float(side.tensors[0], side.name)
         raise OperandError(f"{side.name}: holds no matrix to multiply")
     return found
+
+
+def _coded(reader: ContainerReader, index: int) -> Coded:
+    return Coded(CodedMatrix(reader, index), reader.name)

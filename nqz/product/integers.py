@@ -201,11 +201,13 @@ def load(
     """
     make = np.empty if len(stream.order) == width else np.zeros
     for low_type, high_type in _TYPES[_narrowest(spread) :]:
-        rows = make((width, m), low_type)
-        high = None if high_type is None else make((width, m), high_type)
+        rows: Rows = make((width, m), low_type)
+        high: Rows | None = None if high_type is None else make((width, m), high_type)
         most = 16 + (rows.size >> _RARE)
 
-        def take(chunk: Any, rows: Rows = rows, high: Rows | None = high, most: int = most) -> tuple[int, Rest | None]:
+        def take(
+            chunk: Any, rows: Rows = rows, high: Rows | None = high, most: int = most
+        ) -> tuple[int, Rest | None]:
             start, points = stream.read(chunk)
             if high is not None:
                 upper = (points >> SHIFT) + (points >> (SHIFT - 1) & 1)
@@ -226,7 +228,8 @@ def load(
     if high is not None:
         rest = Rest(rest.row, rest.coordinate, rest.value << SHIFT)
     if meet is not None:
-        rows, high = (None if x is None else np.ascontiguousarray(x[:, meet]) for x in (rows, high))
+        rows = np.ascontiguousarray(rows[:, meet])
+        high = None if high is None else np.ascontiguousarray(high[:, meet])
         place = np.minimum(np.searchsorted(meet, rest.coordinate), len(meet) - 1)
         kept = meet[place] == rest.coordinate
         rest = Rest(rest.row[kept], place[kept], rest.value[kept])
@@ -306,7 +309,9 @@ def _float_product(
         out += x[:, i:j] @ y[:, i:j].T
 
 
-def _parts(a: Integers, b: Integers, limit: float, p: int | None = None, q: int | None = None) -> NDArray[np.int64]:
+def _parts(
+    a: Integers, b: Integers, limit: float, p: int | None = None, q: int | None = None
+) -> NDArray[np.int64]:
     """Edges of equal parts of the coordinates in which all products (of limbs p and q) stay below a limit."""
     m, parts = a.rows.shape[1], 1
     while parts < m and (a.norms(p, parts) * b.norms(q, parts)).max() >= limit:

@@ -225,9 +225,7 @@ class Product:
             raise NotFiniteError(rows.start + i, columns.start + j, bool(np.isfinite(wide[0, j])))
         return out
 
-    def _scale(
-        self, theta: float, rows: slice, columns: slice, raw: NDArray[Any], out: NDArray[Any]
-    ) -> int:
+    def _scale(self, theta: float, rows: slice, columns: slice, raw: NDArray[Any], out: NDArray[Any]) -> int:
         """Estimates from raw products; the position of the first that is not finite, or -1."""
         a, b = self.a, self.b
         if self.estimator == "unbiased":
@@ -291,12 +289,8 @@ class Product:
         if self.same:
             error -= self._diagonal_error(theta, missed) / (scale * a.side.n)
         # what rounding left in the means, times the partner's mean
-        left, right = (
-            _summed(lambda c, x=x: np.square(np.ldexp(x.means(c), -x.exponent)), x.columns)  # type: ignore[misc]
-            * _summed(lambda c, y=y: np.square(y.mean_steps(c)), y.columns)  # type: ignore[misc]
-            for x, y in ((a, b), (b, a))
-        )
-        return error + (left + right) * a.side.n**2 / 12.0 / scale, guessed
+        rounding = _mean_energy(a) * _step_energy(b) + _mean_energy(b) * _step_energy(a)
+        return error + rounding * a.side.n**2 / 12.0 / scale, guessed
 
     def _diagonal_error(self, theta: float, missed: float) -> float:
         """What `expected_error` counts for the diagonal of a matrix times itself, which the norms give instead."""
@@ -306,7 +300,8 @@ class Product:
             nu = np.square(1.0 + noise) / self.kappa - 1.0
             factor = alpha(self.estimator, theta, nu)
             known = np.where(np.isfinite(nu), nu, 0.0)
-            return (np.square(1.0 - factor) * missed + np.square(factor) * known) * energy * energy
+            found: NDArray[np.float64] = np.square(1.0 - factor) * missed + np.square(factor) * known
+            return found * energy * energy
 
         return _summed(error, self.a.columns)
 
@@ -344,6 +339,16 @@ def _pieces(left: Blocks, right: Blocks, pool: Workers) -> Iterator[Piece]:
 def _summed(function: Callable[[slice], NDArray[np.float64]], count: int) -> float:
     """Sum of what a function gives for columns, some at a time."""
     return total_of(map(function, pieces(count)))
+
+
+def _mean_energy(operand: Operand) -> float:
+    """Sum of the squares of the means in units of 4 ** exponent."""
+    return _summed(lambda c: np.square(np.ldexp(operand.means(c), -operand.exponent)), operand.columns)
+
+
+def _step_energy(operand: Operand) -> float:
+    """Sum of the squares of the steps of the means in units of 4 ** exponent."""
+    return _summed(lambda c: np.square(operand.mean_steps(c)), operand.columns)
 
 
 def _sample(count: int) -> NDArray[np.int64]:

@@ -59,7 +59,8 @@ class Groups:
 def group(side: Side, energy: NDArray[np.float64]) -> Groups:
     """Group the coded columns of a side that are not all noise; `energy` is that of each column, in any unit."""
     alive = [
-        np.flatnonzero((side.noise_at(c) < _MOST_NOISE) & (energy[c] > 0)).astype(np.int32) + np.int32(c.start)
+        np.flatnonzero((side.noise_at(c) < _MOST_NOISE) & (energy[c] > 0)).astype(np.int32)
+        + np.int32(c.start)
         for c in pieces(len(energy))
     ]
     order = np.concatenate(alive) if alive else np.zeros(0, np.int32)
@@ -188,7 +189,9 @@ class Signal:
         one and for two dropped columns.
     """
 
-    def __init__(self, found: NDArray[np.float64], a: Groups, b: Groups, n: int, kappa: float, entries: float):
+    def __init__(
+        self, found: NDArray[np.float64], a: Groups, b: Groups, n: int, kappa: float, entries: float
+    ):
         self._power = a.energy[:, None] * b.energy[None, :] / n
         self._nu = excess_noise(a.noise, b.noise, kappa)
         self._noise = self._nu * self._power

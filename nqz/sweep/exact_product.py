@@ -118,9 +118,7 @@ class ExactProduct:
         self.close()
 
 
-def exact_product(
-    a: Factor, b: Factor, progress: Callable[[float], object] | None = None
-) -> ExactProduct:
+def exact_product(a: Factor, b: Factor, progress: Callable[[float], object] | None = None) -> ExactProduct:
     """Compute AᵀB.
 
     Parameters

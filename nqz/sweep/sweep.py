@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nqz.commands.encode import encode
+from nqz.commands.factors import Coded
 from nqz.commands.matmul import MatmulOptions, Prepared, prepare
 from nqz.commands.measure import measure
 from nqz.commands.options import EncodeOptions
@@ -276,8 +277,12 @@ def _encoded(
         access.close()
 
 
-def _estimate(a: CodedMatrix, b: CodedMatrix, matrix: SweepMatrix, other: SweepMatrix, pool: Workers) -> Prepared:
-    return prepare(Pair("", a, b, matrix.where, other.where), MatmulOptions(dtype="float64"), pool)
+def _estimate(
+    a: CodedMatrix, b: CodedMatrix, matrix: SweepMatrix, other: SweepMatrix, pool: Workers
+) -> Prepared:
+    return prepare(
+        Pair("", Coded(a, matrix.where), Coded(b, other.where)), MatmulOptions(dtype="float64"), pool
+    )
 
 
 def _reconstruction(coded: CodedMatrix, matrix: SweepMatrix, pool: Workers) -> float | None:

@@ -1,7 +1,8 @@
-"""Operands of a product: a coded matrix, or a plain one that is centered and rotated on the fly."""
+"""Factors of a product: a coded matrix, or a plain one that is centered and rotated on the fly, and what they are as operands."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,10 @@ from numpy.typing import NDArray
 
 from nqz import kernels
 from nqz.commands.measure import FirstPass
+from nqz.files.source import SourceTensor
+from nqz.files.vectors import VectorView
+from nqz.ground.dtypes import is_matrix_dtype
+from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
 from nqz.matrix.coded import CodedMatrix
 from nqz.product.operand import Columns, Operand, Stream
@@ -82,7 +87,7 @@ class PlainOperand(Operand):
     """
 
     def __init__(
-        self, name: str, view: Any, bfloat16: bool, codes: NDArray[np.int32], mean: NDArray[np.float64],
+        self, name: str, view: VectorView, bfloat16: bool, codes: NDArray[np.int32], mean: NDArray[np.float64],
         rotation_seed: int,
     ):  # fmt: skip
         n, width = view.length, panel_columns(view.length)
@@ -128,18 +133,137 @@ class PlainOperand(Operand):
         return Stream(np.arange(last - first), range(0, last - first, step), read)
 
 
-def plain_operand(
-    source_name: str, tensor: Any, axis: int, rotation_seed: int, center: bool, pool: Workers
-) -> PlainOperand:
-    """Measure a matrix that is not compressed; it is centered if its partner is."""
-    view, name = tensor.vectors(axis), operand_name(source_name, tensor.name)
-    codes, mean = np.empty(view.count, np.int32), np.empty(view.count)
-    for block in FirstPass(tensor, view, center, name, pool=pool).blocks():
-        chosen = slice(block.first, block.first + len(block.mean))
-        codes[chosen], mean[chosen] = norms.encode(block.energy, block.exponent), block.mean
-    return PlainOperand(name, view, tensor.dtype == "bfloat16", codes, mean, rotation_seed)
-
-
 def operand_name(file: str, tensor: str) -> str:
     """An operand as messages call it."""
     return f"{file}: tensor {tensor!r}" if tensor else file
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A compressed factor of a product.
+
+    Attributes
+    ----------
+    matrix : CodedMatrix
+    file : str
+        As messages call it.
+    """
+
+    matrix: CodedMatrix
+    file: str
+
+    @property
+    def length(self) -> int:
+        """Entries of a vector."""
+        return self.matrix.parameters.n
+
+    @property
+    def columns(self) -> int:
+        """Number of vectors."""
+        return self.matrix.parameters.columns
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+        return self.matrix.info.shape
+
+    @property
+    def dtype(self) -> str:
+        """Type of the tensor."""
+        return self.matrix.info.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor as it was before it was compressed."""
+        return self.matrix.info.nbytes
+
+    @property
+    def rate(self) -> float:
+        """Bits an entry."""
+        return self.matrix.rate
+
+    def operand(self, partner: Factor, pool: Workers) -> Operand:
+        """The factor as an operand."""
+        return CodedOperand(self.matrix)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A factor of a product that is not compressed.
+
+    Attributes
+    ----------
+    tensor : SourceTensor
+    file : str
+        As messages call it.
+    along : int
+        Axis of its vectors, if it has several.
+    """
+
+    tensor: SourceTensor
+    file: str
+    along: int = 0
+
+    @property
+    def axis(self) -> int:
+        """Axis of the vectors."""
+        return 0 if len(self.tensor.shape) == 1 else self.along
+
+    @property
+    def view(self) -> VectorView:
+        """Its vectors.
+
+        Raises
+        ------
+        UnsupportedError
+            It is not of floating-point numbers.
+        """
+        if not is_matrix_dtype(self.tensor.dtype):
+            raise UnsupportedError(
+                f"{self.file}: dtype {self.tensor.dtype}; a matrix of floating-point numbers is needed"
+            )
+        return self.tensor.vectors(self.axis)
+
+    @property
+    def length(self) -> int:
+        """Entries of a vector."""
+        return self.view.length
+
+    @property
+    def columns(self) -> int:
+        """Number of vectors."""
+        return self.view.count
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+        return self.tensor.shape
+
+    @property
+    def dtype(self) -> str:
+        """Type of the tensor."""
+        return self.tensor.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor."""
+        return self.tensor.nbytes
+
+    @property
+    def rate(self) -> float:
+        """Bits an entry, as it is stored."""
+        return 8.0 * self.nbytes / max(1, self.tensor.entries)
+
+    def operand(self, partner: Factor, pool: Workers) -> Operand:
+        """The factor as an operand, measured, rotated like its partner, and centered if that is."""
+        assert isinstance(partner, Coded)  # of two factors one is compressed
+        view, name = self.view, operand_name(self.file, self.tensor.name)
+        codes, mean = np.empty(view.count, np.int32), np.empty(view.count)
+        for block in FirstPass(self.tensor, view, partner.matrix.centered, name, pool=pool).blocks():
+            chosen = slice(block.first, block.first + len(block.mean))
+            codes[chosen], mean[chosen] = norms.encode(block.energy, block.exponent), block.mean
+        bfloat16, seed = self.tensor.dtype == "bfloat16", partner.matrix.parameters.rotation_seed
+        return PlainOperand(name, view, bfloat16, codes, mean, seed)
+
+
+Factor = Coded | Plain
