@@ -12,6 +12,7 @@ from nqz.commands.opening import open_two
 from nqz.commands.pairs import pair_up
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
+from nqz.ground.sources import SOURCES
 from nqz.ground.threads import workers
 
 _STAGES = (("decoding", 0.6), ("computing", 0.4))
@@ -62,7 +63,7 @@ def command(
         axes = int(axis_a or 0), int(axis_b or 0)
         pairs = pair_up(left.content, right.content, tensor_a, tensor_b, *axes)
         kind = kind_of(target, "npy" if len(pairs) == 1 else "safetensors")
-        if len(pairs) > 1 and (kind == "npy" or output is None):
+        if len(pairs) > 1 and (SOURCES[kind].alone or output is None):
             raise UsageError(
                 f"{len(pairs)} pairs of tensors: give -o OUT.safetensors, or choose by --tensor-a, --tensor-b"
             )

@@ -24,7 +24,7 @@ from nqz.cli.text import escape, payload, table
 from nqz.commands.opening import open_file
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import workers
-from nqz.stages.lattice import FAMILIES
+from nqz.stages.lattices import FAMILIES
 from nqz.sweep import plot
 from nqz.sweep.matrix import check_lengths, choose
 from nqz.sweep.sweep import PRODUCT, RATES, SweepOptions, point_name, sweep
@@ -99,7 +99,7 @@ def command(
         opened = [stack.enter_context(open_file(source, container=False))]
         if against is not None:
             opened.append(stack.enter_context(open_file(against, container=False)))
-        if tensor is not None and all(one.content.kind == "npy" for one in opened):
+        if tensor is not None and all(one.content.kind.alone for one in opened):
             raise UsageError(f"--tensor: {opened[0].content.name} holds one array, without a name")
         matrix, other = choose(opened[0].content, tensor, int(axis)), None
         if against is not None:

@@ -21,8 +21,8 @@ from nqz.stages import norms
 from nqz.stages.estimate import Side
 from nqz.stages.panels import panel_columns
 from nqz.stages.project import project
-from nqz.stages.rotate import rotate
 from nqz.stages.scale import exponents
+from nqz.stages.transforms import DEFAULT as TRANSFORM
 
 GRID_BITS = 20
 """A plain operand is rounded to 2 ** -20 of its columns' standard deviation, so that its products are exact integers."""
@@ -124,7 +124,7 @@ class PlainOperand(Operand):
             u = np.empty((stop - start, n), np.float32)
             columns = block[:, start:stop]
             kernels.center(columns, self._bfloat16, self._mean[chosen], exponents(self._codes[chosen]), u)
-            rotate(u, seed)
+            TRANSFORM.rotate(u, seed)
             points = pool.local.array("points", (u.size,), np.int32)
             factors = np.full(len(u), forward, np.float32)
             kernels.quantize_exact(project(u, seed, n), factors, points.reshape(u.shape))

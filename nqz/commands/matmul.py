@@ -15,6 +15,7 @@ from nqz.commands.pairs import Pair
 from nqz.files.sink import MatrixSink, TensorSpec
 from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import OperandError, UsageError
+from nqz.ground.sources import SOURCES
 from nqz.ground.threads import SMALL, Workers
 from nqz.product.operand import Operand, Watch
 from nqz.product.product import Measured, NotFiniteError, Product
@@ -159,7 +160,8 @@ def multiply(
     pairs : list of Pair
     access
         Where the file is written.
-    kind : {"npy", "safetensors"}
+    kind : str
+        A key of `SOURCES`.
     options : MatmulOptions
     pool : Workers
     progress : callable, optional
@@ -178,7 +180,7 @@ def multiply(
     for pair in pairs:
         check(pair, options)
     outlines = [outline(pair, options) for pair in pairs]
-    names = [(pair.name or "product") if kind == "safetensors" else "" for pair in pairs]
+    names = ["" if SOURCES[kind].alone else pair.name or "product" for pair in pairs]
     sink = MatrixSink(access, kind, [TensorSpec(name, *outlined) for name, outlined in zip(names, outlines)])
 
     def work(index: int, inner: Workers) -> tuple[tuple[float, float], float, list[str]]:

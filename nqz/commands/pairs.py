@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from nqz.commands.factors import Coded, Factor, Plain
-from nqz.files.npy import refuse_non_float
-from nqz.files.source import Source
+from nqz.files.source import Source, refuse_non_float
 from nqz.format.reader import ContainerReader
-from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UsageError
 from nqz.matrix.coded import CodedMatrix
 
@@ -88,10 +86,7 @@ def _candidates(
         found = {
             t.name: partial(Plain, t, side.name, axis)
             for t in side.tensors
-            if is_matrix_dtype(t.dtype)
-            and t.shape
-            and 0 not in t.shape
-            and (len(t.shape) > 1 or side.kind == "npy")
+            if side.kind.is_matrix(t.shape, t.dtype)
         }
         known = [t.name for t in side.tensors]
     if wanted is not None:
@@ -101,8 +96,8 @@ def _candidates(
             raise OperandError(f"{side.name}: tensor {wanted!r} is not a matrix; it is carried exactly")
         return {wanted: found[wanted]}
     if not found:
-        if not isinstance(side, ContainerReader) and side.kind == "npy":
-            refuse_non_float(side.tensors[0], side.name)
+        if not isinstance(side, ContainerReader):
+            refuse_non_float(side)
         raise OperandError(f"{side.name}: holds no matrix to multiply")
     return found
 

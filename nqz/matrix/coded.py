@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from nqz.files.layout import vector_layout
+from nqz.format import chnk
 from nqz.format import tens as header
 from nqz.format.norm_mean import unpack_means, unpack_norms
 from nqz.format.reader import ContainerReader
@@ -121,8 +122,8 @@ class CodedMatrix:
 
     @cached_property
     def coded_bytes(self) -> int:
-        """What the rate counts: the whole file for a container of one .npy, else the records of the tensor."""
-        if self.reader.manifest.source == "npy":
+        """What the rate counts: the whole file for a container of a single array, else the records of the tensor."""
+        if self.reader.manifest.kind.alone:
             return self.reader.size
         records = self.reader.records(self.index)
         return records[-1].end - records[0].offset
@@ -180,7 +181,9 @@ class CodedMatrix:
         record = self._chunk_records[chunk.number]
         payload = self.reader.read(record, "CHNK")
         try:
-            self.decoder.decode_chunk(panel, chunk, payload, out)
+            sizes = self.decoder.sizes(panel, chunk)
+            sections = chnk.unpack(self.parameters.coding.name, payload, chunk.lanes, sizes)
+            self.decoder.decode_chunk(panel, chunk, sections, out)
         except ValueError as error:
             raise CorruptError(f"{self._where(record)}: {error}") from None
 
