@@ -14,7 +14,7 @@ from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SOURCES
 from nqz.ground.threads import workers
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import Matrix
 
 _STAGES = (("decoding", 0.6), ("computing", 0.4))
 
@@ -88,4 +88,4 @@ def command(
 
 def _bytes(side: Any) -> int:
     """Bytes of an operand as it was before it was compressed."""
-    return (side.info if isinstance(side, CodedMatrix) else side).nbytes
+    return (side.info if isinstance(side, Matrix) else side).nbytes

@@ -17,7 +17,7 @@ from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES
 from nqz.ground.threads import SMALL, Workers
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import Matrix
 from nqz.product.operand import Operand, watched
 from nqz.product.product import NotFiniteError, Product
 from nqz.stages.estimate import ESTIMATORS
@@ -89,7 +89,7 @@ def check(pair: Pair, options: MatmulOptions) -> bool:
         raise UsageError(f"estimator {options.estimator!r}: one of {', '.join(ESTIMATORS)}")
     a, b = pair.a, pair.b
     _check_length(pair, _length(a, options.axis_a, pair.file_a), _length(b, options.axis_b, pair.file_b))
-    if not (isinstance(a, CodedMatrix) and isinstance(b, CodedMatrix)):
+    if not (isinstance(a, Matrix) and isinstance(b, Matrix)):
         return False
     seed_a, seed_b = a.parameters.rotation_seed, b.parameters.rotation_seed
     if seed_a != seed_b:
@@ -242,7 +242,7 @@ def _check_length(pair: Pair, n_a: int, n_b: int) -> None:
 
 def _operand(pair: Pair, pool: Workers, options: MatmulOptions, which: int) -> Operand:
     side, other = (pair.a, pair.b) if which == 0 else (pair.b, pair.a)
-    if isinstance(side, CodedMatrix):
+    if isinstance(side, Matrix):
         return coded_operand(side)
     file, axis = (pair.file_b, options.axis_b) if which else (pair.file_a, options.axis_a)
     return plain_operand(file, side, _axis(side, axis), other.parameters.rotation_seed, other.centered, pool)
@@ -253,7 +253,7 @@ def _axis(tensor, axis: int) -> int:
 
 
 def _length(side, axis: int, file: str) -> int:
-    if isinstance(side, CodedMatrix):
+    if isinstance(side, Matrix):
         return side.parameters.n
     if not is_matrix_dtype(side.dtype):
         raise UnsupportedError(f"{file}: dtype {side.dtype}; a matrix of floating-point numbers is needed")
@@ -261,10 +261,10 @@ def _length(side, axis: int, file: str) -> int:
 
 
 def _columns(side, axis: int) -> int:
-    return side.parameters.columns if isinstance(side, CodedMatrix) else side.vectors(_axis(side, axis)).count
+    return side.parameters.columns if isinstance(side, Matrix) else side.vectors(_axis(side, axis)).count
 
 
-def _is_same(a: CodedMatrix, b: CodedMatrix, pair: Pair) -> bool:
+def _is_same(a: Matrix, b: Matrix, pair: Pair) -> bool:
     if a.parameters.dither_key != b.parameters.dither_key:
         return False
     if a.header == b.header and np.array_equal(a.codes, b.codes):
@@ -288,15 +288,15 @@ def _dropped(operand: Operand) -> list[str]:
 
 
 def _rank(side) -> int:
-    return len(side.info.shape if isinstance(side, CodedMatrix) else side.shape)
+    return len(side.info.shape if isinstance(side, Matrix) else side.shape)
 
 
 def _result_type(a, b) -> str:
-    wide = any((x.info.dtype if isinstance(x, CodedMatrix) else x.dtype) == "float64" for x in (a, b))
+    wide = any((x.info.dtype if isinstance(x, Matrix) else x.dtype) == "float64" for x in (a, b))
     return "float64" if wide else "float32"
 
 
 def _rate(side) -> float:
-    if isinstance(side, CodedMatrix):
+    if isinstance(side, Matrix):
         return side.rate
     return 8.0 * side.nbytes / max(1, int(np.prod(side.shape, dtype=object)))

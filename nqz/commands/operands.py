@@ -8,7 +8,7 @@ import numpy as np
 
 from nqz import kernels
 from nqz.commands.measure import FirstPass
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import Matrix
 from nqz.product.operand import Operand, Stream
 from nqz.stages import norms
 from nqz.stages.columns import Columns, Lazy
@@ -22,7 +22,7 @@ GRID_BITS = 20
 """A plain operand is rounded to 2 ** -20 of its columns' standard deviation, so that its products are exact integers."""
 
 
-def coded_operand(matrix: CodedMatrix) -> Operand:
+def coded_operand(matrix: Matrix) -> Operand:
     """A coded matrix as an operand."""
     p = matrix.parameters
     exponent = norms.reference(matrix.codes) >> 9

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from nqz.files.source import refuse_non_float
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import OperandError, UsageError
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import Matrix, open_matrix
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One product to make: what it is called, its two sides (a CodedMatrix or a plain tensor), and their files."""
+    """One product to make: what it is called, its two sides (a Matrix or a plain tensor), and their files."""
 
     name: str
     a: object
@@ -65,7 +65,7 @@ def pair_up(a, b, tensor_a: str | None = None, tensor_b: str | None = None) -> l
 def _candidates(side, wanted: str | None) -> dict[str, Callable[[], object]]:
     if isinstance(side, ContainerReader):
         found = {
-            info.name: (lambda i=i: CodedMatrix(side, i))
+            info.name: (lambda i=i: open_matrix(side, i))
             for i, info in enumerate(side.manifest.tensors)
             if info.kind == "matrix"
         }
