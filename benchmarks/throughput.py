@@ -34,7 +34,7 @@ from nqz.files.access import MemoryAccess
 from nqz.files.source import array_source
 from nqz.format.reader import ContainerReader
 from nqz.ground.threads import workers
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import open_matrix
 from nqz.stages import digest
 
 RUNS = 5
@@ -65,7 +65,7 @@ def stages(a: np.ndarray, options: EncodeOptions, pool) -> dict:
         with mock.patch.object(digest, "of_pieces", lambda data: b""):
             code()
 
-    matrix = CodedMatrix(ContainerReader(MemoryAccess(code()), "memory"), 0)
+    matrix = open_matrix(ContainerReader(MemoryAccess(code()), "memory"), 0)
     factor = matrix.factor("mmse")
     out = np.empty(a.shape, np.float32)
     columns = out if options.axis == 0 else out.T

@@ -10,7 +10,7 @@ import numpy as np
 import nqz
 from nqz.files.access import MemoryAccess
 from nqz.format.reader import ContainerReader
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import Matrix, open_matrix
 from nqz.plan import budget as allocate
 from nqz.stages import norms
 from nqz.stages.codings import tables
@@ -61,14 +61,14 @@ def pair(kind: str, n: int = 384, a: int = 48, b: int = 40, seed: int = 1) -> tu
     return x.astype(np.float32), y.astype(np.float32)
 
 
-def coded(data: bytes) -> CodedMatrix:
+def coded(data: bytes) -> Matrix:
     """The one matrix of a container."""
-    return CodedMatrix(
+    return open_matrix(
         ContainerReader(MemoryAccess(memoryview(data).toreadonly(), "test.nqz"), "test.nqz"), 0
     )
 
 
-def chunk_bytes(matrix: CodedMatrix) -> int:
+def chunk_bytes(matrix: Matrix) -> int:
     """Bytes of all chunks of a matrix, without their frames."""
     return sum(len(matrix.reader.read(record, "CHNK")) for record in matrix.reader.find(0, "CHNK"))
 
