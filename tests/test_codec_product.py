@@ -231,8 +231,17 @@ def operand(x, d, rng, m=None, seed=0, mean_step=None):
     mean = x.astype(np.float64).mean(axis=0)
     step = np.zeros(columns) if mean_step is None else np.broadcast_to(mean_step, columns)
     stored = np.where(step > 0, np.rint(mean / np.where(step > 0, step, 1)) * step, mean)
-    side = Side(norms.encode(energy, np.zeros(columns, np.int32)), d, n, m / n)
+    side = side_of(norms.encode(energy, np.zeros(columns, np.int32)), d, n, m / n)
     return Synthetic(side, m, seed, points, unit, stored, step.copy())
+
+
+def side_of(codes, noise, n, kappa):
+    """A side of columns of given noises, equal for equal codes."""
+    histogram = norms.Histogram.of(codes)
+    of_code = np.empty(len(histogram.codes))
+    of_code[histogram.index(codes)] = noise
+    assert np.array_equal(histogram.spread(of_code, codes), noise)
+    return Side(codes, histogram, of_code, n, kappa)
 
 
 class Synthetic(Operand):
@@ -385,11 +394,11 @@ def test_excess_noise_of_pairs():
 
 def test_reconstruction_of_one_side():
     codes = np.array([512, 768, 256, norms.ZERO])
-    side = Side(codes, np.array([0.25, 1.0, np.inf, np.inf]), 100, 0.5)
+    side = side_of(codes, np.array([0.25, 1.0, np.inf, np.inf]), 100, 0.5)
     assert reconstruction_error(side) == pytest.approx((4 * (1 - 0.5 / 1.25) + 8 * (1 - 0.25) + 2) / 14)
     assert reconstruction_error(side, "unbiased") == pytest.approx((4 * 1.5 + 8 * 3 + 2) / 14)
-    assert reconstruction_factor(side).tolist() == [0.8, 0.5, 0.0, 0.0]
-    assert reconstruction_factor(side, "unbiased").tolist() == [2.0, 2.0, 0.0, 0.0]
+    assert side.histogram.spread(reconstruction_factor(side), codes).tolist() == [0.8, 0.5, 0.0, 0.0]
+    assert side.histogram.spread(reconstruction_factor(side, "unbiased"), codes).tolist() == [2.0, 2.0, 0.0, 0.0]
 
 
 def test_few_entries_draw_theta_to_one():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nqz.commands.factors import Coded
 from nqz.commands.pairs import Pair
+from nqz.files.access import FileAccess, MemoryAccess
 from nqz.files.sink import MatrixSink, TensorSpec
 from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import OperandError, UsageError
