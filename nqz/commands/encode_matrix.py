@@ -28,7 +28,6 @@ from nqz.plan import voronoi as nest
 from nqz.stages import center, dither, norms, scale
 from nqz.stages.codings import CODINGS
 from nqz.stages.codings.voronoi import VORONOI
-from nqz.stages.columns import Columns, Lazy
 from nqz.stages.encoder import Encoder
 from nqz.stages.estimate import Side, expected_error
 from nqz.stages.panels import panel_columns
@@ -96,24 +95,27 @@ class MatrixEncoder:
         count, centered = self.columns, self.options.center
         first_pass = FirstPass(self.tensor, self.view, centered, self.where, progress, self.pool)
         self.codes = codes = np.empty(count, np.int32)
-        steps = center.Steps.none(count) if centered else None
+        kept = []
         first_panel = []
         for block in first_pass.blocks():
             chosen = slice(block.first, block.first + len(block.mean))
             codes[chosen] = norms.encode(block.energy, block.exponent)
-            if steps is not None:
-                steps.put(chosen, *center.quantize(block.mean, codes[chosen], self.n, self.digits))
+            if centered:
+                shift, q = center.quantize(block.mean, codes[chosen], self.n, self.digits)
+                narrow = len(q) and -(1 << 31) <= q.min() <= q.max() < 1 << 31
+                kept.append((shift, q.astype(np.int32) if narrow else q))
             if block.first < panel_columns(self.n):
                 first_panel.append((block.energy, block.exponent))
         self.first_energy = [np.concatenate(part)[: panel_columns(self.n)] for part in zip(*first_panel)]
         self.digest, self.total = first_pass.digest, first_pass.total
         self.tally = allocate.Population.of(codes, self.n)
         side = [("NORM", pack_norms(codes))]
-        if steps is None:
-            self.means = Lazy(count, lambda columns: np.zeros(np.shape(codes[columns])))
+        if not centered:
+            self.means = center.Means.none(codes, self.n)
             return side
-        self.means = steps.means(codes, self.n, self.digits)
-        return [*side, ("MEAN", pack_means(steps.shift, steps.q))]
+        shift, q = (np.concatenate(part) for part in zip(*kept))
+        self.means = center.Means(codes, self.n, self.digits, shift, q)
+        return [*side, ("MEAN", pack_means(shift, q))]
 
     def _mean_digits(self) -> int:
         """Binary digits of the means beyond those for a rate of 0: the rate, rounded up."""
@@ -192,7 +194,8 @@ class MatrixEncoder:
 
     def _predicted(self, p: Parameters) -> float:
         """Predicted error of a product with an unrelated partner coded alike."""
-        side = Side(self.codes, scale.Scales(Columns(self.codes), p).noise, p.n, p.kappa)
+        histogram = norms.Histogram.of(self.codes)
+        side = Side(self.codes, histogram, scale.scales(p, histogram).noise, p.n, p.kappa)
         return expected_error(side, side, "mmse")
 
     def _adjusted(self, parameters: Parameters, excess: float, attempt: int) -> Parameters | None:
@@ -280,26 +283,28 @@ class MatrixEncoder:
     def _coded_panels(self, encoder: Encoder, panels):
         bfloat16, pool = self.tensor.dtype == "bfloat16", self.pool
 
-        def code(panel, chunk, u):
+        def code(opened, chunk, u):
             points = pool.local.array("points", (encoder.working_points(chunk),), np.int32)
-            sections, moments = encoder.encode_chunk(panel, chunk, u, points)
+            sections, moments = encoder.encode_chunk(opened, chunk, u, points)
             return seal("CHNK", *chnk.pack(encoder.parameters.coding.name, sections)), moments
 
         def read_and_code(place):
             return code(*place, chunk_stream(self.view, bfloat16, encoder, *place, pool))
 
-        for alone, group in groupby(panels, lambda panel: by_chunks(self.view, encoder, panel)):
+        opened_panels = map(encoder.open_panel, panels)
+        for alone, group in groupby(opened_panels, lambda opened: by_chunks(self.view, encoder, opened)):
             if alone:
                 yield from pool.map(
-                    read_and_code, ((panel, chunk) for panel in group for chunk in panel.chunks)
+                    read_and_code, ((opened, chunk) for opened in group for chunk in opened.panel.chunks)
                 )
                 continue
-            for panel in group:
+            for opened in group:
+                panel = opened.panel
                 stream = pool.buffers.array("stream", (panel.kept, encoder.parameters.m), np.float32)
-                fill_stream(self.view, bfloat16, encoder, panel, stream, pool)
+                fill_stream(self.view, bfloat16, encoder, opened, stream, pool)
 
-                def code_piece(chunk, panel=panel, flat=stream.reshape(-1)):
-                    return code(panel, chunk, flat[chunk.start : chunk.start + chunk.count])
+                def code_piece(chunk, opened=opened, flat=stream.reshape(-1)):
+                    return code(opened, chunk, flat[chunk.start : chunk.start + chunk.count])
 
                 yield from pool.map(code_piece, panel.chunks)
 

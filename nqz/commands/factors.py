@@ -15,7 +15,7 @@ from nqz.files.vectors import VectorView
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import Matrix
 from nqz.product.operand import Columns, Operand, Stream
 from nqz.stages import norms
 from nqz.stages.estimate import Side
@@ -33,7 +33,7 @@ _STEP = 1 << 18  # entries of a plain operand that are rotated at a time
 class CodedOperand(Operand):
     """A coded matrix as an operand."""
 
-    def __init__(self, matrix: CodedMatrix):
+    def __init__(self, matrix: Matrix):
         p = matrix.parameters
         super().__init__(
             operand_name(matrix.reader.name, matrix.name),
@@ -144,12 +144,12 @@ class Coded:
 
     Attributes
     ----------
-    matrix : CodedMatrix
+    matrix : Matrix
     file : str
         As messages call it.
     """
 
-    matrix: CodedMatrix
+    matrix: Matrix
     file: str
 
     @property

@@ -10,7 +10,7 @@ from nqz.commands.factors import Coded, Factor, Plain
 from nqz.files.source import Source, refuse_non_float
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import OperandError, UsageError
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import open_matrix
 
 
 @dataclass(frozen=True)
@@ -103,4 +103,4 @@ def _candidates(
 
 
 def _coded(reader: ContainerReader, index: int) -> Coded:
-    return Coded(CodedMatrix(reader, index), reader.name)
+    return Coded(open_matrix(reader, index), reader.name)

@@ -12,7 +12,7 @@ import numpy as np
 
 from nqz.files.layout import VECTOR_MAJOR
 from nqz.ground.threads import Workers
-from nqz.stages.encoder import Encoder
+from nqz.stages.encoder import Encoder, OpenPanel
 from nqz.stages.panels import Chunk, Panel
 
 _STEP = 1 << 19  # entries that one thread takes at a time
@@ -23,20 +23,20 @@ _GAP = 1 << 15  # entries that are sooner read than passed over
 _SCATTERED = 2  # columns passed over for each that is used, beyond which it is faster to read a panel, or to pick columns
 
 
-def by_chunks(view, encoder: Encoder, panel: Panel) -> bool:
+def by_chunks(view, encoder: Encoder, opened: OpenPanel) -> bool:
     """Whether `chunk_stream` is the way to the chunks of a panel."""
-    n = encoder.parameters.n
+    n, panel = encoder.parameters.n, opened.panel
     if view.memory != VECTOR_MAJOR or n > _LONG:
         return False
     if view.in_place(panel.first, panel.last) is not None:
         return True
     # not where most of the panel would be read for every chunk
-    read = sum(last - first for chunk in panel.chunks for first, last in _runs(panel.columns_of(chunk), n))
+    read = sum(last - first for chunk in panel.chunks for first, last in _runs(opened.columns_of(chunk), n))
     return read <= _SCATTERED * panel.kept
 
 
 def chunk_stream(
-    view, bfloat16: bool, encoder: Encoder, panel: Panel, chunk: Chunk, pool: Workers
+    view, bfloat16: bool, encoder: Encoder, opened: OpenPanel, chunk: Chunk, pool: Workers
 ) -> np.ndarray:
     """Read, center, rotate and project the columns of a chunk, each contiguous in the source.
 
@@ -46,7 +46,7 @@ def chunk_stream(
     bfloat16 : bool
         Whether uint16 entries are bfloat16.
     encoder : Encoder
-    panel : Panel
+    opened : OpenPanel
     chunk : Chunk
         One of the panel's.
     pool : Workers
@@ -57,13 +57,13 @@ def chunk_stream(
         The chunk's piece of the stream, valid until the thread's next one.
     """
     p = encoder.parameters
-    wanted = panel.columns_of(chunk)
+    wanted, panel = opened.columns_of(chunk), opened.panel
     first_row = chunk.start // p.m
     rows = pool.local.array("stream", (len(wanted), p.m), np.float32)
     for columns, block in _blocks(view, panel, wanted, pool):
-        place = panel.place[columns] - first_row
+        place = opened.place[columns] - first_row
         place[place >= len(wanted)] = -1
-        encoder.rotated(panel.first + columns, block, bfloat16, place, rows)
+        encoder.rotated(opened, columns, block, bfloat16, place, rows)
     start = chunk.start - first_row * p.m
     return rows.reshape(-1)[start : start + chunk.count]
 
@@ -97,7 +97,7 @@ def _runs(columns: np.ndarray, n: int) -> list[tuple[int, int]]:
 
 
 def fill_stream(
-    view, bfloat16: bool, encoder: Encoder, panel: Panel, stream: np.ndarray, pool: Workers
+    view, bfloat16: bool, encoder: Encoder, opened: OpenPanel, stream: np.ndarray, pool: Workers
 ) -> None:
     """Read a panel, center, rotate and project its columns.
 
@@ -107,16 +107,16 @@ def fill_stream(
     bfloat16 : bool
         Whether uint16 entries are bfloat16.
     encoder : Encoder
-    panel : Panel
+    opened : OpenPanel
     stream : ndarray of float32, shape (kept columns, m)
         Written.
     pool : Workers
     """
     p = encoder.parameters
-    width = panel.last - panel.first
+    panel, width = opened.panel, opened.panel.width
     block = view.in_place(panel.first, panel.last)
     if block is None and view.by_rows and p.m == p.n:
-        _by_rows(view, bfloat16, encoder, panel, stream, pool)
+        _by_rows(view, bfloat16, encoder, opened, stream, pool)
         return
     if block is None and view.memory != VECTOR_MAJOR:
         whole = pool.buffers.array("block", (p.n * width,), view.dtype)
@@ -130,22 +130,22 @@ def fill_stream(
         else:
             buffer = pool.local.array("block", (p.n * (last - first),), view.dtype)
             columns = view.read(panel.first + first, panel.first + last, buffer)
-        which = slice(panel.first + first, panel.first + last)
-        encoder.rotated(which, columns, bfloat16, panel.place[first:last], stream)
+        which = slice(first, last)
+        encoder.rotated(opened, which, columns, bfloat16, opened.place[which], stream)
 
     _each(pool, rotate, range(0, width, step))
 
 
-def _by_rows(view, bfloat16, encoder, panel, stream, pool) -> None:
+def _by_rows(view, bfloat16, encoder, opened, stream, pool) -> None:
     """The same for a file in which rows are contiguous: no more of it than a few rows is in memory at once."""
-    n, width = encoder.parameters.n, panel.last - panel.first
+    n, panel, width = encoder.parameters.n, opened.panel, opened.panel.width
     step = max(1, _STEP // width)
 
     def center(row: int) -> None:
         end = min(row + step, n)
         buffer = pool.local.array("block", ((end - row) * width,), view.dtype)
         block = view.read(panel.first, panel.last, buffer, (row, end))
-        encoder.centered(panel, block, bfloat16, 0, row, stream)
+        encoder.centered(opened, block, bfloat16, 0, row, stream)
 
     _each(pool, center, range(0, n, step))
     step = max(1, _STEP // n)

@@ -75,8 +75,8 @@ class Population:
     @classmethod
     def of(cls, codes: np.ndarray, n: int) -> Population:
         """Count the columns of every code."""
-        distinct, counts, _ = norms.tally(codes)
-        return cls(n, distinct, counts)
+        histogram = norms.Histogram.of(codes)
+        return cls(n, histogram.codes, histogram.counts)
 
 
 def expected_bits(

@@ -22,7 +22,7 @@ from nqz.files.access import temporary_access
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import Workers
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import Matrix, open_matrix
 from nqz.plan import limit
 from nqz.stages.codings import CODINGS
 from nqz.stages.lattices import DEFAULT, FAMILIES
@@ -266,27 +266,27 @@ def _point(
 @contextmanager
 def _encoded(
     matrix: SweepMatrix, options: EncodeOptions, pool: Workers, progress: Progress, warnings: list[str]
-) -> Iterator[CodedMatrix]:
+) -> Iterator[Matrix]:
     """The matrix encoded into a temporary file, for as long as it is needed."""
     access = temporary_access(matrix.name)
     try:
         report = encode(matrix, access, replace(options, axis=matrix.axis), pool, progress)
         access.truncate(report["file_bytes"])  # what was coded again may have become shorter
         warnings += report["warnings"]
-        yield CodedMatrix(ContainerReader(access, matrix.name), 0)
+        yield open_matrix(ContainerReader(access, matrix.name), 0)
     finally:
         access.close()
 
 
 def _estimate(
-    a: CodedMatrix, b: CodedMatrix, matrix: SweepMatrix, other: SweepMatrix, pool: Workers
+    a: Matrix, b: Matrix, matrix: SweepMatrix, other: SweepMatrix, pool: Workers
 ) -> Prepared:
     return prepare(
         Pair("", Coded(a, matrix.where), Coded(b, other.where)), MatmulOptions(dtype="float64"), pool
     )
 
 
-def _reconstruction(coded: CodedMatrix, matrix: SweepMatrix, pool: Workers) -> float | None:
+def _reconstruction(coded: Matrix, matrix: SweepMatrix, pool: Workers) -> float | None:
     """Measured ‖A - Â‖² / ‖Ā‖², in float64."""
     return _finite(measured_error(coded, *column_errors(coded, matrix.tensor, pool)))
 
