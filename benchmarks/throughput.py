@@ -66,18 +66,16 @@ def stages(a: np.ndarray, options: EncodeOptions, pool) -> dict:
             code()
 
     matrix = open_matrix(ContainerReader(MemoryAccess(code()), "memory"), 0)
-    factor = matrix.factor("mmse")
     out = np.empty(a.shape, np.float32)
     columns = out if options.axis == 0 else out.T
 
     def decode() -> None:
-        for panel in matrix.decoder.panels:
-            matrix.reconstruct(panel, pool, factor, "float32", columns[:, panel.first : panel.last])
+        for _ in matrix.blocks(pool, "mmse", "float32", lambda panel: columns[:, panel.first : panel.last]):
+            pass
 
     def points() -> None:
-        for panel in matrix.decoder.panels:
-            shape = (len(panel.order), matrix.parameters.m)
-            matrix.points(panel, pool, pool.buffers.array("points of panel", shape, np.int32))
+        for _ in matrix.blocks(pool):
+            pass
 
     return {"encode": code, "no digest": code_without_digest, "decode": decode, "points": points}
 

@@ -14,6 +14,7 @@ from nqz.matrix import Matrix, open_matrix
 from nqz.plan import budget as allocate
 from nqz.stages import norms
 from nqz.stages.codings import tables
+from nqz.stages.estimate import Side
 from nqz.stages.lattices import LATTICES
 from nqz.stages.scale import CLASSES
 
@@ -66,6 +67,19 @@ def coded(data: bytes) -> Matrix:
     return open_matrix(
         ContainerReader(MemoryAccess(memoryview(data).toreadonly(), "test.nqz"), "test.nqz"), 0
     )
+
+
+def kept(matrix: Matrix) -> np.ndarray:
+    """False for the columns that were not coded."""
+    return matrix.scales.at(matrix.codes).kept
+
+
+def side_of(codes: np.ndarray, noise: np.ndarray, n: int, kappa: float) -> Side:
+    """Columns of the given norm codes and relative noises, equal ones for equal codes."""
+    histogram = norms.Histogram.of(codes)
+    by_code = np.empty(len(histogram.codes))
+    by_code[histogram.index(codes)] = noise
+    return Side(codes, histogram, by_code, n, kappa)
 
 
 def chunk_bytes(matrix: Matrix) -> int:

@@ -113,16 +113,10 @@ def test_gain_and_power_are_those_of_the_decoded_points(name, rate):
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name, "voronoi"), kappa=1.0))
     nesting = matrix.parameters.code
     assert 0.8 < nesting.gain < 1.02
-    back = (
-        np.concatenate(
-            [
-                matrix.reconstructed(panel, Workers(1), matrix.factor("unbiased"), np.float64)
-                for panel in matrix.decoder.panels
-            ],
-            axis=1,
-        )
-        - matrix.means
-    )
+    back = np.empty(x.shape)
+    for _ in matrix.blocks(Workers(1), "unbiased", into=lambda panel: back[:, panel.first : panel.last]):
+        pass
+    back -= matrix.means(slice(None))
     loud = np.sqrt(norms.energy(matrix.codes))  # every column counts alike, as in the encoder
     u, back = centered(x) / loud, back / loud
     cross, share = (u * back).sum(), np.square(u).sum()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from codec_cases import KINDS, Truth, centered, pair
+from codec_cases import KINDS, Truth, centered, pair, side_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
@@ -16,7 +16,6 @@ from nqz.product.product import Product
 from nqz.stages import norms, project
 from nqz.stages.estimate import (
     ESTIMATORS,
-    Side,
     alpha,
     excess_noise,
     reconstruction_error,
@@ -235,15 +234,6 @@ def operand(x, d, rng, m=None, seed=0, mean_step=None):
     return Synthetic(side, m, seed, points, unit, stored, step.copy())
 
 
-def side_of(codes, noise, n, kappa):
-    """A side of columns of given noises, equal for equal codes."""
-    histogram = norms.Histogram.of(codes)
-    of_code = np.empty(len(histogram.codes))
-    of_code[histogram.index(codes)] = noise
-    assert np.array_equal(histogram.spread(of_code, codes), noise)
-    return Side(codes, histogram, of_code, n, kappa)
-
-
 class Synthetic(Operand):
     """An operand of points in memory, in two blocks."""
 
@@ -397,8 +387,8 @@ def test_reconstruction_of_one_side():
     side = side_of(codes, np.array([0.25, 1.0, np.inf, np.inf]), 100, 0.5)
     assert reconstruction_error(side) == pytest.approx((4 * (1 - 0.5 / 1.25) + 8 * (1 - 0.25) + 2) / 14)
     assert reconstruction_error(side, "unbiased") == pytest.approx((4 * 1.5 + 8 * 3 + 2) / 14)
-    assert side.histogram.spread(reconstruction_factor(side), codes).tolist() == [0.8, 0.5, 0.0, 0.0]
-    assert side.histogram.spread(reconstruction_factor(side, "unbiased"), codes).tolist() == [2.0, 2.0, 0.0, 0.0]
+    assert reconstruction_factor(side).tolist() == [0.0, 0.0, 0.8, 0.5]  # by code
+    assert reconstruction_factor(side, "unbiased").tolist() == [0.0, 0.0, 2.0, 2.0]
 
 
 def test_few_entries_draw_theta_to_one():
