@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nqz.commands.select import select
+from nqz.files.contract import TensorSpec
 from nqz.files.layout import VECTOR_MAJOR
-from nqz.files.sink import MatrixSink, TensorSpec
+from nqz.files.sink import MatrixSink
 from nqz.format.exct import decode_exact
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UnsupportedError, UsageError
@@ -88,6 +89,7 @@ def decode(
     small = [manifest.tensors[index].entries <= SMALL for index in chosen]
     for what in pool.each(rebuild, range(len(chosen)), small.__getitem__):
         report[what] += 1
+    sink.finish()
     return report
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from nqz.commands.operands import coded_operand, plain_operand
 from nqz.commands.pairs import Pair
-from nqz.files.sink import MatrixSink, TensorSpec
+from nqz.files.contract import TensorSpec
+from nqz.files.sink import MatrixSink
 from nqz.ground.arithmetic import pieces
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
@@ -217,6 +218,7 @@ def multiply(
         report["rates"].append(rates)
         report["errors"].append(error)
         report["notes"] += notes
+    sink.finish()
     return report
 
 
