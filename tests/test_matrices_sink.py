@@ -10,8 +10,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from nqz.files.access import MemoryAccess
+from nqz.files.contract import TensorSpec
 from nqz.files.output import Output
-from nqz.files.sink import MatrixSink, TensorSpec
+from nqz.files.sink import MatrixSink
 from nqz.files.source import open_source
 from nqz.ground.errors import DiskFullError, UnsupportedError, UsageError
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from nqz.commands.select import select
+from nqz.files.contract import TensorSpec
 from nqz.files.layout import VECTOR_MAJOR
-from nqz.files.sink import MatrixSink, TensorSpec
+from nqz.files.sink import MatrixSink
 from nqz.format.exct import decode_exact
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UnsupportedError, UsageError
@@ -90,6 +91,7 @@ def decode(
     small = [manifest.tensors[index].entries <= SMALL for index in chosen]
     for what in pool.each(rebuild, range(len(chosen)), small.__getitem__):
         report[what] += 1
+    sink.finish()
     return report
 
 

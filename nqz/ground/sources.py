@@ -1,8 +1,8 @@
-"""What is true of each kind of file that matrices come from, whoever asks: the manifest, a command, the file's own code."""
+"""What is true of each kind of file that matrices come from, whoever asks: a manifest, a command, the code of files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nqz.ground.dtypes import is_matrix_dtype
@@ -57,6 +57,16 @@ SOURCES = {
     )
 }
 """All kinds of sources, by name. The names are part of the file format."""
+
+
+def listed(names: Iterable[str] = SOURCES) -> str:
+    """Suffixes in words: all of them, or those of some kinds."""
+    *most, last = (f".{name}" for name in names)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+SEVERAL = tuple(kind.name for kind in SOURCES.values() if not kind.alone)
+"""The kinds that hold any number of tensors."""
 
 MAX_RANK = 64
 MAX_EXTENT = (1 << 63) - 1

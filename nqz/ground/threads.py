@@ -47,7 +47,8 @@ class Buffers:
             raw = np.empty(nbytes + 64, np.uint8)
             start = -raw.ctypes.data % 64
             kept = self._kept[name] = raw[start : start + nbytes]
-        return kept[:nbytes].view(dtype).reshape(shape, order=order)
+        array: np.ndarray = kept[:nbytes].view(dtype).reshape(shape, order=order)
+        return array
 
 
 class Workers:
