@@ -15,8 +15,8 @@ FUZZ_SECONDS ?= 60
 BENCHMARKS := rate_distortion prediction unbiased model_file peers throughput product memory scale startup
 
 # As many processes as there are cores; a line for each failure, tracebacks in a file.
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal --tb no -r fE \
-	--failures build/failures.txt
+PYTEST = NQZ_TEST_FAILURES=build/failures.txt $(BIN)/python -m pytest \
+	--numprocesses auto --maxprocesses 8 --dist worksteal --tb no -r fE
 
 # Another environment that happens to be active must not leak in.
 unexport PYTHONHOME
@@ -41,7 +41,6 @@ help:
 test: lint pytest
 
 pytest: $(VENV)/test
-	@mkdir -p build
 	$(PYTEST) $(ARGS)
 
 lint: .venv-lint/installed
@@ -65,7 +64,6 @@ test-all: test test-reference test-pythons $(ARM64)
 # about their speed, says so and is left out.
 test-reference: export CXX := no-compiler
 test-reference:
-	@mkdir -p build
 	test -x build/venv-reference/bin/python || $(PYTHON) -m venv --clear build/venv-reference
 	build/venv-reference/bin/python $(PIP) $(BUILD_TOOLS)
 	build/venv-reference/bin/python $(PIP) --no-build-isolation --config-settings build-dir=build/reference --editable .
@@ -96,7 +94,6 @@ fuzz: $(VENV)/test
 	  $(BIN)/python tests/fuzz_kernels.py $(SANITIZED) $(FUZZ_SECONDS)
 
 coverage: $(VENV)/coverage
-	@mkdir -p build
 	$(PYTEST) --cov --cov-report html --cov-report term:skip-covered $(ARGS)
 
 $(VENV)/tools: pyproject.toml

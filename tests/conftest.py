@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,9 @@ def native(request):
     return kernels.implementations()[request.param]
 
 
-def pytest_addoption(parser):
-    """Add an option for where only a line of each failure is shown."""
-    parser.addoption("--failures", metavar="PATH", help="write the whole of each failure to a file")
-
-
 def pytest_configure(config):
-    """Begin the file of failures anew, in the process that collects the results."""
-    path = config.getoption("--failures")
+    """Keep failures in a file where only a line of each is shown: `make test` says where."""
+    path = os.environ.get("NQZ_TEST_FAILURES")
     if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Failures(Path(path)))
 
