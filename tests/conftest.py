@@ -21,7 +21,9 @@ def native(request):
 def pytest_configure(config):
     """Keep failures in a file where only a line of each is shown: `make test` says where."""
     path = os.environ.get("NQZ_TEST_FAILURES")
-    if path and not hasattr(config, "workerinput"):
+    if path and hasattr(config, "workerinput"):
+        config.option.tbstyle = "short"  # what the collecting process does not show, it writes
+    elif path:
         config.pluginmanager.register(Failures(Path(path)))
 
 
