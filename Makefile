@@ -24,7 +24,7 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .NOTPARALLEL:
-.PHONY: help test pytest lint format demo test-all test-reference test-pythons bench fuzz coverage clean
+.PHONY: help test pytest lint format demo test-all test-reference test-pythons test-arm64 bench fuzz coverage clean
 
 help:
 	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
@@ -58,7 +58,7 @@ demo: $(VENV)/nqz
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh fixtures/demo.sh
 
 # What takes long, or needs environments of its own under build/.
-test-all: test test-reference test-pythons $(ARM64)
+test-all: test test-reference test-pythons test-arm64
 
 # An installation that found no compiler runs on NumPy alone. What is compared there with the native kernels, or is
 # about their speed, says so and is left out.
@@ -79,6 +79,10 @@ test-pythons:
 	  echo "== Python 3.$$minor"; \
 	  $(MAKE) --no-print-directory pytest PYTHON="$$python" VENV=build/venv-3.$$minor || exit 1; \
 	done
+
+# The kernels compiled for arm64 and emulated, with a compiler, an emulator and a Python that are unpacked under build/.
+test-arm64: $(VENV)/test
+	sh tests/arm64/run.sh
 
 # Those that calibrate constants, second_moments.py and voronoi_scales.py, take long and are run by hand.
 bench: $(VENV)/bench
@@ -119,6 +123,3 @@ $(VENV)/test $(VENV)/bench $(VENV)/coverage: $(VENV)/%: $(VENV)/nqz
 clean:
 	rm -rf .venv .venv-lint build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find nqz tests benchmarks fixtures -name __pycache__ -type d -prune -exec rm -rf {} +
-
-# Emulated: the kernels cross-compiled for arm64 (goal test-arm64).
--include tests/arm64/arm64.mk
