@@ -13,10 +13,14 @@ unexport PYTHONHOME
 unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
-.PHONY: test demo bench fuzz clean
+.PHONY: test test-arm64 demo bench fuzz clean
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(ARGS)
+
+# The kernels of arm64, cross-compiled and emulated: their tests, and files byte for byte those of this machine.
+test-arm64: $(VENV)/fuzz
+	PYTHON="$(CURDIR)/$(BIN)/python" sh tests/arm64/run.sh $(STEPS)
 
 demo: $(VENV)/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh fixtures/demo.sh
