@@ -12,7 +12,7 @@ cd "$here/../.."
 PYTHON=${PYTHON:-$PWD/.venv/bin/python}
 NQZ_ARM64=$PWD/build/arm64
 export NQZ_ARM64
-unset LD_LIBRARY_PATH LD_PRELOAD PYTHONPATH PYTHONHOME
+unset LD_LIBRARY_PATH LD_PRELOAD PYTHONPATH PYTHONHOME LDFLAGS
 
 say() { printf '== %s\n' "$*"; }
 
@@ -59,7 +59,7 @@ CONF
     private_apt tools "$host" update -qq
     unpack_packages tools "$host" "$NQZ_ARM64/tools" g++-aarch64-linux-gnu qemu-user
     unpack_packages root arm64 "$NQZ_ARM64/root" python3 libpython3-dev libstdc++6
-    rm -rf "$NQZ_ARM64/apt/tools" "$NQZ_ARM64/apt/root"
+    rm -rf "$NQZ_ARM64/apt"
 
     cat >"$NQZ_ARM64/with_tools" <<'WRAPPER'
 #!/bin/sh
@@ -78,7 +78,7 @@ WRAPPER
 #!/bin/sh
 # Python on arm64, with the kernels, what they need and the tests' tools.
 arm64=$(cd "$(dirname "$0")" && pwd)
-export PYTHONPATH="$arm64/package:$arm64/site" PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH="$arm64/${NQZ_PACKAGE:-package}:$arm64/site" PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1
 exec "$arm64/emulate" "$arm64/root/usr/bin/python3" "$@"
 WRAPPER
     chmod +x "$NQZ_ARM64/with_tools" "$NQZ_ARM64/emulate" "$NQZ_ARM64/python"
@@ -108,16 +108,23 @@ print(*project["dependencies"], *project["optional-dependencies"]["test"], "nano
 PROGRAM
 }
 
+# Compiles the kernels and lays nqz with them beside. $1: the folder's name; $2: flags of the compiler, if any.
+build_package() {
+    package=$1 bin=$(dirname "$PYTHON")
+    CXXFLAGS=${2:-} "$NQZ_ARM64/with_tools" "$bin/cmake" -G Ninja -S nqz/kernels -B "$NQZ_ARM64/kernels-$package" \
+        -DCMAKE_TOOLCHAIN_FILE="$here/toolchain.cmake" -DCMAKE_BUILD_TYPE=Release \
+        -DCMAKE_MAKE_PROGRAM="$bin/ninja" >"$NQZ_ARM64/cmake.log"
+    "$NQZ_ARM64/with_tools" "$bin/cmake" --build "$NQZ_ARM64/kernels-$package" >>"$NQZ_ARM64/cmake.log" ||
+        { cat "$NQZ_ARM64/cmake.log" >&2 && exit 1; }
+    rm -rf "${NQZ_ARM64:?}/$package"
+    mkdir -p "$NQZ_ARM64/$package"
+    cp -R nqz "$NQZ_ARM64/$package/"
+    "$bin/cmake" --install "$NQZ_ARM64/kernels-$package" --prefix "$NQZ_ARM64/$package" >>"$NQZ_ARM64/cmake.log"
+}
+
 build() {
     say "compiling the kernels for arm64"
-    bin=$(dirname "$PYTHON")
-    "$NQZ_ARM64/with_tools" "$bin/cmake" -G Ninja -S nqz/kernels -B "$NQZ_ARM64/kernels" -DCMAKE_TOOLCHAIN_FILE="$here/toolchain.cmake" \
-        -DCMAKE_BUILD_TYPE=Release -DCMAKE_MAKE_PROGRAM="$bin/ninja" >"$NQZ_ARM64/configure.log"
-    "$NQZ_ARM64/with_tools" "$bin/cmake" --build "$NQZ_ARM64/kernels"
-    rm -rf "$NQZ_ARM64/package"
-    mkdir -p "$NQZ_ARM64/package"
-    cp -R nqz "$NQZ_ARM64/package/"
-    "$bin/cmake" --install "$NQZ_ARM64/kernels" --prefix "$NQZ_ARM64/package" >>"$NQZ_ARM64/configure.log"
+    build_package package
 }
 
 run_tests() {
@@ -138,10 +145,19 @@ compare() {
     done
 }
 
+# Plain C++ is what the compiler makes of it, which has NEON too; the last column is without.
+count() {
+    say "instructions of the kernels"
+    build_package package-scalar -march=armv8-a+nosimd
+    ${CXX:-c++} -O2 -shared -fPIC "$here/instructions.cpp" -o "$NQZ_ARM64/instructions.so"
+    "$PYTHON" "$here/instructions.py" "$NQZ_ARM64/python" "$NQZ_ARM64/instructions.so" \
+        package=neon package=baseline package-scalar=baseline
+}
+
 [ $# -gt 0 ] || set -- unpack build test compare
 for step in "$@"; do
     case $step in
-        unpack | build | compare) $step ;;
+        unpack | build | compare | count) $step ;;
         test) run_tests ;;
         *) echo "run.sh: no step $step" >&2 && exit 2 ;;
     esac
