@@ -81,8 +81,8 @@ test-pythons:
 	done
 
 # The kernels compiled for arm64 and emulated, with a compiler, an emulator and a Python that are unpacked under build/.
-test-arm64: $(VENV)/test
-	sh tests/arm64/run.sh
+test-arm64: $(VENV)/fuzz
+	PYTHON="$(CURDIR)/$(BIN)/python" sh tests/arm64/run.sh $(STEPS)
 
 # Those that calibrate constants, second_moments.py and voronoi_scales.py, take long and are run by hand.
 bench: $(VENV)/bench
