@@ -81,7 +81,7 @@ test-pythons:
 	done
 
 # The kernels compiled for arm64 and emulated, with a compiler, an emulator and a Python that are unpacked under build/.
-test-arm64: $(VENV)/fuzz
+test-arm64: $(VENV)/test
 	PYTHON="$(CURDIR)/$(BIN)/python" sh tests/arm64/run.sh $(STEPS)
 
 # Those that calibrate constants, second_moments.py and voronoi_scales.py, take long and are run by hand.
