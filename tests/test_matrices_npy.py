@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nqz.files import npy
 from nqz.files.access import MemoryAccess
-from nqz.files.source import array_source, open_source
+from nqz.files.source import array_source, open_source, refuse_non_float
 from nqz.ground.errors import CorruptError, NqzError, UnsupportedError
 
 
@@ -212,13 +212,13 @@ def test_bfloat16_that_became_void_is_explained():
 def test_refusal_names_the_conversion(dtype, advice):
     with array_source(np.zeros((2, 2), dtype), "x.npy") as source:
         with pytest.raises(UnsupportedError, match=r"^x\.npy: dtype .*" + advice):
-            npy.refuse_non_float(source.tensors[0], source.name)
+            refuse_non_float(source)
 
 
 def test_floats_are_not_refused():
     for dtype in ("f2", ">f4", "f8"):
         with array_source(np.zeros((2, 2), dtype)) as source:
-            assert npy.refuse_non_float(source.tensors[0], source.name) is None
+            assert refuse_non_float(source) is None
 
 
 @settings(max_examples=300, deadline=None)

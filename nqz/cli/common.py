@@ -15,6 +15,7 @@ from nqz.cli import signals
 from nqz.cli.progress import Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
 from nqz.ground.errors import UsageError
+from nqz.ground.sources import SOURCES
 
 if TYPE_CHECKING:
     from nqz.files.output import Output
@@ -93,7 +94,7 @@ def check_output(target: str) -> None:
         raise UsageError("-o '': the name of the output is empty")
 
 
-def kind_of(target: str, otherwise: str, kinds: Sequence[str] = ("npy", "safetensors")) -> str:
+def kind_of(target: str, otherwise: str, kinds: Sequence[str] = tuple(SOURCES)) -> str:
     """Format of an output from its suffix; `otherwise` for standard output, pipes and devices.
 
     Raises

@@ -16,9 +16,10 @@ from nqz.cli.common import (
     shown,
     span,
 )
-from nqz.commands.encode import encode, select, tensor_info
+from nqz.commands.encode import encode, tensor_info
 from nqz.commands.opening import open_file
 from nqz.commands.options import EncodeOptions
+from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
 from nqz.ground.threads import workers
 from nqz.matrix.coded import CodedMatrix

@@ -12,6 +12,7 @@ from nqz.commands.opening import open_two
 from nqz.commands.pairs import pair_up
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
+from nqz.ground.sources import SOURCES
 from nqz.ground.threads import workers
 from nqz.matrix.coded import CodedMatrix
 
@@ -61,7 +62,7 @@ def command(
                 )
         pairs = pair_up(left.content, right.content, options.tensor_a, options.tensor_b)
         kind = kind_of(target, "npy" if len(pairs) == 1 else "safetensors")
-        if len(pairs) > 1 and (kind == "npy" or output is None):
+        if len(pairs) > 1 and (SOURCES[kind].alone or output is None):
             raise UsageError(
                 f"{len(pairs)} pairs of tensors: give -o OUT.safetensors, or choose by --tensor-a, --tensor-b"
             )

@@ -99,7 +99,7 @@ def command(
         opened = [stack.enter_context(open_file(source, container=False))]
         if against is not None:
             opened.append(stack.enter_context(open_file(against, container=False)))
-        if tensor is not None and all(one.content.kind == "npy" for one in opened):
+        if tensor is not None and all(one.content.kind.alone for one in opened):
             raise UsageError(f"--tensor: {opened[0].content.name} holds one array, without a name")
         matrix, other = choose(opened[0].content, tensor, int(axis)), None
         if against is not None:

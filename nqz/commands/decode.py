@@ -11,6 +11,7 @@ from nqz.files.sink import MatrixSink, TensorSpec
 from nqz.format.exct import decode_exact
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UnsupportedError, UsageError
+from nqz.ground.sources import SOURCES, SourceKind
 from nqz.ground.threads import SMALL, Workers
 from nqz.matrix.coded import CodedMatrix
 
@@ -21,8 +22,8 @@ class DecodeOptions:
 
     Attributes
     ----------
-    kind : {"npy", "safetensors"}, optional
-        Format of the output, by default that of the source.
+    kind : str, optional
+        Kind of the output, a key of `SOURCES`, by default that of the source.
     tensors : sequence of str
         Names or shell patterns of the tensors to take; all by default.
     dtype : str, optional
@@ -59,13 +60,14 @@ def decode(
     """
     manifest = reader.manifest
     chosen = select([t.name for t in manifest.tensors], options.tensors, reader.name)
-    kind = options.kind or manifest.source
-    if kind == "npy" and len(chosen) != 1:
+    kind = SOURCES[options.kind or manifest.source]
+    if kind.alone and len(chosen) != 1:
         raise UsageError(
-            f"{reader.name}: holds {len(chosen)} tensors; write .safetensors, or choose one with --tensor for a .npy"
+            f"{reader.name}: holds {len(chosen)} tensors; write .safetensors, "
+            f"or choose one with --tensor for a .{kind.name}"
         )
-    specs = [_spec(manifest.tensors[i], kind, manifest.source, options.dtype) for i in chosen]
-    sink = MatrixSink(access, kind, specs, manifest.metadata if kind == "safetensors" else None)
+    specs = [_spec(manifest.tensors[i], kind, manifest.kind, options.dtype) for i in chosen]
+    sink = MatrixSink(access, kind.name, specs, manifest.metadata if kind.metadata else None)
 
     def rebuild(position, inner):
         index = chosen[position]
@@ -84,8 +86,8 @@ def decode(
 
     report = {"matrices": 0, "exact": 0, "bytes": sink.total_bytes}
     small = [manifest.tensors[index].entries <= SMALL for index in chosen]
-    for kind in pool.each(rebuild, range(len(chosen)), small.__getitem__):
-        report[kind] += 1
+    for what in pool.each(rebuild, range(len(chosen)), small.__getitem__):
+        report[what] += 1
     return report
 
 
@@ -108,20 +110,22 @@ def _decode_matrix(matrix: CodedMatrix, sink, position, spec, estimator, pool, p
         written.result()
 
 
-def _spec(info, kind: str, source: str, dtype: str | None) -> TensorSpec:
+def _spec(info, kind: SourceKind, source: SourceKind, dtype: str | None) -> TensorSpec:
     name = info.name
-    if kind == "npy":
+    if kind.alone:
         name = ""
-    elif source == "npy":
+    elif source.alone:
         name = name or "array"
     wanted = dtype if dtype is not None and info.kind == "matrix" else info.dtype
-    if kind == "npy" and wanted == "bfloat16":
+    if wanted == "bfloat16" and not kind.bfloat16:
         raise UnsupportedError(
-            f"tensor {info.name!r}: .npy has no bfloat16; choose --dtype float32, or write .safetensors"
+            f"tensor {info.name!r}: .{kind.name} has no bfloat16; choose --dtype float32, or write .safetensors"
         )
-    same = kind == source == "npy"
+    same = kind.any_layout and source.any_layout
     if not same and info.kind == "exact" and (info.order == "F" or info.byte_order == ">"):
-        raise UnsupportedError(f"tensor {info.name!r}: an exact Fortran-order or big-endian array stays .npy")
+        raise UnsupportedError(
+            f"tensor {info.name!r}: an exact Fortran-order or big-endian array stays .{source.name}"
+        )
     order = info.order == "F" and same
     byte_order = info.byte_order if same and wanted != "bfloat16" else "<"
     return TensorSpec(name, info.shape, wanted, order, byte_order)

@@ -13,13 +13,13 @@ from nqz import __version__
 from nqz.commands.encode_matrix import MatrixEncoder
 from nqz.commands.options import MAX_RATE, MIN_RATE, EncodeOptions
 from nqz.commands.select import select
-from nqz.files.npy import refuse_non_float
+from nqz.files.source import refuse_non_float
 from nqz.format.exct import exact_pieces
 from nqz.format.head import Manifest, TensorInfo
 from nqz.format.records import FRAMING
 from nqz.format.writer import ContainerWriter, Draft
-from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import UsageError
+from nqz.ground.sources import SourceKind
 from nqz.ground.threads import SMALL, Workers
 
 _TRIES = 6
@@ -56,8 +56,7 @@ def encode(source, access, options: EncodeOptions, pool: Workers, progress: Call
     chosen = [
         source.tensors[i] for i in select([t.name for t in source.tensors], options.tensors, source.name)
     ]
-    if source.kind == "npy":
-        refuse_non_float(source.tensors[0], source.name)
+    refuse_non_float(source)
     if options.max_bytes is None:
         return _encode(source, chosen, access, options, pool, progress)
     return _encode_within(source, chosen, access, options, pool, progress)
@@ -66,7 +65,7 @@ def encode(source, access, options: EncodeOptions, pool: Workers, progress: Call
 def _encode(source, chosen, access, options: EncodeOptions, pool, progress) -> dict:
     infos = [tensor_info(tensor, source.kind) for tensor in chosen]
     writer = ContainerWriter(
-        access, Manifest(source.kind, source.metadata, tuple(infos), f"nqz {__version__}")
+        access, Manifest(source.kind.name, source.metadata, tuple(infos), f"nqz {__version__}")
     )
     report = {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
 
@@ -90,7 +89,7 @@ def _encode(source, chosen, access, options: EncodeOptions, pool, progress) -> d
         for key, value in found.items():
             report[key] += value
     report["file_bytes"] = writer.finish()
-    if source.kind == "npy":
+    if source.kind.alone:
         report["bits"] = 8.0 * report["file_bytes"]
     return report
 
@@ -140,15 +139,11 @@ def _counted(pieces, name, progress):
             progress(name, len(piece))
 
 
-def tensor_info(tensor, kind: str) -> TensorInfo:
+def tensor_info(tensor, kind: SourceKind) -> TensorInfo:
     """The entry of the manifest for a tensor of a source: whether it becomes a coded matrix, or is carried exactly."""
-    dimensions = len(tensor.shape)
-    matrix = (
-        is_matrix_dtype(tensor.dtype) and 0 not in tensor.shape and dimensions >= (1 if kind == "npy" else 2)
-    )
     return TensorInfo(
         tensor.name,
-        "matrix" if matrix else "exact",
+        "matrix" if kind.is_matrix(tensor.shape, tensor.dtype) else "exact",
         tuple(tensor.shape),
         tensor.dtype,
         "F" if tensor.fortran_order else "C",

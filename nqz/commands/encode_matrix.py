@@ -54,7 +54,7 @@ class MatrixEncoder:
                 f"{self.where}: vectors of {self.n} entries; at most {MAX_LENGTH} are supported"
             )
         self.entries = self.n * self.columns
-        self.whole_file = source.kind == "npy"
+        self.whole_file = source.kind.alone
         self.lattice = options.code
         self.allocate = options.allocate or ("matrix" if options.coding == "entropy" else "column")
         self.free = 0 if self.entries >= _SMALL or options.strict else _FREE_BYTES

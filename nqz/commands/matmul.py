@@ -15,6 +15,7 @@ from nqz.files.sink import MatrixSink, TensorSpec
 from nqz.ground.arithmetic import pieces
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
+from nqz.ground.sources import SOURCES
 from nqz.ground.threads import SMALL, Workers
 from nqz.matrix.coded import CodedMatrix
 from nqz.product.operand import Operand, watched
@@ -158,7 +159,8 @@ def multiply(
     pairs : list of Pair
     access
         Where the file is written.
-    kind : {"npy", "safetensors"}
+    kind : str
+        A key of `SOURCES`.
     options : MatmulOptions
     pool : Workers
     progress : callable, optional
@@ -177,7 +179,7 @@ def multiply(
     for pair in pairs:
         check(pair, options)
     outlines = [outline(pair, options) for pair in pairs]
-    names = [(pair.name or "product") if kind == "safetensors" else "" for pair in pairs]
+    names = ["" if SOURCES[kind].alone else pair.name or "product" for pair in pairs]
     sink = MatrixSink(access, kind, [TensorSpec(name, *outlined) for name, outlined in zip(names, outlines)])
 
     def work(index, inner):

@@ -10,7 +10,7 @@ from nqz.files.access import MemoryAccess, open_input
 from nqz.files.source import Source, read_source
 from nqz.format.reader import ContainerReader
 from nqz.format.records import MAGIC
-from nqz.ground.errors import UsageError
+from nqz.ground.errors import UnsupportedError, UsageError
 
 
 class Opened:
@@ -56,10 +56,14 @@ def open_file(target: Any, *, container: bool | None = None) -> Opened:
     """
     access = target if isinstance(target, MemoryAccess) else open_input(target)
     try:
+        start = bytearray(min(len(MAGIC), access.size))
+        access.pread_into(start, 0)
         if container is None:
-            start = bytearray(min(len(MAGIC), access.size))
-            access.pread_into(start, 0)
             container = start == MAGIC
+        elif start == MAGIC and not container:
+            raise UnsupportedError(
+                f"{access.name}: is a .nqz container; a .npy or .safetensors file is expected here"
+            )
         content = ContainerReader(access, access.name) if container else read_source(access)
     except BaseException:
         access.close()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nqz.files.npy import refuse_non_float
+from nqz.files.source import refuse_non_float
 from nqz.format.reader import ContainerReader
-from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UsageError
 from nqz.matrix.coded import CodedMatrix
 
@@ -72,14 +71,7 @@ def _candidates(side, wanted: str | None) -> dict[str, Callable[[], object]]:
         }
         known = [info.name for info in side.manifest.tensors]
     else:
-        found = {
-            t.name: (lambda t=t: t)
-            for t in side.tensors
-            if is_matrix_dtype(t.dtype)
-            and t.shape
-            and 0 not in t.shape
-            and (len(t.shape) > 1 or side.kind == "npy")
-        }
+        found = {t.name: (lambda t=t: t) for t in side.tensors if side.kind.is_matrix(t.shape, t.dtype)}
         known = [t.name for t in side.tensors]
     if wanted is not None:
         if wanted not in known:
@@ -88,7 +80,7 @@ def _candidates(side, wanted: str | None) -> dict[str, Callable[[], object]]:
             raise OperandError(f"{side.name}: tensor {wanted!r} is not a matrix; it is carried exactly")
         return {wanted: found[wanted]}
     if not found:
-        if not isinstance(side, ContainerReader) and side.kind == "npy":
-            refuse_non_float(side.tensors[0], side.name)
+        if not isinstance(side, ContainerReader):
+            refuse_non_float(side)
         raise OperandError(f"{side.name}: holds no matrix to multiply")
     return found

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nqz.ground.dtypes import data_bytes, from_numpy, is_matrix_dtype, to_npy_descr
+from nqz.ground.dtypes import data_bytes, from_numpy, to_npy_descr
 from nqz.ground.errors import CorruptError, UnsupportedError
+from nqz.ground.sources import MAX_EXTENT, MAX_RANK, SOURCES
 
-MAGIC = b"\x93NUMPY"
-MAX_RANK = 64
-MAX_EXTENT = (1 << 63) - 1
+MAGIC = SOURCES["npy"].mark
 _MAX_HEADER = 10_000  # NumPy's limit: parsing more could exhaust the stack of the interpreter
 _ALIGN = 64
 _GROWTH_DIGITS = 21
@@ -115,28 +114,6 @@ def unsupported_dtype(dtype: np.dtype) -> str:
         return text + "; save it as a numeric type"
     text = f"dtype {str(dtype)[:80]} is not supported"
     return f"{text}; {cast}" if dtype.kind in "fc" else f"{text}; nqz takes float16, float32 and float64"
-
-
-def refuse_non_float(tensor: Any, source_name: str) -> None:
-    """Raise `UnsupportedError`, naming the conversion to use, if a tensor is not of a type to compress.
-
-    Parameters
-    ----------
-    tensor : object with ``name`` and ``dtype``
-        A tensor of a source.
-    source_name : str
-        What messages call the source.
-    """
-    if is_matrix_dtype(tensor.dtype):
-        return
-    where = f"{source_name}: tensor {tensor.name!r}" if tensor.name else source_name
-    if tensor.dtype.startswith("complex"):
-        advice = "save its parts: numpy.save('re.npy', x.real), numpy.save('im.npy', x.imag)"
-    else:
-        # float32 holds integers of up to 24 bits exactly
-        wide = tensor.dtype in ("int32", "int64", "uint32", "uint64")
-        advice = f"convert it: numpy.save('x.npy', x.astype('{'float64' if wide else 'float32'}'))"
-    raise UnsupportedError(f"{where}: dtype {tensor.dtype} cannot be compressed; {advice}")
 
 
 def build_header(shape: tuple[int, ...], dtype: str, byte_order: str, fortran_order: bool) -> bytes:

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple, NoReturn
 
 from nqz.ground.dtypes import data_bytes, from_safetensors, to_safetensors
 from nqz.ground.errors import CorruptError, UnsupportedError, UsageError
+from nqz.ground.sources import MAX_EXTENT, MAX_RANK
 
 MAX_HEADER = 100_000_000
-MAX_RANK = 64
-MAX_EXTENT = (1 << 63) - 1
 _METADATA = "__metadata__"
 _FIELDS = {"dtype", "shape", "data_offsets"}
 
@@ -25,11 +24,6 @@ class Entry(NamedTuple):
     shape: tuple[int, ...]
     begin: int
     end: int
-
-
-def looks_like(start: bytes | bytearray) -> bool:
-    """Whether the first 9 bytes could be those of a .safetensors file."""
-    return len(start) >= 9 and start[8:9] == b"{"
 
 
 def read_header(access: Any, name: str) -> tuple[list[Entry], dict[str, str] | None]:

@@ -13,8 +13,8 @@ from nqz.files.access import MemoryAccess, open_input
 from nqz.files.vectors import VectorView
 from nqz.ground.dtypes import data_bytes, default_byte_order, from_numpy, is_matrix_dtype
 from nqz.ground.errors import CorruptError, UnsupportedError
+from nqz.ground.sources import SOURCES, START_BYTES, SourceKind
 
-_CONTAINER_MAGIC = b"\x8eNQZ\r\n\x1a\n"
 _PIECE = 4 << 20
 
 
@@ -91,8 +91,7 @@ class Source:
 
     Attributes
     ----------
-    kind : str
-        ``"npy"`` or ``"safetensors"``.
+    kind : SourceKind
     name : str
         What messages call it.
     metadata : dict of str or None
@@ -106,7 +105,7 @@ class Source:
     def __init__(
         self,
         access: Any,
-        kind: str,
+        kind: SourceKind,
         name: str,
         tensors: list[SourceTensor],
         metadata: dict[str, str] | None = None,
@@ -144,7 +143,7 @@ def open_source(source: Any) -> Source:
     CorruptError
         If it is neither format, truncated, or damaged.
     UnsupportedError
-        If it holds a data type that nqz does not know, or is a container or an archive.
+        If it holds a data type that nqz does not know, or is an archive.
     """
     access = open_input(source)
     try:
@@ -157,9 +156,9 @@ def open_source(source: Any) -> Source:
 def read_source(access: Any) -> Source:
     """Read what an open input holds; the errors are those of `open_source`. The source takes over `access`."""
     name = access.name
-    start = bytearray(min(9, access.size))
+    start = bytearray(min(START_BYTES, access.size))
     access.pread_into(start, 0)
-    if start.startswith(npy.MAGIC):
+    if SOURCES["npy"].has_mark(start):
         header = npy.read_header(access, name)
         tensor = SourceTensor(
             access,
@@ -170,12 +169,10 @@ def read_source(access: Any) -> Source:
             fortran_order=header.fortran_order,
             offset=header.offset,
         )
-        return Source(access, "npy", name, [tensor])
-    if start.startswith(_CONTAINER_MAGIC):
-        raise UnsupportedError(f"{name}: is a .nqz container; a .npy or .safetensors file is expected here")
+        return Source(access, SOURCES["npy"], name, [tensor])
     if start.startswith(b"PK\x03\x04"):
         raise UnsupportedError(f"{name}: is a .npz or other zip archive; save each array as a .npy file")
-    if safetensors.looks_like(start):
+    if SOURCES["safetensors"].has_mark(start):
         entries, metadata = safetensors.read_header(access, name)
         tensors = [
             SourceTensor(
@@ -189,10 +186,27 @@ def read_source(access: Any) -> Source:
             )
             for entry in entries
         ]
-        return Source(access, "safetensors", name, tensors, metadata)
+        return Source(access, SOURCES["safetensors"], name, tensors, metadata)
     if access.size == 0:
         raise CorruptError(f"{name}: is empty; a .npy or .safetensors file is expected")
     raise CorruptError(f"{name}: is neither a .npy nor a .safetensors file, or it is truncated")
+
+
+def refuse_non_float(source: Source) -> None:
+    """Raise `UnsupportedError`, naming the conversion to use, for a single array that is not of a type to compress.
+
+    In a file of several tensors such a one is carried exactly.
+    """
+    if not source.kind.alone or is_matrix_dtype(source.tensors[0].dtype):
+        return
+    dtype = source.tensors[0].dtype
+    if dtype.startswith("complex"):
+        advice = "save its parts: numpy.save('re.npy', x.real), numpy.save('im.npy', x.imag)"
+    else:
+        # float32 holds integers of up to 24 bits exactly
+        wide = dtype in ("int32", "int64", "uint32", "uint64")
+        advice = f"convert it: numpy.save('x.npy', x.astype('{'float64' if wide else 'float32'}'))"
+    raise UnsupportedError(f"{source.name}: dtype {dtype} cannot be compressed; {advice}")
 
 
 def array_source(array: Any, name: str = "<array>") -> Source:
@@ -217,4 +231,4 @@ def array_source(array: Any, name: str = "<array>") -> Source:
     tensor = SourceTensor(
         access, "", array.shape, known[0], byte_order=known[1], fortran_order=fortran_order, offset=0
     )
-    return Source(access, "npy", name, [tensor])
+    return Source(access, SOURCES["npy"], name, [tensor])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from nqz.format.index import END_LENGTH, END_SIZE
 from nqz.format.records import FRAMING, MAGIC, PREAMBLE_SIZE, VERSION, Access, pread, read_header
 from nqz.ground.errors import CorruptError, NewerFormatError, NqzError
+from nqz.ground.sources import SOURCES
 
 _MAX_STEPS = 100_000
-_NPY_MAGIC = b"\x93NUMPY"
 _MANGLED = (
     MAGIC.replace(b"\r\n", b"\n"),
     MAGIC.replace(b"\r\n", b"\r"),
@@ -73,8 +73,8 @@ def _other_format(head: bytes, size: int) -> str:
         return "truncated: the file ends within its magic"
     if any(head.startswith(mangled) for mangled in _MANGLED):
         return "an nqz file damaged by a transfer in text mode; transfer it again in binary mode"
-    if head.startswith(_NPY_MAGIC):
-        return "not an nqz file but a .npy file"
-    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
-        return "not an nqz file but, it seems, a .safetensors file"
+    for kind in SOURCES.values():
+        if kind.has_mark(head) and int.from_bytes(head[: kind.mark_at], "little") <= size - kind.mark_at:
+            seems = "" if len(kind.mark) > 4 else ", it seems,"  # a short mark proves little
+            return f"not an nqz file but{seems} a .{kind.name} file"
     return "not an nqz file, or its first bytes are damaged"

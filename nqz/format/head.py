@@ -8,40 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from nqz.format import msgpack as maps
+from nqz.ground.dtypes import data_bytes, default_byte_order, is_dtype, is_matrix_dtype
 from nqz.ground.errors import CorruptError, UnsupportedError
+from nqz.ground.sources import MAX_RANK, SOURCES, SourceKind
 
 MAX_HEAD_BYTES = 100_000_000
-MAX_RANK = 64
 PIECE = 4 << 20
 """Raw bytes in every piece of an exact tensor but the last."""
-
-MATRIX_DTYPES = ("float16", "bfloat16", "float32", "float64")
-DTYPE_BITS = {
-    "bool": 8,
-    "int8": 8,
-    "uint8": 8,
-    "int16": 16,
-    "uint16": 16,
-    "int32": 32,
-    "uint32": 32,
-    "int64": 64,
-    "uint64": 64,
-    "float4_e2m1fn": 4,
-    "float6_e2m3fn": 6,
-    "float6_e3m2fn": 6,
-    "float8_e4m3fn": 8,
-    "float8_e4m3fnuz": 8,
-    "float8_e5m2": 8,
-    "float8_e5m2fnuz": 8,
-    "float8_e8m0fnu": 8,
-    "float16": 16,
-    "bfloat16": 16,
-    "float32": 32,
-    "float64": 64,
-    "complex64": 64,
-    "complex128": 128,
-}
-"""Bits of one entry, for every dtype that a container may name."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +29,7 @@ class TensorInfo:
         ``"matrix"`` (coded) or ``"exact"`` (carried as it is).
     shape : tuple of int
     dtype : str
-        A key of `DTYPE_BITS`.
+        One of those of `nqz.ground.dtypes`.
     order : str
         ``"C"`` or ``"F"``: the order of the entries in the source.
     byte_order : str
@@ -78,7 +51,7 @@ class TensorInfo:
     @property
     def nbytes(self) -> int:
         """Bytes of the tensor in its source."""
-        return (self.entries * DTYPE_BITS[self.dtype] + 7) // 8
+        return data_bytes(self.shape, self.dtype)
 
     @property
     def pieces(self) -> int:
@@ -93,9 +66,9 @@ class Manifest:
     Attributes
     ----------
     source : str
-        ``"npy"`` or ``"safetensors"``.
+        A key of `SOURCES`.
     metadata : dict of str to str or None
-        ``__metadata__`` of a .safetensors file, in its order.
+        ``__metadata__`` of a .safetensors file, in its order; None where there is none.
     tensors : tuple of TensorInfo
     writer : str
         The program that wrote the file.
@@ -105,6 +78,11 @@ class Manifest:
     metadata: dict[str, str] | None
     tensors: tuple[TensorInfo, ...]
     writer: str
+
+    @property
+    def kind(self) -> SourceKind:
+        """The kind of the source."""
+        return SOURCES[self.source]
 
     def pack(self) -> bytes:
         """Return the payload of HEAD.
@@ -159,7 +137,7 @@ def _is_shape(value: Any) -> bool:
 
 @maps.checker("the name of a dtype of this format version")
 def _is_dtype(value: Any) -> bool:
-    return isinstance(value, str) and value in DTYPE_BITS
+    return isinstance(value, str) and is_dtype(value)
 
 
 @maps.checker("a list")
@@ -168,7 +146,7 @@ def _is_list(value: Any) -> bool:
 
 
 _HEAD_SCHEMA: dict[str, maps.Checker] = {
-    "source": maps.one_of("npy", "safetensors"),
+    "source": maps.one_of(*SOURCES),
     "metadata": _is_metadata,
     "tensors": _is_list,
     "writer": maps.is_str,
@@ -190,13 +168,14 @@ def _check(manifest: Manifest, where: str) -> None:
         if tensor.name in names:
             raise CorruptError(f"{where}: two tensors have the name {reprlib.repr(tensor.name)}")
         names.add(tensor.name)
-        if (tensor.byte_order == "|") != (DTYPE_BITS[tensor.dtype] <= 8):
+        if (tensor.byte_order == "|") != (default_byte_order(tensor.dtype) == "|"):
             raise CorruptError(f"{where}: tensor {i} is {tensor.dtype} with byte order {tensor.byte_order}")
-        proper = tensor.dtype in MATRIX_DTYPES and tensor.nbytes > 0 and tensor.shape
+        proper = is_matrix_dtype(tensor.dtype) and tensor.nbytes > 0 and tensor.shape
         if tensor.kind == "matrix" and not proper:
             raise CorruptError(
                 f"{where}: tensor {i} is a matrix, which needs a floating-point dtype, an axis and an entry"
             )
-    if manifest.source == "npy":
-        if [tensor.name for tensor in manifest.tensors] != [""] or manifest.metadata is not None:
-            raise CorruptError(f"{where}: a .npy file has exactly one tensor, no name and no metadata")
+    kind = manifest.kind
+    if (kind.alone and names != {""}) or (manifest.metadata is not None and not kind.metadata):
+        what = "exactly one tensor, no name and no metadata" if kind.alone else "no metadata"
+        raise CorruptError(f"{where}: a .{kind.name} file has {what}")

@@ -55,6 +55,11 @@ _LARGEST = {
 }
 
 
+def is_dtype(name: str) -> bool:
+    """Whether there is a type of this name."""
+    return name in _TABLE
+
+
 def is_matrix_dtype(name: str) -> bool:
     """Whether tensors of this type can be compressed; all others are carried exactly."""
     return name in MATRIX_DTYPES

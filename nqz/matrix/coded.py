@@ -121,8 +121,8 @@ class CodedMatrix:
 
     @cached_property
     def coded_bytes(self) -> int:
-        """What the rate counts: the whole file for a container of one .npy, else the records of the tensor."""
-        if self.reader.manifest.source == "npy":
+        """What the rate counts: the whole file for a container of a single array, else the records of the tensor."""
+        if self.reader.manifest.kind.alone:
             return self.reader.size
         records = self.reader.records(self.index)
         return records[-1].end - records[0].offset

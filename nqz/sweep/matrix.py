@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from nqz.files.npy import refuse_non_float
-from nqz.files.source import Source, SourceTensor
-from nqz.ground.dtypes import is_matrix_dtype
+from nqz.files.source import Source, SourceTensor, refuse_non_float
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
+from nqz.ground.sources import SourceKind
 
 
 @dataclass(frozen=True)
@@ -19,14 +18,14 @@ class SweepMatrix:
     ----------
     name : str
         Of the file.
-    kind : {"npy", "safetensors"}
+    kind : SourceKind
     tensor : SourceTensor
     axis : int
         Along which the vectors lie.
     """
 
     name: str
-    kind: str
+    kind: SourceKind
     tensor: SourceTensor
     axis: int
     metadata: None = field(default=None, init=False)
@@ -64,7 +63,7 @@ def choose(source: Source, wanted: str | None, axis: int, option: str = "--tenso
     ----------
     source : Source
     wanted : str, optional
-        Name of the tensor; needed where a .safetensors file holds several matrices.
+        Name of the tensor; needed where a file holds several matrices.
     axis : int
     option : str
         How the user chooses a tensor.
@@ -76,23 +75,15 @@ def choose(source: Source, wanted: str | None, axis: int, option: str = "--tenso
     UnsupportedError
         There is no matrix.
     """
-    matrices = [
-        t
-        for t in source.tensors
-        if is_matrix_dtype(t.dtype)
-        and t.shape
-        and 0 not in t.shape
-        and (len(t.shape) > 1 or source.kind == "npy")
-    ]
-    if wanted is not None and source.kind != "npy":
+    matrices = [t for t in source.tensors if source.kind.is_matrix(t.shape, t.dtype)]
+    if wanted is not None and not source.kind.alone:
         if wanted not in [t.name for t in source.tensors]:
             raise UsageError(f"{source.name}: no tensor is called {wanted!r}")
         matrices = [t for t in matrices if t.name == wanted]
         if not matrices:
             raise UnsupportedError(f"{source.name}: tensor {wanted!r} is not a matrix to compress")
     if not matrices:
-        if source.kind == "npy":
-            refuse_non_float(source.tensors[0], source.name)
+        refuse_non_float(source)
         raise UnsupportedError(f"{source.name}: holds no matrix to compress")
     if len(matrices) > 1:
         raise UsageError(f"{source.name}: holds {len(matrices)} matrices; choose one with {option}")
