@@ -28,7 +28,7 @@ from nqz.files.source import array_source
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.threads import Workers, workers
-from nqz.stages.lattice import DEFAULT
+from nqz.stages.lattices import DEFAULT
 
 
 def encode(

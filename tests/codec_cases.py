@@ -13,12 +13,13 @@ from nqz.format.reader import ContainerReader
 from nqz.matrix.coded import CodedMatrix
 from nqz.plan import budget as allocate
 from nqz.stages import norms
-from nqz.stages.codings import entropy
-from nqz.stages.lattice import LATTICES, NESTED
+from nqz.stages.codings import tables
+from nqz.stages.lattices import LATTICES
 from nqz.stages.scale import CLASSES
 
 # Of the family of convolutional codes the smallest and a middle one: the others differ in a table only.
 LATTICE_NAMES = [name for name in LATTICES if not name.startswith("conv") or name in ("conv4", "conv64")]
+NESTED = [name for name, lattice in LATTICES.items() if lattice.nested]
 SCHEMES = [(name, "entropy") for name in LATTICE_NAMES] + [(name, "voronoi") for name in NESTED]
 
 
@@ -119,7 +120,7 @@ def fingerprint() -> str:
             out.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
 
     for index in range(36 * CLASSES):
-        table = entropy.table(index)
+        table = tables.table(index)
         add(table.half, table.raw, table.cumulative, table.weight, table.bits)
     rng = np.random.default_rng(5)
     energy = np.ldexp(rng.integers(1, 1 << 50, 300).astype(np.float64), -40)
@@ -127,7 +128,7 @@ def fingerprint() -> str:
     add(codes, norms.energy(codes, norms.reference(codes)))
     close = np.sort(norms.encode(energy, np.zeros(300, np.int64)))
     for name in LATTICE_NAMES:
-        add(allocate.lowest_class(name))
+        add(allocate.lowest_class(LATTICES[name]))
         for rate in (0.4, 2.2):
             for how in ("matrix", "column"):
                 plan = allocate.plan(close, 1000, LATTICES[name], how, rate * 300_000)

@@ -16,7 +16,7 @@ from cli_tools import FIXTURES, fail, invoke, listing, matrix, process, save, su
 from safetensors.numpy import save_file
 
 from nqz.plan.limit import GAMMA_STAR, R_STAR, equivalent, gamma, gamma_inverse, related
-from nqz.stages.lattice import DEFAULT, DEFAULT_STATES
+from nqz.stages.lattices import DEFAULT, DEFAULT_STATES
 
 USUAL = f"conv{DEFAULT_STATES}" if DEFAULT == "conv" else DEFAULT
 POINT_KEYS = [

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from codec_cases import centered, chunk_bytes, coded, scheme
+from codec_cases import NESTED, centered, chunk_bytes, coded, scheme
 
 import nqz
 from nqz import kernels
@@ -14,8 +14,10 @@ from nqz.ground.threads import Workers
 from nqz.plan import voronoi as nest
 from nqz.stages import norms
 from nqz.stages.codings import voronoi as mod
-from nqz.stages.lattice import LATTICES, NESTED
+from nqz.stages.codings.voronoi import VORONOI
+from nqz.stages.lattices import LATTICES
 from nqz.stages.parameters import Parameters
+from nqz.stages.transforms import DEFAULT as TRANSFORM
 
 
 @pytest.mark.parametrize("q", [2, 3, 4, 5, 7, 10, 31, 61, 100, 255, 256, 257, 1000, 2896, 4095, 4096])
@@ -62,15 +64,16 @@ def base(name, n=1000, columns=100):
         n=n,
         columns=columns,
         m=n,
+        transform=TRANSFORM,
         lattice=LATTICES[name],
-        coding="voronoi",
+        coding=VORONOI,
         allocate="column",
         delta=0,
         lowest_class=0,
         mean_digits=None,
         rotation_seed=0,
         dither_key=bytes(16),
-        nesting=None,
+        code=None,
     )
 
 
@@ -93,9 +96,9 @@ def test_plans_hit_the_budget(name, rate):
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name, "voronoi")))
     bits = 8.0 * (chunk_bytes(matrix) + 18 * len(matrix.reader.find(0, "CHNK")))
     planned = nest.plan(base(name), 100, bits, None)
-    p, q = matrix.parameters, planned.nesting
+    p, q = matrix.parameters, planned.code
     level = sum(mod.digit_bits(r) * share for r, share in zip(q.q, (1 - q.mix / mod.MIX, q.mix / mod.MIX)))
-    real = p.nesting
+    real = p.code
     used = sum(
         mod.digit_bits(r) * share for r, share in zip(real.q, (1 - real.mix / mod.MIX, real.mix / mod.MIX))
     )
@@ -108,7 +111,7 @@ def test_gain_and_power_are_those_of_the_decoded_points(name, rate):
     """û / g has no bias along u, and its relative noise is what the header says."""
     x = np.random.default_rng(7).standard_normal((512, 80)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name, "voronoi"), kappa=1.0))
-    nesting = matrix.parameters.nesting
+    nesting = matrix.parameters.code
     assert 0.8 < nesting.gain < 1.02
     back = (
         np.concatenate(

@@ -22,7 +22,7 @@ from nqz.stages.estimate import (
     reconstruction_error,
     reconstruction_factor,
 )
-from nqz.stages.rotate import rotate
+from nqz.stages.transforms import DEFAULT as TRANSFORM
 
 
 def exact(a, b):
@@ -214,7 +214,7 @@ def stream(points, order=None, size=700):
 def operand(x, d, rng, m=None, seed=0, mean_step=None):
     """Columns of x with noise of relative energy d in every coordinate (inf: dropped), m of them kept."""
     u = np.ascontiguousarray(centered(x).T, np.float32)
-    rotate(u, seed)
+    TRANSFORM.rotate(u, seed)
     n, columns = len(x), len(u)
     m = n if m is None else m
     d = np.broadcast_to(np.asarray(d, np.float64), columns)

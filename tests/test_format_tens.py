@@ -15,9 +15,11 @@ import nqz
 from nqz.format import tens as header
 from nqz.format.msgpack import pack_fields
 from nqz.ground.errors import CorruptError
+from nqz.stages.codings import CODINGS
 from nqz.stages.codings.voronoi import Nesting
-from nqz.stages.lattice import LATTICES, Lattice
-from nqz.stages.parameters import MAX_LENGTH, Parameters, check_energy
+from nqz.stages.lattices import LATTICES, Lattice
+from nqz.stages.parameters import Parameters, check_energy
+from nqz.stages.transforms import TRANSFORMS
 
 
 def shape(axis):
@@ -30,24 +32,25 @@ ENTROPY = Parameters(
     n=50,
     columns=7,
     m=40,
+    transform=TRANSFORMS["hadamard-2"],
     lattice=LATTICES["e8"],
-    coding="entropy",
+    coding=CODINGS["entropy"],
     allocate="matrix",
     delta=-4000,
     lowest_class=20,
     mean_digits=2,
     rotation_seed=9,
     dither_key=bytes(range(16)),
-    nesting=None,
+    code=None,
 )
-VORONOI = dataclasses.replace(ENTROPY, coding="voronoi", allocate="column", nesting=NESTING)
+VORONOI = dataclasses.replace(ENTROPY, coding=CODINGS["voronoi"], allocate="column", code=NESTING)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"n": 0},
-        {"n": MAX_LENGTH + 1},
+        {"n": TRANSFORMS["hadamard-2"].max_length + 1},
         {"m": 0},
         {"m": 51},
         {"delta": 1 << 40},
@@ -57,9 +60,9 @@ VORONOI = dataclasses.replace(ENTROPY, coding="voronoi", allocate="column", nest
         {"mean_digits": -1},
         {"mean_digits": 65},
         {"dither_key": bytes(15)},
-        {"nesting": NESTING},
-        {"lattice": Lattice("e8", 2, 8, 8, 0.5, 0.1)},
-        {"lattice": Lattice("x", 2, 8, 8, 0.5, 0.1)},
+        {"code": NESTING},
+        {"lattice": Lattice("e8", "e8", 2, 8, 8, 8, 0.5, 0.1)},
+        {"lattice": Lattice("x", "x", 2, 8, 8, 8, 0.5, 0.1)},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -69,7 +72,7 @@ def test_parameters_out_of_range_are_refused(change):
         dataclasses.replace(ENTROPY, **change).check()
 
 
-@pytest.mark.parametrize("change", [{"nesting": None}, {"allocate": "matrix"}, {"coding": "entropy"}])
+@pytest.mark.parametrize("change", [{"code": None}, {"allocate": "matrix"}, {"coding": CODINGS["entropy"]}])
 def test_codings_and_their_parameters_go_together(change):
     VORONOI.check()
     with pytest.raises(ValueError):

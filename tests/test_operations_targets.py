@@ -9,7 +9,7 @@ from codec_cases import coded
 import nqz
 from nqz.plan import budget as allocate
 from nqz.stages import norms
-from nqz.stages.lattice import LATTICES
+from nqz.stages.lattices import LATTICES
 
 RNG = np.random.default_rng(12)
 GAUSS = RNG.standard_normal((512, 300)).astype(np.float32)

@@ -23,7 +23,7 @@ from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
 from nqz.ground.threads import workers
 from nqz.matrix.coded import CodedMatrix
-from nqz.stages.lattice import DEFAULT, DEFAULT_STATES, FAMILIES
+from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
 
 _STAGES = (("measuring", 0.3), ("coding", 0.7))
 
@@ -51,7 +51,7 @@ _STAGES = (("measuring", 0.3), ("coding", 0.7))
     help="Contracted axis: 0 for columns as vectors, 1 for rows (weights stored [out, in]).",
 )  # fmt: skip
 @click.option("--no-center", is_flag=True, help="Do not keep the means of the vectors apart.")
-@click.option("--lattice", type=click.Choice(FAMILIES), default=DEFAULT, show_default=True)
+@click.option("--lattice", type=click.Choice(list(FAMILIES)), default=DEFAULT, show_default=True)
 @click.option(
     "--states",
     type=int,

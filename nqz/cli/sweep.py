@@ -24,7 +24,7 @@ from nqz.cli.text import escape, payload, table
 from nqz.commands.opening import open_file
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import workers
-from nqz.stages.lattice import FAMILIES
+from nqz.stages.lattices import FAMILIES
 from nqz.sweep import plot
 from nqz.sweep.matrix import check_lengths, choose
 from nqz.sweep.sweep import PRODUCT, RATES, SweepOptions, point_name, sweep

@@ -15,6 +15,7 @@ import numpy as np
 from nqz.commands.measure import FirstPass
 from nqz.commands.options import EncodeOptions
 from nqz.commands.stream import by_chunks, chunk_stream, fill_stream
+from nqz.format import chnk
 from nqz.format.msgpack import pack_fields
 from nqz.format.norm_mean import pack_means, pack_norms
 from nqz.format.records import seal
@@ -25,11 +26,14 @@ from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.plan import budget as allocate
 from nqz.plan import voronoi as nest
 from nqz.stages import center, dither, norms, scale
+from nqz.stages.codings import CODINGS
+from nqz.stages.codings.voronoi import VORONOI
 from nqz.stages.columns import Columns, Lazy
 from nqz.stages.encoder import Encoder
 from nqz.stages.estimate import Side, expected_error
 from nqz.stages.panels import panel_columns
-from nqz.stages.parameters import MAX_LENGTH, Parameters
+from nqz.stages.parameters import Parameters
+from nqz.stages.transforms import DEFAULT as TRANSFORM
 
 _FREE_BYTES = 400  # come on top of the rate below a million entries
 _SMALL = 10**6
@@ -49,14 +53,15 @@ class MatrixEncoder:
         self.axis = axis
         self.view = tensor.vectors(axis)
         self.n, self.columns = self.view.length, self.view.count
-        if self.n > MAX_LENGTH:
+        if self.n > TRANSFORM.max_length:
             raise UnsupportedError(
-                f"{self.where}: vectors of {self.n} entries; at most {MAX_LENGTH} are supported"
+                f"{self.where}: vectors of {self.n} entries; at most {TRANSFORM.max_length} are supported"
             )
         self.entries = self.n * self.columns
         self.whole_file = source.kind.alone
         self.lattice = options.code
-        self.allocate = options.allocate or ("matrix" if options.coding == "entropy" else "column")
+        self.coding = CODINGS[options.coding]
+        self.allocate = options.allocate or self.coding.allocations[0]
         self.free = 0 if self.entries >= _SMALL or options.strict else _FREE_BYTES
         self.rate = options.rate if options.rate is not None else 0.0
         self.progress = progress
@@ -121,9 +126,9 @@ class MatrixEncoder:
 
     def _base(self) -> Parameters:
         return Parameters(
-            n=self.n, columns=self.columns, m=self.n, lattice=self.lattice, coding=self.options.coding,
+            n=self.n, columns=self.columns, m=self.n, transform=TRANSFORM, lattice=self.lattice, coding=self.coding,
             allocate=self.allocate, delta=0, lowest_class=0, mean_digits=self.digits,
-            rotation_seed=self.options.seed, dither_key=bytes(16), nesting=None,
+            rotation_seed=self.options.seed, dither_key=bytes(16), code=None,
         )  # fmt: skip
 
     @property
@@ -171,7 +176,7 @@ class MatrixEncoder:
             self.rate = (low + high) / 2.0
             trial = self._with_gain(self._keyed(self._within(self.rate * self.entries)))
             if self._predicted(trial) <= error:
-                high, best = self.rate, replace(trial, nesting=replace(trial.nesting, gain=1.0, power=1.0))
+                high, best = self.rate, replace(trial, code=replace(trial.code, gain=1.0, power=1.0))
             else:
                 low = self.rate
         self.rate = high
@@ -192,7 +197,7 @@ class MatrixEncoder:
 
     def _adjusted(self, parameters: Parameters, excess: float, attempt: int) -> Parameters | None:
         """Parameters for another try, None if this one is good: at most the rate, and within half a percent of it."""
-        if parameters.nesting is not None:
+        if parameters.coding is VORONOI:
             wanted = self.entries * self.rate
             return nest.adjust(parameters, self._alive, excess, wanted, attempt, self.options.kappa)
         coded = self._coded(parameters)
@@ -217,7 +222,7 @@ class MatrixEncoder:
         """Write all records of the tensor; return the bytes that the rate counts."""
         writer = self.writer
         parameters = self._keyed(parameters)
-        if parameters.nesting is not None:
+        if parameters.coding is VORONOI:
             parameters = self._with_gain(parameters)
         writer.write("TENS", self._header(parameters).pack())
         for kind, payload in side:
@@ -259,7 +264,7 @@ class MatrixEncoder:
         actual = np.ldexp(energy, shift.astype(np.int32))
         ratio = total(actual[loud] / norms.energy(codes, octave << 8)[loud])
         energy = ratio * parameters.m * float(scale.ratio(np.int64(-2 * parameters.delta), self.n))
-        return replace(parameters, nesting=nest.with_gain(parameters, energy, cross, square))
+        return replace(parameters, code=nest.with_gain(parameters, energy, cross, square))
 
     def _chunks(self, parameters: Parameters, progress, panel_limit: int | None = None):
         """Code all chunks in order: (record, moments)."""
@@ -277,8 +282,8 @@ class MatrixEncoder:
 
         def code(panel, chunk, u):
             points = pool.local.array("points", (encoder.working_points(chunk),), np.int32)
-            payload, moments = encoder.encode_chunk(panel, chunk, u, points)
-            return seal("CHNK", *payload), moments
+            sections, moments = encoder.encode_chunk(panel, chunk, u, points)
+            return seal("CHNK", *chnk.pack(encoder.parameters.coding.name, sections)), moments
 
         def read_and_code(place):
             return code(*place, chunk_stream(self.view, bfloat16, encoder, *place, pool))

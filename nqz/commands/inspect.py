@@ -69,7 +69,7 @@ def _matrix(matrix: CodedMatrix, brief: bool) -> dict[str, Any]:
     return {
         "axis": header.axis,
         "lattice": p.lattice.name,
-        "coding": p.coding,
+        "coding": p.coding.name,
         "rate_asked": header.rate,
         "rate": matrix.rate,
         "kappa": p.kappa,

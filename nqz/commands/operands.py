@@ -15,7 +15,7 @@ from nqz.stages.columns import Columns, Lazy
 from nqz.stages.estimate import Side
 from nqz.stages.panels import panel_columns
 from nqz.stages.project import project
-from nqz.stages.rotate import rotate
+from nqz.stages.transforms import DEFAULT as TRANSFORM
 from nqz.stages.scale import exponents
 
 GRID_BITS = 20
@@ -91,7 +91,7 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, cente
                 exponents(codes[chosen]),
                 u,
             )
-            rotate(u, rotation_seed)
+            TRANSFORM.rotate(u, rotation_seed)
             points = _buffer(buffers, u.size)
             factors = np.full(len(u), forward, np.float32)
             kernels.quantize_exact(project(u, rotation_seed, n), factors, points.reshape(u.shape))

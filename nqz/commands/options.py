@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nqz.ground.errors import UsageError
-from nqz.stages.lattice import DEFAULT, DEFAULT_STATES, FAMILIES, LATTICES, NESTED, STATES, Lattice
+from nqz.stages.codings import CODINGS
+from nqz.stages.lattices import DEFAULT, FAMILIES, Lattice, choose
 
 MIN_RATE, MAX_RATE = 0.05, 12.0
 MIN_ERROR = 2.0 * 4.0**-MAX_RATE
@@ -67,14 +68,16 @@ class EncodeOptions:
             raise UsageError(f"axis {self.axis}: 0 (columns) or 1 (rows)")
         if self.lattice not in FAMILIES:
             raise UsageError(f"lattice {self.lattice!r}: one of {', '.join(FAMILIES)}")
-        if self.states is not None and self.lattice != "conv":
+        known = [lattice.states for lattice in FAMILIES[self.lattice] if lattice.states is not None]
+        if self.states is not None and not known:
             raise UsageError(f"states {self.states}: only the lattice conv has states")
-        if self.states is not None and self.states not in STATES:
-            raise UsageError(f"states {self.states}: one of {', '.join(map(str, STATES))}")
-        if self.coding not in ("entropy", "voronoi"):
-            raise UsageError(f"coding {self.coding!r}: entropy or voronoi")
-        if self.coding == "voronoi" and self.lattice not in NESTED:
-            raise UsageError(f"lattice {self.lattice!r}: the Voronoi coding needs one of {', '.join(NESTED)}")
+        if self.states is not None and self.states not in known:
+            raise UsageError(f"states {self.states}: one of {', '.join(map(str, known))}")
+        if self.coding not in CODINGS:
+            raise UsageError(f"coding {self.coding!r}: {' or '.join(CODINGS)}")
+        able = [name for name, members in FAMILIES.items() if CODINGS[self.coding].takes(members[0])]
+        if self.lattice not in able:
+            raise UsageError(f"lattice {self.lattice!r}: the Voronoi coding needs one of {', '.join(able)}")
         if self.allocate not in (None, "matrix", "column"):
             raise UsageError(f"allocation {self.allocate!r}: matrix or column")
         if self.coding == "voronoi" and self.allocate == "matrix":
@@ -102,4 +105,4 @@ class EncodeOptions:
     @property
     def code(self) -> Lattice:
         """The lattice."""
-        return LATTICES[f"conv{self.states or DEFAULT_STATES}" if self.lattice == "conv" else self.lattice]
+        return choose(self.lattice, self.states)

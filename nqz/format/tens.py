@@ -18,12 +18,13 @@ from nqz.format.msgpack import (
     unpack_fields,
 )
 from nqz.ground.errors import CorruptError
+from nqz.stages.codings import CODINGS
 from nqz.stages.codings.voronoi import Nesting
 from nqz.stages.digest import SIZE as DIGEST_SIZE
-from nqz.stages.lattice import LATTICES
+from nqz.stages.lattices import LATTICES
 from nqz.stages.parameters import Parameters, check_energy
+from nqz.stages.transforms import TRANSFORMS
 
-TRANSFORM = "hadamard-2"
 ALPHA = "auto"
 
 
@@ -36,10 +37,10 @@ SCHEMA = {
     "axis": one_of(0, 1),
     "rate": is_float,
     "kept": is_uint,
-    "transform": one_of(TRANSFORM),
+    "transform": one_of(*TRANSFORMS),
     "rotation_seed": is_uint,
     "lattice": one_of(*LATTICES),
-    "coding": one_of("entropy", "voronoi"),
+    "coding": one_of(*CODINGS),
     "allocate": one_of("matrix", "column"),
     "delta": _is_int,
     "lowest_class": is_uint,
@@ -81,18 +82,14 @@ class TensorHeader:
     def fields(self) -> dict[str, Any]:
         """The values by name, without the last one, the dither key, which is derived from these."""
         p = self.parameters
-        nesting = None
-        if p.nesting is not None:
-            c = p.nesting
-            nesting = [list(c.q), c.mix, [list(row) for row in c.multipliers], c.gain, c.power]
         return {
             "axis": self.axis,
             "rate": float(self.rate),
             "kept": p.m,
-            "transform": TRANSFORM,
+            "transform": p.transform.name,
             "rotation_seed": p.rotation_seed,
             "lattice": p.lattice.name,
-            "coding": p.coding,
+            "coding": p.coding.name,
             "allocate": p.allocate,
             "delta": p.delta,
             "lowest_class": p.lowest_class,
@@ -100,7 +97,7 @@ class TensorHeader:
             "alpha": self.alpha,
             "energy": [float(self.energy[0]), int(self.energy[1])],
             "digest": self.digest,
-            "nesting": nesting,
+            "nesting": _CODES[p.coding.name][0](p.code),
         }
 
     def pack(self) -> bytes:
@@ -130,15 +127,16 @@ def unpack(data: bytes, layout: Callable[[int], tuple[int, int]], where: str) ->
             n=n,
             columns=columns,
             m=fields["kept"],
+            transform=TRANSFORMS[fields["transform"]],
             lattice=LATTICES[fields["lattice"]],
-            coding=fields["coding"],
+            coding=CODINGS[fields["coding"]],
             allocate=fields["allocate"],
             delta=fields["delta"],
             lowest_class=fields["lowest_class"],
             mean_digits=fields["mean_digits"],
             rotation_seed=fields["rotation_seed"],
             dither_key=fields["dither_key"],
-            nesting=_nesting(fields["nesting"]),
+            code=_CODES[fields["coding"]][1](fields["nesting"]),
         )
         parameters.check()
         mantissa, exponent = fields["energy"]
@@ -156,6 +154,12 @@ def unpack(data: bytes, layout: Callable[[int], tuple[int, int]], where: str) ->
     )
 
 
+def _nesting_fields(code: Nesting | None) -> list[Any] | None:
+    if code is None:  # before it is planned
+        return None
+    return [list(code.q), code.mix, [list(row) for row in code.multipliers], code.gain, code.power]
+
+
 def _nesting(value: list[Any] | None) -> Nesting | None:
     if value is None:
         return None
@@ -168,3 +172,10 @@ def _nesting(value: list[Any] | None) -> Nesting | None:
     if not (isinstance(gain, float) and isinstance(power, float)):
         raise ValueError("the gain of the nested code is not a float")
     return Nesting(tuple(q), mix, tuple(tuple(row) for row in multipliers), gain, power)
+
+
+_CODES: dict[str, tuple[Callable[[Any], list[Any] | None], Callable[[list[Any] | None], Any]]] = {
+    "entropy": (lambda code: code, lambda value: value),
+    "voronoi": (_nesting_fields, _nesting),
+}
+"""By the name of the coding: its own parameters as values of the header, and back."""

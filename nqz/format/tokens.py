@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nqz import kernels
 from nqz.ground.arithmetic import pieces
-from nqz.stages.codings.entropy import TOTAL
+from nqz.stages.codings.tables import TOTAL
 
 _EXACT = 8
 _TOKENS = 252

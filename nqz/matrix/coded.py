@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from nqz.files.layout import vector_layout
+from nqz.format import chnk
 from nqz.format import tens as header
 from nqz.format.norm_mean import unpack_means, unpack_norms
 from nqz.format.reader import ContainerReader
@@ -180,7 +181,9 @@ class CodedMatrix:
         record = self._chunk_records[chunk.number]
         payload = self.reader.read(record, "CHNK")
         try:
-            self.decoder.decode_chunk(panel, chunk, payload, out)
+            sizes = self.decoder.sizes(panel, chunk)
+            sections = chnk.unpack(self.parameters.coding.name, payload, chunk.lanes, sizes)
+            self.decoder.decode_chunk(panel, chunk, sections, out)
         except ValueError as error:
             raise CorruptError(f"{self._where(record)}: {error}") from None
 

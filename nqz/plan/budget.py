@@ -17,9 +17,9 @@ import numpy as np
 
 from nqz.ground.arithmetic import log2, round_log2, total
 from nqz.stages import norms
-from nqz.stages.codings import entropy
-from nqz.stages.lattice import LATTICES, Lattice
-from nqz.stages.panels import chunk_counts
+from nqz.stages.codings import tables
+from nqz.stages.lattices import Lattice
+from nqz.stages.panels import chunk_counts, lanes_of, padded
 from nqz.stages.scale import CLASSES, MAX_LOG_VARIANCE, ratio, scaling
 
 CHUNK_OVERHEAD = 16 + 4 + 5
@@ -44,14 +44,13 @@ _DELTA_RANGE = (MAX_LOG_VARIANCE // 2 + 8) * 4096
 
 
 @lru_cache(maxsize=16)
-def lowest_class(name: str) -> int:
+def lowest_class(lattice: Lattice) -> int:
     """The lowest class to code under reverse water-filling."""
-    lattice = LATTICES[name]
     index = int(round_log2(lattice.fine_moment, CLASSES))
     while True:
-        variance = entropy.class_variance(index)
+        variance = tables.class_variance(index)
         x = variance / lattice.fine_moment - 1.0
-        bits = float(entropy.rate(lattice, np.array([variance]), np.array([index]))[0])
+        bits = float(tables.rate(lattice, np.array([variance]), np.array([index]))[0])
         if x > 0 and x * x / (1.0 + x) >= 2.0 * 0.6931471805599453 * bits:
             return index - _DROP_MARGIN
         index += 1
@@ -90,11 +89,11 @@ def expected_bits(
         return 0.0
     variance = (ratio(s.log_ratio[s.kept], n) + lattice.second_moment) * lattice.fine * lattice.fine
     counts = columns.counts[s.kept]
-    bits = total(entropy.rate(lattice, variance, s.classes[s.kept]) * counts) * m
+    bits = total(tables.rate(lattice, variance, s.classes[s.kept]) * counts) * m
     entries = float(counts.sum()) * m
     for size, number in chunk_counts(n, m, int(columns.counts.sum()), int(counts.sum())):
-        lanes = entropy.lanes_of(size)
-        padding = entropy.padded(lattice, size, lanes) - size
+        lanes = lanes_of(size)
+        padding = padded(lattice, size, lanes) - size
         bits += number * (padding * bits / entries + 16.0 * lanes + 8.0 * CHUNK_OVERHEAD)
     return bits
 
@@ -183,7 +182,7 @@ def plan(codes, n: int, lattice: Lattice, allocate: str, budget: float, kappa: f
     kappa : float, optional
         Fraction of coordinates to keep; chosen here by default.
     """
-    lowest = lowest_class(lattice.name) if allocate == "matrix" else 0
+    lowest = lowest_class(lattice) if allocate == "matrix" else 0
     columns = Population.of(codes, n)
     entries = max(1, int(columns.counts[columns.codes != norms.ZERO].sum()) * n)
     best, least = None, np.inf
@@ -203,7 +202,7 @@ def plan_error(
     codes, n: int, lattice: Lattice, allocate: str, error: float, kappa: float | None = None
 ) -> Plan:
     """Parameters with the fewest bits whose expected error, with an unrelated partner coded alike, is at most `error`."""
-    lowest = lowest_class(lattice.name) if allocate == "matrix" else 0
+    lowest = lowest_class(lattice) if allocate == "matrix" else 0
     columns, best = Population.of(codes, n), None
     for m in _candidates(n, kappa):
         low = finest_delta(codes, n, allocate)

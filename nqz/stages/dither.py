@@ -34,6 +34,11 @@ def key(seed: int, digest: bytes, name: str, parameters: bytes) -> bytes:
     return hashed.digest()[:16]
 
 
+def counter(chunk: int) -> int:
+    """First word of the dither of a chunk, by its number."""
+    return chunk * CHUNK_WORDS
+
+
 def halves(dither_key: bytes) -> tuple[int, int]:
     """The two 64-bit halves (k0, k1) of a key."""
     return int.from_bytes(dither_key[:8], "little"), int.from_bytes(dither_key[8:], "little")

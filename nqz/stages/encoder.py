@@ -1,23 +1,19 @@
 """The encoder of Figure 1: center, rotate, project, scale, dither, lattice, mod.
 
-`rotated` (or `centered` and `turn`) takes columns of a panel to rotated coordinates; `encode_chunk` takes a chunk of that stream to bytes.
+`rotated` (or `centered` and `turn`) takes columns of a panel to rotated coordinates; `encode_chunk` takes a chunk of that stream to arrays.
 """
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 
 from nqz import kernels
-from nqz.stages import dither, scale
-from nqz.stages.codings import entropy
-from nqz.stages.codings.voronoi import digit_bytes, packing
+from nqz.stages import scale
+from nqz.stages.codings import Sections
 from nqz.stages.columns import Columns
 from nqz.stages.panels import Chunk, Panel, Recent, panels
 from nqz.stages.parameters import Parameters
 from nqz.stages.project import project
-from nqz.stages.rotate import rotate, signs
 
 
 class Encoder:
@@ -37,12 +33,11 @@ class Encoder:
         self.means = means
         columns = Columns(codes)
         self.exponents = columns.of(scale.exponents)
-        self.forward = columns.of(lambda codes: scale.forward(codes, p.delta, p.allocate))
+        self.forward = columns.of(lambda codes: p.coding.forward(p, codes))
         self._scales = s = scale.Scales(columns, p)
         self.panels = panels(p.n, p.m, s.classes, s.kept)
         self._known = Recent()
-        self.key = dither.halves(p.dither_key)
-        self.tables = entropy.Tables(p.lattice, s.used) if p.coding == "entropy" else None
+        self.coder = p.coding.coder(p, s.used)
 
     @property
     def classes(self) -> np.ndarray:
@@ -70,7 +65,7 @@ class Encoder:
 
     def turn(self, stream: np.ndarray) -> None:
         """Rotate centered rows of the stream in place."""
-        rotate(stream, self.parameters.rotation_seed)
+        self.parameters.transform.rotate(stream, self.parameters.rotation_seed)
 
     def rotated(
         self,
@@ -99,36 +94,28 @@ class Encoder:
             here = place >= 0
             kept = place[here]
             place, out = np.where(here, np.cumsum(here) - 1, -1), np.empty((len(kept), p.n), np.float32)
-        kernels.center(
-            block,
-            bfloat16,
-            self.means[columns],
-            self.exponents[columns],
-            out,
-            place,
-            signs(p.rotation_seed, p.n),
-        )
+        means, exponents = self.means[columns], self.exponents[columns]
+        p.transform.center_rotate(block, bfloat16, means, exponents, p.rotation_seed, out, place)
         if p.m < p.n:
             rows[kept] = project(out, p.rotation_seed, p.m)
 
-    def _columns(self, panel: Panel) -> tuple[np.ndarray, np.ndarray | None]:
-        """Factors to fixed point and coder tables of a panel's columns in the order of the stream."""
+    def _columns(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
+        """Factors to fixed point, and what the coder has to know, of a panel's columns in the order of the stream."""
 
         def columns():
             here, order = slice(panel.first, panel.last), panel.order
             classes = self._scales.classes[here][order]
-            tables = None if self.tables is None else self.tables.of_columns(classes)
-            return self.forward[here][order], tables
+            return self.forward[here][order], self.coder.columns(classes)
 
         return self._known.of(panel.first, columns)
 
     def working_points(self, chunk: Chunk) -> int:
         """Points of a chunk, rounded up to whole groups on all lanes."""
-        return entropy.padded(self.parameters.lattice, chunk.count, entropy.lanes_of(chunk.count))
+        return self.coder.working_points(chunk)
 
     def encode_chunk(
         self, panel: Panel, chunk: Chunk, u: np.ndarray, points: np.ndarray | None = None
-    ) -> tuple[list[bytes | np.ndarray], tuple[int, int]]:
+    ) -> tuple[Sections, tuple[int, int]]:
         """Code one chunk.
 
         Parameters
@@ -140,56 +127,12 @@ class Encoder:
 
         Returns
         -------
-        payload : list of bytes-like
-            Its sections, to be stored one after the other.
+        sections : tuple of ndarray
+            Its arrays, for `nqz.format.chnk` to lay out.
         moments : tuple of int
             Σ t y and Σ y² over the chunk (Voronoi coding; zeros otherwise), t the scaled entry in fixed point.
         """
-        p = self.parameters
-        forward, tables = self._columns(panel)
-        lanes = entropy.lanes_of(chunk.count)
-        size = entropy.padded(p.lattice, chunk.count, lanes)
-        counter = chunk.number * dither.CHUNK_WORDS
-        place = (chunk.start, p.m)
+        factors, columns = self._columns(panel)
+        size = self.working_points(chunk)
         points = np.empty(size, np.int32) if points is None else points[:size]
-        if p.nesting is None:
-            kernels.nearest(p.lattice.index, u, *place, forward, *self.key, counter, lanes, points)
-            coded = kernels.entropy_encode(
-                p.lattice.index, points, chunk.count, *place, tables,
-                lanes, *self.key, counter, *self.tables.arguments,
-            )  # fmt: skip
-            return pack_entropy(*coded), (0, 0)
-        choice = p.nesting.choice(size // (p.lattice.group * lanes))
-        digits, beta = np.empty(size, np.uint16), np.empty(size // p.lattice.group, np.uint8)
-        moments = kernels.voronoi_encode(
-            p.lattice.index, u, *place, forward, *self.key, counter, lanes,
-            np.array(p.nesting.q, np.int32), np.array(p.nesting.multipliers, np.int32), choice, digits, beta, points,
-        )  # fmt: skip
-        return pack_voronoi(p.nesting.q, choice, digits, beta, lanes), moments
-
-
-def pack_entropy(states, words, code, low, escapes) -> list[bytes | np.ndarray]:
-    """Lay out an entropy-coded chunk: states, sizes of words and escapes, words, code bits, raw low bits, escapes."""
-    sizes = struct.pack("<II", len(words), len(escapes))
-    return [_little(states), sizes, _little(words), code, low, escapes]
-
-
-def _little(array: np.ndarray) -> np.ndarray:
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)
-
-
-def pack_voronoi(q, choice, digits, beta, lanes) -> list[bytes | np.ndarray]:
-    """Lay out a Voronoi-coded chunk: frequencies of the scale index, its rANS stream, digits of each q."""
-    count = np.bincount(beta, minlength=4)
-    frequency = np.maximum(1, count * entropy.TOTAL // len(beta))
-    frequency[count.argmax()] += entropy.TOTAL - frequency.sum()
-    cumulative = np.concatenate([[0], np.cumsum(frequency)]).astype(np.uint16)
-    states, words = kernels.rans_encode(beta, cumulative, lanes)
-    parts = [frequency[:3].astype("<u2"), _little(states), struct.pack("<I", len(words)), _little(words)]
-    rows = digits.reshape(len(choice), -1)
-    for which, ratio in enumerate(q):
-        chosen = np.ascontiguousarray(rows[choice == which]).ravel()
-        packed = kernels.pack_digits(chosen, ratio, *packing(ratio))
-        assert len(packed) == digit_bytes(len(chosen), ratio)
-        parts.append(packed)
-    return parts
+        return self.coder.encode_chunk(chunk, columns, factors, u, points)

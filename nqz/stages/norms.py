@@ -6,7 +6,11 @@ unbounded exponent, so that columns of 1e±300 need no special care.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from nqz.ground.arithmetic import exp2, pieces, round_log2
 
@@ -17,6 +21,8 @@ ZERO = -(1 << 31)
 """Code of a column whose energy is zero."""
 
 _LIMIT = 1 << 21
+
+_TABLE = 1 << 10  # codes for which there is always a table
 
 
 def encode(energy: np.ndarray, exponent: np.ndarray) -> np.ndarray:
@@ -72,6 +78,73 @@ def tally(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ordered = codes[order].astype(np.int64)
     start = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
     return ordered[start], np.diff(start, append=len(codes)), order[start]
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How many columns there are of each norm code: nearly everything about a column follows from its code.
+
+    Attributes
+    ----------
+    codes, counts : ndarray of int64
+        The different codes in increasing order, `ZERO` included where it occurs, and how many columns have each.
+    rows : ndarray of int32 or None
+        Position in `codes` of every code from the least one of a column with energy on, after that of `ZERO`. None where there are
+        more codes in between than columns.
+    """
+
+    codes: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int32] | None
+
+    @classmethod
+    def of(cls, codes: npt.NDArray[Any]) -> Histogram:
+        """Count the columns of every code, int32 or int64."""
+        least = _least(codes)
+        span = int(codes.max(initial=ZERO)) - least + 2
+        if 0 < span <= min(max(len(codes), _TABLE), 1 << 16):
+            floor = codes.dtype.type(least - 1)
+            between = np.zeros(span, np.int64)
+            for chosen in pieces(len(codes)):
+                between += np.bincount(np.maximum(codes[chosen], floor) - floor, minlength=span)
+            found = np.flatnonzero(between)
+            return cls._made(np.where(found == 0, ZERO, found + (least - 1)), between[found])
+        ordered = np.sort(codes)  # not np.unique, which imports numpy.ma
+        start = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
+        return cls._made(ordered[start].astype(np.int64), np.diff(start, append=len(ordered)))
+
+    @classmethod
+    def _made(cls, codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Histogram:
+        loud = codes[codes != ZERO]
+        span = int(loud[-1] - loud[0]) + 2 if len(loud) else 1
+        if span > max(int(counts.sum()), _TABLE):
+            return cls(codes, counts, None)
+        rows = np.zeros(span, np.int32)
+        rows[loud - loud[:1] + 1] = np.arange(len(codes) - len(loud), len(codes))
+        return cls(codes, counts, rows)
+
+    def __add__(self, other: Histogram) -> Histogram:
+        codes = np.concatenate([self.codes, other.codes])
+        order = np.argsort(codes, kind="stable")
+        codes, counts = codes[order], np.concatenate([self.counts, other.counts])[order]
+        start = np.flatnonzero(np.diff(codes, prepend=codes[:1] - 1))
+        return self._made(codes[start], np.add.reduceat(counts, start) if len(start) else counts)
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return int(self.counts.sum())
+
+    def index(self, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Position in `codes` of each of some codes, which all must be there."""
+        if self.rows is None:
+            return np.searchsorted(self.codes, codes)
+        floor = codes.dtype.type(next((code - 1 for code in self.codes[:2].tolist() if code != ZERO), ZERO))
+        return self.rows[np.maximum(codes, floor) - floor]
+
+    def spread(self, values: npt.NDArray[Any], codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """For some codes, what `values` has for each of the different ones."""
+        return values[self.index(codes)]
 
 
 def _least(codes: np.ndarray) -> int:

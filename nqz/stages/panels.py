@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from nqz.stages.lattices import Lattice
+
 PANEL_ENTRIES = 1 << 24
 CHUNK_ENTRIES = 1 << 20
 _AT_ONCE = 4  # panels that are worked on at a time
@@ -24,6 +26,25 @@ class Chunk:
     number: int
     start: int
     count: int
+
+    @property
+    def lanes(self) -> int:
+        """Lanes that its entries are dealt out to: 32, fewer for small chunks."""
+        return lanes_of(self.count)
+
+
+def lanes_of(count: int) -> int:
+    """Lanes of a chunk of `count` entries."""
+    lanes = 1
+    while lanes < 32 and count >= 4096 * lanes:
+        lanes *= 2
+    return lanes
+
+
+def padded(lattice: Lattice, count: int, lanes: int) -> int:
+    """Entries of a chunk rounded up to whole groups on all lanes."""
+    unit = lattice.group * lanes
+    return (count + unit - 1) // unit * unit
 
 
 class Recent:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-from nqz.stages.codings.voronoi import Nesting
-from nqz.stages.lattice import LATTICES, NESTED, Lattice
-
-MAX_LENGTH = 1 << 26
-"""Longest column."""
+from nqz.stages.codings import CODINGS, Coding
+from nqz.stages.lattices import LATTICES, Lattice
+from nqz.stages.transforms import TRANSFORMS, Transform
 
 _MAX_DELTA = 4096 * 8192
 
@@ -23,35 +22,37 @@ class Parameters:
     n, columns : int
     m : int
         Kept coordinates of each column; κ = m / n.
+    transform : Transform
     lattice : Lattice
-    coding : {"entropy", "voronoi"}
+    coding : Coding
     allocate : {"matrix", "column"}
         One lattice scale for the matrix, or one for each column in proportion to its norm.
     delta : int
         Δ = 2 ** (delta / 4096), see `scale`.
     lowest_class : int
-        Columns of lower classes are dropped (entropy coding).
+        Columns of lower classes are dropped.
     mean_digits : int or None
         Additional digits of the means; None for a matrix that is not centered.
     rotation_seed : int
     dither_key : bytes
         16 bytes.
-    nesting : Nesting or None
-        The nested code (Voronoi coding).
+    code : object or None
+        What the coding alone has to know: a `Nesting` of the Voronoi coding, None of the entropy coding.
     """
 
     n: int
     columns: int
     m: int
+    transform: Transform
     lattice: Lattice
-    coding: str
+    coding: Coding
     allocate: str
     delta: int
     lowest_class: int
     mean_digits: int | None
     rotation_seed: int
     dither_key: bytes
-    nesting: Nesting | None
+    code: Any
 
     @property
     def kappa(self) -> float:
@@ -60,12 +61,17 @@ class Parameters:
 
     def check(self) -> None:
         """Raise ValueError, naming the field, unless all values are within the format's limits."""
-        if not 1 <= self.n <= MAX_LENGTH:
-            raise ValueError(f"columns of {self.n} entries; the format allows 1 to {MAX_LENGTH}")
+        longest = self.transform.max_length
+        if not 1 <= self.n <= longest:
+            raise ValueError(f"columns of {self.n} entries; the format allows 1 to {longest}")
         if not 1 <= self.m <= self.n:
             raise ValueError(f"{self.m} kept coordinates of {self.n}")
         if self.lattice is not LATTICES.get(self.lattice.name):
             raise ValueError("unknown lattice")
+        if self.transform is not TRANSFORMS.get(self.transform.name):
+            raise ValueError("unknown transform")
+        if self.coding is not CODINGS.get(self.coding.name):
+            raise ValueError("unknown coding")
         if abs(self.delta) > _MAX_DELTA:
             raise ValueError("the lattice scale is out of range")
         if not 0 <= self.lowest_class <= 1024:
@@ -74,14 +80,7 @@ class Parameters:
             raise ValueError("the digits of the means are out of range")
         if len(self.dither_key) != 16:
             raise ValueError("the dither key is not 16 bytes long")
-        if (self.nesting is not None) != (self.coding == "voronoi"):
-            raise ValueError("the coding and its parameters disagree")
-        if self.coding == "voronoi" and self.lattice.name not in NESTED:
-            raise ValueError("a lattice without a Voronoi code")
-        if self.coding == "voronoi" and self.allocate != "column":
-            raise ValueError("a Voronoi code scales every column by its norm")
-        if self.nesting is not None:
-            self.nesting.check()
+        self.coding.check(self)
 
 
 def check_energy(mantissa: float, exponent: int) -> None:

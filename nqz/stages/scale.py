@@ -7,14 +7,17 @@ the scale of a column is 2 ** ((d + 8 c) / 4096), c its norm code, so in proport
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nqz.ground.arithmetic import exp2, round_log2
 from nqz.stages import norms
 from nqz.stages.columns import Columns
-from nqz.stages.lattice import Lattice
-from nqz.stages.parameters import Parameters
+from nqz.stages.lattices import Lattice
+
+if TYPE_CHECKING:
+    from nqz.stages.parameters import Parameters
 
 FIXED_POINT = 256
 """Fixed-point units a lattice unit in the kernels' nearest-point search."""
@@ -95,21 +98,16 @@ class Scales:
     """
 
     def __init__(self, columns: Columns, p: Parameters):
-        def noise(codes):
-            s = self._scaled(codes)
-            return s.noise if p.nesting is None else np.where(s.kept, p.nesting.noise, np.inf)
-
         self._columns, self._parameters = columns, p
         self._last: tuple = (None, None)
         self.kept = columns.of(lambda codes: self._scaled(codes).kept)
         self.classes = columns.of(lambda codes: self._scaled(codes).classes.astype(np.int16))
-        self.noise = columns.of(noise)
+        self.noise = columns.of(lambda codes: self._scaled(codes).noise)
 
     def _scaled(self, codes: np.ndarray) -> Scaling:
         known, found = self._last
         if known is not codes:
-            p = self._parameters
-            found = scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
+            found = self._parameters.coding.scaling(self._parameters, codes)
             self._last = codes, found
         return found
 

@@ -23,7 +23,8 @@ from nqz.ground.errors import UsageError
 from nqz.ground.threads import Workers
 from nqz.matrix.coded import CodedMatrix
 from nqz.plan import limit
-from nqz.stages.lattice import DEFAULT, NESTED
+from nqz.stages.codings import CODINGS
+from nqz.stages.lattices import DEFAULT, FAMILIES
 from nqz.sweep.exact_product import ExactProduct, Factor
 from nqz.sweep.matrix import SweepMatrix, check_lengths
 
@@ -75,7 +76,7 @@ class SweepOptions:
             raise UsageError(f"states {self.states[0]}: only the lattice conv has states")
         found = []
         for family in families:
-            codings = [c for c in self.codings if c != "voronoi" or family in NESTED]
+            codings = [c for c in self.codings if c not in CODINGS or family not in FAMILIES or CODINGS[c].takes(FAMILIES[family][0])]
             # a lattice that was asked for by name is not left out in silence
             for coding in codings or (self.codings if self.lattices else ()):
                 for states in self.states if family == "conv" and self.states else (None,):
