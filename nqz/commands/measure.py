@@ -109,7 +109,7 @@ class _Pass:
         column, late = divmod(start, self.grid.n)
         state = np.zeros((4, -(-stop // self.grid.n) - column))
         if late:  # a column that began earlier
-            state[:1, :1] = self._first_entries(column, column + 1, exponent)
+            state[:1, :1] = self._first_entries(column, column + 1, None if exponent is None else exponent[:1])
         digests = self._sum(start, stop, state, column, exponent, hashed)
         if not late:
             return digests, Sums(column, state)

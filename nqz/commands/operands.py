@@ -7,7 +7,7 @@ import threading
 import numpy as np
 
 from nqz import kernels
-from nqz.commands.measure import FirstPass
+from nqz.commands.measure import measure
 from nqz.matrix.coded import CodedMatrix
 from nqz.product.operand import Operand, Stream
 from nqz.stages import norms
@@ -58,10 +58,8 @@ def plain_operand(source_name: str, tensor, axis: int, rotation_seed: int, cente
     view = tensor.vectors(axis)
     n, columns = view.length, view.count
     name = _name(source_name, tensor.name)
-    codes, mean = np.empty(columns, np.int32), np.empty(columns)
-    for block in FirstPass(tensor, view, center, name, pool=pool).blocks():
-        chosen = slice(block.first, block.first + len(block.mean))
-        codes[chosen], mean[chosen] = norms.encode(block.energy, block.exponent), block.mean
+    statistics = measure(view, center, name, pool=pool)
+    codes, mean = statistics.codes, statistics.mean
     exponent = norms.reference(codes) >> 9
     width = panel_columns(n)
     # a power of two that takes the standard deviation of each column's entries to 2 ** GRID_BITS or a little more

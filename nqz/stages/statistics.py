@@ -180,8 +180,8 @@ class Statistics:
         SHA-256s of the pieces of data: 32 bytes for 256 KiB.
     parts : tuple of Sums and Known
         Columns in order.
-    steps : Steps or None
-        The rounded means of all columns.
+    rounded_means : Means or None
+        The means of all columns, once they are rounded.
     """
 
     grid: Grid
@@ -190,7 +190,7 @@ class Statistics:
     last: int
     digests: bytes
     parts: tuple[Sums | Known, ...]
-    steps: center.Steps | None = None
+    rounded_means: center.Means | None = None
 
     def __add__(self, other: Statistics) -> Statistics:
         """The statistics of both ranges; `other` must continue this one."""
@@ -234,11 +234,19 @@ class Statistics:
     def mean(self) -> npt.NDArray[np.float64]:
         """Means of all columns as they were found, zero if the matrix is not centered."""
         found = self.known.mean
-        if found is None:
-            if self.center:
-                raise NqzError("internal error: the means have been rounded")
-            return np.zeros(self.columns)
-        return found
+        if found is None and self.center:
+            raise NqzError("internal error: the means have been rounded")
+        return np.zeros(self.columns) if found is None else found
+
+    @property
+    def energy(self) -> npt.NDArray[np.float64]:
+        """Energies of the columns of the first panel, in units of 4 ** `exponent`."""
+        return self.known.energy
+
+    @property
+    def exponent(self) -> npt.NDArray[np.int32]:
+        """See `energy`."""
+        return self.known.exponent
 
     @cached_property
     def digest(self) -> bytes:
@@ -262,16 +270,18 @@ class Statistics:
 
     def rounded(self, digits: int | None) -> Statistics:
         """The same with means as they are kept, with so many digits; None for a matrix that is not centered."""
-        known = self.known
-        if digits is None or (self.steps is not None and self.steps.digits == digits):
+        kept, known = self.rounded_means, self.known
+        if kept is not None and kept.digits == digits:
             return self
-        steps = center.rounded(self.mean, known.codes, self.n, digits)
-        return replace(self, parts=(replace(known, mean=None),), steps=steps)
+        kept = center.Means.none(known.codes, self.n) if digits is None else _rounded(self, digits)
+        return replace(self, parts=(replace(known, mean=None),), rounded_means=kept)
 
-    def means(self, columns: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Rounded means of some columns, those that the decoder will see."""
-        codes = self.codes[columns]
-        return np.zeros(len(codes)) if self.steps is None else self.steps.restored(columns, codes)
+    @property
+    def means(self) -> center.Means:
+        """The means of all columns as the decoder will see them."""
+        if self.rounded_means is None:
+            raise NqzError("internal error: the means have not been rounded")
+        return self.rounded_means
 
 
 def merged(parts: Iterable[Statistics], again: Again | None = None) -> Statistics:
@@ -349,7 +359,7 @@ class _Merger:
 
     def add(self, part: Statistics) -> None:
         """Add what continues the rest."""
-        if (part.grid, part.center, part.first) != (self._grid, self._center, self._last) or part.steps is not None:
+        if (part.grid, part.center, part.first) != (self._grid, self._center, self._last) or part.rounded_means is not None:
             raise NqzError("internal error: statistics that are not neighbors")
         self._last = part.last
         self._digests += part.digests
@@ -412,6 +422,18 @@ def _joined(parts: list[Known]) -> Known:
         np.concatenate([part.energy for part in parts]),
         np.concatenate([part.exponent for part in parts]),
     )
+
+
+def _rounded(statistics: Statistics, digits: int) -> center.Means:
+    mean, codes, n = statistics.mean, statistics.codes, statistics.n
+    shift, q = np.empty(len(mean), np.uint8), np.empty(len(mean), np.int32)
+    wide: npt.NDArray[np.int64] | None = None
+    for chosen in pieces(len(mean)):
+        shift[chosen], exact = center.quantize(mean[chosen], codes[chosen], n, digits)
+        if wide is None and not -(1 << 31) <= exact.min() <= exact.max() < 1 << 31:
+            wide = q.astype(np.int64)
+        (q if wide is None else wide)[chosen] = exact
+    return center.Means(codes, n, digits, shift, q if wide is None else wide)
 
 
 def known(grid: Grid, centered: bool, first: int, state: State, exponent: npt.NDArray[np.int32] | None) -> Known:

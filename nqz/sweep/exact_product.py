@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from nqz.commands.matmul import Plan, tiles
-from nqz.commands.measure import Measured
 from nqz.files.access import temporary_access
 from nqz.ground.dtypes import widen
+from nqz.stages.statistics import Statistics
 
 _BLOCK = 1 << 22
 
@@ -23,10 +23,10 @@ class Factor:
     view : VectorView
     dtype : str
         Of its tensor.
-    measured : Measured
+    measured : Statistics
     """
 
-    def __init__(self, view: Any, dtype: str, measured: Measured):
+    def __init__(self, view: Any, dtype: str, measured: Statistics):
         self.view, self._dtype = view, dtype
         mantissa, power = measured.total
         self.exponent = power // 2

@@ -201,7 +201,7 @@ class _Step:
 def _truth(matrix: SweepMatrix, other: SweepMatrix, pool: Workers, step: _Step) -> ExactProduct | None:
     """The exact product; None where all columns of a side are constant: no error is relative to nothing."""
     sides = [
-        Factor(m.view(), m.tensor.dtype, measure(m.tensor, m.view(), True, m.where, pool=pool))
+        Factor(m.view(), m.tensor.dtype, measure(m.view(), True, m.where, pool=pool))
         for m in (matrix, other)
     ]
     return ExactProduct(*sides, step) if all(side.energy > 0 for side in sides) else None
