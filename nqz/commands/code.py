@@ -75,34 +75,34 @@ def probe(view: VectorView, statistics: Statistics, pool: Workers, parameters: P
 
 def _coded(view: VectorView, encoder: Encoder, panels: list[Panel], pool: Workers) -> Iterator[tuple[Sealed, Moments]]:
     """Code panels, chunk after chunk."""
-    opened = map(encoder.open_panel, panels)
-    for alone, group in groupby(opened, lambda panel: by_chunks(view, encoder, panel)):
+    for alone, group in groupby(map(encoder.open_panel, panels), partial(by_chunks, view, encoder)):
         if alone:
-            places = ((panel, chunk) for panel in group for chunk in panel.chunks)
+            places = ((opened, chunk) for opened in group for chunk in opened.panel.chunks)
             yield from pool.map(partial(_read_and_code, view, encoder, pool), places)
             continue
-        for panel in group:
+        for opened in group:
+            panel = opened.panel
             stream = pool.buffers.array("stream", (panel.kept, encoder.parameters.m), np.float32)
-            fill_stream(view, encoder, panel, stream, pool)
-            yield from pool.map(partial(_code_piece, encoder, pool, panel, stream.reshape(-1)), panel.chunks)
+            fill_stream(view, encoder, opened, stream, pool)
+            yield from pool.map(partial(_code_piece, encoder, pool, opened, stream.reshape(-1)), panel.chunks)
 
 
 def _read_and_code(
     view: VectorView, encoder: Encoder, pool: Workers, place: tuple[OpenPanel, Chunk]
 ) -> tuple[Sealed, Moments]:
-    panel, chunk = place
-    return _code_chunk(encoder, pool, panel, chunk, chunk_stream(view, encoder, panel, chunk, pool))
+    opened, chunk = place
+    return _code_chunk(encoder, pool, opened, chunk, chunk_stream(view, encoder, opened, chunk, pool))
 
 
 def _code_piece(
-    encoder: Encoder, pool: Workers, panel: OpenPanel, stream: npt.NDArray[np.float32], chunk: Chunk
+    encoder: Encoder, pool: Workers, opened: OpenPanel, stream: npt.NDArray[np.float32], chunk: Chunk
 ) -> tuple[Sealed, Moments]:
-    return _code_chunk(encoder, pool, panel, chunk, stream[chunk.start : chunk.start + chunk.count])
+    return _code_chunk(encoder, pool, opened, chunk, stream[chunk.start : chunk.start + chunk.count])
 
 
 def _code_chunk(
-    encoder: Encoder, pool: Workers, panel: OpenPanel, chunk: Chunk, u: npt.NDArray[np.float32]
+    encoder: Encoder, pool: Workers, opened: OpenPanel, chunk: Chunk, u: npt.NDArray[np.float32]
 ) -> tuple[Sealed, Moments]:
     points = pool.local.array("points", (encoder.coder.working_points(chunk),), np.int32)
-    sections, moments = encoder.coder.encode_chunk(chunk, panel.coded, panel.factors, u, points)
+    sections, moments = encoder.coder.encode_chunk(chunk, opened.coded, opened.factors, u, points)
     return seal("CHNK", *chnk.pack(encoder.parameters.coding.name, sections)), moments
