@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from nqz.commands.code import Progress, code, probe
 from nqz.commands.measure import measure
@@ -65,10 +66,10 @@ def encode_matrix(
     statistics = found.rounded(target.digits if task.center else None)
     del found  # means take 8 bytes a column, rounded ones 5
     side = side_records(statistics)
-    target = replace(target, fixed=_fixed_bytes(task, statistics, target, side, whole))
+    target = replace(target, fixed=fixed_bytes(task, statistics, target, side, whole))
     first_panel = partial(probe, view, statistics, pool)
     chosen = plan(task, statistics, target, first_panel)
-    start = writer.mark()
+    start: Any = writer.mark()
     for attempt in range(_TRIES):
         final = calibrated(chosen, statistics, first_panel)
         chunks = code(view, statistics, final.parameters, pool=pool, progress=lambda share: progress(share / 2))
@@ -108,7 +109,7 @@ def assemble(writer: ContainerWriter | Draft, *records: Iterable[Sealed]) -> Non
         writer.add(record)
 
 
-def _fixed_bytes(
+def fixed_bytes(
     task: Task, statistics: Statistics, target: Target, side: list[Sealed], file: ContainerWriter | None
 ) -> int:
     """Bytes beside the chunks that the rate counts: of all of the file, if it is given."""

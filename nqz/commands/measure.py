@@ -119,13 +119,14 @@ class _Pass:
         self, first: int, last: int, exponent: npt.NDArray[np.int32] | None = None
     ) -> npt.NDArray[np.float64]:
         """First entries of columns, from which their sums are taken."""
-        state = np.zeros((4, last - first))
+        state: State = np.zeros((4, last - first))
         if self.center:
             n = self.grid.n
             span = (first * n, first * n + 1) if self.grid.contiguous else (first, last)
-            _, [(_, _, entries)] = self.view.span(*span)
-            kernels.statistics(entries, self.view.bfloat16, state, _scales(exponent, last - first), False)
-        return state[0]
+            _, [(_, _, block)] = self.view.span(*span)
+            kernels.statistics(block, self.view.bfloat16, state, _scales(exponent, last - first), False)
+        entry: npt.NDArray[np.float64] = state[0]
+        return entry
 
     def _sum(
         self,

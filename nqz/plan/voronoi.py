@@ -138,7 +138,7 @@ def adjusted(
 def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
     """The parameters with gain and power of the nested code, as they are on the first panel."""
     cross, square = probe(parameters)
-    energy = first_energy(statistics) * parameters.m * float(ratio(np.int64(-2 * parameters.delta), parameters.n))
+    energy = first_energy(statistics) * parameters.m * float(ratio(np.array([-2 * parameters.delta]), parameters.n)[0])
     return replace(parameters, code=with_gain(parameters, energy, cross, square))
 
 

@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 
 from nqz.ground.arithmetic import pieces, total_of
 from nqz.ground.errors import NqzError
-from nqz.stages import center, norms
+from nqz.stages import norms
+from nqz.stages.center import Means, quantize
 from nqz.stages.digest import ContentDigest
 from nqz.stages.panels import panel_columns
 
@@ -190,7 +190,7 @@ class Statistics:
     last: int
     digests: bytes
     parts: tuple[Sums | Known, ...]
-    rounded_means: center.Means | None = None
+    rounded_means: Means | None = None
 
     def __add__(self, other: Statistics) -> Statistics:
         """The statistics of both ranges; `other` must continue this one."""
@@ -273,11 +273,11 @@ class Statistics:
         kept, known = self.rounded_means, self.known
         if kept is not None and kept.digits == digits:
             return self
-        kept = center.Means.none(known.codes, self.n) if digits is None else _rounded(self, digits)
+        kept = Means.none(known.codes, self.n) if digits is None else _rounded(self, digits)
         return replace(self, parts=(replace(known, mean=None),), rounded_means=kept)
 
     @property
-    def means(self) -> center.Means:
+    def means(self) -> Means:
         """The means of all columns as the decoder will see them."""
         if self.rounded_means is None:
             raise NqzError("internal error: the means have not been rounded")
@@ -403,18 +403,24 @@ class _Merger:
         """The sum so far."""
         self._end_run()
         parts: list[Sums | Known] = []
-        for alike, group in groupby(self._parts, lambda part: isinstance(part, Known)):
-            found = list(group)
-            parts += [_joined(found)] if alike else found
+        known: list[Known] = []
+        for part in self._parts:
+            if isinstance(part, Known):
+                known.append(part)
+                continue
+            parts += _joined(known)
+            parts.append(part)
+            known = []
+        parts += _joined(known)
         return Statistics(self._grid, self._center, self._first, self._last, bytes(self._digests), tuple(parts))
 
 
-def _joined(parts: list[Known]) -> Known:
-    """Columns that follow one another."""
-    if len(parts) == 1:
-        return parts[0]
+def _joined(parts: list[Known]) -> list[Known]:
+    """Columns that follow one another, in one."""
+    if len(parts) < 2:
+        return parts
     means = [part.mean for part in parts if part.mean is not None]
-    return Known(
+    whole = Known(
         parts[0].first,
         np.concatenate([part.codes for part in parts]),
         np.concatenate(means) if means else None,
@@ -422,18 +428,19 @@ def _joined(parts: list[Known]) -> Known:
         np.concatenate([part.energy for part in parts]),
         np.concatenate([part.exponent for part in parts]),
     )
+    return [whole]
 
 
-def _rounded(statistics: Statistics, digits: int) -> center.Means:
+def _rounded(statistics: Statistics, digits: int) -> Means:
     mean, codes, n = statistics.mean, statistics.codes, statistics.n
     shift, q = np.empty(len(mean), np.uint8), np.empty(len(mean), np.int32)
     wide: npt.NDArray[np.int64] | None = None
     for chosen in pieces(len(mean)):
-        shift[chosen], exact = center.quantize(mean[chosen], codes[chosen], n, digits)
+        shift[chosen], exact = quantize(mean[chosen], codes[chosen], n, digits)
         if wide is None and not -(1 << 31) <= exact.min() <= exact.max() < 1 << 31:
             wide = q.astype(np.int64)
         (q if wide is None else wide)[chosen] = exact
-    return center.Means(codes, n, digits, shift, q if wide is None else wide)
+    return Means(codes, n, digits, shift, q if wide is None else wide)
 
 
 def known(grid: Grid, centered: bool, first: int, state: State, exponent: npt.NDArray[np.int32] | None) -> Known:
