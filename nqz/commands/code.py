@@ -105,4 +105,4 @@ def _code_chunk(
 ) -> tuple[Sealed, Moments]:
     points = pool.local.array("points", (encoder.coder.working_points(chunk),), np.int32)
     sections, moments = encoder.coder.encode_chunk(chunk, opened.coded, opened.factors, u, points)
-    return seal("CHNK", *map(memoryview, chnk.pack(encoder.parameters.coding.name, sections))), moments
+    return seal("CHNK", *chnk.pack(encoder.parameters.coding.name, sections)), moments
