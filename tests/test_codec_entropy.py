@@ -13,11 +13,11 @@ from nqz.plan import budget as allocate
 from nqz.stages import norms
 from nqz.stages.codings import tables
 from nqz.stages.codings.entropy import ENTROPY
-from nqz.stages.encoder import Encoder
 from nqz.stages.lattices import LATTICES
-from nqz.stages.panels import lanes_of, padded, panels
+from nqz.stages.panels import arrange, lanes_of, padded, panels
 from nqz.stages.parameters import Parameters
-from nqz.stages.scale import CLASSES
+from nqz.stages.project import project
+from nqz.stages.scale import CLASSES, exponents, scales
 from nqz.stages.transforms import DEFAULT as TRANSFORM
 
 LOWEST = int(round_log2(min(lattice.fine_moment for lattice in LATTICES.values()), CLASSES))
@@ -93,9 +93,8 @@ def test_expected_bits_are_those_of_gaussian_columns(name, rate):
     x = np.random.default_rng(3).standard_normal((2048, 96)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name)))
     p = matrix.parameters
-    expected = allocate.expected_bits(
-        allocate.Population.of(matrix.codes, p.n), p.m, p.lattice, p.delta, p.allocate, p.lowest_class
-    )
+    columns = allocate.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
+    expected = columns.bits(p.m, p.delta)
     assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
 
 
@@ -105,9 +104,8 @@ def test_expected_bits_hold_for_columns_of_very_different_energy(rate):
     x = (rng.standard_normal((1500, 90)) * 2.0 ** rng.uniform(-4, 4, 90)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate))
     p = matrix.parameters
-    expected = allocate.expected_bits(
-        allocate.Population.of(matrix.codes, p.n), p.m, p.lattice, p.delta, p.allocate, p.lowest_class
-    )
+    columns = allocate.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
+    expected = columns.bits(p.m, p.delta)
     assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
 
 
@@ -144,24 +142,30 @@ def test_section_sizes_are_what_the_encoder_emits(name, monkeypatch):
         dither_key=bytes(range(16)),
         code=None,
     )
-    encoder = Encoder(parameters, codes, np.zeros(columns))
-    kept = encoder.classes >= lowest
-    assert 0 < kept.sum() < columns
-    used = [int(c) for c in np.unique(encoder.classes[kept])]
+    found = scales(parameters, norms.Histogram.of(codes))
+    used = [int(c) for c in np.unique(found.used)]
+    assert 0 < found.at(codes).kept.sum() < columns
     assert len({tables.table(c).raw for c in used}) > 3
     assert name in ("z", "leech") or len({tables.is_modelled(LATTICES[name], c) for c in used}) == 2
-    (panel,) = panels(n, m, encoder.classes, kept)
+    (panel,) = panels(n, m, codes, found)
     assert len(panel.chunks) > 2
+    order = arrange(panel, codes, found)
+    u = np.empty((panel.kept, n), np.float32)
     x = rng.standard_normal((n, columns)) * np.sqrt(norms.energy(codes) / n)
-    rows = np.empty((len(panel.order), m), np.float32)
-    encoder.rotated(slice(panel.first, panel.last), x, False, panel.place, rows)
-    rows = rows.reshape(-1)
-    table_of_column = encoder.coder.columns(encoder.classes[panel.order])
+    TRANSFORM.center_rotate(x, False, np.zeros(columns), exponents(codes), 0, u, order.place)
+    stream = project(u, 0, m).reshape(-1)
+    coder = ENTROPY.coder(parameters, found.used)
+    coded, factors = coder.columns(order.classes), ENTROPY.forward(parameters, codes[order.columns])
     for chunk in panel.chunks:
-        sections, _ = encoder.encode_chunk(panel, chunk, rows[chunk.start : chunk.start + chunk.count])
+        points = np.empty(coder.working_points(chunk), np.int32)
+        piece = stream[chunk.start : chunk.start + chunk.count]
+        sections, _ = coder.encode_chunk(chunk, coded, factors, piece, points)
         states, _, code, low, _ = sections
         assert len(states) == chunk.lanes
-        assert encoder.coder.sizes(chunk, table_of_column) == (len(code), len(low))
+        assert coder.sizes(chunk, coded) == (len(code), len(low))
+        again = np.empty(chunk.count, np.int32)
+        coder.decode_chunk(chunk, coded, sections, again)
+        assert np.array_equal(again, points[: chunk.count])
 
 
 def test_codewords_are_the_codes_of_the_kernels():

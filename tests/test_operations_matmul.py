@@ -7,6 +7,7 @@ import pytest
 from codec_cases import KINDS, SCHEMES, Truth, centered, coded, pair, scheme
 
 import nqz
+from nqz.commands.factors import Coded
 from nqz.commands.matmul import MatmulOptions, multiply, prepare
 from nqz.commands.pairs import Pair, pair_up
 from nqz.files.access import MemoryAccess
@@ -152,7 +153,7 @@ def test_a_file_times_itself(kind, estimator):
 
 def test_a_file_times_itself_says_so():
     data = nqz.encode(pair("gauss")[0], rate=2)
-    plan = prepare(Pair("", coded(data), coded(data), "x", "x"), MatmulOptions(), Workers(1))
+    plan = prepare(Pair("", Coded(coded(data), "x"), Coded(coded(data), "x")), MatmulOptions(), Workers(1))
     assert any("same matrix" in note for note in plan.notes)
 
 
@@ -161,7 +162,7 @@ def test_dropped_columns_are_mentioned_and_count_as_zero():
     a, b = rng.standard_normal((300, 20)), rng.standard_normal((300, 9))
     a[:, 3] = 7 + 1e-3 * rng.standard_normal(300)
     files = nqz.encode(a, rate=2), nqz.encode(b, rate=2)
-    plan = prepare(Pair("", *map(coded, files), "x", "y"), MatmulOptions(), Workers(1))
+    plan = prepare(Pair("", *(Coded(coded(data), "x") for data in files)), MatmulOptions(), Workers(1))
     assert any("1 of 20 vectors" in note for note in plan.notes)
     product = nqz.matmul(*files)
     rounded = 300 * a[:, 3].mean() * float(np.max(np.asarray(coded(files[1]).mean_step(0)))) / 2
@@ -308,7 +309,7 @@ def test_columns_that_are_all_noise_tell_nothing(lattice):
     """So few bits that Δ is beyond 10⁶⁰ times the data: squares of noises overflow."""
     x = np.random.default_rng(7).standard_normal((8, 3)).astype(np.float32)
     data = nqz.encode(x, rate=0.05, lattice=lattice, allocate="column", kappa=0.1)
-    assert np.asarray(coded(data).decoder.noise).min() > 1e100
+    assert coded(data).scales.noise.min() > 1e100
     assert np.isfinite(nqz.matmul(data, data)).all()
     assert 0 <= nqz.predicted_error(data, data) <= 1
     assert nqz.predicted_error(data, x) == pytest.approx(1, rel=1e-3)

@@ -22,7 +22,7 @@ from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
 from nqz.ground.dtypes import data_bytes
 from nqz.ground.threads import workers
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import open_matrix
 
 
 @click.command("decode", short_help="Rebuild what a container was made from.")
@@ -88,5 +88,5 @@ def _summary(reader: ContainerReader, chosen: list[int], options: DecodeOptions)
         text = f"{len(infos)} tensors"
     if not matrices:
         return f"{text}, exact"
-    errors = (CodedMatrix(reader, index).predicted_reconstruction(options.estimator) for index in matrices)
+    errors = (open_matrix(reader, index).predicted_reconstruction(options.estimator) for index in matrices)
     return f"{text}, expected error {span(errors)} of ‖Ā‖²"

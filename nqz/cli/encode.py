@@ -22,7 +22,7 @@ from nqz.commands.options import EncodeOptions
 from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
 from nqz.ground.threads import workers
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import open_matrix
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
 
 _STAGES = (("measuring", 0.3), ("coding", 0.7))
@@ -105,7 +105,7 @@ def _summary(reader: ContainerReader) -> str:
     infos = reader.manifest.tensors
     if not infos:
         return "no tensors"
-    matrices = [CodedMatrix(reader, index) for index, info in enumerate(infos) if info.kind == "matrix"]
+    matrices = [open_matrix(reader, index) for index, info in enumerate(infos) if info.kind == "matrix"]
     parts = (
         [shape_text(infos[0].shape)]
         if len(infos) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from nqz.commands.select import select
 from nqz.files.layout import VECTOR_MAJOR
@@ -13,7 +14,8 @@ from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES, SourceKind
 from nqz.ground.threads import SMALL, Workers
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import Matrix, open_matrix
+from nqz.stages.panels import Panel
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def decode(
                 if progress is not None:
                     progress(info.name, len(piece))
             return "exact"
-        matrix = CodedMatrix(reader, index)
+        matrix = open_matrix(reader, index)
         _decode_matrix(matrix, sink, position, specs[position], options.estimator, inner, progress)
         return "matrices"
 
@@ -91,16 +93,17 @@ def decode(
     return report
 
 
-def _decode_matrix(matrix: CodedMatrix, sink, position, spec, estimator, pool, progress) -> None:
+def _decode_matrix(matrix: Matrix, sink, position, spec, estimator, pool, progress) -> None:
     writer = sink.vectors(position, matrix.header.axis if len(spec.shape) > 1 else 0)
-    factor = matrix.factor(estimator)
     order = "F" if writer.memory == VECTOR_MAJOR else "C"
+    buffers = cycle(f"rebuilt {number}" for number in range(min(2, pool.threads)))
     written = None
-    for number, panel in enumerate(matrix.decoder.panels):
-        shape = (writer.length, panel.last - panel.first)
-        # while one panel is written, the next one is rebuilt
-        block = pool.buffers.array(f"rebuilt {number % min(2, pool.threads)}", shape, writer.dtype, order)
-        matrix.reconstruct(panel, pool, factor, spec.dtype, block)
+
+    def into(panel: Panel):
+        return pool.buffers.array(next(buffers), (writer.length, panel.width), writer.dtype, order)
+
+    # while one panel is written, the next one is rebuilt
+    for panel, block, _ in matrix.blocks(pool, estimator, spec.dtype, into):
         if written is not None:
             written.result()
         written = pool.aside(writer.write, panel.first, block)

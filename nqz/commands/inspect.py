@@ -9,9 +9,9 @@ import numpy as np
 
 from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
-from nqz.matrix.coded import CodedMatrix
+from nqz.ground.arithmetic import pieces
+from nqz.matrix import Matrix, open_matrix
 from nqz.stages import norms
-from nqz.stages.columns import Columns
 
 _PARTS = {"TENS": "header", "NORM": "norms", "MEAN": "means", "CHNK": "chunks"}
 
@@ -39,7 +39,7 @@ def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
     tensors = []
     for index, info in enumerate(reader.manifest.tensors):
         sizes = _sizes(reader, index)
-        description = _matrix(CodedMatrix(reader, index), brief) if info.kind == "matrix" else _exact()
+        description = _matrix(open_matrix(reader, index), brief) if info.kind == "matrix" else _exact()
         predicted = description.pop("predicted")
         tensors.append(
             {
@@ -63,9 +63,9 @@ def _exact() -> dict[str, Any]:
     return dict.fromkeys(keys)
 
 
-def _matrix(matrix: CodedMatrix, brief: bool) -> dict[str, Any]:
+def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
     header, p = matrix.header, matrix.parameters
-    means = _summary(np.asarray(matrix.means)) if matrix.centered and not brief else None
+    means = _summary(_all_means(matrix)) if matrix.centered and not brief else None
     return {
         "axis": header.axis,
         "lattice": p.lattice.name,
@@ -77,9 +77,9 @@ def _matrix(matrix: CodedMatrix, brief: bool) -> dict[str, Any]:
         "delta": _power_of_two(p.delta / 4096),
         "rotation_seed": p.rotation_seed,
         "dither_key": p.dither_key.hex(),
-        "norms": None if brief else _norms(matrix.decoder.columns),
+        "norms": None if brief else _norms(matrix.histogram),
         "means": means,
-        "chunks": matrix.decoder.chunk_count(),
+        "chunks": len(matrix.chunks),
         "predicted": {
             "reconstruction": _number(matrix.predicted_reconstruction()),
             "product": _number(matrix.predicted_product()),
@@ -100,20 +100,27 @@ def _sizes(reader: ContainerReader, index: int) -> dict[str, int | None]:
     return sizes
 
 
-def _norms(columns: Columns) -> dict[str, float | None]:
+def _norms(histogram: norms.Histogram) -> dict[str, float | None]:
     """Summary of 2 ** (code / 512) from the codes: the norms themselves may be beyond float64."""
-    last, count = np.cumsum(columns.counts), len(columns.codes)
-    middle = columns.distinct[np.searchsorted(last, [(count - 1) // 2, count // 2], side="right")]
+    last, count = np.cumsum(histogram.counts), histogram.columns
+    middle = histogram.codes[np.searchsorted(last, [(count - 1) // 2, count // 2], side="right")]
     low, high = (_norm(code) for code in middle)
     return {
-        "min": _norm(columns.distinct[0]),
+        "min": _norm(histogram.codes[0]),
         "median": None if low is None or high is None else _number(0.5 * low + 0.5 * high),
-        "max": _norm(columns.distinct[-1]),
+        "max": _norm(histogram.codes[-1]),
     }
 
 
 def _norm(code: int) -> float | None:
     return 0.0 if code == norms.ZERO else _power_of_two(int(code) / (2 * norms.STEPS))
+
+
+def _all_means(matrix: Matrix) -> np.ndarray:
+    out = np.empty(matrix.parameters.columns)
+    for chosen in pieces(len(out)):
+        out[chosen] = matrix.means(chosen)
+    return out
 
 
 def _summary(values: np.ndarray) -> dict[str, float | None]:

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from nqz.files.source import refuse_non_float
+from nqz.commands.factors import Coded, Factor, Plain
+from nqz.files.source import Source, refuse_non_float
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import OperandError, UsageError
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import open_matrix
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One product to make: what it is called, its two sides (a CodedMatrix or a plain tensor), and their files."""
+    """One product to make: what it is called, and its two factors."""
 
     name: str
-    a: object
-    b: object
-    file_a: str
-    file_b: str
+    a: Factor
+    b: Factor
 
 
-def pair_up(a, b, tensor_a: str | None = None, tensor_b: str | None = None) -> list[Pair]:
+def pair_up(
+    a: ContainerReader | Source,
+    b: ContainerReader | Source,
+    tensor_a: str | None = None,
+    tensor_b: str | None = None,
+    axis_a: int = 0,
+    axis_b: int = 0,
+) -> list[Pair]:
     """Find the pairs of tensors to multiply.
 
     Parameters
@@ -31,6 +38,8 @@ def pair_up(a, b, tensor_a: str | None = None, tensor_b: str | None = None) -> l
         At least one of them a container.
     tensor_a, tensor_b : str, optional
         Which tensor of each side.
+    axis_a, axis_b : int
+        Axis of the vectors of a side that is not compressed.
 
     Returns
     -------
@@ -44,7 +53,7 @@ def pair_up(a, b, tensor_a: str | None = None, tensor_b: str | None = None) -> l
     """
     if not isinstance(a, ContainerReader) and not isinstance(b, ContainerReader):
         raise OperandError(f"{a.name} and {b.name}: neither is a .nqz container; encode at least one side")
-    left, right = _candidates(a, tensor_a), _candidates(b, tensor_b)
+    left, right = _candidates(a, tensor_a, axis_a), _candidates(b, tensor_b, axis_b)
     if len(left) == 1 and len(right) == 1:
         names = [("", next(iter(left)), next(iter(right)))]
     elif tensor_a is not None or tensor_b is not None:
@@ -59,19 +68,26 @@ def pair_up(a, b, tensor_a: str | None = None, tensor_b: str | None = None) -> l
             raise OperandError(
                 f"{a.name} and {b.name}: no matrices of equal name; choose with --tensor-a, --tensor-b"
             )
-    return [Pair(name, left[x](), right[y](), a.name, b.name) for name, x, y in names]
+    return [Pair(name, left[x](), right[y]()) for name, x, y in names]
 
 
-def _candidates(side, wanted: str | None) -> dict[str, Callable[[], object]]:
+def _candidates(
+    side: ContainerReader | Source, wanted: str | None, axis: int
+) -> dict[str, Callable[[], Factor]]:
+    found: dict[str, Callable[[], Factor]]
     if isinstance(side, ContainerReader):
         found = {
-            info.name: (lambda i=i: CodedMatrix(side, i))
+            info.name: partial(_coded, side, i)
             for i, info in enumerate(side.manifest.tensors)
             if info.kind == "matrix"
         }
         known = [info.name for info in side.manifest.tensors]
     else:
-        found = {t.name: (lambda t=t: t) for t in side.tensors if side.kind.is_matrix(t.shape, t.dtype)}
+        found = {
+            t.name: partial(Plain, t, side.name, axis)
+            for t in side.tensors
+            if side.kind.is_matrix(t.shape, t.dtype)
+        }
         known = [t.name for t in side.tensors]
     if wanted is not None:
         if wanted not in known:
@@ -84,3 +100,7 @@ def _candidates(side, wanted: str | None) -> dict[str, Callable[[], object]]:
             refuse_non_float(side)
         raise OperandError(f"{side.name}: holds no matrix to multiply")
     return found
+
+
+def _coded(reader: ContainerReader, index: int) -> Coded:
+    return Coded(open_matrix(reader, index), reader.name)

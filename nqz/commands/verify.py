@@ -22,7 +22,7 @@ from nqz.ground.arithmetic import pieces
 from nqz.ground.dtypes import widen
 from nqz.ground.errors import VerifyError
 from nqz.ground.threads import SMALL, Workers
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import Matrix, open_matrix
 from nqz.stages import digest, norms
 from nqz.stages.panels import Panel
 
@@ -81,7 +81,7 @@ def verify(
         if info.kind == "exact":
             result.update(_exact(reader, index, partner, inner, partial(report, info.name)))
         else:
-            matrix = CodedMatrix(reader, index)
+            matrix = open_matrix(reader, index)
             done = partial(report, info.name)
             result.update(
                 _decoded(matrix, inner, done) if partner is None else _compared(matrix, partner, inner, done)
@@ -130,11 +130,9 @@ def _increments(report: Callable[[None, float], object]) -> Callable[[int, int],
     return scanned
 
 
-def _decoded(matrix: CodedMatrix, pool: Workers, done: Callable[[float], object]) -> dict[str, Any]:
-    p = matrix.parameters
-    for panel in matrix.decoder.panels:
-        matrix.points(panel, pool, _room(matrix, panel, pool))
-        done(matrix.info.nbytes * (panel.last - panel.first) / p.columns)
+def _decoded(matrix: Matrix, pool: Workers, done: Callable[[float], object]) -> dict[str, Any]:
+    for panel, _, _ in matrix.blocks(pool):
+        done(matrix.info.nbytes * panel.width / matrix.parameters.columns)
     return {}
 
 
@@ -163,13 +161,8 @@ def _exact(
     }
 
 
-def _room(matrix: CodedMatrix, panel: Panel, pool: Workers) -> np.ndarray:
-    """Memory for the points of a panel."""
-    return pool.buffers.array("points of panel", (panel.kept, matrix.parameters.m), np.int32)
-
-
 def column_errors(
-    matrix: CodedMatrix,
+    matrix: Matrix,
     original: SourceTensor,
     pool: Workers,
     done: Callable[[float], object] | None = None,
@@ -178,7 +171,7 @@ def column_errors(
 
     Parameters
     ----------
-    matrix : CodedMatrix
+    matrix : Matrix
     original : SourceTensor
     pool : Workers
     done : callable, optional
@@ -193,26 +186,21 @@ def column_errors(
     """
     view = original.vectors(matrix.header.axis)
     exponent = norms.reference(matrix.codes) >> 9
-    scale = matrix.scale(matrix.factor("mmse"))
     p = matrix.parameters
     errors = np.empty(p.columns)
-    step = max(1, _STEP // p.n)
-    for panel in matrix.decoder.panels:
-        width = panel.last - panel.first
-        block = view.read(panel.first, panel.last, pool.buffers.array("block", (p.n * width,), view.dtype))
-        points = matrix.points(panel, pool, _room(matrix, panel, pool))
+    held: list[tuple[int, np.ndarray]] = []  # first column and entries of the panel in the original
 
-        def compare(first, panel=panel, block=block, points=points):
-            last = min(first + step, panel.last - panel.first)
-            rebuilt = pool.local.array("rebuilt", (last - first, p.n), np.float64).T
-            matrix.decoder.reconstruct(panel, points, first, scale, rebuilt)
-            chosen = slice(panel.first + first, panel.first + last)
-            errors[chosen] = _energies(block[:, first:last], rebuilt, original.dtype, exponent)
+    def read(panel: Panel) -> None:
+        buffer = pool.buffers.array("block", (p.n * panel.width,), view.dtype)
+        held[:] = [(panel.first, view.read(panel.first, panel.last, buffer))]
 
-        for _ in pool.map(compare, range(0, width, step)):
-            pass
+    def compare(first: int, rebuilt: np.ndarray) -> None:
+        ((start, block),), last = held, first + rebuilt.shape[1]
+        errors[first:last] = _energies(block[:, first - start : last - start], rebuilt, original.dtype, exponent)
+
+    for panel, _, _ in matrix.blocks(pool, into=read, work=compare, step=_STEP):
         if done is not None:
-            done(width / p.columns)
+            done(panel.width / p.columns)
     return errors, exponent
 
 
@@ -224,7 +212,7 @@ def _energies(block: np.ndarray, rebuilt: np.ndarray, dtype: str, exponent: int)
         return np.einsum("ij,ij->j", rebuilt, rebuilt)
 
 
-def measured_error(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> float:
+def measured_error(matrix: Matrix, errors: np.ndarray, exponent: int) -> float:
     """‖A - Â‖² / ‖Ā‖² from the `column_errors`; infinite for an error where there should be none."""
     mantissa, power = matrix.header.energy
     whole = math.ldexp(mantissa, power - 2 * exponent)
@@ -233,7 +221,7 @@ def measured_error(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> fl
 
 
 def _compared(
-    matrix: CodedMatrix, partner: SourceTensor, pool: Workers, done: Callable[[float], object]
+    matrix: Matrix, partner: SourceTensor, pool: Workers, done: Callable[[float], object]
 ) -> dict[str, Any]:
     whole = digest.ContentDigest()
     for digests, size in pool.map(
@@ -249,7 +237,7 @@ def _compared(
     return {"same_bytes": same, **result}
 
 
-def _judge(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> dict[str, Any]:
+def _judge(matrix: Matrix, errors: np.ndarray, exponent: int) -> dict[str, Any]:
     """Compare error energies of the columns, in units of 4 ** exponent, with their predictions."""
     predicted = matrix.predicted_reconstruction()
     error = standard_error(matrix, errors, exponent)
@@ -270,22 +258,22 @@ def _judge(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> dict[str, 
     }
 
 
-def standard_error(matrix: CodedMatrix, errors: np.ndarray, exponent: int) -> float:
+def standard_error(matrix: Matrix, errors: np.ndarray, exponent: int) -> float:
     """Relative standard error of the measured reconstruction error.
 
     Parameters
     ----------
-    matrix : CodedMatrix
+    matrix : Matrix
     errors : ndarray of float64, shape (a,)
         Error energies of the columns in units of 4 ** exponent.
     exponent : int
     """
-    p = matrix.parameters
+    p, side = matrix.parameters, matrix.side
     parts = pieces(p.columns)
 
     def expectation(chosen):
         """Energy, relative noise, w and expected error of some columns."""
-        energy, noise = norms.energy(matrix.codes[chosen], 512 * exponent), matrix.side.noise[chosen]
+        energy, noise = norms.energy(matrix.codes[chosen], 512 * exponent), side.noise_at(chosen)
         alive = np.isfinite(noise)
         shrink = np.where(alive, 1.0 / (1.0 + noise), 0.0)
         return energy, np.where(alive, noise, 0.0), shrink, energy * (1.0 - p.kappa * shrink)

@@ -69,7 +69,7 @@ class TensorHeader:
     energy : tuple of (float, int)
         ‖Ā‖²_F as mantissa in [0.5, 1) and exponent of two; (0.0, 0) for zero.
     digest : bytes
-        The first 16 bytes of SHA-256 over the SHA-256s of the 4 MiB pieces of the source's data.
+        The first 16 bytes of SHA-256 over the SHA-256s of the 256 KiB pieces of the source's data.
     """
 
     parameters: Parameters

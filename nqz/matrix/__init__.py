@@ -1,1 +1,7 @@
-"""A coded tensor of a container: its parameters, norms and means, and its points and columns on request."""
+"""A coded tensor: one object for decode, verify, sweep, products and the Python interface, with one loop over its blocks."""
+
+from __future__ import annotations
+
+from nqz.matrix.matrix import Columns, Matrix, open_matrix
+
+__all__ = ["Columns", "Matrix", "open_matrix"]

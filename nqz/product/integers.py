@@ -10,13 +10,16 @@ summation, blocking or contraction, while every partial sum stays below 2²⁴ (
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nqz import kernels
+from nqz.ground.threads import Workers
 from nqz.product.operand import Stream
 
 _TYPES = ((np.int8, None), (np.int16, None), (np.int16, np.int16), (np.int16, np.int32))
@@ -29,6 +32,9 @@ _RARE = 16
 _SPREADS = 4.2
 """About one of 2 ** 16 Gaussian entries is beyond so many standard deviations; which type is tried first is a guess."""
 
+Rows = NDArray[Any]
+"""Rows of int8 or int16 (what stands above them: of int32, too), shape (w, m)."""
+
 SHIFT = 15
 """Larger points are taken apart into two of int16."""
 
@@ -39,14 +45,15 @@ _PIECE = 1 << 20
 class Rest:
     """What entries have beyond the range of their type, sorted by row."""
 
-    row: np.ndarray
-    coordinate: np.ndarray
-    value: np.ndarray
+    row: NDArray[np.int64]
+    coordinate: NDArray[np.int64]
+    value: NDArray[np.int64]
 
-    def within(self, first: int, last: int) -> zip:
+    def within(self, first: int, last: int) -> Iterator[tuple[int, int, int]]:
         """Triples (row - first, coordinate, value) of a range of rows."""
         i, j = np.searchsorted(self.row, [first, last])
-        return zip((self.row[i:j] - first).tolist(), self.coordinate[i:j].tolist(), self.value[i:j].tolist())
+        triples = (self.row[i:j] - first, self.coordinate[i:j], self.value[i:j])
+        return zip(*(x.tolist() for x in triples), strict=True)
 
 
 _NONE = Rest(*(np.zeros(0, np.int64) for _ in range(3)))
@@ -62,16 +69,16 @@ class Integers:
     high : ndarray of int16 or int32, shape (w, m), optional
         Zero by default.
 
-    Attributes
-    ----------
-    bound : float
-        No row has a larger norm.
     """
 
-    def __init__(self, rows: np.ndarray, rest: Rest = _NONE, high: np.ndarray | None = None):
+    def __init__(self, rows: Rows, rest: Rest = _NONE, high: Rows | None = None):
         self.rows, self.rest, self.high = rows, rest, high
-        self._norms: dict[tuple[int | None, int], np.ndarray] = {}
-        (self.bound,) = self.norms(None, 1)
+        self._norms: dict[tuple[int | None, int], NDArray[np.float64]] = {}
+
+    @property
+    def bound(self) -> float:
+        """No row has a larger norm."""
+        return float(self.norms(None, 1)[0])
 
     @property
     def nbytes(self) -> int:
@@ -79,11 +86,11 @@ class Integers:
         return self.rows.nbytes + (0 if self.high is None else self.high.nbytes)
 
     @property
-    def limbs(self) -> list[np.ndarray]:
+    def limbs(self) -> list[Rows]:
         """The rows, least significant part first, without the rest."""
         return [self.rows] if self.high is None else [self.rows, self.high]
 
-    def norms(self, limb: int | None, parts: int) -> np.ndarray:
+    def norms(self, limb: int | None, parts: int) -> NDArray[np.float64]:
         """Largest norms in each of so many equal parts of the coordinates, of one limb, or of all with the rest."""
         if (limb, parts) not in self._norms:
             m = self.rows.shape[1]
@@ -92,7 +99,7 @@ class Integers:
             self._norms[limb, parts] = np.array([_root(sums, m) for sums in squares])
         return self._norms[limb, parts]
 
-    def _squares(self, limb: int | None, part: slice) -> np.ndarray:
+    def _squares(self, limb: int | None, part: slice) -> NDArray[np.float64]:
         if limb is not None:
             sums = np.empty(len(self.rows), np.int64)
             kernels.row_energies(self.limbs[limb][:, part], sums)
@@ -107,7 +114,7 @@ class Integers:
             np.add.at(out, row, np.square(clipped + rest.value[chosen]) - np.square(clipped))
         return out
 
-    def _wide_squares(self, part: slice) -> np.ndarray:
+    def _wide_squares(self, part: slice) -> NDArray[np.float64]:
         if self.high is None:
             return self._squares(0, part)
         out = np.empty(len(self.rows))
@@ -118,7 +125,7 @@ class Integers:
             np.einsum("ij,ij->i", x, x, out=out[first : first + step])
         return out
 
-    def chosen(self, chosen: np.ndarray) -> Integers:
+    def chosen(self, chosen: NDArray[np.int64]) -> Integers:
         """Some of the rows, ascending."""
         if len(chosen) == len(self.rows):
             return self
@@ -129,18 +136,18 @@ class Integers:
         high = None if self.high is None else self.high[chosen]
         return Integers(self.rows[chosen], rest, high)
 
-    def floats(self, rows: slice, dtype) -> np.ndarray:
+    def floats(self, rows: slice, dtype: type[np.floating[Any]]) -> NDArray[Any]:
         """Some rows as floating-point numbers."""
-        out = self.rows[rows].astype(dtype)
+        out: NDArray[Any] = self.rows[rows].astype(dtype)
         if self.high is not None:
             out += self.high[rows] * dtype(1 << SHIFT)
         for i, k, value in self.rest.within(rows.start, rows.stop):
             out[i, k] += value
         return out
 
-    def column(self, rows: slice, k: int, rest: bool = True) -> np.ndarray:
+    def column(self, rows: slice, k: int, rest: bool = True) -> NDArray[np.int64]:
         """Coordinate k of some rows, int64; with or without the rest."""
-        out = self.rows[rows, k].astype(np.int64)
+        out: NDArray[np.int64] = self.rows[rows, k].astype(np.int64)
         if self.high is not None:
             out += self.high[rows, k].astype(np.int64) << SHIFT
         for i, coordinate, value in self.rest.within(rows.start, rows.stop):
@@ -149,14 +156,14 @@ class Integers:
         return out
 
 
-def _root(squares: np.ndarray, m: int) -> float:
+def _root(squares: NDArray[np.float64], m: int) -> float:
     # the sums may be off by their own rounding, for which the bound allows
     return math.sqrt(float(squares.max(initial=0.0)) * (1.0 + (m + 4) * 2.0**-51))
 
 
-def part_edges(m: int, parts: int) -> np.ndarray:
+def part_edges(m: int, parts: int) -> NDArray[np.int64]:
     """Where equal parts of m coordinates begin and end."""
-    return np.linspace(0, m, parts + 1).astype(int)
+    return np.linspace(0, m, parts + 1).astype(np.int64)
 
 
 def _narrowest(spread: float) -> int:
@@ -173,9 +180,9 @@ def load(
     stream: Stream,
     width: int,
     m: int,
-    meet: np.ndarray | None,
+    meet: NDArray[np.int64] | None,
     spread: float,
-    run: Callable,
+    pool: Workers,
 ) -> Integers:
     """Decode a block of columns, in the narrowest type that nearly all points fit.
 
@@ -190,16 +197,17 @@ def load(
         The coordinates to keep; all by default.
     spread : float
         Root mean square of the loudest column, about.
-    run : callable
-        As `map`, perhaps in several threads.
+    pool : Workers
     """
     make = np.empty if len(stream.order) == width else np.zeros
     for low_type, high_type in _TYPES[_narrowest(spread) :]:
-        rows = make((width, m), low_type)
-        high = None if high_type is None else make((width, m), high_type)
+        rows: Rows = make((width, m), low_type)
+        high: Rows | None = None if high_type is None else make((width, m), high_type)
         most = 16 + (rows.size >> _RARE)
 
-        def take(chunk, rows=rows, high=high, most=most):
+        def take(
+            chunk: Any, rows: Rows = rows, high: Rows | None = high, most: int = most
+        ) -> tuple[int, Rest | None]:
             start, points = stream.read(chunk)
             if high is not None:
                 upper = (points >> SHIFT) + (points >> (SHIFT - 1) & 1)
@@ -210,7 +218,7 @@ def load(
             return clipped, _beyond(points, start, stream.order, into) if 0 < clipped <= most else None
 
         found, total = [], 0
-        for clipped, rest in run(take, stream.chunks):
+        for clipped, rest in pool.map(take, stream.chunks):
             total += clipped
             if rest is not None and total <= most:
                 found.append(rest)
@@ -220,14 +228,15 @@ def load(
     if high is not None:
         rest = Rest(rest.row, rest.coordinate, rest.value << SHIFT)
     if meet is not None:
-        rows, high = (None if x is None else np.ascontiguousarray(x[:, meet]) for x in (rows, high))
+        rows = np.ascontiguousarray(rows[:, meet])
+        high = None if high is None else np.ascontiguousarray(high[:, meet])
         place = np.minimum(np.searchsorted(meet, rest.coordinate), len(meet) - 1)
         kept = meet[place] == rest.coordinate
         rest = Rest(rest.row[kept], place[kept], rest.value[kept])
     return Integers(rows, rest, high)
 
 
-def _beyond(points: np.ndarray, start: int, order: np.ndarray, rows: np.ndarray) -> Rest:
+def _beyond(points: NDArray[np.int32], start: int, order: NDArray[np.int64], rows: Rows) -> Rest:
     info, m = np.iinfo(rows.dtype), rows.shape[1]
     where = np.flatnonzero((points > info.max) | (points < info.min))
     found = points[where].astype(np.int64)
@@ -245,12 +254,12 @@ def _gathered(found: list[Rest]) -> Rest:
     return Rest(row[order], coordinate[order], value[order])
 
 
-def result_type(a: Integers, b: Integers) -> type:
+def result_type(a: Integers, b: Integers) -> type[np.int32] | type[np.float64]:
     """The type that holds all products of two operands: int32, or float64."""
     return np.int32 if a.high is b.high is None and a.bound * b.bound < 2.0**31 else np.float64
 
 
-def multiply(a: Integers, b: Integers, rows: slice, columns: slice, out: np.ndarray) -> None:
+def multiply(a: Integers, b: Integers, rows: slice, columns: slice, out: NDArray[Any]) -> None:
     """Write the inner products of some rows of `a` with some of `b`; `out` is of their `result_type`.
 
     Notes
@@ -275,7 +284,7 @@ def multiply(a: Integers, b: Integers, rows: slice, columns: slice, out: np.ndar
         out[:, j] += (value * a.column(rows, k, rest=False)).astype(out.dtype)
 
 
-def _long_product(a: Integers, b: Integers, rows: slice, columns: slice, out: np.ndarray) -> None:
+def _long_product(a: Integers, b: Integers, rows: slice, columns: slice, out: NDArray[Any]) -> None:
     """Products that int32 does not hold, limb by limb and in parts that it does."""
     part, scaled = np.empty(out.shape, np.int32), np.empty(out.shape)
     out[...] = 0.0
@@ -288,9 +297,9 @@ def _long_product(a: Integers, b: Integers, rows: slice, columns: slice, out: np
 
 
 def _float_product(
-    a: Integers, b: Integers, rows: slice, columns: slice, bound: float, out: np.ndarray
+    a: Integers, b: Integers, rows: slice, columns: slice, bound: float, out: NDArray[Any]
 ) -> None:
-    dtype = np.float32 if bound < 2.0**24 else np.float64
+    dtype: type[np.floating[Any]] = np.float32 if bound < 2.0**24 else np.float64
     x, y = a.floats(rows, dtype), b.floats(columns, dtype)
     if bound < 2.0**53:
         np.copyto(out, x @ y.T, casting="unsafe")
@@ -300,7 +309,9 @@ def _float_product(
         out += x[:, i:j] @ y[:, i:j].T
 
 
-def _parts(a: Integers, b: Integers, limit: float, p: int | None = None, q: int | None = None) -> np.ndarray:
+def _parts(
+    a: Integers, b: Integers, limit: float, p: int | None = None, q: int | None = None
+) -> NDArray[np.int64]:
     """Edges of equal parts of the coordinates in which all products (of limbs p and q) stay below a limit."""
     m, parts = a.rows.shape[1], 1
     while parts < m and (a.norms(p, parts) * b.norms(q, parts)).max() >= limit:

@@ -8,10 +8,12 @@ the estimate of the risk is off; for small products a prior of θ = 1 is mixed i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nqz import kernels
 from nqz.ground.arithmetic import exp2, pieces, total, total_of
@@ -47,17 +49,18 @@ class Groups:
         Groups of the quieter half of the columns.
     """
 
-    order: np.ndarray
-    edges: np.ndarray
-    energy: np.ndarray
-    noise: np.ndarray
-    quiet: np.ndarray
+    order: NDArray[np.int32]
+    edges: NDArray[np.int64]
+    energy: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    quiet: NDArray[np.bool_]
 
 
-def group(side: Side, energy: np.ndarray) -> Groups:
+def group(side: Side, energy: NDArray[np.float64]) -> Groups:
     """Group the coded columns of a side that are not all noise; `energy` is that of each column, in any unit."""
     alive = [
-        np.flatnonzero((side.noise[c] < _MOST_NOISE) & (energy[c] > 0)).astype(np.int32) + np.int32(c.start)
+        np.flatnonzero((side.noise_at(c) < _MOST_NOISE) & (energy[c] > 0)).astype(np.int32)
+        + np.int32(c.start)
         for c in pieces(len(energy))
     ]
     order = np.concatenate(alive) if alive else np.zeros(0, np.int32)
@@ -66,10 +69,10 @@ def group(side: Side, energy: np.ndarray) -> Groups:
     edges = (
         np.concatenate([[0], np.flatnonzero(np.diff(bucket)) + 1, [len(order)]])
         if len(order)
-        else np.zeros(1, int)
+        else np.zeros(1, np.int64)
     )
 
-    def summed(function):
+    def summed(function: Callable[[Any], NDArray[np.float64]]) -> NDArray[np.float64]:
         return np.array(
             [
                 total_of(function(order[i:j][c]) for c in pieces(j - i))
@@ -78,7 +81,7 @@ def group(side: Side, energy: np.ndarray) -> Groups:
         )
 
     sums = summed(lambda columns: energy[columns])
-    noise = summed(lambda columns: energy[columns] * side.noise[columns])
+    noise = summed(lambda columns: energy[columns] * side.noise_at(columns))
     return Groups(order, edges, sums, noise / sums if len(sums) else noise, edges[:-1] * 2 <= len(order))
 
 
@@ -108,7 +111,7 @@ class _Parts:
         self._edges = np.concatenate([[0], np.cumsum(counts)])
         self._groups = count
 
-    def of(self, start: int) -> tuple[np.ndarray, np.ndarray]:
+    def of(self, start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Columns of a block relative to its first one, and where its groups begin among them, and end; int64."""
         at = self._starts.index(start) * self._groups
         edges = self._edges[at : at + self._groups + 1]
@@ -116,14 +119,14 @@ class _Parts:
 
 
 def group_energies(
-    raw: dict[tuple[int, int], np.ndarray],
-    unit_a: np.ndarray,
-    unit_b: np.ndarray,
+    raw: dict[tuple[int, int], NDArray[Any]],
+    unit_a: NDArray[Any],
+    unit_b: NDArray[Any],
     a: Groups,
     b: Groups,
     same: bool,
-    run: Callable = map,
-) -> np.ndarray:
+    run: Callable[..., Iterable[Any]] = map,
+) -> NDArray[np.float64]:
     """Energy of raw products, scaled by units of rows and columns, for every pair of groups; in a fixed order of summation.
 
     Parameters
@@ -138,7 +141,7 @@ def group_energies(
     sums = np.zeros((len(a.energy), len(unit_b)))
     parts = _Parts(a, sorted({i for i, _ in raw}))
 
-    def add(piece):
+    def add(piece: Any) -> None:
         (first, last), (j, block), order, edges, unit, shift = piece
         part = np.empty((len(sums), last - first))
         kernels.group_energies(block[:, first - j : last - j], order, edges, unit, same, shift, part)
@@ -186,7 +189,9 @@ class Signal:
         one and for two dropped columns.
     """
 
-    def __init__(self, found, a: Groups, b: Groups, n: int, kappa: float, entries: float):
+    def __init__(
+        self, found: NDArray[np.float64], a: Groups, b: Groups, n: int, kappa: float, entries: float
+    ):
         self._power = a.energy[:, None] * b.energy[None, :] / n
         self._nu = excess_noise(a.noise, b.noise, kappa)
         self._noise = self._nu * self._power
@@ -201,7 +206,7 @@ class Signal:
         chosen = [pairs if pairs.any() else one | both for pairs in (one, both)]
         self.dropped = self._ratio(chosen[0] * 1.0), self._ratio(chosen[1] * 1.0)
 
-    def _ratio(self, weight: np.ndarray) -> float:
+    def _ratio(self, weight: NDArray[Any]) -> float:
         """Weighted energy of the product over that of P, drawn towards 1."""
         power = _sum(weight * self._power)
         if power <= 0.0:
@@ -225,5 +230,5 @@ class Signal:
         return self._ratio(np.square(1.0 - alpha(estimator, theta, self._nu)))
 
 
-def _sum(x: np.ndarray) -> float:
+def _sum(x: NDArray[Any]) -> float:
     return total(np.asarray(x).ravel())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nqz import kernels
+from nqz.ground.threads import Workers
 from nqz.product.integers import Integers, entry_size, load
-from nqz.product.operand import Operand
+from nqz.product.operand import Operand, Watch
 
 HELD = 1 << 26
 """Bytes of decoded points to hold of each side."""
@@ -30,56 +33,66 @@ class Tile(NamedTuple):
 
 
 class Blocks:
-    """The blocks of an operand.
+    """The blocks of an operand, decoded when they are asked for, and held while there is room.
 
     Parameters
     ----------
     operand : Operand
     meet : ndarray of int, optional
         The coordinates to keep; all by default.
-    run : callable
-        As `map`, perhaps in several threads.
-
-    Attributes
-    ----------
-    widths : list of int
-        Number of columns in each block.
-    edges : ndarray of int
-        Where each block begins, counted in columns.
-    fits : bool
-        Whether all of it may be held.
+    pool : Workers
+    watch : Watch, optional
+        Told of the points that are read.
     """
 
-    def __init__(self, operand: Operand, meet: np.ndarray | None, run: Callable):
-        self.operand, self._meet, self._run = operand, meet, run
+    def __init__(
+        self, operand: Operand, meet: NDArray[np.int64] | None, pool: Workers, watch: Watch | None = None
+    ):
+        self.operand, self._meet, self._pool, self._watch = operand, meet, pool, watch
         self._held: dict[int, Integers] = {}
         self._bytes = 0
-        self.widths = [last - first for first, last in operand.blocks]
-        self._begin()
 
-    def _begin(self) -> None:
-        self.edges = np.concatenate([[0], np.cumsum(self.widths)]).astype(int)
-        self.sizes = [w * self._entry(i) if w else 0 for i, w in enumerate(self.widths)]
-        self.fits = sum(self.sizes) <= HELD
+    @property
+    def widths(self) -> list[int]:
+        """Number of columns in each block."""
+        return [last - first for first, last in self.operand.blocks]
 
-    def _entry(self, index: int) -> int:
-        """Bytes that a column of a block takes, about."""
-        spread = self.operand.spread(*self.operand.blocks[index])
-        return self.operand.m * entry_size(spread)
+    @cached_property
+    def edges(self) -> NDArray[np.int64]:
+        """Where each block begins, counted in columns."""
+        return np.concatenate([[0], np.cumsum(self.widths)]).astype(np.int64)
 
-    def __getitem__(self, index: int) -> Integers:
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Bytes that each block takes, about."""
+        return [
+            width * self.operand.m * entry_size(self.operand.spread(*block)) if width else 0
+            for width, block in zip(self.widths, self.operand.blocks, strict=True)
+        ]
+
+    @property
+    def fits(self) -> bool:
+        """Whether all of it may be held."""
+        return sum(self.sizes) <= HELD
+
+    def load(self, index: int) -> Integers:
+        """A block, from memory or from the file."""
         found = self._held.get(index)
         if found is None:
-            found = self._load(index)
+            found = self.read(index)
             if self._bytes + found.nbytes <= HELD:
                 self._held[index] = found
                 self._bytes += found.nbytes
         return found
 
-    def _load(self, index: int) -> Integers:
+    def read(self, index: int) -> Integers:
+        """A block from the file."""
         first, last = self.operand.blocks[index]
-        stream, spread = self.operand.stream(first, last), self.operand.spread(first, last)
-        return load(stream, last - first, self.operand.m, self._meet, spread, self._run)
+        stream = self.operand.stream(first, last, self._pool)
+        if self._watch is not None:
+            stream = self._watch.over(stream)
+        spread = self.operand.spread(first, last)
+        return load(stream, last - first, self.operand.m, self._meet, spread, self._pool)
 
     def groups(self) -> Iterator[list[int]]:
         """Consecutive blocks that can be held at a time."""
@@ -106,17 +119,19 @@ class Blocks:
 class Sample(Blocks):
     """Some of the columns of an operand; taken from `whole`, which is only held where all of it fits."""
 
-    def __init__(self, whole: Blocks, chosen: np.ndarray):
-        self._whole = whole
-        self.operand = whole.operand
-        self._held, self._bytes = {}, 0
-        edges = [first for first, _ in self.operand.blocks] + [self.operand.columns]
-        self._chosen = np.split(chosen, np.searchsorted(chosen, edges[1:-1]))
-        self.widths = [len(c) for c in self._chosen]
-        self._begin()
+    def __init__(self, whole: Blocks, chosen: NDArray[np.int64]):
+        super().__init__(whole.operand, None, whole._pool)
+        edges = [first for first, _ in self.operand.blocks[1:]]
+        self._whole, self._chosen = whole, np.split(chosen, np.searchsorted(chosen, edges))
 
-    def _load(self, index: int) -> Integers:
-        whole = self._whole[index] if self._whole.fits else self._whole._load(index)
+    @property
+    def widths(self) -> list[int]:
+        """Number of columns of the sample in each block."""
+        return [len(c) for c in self._chosen]
+
+    def read(self, index: int) -> Integers:
+        """The columns of the sample in a block."""
+        whole = self._whole.load(index) if self._whole.fits else self._whole.read(index)
         return whole.chosen(self._chosen[index] - self.operand.blocks[index][0])
 
 
@@ -127,10 +142,10 @@ def tiles(left: Blocks, right: Blocks) -> Iterator[Tile]:
         for index_b, count in enumerate(right.sizes):
             if not count:
                 continue
-            b = right[index_b]
+            b = right.load(index_b)
             for index_a in group:
                 if index_a not in held:
-                    held[index_a] = left[index_a]
+                    held[index_a] = left.load(index_a)
                 a = held[index_a]
                 # a floating-point product has to convert its operands first, which wants larger pieces
                 single = not kernels.fast_product() and a.bound * b.bound < 2.0**24

@@ -7,11 +7,15 @@ more than 53 bits, and for constant columns, q holds the bits of the float64 its
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from nqz import kernels
 from nqz.ground.arithmetic import pieces
 from nqz.stages import norms
-from nqz.stages.columns import Lazy
 
 EXACT = 255
 """Value of `shift` that marks a mean kept as a float64."""
@@ -19,12 +23,78 @@ EXACT = 255
 _GUARD = 3
 
 
-def base_exponent(codes: np.ndarray, n: int, digits: int) -> np.ndarray:
+def center(
+    block: npt.NDArray[Any],
+    bfloat16: bool,
+    mean: npt.NDArray[np.float64],
+    exponent: npt.NDArray[np.int32],
+    out: npt.NDArray[np.float32],
+    place: npt.NDArray[np.int64] | None = None,
+) -> None:
+    """Center rows of columns, and divide them by a power of two, without rotating them.
+
+    Parameters
+    ----------
+    block : ndarray, shape (rows, w)
+        Entries as they are stored in the source, any strides; bfloat16 as uint16.
+    mean : ndarray, shape (w,)
+    exponent : ndarray, shape (w,)
+        A column is divided by 2 ** exponent.
+    out : ndarray, shape (kept columns, rows)
+        Written; rows of any stride.
+    place : ndarray, shape (w,), optional
+        Row of each column in `out`; those with a negative one are passed over.
+    """
+    kernels.center(block, bfloat16, mean, exponent, out, place)
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """The means of a matrix as they are kept: five bytes a column, or nine where steps are very many.
+
+    Attributes
+    ----------
+    codes : ndarray of int32, shape (a,)
+        Norm codes of the centered columns.
+    n : int
+        Length of a column.
+    digits : int or None
+        Additional binary digits; None where the matrix is not centered, and all means are zero.
+    shift : ndarray of uint8, shape (a,)
+    q : ndarray of int32 or int64, shape (a,)
+        See `restore`; both are empty where the matrix is not centered.
+    """
+
+    codes: npt.NDArray[Any]
+    n: int
+    digits: int | None
+    shift: npt.NDArray[np.uint8]
+    q: npt.NDArray[Any]
+
+    @classmethod
+    def none(cls, codes: npt.NDArray[Any], n: int) -> Means:
+        """Those of a matrix that is not centered."""
+        return cls(codes, n, None, np.zeros(0, np.uint8), np.zeros(0, np.int32))
+
+    def at(self, columns: slice | npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """The stored means of columns."""
+        if self.digits is None:
+            return np.zeros(len(self.codes[columns]))
+        return restore(self.shift[columns], self.q[columns], self.codes[columns], self.n, self.digits)
+
+    def steps(self, columns: slice | npt.NDArray[Any], exponent: int = 0) -> npt.NDArray[np.float64]:
+        """Steps to which they were rounded, in units of 2 ** exponent; 0 where a mean is exact."""
+        if self.digits is None:
+            return np.zeros(len(self.codes[columns]))
+        return step(self.shift[columns], self.codes[columns], self.n, self.digits, exponent)
+
+
+def base_exponent(codes: npt.NDArray[Any], n: int, digits: int) -> npt.NDArray[Any]:
     """Exponent of the step for |mean| ≤ σ: at most σ / (8 √n) · 2 ** -digits, from integers alone."""
     return (codes >> 9) - (n - 1).bit_length() - _GUARD - digits
 
 
-def quantize(mean: np.ndarray, codes: np.ndarray, n: int, digits: int) -> tuple[np.ndarray, np.ndarray]:
+def quantize(mean: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Round means to their steps.
 
     Parameters
@@ -49,7 +119,7 @@ def quantize(mean: np.ndarray, codes: np.ndarray, n: int, digits: int) -> tuple[
     return shifts, q
 
 
-def _quantize(mean: np.ndarray, codes: np.ndarray, n: int, digits: int) -> tuple[np.ndarray, np.ndarray]:
+def _quantize(mean: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     _, exponent = np.frexp(mean)
     sigma = (codes >> 9) - (n.bit_length() + 1) // 2
     shift = np.maximum(0, exponent.astype(np.int64) - sigma)
@@ -66,35 +136,7 @@ def _quantize(mean: np.ndarray, codes: np.ndarray, n: int, digits: int) -> tuple
     return shift, q
 
 
-class Steps:
-    """The means of a matrix as they are kept: five bytes a column, or nine where steps are very many.
-
-    Attributes
-    ----------
-    shift : ndarray of uint8, shape (a,)
-    q : ndarray of int32 or int64, shape (a,)
-    """
-
-    def __init__(self, shift: np.ndarray, q: np.ndarray):
-        self.shift, self.q = shift, q
-
-    @classmethod
-    def none(cls, columns: int) -> Steps:
-        """Those of means that are all zero, to be set by `put`."""
-        return cls(np.zeros(columns, np.uint8), np.zeros(columns, np.int32))
-
-    def put(self, columns: slice, shift: np.ndarray, q: np.ndarray) -> None:
-        """Set those of some columns; q int64."""
-        if len(q) and not -(1 << 31) <= q.min() <= q.max() < 1 << 31:
-            self.q = self.q.astype(np.int64, copy=False)
-        self.shift[columns], self.q[columns] = shift, q
-
-    def means(self, codes: np.ndarray, n: int, digits: int) -> Lazy:
-        """The stored means, float64 of shape (a,)."""
-        return Lazy(len(codes), lambda c: restore(self.shift[c], self.q[c], codes[c], n, digits))
-
-
-def step(shift: np.ndarray, codes: np.ndarray, n: int, digits: int, exponent: int = 0) -> np.ndarray:
+def step(shift: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int, exponent: int = 0) -> npt.NDArray[Any]:
     """Steps of the stored means in units of 2 ** exponent, 0 where a mean is kept exactly."""
     codes = np.asarray(codes, np.int64)
     exact = (shift == EXACT) | (codes == norms.ZERO)
@@ -102,7 +144,7 @@ def step(shift: np.ndarray, codes: np.ndarray, n: int, digits: int, exponent: in
     return np.where(exact, 0.0, np.ldexp(1.0, np.clip(power, -1074, 1023).astype(np.int32)))
 
 
-def restore(shift: np.ndarray, q: np.ndarray, codes: np.ndarray, n: int, digits: int) -> np.ndarray:
+def restore(shift: npt.NDArray[Any], q: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int) -> npt.NDArray[Any]:
     """The stored means, float64 of shape (a,)."""
     q, codes = np.asarray(q, np.int64), np.asarray(codes, np.int64)
     exact = shift == EXACT

@@ -1,100 +1,71 @@
-"""From the arrays of a chunk back to lattice points, and from points to columns."""
+"""The decoder of Figure 1: from the arrays of a chunk back to integers, and from these to columns."""
 
 from __future__ import annotations
 
-from functools import cached_property
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from nqz.stages import scale
-from nqz.stages.codings import Coder, Sections
-from nqz.stages.columns import Columns, Lazy
-from nqz.stages.panels import Chunk, Panel, Recent, panels
+from nqz.stages.codings import Coder
+from nqz.stages.panels import Panel, arrange
 from nqz.stages.parameters import Parameters
 from nqz.stages.project import embed
+from nqz.stages.scale import Scales
 
 
-class Decoder:
-    """Decodes the panels of one matrix.
-
-    Parameters
-    ----------
-    parameters : Parameters
-    codes : ndarray of int32, shape (a,)
-        Norm codes.
-    means : ndarray of float64, or Lazy, of shape (a,)
-        The stored means.
+@dataclass(frozen=True, eq=False)
+class OpenPanel:
+    """A panel, and what decoding has to know of its columns.
 
     Attributes
     ----------
-    panels : list of Panel
-    noise : Lazy of float64, shape (a,)
-        Relative noise d of each column, infinite where not kept.
+    panel : Panel
+    order : ndarray of int64, shape (kept,)
+        The kept columns, relative to the panel's first, in the order of the stream.
+    place : ndarray of int64, shape (width,)
+        Row of the stream of each column, -1 for dropped ones.
+    coded : ndarray of int32, shape (kept,)
+        What the coder has to know of the kept columns, in the order of the stream.
     """
 
-    def __init__(self, parameters: Parameters, codes: np.ndarray, means: np.ndarray):
-        p = self.parameters = parameters
-        self.codes, self.means = codes, means
-        self.columns = Columns(codes)
-        self._scales = scale.Scales(self.columns, p)
-        self.noise = self._scales.noise
-        self.panels = panels(p.n, p.m, self._scales.classes, self._scales.kept)
-        self._known = Recent()
+    panel: Panel
+    order: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+    coded: npt.NDArray[np.int32]
 
-    @property
-    def kept(self) -> np.ndarray:
-        """False for columns that were not coded; bool of shape (a,)."""
-        return np.asarray(self._scales.kept)
 
-    @cached_property
-    def coder(self) -> Coder:
-        """What decodes chunks."""
-        return self.parameters.coding.coder(self.parameters, self._scales.used)
+def open_panel(panel: Panel, codes: npt.NDArray[np.int32], scales: Scales, coder: Coder) -> OpenPanel:
+    """Prepare the decoding of a panel; `codes` are the norm codes of the whole tensor."""
+    order = arrange(panel, codes, scales)
+    return OpenPanel(panel, order.columns, order.place, coder.columns(order.classes))
 
-    def unit(self, exponent: int = 0) -> Lazy:
-        """What one unit of a decoded point is worth in each column, in units of 2 ** exponent; float64."""
-        p = self.parameters
-        return self.columns.of(lambda codes: p.coding.unit(p, codes, exponent))
 
-    def _coded_columns(self, panel: Panel) -> np.ndarray:
-        """What the coder has to know of a panel's columns, in the order of the stream."""
-        return self._known.of(
-            panel.first,
-            lambda: self.coder.columns(self._scales.classes[panel.first : panel.last][panel.order]),
-        )
+def rebuild(
+    parameters: Parameters,
+    points: npt.NDArray[np.int32],
+    place: npt.NDArray[np.int64],
+    scale: npt.NDArray[np.float64],
+    mean: npt.NDArray[np.float64],
+    out: npt.NDArray[Any],
+) -> None:
+    """Rebuild columns from their points; a column that was dropped is its mean.
 
-    def chunk_count(self) -> int:
-        """Number of chunks of the tensor."""
-        return sum(len(panel.chunks) for panel in self.panels)
-
-    def sizes(self, panel: Panel, chunk: Chunk) -> tuple[int, ...]:
-        """Lengths of the sections of a chunk that follow from the parameters and the norms."""
-        return self.coder.sizes(chunk, self._coded_columns(panel))
-
-    def decode_chunk(self, panel: Panel, chunk: Chunk, sections: Sections, out: np.ndarray) -> None:
-        """Decode a chunk into `out`, int32 of shape (chunk.count,); ValueError if the sections are inconsistent."""
-        self.coder.decode_chunk(chunk, self._coded_columns(panel), sections, out)
-
-    def reconstruct(
-        self, panel: Panel, points: np.ndarray, first: int, scale: np.ndarray, out: np.ndarray
-    ) -> None:
-        """Columns first, first + 1, … of a panel from its points; a column that was dropped is its mean.
-
-        Parameters
-        ----------
-        points : ndarray of int32, shape (kept columns, m)
-            All of the panel. Those of the columns are overwritten.
-        scale : ndarray of float64, or Lazy, of shape (a,)
-            Factor from the points of every column to its centered part.
-        out : ndarray of float32 or float64, shape (n, w)
-            Written; any strides.
-        """
-        p = self.parameters
-        width = out.shape[1]
-        place = panel.place[first : first + width]
-        columns = slice(panel.first + first, panel.first + first + width)
-        if p.m < p.n:
-            points = embed(points[place[place >= 0]], p.rotation_seed, p.n)
-            place = np.where(place >= 0, np.cumsum(place >= 0) - 1, -1)
-        p.transform.restore(points, p.rotation_seed, scale[columns], self.means[columns], out, place)
-
+    Parameters
+    ----------
+    points : ndarray, shape (rows, m)
+        Those of the columns are used up.
+    place : ndarray, shape (w,)
+        Row of each column in `points`, negative for a dropped one.
+    scale : ndarray, shape (w,)
+        What points of each column are multiplied by.
+    mean : ndarray, shape (w,)
+    out : ndarray of float32 or float64, shape (n, w)
+        Written; any strides.
+    """
+    p = parameters
+    if p.m < p.n:
+        points = embed(points[place[place >= 0]], p.rotation_seed, p.n)
+        place = np.where(place >= 0, np.cumsum(place >= 0) - 1, -1)
+    p.transform.restore(points, p.rotation_seed, scale, mean, out, place)

@@ -8,9 +8,10 @@ noise energy is νP. Estimators are α Ĉ₁: `unbiased` α = 1; `mmse` α = κ 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nqz.ground.arithmetic import pieces, total, total_of
 from nqz.stages import norms
@@ -18,44 +19,58 @@ from nqz.stages import norms
 ESTIMATORS = ("auto", "mmse", "unbiased")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Side:
     """One operand as the estimators see it.
 
     Attributes
     ----------
-    codes : ndarray of int64, shape (a,)
+    codes : ndarray of int, shape (a,)
         Norm codes of the centered columns.
-    noise : ndarray of float64, or Lazy, of shape (a,)
-        Relative noise d: 0 for an exact operand, infinite for a dropped column.
+    histogram : Histogram
+        Of them.
+    noise : ndarray of float64
+        Relative noise d of each code of the histogram: 0 for an exact operand, infinite for dropped columns.
     n : int
     kappa : float
     """
 
-    codes: np.ndarray
-    noise: np.ndarray
+    codes: npt.NDArray[Any]
+    histogram: norms.Histogram
+    noise: npt.NDArray[np.float64]
     n: int
     kappa: float
 
-    def part(self, columns: np.ndarray) -> Side:
+    @classmethod
+    def exact(cls, codes: npt.NDArray[Any], n: int) -> Side:
+        """An operand without noise."""
+        histogram = norms.Histogram.of(codes)
+        return cls(codes, histogram, np.zeros(len(histogram.codes)), n, 1.0)
+
+    def part(self, columns: slice | npt.NDArray[Any]) -> Side:
         """The side of some of the columns."""
-        return Side(self.codes[columns], self.noise[columns], self.n, self.kappa)
+        codes = self.codes[columns]
+        histogram = norms.Histogram.of(codes)
+        return Side(codes, histogram, self.histogram.spread(self.noise, histogram.codes), self.n, self.kappa)
 
-    def groups(self) -> tuple[np.ndarray, np.ndarray]:
-        """Columns of equal energy: (energies weighted by their number, relative to the total; noises)."""
-        return self._groups
+    def noise_at(self, columns: slice | npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Relative noise of columns."""
+        return self.histogram.spread(self.noise, self.codes[columns])
 
-    @cached_property
-    def _groups(self) -> tuple[np.ndarray, np.ndarray]:
-        codes, count, first = norms.tally(self.codes)
-        energy = norms.energy(codes, norms.reference(codes)) * count
+    def coded_columns(self) -> int:
+        """Number of columns that are not dropped."""
+        return int(self.histogram.counts[np.isfinite(self.noise)].sum())
+
+    def power(self) -> npt.NDArray[np.float64]:
+        """Share of the energy that columns of each code of the histogram have."""
+        codes = self.histogram.codes
+        energy = norms.energy(codes, norms.reference(codes)) * self.histogram.counts
         whole = total(energy)
-        return (energy / whole if whole > 0 else energy), self.noise[first]
+        return energy / whole if whole > 0 else energy
 
     def coded_share(self) -> float:
         """Share of the energy that is in coded columns."""
-        power, noise = self.groups()
-        return total(power[np.isfinite(noise)])
+        return total(self.power()[np.isfinite(self.noise)])
 
     def spread(self) -> float:
         """Effective number of columns, (Σe)² / Σe²."""
@@ -68,12 +83,14 @@ class Side:
         return total_of(energies()) ** 2 / square if square > 0 else 0.0
 
 
-def excess_noise(a: np.ndarray, b: np.ndarray, kappa: float) -> np.ndarray:
+def excess_noise(
+    a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], kappa: float
+) -> npt.NDArray[np.float64]:
     """ν of all pairs, float64 of shape (len(a), len(b)); infinite where either column is dropped."""
     return (1.0 + a)[:, None] * (1.0 + b)[None, :] / kappa - 1.0
 
 
-def alpha(estimator: str, theta: float, nu: np.ndarray) -> np.ndarray:
+def alpha(estimator: str, theta: float, nu: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The factor on Ĉ₁; 0 where ν is infinite."""
     if estimator == "unbiased":
         return np.where(np.isfinite(nu), 1.0, 0.0)
@@ -111,21 +128,19 @@ def expected_error(
     kappa = min(a.kappa, b.kappa)
     if estimator == "mmse" and missed == 1.0 and dropped == (1.0, 1.0):
         return _unrelated_error(a, b, kappa)
-    power_a, noise_a = a.groups()
-    power_b, noise_b = b.groups()
-    nu = excess_noise(noise_a, noise_b, kappa)
+    nu = excess_noise(a.noise, b.noise, kappa)
     factor = alpha(estimator, theta, nu)
     coded = np.isfinite(nu)
     noise = np.where(coded, nu, 0.0) + (1.0 - kappa) / kappa * missed / a.n
-    both = np.isinf(noise_a)[:, None] & np.isinf(noise_b)[None, :]
+    both = np.isinf(a.noise)[:, None] & np.isinf(b.noise)[None, :]
     left_out = np.where(coded, missed, np.where(both, dropped[1], dropped[0]))
     error = np.square(1.0 - factor) * left_out + np.square(factor) * noise
-    return total(np.add.reduce(error * power_a[:, None], axis=0) * power_b) if error.size else 0.0
+    return total(np.add.reduce(error * a.power()[:, None], axis=0) * b.power()) if error.size else 0.0
 
 
 def _unrelated_error(a: Side, b: Side, kappa: float) -> float:
     """The same for `mmse` and unrelated operands: with α = κ w_a w_b, the sum of 1 - α + α² (1 - κ)/(κ n) separates."""
-    shares = [(power, 1.0 / (1.0 + noise)) for power, noise in (a.groups(), b.groups())]
+    shares = [(side.power(), 1.0 / (1.0 + side.noise)) for side in (a, b)]
     if not all(len(power) for power, _ in shares):
         return 0.0
     whole, linear, square = (
@@ -137,14 +152,13 @@ def _unrelated_error(a: Side, b: Side, kappa: float) -> float:
 
 def reconstruction_error(side: Side, estimator: str = "mmse") -> float:
     """E‖A - Â‖² / ‖Ā‖² of the reconstruction, `mmse` or `unbiased`."""
-    power, noise = side.groups()
-    alive = np.isfinite(noise)
-    noise, kappa = noise[alive], side.kappa
+    power, alive, kappa = side.power(), np.isfinite(side.noise), side.kappa
+    noise = side.noise[alive]
     error = 1.0 - kappa / (1.0 + noise) if estimator == "mmse" else (1.0 + noise) / kappa - 1.0
     return total(power[~alive]) + total(power[alive] * error)
 
 
-def reconstruction_factor(side: Side, estimator: str = "mmse") -> np.ndarray:
-    """What the centered part of every reconstructed column is multiplied by; 0 for dropped columns."""
-    noise = np.asarray(side.noise)
+def reconstruction_factor(side: Side, estimator: str = "mmse") -> npt.NDArray[np.float64]:
+    """What the centered part of a column is multiplied by where it is rebuilt, by the codes of the histogram; 0 if dropped."""
+    noise = side.noise
     return np.where(np.isfinite(noise), 1.0 / (1.0 + noise) if estimator == "mmse" else 1.0 / side.kappa, 0.0)

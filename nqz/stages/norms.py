@@ -58,28 +58,6 @@ def reference(codes: np.ndarray) -> int:
     return max(0 if len(codes) == 0 else int(codes.max()), -_LIMIT)
 
 
-def tally(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The different codes in increasing order, how many columns have each, and the first of these; int64."""
-    least = _least(codes)
-    span = int(codes.max(initial=ZERO)) - least + 2
-    if 0 < span <= min(max(len(codes), 1 << 10), 1 << 16):
-        floor = codes.dtype.type(least - 1)
-        counts, first = np.zeros(span, np.int64), np.zeros(span, np.int64)
-        for chosen in reversed(pieces(len(codes))):
-            index = np.maximum(codes[chosen], floor) - floor
-            counts += np.bincount(index, minlength=span)
-            first[index[::-1]] = np.arange(
-                chosen.stop - 1, chosen.start - 1, -1
-            )  # the last of equal ones stays
-        found = np.flatnonzero(counts)
-        return np.where(found == 0, ZERO, found + (least - 1)), counts[found], first[found]
-    # not np.unique, which imports numpy.ma
-    order = np.argsort(codes, kind="stable")
-    ordered = codes[order].astype(np.int64)
-    start = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
-    return ordered[start], np.diff(start, append=len(codes)), order[start]
-
-
 @dataclass(frozen=True, eq=False)
 class Histogram:
     """How many columns there are of each norm code: nearly everything about a column follows from its code.

@@ -6,17 +6,19 @@ Consecutive columns of 2²⁴ entries (at least one column) make a panel. Within
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nqz.stages.lattices import Lattice
 
+if TYPE_CHECKING:
+    from nqz.stages.scale import Scales
+
 PANEL_ENTRIES = 1 << 24
 CHUNK_ENTRIES = 1 << 20
-_AT_ONCE = 4  # panels that are worked on at a time
 
 
 @dataclass(frozen=True)
@@ -47,44 +49,7 @@ def padded(lattice: Lattice, count: int, lanes: int) -> int:
     return (count + unit - 1) // unit * unit
 
 
-class Recent:
-    """What was worked out for the panels that are being worked on."""
-
-    def __init__(self) -> None:
-        self._held: dict[int, Any] = {}
-
-    def of(self, first: int, work: Callable[[], Any]) -> Any:
-        """What `work` gives for the panel that begins with column `first`."""
-        found = self._held.get(first)
-        if found is None:
-            found = work()
-            # threads may replace each other's, which costs nothing but time
-            self._held = dict([*list(self._held.items())[1 - _AT_ONCE :], (first, found)])
-        return found
-
-
-class _Orders:
-    """The orders of the columns of panels, as they are needed."""
-
-    def __init__(self, classes, kept):
-        self._classes, self._kept = classes, kept
-        self._recent = Recent()
-
-    def of(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """The columns kept, and the place of every column."""
-
-        def work():
-            alive = np.flatnonzero(self._kept[first:last])
-            # classes are small, and 16 bits are sorted in linear time
-            order = alive[np.argsort(self._classes[first:last][alive].astype(np.int16), kind="stable")]
-            place = np.full(last - first, -1)
-            place[order] = np.arange(len(order))
-            return order, place
-
-        return self._recent.of(first, work)
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Panel:
     """Columns first … last - 1, of which `kept` are in the stream, `m` entries each."""
 
@@ -93,21 +58,34 @@ class Panel:
     kept: int
     m: int
     chunks: tuple[Chunk, ...]
-    _orders: _Orders
 
     @property
-    def order(self) -> np.ndarray:
-        """The kept columns (relative to first) in the order of the stream."""
-        return self._orders.of(self.first, self.last)[0]
+    def width(self) -> int:
+        """Number of columns."""
+        return self.last - self.first
 
-    @property
-    def place(self) -> np.ndarray:
-        """Row of the stream of each column, -1 for dropped ones."""
-        return self._orders.of(self.first, self.last)[1]
+    def rows_of(self, chunk: Chunk) -> slice:
+        """The rows of the stream that a chunk has entries of."""
+        return slice(chunk.start // self.m, (chunk.start + chunk.count - 1) // self.m + 1)
 
-    def columns_of(self, chunk: Chunk) -> np.ndarray:
-        """The columns (relative to first) that a chunk has entries of, in the order of the stream."""
-        return self.order[chunk.start // self.m : (chunk.start + chunk.count - 1) // self.m + 1]
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """The order of the columns of a panel in its stream.
+
+    Attributes
+    ----------
+    columns : ndarray of int64, shape (kept,)
+        The kept columns, relative to the panel's first, in the order of the stream.
+    place : ndarray of int64, shape (width,)
+        Row of the stream of each column, -1 for dropped ones.
+    classes : ndarray of int16, shape (kept,)
+        Classes of the kept columns, in the order of the stream.
+    """
+
+    columns: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+    classes: npt.NDArray[np.int16]
 
 
 def panel_columns(n: int) -> int:
@@ -115,7 +93,7 @@ def panel_columns(n: int) -> int:
     return max(1, PANEL_ENTRIES // n)
 
 
-def panels(n: int, m: int, classes: np.ndarray, kept: np.ndarray) -> list[Panel]:
+def panels(n: int, m: int, codes: npt.NDArray[Any], scales: Scales) -> list[Panel]:
     """Cut a tensor into panels and chunks.
 
     Parameters
@@ -124,19 +102,38 @@ def panels(n: int, m: int, classes: np.ndarray, kept: np.ndarray) -> list[Panel]
         Length of a column.
     m : int
         Kept coordinates of each column.
-    classes : ndarray of int, or Lazy, of shape (a,)
-    kept : ndarray of bool, or Lazy, of shape (a,)
+    codes : ndarray of int, shape (a,)
+        Norm codes.
+    scales : Scales
     """
-    out, number, width, orders = [], 0, panel_columns(n), _Orders(classes, kept)
-    for first in range(0, len(classes), width):
-        last = min(first + width, len(classes))
-        alive = int(np.count_nonzero(kept[first:last]))
-        entries = alive * m
-        starts = range(0, entries, CHUNK_ENTRIES)
-        chunks = tuple(Chunk(number + i, s, min(CHUNK_ENTRIES, entries - s)) for i, s in enumerate(starts))
+    out: list[Panel] = []
+    number, width, all_kept = 0, panel_columns(n), bool(scales.kept.all())
+    for first in range(0, len(codes), width):
+        last = min(first + width, len(codes))
+        kept = last - first
+        if not all_kept:
+            kept = int(np.count_nonzero(scales.histogram.spread(scales.kept, codes[first:last])))
+        starts = range(0, kept * m, CHUNK_ENTRIES)
+        chunks = tuple(
+            Chunk(number + i, start, min(CHUNK_ENTRIES, kept * m - start)) for i, start in enumerate(starts)
+        )
         number += len(chunks)
-        out.append(Panel(first, last, alive, m, chunks, orders))
+        out.append(Panel(first, last, kept, m, chunks))
     return out
+
+
+def arrange(panel: Panel, codes: npt.NDArray[Any], scales: Scales) -> Order:
+    """The order of the columns of a panel; `codes` are the norm codes of the whole tensor."""
+    index = scales.histogram.index(codes[panel.first : panel.last])
+    classes = scales.classes[index]
+    if panel.kept == panel.width:
+        columns = np.argsort(classes, kind="stable")  # in linear time for 16 bits
+    else:
+        alive = np.flatnonzero(scales.kept[index])
+        columns = alive[np.argsort(classes[alive], kind="stable")]
+    place = np.full(panel.width, -1)
+    place[columns] = np.arange(len(columns))
+    return Order(columns, place, classes[columns])
 
 
 def chunk_counts(n: int, m: int, columns: int, kept: int) -> list[tuple[int, int]]:

@@ -7,13 +7,13 @@ the scale of a column is 2 ** ((d + 8 c) / 4096), c its norm code, so in proport
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nqz.ground.arithmetic import exp2, round_log2
 from nqz.stages import norms
-from nqz.stages.columns import Columns
 from nqz.stages.lattices import Lattice
 
 if TYPE_CHECKING:
@@ -79,43 +79,42 @@ def scaling(
     return Scaling(log_ratio, noise, classes, kept)
 
 
+@dataclass(frozen=True, eq=False)
 class Scales:
-    """What a matrix's parameters and norm codes say about its columns.
-
-    Parameters
-    ----------
-    columns : Columns
-    p : Parameters
+    """What a matrix's parameters say about its columns, by their norm codes.
 
     Attributes
     ----------
-    kept : Lazy of bool
+    histogram : Histogram
+        The norm codes of the matrix, in whose order the arrays are.
+    kept : ndarray of bool
         False for columns that are not coded.
-    classes : Lazy of int16
+    classes : ndarray of int16
         Classes of the coder.
-    noise : Lazy of float64
+    noise : ndarray of float64
         Relative noise d, infinite where not kept.
     """
 
-    def __init__(self, columns: Columns, p: Parameters):
-        self._columns, self._parameters = columns, p
-        self._last: tuple = (None, None)
-        self.kept = columns.of(lambda codes: self._scaled(codes).kept)
-        self.classes = columns.of(lambda codes: self._scaled(codes).classes.astype(np.int16))
-        self.noise = columns.of(lambda codes: self._scaled(codes).noise)
-
-    def _scaled(self, codes: np.ndarray) -> Scaling:
-        known, found = self._last
-        if known is not codes:
-            found = self._parameters.coding.scaling(self._parameters, codes)
-            self._last = codes, found
-        return found
+    histogram: norms.Histogram
+    kept: npt.NDArray[np.bool_]
+    classes: npt.NDArray[np.int16]
+    noise: npt.NDArray[np.float64]
 
     @property
-    def used(self) -> np.ndarray:
-        """Classes of the kept columns, each at least once; int64."""
-        distinct = self._scaled(self._columns.distinct)
-        return distinct.classes[distinct.kept]
+    def used(self) -> npt.NDArray[np.int16]:
+        """Classes of the kept columns, each at least once."""
+        return self.classes[self.kept]
+
+    def at(self, codes: npt.NDArray[Any]) -> Scales:
+        """The same for columns of some of the norm codes, one by one: arrays in their order."""
+        index = self.histogram.index(codes)
+        return Scales(self.histogram, self.kept[index], self.classes[index], self.noise[index])
+
+
+def scales(parameters: Parameters, histogram: norms.Histogram) -> Scales:
+    """What parameters say about columns of the norm codes of a matrix."""
+    found = parameters.coding.scaling(parameters, histogram.codes)
+    return Scales(histogram, found.kept, found.classes.astype(np.int16), found.noise)
 
 
 def exponents(codes: np.ndarray) -> np.ndarray:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nqz.commands.matmul import Plan, tiles
-from nqz.files.access import temporary_access
+from nqz.commands.matmul import Prepared, tiles
+from nqz.files.access import FileAccess, temporary_access
 from nqz.ground.dtypes import widen
+from nqz.ground.threads import Workers
 from nqz.stages.statistics import Statistics
 
 _BLOCK = 1 << 22
@@ -27,79 +30,56 @@ class Factor:
     """
 
     def __init__(self, view: Any, dtype: str, measured: Statistics):
-        self.view, self._dtype = view, dtype
-        mantissa, power = measured.total
-        self.exponent = power // 2
-        self.energy = float(np.ldexp(mantissa, power - 2 * self.exponent))
-        self._mean = measured.mean
-        self.scaled_mean = np.ldexp(measured.mean, -self.exponent)
+        self.view, self._dtype, self._measured = view, dtype, measured
 
-    def read(self, first: int, last: int) -> np.ndarray:
+    @property
+    def exponent(self) -> int:
+        """Columns are given in units of 2 ** exponent."""
+        return self._measured.total[1] // 2
+
+    @property
+    def energy(self) -> float:
+        """‖Ā‖² in units of 4 ** exponent."""
+        mantissa, power = self._measured.total
+        return float(np.ldexp(mantissa, power - 2 * self.exponent))
+
+    @cached_property
+    def scaled_mean(self) -> NDArray[np.float64]:
+        """Means in units of 2 ** exponent."""
+        means: NDArray[np.float64] = np.ldexp(self._measured.mean, -self.exponent)
+        return means
+
+    def read(self, first: int, last: int) -> NDArray[np.float64]:
         """Centered columns in units of 2 ** exponent, float64 of shape (n, last - first)."""
         block = widen(self.view.read(first, last), self._dtype).astype(np.float64)
-        block -= self._mean[first:last]
-        return np.ldexp(block, -self.exponent, out=block)
+        block -= self._measured.mean[first:last]
+        np.ldexp(block, -self.exponent, out=block)
+        return block
 
 
 class ExactProduct:
-    """AᵀB in float64, in an unlinked temporary file of 8ab bytes.
-
-    Parameters
-    ----------
-    a, b : Factor
-        Of equal length, neither without energy.
-    progress : callable, optional
-        Called with the share of the product computed since the last call.
+    """AᵀB in float64, in an unlinked temporary file of 8ab bytes; made by `exact_product`.
 
     Attributes
     ----------
     signal : float
         S = ‖ĀᵀB̄‖² / (‖Ā‖²‖B̄‖²/n).
-
-    Raises
-    ------
-    DiskFullError, OutputError
-        The temporary file cannot be written.
     """
 
-    def __init__(self, a: Factor, b: Factor, progress: Callable[[float], object] | None = None):
-        self._columns = b.view.count
-        self._exponent = a.exponent + b.exponent
-        self._scale = a.energy * b.energy / a.view.length
-        self._access = temporary_access("the exact product")
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                self.signal = self._fill(a, b, progress) / self._scale
-        except BaseException:
-            self.close()
-            raise
+    def __init__(self, access: FileAccess, columns: int, exponent: int, scale: float, signal: float):
+        self._access, self._columns, self._exponent, self._scale = access, columns, exponent, scale
+        self.signal = signal
 
-    def _fill(self, a: Factor, b: Factor, progress: Callable[[float], object] | None) -> float:
-        n, height = a.view.length, a.view.count
-        rows, width = max(1, _BLOCK // max(n, self._columns)), max(1, _BLOCK // n)
-        energy = 0.0
-        for first in range(0, height, rows):
-            last = min(first + rows, height)
-            left = a.read(first, last)
-            out = np.empty((last - first, self._columns))
-            for j in range(0, self._columns, width):
-                k = min(j + width, self._columns)
-                part = left.T @ b.read(j, k)
-                energy += float(np.einsum("ij,ij->", part, part))
-                out[:, j:k] = part
-            out += (n * a.scaled_mean[first:last])[:, None] * b.scaled_mean[None, :]
-            self._access.pwrite(out, 8 * first * self._columns)
-            if progress is not None:
-                progress((last - first) / height)
-        return energy
-
-    def error(self, plan: Plan, progress: Callable[[float], object] | None = None) -> float:
+    def error(
+        self, estimate: Prepared, pool: Workers, progress: Callable[[float], object] | None = None
+    ) -> float:
         """‖AᵀB - Ĉ‖² of an estimate, relative to ‖Ā‖²‖B̄‖²/n.
 
         Parameters
         ----------
-        plan : Plan
+        estimate : Prepared
             Of a product in float64.
+        pool : Workers
         progress : callable, optional
             Called with the share of the product compared since the last call.
 
@@ -109,7 +89,7 @@ class ExactProduct:
             An entry of the estimate overflows.
         """
 
-        def compare(i, j, tile):
+        def compare(i: int, j: int, tile: NDArray[np.float64]) -> float:
             exact = np.empty(tile.shape)
             if tile.shape[1] == self._columns:
                 self._access.pread_into(exact, 8 * i * self._columns)
@@ -121,7 +101,7 @@ class ExactProduct:
                 return float(np.einsum("ij,ij->", exact, exact))
 
         total = 0.0
-        for share, found in tiles(plan, compare):
+        for share, found in tiles(estimate, compare, pool):
             total += found
             if progress is not None:
                 progress(share)
@@ -136,3 +116,50 @@ class ExactProduct:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def exact_product(a: Factor, b: Factor, progress: Callable[[float], object] | None = None) -> ExactProduct:
+    """Compute AᵀB.
+
+    Parameters
+    ----------
+    a, b : Factor
+        Of equal length, neither without energy.
+    progress : callable, optional
+        Called with the share of the product computed since the last call.
+
+    Raises
+    ------
+    DiskFullError, OutputError
+        The temporary file cannot be written.
+    """
+    scale = a.energy * b.energy / a.view.length
+    access = temporary_access("the exact product")
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            signal = _fill(access, a, b, progress) / scale
+    except BaseException:
+        access.close()
+        raise
+    return ExactProduct(access, b.view.count, a.exponent + b.exponent, scale, signal)
+
+
+def _fill(access: FileAccess, a: Factor, b: Factor, progress: Callable[[float], object] | None) -> float:
+    """Write the product; return the energy of its centered part."""
+    n, height, width = a.view.length, a.view.count, b.view.count
+    rows, step = max(1, _BLOCK // max(n, width)), max(1, _BLOCK // n)
+    energy = 0.0
+    for first in range(0, height, rows):
+        last = min(first + rows, height)
+        left = a.read(first, last)
+        out = np.empty((last - first, width))
+        for j in range(0, width, step):
+            k = min(j + step, width)
+            part = left.T @ b.read(j, k)
+            energy += float(np.einsum("ij,ij->", part, part))
+            out[:, j:k] = part
+        out += (n * a.scaled_mean[first:last])[:, None] * b.scaled_mean[None, :]
+        access.pwrite(out, 8 * first * width)
+        if progress is not None:
+            progress((last - first) / height)
+    return energy

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nqz.commands.encode import encode
-from nqz.commands.matmul import MatmulOptions, Plan, prepare
+from nqz.commands.factors import Coded
+from nqz.commands.matmul import MatmulOptions, Prepared, prepare
 from nqz.commands.measure import measure
 from nqz.commands.options import EncodeOptions
 from nqz.commands.pairs import Pair
@@ -21,11 +22,11 @@ from nqz.files.access import temporary_access
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import Workers
-from nqz.matrix.coded import CodedMatrix
+from nqz.matrix import Matrix, open_matrix
 from nqz.plan import limit
 from nqz.stages.codings import CODINGS
 from nqz.stages.lattices import DEFAULT, FAMILIES
-from nqz.sweep.exact_product import ExactProduct, Factor
+from nqz.sweep.exact_product import ExactProduct, Factor, exact_product
 from nqz.sweep.matrix import SweepMatrix, check_lengths
 
 RATES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -204,7 +205,7 @@ def _truth(matrix: SweepMatrix, other: SweepMatrix, pool: Workers, step: _Step) 
         Factor(m.view(), m.tensor.dtype, measure(m.view(), True, m.where, pool=pool))
         for m in (matrix, other)
     ]
-    return ExactProduct(*sides, step) if all(side.energy > 0 for side in sides) else None
+    return exact_product(*sides, step) if all(side.energy > 0 for side in sides) else None
 
 
 def _point(
@@ -216,13 +217,13 @@ def _point(
         coded = stack.enter_context(
             _encoded(matrix, options, pool, step.encoding(matrix, 0.5 / sides), warnings)
         )
-        partner = plan = None
+        partner = estimate = None
         if other is not None:
             partner = stack.enter_context(
                 _encoded(other, options, pool, step.encoding(other, 0.5 / sides), warnings)
             )
-            plan = _plan(coded, partner, matrix, other, pool)
-            if plan.product.same:
+            estimate = _estimate(coded, partner, matrix, other, pool)
+            if estimate.product.same:
                 warnings.append(
                     f"{other.where}: is the same matrix; the diagonal of the product comes from its norms"
                 )
@@ -230,8 +231,8 @@ def _point(
         rate = 8.0 * sum(f.coded_bytes for f in files) / sum(f.entries for f in files)
         against = (
             None
-            if plan is None or truth is None
-            else _finite(truth.error(plan, lambda share: step(0.2 * share)))
+            if estimate is None or truth is None
+            else _finite(truth.error(estimate, pool, lambda share: step(0.2 * share)))
         )
         predicted = coded.predicted_product()
         error = predicted if other is None else against
@@ -251,7 +252,7 @@ def _point(
             "predicted": {
                 "reconstruction": coded.predicted_reconstruction(),
                 "product": predicted,
-                "against": None if plan is None else _finite(plan.error),
+                "against": None if estimate is None else _finite(estimate.error),
             },
             "measured": {"reconstruction": _reconstruction(coded, matrix, pool), "against": against},
             "error": error,
@@ -265,23 +266,27 @@ def _point(
 @contextmanager
 def _encoded(
     matrix: SweepMatrix, options: EncodeOptions, pool: Workers, progress: Progress, warnings: list[str]
-) -> Iterator[CodedMatrix]:
+) -> Iterator[Matrix]:
     """The matrix encoded into a temporary file, for as long as it is needed."""
     access = temporary_access(matrix.name)
     try:
         report = encode(matrix, access, replace(options, axis=matrix.axis), pool, progress)
         access.truncate(report["file_bytes"])  # what was coded again may have become shorter
         warnings += report["warnings"]
-        yield CodedMatrix(ContainerReader(access, matrix.name), 0)
+        yield open_matrix(ContainerReader(access, matrix.name), 0)
     finally:
         access.close()
 
 
-def _plan(a: CodedMatrix, b: CodedMatrix, matrix: SweepMatrix, other: SweepMatrix, pool: Workers) -> Plan:
-    return prepare(Pair("", a, b, matrix.where, other.where), MatmulOptions(dtype="float64"), pool)
+def _estimate(
+    a: Matrix, b: Matrix, matrix: SweepMatrix, other: SweepMatrix, pool: Workers
+) -> Prepared:
+    return prepare(
+        Pair("", Coded(a, matrix.where), Coded(b, other.where)), MatmulOptions(dtype="float64"), pool
+    )
 
 
-def _reconstruction(coded: CodedMatrix, matrix: SweepMatrix, pool: Workers) -> float | None:
+def _reconstruction(coded: Matrix, matrix: SweepMatrix, pool: Workers) -> float | None:
     """Measured ‖A - Â‖² / ‖Ā‖², in float64."""
     return _finite(measured_error(coded, *column_errors(coded, matrix.tensor, pool)))
 
