@@ -115,6 +115,6 @@ def test_the_drop_rule_is_near_its_optimum():
         delta, _ = columns.solve(n, budget)
         return 1 - columns.shrinkage(delta) ** 2
 
-    ours = allocate.lowest_class(lattice.name)
+    ours = allocate.lowest_class(lattice)
     best = min(error(lowest) for lowest in range(ours - 12, ours + 13))
     assert error(ours) <= 1.03 * best
