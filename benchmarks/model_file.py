@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nqz.matrices.source import open_source
+from nqz.files.source import open_source
 
 
 def find_model() -> Path:

@@ -26,10 +26,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+from common import Truth, gamma, gamma_inverse, make
 from threadpoolctl import threadpool_limits
 
 import nqz
-from common import Truth, gamma, gamma_inverse, make
 
 RATES = (1, 2, 3, 4, 8)
 PACKAGES = {

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from common import SETS, Truth, make
 
 import nqz
-from common import SETS, Truth, make
 
 
 def main() -> None:

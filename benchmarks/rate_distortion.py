@@ -16,10 +16,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-
-import nqz
 from common import SETS, Truth, file_rate, gamma, gamma_inverse, make, save
 from common import nqz as run
+
+import nqz
 
 
 def main() -> None:

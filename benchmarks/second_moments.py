@@ -17,21 +17,21 @@ import argparse
 import numpy as np
 
 from nqz import kernels
-from nqz.codec.lattice import LATTICES
+from nqz.stages.lattices import LATTICES
 
 CHUNK, LANES = 1365 * 768, 32  # below 2^20, and whole group rows whatever the lattice
 
 
 def measure(lattice, samples: int, seed: int) -> tuple[float, float, int]:
     """Mean square error, its standard error, and the number of samples (whole chunks)."""
-    rng = np.random.default_rng([seed, lattice.index])
+    rng = np.random.default_rng([seed, lattice.number])
     means = []
     scale = np.full(1, 256, np.float32)
     out = np.empty(CHUNK, np.int32)
     for chunk in range(-(-samples // CHUNK)):
         u = rng.random(CHUNK, dtype=np.float32)
         u *= 16
-        kernels.nearest(lattice.index, u, 0, CHUNK, scale, seed, lattice.index, chunk << 32, LANES, out)
+        kernels.nearest(lattice.number, u, 0, CHUNK, scale, seed, lattice.number, chunk << 32, LANES, out)
         error = out.astype(np.float32)
         error *= np.float32(1 / lattice.fine)
         error -= u

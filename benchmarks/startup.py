@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
 from memory import create, measured
 
 
@@ -40,7 +39,7 @@ def bytes_read(path: Path) -> int:
     """Bytes that inspect reads of a container."""
     program = (
         "import sys\n"
-        "from nqz.matrices.access import FileAccess\n"
+        "from nqz.files.access import FileAccess\n"
         "from nqz.cli import run\n"
         "count, read = 0, FileAccess.pread_into\n"
         "def counting(self, buffer, offset):\n"

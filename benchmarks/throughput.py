@@ -24,18 +24,18 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-
 from common import make, save
 from common import nqz as run
+
 from nqz import kernels
-from nqz.codec import digest
-from nqz.container.reader import ContainerReader
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.source import array_source
-from nqz.operations.coded import CodedMatrix
-from nqz.operations.encode import encode
-from nqz.operations.options import EncodeOptions
-from nqz.operations.threads import workers
+from nqz.commands.encode import encode
+from nqz.commands.options import EncodeOptions
+from nqz.files.access import MemoryAccess
+from nqz.files.source import array_source
+from nqz.format.reader import ContainerReader
+from nqz.ground.threads import workers
+from nqz.matrix import open_matrix
+from nqz.stages import digest
 
 RUNS = 5
 
@@ -65,19 +65,17 @@ def stages(a: np.ndarray, options: EncodeOptions, pool) -> dict:
         with mock.patch.object(digest, "of_pieces", lambda data: b""):
             code()
 
-    matrix = CodedMatrix(ContainerReader(MemoryAccess(code()), "memory"), 0)
-    factor = matrix.factor("mmse")
+    matrix = open_matrix(ContainerReader(MemoryAccess(code()), "memory"), 0)
     out = np.empty(a.shape, np.float32)
     columns = out if options.axis == 0 else out.T
 
     def decode() -> None:
-        for panel in matrix.decoder.panels:
-            matrix.reconstruct(panel, pool, factor, "float32", columns[:, panel.first : panel.last])
+        for _ in matrix.blocks(pool, "mmse", "float32", lambda panel: columns[:, panel.first : panel.last]):
+            pass
 
     def points() -> None:
-        for panel in matrix.decoder.panels:
-            shape = (len(panel.order), matrix.parameters.m)
-            matrix.points(panel, pool, pool.buffers.array("points of panel", shape, np.int32))
+        for _ in matrix.blocks(pool):
+            pass
 
     return {"encode": code, "no digest": code_without_digest, "decode": decode, "points": points}
 

@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 
 from nqz import kernels
-from nqz.codec.lattice import LATTICES, NESTED
+from nqz.stages.lattices import LATTICES
 
 FINENESS = 64
 STARTS = 16
@@ -32,7 +32,7 @@ def evaluate(lattice, q: int, cells, u) -> tuple[float, float, float]:
     scale = np.array([256.0 * FINENESS * q], np.float32)
     choice = np.zeros(size // (lattice.group * 32), np.uint8)
     kernels.voronoi_encode(
-        lattice.index, u, 0, size, scale, 1, 2, 0, 32, np.array([q, q + 1], np.int32),
+        lattice.number, u, 0, size, scale, 1, 2, 0, 32, np.array([q, q + 1], np.int32),
         np.array([row, row], np.int32), choice, digits, beta, points,
     )  # fmt: skip
     y = points / (lattice.fine * FINENESS * q)
@@ -63,7 +63,7 @@ def search(lattice, q: int, start, u):
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("lattices", nargs="*", default=list(NESTED))
+    parser.add_argument("lattices", nargs="*", default=[name for name, lattice in LATTICES.items() if lattice.nested])
     parser.add_argument("--q", default="2,3,4,6,8,16,64")
     arguments = parser.parse_args()
     u = np.random.default_rng(7).standard_normal(ENTRIES).astype(np.float32)

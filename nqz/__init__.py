@@ -1,8 +1,7 @@
 """nqz: matrix compression for matrix multiplication.
 
-Compresses matrices to R bits an entry so that AᵀB can be estimated from two compressed files, within a few
-hundredths to tenths of a bit of the information-theoretic limit, with the expected error of every answer
-stated.
+Compresses matrices to R bits an entry so that AᵀB can be estimated from two compressed files, with the expected error of
+every answer stated. On Gaussian matrices the files are within 0.06 bit an entry of the information-theoretic limit.
 
 >>> import nqz, numpy as np
 >>> a, b = np.random.default_rng(0).standard_normal((2, 512, 64))
@@ -14,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nqz._version import __version__
-from nqz.errors import (
+from nqz.ground.errors import (
     CorruptError,
     DiskFullError,
     InputError,

@@ -8,7 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from nqz.codec.lattice import DEFAULT
+from nqz.commands.encode import encode as encode_source
+from nqz.commands.matmul import MatmulOptions, Prepared, prepare, tiles
+from nqz.commands.opening import open_file
+from nqz.commands.options import EncodeOptions
+from nqz.commands.pairs import pair_up
 from nqz.compressed import (
     CompressedMatrix,
     Container,
@@ -18,17 +22,13 @@ from nqz.compressed import (
     float_type,
     open,
 )
-from nqz.errors import OperandError, UnsupportedError, UsageError
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.dtypes import is_matrix_dtype
-from nqz.matrices.output import Output
-from nqz.matrices.source import array_source
-from nqz.operations.encode import encode as encode_source
-from nqz.operations.files import open_file
-from nqz.operations.matmul import MatmulOptions, Plan, prepare, tiles
-from nqz.operations.pairs import pair_up
-from nqz.operations.options import EncodeOptions
-from nqz.operations.threads import Workers, workers
+from nqz.files.access import MemoryAccess
+from nqz.files.output import Output
+from nqz.files.source import array_source
+from nqz.ground.dtypes import is_matrix_dtype
+from nqz.ground.errors import OperandError, UnsupportedError, UsageError
+from nqz.ground.threads import Workers, workers
+from nqz.stages.lattices import DEFAULT
 
 
 def encode(
@@ -141,15 +141,15 @@ def matmul(
         The operands do not fit together, or an entry overflows.
     """
     with ExitStack() as stack, workers(threads) as pool:
-        plan = _plan(a, b, estimator, dtype, stack, pool)
-        out = np.empty((plan.product.a.columns, plan.product.b.columns), plan.dtype)
+        prepared = _prepared(a, b, estimator, dtype, stack, pool)
+        out = np.empty((prepared.product.a.columns, prepared.product.b.columns), prepared.dtype)
 
-        def put(i, j, tile):
+        def put(i: int, j: int, tile: np.ndarray) -> None:
             out[i : i + tile.shape[0], j : j + tile.shape[1]] = tile
 
-        for _ in tiles(plan, put):
+        for _ in tiles(prepared, put, pool):
             pass
-        return out.reshape(plan.shape)
+        return out.reshape(prepared.shape)
 
 
 def predicted_error(a: Any, b: Any, estimator: str = "auto", *, threads: int | None = None) -> float:
@@ -166,23 +166,22 @@ def predicted_error(a: Any, b: Any, estimator: str = "auto", *, threads: int | N
         The operands do not fit together.
     """
     with ExitStack() as stack, workers(threads) as pool:
-        return float(_plan(a, b, estimator, None, stack, pool).error)
+        return float(_prepared(a, b, estimator, None, stack, pool).error)
 
 
-def _plan(a: Any, b: Any, estimator: str, dtype: Any, stack: ExitStack, pool: Workers) -> Plan:
+def _prepared(a: Any, b: Any, estimator: str, dtype: Any, stack: ExitStack, pool: Workers) -> Prepared:
     name = None if dtype is None else canonical_name(float_type(dtype))
     if name not in (None, "float32", "float64"):
         raise UsageError(f"dtype {name}: a product is float32 or float64")
     sides = [_side(a, stack), _side(b, stack)]
     names = [side.name if isinstance(side, _One) else None for side in sides]
     files = [side.content if isinstance(side, _One) else side for side in sides]
-    options = MatmulOptions(estimator, name, tensor_a=names[0], tensor_b=names[1])
-    pairs = pair_up(files[0], files[1], options.tensor_a, options.tensor_b)
+    pairs = pair_up(*files, *names)
     if len(pairs) != 1:
         raise OperandError(
             f"{files[0].name} and {files[1].name}: {len(pairs)} pairs of matrices; choose one of each"
         )
-    return prepare(pairs[0], options, pool)
+    return prepare(pairs[0], MatmulOptions(estimator, name), pool)
 
 
 class _One:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from nqz.container.exact import decode_exact
-from nqz.container.reader import ContainerReader
-from nqz.errors import OperandError, UnsupportedError, UsageError
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.dtypes import bfloat16_to_float32, from_numpy, is_matrix_dtype, storage_dtype
-from nqz.operations.coded import CodedMatrix
-from nqz.operations.files import Opened, open_file
-from nqz.operations.threads import workers
+from nqz.commands.opening import Opened, open_file
+from nqz.files.access import MemoryAccess
+from nqz.format.exct import decode_exact
+from nqz.format.reader import ContainerReader
+from nqz.ground.dtypes import bfloat16_to_float32, from_numpy, is_matrix_dtype, storage_dtype
+from nqz.ground.errors import OperandError, UnsupportedError, UsageError
+from nqz.ground.threads import workers
+from nqz.matrix import Matrix, open_matrix
 
 
 def open(source: Any) -> Container:
@@ -112,8 +112,8 @@ class CompressedMatrix(_Tensor):
     """A compressed matrix of a container."""
 
     @cached_property
-    def _coded(self) -> CodedMatrix:
-        return CodedMatrix(self.reader, self._index)
+    def _coded(self) -> Matrix:
+        return open_matrix(self.reader, self._index)
 
     @property
     def rate(self) -> float:
@@ -167,10 +167,9 @@ class CompressedMatrix(_Tensor):
         if matrix.header.axis == 1:
             out = out.reshape(count, n).T
         with workers(threads) as pool:
-            factor = matrix.factor(estimator)
-            for panel in matrix.decoder.panels:
-                columns = out[:, panel.first : panel.last]
-                matrix.reconstruct(panel, pool, factor, canonical_name(wanted), columns)
+            into = lambda panel: out[:, panel.first : panel.last]  # noqa: E731
+            for _ in matrix.blocks(pool, estimator, canonical_name(wanted), into):
+                pass
         array = (out.T if matrix.header.axis == 1 else out).reshape(self.shape)
         # bfloat16 has come in its storage type
         return (

@@ -8,15 +8,19 @@ import math
 import numpy as np
 
 import nqz
-from nqz.codec import allocate, entropy, norms
-from nqz.codec.lattice import LATTICES, NESTED
-from nqz.codec.scale import CLASSES
-from nqz.container.reader import ContainerReader
-from nqz.matrices.access import MemoryAccess
-from nqz.operations.coded import CodedMatrix
+from nqz.files.access import MemoryAccess
+from nqz.format.reader import ContainerReader
+from nqz.matrix import Matrix, open_matrix
+from nqz.plan import budget as allocate
+from nqz.stages import norms
+from nqz.stages.codings import tables
+from nqz.stages.estimate import Side
+from nqz.stages.lattices import LATTICES
+from nqz.stages.scale import CLASSES
 
 # Of the family of convolutional codes the smallest and a middle one: the others differ in a table only.
 LATTICE_NAMES = [name for name in LATTICES if not name.startswith("conv") or name in ("conv4", "conv64")]
+NESTED = [name for name, lattice in LATTICES.items() if lattice.nested]
 SCHEMES = [(name, "entropy") for name in LATTICE_NAMES] + [(name, "voronoi") for name in NESTED]
 
 
@@ -58,14 +62,27 @@ def pair(kind: str, n: int = 384, a: int = 48, b: int = 40, seed: int = 1) -> tu
     return x.astype(np.float32), y.astype(np.float32)
 
 
-def coded(data: bytes) -> CodedMatrix:
+def coded(data: bytes) -> Matrix:
     """The one matrix of a container."""
-    return CodedMatrix(
+    return open_matrix(
         ContainerReader(MemoryAccess(memoryview(data).toreadonly(), "test.nqz"), "test.nqz"), 0
     )
 
 
-def chunk_bytes(matrix: CodedMatrix) -> int:
+def kept(matrix: Matrix) -> np.ndarray:
+    """False for the columns that were not coded."""
+    return matrix.scales.at(matrix.codes).kept
+
+
+def side_of(codes: np.ndarray, noise: np.ndarray, n: int, kappa: float) -> Side:
+    """Columns of the given norm codes and relative noises, equal ones for equal codes."""
+    histogram = norms.Histogram.of(codes)
+    by_code = np.empty(len(histogram.codes))
+    by_code[histogram.index(codes)] = noise
+    return Side(codes, histogram, by_code, n, kappa)
+
+
+def chunk_bytes(matrix: Matrix) -> int:
     """Bytes of all chunks of a matrix, without their frames."""
     return sum(len(matrix.reader.read(record, "CHNK")) for record in matrix.reader.find(0, "CHNK"))
 
@@ -117,7 +134,7 @@ def fingerprint() -> str:
             out.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
 
     for index in range(36 * CLASSES):
-        table = entropy.table(index)
+        table = tables.table(index)
         add(table.half, table.raw, table.cumulative, table.weight, table.bits)
     rng = np.random.default_rng(5)
     energy = np.ldexp(rng.integers(1, 1 << 50, 300).astype(np.float64), -40)
@@ -125,10 +142,11 @@ def fingerprint() -> str:
     add(codes, norms.energy(codes, norms.reference(codes)))
     close = np.sort(norms.encode(energy, np.zeros(300, np.int64)))
     for name in LATTICE_NAMES:
-        add(allocate.lowest_class(name))
+        add(allocate.lowest_class(LATTICES[name]))
         for rate in (0.4, 2.2):
             for how in ("matrix", "column"):
-                plan = allocate.plan(close, 1000, LATTICES[name], how, rate * 300_000)
+                columns = allocate.columns_of(norms.Histogram.of(close), 1000, LATTICES[name], how)
+                plan = allocate.fewest_errors(columns, rate * 300_000)
                 add(plan.m, plan.delta, plan.lowest_class, plan.bits)
     a = np.ldexp(rng.integers(-99, 100, (60, 24)).astype(np.float64), rng.integers(-3, 3, 24)).astype(
         np.float32

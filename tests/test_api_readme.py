@@ -60,7 +60,7 @@ def test_the_python_example(tour):
 
 
 def test_every_exit_status_and_command_is_listed():
-    from nqz import errors
+    from nqz.ground import errors
 
     codes = {error.exit_code for error in vars(errors).values() if isinstance(error, type)} | {
         0,

@@ -12,7 +12,7 @@ from cli_tools import FIXTURES, invoke, listing, matrix, save, succeed
 from safetensors.numpy import load_file, save_file
 
 import nqz
-from nqz.matrices.access import FileAccess
+from nqz.files.access import FileAccess
 
 INSPECT_KEYS = [
     "name", "shape", "dtype", "kind", "axis", "lattice", "coding", "rate_asked", "rate", "kappa", "alpha",

@@ -15,8 +15,8 @@ import pytest
 from cli_tools import FIXTURES, fail, invoke, listing, matrix, process, save, succeed
 from safetensors.numpy import save_file
 
-from nqz.codec.lattice import DEFAULT, DEFAULT_STATES
-from nqz.codec.limit import GAMMA_STAR, R_STAR, equivalent, gamma, gamma_inverse, related
+from nqz.plan.limit import GAMMA_STAR, R_STAR, equivalent, gamma, gamma_inverse, related
+from nqz.stages.lattices import DEFAULT, DEFAULT_STATES
 
 USUAL = f"conv{DEFAULT_STATES}" if DEFAULT == "conv" else DEFAULT
 POINT_KEYS = [

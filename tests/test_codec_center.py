@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nqz.codec import center, norms
+from nqz.stages import center, norms
 
 
 def column_codes(sigma, n):
@@ -68,13 +68,13 @@ def test_enormous_offsets_are_kept_as_float64():
     assert (shift == center.EXACT).all() and np.array_equal(stored, mean)
 
 
-def test_steps_are_kept_in_the_narrower_type_that_holds_them():
-    steps = center.Steps.none(5)
-    steps.put(slice(0, 2), np.array([3, 0], np.uint8), np.array([-(1 << 31), 7]))
-    assert steps.q.dtype == np.int32
-    steps.put(slice(2, 4), np.array([0, 1], np.uint8), np.array([1 << 31, -5]))
-    assert steps.q.tolist() == [-(1 << 31), 7, 1 << 31, -5, 0] and steps.shift.tolist() == [3, 0, 0, 1, 0]
+def test_means_are_those_of_the_columns_asked_for():
     codes = column_codes(np.ones(5), 100)
-    assert np.array_equal(
-        steps.means(codes, 100, 2)[1:4], center.restore(steps.shift, steps.q, codes, 100, 2)[1:4]
-    )
+    shift, q = center.quantize(np.array([0.1, -7.25, 0.0, 1e30, 3.0]), codes, 100, 2)
+    means = center.Means(codes, 100, 2, shift, q)
+    for columns in (slice(1, 4), np.array([4, 0])):
+        expected = center.restore(shift, q, codes, 100, 2)[columns]
+        assert np.array_equal(means.at(columns), expected)
+        assert np.array_equal(means.steps(columns, 3), center.step(shift, codes, 100, 2, 3)[columns])
+    none = center.Means.none(codes, 100)
+    assert not none.at(slice(0, 3)).any() and none.steps(np.array([1, 2])).tolist() == [0.0, 0.0]

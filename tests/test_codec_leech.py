@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from codec_cases import Truth, centered, chunk_bytes, coded
 
 import nqz
-from codec_cases import Truth, centered, chunk_bytes, coded
-from nqz.codec import entropy, scale
-from nqz.codec.lattice import LATTICES
-from nqz.codec.scale import CLASSES
+from nqz.stages import scale
+from nqz.stages.codings import tables
+from nqz.stages.lattices import LATTICES
+from nqz.stages.scale import CLASSES
 
 LEECH = LATTICES["leech"]
 SPACE_FILLING = 0.5 * np.log2(2 * np.pi * np.e * LEECH.second_moment / 8)
@@ -31,8 +32,7 @@ def test_decoded_matrices_and_products_have_the_noise_that_is_predicted(rate, co
         back = x.matrix.decode("float64", estimator="unbiased")
         predicted = nqz.predicted_error(x, y)
     noise = np.square(back - a).sum() / np.square(centered(a)).sum()
-    s = scale.scaling(matrix.codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
-    relative = (s.noise if p.nesting is None else np.full(200, p.nesting.noise)).mean()
+    relative = p.coding.scaling(p, matrix.codes).noise.mean()
     assert noise == pytest.approx(
         (relative + 1 - p.kappa) / p.kappa, rel=0.03
     )  # dropped coordinates decode as zero
@@ -54,8 +54,8 @@ def test_the_rate_is_that_of_the_gaussian_channel_and_the_space_filling_loss(rat
 @pytest.mark.parametrize("index", range(4 * CLASSES, 12 * CLASSES, 5))
 def test_halving_the_last_entry_loses_next_to_nothing(index):
     """Y >> 1 in the table of half the σ against the ideal code of Y given Y mod 32, bits a block."""
-    variance = entropy.class_variance(index)
-    table = entropy.table(entropy.halved(index))
+    variance = tables.class_variance(index)
+    table = tables.table(tables.halved(index))
     y = np.arange(-int(9 * np.sqrt(variance)) - 32, int(9 * np.sqrt(variance)) + 32)
     p = np.exp(-0.5 * y * y / variance)
     p /= p.sum()
@@ -64,11 +64,11 @@ def test_halving_the_last_entry_loses_next_to_nothing(index):
     inside = (k2 >= -table.half) & (k2 < table.half)
     frequency = np.diff(table.cumulative.astype(np.float64), axis=1)
     symbol = np.where(inside, k2 + table.half, 2 * table.half)
-    escape = entropy.rice_lengths(np.where(k2 < 0, -table.half - 1 - k2, k2 - table.half), table.rice)
+    escape = tables.rice_lengths(np.where(k2 < 0, -table.half - 1 - k2, k2 - table.half), table.rice)
     real = 12 - np.log2(frequency[y >> 1 & 15, symbol]) + table.raw + np.where(inside, 0, escape)
     loss = float((p * (real - ideal)).sum())
     assert -0.001 < loss < 0.03
-    assert entropy.point_bits(LEECH, index) * 24 - 23 * entropy.table(index).bits == pytest.approx(
+    assert tables.point_bits(LEECH, index) * 24 - 23 * tables.table(index).bits == pytest.approx(
         float((p * real).sum()), abs=0.03
     )
 

@@ -6,14 +6,18 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from codec_cases import centered, chunk_bytes, coded, scheme
+from codec_cases import NESTED, centered, chunk_bytes, coded, scheme
 
 import nqz
 from nqz import kernels
-from nqz.codec import mod, nest, norms
-from nqz.codec.lattice import LATTICES, NESTED
-from nqz.codec.parameters import Parameters
-from nqz.operations.threads import Workers
+from nqz.ground.threads import Workers
+from nqz.plan import voronoi as nest
+from nqz.stages import norms
+from nqz.stages.codings import voronoi as mod
+from nqz.stages.codings.voronoi import VORONOI
+from nqz.stages.lattices import LATTICES
+from nqz.stages.parameters import Parameters
+from nqz.stages.transforms import DEFAULT as TRANSFORM
 
 
 @pytest.mark.parametrize("q", [2, 3, 4, 5, 7, 10, 31, 61, 100, 255, 256, 257, 1000, 2896, 4095, 4096])
@@ -60,15 +64,16 @@ def base(name, n=1000, columns=100):
         n=n,
         columns=columns,
         m=n,
+        transform=TRANSFORM,
         lattice=LATTICES[name],
-        coding="voronoi",
+        coding=VORONOI,
         allocate="column",
         delta=0,
         lowest_class=0,
         mean_digits=None,
         rotation_seed=0,
         dither_key=bytes(16),
-        nesting=None,
+        code=None,
     )
 
 
@@ -76,7 +81,7 @@ def base(name, n=1000, columns=100):
 @pytest.mark.parametrize("name", NESTED)
 def test_every_rate_has_valid_parameters(name, kappa):
     for rate in (0.01, 0.3, 0.9, 1.0, 1.5, 2.0, 3.7, 5.0, 8.0, 11.0, 12.0, 13.0, 40.0):
-        planned = nest.plan(base(name), 100, rate * 100_000, kappa)
+        planned = nest.fitted(base(name), 100, rate * 100_000, kappa)
         planned.check()
         assert 0.0 < planned.kappa <= 1.0
         if kappa is not None:
@@ -90,10 +95,10 @@ def test_plans_hit_the_budget(name, rate):
     x = np.random.default_rng(2).standard_normal((1000, 100)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name, "voronoi")))
     bits = 8.0 * (chunk_bytes(matrix) + 18 * len(matrix.reader.find(0, "CHNK")))
-    planned = nest.plan(base(name), 100, bits, None)
-    p, q = matrix.parameters, planned.nesting
+    planned = nest.fitted(base(name), 100, bits, None)
+    p, q = matrix.parameters, planned.code
     level = sum(mod.digit_bits(r) * share for r, share in zip(q.q, (1 - q.mix / mod.MIX, q.mix / mod.MIX)))
-    real = p.nesting
+    real = p.code
     used = sum(
         mod.digit_bits(r) * share for r, share in zip(real.q, (1 - real.mix / mod.MIX, real.mix / mod.MIX))
     )
@@ -106,18 +111,12 @@ def test_gain_and_power_are_those_of_the_decoded_points(name, rate):
     """û / g has no bias along u, and its relative noise is what the header says."""
     x = np.random.default_rng(7).standard_normal((512, 80)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name, "voronoi"), kappa=1.0))
-    nesting = matrix.parameters.nesting
+    nesting = matrix.parameters.code
     assert 0.8 < nesting.gain < 1.02
-    back = (
-        np.concatenate(
-            [
-                matrix.reconstructed(panel, Workers(1), matrix.factor("unbiased"), np.float64)
-                for panel in matrix.decoder.panels
-            ],
-            axis=1,
-        )
-        - matrix.means
-    )
+    back = np.empty(x.shape)
+    for _ in matrix.blocks(Workers(1), "unbiased", into=lambda panel: back[:, panel.first : panel.last]):
+        pass
+    back -= matrix.means(slice(None))
     loud = np.sqrt(norms.energy(matrix.codes))  # every column counts alike, as in the encoder
     u, back = centered(x) / loud, back / loud
     cross, share = (u * back).sum(), np.square(u).sum()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nqz.codec import norms
+from nqz.stages import norms
 
 CODE = st.one_of(st.just(norms.ZERO), st.integers(-(1 << 21), 1 << 21))
 
@@ -59,3 +60,24 @@ def test_codes_beyond_the_limit_are_refused():
     for least, offset in ((limit, 2), (limit - 3, 5), (-limit - 1, 1), (limit + 1, 0), (0, -1)):
         with pytest.raises(ValueError, match="out of range"):
             norms.from_offsets(least, np.array([offset]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(CODE, max_size=40), st.lists(CODE, max_size=40), st.sampled_from([np.int32, np.int64]))
+def test_histograms_count_codes_and_add(left, right, dtype):
+    left, right = np.array(left, dtype), np.array(right, dtype)
+    both = np.concatenate([left, right])
+    found = norms.Histogram.of(left) + norms.Histogram.of(right)
+    for histogram in (found, norms.Histogram.of(both), pickle.loads(pickle.dumps(found))):
+        codes, counts = np.unique(both, return_counts=True)
+        assert histogram.codes.dtype == histogram.counts.dtype == np.int64
+        assert histogram.codes.tolist() == codes.tolist() and histogram.counts.tolist() == counts.tolist()
+        assert histogram.columns == len(both)
+        assert np.array_equal(histogram.codes[histogram.index(both)], both)
+        assert np.array_equal(histogram.spread(histogram.codes * 3, both), both.astype(np.int64) * 3)
+
+
+def test_histograms_of_close_codes_have_a_table():
+    codes = np.array([5, norms.ZERO, 7, 1000, 5], np.int32)
+    assert norms.Histogram.of(codes).rows is not None
+    assert norms.Histogram.of(np.append(codes, np.int32(5000))).rows is None

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nqz import kernels
-from nqz.codec import project
-from nqz.codec.rotate import rotate, signs
+from nqz.stages import project
+from nqz.stages.transforms.hadamard2 import HADAMARD2, signs
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 11, 63, 96, 384, 769, 1000])
@@ -15,7 +15,7 @@ def test_rotation_keeps_inner_products_and_can_be_undone(n):
     rng = np.random.default_rng(n)
     x = rng.standard_normal((6, n)).astype(np.float32)
     u = x.copy()
-    rotate(u, 9)
+    HADAMARD2.rotate(u, 9)
     gram = x.astype(np.float64) @ x.T
     assert np.abs(u.astype(np.float64) @ u.T - gram).max() <= 3e-6 * np.abs(gram).max()
     if n > 3:

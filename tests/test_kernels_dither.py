@@ -78,7 +78,7 @@ def test_native_kernels_are_built_where_a_compiler_is():
 @pytest.mark.parametrize("choice", [*kernels.implementations(), "sse9"])
 def test_environment_chooses_the_kernels(choice):
     code = (
-        "from nqz.errors import UsageError\n"
+        "from nqz.ground.errors import UsageError\n"
         "try:\n    from nqz import kernels; print(kernels.name)\n"
         "except UsageError as error: print('refused:', error)"
     )

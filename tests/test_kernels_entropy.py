@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from kernel_cases import KEY, LANES, assert_same, chunk, padded
+
 from nqz import kernels, reference
 from nqz.kernels import CorruptStream
 

@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-
 from kernel_cases import FINE, KEY, LANES, padded
+
 from nqz import kernels, reference
 
 

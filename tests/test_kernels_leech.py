@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-
 from kernel_cases import KEY, LANES, assert_same, chunk, padded
+
 from nqz import kernels, reference
 from nqz.kernels import CorruptStream
 from nqz.reference import leech

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nqz.errors import DiskFullError
-from nqz.matrices import bands
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.sink import MatrixSink, TensorSpec
-from nqz.matrices.vectors import VectorView
+from nqz.files import bands
+from nqz.files.access import MemoryAccess
+from nqz.files.contract import TensorSpec
+from nqz.files.sink import MatrixSink
+from nqz.files.vectors import VectorView
+from nqz.ground.errors import DiskFullError
 
 
 class Counting(MemoryAccess):

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nqz.matrices import dtypes
+from nqz.ground import dtypes
 
 
 def same_bits(a, b):

@@ -15,9 +15,9 @@ import threading
 
 import pytest
 
-from nqz.errors import DiskFullError, OutputError, OutputExistsError, UsageError
-from nqz.matrices import flush
-from nqz.matrices.output import Output
+from nqz.files import flush
+from nqz.files.output import Output
+from nqz.ground.errors import DiskFullError, OutputError, OutputExistsError, UsageError
 
 
 def identity(path):
@@ -80,7 +80,7 @@ def test_killed_process_leaves_the_old_file(tmp_path):
     path.write_bytes(b"old")
     script = (
         "import os, sys\n"
-        "from nqz.matrices.output import Output\n"
+        "from nqz.files.output import Output\n"
         "output = Output(sys.argv[1], force=True)\n"
         "output.access.pwrite(b'partial', 0)\n"
         "os.kill(os.getpid(), 9)\n"
@@ -439,8 +439,8 @@ def run(code, **options):
 
 SCRIPT = """
 import sys
-from nqz.matrices import flush
-from nqz.matrices.output import Output
+from nqz.files import flush
+from nqz.files.output import Output
 with Output({target!r}) as output:
     output.access.pwrite(b"new", 0)
     output.commit()

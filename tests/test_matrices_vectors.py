@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nqz.errors import InputError, UnsupportedError, UsageError
-from nqz.matrices import vectors
-from nqz.matrices.access import MemoryAccess, open_input
-from nqz.matrices.layout import vector_layout
-from nqz.matrices.sink import MatrixSink, TensorSpec
-from nqz.matrices.source import array_source, open_source
+from nqz.files import vectors
+from nqz.files.access import MemoryAccess, open_input
+from nqz.files.contract import TensorSpec
+from nqz.files.layout import vector_layout
+from nqz.files.sink import MatrixSink
+from nqz.files.source import array_source, open_source
+from nqz.ground.errors import InputError, UnsupportedError, UsageError
 
 SHAPES = [(1,), (7,), (1, 1), (5, 1), (1, 5), (6, 7), (13, 4), (2, 3, 5), (3, 1, 4), (1, 6, 1), (2, 3, 4, 5)]
 DTYPES = ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"]

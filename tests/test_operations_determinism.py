@@ -7,20 +7,20 @@ import time
 
 import numpy as np
 import pytest
-from codec_cases import SCHEMES, coded, scheme
+from codec_cases import SCHEMES, coded, kept, scheme
 
 import nqz
-from nqz.container.reader import ContainerReader
-from nqz.errors import UnsupportedError
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.source import array_source, open_source
-from nqz.operations.decode import DecodeOptions, decode
-from nqz.operations.encode import encode
-from nqz.operations.matmul import MatmulOptions, multiply
-from nqz.operations.options import EncodeOptions
-from nqz.operations.pairs import pair_up
-from nqz.operations.threads import Workers, workers
-from nqz.operations.verify import verify
+from nqz.commands.decode import DecodeOptions, decode
+from nqz.commands.encode import encode
+from nqz.commands.matmul import MatmulOptions, multiply
+from nqz.commands.options import EncodeOptions
+from nqz.commands.pairs import pair_up
+from nqz.commands.verify import verify
+from nqz.files.access import MemoryAccess
+from nqz.files.source import array_source, open_source
+from nqz.format.reader import ContainerReader
+from nqz.ground.errors import UnsupportedError
+from nqz.ground.threads import Workers, workers
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def test_bytes_do_not_depend_on_threads(matrices, coding):
     results = []
     for threads in (1, 2, 3):
         files = [nqz.encode(x, rate=1.5, threads=threads, **scheme("e8", coding)) for x in matrices]
-        assert coded(files[0]).decoder.chunk_count() > 2
-        assert coding == "voronoi" or not coded(files[0]).decoder.kept.all()
+        assert len(coded(files[0]).chunks) > 2
+        assert coding == "voronoi" or not kept(coded(files[0])).all()
         back = nqz.open(files[0]).matrix.decode(threads=threads)
         product = nqz.matmul(*files, threads=threads)
         results.append([files[0], files[1], back.tobytes(), product.tobytes()])
@@ -54,7 +54,7 @@ def test_products_with_few_vectors_do_not_depend_on_how(matrices, monkeypatch):
     for few in (vectors, nqz.encode(vectors, rate=6), vectors[:, 0]):
         found = []
         for limit, threads in ((16, 1), (16, 3), (0, 2)):
-            monkeypatch.setattr("nqz.codec.product._FEW", limit)
+            monkeypatch.setattr("nqz.product.product._FEW", limit)
             products = [nqz.matmul(big, few, threads=threads), nqz.matmul(few, big, threads=threads)]
             found.append([product.tobytes() for product in products])
         assert found[0] == found[1] == found[2]
@@ -92,7 +92,7 @@ def test_panels_and_pieces_of_a_file_give_the_same_bytes(tmp_path, order, axis, 
         found.append(bytes(data[: report["file_bytes"]]))
     assert found[0] == found[1] == nqz.encode(x, rate=1.0, states=4, axis=axis, threads=1)
     matrix = coded(found[0])
-    assert len(matrix.decoder.panels) > 1 and not matrix.decoder.kept.all()
+    assert len(matrix.panels) > 1 and not kept(matrix).all()
     expected = nqz.open(found[0]).matrix.decode()
     for threads in (1, 3):
         out = bytearray()
@@ -107,8 +107,8 @@ def test_panels_and_pieces_of_a_file_give_the_same_bytes(tmp_path, order, axis, 
 @pytest.mark.parametrize("n, rate", [(96, 2.0), (100, 0.5), (5000, 2.0), (4099, 0.6), (70_000, 2.0)])
 def test_every_way_to_the_chunks_gives_the_same_bytes(tmp_path, monkeypatch, n, rate):
     """Contiguous vectors of few classes or many: chunk by chunk or a panel at a time, in runs or picked one by one."""
-    monkeypatch.setattr("nqz.codec.panels.PANEL_ENTRIES", 1 << 20)
-    monkeypatch.setattr("nqz.codec.panels.CHUNK_ENTRIES", 1 << 17)
+    monkeypatch.setattr("nqz.stages.panels.PANEL_ENTRIES", 1 << 20)
+    monkeypatch.setattr("nqz.stages.panels.CHUNK_ENTRIES", 1 << 17)
     rng = np.random.default_rng(n)
     count = 1_300_000 // n
     for spread in (0.0, 0.8):
@@ -125,7 +125,7 @@ def test_every_way_to_the_chunks_gives_the_same_bytes(tmp_path, monkeypatch, n, 
         ):
             with monkeypatch.context() as patch, open_source(tmp_path / "x.npy") as file:
                 for name, value in settings.items():
-                    patch.setattr(f"nqz.operations.stream.{name}", value)
+                    patch.setattr(f"nqz.commands.stream.{name}", value)
                 for source, threads in ((array_source(x), 1), (file, 2)):
                     data = bytearray()
                     with workers(threads) as pool:
@@ -134,7 +134,7 @@ def test_every_way_to_the_chunks_gives_the_same_bytes(tmp_path, monkeypatch, n, 
         assert len(found) == 1
         across = coded(found.pop())
         down = coded(nqz.encode(np.ascontiguousarray(x.T), rate=rate, states=4))
-        assert np.array_equal(across.codes, down.codes) and across.decoder.chunk_count() > 2
+        assert np.array_equal(across.codes, down.codes) and len(across.chunks) > 2
         error = np.square(nqz.open(data).matrix.decode() - x).sum()
         assert error == pytest.approx(across.predicted_reconstruction() * np.square(x).sum(), rel=0.02)
 
@@ -157,7 +157,7 @@ def test_tensors_side_by_side_give_the_same_bytes(tmp_path, monkeypatch):
     found = set()
     for threads, small in ((1, 1 << 21), (2, 1 << 21), (5, 1 << 21), (3, 3000), (2, 0)):
         for module in ("encode", "decode", "verify", "matmul"):
-            monkeypatch.setattr(f"nqz.operations.{module}.SMALL", small)
+            monkeypatch.setattr(f"nqz.commands.{module}.SMALL", small)
         data, back, product = bytearray(), bytearray(), bytearray()
         with (
             workers(threads) as pool,
@@ -192,21 +192,21 @@ def test_points_do_not_depend_on_storage(name, coding):
     across = coded(nqz.encode(np.ascontiguousarray(x.T), rate=2, axis=1, **scheme(name, coding)))
     down = coded(nqz.encode(x, rate=2, **scheme(name, coding)))
     assert np.array_equal(across.codes, down.codes)
-    assert np.array_equal(across.means, down.means)
+    assert np.array_equal(across.means(slice(None)), down.means(slice(None)))
     assert across.parameters.n == down.parameters.n and across.parameters.columns == down.parameters.columns
 
 
 def test_small_panels_and_chunks_decode(monkeypatch):
     """Many panels of few columns, columns longer than a chunk, the last chunk a single group."""
-    monkeypatch.setattr("nqz.codec.panels.PANEL_ENTRIES", 4000)
-    monkeypatch.setattr("nqz.codec.panels.CHUNK_ENTRIES", 520)
+    monkeypatch.setattr("nqz.stages.panels.PANEL_ENTRIES", 4000)
+    monkeypatch.setattr("nqz.stages.panels.CHUNK_ENTRIES", 520)
     rng = np.random.default_rng(4)
     x = (rng.standard_normal((700, 23)) * rng.lognormal(0, 1, 23)).astype(np.float32)
     y = rng.standard_normal((700, 9)).astype(np.float32)
     for coding in ("entropy", "voronoi"):
         files = [nqz.encode(z, rate=6, **scheme("e8", coding)) for z in (x, y)]
         matrix = coded(files[0])
-        assert len(matrix.decoder.panels) == 5 and matrix.decoder.chunk_count() > 20
+        assert len(matrix.panels) == 5 and len(matrix.chunks) > 20
         back = nqz.open(files[0]).matrix.decode("float64")
         assert np.square(back - x).sum() == pytest.approx(
             matrix.predicted_reconstruction() * np.square(x - x.mean(axis=0)).sum(), rel=0.06

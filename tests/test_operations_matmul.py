@@ -7,15 +7,16 @@ import pytest
 from codec_cases import KINDS, SCHEMES, Truth, centered, coded, pair, scheme
 
 import nqz
-from nqz.codec import norms
-from nqz.codec.estimate import ESTIMATORS
-from nqz.container.reader import ContainerReader
-from nqz.errors import OperandError, UsageError
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.source import array_source
-from nqz.operations.matmul import MatmulOptions, multiply, prepare
-from nqz.operations.pairs import Pair, pair_up
-from nqz.operations.threads import Workers, workers
+from nqz.commands.factors import Coded
+from nqz.commands.matmul import MatmulOptions, multiply, prepare
+from nqz.commands.pairs import Pair, pair_up
+from nqz.files.access import MemoryAccess
+from nqz.files.source import array_source
+from nqz.format.reader import ContainerReader
+from nqz.ground.errors import OperandError, UsageError
+from nqz.ground.threads import Workers, workers
+from nqz.stages import norms
+from nqz.stages.estimate import ESTIMATORS
 
 SEEDS = 6
 
@@ -152,7 +153,7 @@ def test_a_file_times_itself(kind, estimator):
 
 def test_a_file_times_itself_says_so():
     data = nqz.encode(pair("gauss")[0], rate=2)
-    plan = prepare(Pair("", coded(data), coded(data), "x", "x"), MatmulOptions(), Workers(1))
+    plan = prepare(Pair("", Coded(coded(data), "x"), Coded(coded(data), "x")), MatmulOptions(), Workers(1))
     assert any("same matrix" in note for note in plan.notes)
 
 
@@ -161,10 +162,10 @@ def test_dropped_columns_are_mentioned_and_count_as_zero():
     a, b = rng.standard_normal((300, 20)), rng.standard_normal((300, 9))
     a[:, 3] = 7 + 1e-3 * rng.standard_normal(300)
     files = nqz.encode(a, rate=2), nqz.encode(b, rate=2)
-    plan = prepare(Pair("", *map(coded, files), "x", "y"), MatmulOptions(), Workers(1))
+    plan = prepare(Pair("", *(Coded(coded(data), "x") for data in files)), MatmulOptions(), Workers(1))
     assert any("1 of 20 vectors" in note for note in plan.notes)
     product = nqz.matmul(*files)
-    rounded = 300 * a[:, 3].mean() * float(np.max(np.asarray(coded(files[1]).mean_step(0)))) / 2
+    rounded = 300 * a[:, 3].mean() * float(coded(files[1]).mean_steps(slice(None)).max()) / 2
     assert rounded < 2  # the entries are of the order of 300 * 7 * 0.06
     assert product[3] == pytest.approx(300 * a[:, 3].mean() * b.mean(axis=0), abs=rounded + 1e-3)
 
@@ -219,7 +220,7 @@ def test_centered_and_uncentered_operands_do_not_mix():
 
 
 def test_the_same_dither_on_two_matrices_is_refused(monkeypatch):
-    monkeypatch.setattr("nqz.codec.dither.key", lambda *_: bytes(16))
+    monkeypatch.setattr("nqz.stages.dither.key", lambda *_: bytes(16))
     a, b = pair("gauss", 60, 8, 8)
     files = nqz.encode(a, rate=3), nqz.encode(b, rate=3)
     assert coded(files[0]).parameters.dither_key == coded(files[1]).parameters.dither_key
@@ -233,9 +234,9 @@ def test_the_bias_that_a_shared_dither_would_bring(monkeypatch):
     """Why it is refused: errors of the two sides coincide, and the product is off by many deviations."""
     a, _ = pair("equal", 256, 12, 12)
     with monkeypatch.context() as patched:
-        patched.setattr("nqz.codec.dither.key", lambda *_: bytes(16))
+        patched.setattr("nqz.stages.dither.key", lambda *_: bytes(16))
         files = nqz.encode(a, rate=1.5, kappa=1.0), nqz.encode(a + np.float32(1e-3), rate=1.5, kappa=1.0)
-        patched.setattr("nqz.operations.matmul._is_same", lambda *_: False)
+        patched.setattr("nqz.commands.matmul._is_same", lambda *_: False)
         shared = nqz.matmul(*files, estimator="unbiased", dtype="float64")
     apart = nqz.matmul(
         nqz.encode(a, rate=1.5, kappa=1.0),
@@ -308,7 +309,7 @@ def test_columns_that_are_all_noise_tell_nothing(lattice):
     """So few bits that Δ is beyond 10⁶⁰ times the data: squares of noises overflow."""
     x = np.random.default_rng(7).standard_normal((8, 3)).astype(np.float32)
     data = nqz.encode(x, rate=0.05, lattice=lattice, allocate="column", kappa=0.1)
-    assert np.asarray(coded(data).decoder.noise).min() > 1e100
+    assert coded(data).scales.noise.min() > 1e100
     assert np.isfinite(nqz.matmul(data, data)).all()
     assert 0 <= nqz.predicted_error(data, data) <= 1
     assert nqz.predicted_error(data, x) == pytest.approx(1, rel=1e-3)

@@ -7,12 +7,12 @@ import pytest
 from codec_cases import SCHEMES, coded, scheme
 
 import nqz
-from nqz.errors import UsageError
-from nqz.matrices.access import MemoryAccess
-from nqz.matrices.source import array_source
-from nqz.operations.encode import encode
-from nqz.operations.options import EncodeOptions
-from nqz.operations.threads import Workers
+from nqz.commands.encode import encode
+from nqz.commands.options import EncodeOptions
+from nqz.files.access import MemoryAccess
+from nqz.files.source import array_source
+from nqz.ground.errors import UsageError
+from nqz.ground.threads import Workers
 
 
 def encoded(x, **options):

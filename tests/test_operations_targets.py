@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from codec_cases import coded, kept
 
 import nqz
-from codec_cases import coded
-from nqz.codec import allocate, norms
-from nqz.codec.lattice import LATTICES
+from nqz.plan import budget as allocate
+from nqz.stages import norms
+from nqz.stages.lattices import LATTICES
 
 RNG = np.random.default_rng(12)
 GAUSS = RNG.standard_normal((512, 300)).astype(np.float32)
@@ -94,26 +95,26 @@ def test_time_sharing_is_for_low_rates_and_helps():
 def test_only_columns_that_do_not_pay_for_their_bits_are_dropped():
     """The rule of reverse water-filling, x²/(1 + x) < 2 ln 2 R(x), with a margin towards keeping."""
     matrix = coded(nqz.encode(LOUD, rate=1.0))
-    decoder, p = matrix.decoder, matrix.parameters
-    assert 0 < (~decoder.kept).sum() < len(decoder.kept)
+    coded_columns, p = kept(matrix), matrix.parameters
+    assert 0 < (~coded_columns).sum() < len(coded_columns)
     x = norms.energy(matrix.codes) / p.n / (p.lattice.second_moment * 4.0 ** (p.delta / 4096))
     gain = x * x / (1 + x)
     bits = 0.5 * np.log2(1 + x)
-    assert (gain[~decoder.kept] < 2 * np.log(2) * (bits[~decoder.kept] + 0.05)).all()
-    assert matrix.codes[~decoder.kept].max() <= matrix.codes[decoder.kept].min() + 64
+    assert (gain[~coded_columns] < 2 * np.log(2) * (bits[~coded_columns] + 0.05)).all()
+    assert matrix.codes[~coded_columns].max() <= matrix.codes[coded_columns].min() + 64
 
 
 def test_the_drop_rule_is_near_its_optimum():
     """No other threshold lowers the expected error at the same rate by more than three percent."""
     codes = coded(nqz.encode(LOUD, rate=1.0)).codes
     lattice, n = LATTICES["conv128"], len(LOUD)
-    columns = allocate.Population.of(codes, n)
     budget = 1.0 * LOUD.size
 
     def error(lowest):
-        delta, _ = allocate.solve_delta(columns, n, lattice, "matrix", lowest, budget)
-        return 1 - allocate.shrinkage(columns, lattice, delta, "matrix", lowest) ** 2
+        columns = allocate.Columns(n, norms.Histogram.of(codes), lattice, "matrix", lowest)
+        delta, _ = columns.solve(n, budget)
+        return 1 - columns.shrinkage(delta) ** 2
 
-    ours = allocate.lowest_class(lattice.name)
+    ours = allocate.lowest_class(lattice)
     best = min(error(lowest) for lowest in range(ours - 12, ours + 13))
     assert error(ours) <= 1.03 * best

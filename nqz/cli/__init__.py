@@ -16,7 +16,7 @@ import click
 from nqz._version import __version__
 from nqz.cli import signals
 from nqz.cli.text import escape, report
-from nqz.errors import DiskFullError, NqzError, OutputError
+from nqz.ground.errors import DiskFullError, NqzError, OutputError
 
 _COMMANDS = ("encode", "decode", "matmul", "inspect", "verify", "sweep")
 
@@ -46,7 +46,8 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         with signals.held():  # the import system would swallow the exception
-            return importlib.import_module(f"nqz.cli.{cmd_name}").command
+            command: click.Command = importlib.import_module(f"nqz.cli.{cmd_name}").command
+        return command
 
 
 @click.command(

@@ -14,10 +14,11 @@ from nqz import kernels
 from nqz.cli import signals
 from nqz.cli.progress import Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
-from nqz.errors import UsageError
+from nqz.ground.errors import UsageError
+from nqz.ground.sources import SOURCES, listed
 
 if TYPE_CHECKING:
-    from nqz.matrices.output import Output
+    from nqz.files.output import Output
 
 
 class Notices:
@@ -75,7 +76,7 @@ def output_options(help_text: str) -> Callable[[Callable[..., Any]], Callable[..
 
 def open_output(target: str, force: bool, inputs: Iterable[Any]) -> AbstractContextManager[Output]:
     """An output that leaves nothing behind, whatever ends the command; `inputs` are the opened inputs."""
-    from nqz.matrices.output import Output
+    from nqz.files.output import Output
 
     check_output(target)
     identities = [opened.identity for opened in inputs]
@@ -93,7 +94,7 @@ def check_output(target: str) -> None:
         raise UsageError("-o '': the name of the output is empty")
 
 
-def kind_of(target: str, otherwise: str, kinds: Sequence[str] = ("npy", "safetensors")) -> str:
+def kind_of(target: str, otherwise: str, kinds: Sequence[str] = tuple(SOURCES)) -> str:
     """Format of an output from its suffix; `otherwise` for standard output, pipes and devices.
 
     Raises
@@ -107,8 +108,7 @@ def kind_of(target: str, otherwise: str, kinds: Sequence[str] = ("npy", "safeten
         return suffix
     if target == "-" or _is_special(target):
         return otherwise
-    *most, last = (f".{kind}" for kind in kinds)
-    raise UsageError(f"{target}: the suffix of the output must be {', '.join(most)} or {last}")
+    raise UsageError(f"{target}: the suffix of the output must be {listed(kinds)}")
 
 
 def _is_special(path: str) -> bool:

@@ -16,20 +16,19 @@ from nqz.cli.common import (
     shown,
     span,
 )
-from nqz.container.reader import ContainerReader
-from nqz.matrices.dtypes import data_bytes
-from nqz.operations.coded import CodedMatrix
-from nqz.operations.decode import DecodeOptions, decode
-from nqz.operations.files import open_file
-from nqz.operations.select import select
-from nqz.operations.threads import workers
+from nqz.commands.decode import DecodeOptions, decode
+from nqz.commands.opening import open_file
+from nqz.commands.select import select
+from nqz.format.reader import ContainerReader
+from nqz.ground.dtypes import data_bytes
+from nqz.ground.sources import listed
+from nqz.ground.threads import workers
+from nqz.matrix import open_matrix
 
 
 @click.command("decode", short_help="Rebuild what a container was made from.")
 @click.argument("source", metavar="IN")
-@output_options(
-    "File to write, .npy or .safetensors; by default IN with the suffix of what it was made from."
-)
+@output_options(f"File to write, {listed()}; by default IN with the suffix of what it was made from.")
 @click.option(
     "--tensor", "tensors", multiple=True, metavar="NAME", help="Only this tensor; repeatable, shell patterns."
 )
@@ -88,5 +87,5 @@ def _summary(reader: ContainerReader, chosen: list[int], options: DecodeOptions)
         text = f"{len(infos)} tensors"
     if not matrices:
         return f"{text}, exact"
-    errors = (CodedMatrix(reader, index).predicted_reconstruction(options.estimator) for index in matrices)
+    errors = (open_matrix(reader, index).predicted_reconstruction(options.estimator) for index in matrices)
     return f"{text}, expected error {span(errors)} of ‖Ā‖²"

@@ -16,18 +16,26 @@ from nqz.cli.common import (
     shown,
     span,
 )
-from nqz.codec.lattice import DEFAULT, DEFAULT_STATES, FAMILIES
-from nqz.container.reader import ContainerReader
-from nqz.operations.coded import CodedMatrix
-from nqz.operations.encode import encode, select, tensor_info
-from nqz.operations.files import open_file
-from nqz.operations.options import EncodeOptions
-from nqz.operations.threads import workers
+from nqz.commands.encode import encode, tensor_info
+from nqz.commands.opening import open_file
+from nqz.commands.options import EncodeOptions
+from nqz.commands.select import select
+from nqz.format.reader import ContainerReader
+from nqz.ground.sources import SEVERAL, listed
+from nqz.ground.threads import workers
+from nqz.matrix import open_matrix
+from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
 
 _STAGES = (("measuring", 0.3), ("coding", 0.7))
 
 
-@click.command("encode", short_help="Compress a matrix, or a file of them.")
+_HELP = f"""Compress the matrices of IN, a {listed()} file ("-" for standard input), to R bits per entry.
+
+Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried exactly.
+"""
+
+
+@click.command("encode", short_help="Compress a matrix, or a file of them.", help=_HELP)
 @click.argument("source", metavar="IN")
 @output_options("Container to write; by default IN with the suffix .nqz.")
 @click.option(
@@ -50,7 +58,7 @@ _STAGES = (("measuring", 0.3), ("coding", 0.7))
     help="Contracted axis: 0 for columns as vectors, 1 for rows (weights stored [out, in]).",
 )  # fmt: skip
 @click.option("--no-center", is_flag=True, help="Do not keep the means of the vectors apart.")
-@click.option("--lattice", type=click.Choice(FAMILIES), default=DEFAULT, show_default=True)
+@click.option("--lattice", type=click.Choice(list(FAMILIES)), default=DEFAULT, show_default=True)
 @click.option(
     "--states",
     type=int,
@@ -74,10 +82,7 @@ def command(
     threads: int | None,
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
 ) -> None:  # fmt: skip
-    """Compress the matrices of IN, a .npy or .safetensors file ("-" for standard input), to R bits per entry.
-
-    Vectors, scalars, integers and booleans of a .safetensors file are carried exactly.
-    """
+    """Run ``nqz encode``."""
     options = EncodeOptions(axis=int(axis), center=not no_center, tensors=tensors, **choices)
     options.check()
     notices = Notices(quiet, show_progress)
@@ -104,7 +109,7 @@ def _summary(reader: ContainerReader) -> str:
     infos = reader.manifest.tensors
     if not infos:
         return "no tensors"
-    matrices = [CodedMatrix(reader, index) for index, info in enumerate(infos) if info.kind == "matrix"]
+    matrices = [open_matrix(reader, index) for index, info in enumerate(infos) if info.kind == "matrix"]
     parts = (
         [shape_text(infos[0].shape)]
         if len(infos) == 1

@@ -9,9 +9,9 @@ import click
 
 from nqz.cli.common import Notices, common_options, counted, shape_text
 from nqz.cli.text import escape, payload, properties, table
-from nqz.operations.files import open_file
-from nqz.operations.inspect import inspect
-from nqz.operations.threads import workers
+from nqz.commands.inspect import inspect
+from nqz.commands.opening import open_file
+from nqz.ground.threads import workers
 
 
 @click.command("inspect", short_help="Show what a container holds.")

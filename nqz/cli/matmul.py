@@ -7,22 +7,28 @@ from typing import Any
 import click
 
 from nqz.cli.common import Notices, common_options, kind_of, open_output, output_options, span
-from nqz.container.reader import ContainerReader
-from nqz.errors import UsageError
-from nqz.operations.coded import CodedMatrix
-from nqz.operations.files import open_two
-from nqz.operations.matmul import MatmulOptions, multiply
-from nqz.operations.pairs import pair_up
-from nqz.operations.threads import workers
-
+from nqz.commands.matmul import MatmulOptions, multiply
+from nqz.commands.opening import open_two
+from nqz.commands.pairs import pair_up
+from nqz.format.reader import ContainerReader
+from nqz.ground.errors import UsageError
+from nqz.ground.sources import SEVERAL, SOURCES, listed
+from nqz.ground.threads import workers
 
 _STAGES = (("decoding", 0.6), ("computing", 0.4))
 
 
-@click.command("matmul", short_help="Estimate AᵀB from compressed files.")
+_HELP = f"""Estimate AᵀB: the products of all vectors of A with all vectors of B, straight from two containers.
+
+Either A or B may be a plain {listed()} file. Tensors of equal name are multiplied, into a {listed(SEVERAL)}
+file, where there are several.
+"""
+
+
+@click.command("matmul", short_help="Estimate AᵀB from compressed files.", help=_HELP)
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@output_options("File to write, .npy or .safetensors; by default .npy to standard output.")
+@output_options(f"File to write, {listed()}; by default .npy to standard output.")
 @click.option(
     "--estimator", type=click.Choice(["auto", "mmse", "unbiased"]), default="auto", show_default=True,
     help="Least error by what the operands show; least error for unrelated operands; no bias.",
@@ -43,31 +49,29 @@ _STAGES = (("decoding", 0.6), ("computing", 0.4))
 @common_options
 def command(
     a: str, b: str, output: str | None, force: bool, axis_a: str | None, axis_b: str | None,
+    tensor_a: str | None, tensor_b: str | None,
     threads: int | None,
     quiet: bool, show_progress: bool | None, **choices: Any,
 ) -> None:  # fmt: skip
-    """Estimate AᵀB: the products of all vectors of A with all vectors of B, straight from two containers.
-
-    Either A or B may be a plain .npy or .safetensors file. Tensors of equal name are multiplied, into a
-    .safetensors file, where there are several.
-    """
+    """Run ``nqz matmul``."""
     notices = Notices(quiet, show_progress)
     target = "-" if output is None else output
-    options = MatmulOptions(axis_a=int(axis_a or 0), axis_b=int(axis_b or 0), **choices)
+    options = MatmulOptions(**choices)
     with workers(threads) as pool, open_two(a, b) as (left, right):
         for side, axis, option in ((left, axis_a, "--axis-a"), (right, axis_b, "--axis-b")):
             if axis is not None and isinstance(side.content, ContainerReader):
                 raise UsageError(
                     f"{option}: {side.content.name} is compressed; its axis was chosen by encode --axis"
                 )
-        pairs = pair_up(left.content, right.content, options.tensor_a, options.tensor_b)
+        axes = int(axis_a or 0), int(axis_b or 0)
+        pairs = pair_up(left.content, right.content, tensor_a, tensor_b, *axes)
         kind = kind_of(target, "npy" if len(pairs) == 1 else "safetensors")
-        if len(pairs) > 1 and (kind == "npy" or output is None):
+        if len(pairs) > 1 and (SOURCES[kind].alone or output is None):
             raise UsageError(
                 f"{len(pairs)} pairs of tensors: give -o OUT.safetensors, or choose by --tensor-a, --tensor-b"
             )
         # the operands' bytes, an equal part for every pair: what `multiply` reports is shares of the whole
-        total = sum(_bytes(side) for pair in pairs for side in (pair.a, pair.b))
+        total = sum(side.nbytes for pair in pairs for side in (pair.a, pair.b))
         sizes = {pair.name: total / len(pairs) for pair in pairs}
         stages = dict.fromkeys(sizes, _STAGES)
         with (
@@ -84,8 +88,3 @@ def command(
     notices.summary(
         f"{what} from {rates} bits per entry: expected error {span(report['errors'])} of ‖Ā‖²‖B̄‖²/n"
     )
-
-
-def _bytes(side: Any) -> int:
-    """Bytes of an operand as it was before it was compressed."""
-    return (side.info if isinstance(side, CodedMatrix) else side).nbytes

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
-from nqz.errors import OutputError
+from nqz.ground.errors import OutputError
 
 
 def escape(text: str) -> str:
@@ -46,7 +46,7 @@ def payload(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        from nqz.matrices.access import output_error
+        from nqz.files.access import output_error
 
         raise output_error("<stdout>", error) from error
 

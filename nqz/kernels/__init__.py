@@ -11,8 +11,8 @@ import os
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from nqz.errors import UsageError
-from nqz.kernels.corrupt import CorruptStream
+from nqz.ground.corrupt import CorruptStream
+from nqz.ground.errors import UsageError
 
 try:
     from nqz.kernels import _native

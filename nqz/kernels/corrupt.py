@@ -1,7 +1,3 @@
-"""The error of the decoders, which the native kernels and the reference share."""
+"""Where the compiled kernels look for the error of their decoders."""
 
-from __future__ import annotations
-
-
-class CorruptStream(ValueError):
-    """A payload is not one that the encoder writes; the message says in a few words why."""
+from nqz.ground.corrupt import CorruptStream as CorruptStream

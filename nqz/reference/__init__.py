@@ -6,7 +6,7 @@ written to be read, and it is what `nqz.kernels` falls back to where no compiled
 
 from __future__ import annotations
 
-from nqz.kernels.corrupt import CorruptStream
+from nqz.ground.corrupt import CorruptStream
 from nqz.reference.center import center, restore
 from nqz.reference.digest import sha256_pieces
 from nqz.reference.dither import levels, words

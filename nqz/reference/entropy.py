@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nqz.kernels.corrupt import CorruptStream
+from nqz.ground.corrupt import CorruptStream
 from nqz.reference import convolutional, leech
 from nqz.reference.lattice import D4_CODE, E8_CODE
 from nqz.reference.layout import D4, E8, LEECH, require, to_groups

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nqz.kernels.corrupt import CorruptStream
+from nqz.ground.corrupt import CorruptStream
 from nqz.reference.layout import require
 
 

@@ -10,7 +10,7 @@ from bisect import bisect_right
 
 import numpy as np
 
-from nqz.kernels.corrupt import CorruptStream
+from nqz.ground.corrupt import CorruptStream
 from nqz.reference.layout import require
 
 LOW = 1 << 16

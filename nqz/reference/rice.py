@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nqz.kernels.corrupt import CorruptStream
+from nqz.ground.corrupt import CorruptStream
 from nqz.reference.pack import pack_bits, unpack_bits
 
 LONGEST_RUN = 20

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nqz.kernels.corrupt import CorruptStream
+from nqz.ground.corrupt import CorruptStream
 from nqz.reference import leech
 from nqz.reference.dither import levels
 from nqz.reference.lattice import UNIT, fixed_point, nearest_point

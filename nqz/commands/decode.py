@@ -1,0 +1,137 @@
+"""Decoding: a container to the matrices that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+
+from nqz.commands.select import select
+from nqz.files.contract import TensorSpec
+from nqz.files.layout import VECTOR_MAJOR
+from nqz.files.sink import MatrixSink
+from nqz.format.exct import decode_exact
+from nqz.format.reader import ContainerReader
+from nqz.ground.errors import UnsupportedError, UsageError
+from nqz.ground.sources import SOURCES, SourceKind
+from nqz.ground.threads import SMALL, Workers
+from nqz.matrix import Matrix, open_matrix
+from nqz.stages.panels import Panel
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What the user asks of a decoding.
+
+    Attributes
+    ----------
+    kind : str, optional
+        Kind of the output, a key of `SOURCES`, by default that of the source.
+    tensors : sequence of str
+        Names or shell patterns of the tensors to take; all by default.
+    dtype : str, optional
+        Type of the matrices in the output, by default the original one.
+    estimator : {"mmse", "unbiased"}
+        The least mean square error, or the mean over dithers exactly the matrix.
+    """
+
+    kind: str | None = None
+    tensors: Sequence[str] = ()
+    dtype: str | None = None
+    estimator: str = "mmse"
+
+
+def decode(
+    reader: ContainerReader, access, options: DecodeOptions, pool: Workers, progress: Callable | None = None
+):
+    """Rebuild the tensors of a container.
+
+    Parameters
+    ----------
+    reader : ContainerReader
+    access
+        Where the file is written.
+    options : DecodeOptions
+    pool : Workers
+    progress : callable, optional
+        Called as progress(tensor name, bytes of output written).
+
+    Returns
+    -------
+    dict
+        ``matrices``, ``exact``: how many of each; ``bytes``: size of the output.
+    """
+    manifest = reader.manifest
+    chosen = select([t.name for t in manifest.tensors], options.tensors, reader.name)
+    kind = SOURCES[options.kind or manifest.source]
+    if kind.alone and len(chosen) != 1:
+        raise UsageError(
+            f"{reader.name}: holds {len(chosen)} tensors; write .safetensors, "
+            f"or choose one with --tensor for a .{kind.name}"
+        )
+    specs = [_spec(manifest.tensors[i], kind, manifest.kind, options.dtype) for i in chosen]
+    sink = MatrixSink(access, kind.name, specs, manifest.metadata if kind.metadata else None)
+
+    def rebuild(position, inner):
+        index = chosen[position]
+        info = manifest.tensors[index]
+        if info.kind == "exact":
+            offset = 0
+            for piece in decode_exact(reader, index, each=inner.map):
+                sink.write_bytes(position, offset, piece)
+                offset += len(piece)
+                if progress is not None:
+                    progress(info.name, len(piece))
+            return "exact"
+        matrix = open_matrix(reader, index)
+        _decode_matrix(matrix, sink, position, specs[position], options.estimator, inner, progress)
+        return "matrices"
+
+    report = {"matrices": 0, "exact": 0, "bytes": sink.total_bytes}
+    small = [manifest.tensors[index].entries <= SMALL for index in chosen]
+    for what in pool.each(rebuild, range(len(chosen)), small.__getitem__):
+        report[what] += 1
+    sink.finish()
+    return report
+
+
+def _decode_matrix(matrix: Matrix, sink, position, spec, estimator, pool, progress) -> None:
+    writer = sink.vectors(position, matrix.header.axis if len(spec.shape) > 1 else 0)
+    order = "F" if writer.memory == VECTOR_MAJOR else "C"
+    buffers = cycle(f"rebuilt {number}" for number in range(min(2, pool.threads)))
+    written = None
+
+    def into(panel: Panel):
+        return pool.buffers.array(next(buffers), (writer.length, panel.width), writer.dtype, order)
+
+    # while one panel is written, the next one is rebuilt
+    for panel, block, _ in matrix.blocks(pool, estimator, spec.dtype, into):
+        if written is not None:
+            written.result()
+        written = pool.aside(writer.write, panel.first, block)
+        if progress is not None:
+            progress(spec.name, block.nbytes)
+    if written is not None:
+        written.result()
+
+
+def _spec(info, kind: SourceKind, source: SourceKind, dtype: str | None) -> TensorSpec:
+    name = info.name
+    if kind.alone:
+        name = ""
+    elif source.alone:
+        name = name or "array"
+    wanted = dtype if dtype is not None and info.kind == "matrix" else info.dtype
+    if wanted == "bfloat16" and not kind.bfloat16:
+        choice = "choose --dtype float32, or " if info.kind == "matrix" else ""
+        raise UnsupportedError(
+            f"tensor {info.name!r}: .{kind.name} has no bfloat16; {choice}write .safetensors"
+        )
+    same = kind.any_layout and source.any_layout
+    if not same and info.kind == "exact" and (info.order == "F" or info.byte_order == ">"):
+        raise UnsupportedError(
+            f"tensor {info.name!r}: an exact Fortran-order or big-endian array stays .{source.name}"
+        )
+    order = info.order == "F" and same
+    byte_order = info.byte_order if same and wanted != "bfloat16" else "<"
+    return TensorSpec(name, info.shape, wanted, order, byte_order)

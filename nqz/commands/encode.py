@@ -1,0 +1,190 @@
+"""Encoding: a source of tensors to a container.
+
+`encode_matrix` does a single matrix; this module chooses the tensors, and the rate where a number of bytes is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from nqz._version import __version__
+from nqz.commands.encode_matrix import assemble, encode_matrix
+from nqz.commands.options import MAX_RATE, MIN_RATE, EncodeOptions
+from nqz.commands.select import select
+from nqz.files.source import Source, SourceTensor, refuse_non_float
+from nqz.format.exct import exact_pieces
+from nqz.format.head import Manifest, TensorInfo
+from nqz.format.records import FRAMING, seal
+from nqz.format.writer import ContainerWriter, Draft
+from nqz.ground.errors import UsageError
+from nqz.ground.sources import SourceKind
+from nqz.ground.threads import SMALL, Workers
+from nqz.plan.task import Target, Task
+from nqz.stages.codings import CODINGS
+from nqz.stages.transforms import DEFAULT as TRANSFORM
+
+Progress = Callable[[str, float], object]
+Report = dict[str, Any]
+
+_TRIES = 6
+_FREE_BYTES = 400  # come on top of the rate below a million entries
+_SMALL = 10**6
+
+
+def encode(
+    source: Source, access: Any, options: EncodeOptions, pool: Workers, progress: Progress | None = None
+) -> Report:
+    """Encode the tensors of a source.
+
+    Parameters
+    ----------
+    source : Source
+    access
+        Where the container is written.
+    options : EncodeOptions
+    pool : Workers
+    progress : callable, optional
+        Called as progress(tensor name, bytes of input processed); of a matrix, each of the two passes counts for half of
+        its bytes.
+
+    Returns
+    -------
+    dict
+        ``file_bytes``; ``entries`` and ``bits`` of the matrices; ``matrices`` and ``exact``: how many of each;
+        ``warnings``: list of str.
+
+    Raises
+    ------
+    UsageError
+        An option makes no sense, or nothing fits into the bytes allowed.
+    UnsupportedError
+        A tensor is not of finite floating-point numbers.
+    """
+    options.check()
+    chosen = [
+        source.tensors[i] for i in select([t.name for t in source.tensors], options.tensors, source.name)
+    ]
+    refuse_non_float(source)
+    encoding = _encode if options.max_bytes is None else _encode_within
+    return encoding(source, chosen, access, options, pool, progress or (lambda name, size: None))
+
+
+def _encode(
+    source: Source, chosen: list[SourceTensor], access: Any, options: EncodeOptions, pool: Workers, progress: Progress
+) -> Report:
+    infos = [tensor_info(tensor, source.kind) for tensor in chosen]
+    writer = ContainerWriter(
+        access, Manifest(source.kind.name, source.metadata, tuple(infos), f"nqz {__version__}")
+    )
+    report: Report = {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
+
+    def code(index: int, inner: Workers) -> tuple[int, Draft | None, Report]:
+        draft = None
+        if inner is pool:
+            writer.begin(index)
+        else:
+            draft = Draft()  # its place in the file follows from the tensors before it
+        whole = writer if source.kind.alone else None
+        records = writer if draft is None else draft
+        return index, draft, _code(source, chosen[index], infos[index], records, whole, options, inner, progress)
+
+    small = [tensor.entries <= SMALL for tensor in chosen]
+    for index, draft, found in pool.each(code, range(len(chosen)), small.__getitem__):
+        if draft is not None:
+            writer.begin(index)
+            assemble(writer, draft.records)
+        for key, value in found.items():
+            report[key] += value
+    report["file_bytes"] = writer.finish()
+    if source.kind.alone:
+        report["bits"] = 8.0 * report["file_bytes"]
+    return report
+
+
+def _code(
+    source: Source, tensor: SourceTensor, info: TensorInfo, writer: ContainerWriter | Draft, whole: ContainerWriter | None,
+    options: EncodeOptions, pool: Workers, progress: Progress,
+) -> Report:  # fmt: skip
+    """Write the records of one tensor; return what it adds to the report."""
+    if info.kind == "exact":
+        pieces = exact_pieces(_counted(tensor.pieces(), tensor.name, progress), each=pool.map)
+        assemble(writer, (seal("EXCT", piece) for piece in pieces))
+        return {"exact": 1}
+    warnings = encode_matrix(
+        tensor, task_of(source, tensor, options), target_of(tensor, options), writer, whole, pool,
+        lambda share: progress(tensor.name, share * tensor.nbytes),
+    )  # fmt: skip
+    return {"matrices": 1, "entries": tensor.entries, "bits": 8.0 * writer.tensor_bytes(), "warnings": warnings}
+
+
+def task_of(source: Source, tensor: SourceTensor, options: EncodeOptions) -> Task:
+    """How a matrix of a source is to be coded."""
+    coding = CODINGS[options.coding]
+    return Task(
+        name=tensor.name,
+        where=source.name + (f": tensor {tensor.name!r}" if tensor.name else ""),
+        axis=0 if len(tensor.shape) == 1 else options.axis,
+        center=options.center,
+        transform=TRANSFORM,
+        lattice=options.code,
+        coding=coding,
+        allocate=options.allocate or coding.allocations[0],
+        seed=options.seed,
+        kappa=options.kappa,
+    )
+
+
+def target_of(tensor: SourceTensor, options: EncodeOptions) -> Target:
+    """What it may take, or must reach."""
+    free = 0 if tensor.entries >= _SMALL or options.strict else _FREE_BYTES
+    return Target(0.0 if options.rate is None else options.rate, options.error, options.max_bytes, free)
+
+
+def _encode_within(
+    source: Source, chosen: list[SourceTensor], access: Any, options: EncodeOptions, pool: Workers, progress: Progress
+) -> Report:
+    """Encode at the highest rate, common to all matrices, with which the file fits into `max_bytes`."""
+    wanted = options.max_bytes
+    assert wanted is not None
+    infos = [tensor_info(tensor, source.kind) for tensor in chosen]
+    entries = sum(math.prod(info.shape) for info in infos if info.kind == "matrix")
+    exact = sum(
+        len(piece) + FRAMING
+        for t, info in zip(chosen, infos)
+        if info.kind == "exact"
+        for piece in exact_pieces(t.pieces(), each=pool.map)
+    )
+    rate = min(MAX_RATE, 8.0 * (wanted - exact) / entries) if entries else MAX_RATE
+    for _ in range(_TRIES):
+        if entries and rate < MIN_RATE:
+            break
+        attempt = replace(options, rate=rate, strict=True)
+        report = _encode(source, chosen, access, attempt, pool, progress)
+        excess = report["file_bytes"] - wanted
+        if excess <= 0:
+            return report
+        if not entries:
+            break
+        rate = min(rate, report["bits"] / entries) - 8.0 * (excess + 1) / entries
+    raise UsageError(f"{source.name}: does not fit into {wanted} bytes, even at {MIN_RATE} bits per entry")
+
+
+def _counted(pieces: Iterable[memoryview], name: str, progress: Progress) -> Iterator[memoryview]:
+    for piece in pieces:
+        yield piece
+        progress(name, len(piece))
+
+
+def tensor_info(tensor: SourceTensor, kind: SourceKind) -> TensorInfo:
+    """The entry of the manifest for a tensor of a source: whether it becomes a coded matrix, or is carried exactly."""
+    return TensorInfo(
+        tensor.name,
+        "matrix" if kind.is_matrix(tensor.shape, tensor.dtype) else "exact",
+        tuple(tensor.shape),
+        tensor.dtype,
+        "F" if tensor.fortran_order else "C",
+        tensor.byte_order,
+    )

@@ -1,0 +1,146 @@
+"""What a container holds, as a stable structure, from headers, norms and means alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nqz.format.reader import ContainerReader
+from nqz.format.records import VERSION
+from nqz.ground.arithmetic import pieces
+from nqz.matrix import Matrix, open_matrix
+from nqz.stages import norms
+
+_PARTS = {"TENS": "header", "NORM": "norms", "MEAN": "means", "CHNK": "chunks"}
+
+
+def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
+    """Describe a container.
+
+    Parameters
+    ----------
+    reader : ContainerReader
+    brief : bool
+        Leave the summaries of norms and means out; what is read then is less.
+
+    Returns
+    -------
+    dict
+        ``format``, ``file_bytes`` and ``tensors``, made of JSON types; numbers beyond float64 are None. What
+        does not apply to an exact tensor is None.
+
+    Raises
+    ------
+    CorruptError
+        A header, norms or means are damaged.
+    """
+    tensors = []
+    for index, info in enumerate(reader.manifest.tensors):
+        sizes = _sizes(reader, index)
+        description = _matrix(open_matrix(reader, index), brief) if info.kind == "matrix" else _exact()
+        predicted = description.pop("predicted")
+        tensors.append(
+            {
+                "name": info.name,
+                "shape": list(info.shape),
+                "dtype": info.dtype,
+                "kind": info.kind,
+                **description,
+                "bytes": sizes,
+                "predicted": predicted,
+            }
+        )
+    return {"format": VERSION, "file_bytes": reader.size, "tensors": tensors}
+
+
+def _exact() -> dict[str, Any]:
+    keys = (
+        "axis", "lattice", "coding", "rate_asked", "rate", "kappa", "alpha", "delta", "rotation_seed",
+        "dither_key", "norms", "means", "chunks", "predicted",
+    )  # fmt: skip
+    return dict.fromkeys(keys)
+
+
+def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
+    header, p = matrix.header, matrix.parameters
+    means = _summary(_all_means(matrix)) if matrix.centered and not brief else None
+    return {
+        "axis": header.axis,
+        "lattice": p.lattice.name,
+        "coding": p.coding.name,
+        "rate_asked": header.rate,
+        "rate": matrix.rate,
+        "kappa": p.kappa,
+        "alpha": _number(matrix.shrinkage()),
+        "delta": _power_of_two(p.delta / 4096),
+        "rotation_seed": p.rotation_seed,
+        "dither_key": p.dither_key.hex(),
+        "norms": None if brief else _norms(matrix.histogram),
+        "means": means,
+        "chunks": len(matrix.chunks),
+        "predicted": {
+            "reconstruction": _number(matrix.predicted_reconstruction()),
+            "product": _number(matrix.predicted_product()),
+        },
+    }
+
+
+def _sizes(reader: ContainerReader, index: int) -> dict[str, int | None]:
+    """Bytes of the records of a tensor, framing included."""
+    records = reader.records(index)
+    matrix = reader.manifest.tensors[index].kind == "matrix"
+    sizes: dict[str, int | None] = dict.fromkeys(_PARTS.values(), 0 if matrix else None)
+    for record in records:
+        part = _PARTS.get(record.type)
+        if part is not None:
+            sizes[part] = (sizes[part] or 0) + record.end - record.offset
+    sizes["total"] = records[-1].end - records[0].offset if records else 0
+    return sizes
+
+
+def _norms(histogram: norms.Histogram) -> dict[str, float | None]:
+    """Summary of 2 ** (code / 512) from the codes: the norms themselves may be beyond float64."""
+    last, count = np.cumsum(histogram.counts), histogram.columns
+    middle = histogram.codes[np.searchsorted(last, [(count - 1) // 2, count // 2], side="right")]
+    low, high = (_norm(code) for code in middle)
+    return {
+        "min": _norm(histogram.codes[0]),
+        "median": None if low is None or high is None else _number(0.5 * low + 0.5 * high),
+        "max": _norm(histogram.codes[-1]),
+    }
+
+
+def _norm(code: int) -> float | None:
+    return 0.0 if code == norms.ZERO else _power_of_two(int(code) / (2 * norms.STEPS))
+
+
+def _all_means(matrix: Matrix) -> np.ndarray:
+    out = np.empty(matrix.parameters.columns)
+    for chosen in pieces(len(out)):
+        out[chosen] = matrix.means(chosen)
+    return out
+
+
+def _summary(values: np.ndarray) -> dict[str, float | None]:
+    """Summary of numbers, which are sorted."""
+    values.sort()
+    middle = values[[(len(values) - 1) // 2, len(values) // 2]]
+    return {
+        "min": _number(values[0]),
+        "median": _number(float(middle[0]) * 0.5 + float(middle[1]) * 0.5),
+        "max": _number(values[-1]),
+    }
+
+
+def _power_of_two(exponent: float) -> float | None:
+    try:
+        return math.pow(2.0, exponent)
+    except OverflowError:
+        return None
+
+
+def _number(value: Any) -> float | None:
+    value = float(value)
+    return value if math.isfinite(value) else None

@@ -1,0 +1,266 @@
+"""The product AᵀB straight from containers, without rotating back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nqz.commands.factors import Coded
+from nqz.commands.pairs import Pair
+from nqz.files.access import FileAccess, MemoryAccess
+from nqz.files.contract import TensorSpec
+from nqz.files.sink import MatrixSink
+from nqz.ground.arithmetic import pieces
+from nqz.ground.errors import OperandError, UsageError
+from nqz.ground.sources import SOURCES
+from nqz.ground.threads import SMALL, Workers
+from nqz.product.operand import Operand, Watch
+from nqz.product.product import Measured, NotFiniteError, Product
+from nqz.stages.estimate import ESTIMATORS
+
+
+@dataclass(frozen=True)
+class MatmulOptions:
+    """What the user asks of a product.
+
+    Attributes
+    ----------
+    estimator : {"auto", "mmse", "unbiased"}
+    dtype : {"float32", "float64"}, optional
+        Type of the product, by default the result type of the operands, at least float32.
+    """
+
+    estimator: str = "auto"
+    dtype: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A product ready to be computed.
+
+    Attributes
+    ----------
+    name : str
+        What the pair is called.
+    shape : tuple of int
+    dtype : str
+    product : Product
+    measured : Measured
+    notes : list of str
+        What the user should know about this product.
+    rates : tuple of float
+        Bits an entry of each side; that of a plain side is its own storage.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    product: Product
+    measured: Measured
+    notes: list[str]
+    rates: tuple[float, float]
+
+    @property
+    def error(self) -> float:
+        """Expected ‖AᵀB - Ĉ‖² / (‖Ā‖²‖B̄‖²/n)."""
+        return self.measured.error
+
+
+def check(pair: Pair, options: MatmulOptions) -> bool:
+    """Check that two matrices fit together, from their headers; return whether they are one and the same.
+
+    Raises
+    ------
+    OperandError
+        Different lengths, different rotations, only one side centered, or a shared dither that is not that of one and the
+        same matrix.
+    UnsupportedError
+        A plain side is not of floating-point numbers.
+    """
+    if options.estimator not in ESTIMATORS:
+        raise UsageError(f"estimator {options.estimator!r}: one of {', '.join(ESTIMATORS)}")
+    a, b = pair.a, pair.b
+    if a.length != b.length:
+        raise OperandError(
+            f"{a.file} and {b.file}: vectors of {a.length} and {b.length} entries cannot be multiplied; the contracted "
+            "axes must have the same length (see --axis of encode)"
+        )
+    if not (isinstance(a, Coded) and isinstance(b, Coded)):
+        return False
+    seed_a, seed_b = a.matrix.parameters.rotation_seed, b.matrix.parameters.rotation_seed
+    if seed_a != seed_b:
+        raise OperandError(
+            f"{a.file} and {b.file}: encoded with different seeds ({seed_a} and {seed_b}), so their "
+            "rotations differ; encode both with the same --seed"
+        )
+    if a.matrix.centered != b.matrix.centered:
+        plain = b.file if a.matrix.centered else a.file
+        raise OperandError(
+            f"{a.file} and {b.file}: only {plain} was encoded with --no-center, and what it adds to the product by "
+            "the means of the other is not known; encode both alike"
+        )
+    return _is_same(a, b)
+
+
+def outline(pair: Pair, options: MatmulOptions) -> tuple[tuple[int, ...], str]:
+    """Shape and type of a product; the axis of a vector is dropped, as NumPy does."""
+    sides = pair.a, pair.b
+    shape = tuple(side.columns for side in sides if len(side.shape) != 1)
+    wide = any(side.dtype == "float64" for side in sides)
+    return shape, options.dtype or ("float64" if wide else "float32")
+
+
+def prepare(
+    pair: Pair, options: MatmulOptions, pool: Workers, progress: Callable[[float], object] | None = None
+) -> Prepared:
+    """Check two matrices, decode what the estimator needs, and predict the error.
+
+    Parameters
+    ----------
+    pair : Pair
+    options : MatmulOptions
+    pool : Workers
+    progress : callable, optional
+        Called as progress(share of the points decoded), from several threads but one at a time, and no more once all are.
+
+    Raises
+    ------
+    OperandError, UnsupportedError
+        See `check`.
+    """
+    same = check(pair, options)
+    notes = ["both sides are the same matrix: its diagonal comes from the norms"] if same else []
+    left, right = pair.a.operand(pair.b, pool), pair.b.operand(pair.a, pool)
+    notes += _dropped(left) + ([] if same else _dropped(right))
+    shape, dtype = outline(pair, options)
+    product = Product(left, right, options.estimator, same)
+    measured = product.measure(pool, None if progress is None else Watch([left, right], progress))
+    if measured.guessed > 0.01:
+        notes.append(
+            f"{measured.guessed:.0%} of the expected error is an estimate of what the vectors not coded leave out"
+        )
+    return Prepared(pair.name, shape, dtype, product, measured, notes, (pair.a.rate, pair.b.rate))
+
+
+def multiply(
+    pairs: list[Pair],
+    access: FileAccess | MemoryAccess,
+    kind: str,
+    options: MatmulOptions,
+    pool: Workers,
+    progress: Callable[[str, float], object] | None = None,
+) -> dict[str, Any]:
+    """Compute products and write them, small ones side by side.
+
+    Parameters
+    ----------
+    pairs : list of Pair
+    access
+        Where the file is written.
+    kind : str
+        A key of `SOURCES`.
+    options : MatmulOptions
+    pool : Workers
+    progress : callable, optional
+        Called as progress(name, share of the work done): half of it is what `prepare` does.
+
+    Returns
+    -------
+    dict
+        ``shapes``, ``rates`` (of both sides) and ``errors`` (expected) of the products; ``notes``: list of str.
+
+    Raises
+    ------
+    OperandError, UnsupportedError
+        See `check`; or an entry does not fit the type of the product.
+    """
+    for pair in pairs:
+        check(pair, options)
+    outlines = [outline(pair, options) for pair in pairs]
+    names = ["" if SOURCES[kind].alone else pair.name or "product" for pair in pairs]
+    sink = MatrixSink(access, kind, [TensorSpec(name, *outlined) for name, outlined in zip(names, outlines)])
+
+    def work(index: int, inner: Workers) -> tuple[tuple[float, float], float, list[str]]:
+        pair, decoded = pairs[index], 0.0
+
+        def report(share: float) -> None:
+            if progress is not None:
+                progress(pair.name, share / 2 / len(pairs))
+
+        def watch(share: float) -> None:
+            nonlocal decoded
+            decoded += share
+            report(share)
+
+        prepared = prepare(pair, options, inner, None if progress is None else watch)
+        report(1.0 - decoded)
+        columns, size = prepared.product.b.columns, np.dtype(prepared.dtype).itemsize
+
+        def put(i: int, j: int, tile: NDArray[Any]) -> None:
+            if tile.shape[1] == columns:
+                sink.write_bytes(index, i * columns * size, tile)
+                return
+            for row in tile:
+                sink.write_bytes(index, (i * columns + j) * size, row)
+                i += 1
+
+        for share, _ in tiles(prepared, put, inner):
+            report(share)
+        return prepared.rates, prepared.error, prepared.notes
+
+    found: dict[str, Any] = {
+        "shapes": [shape for shape, _ in outlines],
+        "rates": [],
+        "errors": [],
+        "notes": [],
+    }
+    small = [
+        max(math.prod(pair.a.shape), math.prod(pair.b.shape), math.prod(shape)) <= SMALL
+        for pair, (shape, _) in zip(pairs, outlines)
+    ]
+    for rates, error, notes in pool.each(work, range(len(pairs)), small.__getitem__):
+        found["rates"].append(rates)
+        found["errors"].append(error)
+        found["notes"] += notes
+    sink.finish()
+    return found
+
+
+def tiles(prepared: Prepared, put: Callable[..., Any], pool: Workers) -> Iterator[tuple[float, Any]]:
+    """The product in pieces, in the type that was asked for: see `Product.tiles`."""
+    product, dtype = prepared.product, prepared.dtype
+    try:
+        yield from product.tiles(prepared.measured, dtype, put, pool)
+    except NotFiniteError as error:
+        advice = "use --dtype float64" if dtype == "float32" and error.wide else "scale the inputs"
+        raise OperandError(
+            f"product of {product.a.name} and {product.b.name}: entry [{error.row}, {error.column}] overflows "
+            f"{dtype}; {advice}"
+        ) from None
+
+
+def _is_same(a: Coded, b: Coded) -> bool:
+    if a.matrix.parameters.dither_key != b.matrix.parameters.dither_key:
+        return False
+    if a.matrix.header == b.matrix.header and np.array_equal(a.matrix.codes, b.matrix.codes):
+        return True
+    raise OperandError(
+        f"{a.file} and {b.file}: two matrices with the same dither, whose product would be biased; "
+        "encode one of them again"
+    )
+
+
+def _dropped(operand: Operand) -> list[str]:
+    count = sum(
+        int((np.isinf(operand.noise(c)) & (operand.energies(c) > 0)).sum()) for c in pieces(operand.columns)
+    )
+    return (
+        [f"{operand.name}: {count} of {operand.columns} vectors too quiet to be coded count as zero"]
+        if count
+        else []
+    )

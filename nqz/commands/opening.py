@@ -1,0 +1,80 @@
+"""Opening what a command is given: a container, or a source of plain matrices, told apart by content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nqz.files.access import Access, MemoryAccess, open_input
+from nqz.files.contract import Source
+from nqz.files.source import read_source
+from nqz.format.reader import ContainerReader
+from nqz.format.records import MAGIC
+from nqz.ground.errors import UnsupportedError, UsageError
+from nqz.ground.sources import listed
+
+
+class Opened:
+    """An open input.
+
+    Attributes
+    ----------
+    content : ContainerReader or Source
+    identity : tuple of int or None
+        Device and inode of a regular file.
+    """
+
+    def __init__(self, content: ContainerReader | Source, access: Access) -> None:
+        self.content: Any = content
+        self.identity = access.identity
+        self._closes = content if isinstance(content, Source) else access
+
+    def close(self) -> None:
+        """Close the file, and what a source has beside it."""
+        self._closes.close()
+
+    def __enter__(self) -> Opened:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def open_file(target: Any, *, container: bool | None = None) -> Opened:
+    """Open a container or a file of matrices.
+
+    Parameters
+    ----------
+    target : path, binary file object, or access
+        ``"-"`` is standard input; bytes-like objects other than paths go in as a `MemoryAccess`.
+    container : bool, optional
+        True: it must be a container; False: it must not be; None: either.
+
+    Raises
+    ------
+    InputError, CorruptError, NewerFormatError, UnsupportedError
+        It cannot be read, or is not what is needed.
+    """
+    access = target if isinstance(target, MemoryAccess) else open_input(target)
+    try:
+        start = bytearray(min(len(MAGIC), access.size))
+        access.pread_into(start, 0)
+        if container is None:
+            container = start == MAGIC
+        elif start == MAGIC and not container:
+            raise UnsupportedError(f"{access.name}: is a .nqz container; a {listed()} file is expected here")
+        content = ContainerReader(access, access.name) if container else read_source(access)
+    except BaseException:
+        access.close()
+        raise
+    return Opened(content, access)
+
+
+@contextmanager
+def open_two(first: Any, second: Any, **second_options: Any) -> Iterator[tuple[Opened, Opened]]:
+    """Open two inputs, at most one of them standard input; the same file may be both."""
+    if first == "-" and second == "-":
+        raise UsageError("standard input can be one of the two inputs, not both")
+    with open_file(first) as a, open_file(second, **second_options) as b:
+        yield a, b

@@ -1,0 +1,301 @@
+"""Verification: is a container whole, can it be decoded, is it as close to its original as predicted?
+
+For a column of relative noise d, the energy of its reconstruction error has a relative variance of about
+(2/n)(1 + 2d)/(1 + d)², from the noise itself and from its product with the signal. Where only m = κn
+coordinates are kept, their share of the energy fluctuates too, alike for columns that are alike. The spread
+between the columns is measured as well, and the larger of the two counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nqz.files.contract import Source, SourceTensor
+from nqz.format.exct import decode_exact
+from nqz.format.reader import ContainerReader
+from nqz.ground.arithmetic import pieces
+from nqz.ground.dtypes import widen
+from nqz.ground.errors import VerifyError
+from nqz.ground.threads import SMALL, Workers
+from nqz.matrix import Matrix, open_matrix
+from nqz.stages import digest, norms
+from nqz.stages.panels import Panel
+
+TOLERANCE, STANDARD_ERRORS = 0.02, 4.0
+_FEW_COLUMNS = 8
+_STEP = 1 << 18  # entries rebuilt at a time
+_HASHED = 16 * digest.PIECE  # bytes hashed at a time
+
+
+def verify(
+    reader: ContainerReader,
+    original: Source | None,
+    pool: Workers,
+    progress: Callable[[str | None, float], object] | None = None,
+) -> dict[str, Any]:
+    """Check every checksum, decode every tensor, and compare with the original.
+
+    Parameters
+    ----------
+    reader : ContainerReader
+    original : Source, optional
+        What the container was made from.
+    pool : Workers
+    progress : callable, optional
+        Called as progress(name, bytes): None and the bytes of the container checked, then the name of each tensor and
+        bytes of its data, half of which count for reading the original of a matrix, if there is one.
+
+    Returns
+    -------
+    dict
+        ``file_bytes``, ``ok``, and ``tensors``: for each its name, shape, dtype and kind; with an original,
+        ``same_bytes`` (whether it is the very data that was encoded), ``measured`` and ``predicted``
+        (the error relative to ‖Ā‖²), ``standard_error`` and ``allowed`` (relative to the prediction), ``ok``
+        and ``problem`` (None, or what is wrong). None where it does not apply, and without an original.
+
+    Raises
+    ------
+    CorruptError
+        The container is damaged.
+    VerifyError
+        The original holds other tensors: names, shapes or dtypes.
+    """
+    partners = None if original is None else _partners(reader, original)
+    report = progress or (lambda name, size: None)
+    reader.verify(_increments(report), pool.map)
+    infos = reader.manifest.tensors
+
+    def check(index, inner):
+        info = infos[index]
+        result: dict[str, Any] = {
+            "name": info.name, "shape": list(info.shape), "dtype": info.dtype, "kind": info.kind, "ok": True,
+            "same_bytes": None, "measured": None, "predicted": None, "standard_error": None, "allowed": None,
+            "problem": None,
+        }  # fmt: skip
+        partner = None if partners is None else partners[index]
+        if info.kind == "exact":
+            result.update(_exact(reader, index, partner, inner, partial(report, info.name)))
+        else:
+            matrix = open_matrix(reader, index)
+            done = partial(report, info.name)
+            result.update(
+                _decoded(matrix, inner, done) if partner is None else _compared(matrix, partner, inner, done)
+            )
+        return result
+
+    small = [info.entries <= SMALL for info in infos]
+    results = list(pool.each(check, range(len(infos)), small.__getitem__))
+    return {"file_bytes": reader.size, "ok": all(r["ok"] for r in results), "tensors": results}
+
+
+def _partners(reader: ContainerReader, original: Source) -> list[SourceTensor]:
+    infos = reader.manifest.tensors
+    by_name = {tensor.name: tensor for tensor in original.tensors}
+    if len(infos) == len(original.tensors) == 1:
+        by_name = {infos[0].name: original.tensors[0]}
+    partners = []
+    for info in infos:
+        what = f"tensor {info.name!r}" if info.name else "array"
+        tensor = by_name.get(info.name)
+        if tensor is None:
+            raise VerifyError(f"{original.name}: holds no {what} of {reader.name}; it is not the original")
+        for key in ("shape", "dtype"):
+            ours, theirs = getattr(info, key), getattr(tensor, key)
+            if tuple(ours) != tuple(theirs):
+                raise VerifyError(
+                    f"{original.name}: {what} has {key} {_text(theirs)}, but {_text(ours)} in {reader.name}; "
+                    "it is not the original"
+                )
+        partners.append(tensor)
+    return partners
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "x".join(map(str, value)) or "()"
+
+
+def _increments(report: Callable[[None, float], object]) -> Callable[[int, int], None]:
+    before = 0
+
+    def scanned(done: int, _: int) -> None:
+        nonlocal before
+        report(None, done - before)
+        before = done
+
+    return scanned
+
+
+def _decoded(matrix: Matrix, pool: Workers, done: Callable[[float], object]) -> dict[str, Any]:
+    for panel, _, _ in matrix.blocks(pool):
+        done(matrix.info.nbytes * panel.width / matrix.parameters.columns)
+    return {}
+
+
+def _exact(
+    reader: ContainerReader,
+    index: int,
+    partner: SourceTensor | None,
+    pool: Workers,
+    done: Callable[[float], object],
+) -> dict[str, Any]:
+    pieces = decode_exact(reader, index, each=pool.map)
+    if partner is None:
+        for piece in pieces:
+            done(len(piece))
+        return {}
+    info = reader.manifest.tensors[index]
+    same = (info.order == "F") == partner.fortran_order and info.byte_order == partner.byte_order
+    # both sides come in pieces of 4 MiB
+    for ours, theirs in zip(pieces, partner.pieces(), strict=True):
+        same = same and ours == theirs
+        done(len(ours))
+    return {
+        "same_bytes": same,
+        "ok": same,
+        "problem": None if same else "carried exactly, but differs from the original",
+    }
+
+
+def column_errors(
+    matrix: Matrix,
+    original: SourceTensor,
+    pool: Workers,
+    done: Callable[[float], object] | None = None,
+) -> tuple[np.ndarray, int]:
+    """Energies of the errors of the reconstructed columns, before any rounding to a narrower type.
+
+    Parameters
+    ----------
+    matrix : Matrix
+    original : SourceTensor
+    pool : Workers
+    done : callable, optional
+        Called with the share of the columns compared since the last call.
+
+    Returns
+    -------
+    errors : ndarray of float64, shape (a,)
+        In units of 4 ** exponent.
+    exponent : int
+        A power of two near the norm of the loudest column.
+    """
+    view = original.vectors(matrix.header.axis)
+    exponent = norms.reference(matrix.codes) >> 9
+    p = matrix.parameters
+    errors = np.empty(p.columns)
+    held: list[tuple[int, np.ndarray]] = []  # first column and entries of the panel in the original
+
+    def read(panel: Panel) -> None:
+        buffer = pool.buffers.array("block", (p.n * panel.width,), view.dtype)
+        held[:] = [(panel.first, view.read(panel.first, panel.last, buffer))]
+
+    def compare(first: int, rebuilt: np.ndarray) -> None:
+        ((start, block),), last = held, first + rebuilt.shape[1]
+        errors[first:last] = _energies(block[:, first - start : last - start], rebuilt, original.dtype, exponent)
+
+    for panel, _, _ in matrix.blocks(pool, into=read, work=compare, step=_STEP):
+        if done is not None:
+            done(panel.width / p.columns)
+    return errors, exponent
+
+
+def _energies(block: np.ndarray, rebuilt: np.ndarray, dtype: str, exponent: int) -> np.ndarray:
+    """Energies of the differences of columns, in units of 4 ** exponent; `rebuilt` is used up."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.subtract(widen(block, dtype), rebuilt, out=rebuilt)
+        np.ldexp(rebuilt, -exponent, out=rebuilt)
+        return np.einsum("ij,ij->j", rebuilt, rebuilt)
+
+
+def measured_error(matrix: Matrix, errors: np.ndarray, exponent: int) -> float:
+    """‖A - Â‖² / ‖Ā‖² from the `column_errors`; infinite for an error where there should be none."""
+    mantissa, power = matrix.header.energy
+    whole = math.ldexp(mantissa, power - 2 * exponent)
+    spent = float(errors.sum())
+    return 0.0 if spent == 0.0 else spent / whole if whole > 0.0 else math.inf
+
+
+def _compared(
+    matrix: Matrix, partner: SourceTensor, pool: Workers, done: Callable[[float], object]
+) -> dict[str, Any]:
+    whole = digest.ContentDigest()
+    for digests, size in pool.map(
+        lambda piece: (digest.of_pieces(piece), len(piece)), partner.pieces(_HASHED)
+    ):
+        whole.add(digests)
+        done(size / 2)
+    errors, exponent = column_errors(matrix, partner, pool, lambda share: done(share * partner.nbytes / 2))
+    same = whole.value() == matrix.header.digest
+    result = _judge(matrix, errors, exponent)
+    if result["problem"] and not same:
+        result["problem"] += "; its bytes are not those that were encoded"
+    return {"same_bytes": same, **result}
+
+
+def _judge(matrix: Matrix, errors: np.ndarray, exponent: int) -> dict[str, Any]:
+    """Compare error energies of the columns, in units of 4 ** exponent, with their predictions."""
+    predicted = matrix.predicted_reconstruction()
+    error = standard_error(matrix, errors, exponent)
+    allowed = TOLERANCE + STANDARD_ERRORS * error
+    measured = measured_error(matrix, errors, exponent)
+    problem = None
+    if not abs(measured - predicted) <= allowed * predicted:
+        problem = f"error {measured:.4g} of the energy where {predicted:.4g} is predicted"
+    elif errors[matrix.codes == norms.ZERO].any():
+        problem = "constant columns, which come back exactly, differ from the original"
+    return {
+        "measured": measured if math.isfinite(measured) else None,
+        "predicted": predicted,
+        "standard_error": error,
+        "allowed": allowed,
+        "ok": problem is None,
+        "problem": problem,
+    }
+
+
+def standard_error(matrix: Matrix, errors: np.ndarray, exponent: int) -> float:
+    """Relative standard error of the measured reconstruction error.
+
+    Parameters
+    ----------
+    matrix : Matrix
+    errors : ndarray of float64, shape (a,)
+        Error energies of the columns in units of 4 ** exponent.
+    exponent : int
+    """
+    p, side = matrix.parameters, matrix.side
+    parts = pieces(p.columns)
+
+    def expectation(chosen):
+        """Energy, relative noise, w and expected error of some columns."""
+        energy, noise = norms.energy(matrix.codes[chosen], 512 * exponent), side.noise_at(chosen)
+        alive = np.isfinite(noise)
+        shrink = np.where(alive, 1.0 / (1.0 + noise), 0.0)
+        return energy, np.where(alive, noise, 0.0), shrink, energy * (1.0 - p.kappa * shrink)
+
+    total = own = share = 0.0
+    count = 0
+    for chosen in parts:
+        energy, d, shrink, expected = expectation(chosen)
+        total += float(expected.sum())
+        own += float((np.square(energy * p.kappa * shrink * d * shrink) * (1.0 + 2.0 * d)).sum())
+        share += float((energy * shrink * (2.0 - shrink)).sum())
+        count += int((expected > 0).sum())
+    if total <= 0.0:
+        return 0.0
+    # the share of the energy that the kept coordinates have, common to columns that are alike
+    share *= math.sqrt(2.0 * p.kappa * (1.0 - p.kappa) / p.n)
+    theory = own * 2.0 / p.m + share * share
+    between = 0.0
+    if count >= _FEW_COLUMNS and np.isfinite(errors).all():
+        ratio = float(errors.sum()) / total
+        for chosen in parts:
+            *_, expected = expectation(chosen)
+            residual = errors[chosen] - ratio * expected
+            between += float(np.square(residual[expected > 0]).sum()) * count / (count - 1)
+    return math.sqrt(max(theory, between)) / total

@@ -1,0 +1,370 @@
+"""Positioned access to the bytes of a file or of memory, and the opening of inputs.
+
+Data is never memory-mapped: mapped pages count as resident memory, and a mapped write on a full disk is a
+signal.
+All methods may be called from several threads at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import sys
+import tempfile
+import threading
+import weakref
+from typing import Any, TypeAlias
+
+from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError, UsageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SPOOL_PIECE = 1 << 20
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says about an error, without the path."""
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def output_error(name: str, error: OSError) -> NqzError:
+    """Return the error of nqz for a failed write: `DiskFullError` or `OutputError`."""
+    if error.errno in _FULL:
+        return DiskFullError(f"{name}: cannot write: {reason(error)}; free some space or write elsewhere")
+    return OutputError(f"{name}: cannot write: {reason(error)}")
+
+
+_NO_RESERVE = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.ENODEV)
+
+
+class FileAccess:
+    """Positioned reads and writes on a file descriptor.
+
+    Parameters
+    ----------
+    fd : int
+        An open descriptor of a seekable file.
+    name : str
+        What error messages call the file.
+    base : int
+        Offset in the file that counts as 0.
+    identity : tuple of int, optional
+        Device and inode of an input that is a regular file.
+    owned : bool
+        Whether `close` closes the descriptor.
+
+    Attributes
+    ----------
+    size : int
+        Bytes from `base` to the end: as found when opened, then grown by writes.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        name: str,
+        *,
+        base: int = 0,
+        identity: tuple[int, int] | None = None,
+        owned: bool = True,
+    ) -> None:
+        self._fd = fd
+        self._base = base
+        self._owned = owned
+        self._lock = threading.Lock()
+        self.name = name
+        self.identity = identity
+        self.size = max(0, os.fstat(fd).st_size - base)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle an input by its address; it is opened again where it is unpickled."""
+        if self.identity is None:
+            raise TypeError(f"{self.name}: is not a regular file, and cannot be passed to another process")
+        return _reopened, (os.path.abspath(self.name), self.name, self._base, self.identity, self.size)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def pread_into(self, buffer: Any, offset: int) -> None:
+        """Fill a writable contiguous buffer with the bytes at `offset`.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read or ends before the buffer is full.
+        """
+        wanted = memoryview(buffer).nbytes
+        if wanted == 0:
+            return
+        try:
+            got = os.preadv(self._fd, (buffer,), self._base + offset)
+            if got == wanted:
+                return
+            view = memoryview(buffer).cast("B")
+            # A read gives less than asked for at the end of the file, on a signal, and beyond 2 GiB.
+            while got < wanted:
+                more = os.preadv(self._fd, (view[got:],), self._base + offset + got)
+                if more == 0:
+                    raise InputError(
+                        f"{self.name}: ends at byte {offset + got}, {wanted - got} bytes short; "
+                        "it seems to have changed while being read"
+                    )
+                got += more
+        except OSError as error:
+            raise InputError(f"{self.name}: cannot read at byte {offset}: {reason(error)}") from error
+
+    def pwrite(self, data: Any, offset: int) -> None:
+        """Write all of a contiguous buffer at `offset`.
+
+        Raises
+        ------
+        DiskFullError, OutputError
+            If the file cannot be written.
+        """
+        wanted = memoryview(data).nbytes
+        if wanted == 0:
+            return
+        try:
+            done = os.pwrite(self._fd, data, self._base + offset)
+            if done < wanted:
+                view = memoryview(data).cast("B")
+                while done < wanted:
+                    done += os.pwrite(self._fd, view[done:], self._base + offset + done)
+        except OSError as error:
+            raise output_error(self.name, error) from error
+        with self._lock:
+            self.size = max(self.size, offset + wanted)
+
+    def view(self, offset: int, nbytes: int) -> None:
+        """Return None: a file is not in memory."""
+
+    def truncate(self, size: int) -> None:
+        """Make the file `size` bytes long; bytes added read as zeros."""
+        try:
+            os.ftruncate(self._fd, self._base + size)
+        except OSError as error:
+            raise output_error(self.name, error) from error
+        with self._lock:
+            self.size = size
+
+    def reserve(self, size: int) -> None:
+        """Make the file `size` bytes long, of zeros, with disk space for all of them where the file system can tell.
+
+        Raises
+        ------
+        DiskFullError, OutputError
+            If there is not enough.
+        """
+        self.truncate(size)
+        if not size or not hasattr(os, "posix_fallocate"):
+            return
+        try:
+            os.posix_fallocate(self._fd, self._base, size)
+        except OSError as error:
+            # Some file systems cannot allocate ahead; writing will tell.
+            if error.errno not in _NO_RESERVE:
+                raise output_error(self.name, error) from error
+
+    def close(self) -> None:
+        """Close the descriptor, if owned. A full disk may show only here."""
+        if self._owned and self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            try:
+                os.close(fd)
+            except OSError as error:
+                raise output_error(self.name, error) from error
+
+
+def _reopened(path: str, name: str, base: int, identity: tuple[int, int], size: int) -> FileAccess:
+    """Open an input that was pickled; InputError if it is another file by now."""
+    try:
+        file = open(path, "rb", buffering=0)
+    except OSError as error:
+        raise InputError(f"{name}: cannot open: {reason(error)}") from error
+    access = FileAccess(file.fileno(), name, base=base, identity=identity, owned=False)
+    weakref.finalize(access, file.close)
+    status = os.fstat(file.fileno())
+    if (status.st_dev, status.st_ino) != identity or access.size != size:
+        raise InputError(f"{name}: is not the file that it was")
+    return access
+
+
+class MemoryAccess:
+    """Positioned reads and writes on memory: a bytearray, which grows, or a read-only buffer."""
+
+    identity = None
+
+    def __init__(self, data: Any, name: str = "<memory>") -> None:
+        self._grows = isinstance(data, bytearray)
+        self._data: Any = data if self._grows else memoryview(data).cast("B")
+        self._lock = threading.Lock()
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle memory by its bytes."""
+        if self._grows:
+            raise TypeError(f"{self.name}: this memory may change, and cannot be passed to another process")
+        return MemoryAccess, (bytes(self._data), self.name)
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return len(self._data)
+
+    def pread_into(self, buffer: Any, offset: int) -> None:
+        """Fill a writable contiguous buffer with the bytes at `offset`; `InputError` if there are too few."""
+        wanted = memoryview(buffer).nbytes
+        if wanted == 0:
+            return
+        if offset + wanted > len(self._data):
+            raise InputError(f"{self.name}: ends at byte {len(self._data)}, before byte {offset + wanted}")
+        with self._lock, memoryview(self._data) as data:
+            memoryview(buffer).cast("B")[:] = data[offset : offset + wanted]
+
+    def view(self, offset: int, nbytes: int) -> memoryview | None:
+        """Return bytes where they are; None where they may move, or are not there."""
+        if self._grows or not 0 <= offset <= len(self._data) - nbytes:
+            return None
+        with memoryview(self._data) as data:
+            return data[offset : offset + nbytes].toreadonly()
+
+    def pwrite(self, data: Any, offset: int) -> None:
+        """Write all of a contiguous buffer at `offset`, growing the memory with zeros as needed."""
+        wanted = memoryview(data).nbytes
+        if not self._grows:
+            raise OutputError(f"{self.name}: this memory is read only")
+        if wanted == 0:
+            return
+        with self._lock:
+            self._extend(offset + wanted)
+            with memoryview(self._data) as target:
+                target[offset : offset + wanted] = memoryview(data).cast("B")
+
+    def truncate(self, size: int) -> None:
+        """Make the memory `size` bytes long; bytes added are zeros."""
+        if not self._grows:
+            raise OutputError(f"{self.name}: this memory is read only")
+        with self._lock:
+            del self._data[size:]
+            self._extend(size)
+
+    reserve = truncate
+
+    def _extend(self, size: int) -> None:
+        if size > len(self._data):
+            self._data.extend(bytes(size - len(self._data)))
+
+    def close(self) -> None:
+        """Release the memory."""
+        if not self._grows:
+            self._data.release()
+
+
+Access: TypeAlias = FileAccess | MemoryAccess
+"""What a file of matrices is read from and written to."""
+
+
+def open_input(source: Any) -> Access:
+    """Open an input for positioned reads.
+
+    A regular file is read in place. Anything else (pipe, device, file object without a file) is first copied
+    to an unlinked temporary file.
+
+    Parameters
+    ----------
+    source : str, path-like or binary file object
+        ``"-"`` is standard input. A file object is read from its current position, and left open.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened or read, or is a directory.
+    UsageError
+        If it is a terminal or an object of another type.
+    DiskFullError, OutputError
+        If the temporary copy cannot be written.
+    """
+    if isinstance(source, (str, bytes)) and os.fsdecode(source) == "-":
+        if sys.stdin is None:
+            raise InputError("<stdin>: standard input is closed")
+        if sys.stdin.isatty():
+            raise UsageError("<stdin>: standard input is a terminal; give a file or a pipe")
+        return _open_stream(sys.stdin.buffer, "<stdin>")
+    if hasattr(source, "read"):
+        name = getattr(source, "name", None)
+        return _open_stream(source, name if isinstance(name, str) else "<file object>")
+    try:
+        path = os.fsdecode(source)
+    except TypeError as error:
+        kind = type(source).__name__
+        raise UsageError(f"an input must be a path or a binary file object, not {kind}") from error
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        text = reason(error) if isinstance(error, OSError) else str(error)
+        raise InputError(f"{path}: cannot open: {text}") from error
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path}: is a directory, not a file")
+        if stat.S_ISREG(status.st_mode):
+            return FileAccess(fd, path, identity=(status.st_dev, status.st_ino))
+        with open(fd, "rb", buffering=0, closefd=False) as stream:
+            access = _spool(stream, path)
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return access
+
+
+def _open_stream(stream: Any, name: str) -> Access:
+    if isinstance(stream, io.TextIOBase):
+        raise UsageError(f"{name}: the file object must be open in binary mode")
+    if isinstance(stream, io.BytesIO):
+        return MemoryAccess(stream.getbuffer()[stream.tell() :], name)
+    # Other objects may have a descriptor too, but of something else: gzip's is that of the compressed file.
+    raw = stream.raw if isinstance(stream, (io.BufferedReader, io.BufferedRandom)) else stream
+    if isinstance(raw, io.FileIO):
+        try:
+            status = os.fstat(raw.fileno())
+            if stat.S_ISDIR(status.st_mode):
+                raise InputError(f"{name}: is a directory, not a file")
+            if stat.S_ISREG(status.st_mode):
+                identity = (status.st_dev, status.st_ino)
+                return FileAccess(raw.fileno(), name, base=stream.tell(), identity=identity, owned=False)
+        except OSError as error:
+            raise InputError(f"{name}: cannot read: {reason(error)}") from error
+    return _spool(stream, name)
+
+
+def temporary_access(name: str) -> FileAccess:
+    """Return access to a new unlinked file in the directory for temporary files."""
+    try:
+        with tempfile.TemporaryFile(buffering=0) as file:
+            return FileAccess(os.dup(file.fileno()), f"temporary copy of {name} in {tempfile.gettempdir()}")
+    except OSError as error:
+        raise output_error(f"temporary copy of {name} (TMPDIR says where)", error) from error
+
+
+def _spool(stream: Any, name: str) -> FileAccess:
+    access = temporary_access(name)
+    try:
+        while True:
+            try:
+                piece = stream.read(_SPOOL_PIECE)
+            except (OSError, ValueError) as error:
+                text = reason(error) if isinstance(error, OSError) else str(error)
+                raise InputError(f"{name}: cannot read: {text}") from error
+            if piece is None or isinstance(piece, str):
+                raise InputError(f"{name}: must be a blocking stream of bytes")
+            if not piece:
+                break
+            access.pwrite(piece, access.size)
+    except BaseException:
+        access.close()
+        raise
+    access.name = name
+    return access

@@ -1,0 +1,7 @@
+"""A coded tensor: one object for decode, verify, sweep, products and the Python interface, with one loop over its blocks."""
+
+from __future__ import annotations
+
+from nqz.matrix.matrix import Columns, Matrix, open_matrix
+
+__all__ = ["Columns", "Matrix", "open_matrix"]

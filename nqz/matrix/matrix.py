@@ -1,0 +1,336 @@
+"""A coded matrix of a container: its records read and checked, its points and columns decoded on request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.format import chnk, tens
+from nqz.format.head import TensorInfo
+from nqz.format.norm_mean import unpack_means, unpack_norms
+from nqz.format.reader import ContainerReader
+from nqz.format.records import Record
+from nqz.ground.arithmetic import pieces
+from nqz.ground.dtypes import cast_saturating
+from nqz.ground.errors import CorruptError
+from nqz.ground.threads import Workers
+from nqz.stages import center
+from nqz.stages.codings import Coder
+from nqz.stages.decoder import OpenPanel, open_panel, rebuild
+from nqz.stages.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
+from nqz.stages.norms import Histogram
+from nqz.stages.panels import Chunk, Panel, panels
+from nqz.stages.parameters import Parameters
+from nqz.stages.scale import Scales, scales
+
+_STEP = 1 << 19
+"""Entries that one thread rebuilds at a time."""
+
+Columns: TypeAlias = "slice | npt.NDArray[Any]"
+"""Which columns: a range, or their numbers."""
+
+Points: TypeAlias = "npt.NDArray[np.int32]"
+Block: TypeAlias = "npt.NDArray[Any] | None"
+
+
+@dataclass(eq=False)
+class Matrix:
+    """A coded matrix of a container, made by `open_matrix`.
+
+    Attributes
+    ----------
+    reader : ContainerReader
+    index : int
+        Number of the tensor.
+    info : TensorInfo
+        What the manifest says of it.
+    header : TensorHeader
+    codes : ndarray of int32, shape (a,)
+        Norm codes.
+    histogram : Histogram
+        Of them.
+    scales : Scales
+        What the parameters say of the columns of each code.
+    panels : list of Panel
+    chunks : list of Record
+        By the numbers of the chunks.
+    kept_means : Means or None
+        As they are in the file, once `load_means` has read them.
+    """
+
+    reader: ContainerReader
+    index: int
+    info: TensorInfo
+    header: tens.TensorHeader
+    codes: npt.NDArray[np.int32]
+    histogram: Histogram
+    scales: Scales
+    panels: list[Panel]
+    chunks: list[Record]
+    kept_means: center.Means | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Name of the tensor; empty for a single array."""
+        return self.info.name
+
+    @property
+    def parameters(self) -> Parameters:
+        """What it was coded with."""
+        return self.header.parameters
+
+    @cached_property
+    def coder(self) -> Coder:
+        """What decodes chunks, made when the first one is: many a matrix is opened for what its header says."""
+        return self.parameters.coding.coder(self.parameters, self.scales.used)
+
+    @property
+    def centered(self) -> bool:
+        """Whether the means of the columns are kept apart."""
+        return self.parameters.mean_digits is not None
+
+    @property
+    def entries(self) -> int:
+        """Number of entries."""
+        return math.prod(self.info.shape)
+
+    @property
+    def coded_bytes(self) -> int:
+        """What the rate counts: the whole file for a container of a single array, else the records of the tensor."""
+        if self.reader.manifest.kind.alone:
+            return self.reader.size
+        records = self.reader.records(self.index)
+        return records[-1].end - records[0].offset
+
+    @property
+    def rate(self) -> float:
+        """Bits an entry."""
+        return 8.0 * self.coded_bytes / self.entries
+
+    @property
+    def side(self) -> Side:
+        """The matrix as the estimators see it."""
+        p = self.parameters
+        return Side(self.codes, self.histogram, self.scales.noise, p.n, p.kappa)
+
+    def predicted_reconstruction(self, estimator: str = "mmse") -> float:
+        """Expected ‖A - Â‖² / ‖Ā‖² of the decoded matrix."""
+        return reconstruction_error(self.side, estimator)
+
+    def predicted_product(self) -> float:
+        """Expected error of AᵀB with an unrelated partner coded alike, relative to ‖Ā‖²‖B̄‖²/n."""
+        return expected_error(self.side, self.side, "mmse")
+
+    def shrinkage(self) -> float:
+        """Energy-weighted mean of w = 1 / (1 + d): the default α of one side."""
+        return float((self.side.power() / (1.0 + self.scales.noise)).sum())
+
+    def load_means(self) -> center.Means:
+        """Read the means, unless that was done before; `means` and `mean_steps` need them.
+
+        Raises
+        ------
+        CorruptError
+            They are damaged.
+        """
+        if self.kept_means is None:
+            self.kept_means = _read_means(self)
+        return self.kept_means
+
+    def means(self, columns: Columns) -> npt.NDArray[np.float64]:
+        """The stored means of columns, zeros where the matrix is not centered."""
+        return self.load_means().at(columns)
+
+    def mean_steps(self, columns: Columns, exponent: int = 0) -> npt.NDArray[np.float64]:
+        """Steps of their means in units of 2 ** exponent, zeros where these are exact."""
+        return self.load_means().steps(columns, exponent)
+
+    def units(self, columns: Columns, exponent: int = 0) -> npt.NDArray[np.float64]:
+        """What one unit of a decoded point is worth in each of some columns, in units of 2 ** exponent."""
+        p, codes = self.parameters, self.codes[columns]
+        if len(codes) <= len(self.histogram.codes):
+            return p.coding.unit(p, codes.astype(np.int64), exponent)
+        return self.histogram.spread(p.coding.unit(p, self.histogram.codes, exponent), codes)
+
+    def open_panel(self, panel: Panel) -> OpenPanel:
+        """A panel with what decoding has to know of its columns."""
+        return open_panel(panel, self.codes, self.scales, self.coder)
+
+    def chunk_points(self, opened: OpenPanel, chunk: Chunk, out: npt.NDArray[np.int32]) -> None:
+        """Decode the points of one chunk of a panel's stream to `out`, of shape (chunk.count,).
+
+        Raises
+        ------
+        CorruptError
+            The chunk is damaged.
+        """
+        record = self.chunks[chunk.number]
+        payload = self.reader.read(record, "CHNK")
+        try:
+            sizes = self.coder.sizes(chunk, opened.coded)
+            sections = chnk.unpack(self.parameters.coding.name, payload, chunk.lanes, sizes)
+            self.coder.decode_chunk(chunk, opened.coded, sections, out)
+        except ValueError as error:
+            raise CorruptError(f"{_where(self.reader, record)}: {error}") from None
+
+    def points(self, opened: OpenPanel, pool: Workers) -> npt.NDArray[np.int32]:
+        """Decoded points of a panel in the order of its stream, shape (kept columns, m); valid until the next panel's.
+
+        Raises
+        ------
+        CorruptError
+            A chunk is damaged.
+        """
+        panel = opened.panel
+        out = pool.buffers.array("points of panel", (panel.kept, panel.m), np.int32)
+        flat = out.reshape(-1)
+
+        def decode(chunk: Chunk) -> None:
+            self.chunk_points(opened, chunk, flat[chunk.start : chunk.start + chunk.count])
+
+        for _ in pool.map(decode, panel.chunks):
+            pass
+        return out
+
+    def blocks(
+        self,
+        pool: Workers,
+        estimator: str = "mmse",
+        dtype: str = "float64",
+        into: Callable[[Panel], Block] | None = None,
+        work: Callable[[int, npt.NDArray[Any]], Any] | None = None,
+        step: int = _STEP,
+    ) -> Iterator[tuple[Panel, Block, list[Any]]]:
+        """Decode the matrix panel by panel, and rebuild its columns piece by piece. All decoding of matrices goes through here.
+
+        Parameters
+        ----------
+        pool : Workers
+            Whose threads decode chunks and rebuild pieces.
+        estimator : {"mmse", "unbiased"}
+        dtype : str
+            Canonical name of the type of the arrays of `into`. Pieces in memory of a thread are float64.
+        into : callable, optional
+            into(panel) is called before a panel is decoded, and may return an array to rebuild it in, of shape (n, w) and any
+            strides, in the storage type of `dtype`. Without one each piece is rebuilt in memory of its thread.
+        work : callable, optional
+            work(first column, piece) is called with each piece, in the threads. A piece in memory of its thread is valid during
+            the call only, and may be used up.
+        step : int
+            Entries of a piece, about.
+
+        Yields
+        ------
+        tuple
+            The panel, the array it is in, if any, and what `work` returned for its pieces. With neither `into` nor `work`
+            points are decoded, and no columns rebuilt.
+
+        Raises
+        ------
+        CorruptError
+            A record is damaged.
+        """
+        p = self.parameters
+        scale = p.coding.unit(p, self.histogram.codes) * reconstruction_factor(self.side, estimator)
+        width = max(1, step // p.n)
+        for panel in self.panels:
+            block = None if into is None else into(panel)
+            opened = self.open_panel(panel)
+            points = self.points(opened, pool)
+            if block is None and work is None:
+                yield panel, None, []
+                continue
+            means = self.load_means()
+
+            def piece(
+                first: int, opened: OpenPanel = opened, points: Points = points, block: Block = block
+            ) -> Any:
+                columns = slice(first, min(first + width, opened.panel.width))
+                target = None if block is None else block[:, columns]
+                found = self._rebuilt(opened, points, columns, scale, means, dtype, target, pool)
+                return None if work is None else work(opened.panel.first + first, found)
+
+            yield panel, block, list(pool.map(piece, range(0, panel.width, width)))
+
+    def _rebuilt(
+        self,
+        opened: OpenPanel,
+        points: Points,
+        columns: slice,
+        scale: npt.NDArray[np.float64],
+        means: center.Means,
+        dtype: str,
+        target: Block,
+        pool: Workers,
+    ) -> npt.NDArray[Any]:
+        """Rebuild some columns of a panel from its points in an array, or in memory of the thread; `scale` is by norm code."""
+        p, first = self.parameters, opened.panel.first
+        here = slice(first + columns.start, first + columns.stop)
+        out = target
+        if out is None or dtype not in ("float32", "float64"):  # narrower types are rounded once, from float64
+            out = pool.local.array("rebuilt", (columns.stop - columns.start, p.n), np.float64).T
+        chosen = self.histogram.spread(scale, self.codes[here])
+        rebuild(p, points, opened.place[columns], chosen, means.at(here), out)
+        if target is None or out is target:
+            return out
+        target[...] = cast_saturating(out, dtype)
+        return target
+
+
+def open_matrix(reader: ContainerReader, index: int) -> Matrix:
+    """Read header and norms of tensor `index` of a container, a matrix.
+
+    Raises
+    ------
+    CorruptError
+        A record is damaged or does not agree with the others.
+    """
+    info = reader.manifest.tensors[index]
+    (record,) = reader.find(index, "TENS")
+    payload, where = reader.read(record, "TENS"), _where(reader, record)
+    header = tens.unpack(payload, lambda axis: _length_and_count(info.shape, axis), where)
+    p = header.parameters
+    if len(info.shape) == 1 and header.axis != 0:
+        raise CorruptError(f"{where}: axis 1 for an array of one dimension")
+    (record,) = reader.find(index, "NORM")
+    codes = unpack_norms(reader.read(record, "NORM"), p.columns, _where(reader, record))
+    if bool(reader.find(index, "MEAN")) != (p.mean_digits is not None):
+        raise CorruptError(f"{reader.name}: tensor {info.name!r}: header and record MEAN disagree")
+    histogram = Histogram.of(codes)
+    found = scales(p, histogram)
+    cut, chunks = panels(p.n, p.m, codes, found), reader.find(index, "CHNK")
+    wanted = sum(len(panel.chunks) for panel in cut)
+    if len(chunks) != wanted:
+        raise CorruptError(f"{where}: {len(chunks)} chunks where its norms call for {wanted}")
+    return Matrix(reader, index, info, header, codes, histogram, found, cut, chunks)
+
+
+def _length_and_count(shape: tuple[int, ...], axis: int) -> tuple[int, int]:
+    """Length and number of the vectors of a tensor."""
+    count = 1 if len(shape) == 1 else shape[-1] if axis == 0 else shape[0]
+    return math.prod(shape) // count, count
+
+
+def _read_means(matrix: Matrix) -> center.Means:
+    p, reader = matrix.parameters, matrix.reader
+    if p.mean_digits is None:
+        return center.Means.none(matrix.codes, p.n)
+    (record,) = reader.find(matrix.index, "MEAN")
+    where = _where(reader, record)
+    shift, q = unpack_means(reader.read(record, "MEAN"), p.columns, where)
+    means = center.Means(matrix.codes, p.n, p.mean_digits, shift, q)
+    with np.errstate(over="ignore"):
+        for columns in pieces(p.columns):
+            if not np.isfinite(means.at(columns)).all():
+                raise CorruptError(f"{where}: a mean is not finite")
+    return means
+
+
+def _where(reader: ContainerReader, record: Record) -> str:
+    return f"{reader.name}: record {record.type} at byte {record.offset}"

@@ -1,0 +1,134 @@
+"""One side of a product: integers that are decoded chunk by chunk, and what they are worth column by column."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nqz.ground.threads import Workers
+from nqz.stages import norms
+from nqz.stages.estimate import Side
+
+Columns = slice | NDArray[Any]
+"""Which columns: a range, or their numbers."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The points of a block of columns as they are stored: column after column, cut into chunks anywhere.
+
+    Attributes
+    ----------
+    order : ndarray of int64
+        Which column of the block each vector of points is; columns that are missing are zero.
+    chunks : sequence
+        What `read` takes.
+    read : callable
+        read(chunk) gives the position of the chunk's first point in the stream, and its points, int32 of one dimension,
+        which are valid until the same thread reads again. Called from several threads.
+    """
+
+    order: NDArray[Any]
+    chunks: Sequence[Any]
+    read: Callable[[Any], tuple[int, NDArray[np.int32]]]
+
+
+class Operand(ABC):
+    """One side of a product. What is known of its columns is asked for by range: there may be millions of them.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    side : Side
+        The columns as the estimators see them.
+    m : int
+        Kept coordinates.
+    rotation_seed : int
+    exponent : int
+        A power of two near the norm of the loudest column, in whose units energies, units and steps are given.
+    blocks : list of tuple of int
+        Ranges of columns that are stored together.
+    """
+
+    def __init__(
+        self, name: str, side: Side, m: int, rotation_seed: int, exponent: int, blocks: list[tuple[int, int]]
+    ):
+        self.name, self.side, self.m, self.rotation_seed = name, side, m, rotation_seed
+        self.exponent, self.blocks = exponent, blocks
+
+    @abstractmethod
+    def units(self, columns: Columns) -> NDArray[np.float64]:
+        """Worth of an integer in each column, in units of 2 ** exponent; 0 for columns without energy or not coded."""
+
+    @abstractmethod
+    def means(self, columns: Columns) -> NDArray[np.float64]:
+        """Stored means."""
+
+    @abstractmethod
+    def mean_steps(self, columns: Columns) -> NDArray[np.float64]:
+        """Steps to which the means were rounded, in units of 2 ** exponent; 0 for exact ones."""
+
+    @abstractmethod
+    def stream(self, first: int, last: int, pool: Workers) -> Stream:
+        """The points of the block of columns first … last - 1; the pool's threads read them, into its memory."""
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return len(self.side.codes)
+
+    def noise(self, columns: Columns) -> NDArray[np.float64]:
+        """Relative noise of columns: 0 for exact ones, infinite where not coded."""
+        return self.side.noise_at(columns)
+
+    def energies(self, columns: Columns) -> NDArray[np.float64]:
+        """Energies of centered columns in units of 4 ** exponent."""
+        return norms.energy(self.side.codes[columns], 512 * self.exponent)
+
+    def spread(self, first: int, last: int) -> float:
+        """Root mean square of the points of the loudest of some columns, as the norms have it."""
+        chosen = slice(first, last)
+        unit, noise = self.units(chosen), self.noise(chosen)
+        coded = np.isfinite(noise) & (unit > 0)
+        if not coded.any():
+            return 0.0
+        energy = self.energies(chosen)[coded] * (1.0 + noise[coded]) / self.side.n
+        return float(np.max(np.sqrt(energy) / unit[coded]))
+
+
+class Watch:
+    """Tells of the points of operands as they are first read: what share of all of them it was.
+
+    Parameters
+    ----------
+    operands : sequence of Operand
+    progress : callable
+        Called as progress(share) from the threads that read, one at a time.
+    """
+
+    def __init__(self, operands: Sequence[Operand], progress: Callable[[float], Any]):
+        self._operands, self._progress = operands, progress
+        self._lock = threading.Lock()
+        self._left = 1.0
+
+    def over(self, stream: Stream) -> Stream:
+        """The same stream, watched."""
+        points = sum(x.side.coded_columns() * x.m for x in self._operands)
+
+        def read(chunk: Any) -> tuple[int, NDArray[np.int32]]:
+            start, found = stream.read(chunk)
+            with self._lock:
+                share = min(self._left, len(found) / points)
+                if share > 0.0:
+                    self._left -= share
+                    self._progress(share)
+            return start, found
+
+        return replace(stream, read=read)

@@ -1,0 +1,376 @@
+"""Figure 2: the estimate of AᵀB from exact products of points, scaled entry by entry in float64.
+
+`Product.measure` finds θ and the expected error, from the whole product or from a sample of its columns; `Product.tiles` then
+computes the estimate in pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nqz import kernels
+from nqz.ground.arithmetic import pieces, total_of
+from nqz.ground.threads import Workers
+from nqz.product.integers import multiply, result_type
+from nqz.product.operand import Operand, Watch
+from nqz.product.risk import Signal, group, group_energies
+from nqz.product.tiles import HELD, Blocks, Sample, tiles
+from nqz.stages import project
+from nqz.stages.estimate import alpha, expected_error
+
+_WHOLE = 1 << 24
+_SAMPLE = 4096
+_STRIPE = 1 << 19
+"""Entries that one thread scales at a time."""
+
+_FEW = 16
+"""So many vectors are multiplied with each chunk as it is decoded."""
+
+Raw = dict[tuple[int, int], NDArray[Any]]
+"""Exact products of points, int32 or float64, by the numbers of the first row and column of their blocks."""
+
+Piece = Callable[[], tuple[slice, slice, NDArray[Any]]]
+"""Gives rows, columns and raw products of a part of the whole."""
+
+
+class NotFiniteError(ValueError):
+    """An entry of the estimate overflows; `wide` tells whether float64 would hold it."""
+
+    def __init__(self, row: int, column: int, wide: bool):
+        super().__init__(f"entry [{row}, {column}] overflows")
+        self.row, self.column, self.wide = row, column, wide
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of a product before its estimate is computed.
+
+    Attributes
+    ----------
+    theta : float
+        θ of the `auto` estimator.
+    error : float
+        Expected ‖AᵀB - Ĉ‖² relative to ‖Ā‖²‖B̄‖²/n.
+    guessed : float
+        The share of `error` that dropped columns contribute, whose products are not known.
+    raw : dict of ndarray, optional
+        All exact products of points, where these are few.
+    sides : tuple of Blocks, optional
+        What was decoded so far of both sides, where `raw` is not there.
+    """
+
+    theta: float = 1.0
+    error: float = 0.0
+    guessed: float = 0.0
+    raw: Raw | None = field(default=None, repr=False)
+    sides: tuple[Blocks, Blocks] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Product:
+    """The estimate of AᵀB from two operands.
+
+    Attributes
+    ----------
+    a, b : Operand
+        Of equal length and rotation seed.
+    estimator : {"auto", "mmse", "unbiased"}
+    same : bool
+        Whether both are one and the same tensor: they share their dither, and the diagonal comes from the norms.
+    """
+
+    a: Operand
+    b: Operand
+    estimator: str
+    same: bool = False
+
+    @property
+    def kappa(self) -> float:
+        """The share of coordinates that both sides keep."""
+        return min(self.a.side.kappa, self.b.side.kappa)
+
+    def measure(self, pool: Workers, watch: Watch | None = None) -> Measured:
+        """Find θ, and the expected error, from the whole product or from a sample of columns.
+
+        Parameters
+        ----------
+        pool : Workers
+        watch : Watch, optional
+            Told of the points that are read, now and by `tiles`.
+        """
+        a, b = self.a, self.b
+        if not a.columns or not b.columns:
+            return Measured()
+        if a.columns * b.columns <= _WHOLE:
+            raw = self.few_raw(pool, watch) or self._all_raw(*self._sides(pool, watch), pool)
+            signal = self._signal(None, None, raw, pool)
+            return self._measured(signal, raw, None)
+        rows, columns = _sample(a.columns), _sample(b.columns)
+        sides = self._sides(pool, watch)
+        sampled = self._all_raw(Sample(sides[0], rows), Sample(sides[1], columns), pool)
+        return self._measured(self._signal(rows, columns, sampled, pool), None, sides)
+
+    def tiles(
+        self, measured: Measured, dtype: str, put: Callable[[int, int, NDArray[Any]], Any], pool: Workers
+    ) -> Iterator[tuple[float, Any]]:
+        """Compute the estimate in rectangular pieces that cover it.
+
+        Parameters
+        ----------
+        measured : Measured
+            What `measure` gave.
+        dtype : {"float32", "float64"}
+        put : callable
+            put(row, column, tile) is called for every piece, from several threads; the array is valid during the call only.
+        pool : Workers
+
+        Yields
+        ------
+        tuple
+            Share of the product in a piece, and what `put` returned for it; the order of the pieces depends on the operands
+            alone.
+
+        Raises
+        ------
+        NotFiniteError
+            An entry does not fit the type.
+        """
+        whole = max(1, self.a.columns * self.b.columns)
+
+        def finish(piece: Piece) -> tuple[float, Any]:
+            rows, columns, raw = piece()
+            tile = self._estimated(measured.theta, rows, columns, raw, dtype, pool)
+            return raw.size / whole, put(rows.start, columns.start, tile)
+
+        if measured.raw is not None:
+            yield from pool.map(finish, _stripes(measured.raw))
+        elif measured.sides is not None:
+            yield from _run(pool)(finish, _pieces(*measured.sides, pool))
+
+    def _sides(self, pool: Workers, watch: Watch | None) -> tuple[Blocks, Blocks]:
+        """Blocks of both sides, reduced to the coordinates that they share."""
+        shared, seed, n = min(self.a.m, self.b.m), self.a.rotation_seed, self.a.side.n
+        left, right = (
+            Blocks(side, project.meet(seed, n, side.m, shared), pool, watch) for side in (self.a, self.b)
+        )
+        return left, left if self.same and left.fits else right
+
+    def _all_raw(self, left: Blocks, right: Blocks, pool: Workers) -> Raw:
+        """All raw products of two sides."""
+        found: Raw = {}
+
+        def jobs() -> Iterator[tuple[Any, NDArray[Any]]]:
+            for t in tiles(left, right):
+                key = t.first_a, t.first_b
+                if key not in found:
+                    found[key] = np.empty((len(t.a.rows), len(t.b.rows)), result_type(t.a, t.b))
+                yield t, found[key][t.rows, t.columns]
+
+        def job(pair: tuple[Any, NDArray[Any]]) -> None:
+            t, out = pair
+            multiply(t.a, t.b, t.rows, t.columns, out)
+
+        for _ in _run(pool)(job, jobs()):
+            pass
+        return dict(sorted(found.items()))
+
+    def few_raw(self, pool: Workers, watch: Watch | None = None) -> Raw | None:
+        """Raw products with a few vectors, each chunk multiplied as it is decoded; None where that does not do."""
+        turned = self.a.columns < self.b.columns
+        small, large = (self.a, self.b) if turned else (self.b, self.a)
+        if small.columns > _FEW or self.same or small.m != large.m or 4 * small.columns * small.m > HELD:
+            return None
+        vectors = np.zeros((small.columns, small.m), np.int32)
+        for first, last in small.blocks:
+            _fill(small, first, last, vectors[first:last], pool, watch)
+        weight = float(np.abs(vectors.astype(np.float64)).sum(axis=1).max(initial=0.0))
+        found: Raw = {}
+        for first, last in large.blocks:
+            stream = large.stream(first, last, pool)
+            if watch is not None:
+                stream = watch.over(stream)
+            out, peak = np.zeros((last - first, small.columns), np.int64), 0.0
+
+            def take(chunk: Any, stream: Any = stream) -> tuple[NDArray[Any], NDArray[np.int64], int]:
+                start, points = stream.read(chunk)
+                low, high = start // large.m, (start + len(points) - 1) // large.m + 1
+                part = np.empty((high - low, small.columns), np.int64)
+                return stream.order[low:high], part, kernels.point_products(points, start, vectors, part)
+
+            for order, part, most in pool.map(take, stream.chunks):
+                if most * weight >= 2.0**53:
+                    return None
+                out[order] += part
+                peak = max(peak, most * weight)
+            raw = np.ascontiguousarray(out.T if turned else out, np.int32 if peak < 2.0**30 else np.float64)
+            for i, j in small.blocks:  # as the general path has it: sums of energies run block by block
+                found[(i, first) if turned else (first, i)] = raw[i:j] if turned else raw[:, i:j]
+        return dict(sorted(found.items()))
+
+    def _estimated(
+        self, theta: float, rows: slice, columns: slice, raw: NDArray[Any], dtype: str, pool: Workers
+    ) -> NDArray[Any]:
+        out = pool.local.array("estimates", raw.shape, dtype)
+        position = self._scale(theta, rows, columns, raw, out)
+        if position >= 0:
+            i, j = divmod(position, raw.shape[1])
+            wide = np.empty((1, raw.shape[1]))
+            row = slice(rows.start + i, rows.start + i + 1)
+            self._scale(theta, row, columns, raw[i : i + 1], wide)
+            raise NotFiniteError(rows.start + i, columns.start + j, bool(np.isfinite(wide[0, j])))
+        return out
+
+    def _scale(self, theta: float, rows: slice, columns: slice, raw: NDArray[Any], out: NDArray[Any]) -> int:
+        """Estimates from raw products; the position of the first that is not finite, or -1."""
+        a, b = self.a, self.b
+        if self.estimator == "unbiased":
+            spread_a, spread_b, share = np.ones(len(raw)), np.ones(raw.shape[1]), 1.0
+        else:
+            spread_a, spread_b = 1.0 + a.noise(rows), 1.0 + b.noise(columns)
+            share = 1.0 / self.kappa
+        exponent = max(-2044, min(2044, a.exponent + b.exponent))
+        position = kernels.estimate(
+            raw, a.units(rows), b.units(columns), spread_a, spread_b, a.means(rows), b.means(columns), share,
+            theta, theta / self.kappa, float(a.side.n), exponent, out,
+        )  # fmt: skip
+        first, last = max(rows.start, columns.start), min(rows.stop, columns.stop)
+        if not self.same or first >= last:
+            return int(position)
+        i, chosen = np.arange(first, last), slice(first, last)
+        with np.errstate(over="ignore", invalid="ignore"):
+            means = a.means(chosen)
+            diagonal = np.ldexp(a.energies(chosen), 2 * a.exponent) + a.side.n * (means * means)
+            out[i - rows.start, i - columns.start] = diagonal
+        finite = np.isfinite(out)
+        return -1 if finite.all() else int(np.argmin(finite))
+
+    def _signal(
+        self, rows: NDArray[np.int64] | None, columns: NDArray[np.int64] | None, raw: Raw, pool: Workers
+    ) -> Signal | None:
+        """What the raw products of some rows and columns, or all, tell about the energy of the product."""
+        a, b = self.a, self.b
+        side_a, side_b = (x.side if c is None else x.side.part(c) for x, c in ((a, rows), (b, columns)))
+        chosen_a, chosen_b = (slice(None) if c is None else c for c in (rows, columns))
+        group_a, group_b = group(side_a, a.energies(chosen_a)), group(side_b, b.energies(chosen_b))
+        if not len(group_a.energy) or not len(group_b.energy):
+            return None
+        unit_a, unit_b = a.units(chosen_a) / self.kappa, b.units(chosen_b)
+        found = group_energies(raw, unit_a, unit_b, group_a, group_b, self.same, pool.map)
+        entries = side_a.spread() * side_b.spread()
+        return Signal(found, group_a, group_b, a.side.n, self.kappa, entries)
+
+    def _measured(
+        self, signal: Signal | None, raw: Raw | None, sides: tuple[Blocks, Blocks] | None
+    ) -> Measured:
+        theta, missed, dropped = 1.0, 1.0, (1.0, 1.0)
+        if signal is not None:
+            theta = signal.theta() if self.estimator == "auto" else 1.0
+            missed, dropped = signal.missed(self.estimator, theta), signal.dropped
+        error, guessed = self._expected_error(theta, missed, dropped)
+        return Measured(theta, error, guessed, raw, sides)
+
+    def _expected_error(
+        self, theta: float, missed: float, dropped: tuple[float, float]
+    ) -> tuple[float, float]:
+        """The expected error, and the share of it that is guessed."""
+        a, b = self.a, self.b
+        scale = _summed(a.energies, a.columns) * _summed(b.energies, b.columns) / a.side.n
+        if scale <= 0.0:
+            return 0.0, 0.0
+        error = expected_error(a.side, b.side, self.estimator, theta, missed, dropped)
+        lost_a, lost_b = 1.0 - a.side.coded_share(), 1.0 - b.side.coded_share()
+        one, both = lost_a * (1.0 - lost_b) + (1.0 - lost_a) * lost_b, lost_a * lost_b
+        guessed = (one * dropped[0] + both * dropped[1]) / error if error > 0 else 0.0
+        if self.same:
+            error -= self._diagonal_error(theta, missed) / (scale * a.side.n)
+        # what rounding left in the means, times the partner's mean
+        rounding = _mean_energy(a) * _step_energy(b) + _mean_energy(b) * _step_energy(a)
+        return error + rounding * a.side.n**2 / 12.0 / scale, guessed
+
+    def _diagonal_error(self, theta: float, missed: float) -> float:
+        """What `expected_error` counts for the diagonal of a matrix times itself, which the norms give instead."""
+
+        def error(columns: slice) -> NDArray[np.float64]:
+            noise, energy = self.a.noise(columns), self.a.energies(columns)
+            nu = np.square(1.0 + noise) / self.kappa - 1.0
+            factor = alpha(self.estimator, theta, nu)
+            known = np.where(np.isfinite(nu), nu, 0.0)
+            found: NDArray[np.float64] = np.square(1.0 - factor) * missed + np.square(factor) * known
+            return found * energy * energy
+
+        return _summed(error, self.a.columns)
+
+
+def _run(pool: Workers) -> Callable[..., Iterator[Any]]:
+    """How products are computed side by side: BLAS has threads of its own."""
+    return pool.map if kernels.fast_product() else map
+
+
+def _stripes(raw: Raw) -> Iterator[Piece]:
+    """Pieces of the raw products."""
+    for (i, j), block in raw.items():
+        step = max(1, _STRIPE // max(1, block.shape[1]))
+        for r in range(0, len(block), step):
+            part = block[r : r + step]
+            rows, columns = slice(i + r, i + r + len(part)), slice(j, j + part.shape[1])
+            yield partial(_part, rows, columns, part)
+
+
+def _part(rows: slice, columns: slice, raw: NDArray[Any]) -> tuple[slice, slice, NDArray[Any]]:
+    return rows, columns, raw
+
+
+def _pieces(left: Blocks, right: Blocks, pool: Workers) -> Iterator[Piece]:
+    """Pieces of the product of all blocks."""
+    for tile in tiles(left, right):
+
+        def piece(t: Any = tile) -> tuple[slice, slice, NDArray[Any]]:
+            rows = slice(t.first_a + t.rows.start, t.first_a + t.rows.stop)
+            columns = slice(t.first_b + t.columns.start, t.first_b + t.columns.stop)
+            shape = rows.stop - rows.start, columns.stop - columns.start
+            out = pool.local.array("raw products", shape, result_type(t.a, t.b))
+            multiply(t.a, t.b, t.rows, t.columns, out)
+            return rows, columns, out
+
+        yield piece
+
+
+def _summed(function: Callable[[slice], NDArray[np.float64]], count: int) -> float:
+    """Sum of what a function gives for columns, some at a time."""
+    return total_of(map(function, pieces(count)))
+
+
+def _mean_energy(operand: Operand) -> float:
+    """Sum of the squares of the means in units of 4 ** exponent."""
+    return _summed(lambda c: np.square(np.ldexp(operand.means(c), -operand.exponent)), operand.columns)
+
+
+def _step_energy(operand: Operand) -> float:
+    """Sum of the squares of the steps of the means in units of 4 ** exponent."""
+    return _summed(lambda c: np.square(operand.mean_steps(c)), operand.columns)
+
+
+def _sample(count: int) -> NDArray[np.int64]:
+    return np.arange(min(count, _SAMPLE)) * count // min(count, _SAMPLE)
+
+
+def _fill(
+    operand: Operand, first: int, last: int, out: NDArray[np.int32], pool: Workers, watch: Watch | None
+) -> None:
+    """Decode all vectors of a block to the rows of an array."""
+    stream = operand.stream(first, last, pool)
+    if watch is not None:
+        stream = watch.over(stream)
+
+    def copy(chunk: Any) -> None:
+        start, points = stream.read(chunk)
+        kernels.narrow(points, start, stream.order, out)
+
+    for _ in pool.map(copy, stream.chunks):
+        pass

@@ -1,0 +1,161 @@
+"""Blocks of columns of a product's sides, decoded when they are needed, and the tiles that their product is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nqz import kernels
+from nqz.ground.threads import Workers
+from nqz.product.integers import Integers, entry_size, load
+from nqz.product.operand import Operand, Watch
+
+HELD = 1 << 26
+"""Bytes of decoded points to hold of each side."""
+
+_TILE = 1024
+"""Rows and columns of a product that one thread computes at a time."""
+
+
+class Tile(NamedTuple):
+    """Rows `rows` of block `a` times rows `columns` of block `b`, which begin at rows `first_a` and `first_b`."""
+
+    a: Integers
+    b: Integers
+    first_a: int
+    first_b: int
+    rows: slice
+    columns: slice
+
+
+class Blocks:
+    """The blocks of an operand, decoded when they are asked for, and held while there is room.
+
+    Parameters
+    ----------
+    operand : Operand
+    meet : ndarray of int, optional
+        The coordinates to keep; all by default.
+    pool : Workers
+    watch : Watch, optional
+        Told of the points that are read.
+    """
+
+    def __init__(
+        self, operand: Operand, meet: NDArray[np.int64] | None, pool: Workers, watch: Watch | None = None
+    ):
+        self.operand, self._meet, self._pool, self._watch = operand, meet, pool, watch
+        self._held: dict[int, Integers] = {}
+        self._bytes = 0
+
+    @property
+    def widths(self) -> list[int]:
+        """Number of columns in each block."""
+        return [last - first for first, last in self.operand.blocks]
+
+    @cached_property
+    def edges(self) -> NDArray[np.int64]:
+        """Where each block begins, counted in columns."""
+        return np.concatenate([[0], np.cumsum(self.widths)]).astype(np.int64)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Bytes that each block takes, about."""
+        return [
+            width * self.operand.m * entry_size(self.operand.spread(*block)) if width else 0
+            for width, block in zip(self.widths, self.operand.blocks, strict=True)
+        ]
+
+    @property
+    def fits(self) -> bool:
+        """Whether all of it may be held."""
+        return sum(self.sizes) <= HELD
+
+    def load(self, index: int) -> Integers:
+        """A block, from memory or from the file."""
+        found = self._held.get(index)
+        if found is None:
+            found = self.read(index)
+            if self._bytes + found.nbytes <= HELD:
+                self._held[index] = found
+                self._bytes += found.nbytes
+        return found
+
+    def read(self, index: int) -> Integers:
+        """A block from the file."""
+        first, last = self.operand.blocks[index]
+        stream = self.operand.stream(first, last, self._pool)
+        if self._watch is not None:
+            stream = self._watch.over(stream)
+        spread = self.operand.spread(first, last)
+        return load(stream, last - first, self.operand.m, self._meet, spread, self._pool)
+
+    def groups(self) -> Iterator[list[int]]:
+        """Consecutive blocks that can be held at a time."""
+        block: list[int] = []
+        size = 0
+        for index, nbytes in enumerate(self.sizes):
+            if not nbytes:
+                continue
+            if block and size + nbytes > HELD:
+                yield block
+                self.forget()
+                block, size = [], 0
+            block.append(index)
+            size += nbytes
+        if block:
+            yield block
+
+    def forget(self) -> None:
+        """Give up what is held."""
+        self._held.clear()
+        self._bytes = 0
+
+
+class Sample(Blocks):
+    """Some of the columns of an operand; taken from `whole`, which is only held where all of it fits."""
+
+    def __init__(self, whole: Blocks, chosen: NDArray[np.int64]):
+        super().__init__(whole.operand, None, whole._pool)
+        edges = [first for first, _ in self.operand.blocks[1:]]
+        self._whole, self._chosen = whole, np.split(chosen, np.searchsorted(chosen, edges))
+
+    @property
+    def widths(self) -> list[int]:
+        """Number of columns of the sample in each block."""
+        return [len(c) for c in self._chosen]
+
+    def read(self, index: int) -> Integers:
+        """The columns of the sample in a block."""
+        whole = self._whole.load(index) if self._whole.fits else self._whole.read(index)
+        return whole.chosen(self._chosen[index] - self.operand.blocks[index][0])
+
+
+def tiles(left: Blocks, right: Blocks) -> Iterator[Tile]:
+    """The product of all blocks of two sides in pieces, in an order that depends on the operands alone."""
+    for group in left.groups():
+        held: dict[int, Integers] = {}
+        for index_b, count in enumerate(right.sizes):
+            if not count:
+                continue
+            b = right.load(index_b)
+            for index_a in group:
+                if index_a not in held:
+                    held[index_a] = left.load(index_a)
+                a = held[index_a]
+                # a floating-point product has to convert its operands first, which wants larger pieces
+                single = not kernels.fast_product() and a.bound * b.bound < 2.0**24
+                step = 2 * _TILE if single else _TILE
+                # short ones are made up for by the other side
+                high, wide = (max(step, step * step // max(1, len(x.rows)) // 2) for x in (b, a))
+                for i in range(0, len(a.rows), high):
+                    for j in range(0, len(b.rows), wide):
+                        rows, columns = (
+                            slice(i, min(i + high, len(a.rows))),
+                            slice(j, min(j + wide, len(b.rows))),
+                        )
+                        yield Tile(a, b, int(left.edges[index_a]), int(right.edges[index_b]), rows, columns)

@@ -1,0 +1,158 @@
+"""The box "center": column means, and how finely they are kept.
+
+What rounding a mean leaves in a column enters a product as n · (mean of the partner) · (residual), so the step shrinks with
+the rate and with the mean itself. A mean is q · 2 ** (base - shift), base derived from the norm code; where that would need
+more than 53 bits, and for constant columns, q holds the bits of the float64 itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz import kernels
+from nqz.ground.arithmetic import pieces
+from nqz.stages import norms
+
+EXACT = 255
+"""Value of `shift` that marks a mean kept as a float64."""
+
+_GUARD = 3
+
+
+def center(
+    block: npt.NDArray[Any],
+    bfloat16: bool,
+    mean: npt.NDArray[np.float64],
+    exponent: npt.NDArray[np.int32],
+    out: npt.NDArray[np.float32],
+    place: npt.NDArray[np.int64] | None = None,
+) -> None:
+    """Center rows of columns, and divide them by a power of two, without rotating them.
+
+    Parameters
+    ----------
+    block : ndarray, shape (rows, w)
+        Entries as they are stored in the source, any strides; bfloat16 as uint16.
+    mean : ndarray, shape (w,)
+    exponent : ndarray, shape (w,)
+        A column is divided by 2 ** exponent.
+    out : ndarray, shape (kept columns, rows)
+        Written; rows of any stride.
+    place : ndarray, shape (w,), optional
+        Row of each column in `out`; those with a negative one are passed over.
+    """
+    kernels.center(block, bfloat16, mean, exponent, out, place)
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """The means of a matrix as they are kept: five bytes a column, or nine where steps are very many.
+
+    Attributes
+    ----------
+    codes : ndarray of int32, shape (a,)
+        Norm codes of the centered columns.
+    n : int
+        Length of a column.
+    digits : int or None
+        Additional binary digits; None where the matrix is not centered, and all means are zero.
+    shift : ndarray of uint8, shape (a,)
+    q : ndarray of int32 or int64, shape (a,)
+        See `restore`; both are empty where the matrix is not centered.
+    """
+
+    codes: npt.NDArray[Any]
+    n: int
+    digits: int | None
+    shift: npt.NDArray[np.uint8]
+    q: npt.NDArray[Any]
+
+    @classmethod
+    def none(cls, codes: npt.NDArray[Any], n: int) -> Means:
+        """Those of a matrix that is not centered."""
+        return cls(codes, n, None, np.zeros(0, np.uint8), np.zeros(0, np.int32))
+
+    def at(self, columns: slice | npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """The stored means of columns."""
+        if self.digits is None:
+            return np.zeros(len(self.codes[columns]))
+        return restore(self.shift[columns], self.q[columns], self.codes[columns], self.n, self.digits)
+
+    def steps(self, columns: slice | npt.NDArray[Any], exponent: int = 0) -> npt.NDArray[np.float64]:
+        """Steps to which they were rounded, in units of 2 ** exponent; 0 where a mean is exact."""
+        if self.digits is None:
+            return np.zeros(len(self.codes[columns]))
+        return step(self.shift[columns], self.codes[columns], self.n, self.digits, exponent)
+
+
+def base_exponent(codes: npt.NDArray[Any], n: int, digits: int) -> npt.NDArray[Any]:
+    """Exponent of the step for |mean| ≤ σ: at most σ / (8 √n) · 2 ** -digits, from integers alone."""
+    return (codes >> 9) - (n - 1).bit_length() - _GUARD - digits
+
+
+def quantize(mean: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Round means to their steps.
+
+    Parameters
+    ----------
+    mean : ndarray of float64, shape (a,)
+    codes : ndarray of int64, shape (a,)
+        Norm codes of the centered columns.
+    n : int
+        Length of a column.
+    digits : int
+        Additional binary digits: the rate, rounded up.
+
+    Returns
+    -------
+    shift : ndarray of uint8
+    q : ndarray of int64
+        From which `restore` makes the means that the decoder will see, and that the encoder must center with.
+    """
+    shifts, q = np.empty(len(mean), np.uint8), np.empty(len(mean), np.int64)
+    for c in pieces(len(mean)):
+        shifts[c], q[c] = _quantize(mean[c], codes[c].astype(np.int64), n, digits)
+    return shifts, q
+
+
+def _quantize(mean: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    _, exponent = np.frexp(mean)
+    sigma = (codes >> 9) - (n.bit_length() + 1) // 2
+    shift = np.maximum(0, exponent.astype(np.int64) - sigma)
+    step = base_exponent(codes, n, digits) - shift
+    exact = (codes == norms.ZERO) | (exponent - step > 52) | (shift >= EXACT) | (step < -1074)
+    safe = np.where(exact, 0, step).astype(np.int32)
+    # two halves: 2 ** -step may exceed the largest float64 although the quotient does not
+    quotient = np.ldexp(np.ldexp(np.where(exact, 0.0, mean), -(safe // 2)), -(safe - safe // 2))
+    q = np.rint(quotient).astype(np.int64)
+    q = np.where(exact, mean.view(np.int64), q)
+    shift = np.where(exact & ~((codes == norms.ZERO) & (q == 0)), EXACT, shift)
+    shift = np.where((codes == norms.ZERO) & (q == 0), 0, shift)
+    shift = np.where(q == 0, 0, shift).astype(np.uint8)
+    return shift, q
+
+
+def step(shift: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int, exponent: int = 0) -> npt.NDArray[Any]:
+    """Steps of the stored means in units of 2 ** exponent, 0 where a mean is kept exactly."""
+    codes = np.asarray(codes, np.int64)
+    exact = (shift == EXACT) | (codes == norms.ZERO)
+    power = np.where(exact, 0, base_exponent(codes, n, digits) - shift.astype(np.int64) - exponent)
+    return np.where(exact, 0.0, np.ldexp(1.0, np.clip(power, -1074, 1023).astype(np.int32)))
+
+
+def restore(shift: npt.NDArray[Any], q: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int) -> npt.NDArray[Any]:
+    """The stored means, float64 of shape (a,)."""
+    q, codes = np.asarray(q, np.int64), np.asarray(codes, np.int64)
+    exact = shift == EXACT
+    zero = codes == norms.ZERO
+    power = np.where(exact | zero, 0, base_exponent(codes, n, digits) - shift.astype(np.int64)).astype(
+        np.int32
+    )
+    value = np.ldexp(
+        np.ldexp(np.where(exact | zero, 0, q).astype(np.float64), power // 2), power - power // 2
+    )
+    return np.where(exact, q.view(np.float64), value)

@@ -1,0 +1,113 @@
+"""The entropy coding of λ mod Λc: Λc = q Zⁿ with q large, an escape beyond, static rANS tables (see `tables`).
+
+In a block of Leech the parity of the last k follows from the others. Of that entry Y >> 1 is coded, in the class of half
+its σ; the context of Y >> 1 holds the parity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz import kernels
+from nqz.stages import dither
+from nqz.stages.codings.coding import Coder, LatticeCoding, Sections
+from nqz.stages.codings.tables import Tables, tables
+from nqz.stages.lattices import Lattice
+from nqz.stages.panels import Chunk, padded
+
+if TYPE_CHECKING:
+    from nqz.stages.parameters import Parameters
+
+
+class _Entropy(LatticeCoding):
+    name = "entropy"
+    allocations = ("matrix", "column")
+
+    def takes(self, lattice: Lattice) -> bool:
+        return True
+
+    def check(self, parameters: Parameters) -> None:
+        if parameters.code is not None:
+            raise ValueError("the coding and its parameters disagree")
+
+    def coder(self, parameters: Parameters, classes: npt.NDArray[Any]) -> EntropyCoder:
+        p = parameters
+        return EntropyCoder(p.lattice, p.m, dither.halves(p.dither_key), tables(p.lattice, classes))
+
+
+ENTROPY = _Entropy()
+
+
+@dataclass(frozen=True, eq=False)
+class EntropyCoder(Coder):
+    """Codes chunks of columns of m kept coordinates.
+
+    Attributes
+    ----------
+    lattice : Lattice
+    m : int
+    key : tuple of int
+        Of the dither.
+    tables : Tables
+    """
+
+    lattice: Lattice
+    m: int
+    key: tuple[int, int]
+    tables: Tables
+
+    def columns(self, classes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+        """Numbers of the columns' tables."""
+        return self.tables.of_columns(classes)
+
+    def working_points(self, chunk: Chunk) -> int:
+        return padded(self.lattice, chunk.count, chunk.lanes)
+
+    def encode_chunk(
+        self,
+        chunk: Chunk,
+        columns: npt.NDArray[np.int32],
+        factors: npt.NDArray[np.float32],
+        u: npt.NDArray[np.float32],
+        points: npt.NDArray[np.int32],
+    ) -> tuple[Sections, tuple[int, int]]:
+        number, lanes, counter = self.lattice.number, chunk.lanes, dither.counter(chunk.number)
+        kernels.nearest(number, u, chunk.start, self.m, factors, *self.key, counter, lanes, points)
+        sections = kernels.entropy_encode(
+            number, points, chunk.count, chunk.start, self.m, columns, lanes, *self.key, counter, *self.tables.arguments
+        )
+        return sections, (0, 0)
+
+    def sizes(self, chunk: Chunk, columns: npt.NDArray[np.int32]) -> tuple[int, ...]:
+        """Bytes of the raw code bits and of the raw low bits."""
+        lattice, m, lanes, found = self.lattice, self.m, chunk.lanes, self.tables
+        size, row = padded(lattice, chunk.count, lanes), lattice.group * lanes
+        rows = np.arange(0, size, row, dtype=np.int64)
+        raw_rows = int((found.modelled[columns[(chunk.start + rows) // m]] == 0).sum())
+        code = round(raw_rows * row * lattice.code_bits)
+        first, last = chunk.start // m, (chunk.start + chunk.count - 1) // m
+        edges = np.clip(np.arange(first, last + 2, dtype=np.int64) * m - chunk.start, 0, chunk.count)
+        edges[-1] = size
+        used = columns[first : last + 1]
+        low = int((np.diff(edges) * found.raw[used]).sum())
+        if lattice.last_follows:
+            # last entries of blocks up to the edges
+            ends = edges // row * lanes + np.maximum(edges % row - (row - lanes), 0)
+            low += int((np.diff(ends) * (found.raw[found.last[used]] - found.raw[used])).sum())
+        return (code + 7) // 8, (low + 7) // 8
+
+    def decode_chunk(
+        self, chunk: Chunk, columns: npt.NDArray[np.int32], sections: Sections, out: npt.NDArray[np.int32]
+    ) -> None:
+        size = self.working_points(chunk)
+        points = out if size == chunk.count else np.empty(size, np.int32)
+        kernels.entropy_decode(
+            self.lattice.number, chunk.count, chunk.start, self.m, columns, chunk.lanes, *self.key,
+            dither.counter(chunk.number), *self.tables.arguments, *sections, points,
+        )  # fmt: skip
+        if points is not out:
+            out[:] = points[: chunk.count]

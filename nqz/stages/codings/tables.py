@@ -1,0 +1,247 @@
+"""The tables of the entropy coder, and what they cost: they follow from the classes of the columns alone.
+
+With dither, P(λ | z) ∝ exp(-(λ - z)² / 2σ²) whatever the data, so the symbol k of Y = 16 k + o has a fixed table for each
+context o and each class of σ (entropy-coded dithered quantization; Zamir & Feder 1992). Code bits are raw where they are
+nearly uniform, and modelled by P(c | z) ∝ Π w(c_i, z_i) below a class of the lattice.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz import kernels
+from nqz.ground.arithmetic import GRID, exp, exp2, log2
+from nqz.stages.lattices import Lattice
+from nqz.stages.scale import CLASSES
+
+TOTAL = 4096
+_TAIL = 3.1
+_RAW_SIGMA = 8
+
+LONGEST_RUN = 20
+"""Ones of an escape's Rice code after which its distance follows in DISTANCE_BITS bits."""
+DISTANCE_BITS = 28
+
+
+@dataclass(frozen=True)
+class Table:
+    """Model of one class.
+
+    Attributes
+    ----------
+    half : int
+        K: symbols stand for k >> raw from -K to K - 1; symbol 2K is the escape.
+    raw : int
+        Number of low bits of k that are sent as they are.
+    rice : int
+        Number of low bits of an escape's distance in its Rice code.
+    cumulative : ndarray of uint16, shape (16, 2K + 2)
+    weight : ndarray of float64, shape (16,)
+        Relative probability of each context.
+    bits : float
+        Expected bits an entry for k at the class's own σ, code bits not included.
+    """
+
+    half: int
+    raw: int
+    rice: int
+    cumulative: np.ndarray
+    weight: np.ndarray
+    bits: float
+
+
+@lru_cache(maxsize=1024)
+def class_variance(index: int) -> float:
+    """σ² of a class in fine units squared: 2 ** (index / 8)."""
+    return float(exp2(index * (GRID // CLASSES)))
+
+
+@lru_cache(maxsize=512)
+def table(index: int) -> Table:
+    """The table of class `index`, the same on every machine."""
+    variance = class_variance(index)
+    sigma = math.sqrt(variance)
+    raw = 0
+    while sigma / 16 / (1 << raw) >= 2 * _RAW_SIGMA:
+        raw += 1
+    step = 16 << raw
+    half = math.ceil(_TAIL * sigma / step + 0.5)
+    k = np.arange(-half - (half + 2), half + (half + 2))  # a margin on both sides for the mass of the escape
+    context = np.arange(16)
+    mass = np.zeros((16, len(k)))
+    stride = max(1, (1 << raw) >> 4)  # above 16 values the density is flat enough to sample
+    for low in range(stride >> 1, 1 << raw, stride):
+        y = (k[None, :] * (1 << raw) + low) * 16 + context[:, None]
+        mass = mass + exp(-(y * y).astype(np.float64) / (2.0 * variance))
+    total = np.add.accumulate(mass, axis=1)[:, -1]
+    inside = mass[:, half + 2 : -(half + 2)]
+    outside = total - np.add.accumulate(inside, axis=1)[:, -1]
+    p = np.concatenate([inside, np.maximum(outside, 0.0)[:, None]], axis=1) / total[:, None]
+    frequency = _frequencies(p)
+    cumulative = np.zeros((16, 2 * half + 2), np.uint16)
+    cumulative[:, 1:] = np.cumsum(frequency, axis=1)
+    cost = math.log2(TOTAL) - log2(frequency.astype(np.float64))
+    share = total / np.add.accumulate(total)[-1]
+    bits = np.add.accumulate(np.add.accumulate(p * cost, axis=1)[:, -1] * share)[-1] + raw
+    # of both sides and all contexts, by the distance beyond the edge
+    beyond = np.add.accumulate(
+        (mass[:, half + 1 :: -1] + mass[:, -(half + 2) :]) / np.add.accumulate(total)[-1]
+    )[-1]
+    lengths = [np.add.accumulate(beyond * rice_lengths(np.arange(half + 2), b))[-1] for b in range(8)]
+    rice = lengths.index(min(lengths))
+    return Table(half, raw, rice, cumulative, total / total.max(), float(bits + lengths[rice]))
+
+
+def _frequencies(p: np.ndarray) -> np.ndarray:
+    """Frequencies out of TOTAL, each at least 1, that code the probabilities `p`, shape (16, symbols), well.
+
+    Rounded, then corrected by one at a time where it costs least (the cost of taking one from f is about p / (f - ½)).
+    """
+    frequency = np.maximum(1.0, np.floor(p * TOTAL + 0.5))
+    while True:
+        excess = frequency.sum(axis=1) - TOTAL
+        for row in np.flatnonzero(excess):
+            f, sign = frequency[row], 1.0 if excess[row] > 0 else -1.0
+            cost = np.where(f - sign >= 1.0, sign * p[row] / (f - 0.5 * sign), np.inf)
+            f[cost.argmin()] -= sign
+        if not excess.any():
+            return frequency.astype(np.int64)
+
+
+def rice_lengths(distance: np.ndarray, rice: int) -> np.ndarray:
+    """Bits of the codes of escapes that lie `distance` beyond the last symbol, int64."""
+    run = distance >> rice
+    return 1 + np.where(run < LONGEST_RUN, run + 1 + rice, LONGEST_RUN + DISTANCE_BITS)
+
+
+@lru_cache(maxsize=64)
+def code_bits(lattice: Lattice, index: int) -> float:
+    """Bits an entry of modelled codewords in class `index`: the entropy of C given the dither, by a fixed sample of dithers."""
+    weight = table(index).weight
+    levels = kernels.levels(1, 2, 0, 2048 * lattice.group).reshape(-1, lattice.block).astype(np.int64)
+    bits = [_label_entropy(lattice.fine, weight, levels, words) for words in lattice.codewords]
+    return sum(bits) / len(bits)
+
+
+def _label_entropy(
+    fine: int, weight: npt.NDArray[np.float64], levels: npt.NDArray[np.int64], words: npt.NDArray[np.int64]
+) -> float:
+    """Entropy an entry of one of `words`, given the dither levels of its entries, shape (samples, block)."""
+    block = levels.shape[1]
+    probability = np.ones((len(levels), len(words)))
+    for i in range(block):
+        probability = probability * weight[(fine * words[None, :, i] - levels[:, i : i + 1]) & 15]
+    total = np.add.accumulate(probability, axis=1)[:, -1:]
+    p = np.maximum(probability / total, 1e-300)
+    entropy = -np.add.accumulate(p * log2(p), axis=1)[:, -1]
+    return float(np.add.accumulate(entropy)[-1] / len(levels) / block)
+
+
+def is_modelled(lattice: Lattice, index: int) -> bool:
+    """Whether the code bits of groups of this class are modelled."""
+    return index < lattice.modelled_below
+
+
+def halved(index: int) -> int:
+    """The class of half the σ: that of the last entry of a block whose last k has a parity that follows."""
+    return index - 2 * CLASSES
+
+
+def point_bits(lattice: Lattice, index: int) -> float:
+    """Expected bits an entry of points of a class at its own σ, code bits not included."""
+    bits = table(index).bits
+    if not lattice.last_follows:
+        return bits
+    return bits + (table(halved(index)).bits - bits) / lattice.block
+
+
+def rate(lattice: Lattice, variance: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Expected bits an entry of columns of the given variance (fine units squared) coded in the given classes.
+
+    The cost of a Gaussian table is linear in the second moment of what it codes.
+    """
+    out = np.empty(len(classes))
+    for index in sorted(set(classes.tolist())):  # np.unique imports numpy.ma
+        chosen = classes == index
+        own = point_bits(lattice, int(index))
+        own += code_bits(lattice, int(index)) if is_modelled(lattice, int(index)) else lattice.code_bits
+        out[chosen] = own + (variance[chosen] / class_variance(int(index)) - 1.0) * 0.7213475204444817
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """The tables of all classes of a tensor, in the form that the kernels take.
+
+    Attributes
+    ----------
+    lowest : int
+        The lowest class.
+    number : ndarray of int32
+        Number of the table of each class from the lowest on, -1 for one without.
+    half, raw, rice : ndarray of int32
+        As in `Table`, by number.
+    offset : ndarray of int64
+        Where the frequencies of each begin in `cumulative`.
+    cumulative : ndarray of uint16
+    weight : ndarray of float64, shape (tables, 16)
+    modelled : ndarray of uint8
+        Whether the code bits of groups of each are modelled.
+    last : ndarray of int32
+        Of a lattice whose last k follows: the table of the last entry of a block.
+    """
+
+    lowest: int
+    number: npt.NDArray[np.int32]
+    half: npt.NDArray[np.int32]
+    raw: npt.NDArray[np.int32]
+    rice: npt.NDArray[np.int32]
+    offset: npt.NDArray[np.int64]
+    cumulative: npt.NDArray[np.uint16]
+    weight: npt.NDArray[np.float64]
+    modelled: npt.NDArray[np.uint8]
+    last: npt.NDArray[np.int32]
+
+    def of_columns(self, classes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+        """Table numbers of columns of the given classes."""
+        return self.number[classes - self.lowest]
+
+    @property
+    def arguments(self) -> tuple[npt.NDArray[Any], ...]:
+        """What the kernels take, in their order."""
+        arguments = self.half, self.raw, self.rice, self.offset, self.cumulative, self.weight, self.modelled
+        return *arguments, self.last
+
+
+def tables(lattice: Lattice, classes: npt.NDArray[Any]) -> Tables:
+    """The tables of columns of the given classes."""
+    wanted = set(classes.tolist())
+    if lattice.last_follows:
+        wanted |= {halved(c) for c in wanted}
+    used = sorted(wanted)
+    found = [table(c) for c in used]
+    lowest = used[0] if used else 0
+    number = np.full(used[-1] - lowest + 1 if used else 0, -1, np.int32)
+    for i, c in enumerate(used):
+        number[c - lowest] = i
+    sizes = [t.cumulative.size for t in found]
+    # tables for halves only have none for theirs: 0 stands in
+    last = [used.index(halved(c)) if halved(c) in used else 0 for c in used] if lattice.last_follows else []
+    return Tables(
+        lowest=lowest,
+        number=number,
+        half=np.array([t.half for t in found], np.int32),
+        raw=np.array([t.raw for t in found], np.int32),
+        rice=np.array([t.rice for t in found], np.int32),
+        offset=np.array([sum(sizes[:i]) for i in range(len(sizes))], np.int64),
+        cumulative=np.concatenate([np.zeros(0, np.uint16), *(t.cumulative.ravel() for t in found)]),
+        weight=np.array([t.weight for t in found], np.float64).reshape(len(found), 16),
+        modelled=np.array([is_modelled(lattice, c) for c in used], np.uint8),
+        last=np.array(last, np.int32),
+    )

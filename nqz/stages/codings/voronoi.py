@@ -1,0 +1,244 @@
+"""The box "mod Λc": the classical nested code Λ/qΛ of Conway & Sloane, with scales β against overload.
+
+A group of entries is scaled by the least of four multipliers b for which nothing overloads: the point decoded from the
+index of λ in Λ/qΛ is λ - z itself. Any rate comes from mixing two adjacent values of q, group row by group row. Choosing b
+sees the dither and shrinks the estimate, so the gain g = E[uû]/E[u²] is recorded and the decoder divides by it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz import kernels
+from nqz.stages import dither
+from nqz.stages.codings.coding import Coder, LatticeCoding, Sections
+from nqz.stages.codings.tables import TOTAL
+from nqz.stages.lattices import Lattice
+from nqz.stages.panels import Chunk, padded
+from nqz.stages.scale import Scaling
+
+if TYPE_CHECKING:
+    from nqz.stages.parameters import Parameters
+
+MIX = 1 << 16
+"""Denominator of the fraction of group rows that use the larger q."""
+
+MAX_Q = 4096
+
+MAX_POWER = 1e6
+
+
+@dataclass(frozen=True)
+class Nesting:
+    """A nested code.
+
+    Attributes
+    ----------
+    q : tuple of int
+        Two adjacent nesting ratios, q and q + 1.
+    mix : int
+        A fraction mix / 65536 of the group rows uses the larger one.
+    multipliers : tuple of tuple of int
+        The four scales b of each q, ascending, in units of the column's Δ.
+    gain : float
+        g = E[u û] / E[u²].
+    power : float
+        E[û²] / E[u²].
+    """
+
+    q: tuple[int, int]
+    mix: int
+    multipliers: tuple[tuple[int, ...], tuple[int, ...]]
+    gain: float
+    power: float
+
+    @property
+    def noise(self) -> float:
+        """Relative noise d of û / g."""
+        return max(self.power / (self.gain * self.gain) - 1.0, 0.0)
+
+    def check(self) -> None:
+        """Raise ValueError unless all values are within the format's limits."""
+        if not (2 <= self.q[0] < MAX_Q and self.q[1] == self.q[0] + 1 and 0 <= self.mix <= MIX):
+            raise ValueError("the nesting ratios are out of range")
+        for row in self.multipliers:
+            if len(row) != 4 or not all(0 < b <= 4096 for b in row) or list(row) != sorted(row):
+                raise ValueError("the scales of the Voronoi code are out of range")
+        if not (math.isfinite(self.gain) and 1e-3 <= self.gain <= 1e3 and 0 <= self.power <= MAX_POWER):
+            raise ValueError("the gain of the Voronoi code is out of range")
+
+    def choice(self, rows: int) -> npt.NDArray[np.uint8]:
+        """Which q each of the group rows of a chunk uses: uint8 of shape (rows,)."""
+        edges = np.arange(rows + 1, dtype=np.int64) * self.mix // MIX
+        return np.diff(edges).astype(np.uint8)
+
+
+@lru_cache(maxsize=4096)
+def packing(q: int) -> tuple[int, int]:
+    """The best packing of base-q digits: (digits a word, bits a word), at most 63 bits."""
+    best = (1, (q - 1).bit_length())
+    power = 1
+    for digits in range(1, 64):
+        power *= q
+        bits = (power - 1).bit_length()
+        if bits > 63:
+            break
+        if bits * best[0] < best[1] * digits:
+            best = (digits, bits)
+    return best
+
+
+def digit_bytes(count: int, q: int) -> int:
+    """Bytes of `count` packed digits."""
+    digits, bits = packing(q)
+    return ((count + digits - 1) // digits * bits + 7) // 8
+
+
+def digit_bits(q: int) -> float:
+    """Bits an entry of packed digits."""
+    digits, bits = packing(q)
+    return bits / digits
+
+
+class _Voronoi(LatticeCoding):
+    name = "voronoi"
+    allocations = ("column",)
+
+    def takes(self, lattice: Lattice) -> bool:
+        return lattice.nested is not None
+
+    def check(self, parameters: Parameters) -> None:
+        if not isinstance(parameters.code, Nesting):
+            raise ValueError("the coding and its parameters disagree")
+        if not self.takes(parameters.lattice):
+            raise ValueError("a lattice without a Voronoi code")
+        if parameters.allocate not in self.allocations:
+            raise ValueError("a Voronoi code scales every column by its norm")
+        parameters.code.check()
+
+    def scaling(self, parameters: Parameters, codes: npt.NDArray[np.int64]) -> Scaling:
+        found = super().scaling(parameters, codes)
+        noise = np.where(found.kept, _nesting(parameters).noise, np.inf)
+        return Scaling(found.log_ratio, noise, found.classes, found.kept)
+
+    def unit(
+        self, parameters: Parameters, codes: npt.NDArray[np.int64], exponent: int = 0
+    ) -> npt.NDArray[np.float64]:
+        return super().unit(parameters, codes, exponent) / _nesting(parameters).gain
+
+    def coder(self, parameters: Parameters, classes: npt.NDArray[Any]) -> VoronoiCoder:
+        p = parameters
+        return VoronoiCoder(p.lattice, p.m, dither.halves(p.dither_key), _nesting(p))
+
+
+VORONOI = _Voronoi()
+
+
+def _nesting(parameters: Parameters) -> Nesting:
+    assert isinstance(parameters.code, Nesting)  # see `check`
+    return parameters.code
+
+
+@dataclass(frozen=True, eq=False)
+class VoronoiCoder(Coder):
+    """Codes chunks of columns of m kept coordinates.
+
+    Attributes
+    ----------
+    lattice : Lattice
+    m : int
+    key : tuple of int
+        Of the dither.
+    nesting : Nesting
+    """
+
+    lattice: Lattice
+    m: int
+    key: tuple[int, int]
+    nesting: Nesting
+
+    def columns(self, classes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+        """Nothing: all columns are coded alike."""
+        return np.zeros(len(classes), np.int32)
+
+    def working_points(self, chunk: Chunk) -> int:
+        return padded(self.lattice, chunk.count, chunk.lanes)
+
+    def _choice(self, chunk: Chunk) -> npt.NDArray[np.uint8]:
+        return self.nesting.choice(self.working_points(chunk) // (self.lattice.group * chunk.lanes))
+
+    def _scales(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        return np.array(self.nesting.q, np.int32), np.array(self.nesting.multipliers, np.int32)
+
+    def encode_chunk(
+        self,
+        chunk: Chunk,
+        columns: npt.NDArray[np.int32],
+        factors: npt.NDArray[np.float32],
+        u: npt.NDArray[np.float32],
+        points: npt.NDArray[np.int32],
+    ) -> tuple[Sections, tuple[int, int]]:
+        choice, size = self._choice(chunk), len(points)
+        digits, beta = np.empty(size, np.uint16), np.empty(size // self.lattice.group, np.uint8)
+        moments = kernels.voronoi_encode(
+            self.lattice.number, u, chunk.start, self.m, factors, *self.key, dither.counter(chunk.number),
+            chunk.lanes, *self._scales(), choice, digits, beta, points,
+        )  # fmt: skip
+        frequency = _frequencies(beta)
+        states, words = kernels.rans_encode(beta, _cumulative(frequency), chunk.lanes)
+        rows = digits.reshape(len(choice), -1)
+        packed = [
+            kernels.pack_digits(np.ascontiguousarray(rows[choice == which]).ravel(), q, *packing(q))
+            for which, q in enumerate(self.nesting.q)
+        ]
+        return (frequency[:3], states, words, *packed), moments
+
+    def sizes(self, chunk: Chunk, columns: npt.NDArray[np.int32]) -> tuple[int, ...]:
+        """Bytes of the digits of each q."""
+        choice = self._choice(chunk)
+        larger, row = int(np.count_nonzero(choice)), self.lattice.group * chunk.lanes
+        counts = (len(choice) - larger) * row, larger * row
+        return tuple(digit_bytes(count, q) for count, q in zip(counts, self.nesting.q))
+
+    def decode_chunk(
+        self, chunk: Chunk, columns: npt.NDArray[np.int32], sections: Sections, out: npt.NDArray[np.int32]
+    ) -> None:
+        frequency, states, words, *packed = sections
+        cumulative = _cumulative(np.append(frequency.astype(np.int64), TOTAL - int(frequency.sum(dtype=np.int64))))
+        choice, lanes, size = self._choice(chunk), chunk.lanes, self.working_points(chunk)
+        # the states may lie anywhere in the payload: a copy is aligned
+        beta = kernels.rans_decode(len(choice) * lanes, cumulative, lanes, states.copy(), words)
+        digits = np.empty((len(choice), self.lattice.group * lanes), np.uint16)
+        for which, (q, data) in enumerate(zip(self.nesting.q, packed)):
+            chosen = choice == which
+            count = int(chosen.sum()) * digits.shape[1]
+            found = kernels.unpack_digits(data, count, q, *packing(q))
+            digits[chosen] = found.reshape(-1, digits.shape[1])
+        points = out if size == chunk.count else np.empty(size, np.int32)
+        kernels.voronoi_decode(
+            self.lattice.number, chunk.count, lanes, *self.key, dither.counter(chunk.number), *self._scales(),
+            choice, digits.ravel(), beta, points,
+        )  # fmt: skip
+        if points is not out:
+            out[:] = points[: chunk.count]
+
+
+def _frequencies(beta: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Frequencies out of TOTAL, each at least 1, of the four indices of scales."""
+    count = np.bincount(beta, minlength=4)
+    frequency = np.maximum(1, count * TOTAL // len(beta))
+    frequency[count.argmax()] += TOTAL - frequency.sum()
+    return frequency
+
+
+def _cumulative(frequency: npt.NDArray[np.int64]) -> npt.NDArray[np.uint16]:
+    """Their sums; ValueError if one of them is not positive."""
+    if (frequency < 1).any():
+        raise ValueError("the frequencies of the scale index are invalid")
+    return np.concatenate([[0], np.cumsum(frequency)]).astype(np.uint16)

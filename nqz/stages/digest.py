@@ -1,0 +1,36 @@
+"""The content digest: it names the data that a file was made from, and is part of the key of the dither.
+
+SHA-256 over the SHA-256s of fixed pieces of the data, cut off: the pieces can be hashed side by side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from nqz import kernels
+
+PIECE = 256 << 10
+SIZE = 16
+
+
+def of_pieces(data: Any) -> bytes:
+    """SHA-256s of the pieces of a buffer that begins with a piece: 32 bytes for each."""
+    return kernels.sha256_pieces(np.frombuffer(data, np.uint8), PIECE).tobytes()
+
+
+class ContentDigest:
+    """Digest of data whose pieces are given in order, by their own digests."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, digests: bytes) -> None:
+        """Add what `of_pieces` makes of the data that follows."""
+        self._hash.update(digests)
+
+    def value(self) -> bytes:
+        """The digest of all data so far; 16 bytes."""
+        return self._hash.digest()[:SIZE]

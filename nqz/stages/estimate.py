@@ -1,0 +1,164 @@
+"""The scaling α of Figure 2: estimators of the product and the energy of their errors.
+
+With unbiased Ĉ₁ = ⟨û, v̂⟩ / κ of a pair of columns, P = ‖a‖²‖b‖²/n, d the relative noises and ν = (1 + d_a)(1 + d_b)/κ - 1, the
+noise energy is νP. Estimators are α Ĉ₁: `unbiased` α = 1; `mmse` α = κ w_a w_b = 1/(1 + ν), best for unrelated columns;
+`auto` α = θ/(θ + ν), where θP models the energy of the product; `signal` finds θ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.ground.arithmetic import pieces, total, total_of
+from nqz.stages import norms
+
+ESTIMATORS = ("auto", "mmse", "unbiased")
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One operand as the estimators see it.
+
+    Attributes
+    ----------
+    codes : ndarray of int, shape (a,)
+        Norm codes of the centered columns.
+    histogram : Histogram
+        Of them.
+    noise : ndarray of float64
+        Relative noise d of each code of the histogram: 0 for an exact operand, infinite for dropped columns.
+    n : int
+    kappa : float
+    """
+
+    codes: npt.NDArray[Any]
+    histogram: norms.Histogram
+    noise: npt.NDArray[np.float64]
+    n: int
+    kappa: float
+
+    @classmethod
+    def exact(cls, codes: npt.NDArray[Any], n: int) -> Side:
+        """An operand without noise."""
+        histogram = norms.Histogram.of(codes)
+        return cls(codes, histogram, np.zeros(len(histogram.codes)), n, 1.0)
+
+    def part(self, columns: slice | npt.NDArray[Any]) -> Side:
+        """The side of some of the columns."""
+        codes = self.codes[columns]
+        histogram = norms.Histogram.of(codes)
+        return Side(codes, histogram, self.histogram.spread(self.noise, histogram.codes), self.n, self.kappa)
+
+    def noise_at(self, columns: slice | npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Relative noise of columns."""
+        return self.histogram.spread(self.noise, self.codes[columns])
+
+    def coded_columns(self) -> int:
+        """Number of columns that are not dropped."""
+        return int(self.histogram.counts[np.isfinite(self.noise)].sum())
+
+    def power(self) -> npt.NDArray[np.float64]:
+        """Share of the energy that columns of each code of the histogram have."""
+        codes = self.histogram.codes
+        energy = norms.energy(codes, norms.reference(codes)) * self.histogram.counts
+        whole = total(energy)
+        return energy / whole if whole > 0 else energy
+
+    def coded_share(self) -> float:
+        """Share of the energy that is in coded columns."""
+        return total(self.power()[np.isfinite(self.noise)])
+
+    def spread(self) -> float:
+        """Effective number of columns, (Σe)² / Σe²."""
+        loudest = norms.reference(self.codes)
+
+        def energies():
+            return (norms.energy(self.codes[chosen], loudest) for chosen in pieces(len(self.codes)))
+
+        square = total_of(energy * energy for energy in energies())
+        return total_of(energies()) ** 2 / square if square > 0 else 0.0
+
+
+def excess_noise(
+    a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], kappa: float
+) -> npt.NDArray[np.float64]:
+    """ν of all pairs, float64 of shape (len(a), len(b)); infinite where either column is dropped."""
+    return (1.0 + a)[:, None] * (1.0 + b)[None, :] / kappa - 1.0
+
+
+def alpha(estimator: str, theta: float, nu: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The factor on Ĉ₁; 0 where ν is infinite."""
+    if estimator == "unbiased":
+        return np.where(np.isfinite(nu), 1.0, 0.0)
+    if estimator == "mmse":
+        return 1.0 / (1.0 + nu)
+    factor = theta + nu
+    return np.divide(theta, factor, out=factor)
+
+
+def expected_error(
+    a: Side,
+    b: Side,
+    estimator: str,
+    theta: float = 1.0,
+    missed: float = 1.0,
+    dropped: tuple[float, float] = (1.0, 1.0),
+) -> float:
+    """E‖AᵀB - Ĉ‖² of the centered product relative to ‖Ā‖²‖B̄‖²/n.
+
+    Parameters
+    ----------
+    a, b : Side
+    estimator : {"auto", "mmse", "unbiased"}
+    theta : float
+        θ of `auto`.
+    missed : float
+        Energy that α leaves out, Σ (1 - α)² C², relative to Σ (1 - α)² P; 1 for unrelated operands.
+    dropped : tuple of float
+        Energy of entries of one dropped column, and of two, in units of P.
+
+    Notes
+    -----
+    Includes the energy of dropped columns, and what time sharing adds for correlated pairs.
+    """
+    kappa = min(a.kappa, b.kappa)
+    if estimator == "mmse" and missed == 1.0 and dropped == (1.0, 1.0):
+        return _unrelated_error(a, b, kappa)
+    nu = excess_noise(a.noise, b.noise, kappa)
+    factor = alpha(estimator, theta, nu)
+    coded = np.isfinite(nu)
+    noise = np.where(coded, nu, 0.0) + (1.0 - kappa) / kappa * missed / a.n
+    both = np.isinf(a.noise)[:, None] & np.isinf(b.noise)[None, :]
+    left_out = np.where(coded, missed, np.where(both, dropped[1], dropped[0]))
+    error = np.square(1.0 - factor) * left_out + np.square(factor) * noise
+    return total(np.add.reduce(error * a.power()[:, None], axis=0) * b.power()) if error.size else 0.0
+
+
+def _unrelated_error(a: Side, b: Side, kappa: float) -> float:
+    """The same for `mmse` and unrelated operands: with α = κ w_a w_b, the sum of 1 - α + α² (1 - κ)/(κ n) separates."""
+    shares = [(side.power(), 1.0 / (1.0 + side.noise)) for side in (a, b)]
+    if not all(len(power) for power, _ in shares):
+        return 0.0
+    whole, linear, square = (
+        total(shares[0][0] * shares[0][1] ** order) * total(shares[1][0] * shares[1][1] ** order)
+        for order in range(3)
+    )
+    return whole - kappa * linear + (1.0 - kappa) / a.n * kappa * square
+
+
+def reconstruction_error(side: Side, estimator: str = "mmse") -> float:
+    """E‖A - Â‖² / ‖Ā‖² of the reconstruction, `mmse` or `unbiased`."""
+    power, alive, kappa = side.power(), np.isfinite(side.noise), side.kappa
+    noise = side.noise[alive]
+    error = 1.0 - kappa / (1.0 + noise) if estimator == "mmse" else (1.0 + noise) / kappa - 1.0
+    return total(power[~alive]) + total(power[alive] * error)
+
+
+def reconstruction_factor(side: Side, estimator: str = "mmse") -> npt.NDArray[np.float64]:
+    """What the centered part of a column is multiplied by where it is rebuilt, by the codes of the histogram; 0 if dropped."""
+    noise = side.noise
+    return np.where(np.isfinite(noise), 1.0 / (1.0 + noise) if estimator == "mmse" else 1.0 / side.kappa, 0.0)

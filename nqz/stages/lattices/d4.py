@@ -1,0 +1,46 @@
+"""D4: Construction A from the words of even weight and length 4.
+
+Second moment: Conway & Sloane, "Voronoi regions of lattices, second moments of polytopes, and quantization" (1982).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.stages.lattices.lattice import Lattice, Nested
+
+
+def _words() -> npt.NDArray[np.int64]:
+    """Word a₀ + 2a₁ + 4a₂ is (a₀, a₁, a₂, a₀⊕a₁⊕a₂)."""
+    index = np.arange(8, dtype=np.int64)
+    bits = [index >> i & 1 for i in range(3)]
+    return np.stack([*bits, bits[0] ^ bits[1] ^ bits[2]], axis=1)
+
+
+D4 = Lattice(
+    name="d4",
+    family="d4",
+    number=1,
+    fine=8,
+    block=4,
+    group=8,
+    code_bits=0.75,
+    second_moment=13 / 120,
+    modelled_below=46,
+    codewords=(_words(),),
+    nested=Nested(
+        fineness=8,
+        cells={
+            2: (4.8, 4.95, 5.0, 5.3),
+            3: (3.4, 4.9, 4.95, 5.9),
+            4: (3.15, 4.25, 5.3, 6.5),
+            6: (3.05, 3.95, 5.0, 6.1),
+            8: (3.05, 3.75, 4.5, 5.55),
+            16: (3.0, 3.8, 4.6, 5.8),
+            64: (3.0, 3.8, 4.8, 6.6),
+        },
+        index_bits=1.3,
+        knee=3,
+    ),
+)

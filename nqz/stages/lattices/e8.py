@@ -1,0 +1,46 @@
+"""E8: Construction A from the Reed-Muller code RM(1, 3).
+
+Second moment: Conway & Sloane, "Voronoi regions of lattices, second moments of polytopes, and quantization" (1982).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.stages.lattices.lattice import Lattice, Nested
+
+
+def _words() -> npt.NDArray[np.int64]:
+    """Bit i = 4i₂ + 2i₁ + i₀ of word a₀ + 2a₁ + 4a₂ + 8a₃ is a₀ ⊕ a₁i₀ ⊕ a₂i₁ ⊕ a₃i₂."""
+    index, i = np.arange(16, dtype=np.int64)[:, None], np.arange(8, dtype=np.int64)[None, :]
+    return (index & 1) ^ (index >> 1 & i & 1) ^ (index >> 2 & i >> 1 & 1) ^ (index >> 3 & i >> 2 & 1)
+
+
+E8 = Lattice(
+    name="e8",
+    family="e8",
+    number=2,
+    fine=8,
+    block=8,
+    group=8,
+    code_bits=0.5,
+    second_moment=929 / 6480,
+    modelled_below=48,
+    codewords=(_words(),),
+    nested=Nested(
+        fineness=8,
+        cells={
+            2: (3.45, 4.55, 4.6, 5.05),
+            3: (2.8, 3.9, 4.85, 5.55),
+            4: (2.6, 3.4, 4.15, 5.15),
+            6: (2.55, 3.2, 3.85, 4.5),
+            8: (2.5, 3.1, 3.7, 4.45),
+            16: (2.55, 3.2, 3.8, 4.7),
+            64: (2.55, 3.2, 3.95, 5.25),
+        },
+        mixed={3: ((2.57, 3.52, 4.4, 5.17), (2.86, 3.81, 4.75, 5.6))},
+        index_bits=1.25,
+        knee=3,
+    ),
+)

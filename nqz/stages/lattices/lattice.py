@@ -1,0 +1,103 @@
+"""What is true of one lattice: the form that each module of this package fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Cells = tuple[float, float, float, float]
+"""Cells of a coarse lattice for each of four scales: q times the lattice scale in units of the column's standard deviation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Nested:
+    """What is true of the nested codes Λ/qΛ of a lattice.
+
+    Attributes
+    ----------
+    fineness : int
+        Steps of the multipliers, relative to the cell over q + 1.
+    cells : mapping of int to tuple of float
+        The cells of least rate-distortion cost on Gaussian data, by the least q that they are for
+        (benchmarks/voronoi_scales.py).
+    mixed : mapping of int to pair of tuple of float
+        Where two q are far apart, cells at one slope of rate and distortion for both do better in the mix: those of q and
+        of q + 1, by q.
+    index_bits : float
+        Entropy of the index of a group's scale, about.
+    knee : int
+        Below this q, time sharing does better than a smaller one.
+    """
+
+    fineness: int
+    cells: Mapping[int, Cells]
+    index_bits: float
+    knee: int
+    mixed: Mapping[int, tuple[Cells, Cells]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """A fine lattice.
+
+    Attributes
+    ----------
+    name : str
+        In files.
+    family : str
+        What users call it and its relatives.
+    number : int
+        What the kernels call it, and the order of the columns of tables.
+    fine : int
+        Dither levels a unit: 16 over the period of the lattice modulo the code.
+    block : int
+        Dimension of one block.
+    group : int
+        Entries of one lane that are coded together, a multiple of the block length.
+    code_bits : float
+        Bits of the codeword an entry.
+    second_moment : float
+        Mean square an entry of a uniform point of the Voronoi cell, in units of one integer step squared.
+    modelled_below : int
+        Classes below this one have modelled code bits; above they are as good as uniform.
+    codewords : tuple of ndarray of int64, each of shape (words, block)
+        Words of the binary code, in the order of their indices. Of several sets one is used, each equally often.
+    last_follows : bool
+        Whether the parity of the last k of a block follows from the others: then half of it is coded.
+    states : int or None
+        States of the trellis, of a convolutional code.
+    nested : Nested or None
+        None for a lattice without a Voronoi coding.
+    """
+
+    name: str
+    family: str
+    number: int
+    fine: int
+    block: int
+    group: int
+    code_bits: float
+    second_moment: float
+    modelled_below: int = 0
+    codewords: tuple[npt.NDArray[np.int64], ...] = ()
+    last_follows: bool = False
+    states: int | None = None
+    nested: Nested | None = None
+
+    @property
+    def fine_moment(self) -> float:
+        """Second moment in units of 1/fine squared."""
+        return self.second_moment * self.fine * self.fine
+
+    def __reduce__(self) -> tuple[Callable[[str], Lattice], tuple[Any, ...]]:
+        return _by_name, (self.name,)  # there is one of each, in other processes too
+
+
+def _by_name(name: str) -> Lattice:
+    from nqz.stages.lattices import LATTICES
+
+    return LATTICES[name]

@@ -1,0 +1,148 @@
+"""Energies of the centered columns: rounded to 1/256 octave, the side information that everything else derives from.
+
+A norm code c stands for the energy ‖ā‖² = 2 ** (c / 256); `ZERO` for a column without energy. Codes are integers with an
+unbounded exponent, so that columns of 1e±300 need no special care.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.ground.arithmetic import exp2, pieces, round_log2
+
+STEPS = 256
+"""Steps an octave of energy."""
+
+ZERO = -(1 << 31)
+"""Code of a column whose energy is zero."""
+
+_LIMIT = 1 << 21
+
+_TABLE = 1 << 10  # codes for which there is always a table
+
+
+def encode(energy: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """Norm codes of energies.
+
+    Parameters
+    ----------
+    energy : ndarray of float64, shape (a,)
+        Energy of every column in units of 4 ** exponent.
+    exponent : ndarray of int, shape (a,)
+
+    Returns
+    -------
+    ndarray of int32, shape (a,)
+    """
+    codes = np.full(len(energy), ZERO, np.int32)
+    for chosen in pieces(len(energy)):
+        e, power = energy[chosen], exponent[chosen].astype(np.int64)
+        rounded = round_log2(np.where(e > 0, e, 1.0), STEPS) + 2 * STEPS * power
+        np.copyto(codes[chosen], rounded, where=e > 0, casting="same_kind")
+    return codes
+
+
+def energy(codes: np.ndarray, reference: int = 0) -> np.ndarray:
+    """Energies in units of 2 ** (reference / 256): float64, zero for `ZERO`."""
+    codes = np.asarray(codes, np.int64)
+    shifted = np.where(codes == ZERO, 0, codes - reference)
+    return np.where(codes == ZERO, 0.0, exp2(shifted * 16))
+
+
+def reference(codes: np.ndarray) -> int:
+    """A code that all energies can be taken relative to without overflow: the loudest column's."""
+    return max(0 if len(codes) == 0 else int(codes.max()), -_LIMIT)
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How many columns there are of each norm code: nearly everything about a column follows from its code.
+
+    Attributes
+    ----------
+    codes, counts : ndarray of int64
+        The different codes in increasing order, `ZERO` included where it occurs, and how many columns have each.
+    rows : ndarray of int32 or None
+        Position in `codes` of every code from the least one of a column with energy on, after that of `ZERO`. None where there are
+        more codes in between than columns.
+    """
+
+    codes: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int32] | None
+
+    @classmethod
+    def of(cls, codes: npt.NDArray[Any]) -> Histogram:
+        """Count the columns of every code, int32 or int64."""
+        least = _least(codes)
+        span = int(codes.max(initial=ZERO)) - least + 2
+        if 0 < span <= min(max(len(codes), _TABLE), 1 << 16):
+            floor = codes.dtype.type(least - 1)
+            between = np.zeros(span, np.int64)
+            for chosen in pieces(len(codes)):
+                between += np.bincount(np.maximum(codes[chosen], floor) - floor, minlength=span)
+            found = np.flatnonzero(between)
+            return cls._made(np.where(found == 0, ZERO, found + (least - 1)), between[found])
+        ordered = np.sort(codes)  # not np.unique, which imports numpy.ma
+        start = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
+        return cls._made(ordered[start].astype(np.int64), np.diff(start, append=len(ordered)))
+
+    @classmethod
+    def _made(cls, codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Histogram:
+        loud = codes[codes != ZERO]
+        span = int(loud[-1] - loud[0]) + 2 if len(loud) else 1
+        if span > max(int(counts.sum()), _TABLE):
+            return cls(codes, counts, None)
+        rows = np.zeros(span, np.int32)
+        rows[loud - loud[:1] + 1] = np.arange(len(codes) - len(loud), len(codes))
+        return cls(codes, counts, rows)
+
+    def __add__(self, other: Histogram) -> Histogram:
+        codes = np.concatenate([self.codes, other.codes])
+        order = np.argsort(codes, kind="stable")
+        codes, counts = codes[order], np.concatenate([self.counts, other.counts])[order]
+        start = np.flatnonzero(np.diff(codes, prepend=codes[:1] - 1))
+        return self._made(codes[start], np.add.reduceat(counts, start) if len(start) else counts)
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return int(self.counts.sum())
+
+    def index(self, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Position in `codes` of each of some codes, which all must be there."""
+        if self.rows is None:
+            return np.searchsorted(self.codes, codes)
+        floor = codes.dtype.type(next((code - 1 for code in self.codes[:2].tolist() if code != ZERO), ZERO))
+        return self.rows[np.maximum(codes, floor) - floor]
+
+    def spread(self, values: npt.NDArray[Any], codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """For some codes, what `values` has for each of the different ones."""
+        return values[self.index(codes)]
+
+
+def _least(codes: np.ndarray) -> int:
+    """The least code of a column that has energy, 0 if there is none."""
+    found = [part.min() for c in pieces(len(codes)) if len(part := codes[c][codes[c] != ZERO])]
+    return int(min(found, default=0))
+
+
+def to_offsets(codes: np.ndarray) -> tuple[int, np.ndarray]:
+    """Serialize norm codes as the least of them and code - least + 1 for every column, 0 for `ZERO`; int32."""
+    least = _least(codes)
+    floor = np.int32(least - 1)
+    return least, np.maximum(np.asarray(codes, np.int32), floor) - floor
+
+
+def from_offsets(least: int, offsets: np.ndarray) -> np.ndarray:
+    """Inverse of `to_offsets`, int32; ValueError for codes out of range."""
+    if abs(least) > _LIMIT or offsets.min(initial=0) < 0 or offsets.max(initial=0) > _LIMIT - least + 1:
+        raise ValueError("norm code out of range")
+    codes = np.empty(len(offsets), np.int32)
+    for chosen in pieces(len(offsets)):
+        codes[chosen] = np.where(offsets[chosen] == 0, ZERO, offsets[chosen] + (least - 1))
+    return codes

@@ -1,0 +1,157 @@
+"""How the columns of a tensor become streams and chunks: part of the format, derived by both sides from the norms.
+
+Consecutive columns of 2²⁴ entries (at least one column) make a panel. Within a panel the kept columns are ordered by class
+(stably), concatenated to a stream, and the stream is cut into chunks of 2²⁰ entries; no chunk crosses a panel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.stages.lattices import Lattice
+
+if TYPE_CHECKING:
+    from nqz.stages.scale import Scales
+
+PANEL_ENTRIES = 1 << 24
+CHUNK_ENTRIES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a panel's stream: entries start … start + count - 1; `number` counts through the tensor."""
+
+    number: int
+    start: int
+    count: int
+
+    @property
+    def lanes(self) -> int:
+        """Lanes that its entries are dealt out to: 32, fewer for small chunks."""
+        return lanes_of(self.count)
+
+
+def lanes_of(count: int) -> int:
+    """Lanes of a chunk of `count` entries."""
+    lanes = 1
+    while lanes < 32 and count >= 4096 * lanes:
+        lanes *= 2
+    return lanes
+
+
+def padded(lattice: Lattice, count: int, lanes: int) -> int:
+    """Entries of a chunk rounded up to whole groups on all lanes."""
+    unit = lattice.group * lanes
+    return (count + unit - 1) // unit * unit
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Columns first … last - 1, of which `kept` are in the stream, `m` entries each."""
+
+    first: int
+    last: int
+    kept: int
+    m: int
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.last - self.first
+
+    def rows_of(self, chunk: Chunk) -> slice:
+        """The rows of the stream that a chunk has entries of."""
+        return slice(chunk.start // self.m, (chunk.start + chunk.count - 1) // self.m + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """The order of the columns of a panel in its stream.
+
+    Attributes
+    ----------
+    columns : ndarray of int64, shape (kept,)
+        The kept columns, relative to the panel's first, in the order of the stream.
+    place : ndarray of int64, shape (width,)
+        Row of the stream of each column, -1 for dropped ones.
+    classes : ndarray of int16, shape (kept,)
+        Classes of the kept columns, in the order of the stream.
+    """
+
+    columns: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+    classes: npt.NDArray[np.int16]
+
+
+def panel_columns(n: int) -> int:
+    """Columns a panel for columns of n entries."""
+    return max(1, PANEL_ENTRIES // n)
+
+
+def panels(n: int, m: int, codes: npt.NDArray[Any], scales: Scales) -> list[Panel]:
+    """Cut a tensor into panels and chunks.
+
+    Parameters
+    ----------
+    n : int
+        Length of a column.
+    m : int
+        Kept coordinates of each column.
+    codes : ndarray of int, shape (a,)
+        Norm codes.
+    scales : Scales
+    """
+    out: list[Panel] = []
+    number, width, all_kept = 0, panel_columns(n), bool(scales.kept.all())
+    for first in range(0, len(codes), width):
+        last = min(first + width, len(codes))
+        kept = last - first
+        if not all_kept:
+            kept = int(np.count_nonzero(scales.histogram.spread(scales.kept, codes[first:last])))
+        starts = range(0, kept * m, CHUNK_ENTRIES)
+        chunks = tuple(
+            Chunk(number + i, start, min(CHUNK_ENTRIES, kept * m - start)) for i, start in enumerate(starts)
+        )
+        number += len(chunks)
+        out.append(Panel(first, last, kept, m, chunks))
+    return out
+
+
+def arrange(panel: Panel, codes: npt.NDArray[Any], scales: Scales) -> Order:
+    """The order of the columns of a panel; `codes` are the norm codes of the whole tensor."""
+    index = scales.histogram.index(codes[panel.first : panel.last])
+    classes = scales.classes[index]
+    if panel.kept == panel.width:
+        columns = np.argsort(classes, kind="stable")  # in linear time for 16 bits
+    else:
+        alive = np.flatnonzero(scales.kept[index])
+        columns = alive[np.argsort(classes[alive], kind="stable")]
+    place = np.full(panel.width, -1)
+    place[columns] = np.arange(len(columns))
+    return Order(columns, place, classes[columns])
+
+
+def chunk_counts(n: int, m: int, columns: int, kept: int) -> list[tuple[int, int]]:
+    """Sizes of the chunks and how many there are of each, where the kept columns are spread evenly over the panels.
+
+    Parameters
+    ----------
+    n : int
+        Length of a column.
+    m : int
+        Kept coordinates of each column.
+    columns, kept : int
+        Number of columns, and of kept ones.
+    """
+    width = panel_columns(n)
+    whole, last = divmod(columns, width)
+    sizes = []
+    for number, share in ((whole, width), (1 if last else 0, last)):
+        full, rest = divmod(kept * share // columns * m, CHUNK_ENTRIES) if number else (0, 0)
+        sizes += [(CHUNK_ENTRIES, number * full)] * (full > 0) + [(rest, number)] * (rest > 0)
+    return sizes

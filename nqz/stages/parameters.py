@@ -1,0 +1,91 @@
+"""The parameters of one coded matrix: what its tensor header records, and what the decoder needs beside norms and means."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from nqz.stages.codings import CODINGS, Coding
+from nqz.stages.lattices import LATTICES, Lattice
+from nqz.stages.transforms import TRANSFORMS, Transform
+
+_MAX_DELTA = 4096 * 8192
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of a coded matrix of `columns` columns of length `n`.
+
+    Attributes
+    ----------
+    n, columns : int
+    m : int
+        Kept coordinates of each column; κ = m / n.
+    transform : Transform
+    lattice : Lattice
+    coding : Coding
+    allocate : {"matrix", "column"}
+        One lattice scale for the matrix, or one for each column in proportion to its norm.
+    delta : int
+        Δ = 2 ** (delta / 4096), see `scale`.
+    lowest_class : int
+        Columns of lower classes are dropped.
+    mean_digits : int or None
+        Additional digits of the means; None for a matrix that is not centered.
+    rotation_seed : int
+    dither_key : bytes
+        16 bytes.
+    code : object or None
+        What the coding alone has to know: a `Nesting` of the Voronoi coding, None of the entropy coding.
+    """
+
+    n: int
+    columns: int
+    m: int
+    transform: Transform
+    lattice: Lattice
+    coding: Coding
+    allocate: str
+    delta: int
+    lowest_class: int
+    mean_digits: int | None
+    rotation_seed: int
+    dither_key: bytes
+    code: Any
+
+    @property
+    def kappa(self) -> float:
+        """The kept fraction of coordinates."""
+        return self.m / self.n
+
+    def check(self) -> None:
+        """Raise ValueError, naming the field, unless all values are within the format's limits."""
+        longest = self.transform.max_length
+        if not 1 <= self.n <= longest:
+            raise ValueError(f"columns of {self.n} entries; the format allows 1 to {longest}")
+        if not 1 <= self.m <= self.n:
+            raise ValueError(f"{self.m} kept coordinates of {self.n}")
+        if self.lattice is not LATTICES.get(self.lattice.name):
+            raise ValueError("unknown lattice")
+        if self.transform is not TRANSFORMS.get(self.transform.name):
+            raise ValueError("unknown transform")
+        if self.coding is not CODINGS.get(self.coding.name):
+            raise ValueError("unknown coding")
+        if abs(self.delta) > _MAX_DELTA:
+            raise ValueError("the lattice scale is out of range")
+        if not 0 <= self.lowest_class <= 1024:
+            raise ValueError("the lowest class is out of range")
+        if self.mean_digits is not None and not 0 <= self.mean_digits <= 64:
+            raise ValueError("the digits of the means are out of range")
+        if len(self.dither_key) != 16:
+            raise ValueError("the dither key is not 16 bytes long")
+        self.coding.check(self)
+
+
+def check_energy(mantissa: float, exponent: int) -> None:
+    """Raise ValueError unless mantissa · 2 ** exponent is a normalized energy."""
+    if mantissa == 0.0 and exponent == 0:
+        return
+    if not (0.5 <= mantissa < 1.0 and math.isfinite(mantissa) and abs(exponent) < 4096):
+        raise ValueError("the energy is not normalized")

@@ -1,0 +1,133 @@
+"""The box "scale": the lattice scale Δ on its grid, and what follows from Δ and the norms for every column.
+
+A delta code d stands for Δ = 2 ** (d / 4096). With allocation "matrix" it is one absolute scale for all columns; with "column"
+the scale of a column is 2 ** ((d + 8 c) / 4096), c its norm code, so in proportion to its norm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.ground.arithmetic import exp2, round_log2
+from nqz.stages import norms
+from nqz.stages.lattices import Lattice
+
+if TYPE_CHECKING:
+    from nqz.stages.parameters import Parameters
+
+FIXED_POINT = 256
+"""Fixed-point units a lattice unit in the kernels' nearest-point search."""
+
+CLASSES = 8
+"""Coder classes an octave of variance: a sixteenth of an octave of standard deviation."""
+
+MAX_LOG_VARIANCE = 32
+"""A column's energy per entry may be at most 2 ** 32 Δ²: what 32-bit fixed point holds with room for peaks."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What Δ and the norm codes say about each column; arrays of shape (a,).
+
+    Attributes
+    ----------
+    log_ratio : ndarray of int64
+        4096 · log2(‖ā‖² / Δ²), 0 where `silent`.
+    noise : ndarray of float64
+        d = D Δ² / e, the relative noise (infinite for dropped columns).
+    classes : ndarray of int64
+        Class of the coder: round(8 log2 σ²), σ² = e/Δ² + D in fine units.
+    kept : ndarray of bool
+        False for dropped columns: those without energy, and those below the lowest class.
+    """
+
+    log_ratio: np.ndarray
+    noise: np.ndarray
+    classes: np.ndarray
+    kept: np.ndarray
+
+
+def column_delta(codes: np.ndarray, delta: int, allocate: str) -> np.ndarray:
+    """Delta code of every column."""
+    if allocate == "column":
+        return delta + 8 * np.where(codes == norms.ZERO, 0, codes)
+    return np.full(np.shape(codes), delta, dtype=np.int64)
+
+
+def ratio(log_ratio: np.ndarray, n: int) -> np.ndarray:
+    """Energy per entry e / Δ²."""
+    return exp2(np.minimum(log_ratio, 64 << 12)) / n
+
+
+def scaling(
+    codes: np.ndarray, n: int, lattice: Lattice, delta: int, allocate: str, lowest_class: int
+) -> Scaling:
+    """Derive the `Scaling` of columns of length n from their norm codes and the delta code."""
+    codes = np.asarray(codes, np.int64)
+    silent = codes == norms.ZERO
+    log_ratio = np.where(silent, 0, 16 * codes - 2 * column_delta(codes, delta, allocate))
+    x = np.where(silent, 0.0, ratio(log_ratio, n))
+    variance = (x + lattice.second_moment) * (lattice.fine * lattice.fine)
+    classes = round_log2(variance, CLASSES)
+    kept = ~silent & (classes >= lowest_class)
+    noise = np.full(len(codes), np.inf)
+    noise[kept] = lattice.second_moment / np.maximum(x[kept], 1e-300)
+    return Scaling(log_ratio, noise, classes, kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """What a matrix's parameters say about its columns, by their norm codes.
+
+    Attributes
+    ----------
+    histogram : Histogram
+        The norm codes of the matrix, in whose order the arrays are.
+    kept : ndarray of bool
+        False for columns that are not coded.
+    classes : ndarray of int16
+        Classes of the coder.
+    noise : ndarray of float64
+        Relative noise d, infinite where not kept.
+    """
+
+    histogram: norms.Histogram
+    kept: npt.NDArray[np.bool_]
+    classes: npt.NDArray[np.int16]
+    noise: npt.NDArray[np.float64]
+
+    @property
+    def used(self) -> npt.NDArray[np.int16]:
+        """Classes of the kept columns, each at least once."""
+        return self.classes[self.kept]
+
+    def at(self, codes: npt.NDArray[Any]) -> Scales:
+        """The same for columns of some of the norm codes, one by one: arrays in their order."""
+        index = self.histogram.index(codes)
+        return Scales(self.histogram, self.kept[index], self.classes[index], self.noise[index])
+
+
+def scales(parameters: Parameters, histogram: norms.Histogram) -> Scales:
+    """What parameters say about columns of the norm codes of a matrix."""
+    found = parameters.coding.scaling(parameters, histogram.codes)
+    return Scales(histogram, found.kept, found.classes.astype(np.int16), found.noise)
+
+
+def exponents(codes: np.ndarray) -> np.ndarray:
+    """Power of two by which each column is divided before the rotation: its norm then lies in [1, 2)."""
+    return np.where(codes == norms.ZERO, 0, codes >> 9).astype(np.int32)
+
+
+def forward(codes: np.ndarray, delta: int, allocate: str) -> np.ndarray:
+    """Factors from rotated columns (divided by 2 ** exponent) to fixed point, float32 of shape (a,)."""
+    shift = (exponents(codes).astype(np.int64) << 12) - column_delta(codes, delta, allocate)
+    return (exp2(np.clip(shift, -(119 << 12), 119 << 12)) * FIXED_POINT).astype(np.float32)
+
+
+def backward(codes: np.ndarray, delta: int, allocate: str, lattice: Lattice, exponent: int = 0) -> np.ndarray:
+    """Factors Δ / fine from fine units back to the data, in units of 2 ** exponent; float64 of shape (a,)."""
+    return exp2(column_delta(codes, delta, allocate) - (exponent << 12)) / lattice.fine

@@ -1,0 +1,165 @@
+"""The exact product AᵀB, computed once and kept on disk, to measure estimates by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nqz.commands.matmul import Prepared, tiles
+from nqz.files.access import FileAccess, temporary_access
+from nqz.ground.dtypes import widen
+from nqz.ground.threads import Workers
+from nqz.stages.statistics import Statistics
+
+_BLOCK = 1 << 22
+
+
+class Factor:
+    """One side of an exact product: centered columns in float64, block by block.
+
+    Parameters
+    ----------
+    view : VectorView
+    dtype : str
+        Of its tensor.
+    measured : Statistics
+    """
+
+    def __init__(self, view: Any, dtype: str, measured: Statistics):
+        self.view, self._dtype, self._measured = view, dtype, measured
+
+    @property
+    def exponent(self) -> int:
+        """Columns are given in units of 2 ** exponent."""
+        return self._measured.total[1] // 2
+
+    @property
+    def energy(self) -> float:
+        """‖Ā‖² in units of 4 ** exponent."""
+        mantissa, power = self._measured.total
+        return float(np.ldexp(mantissa, power - 2 * self.exponent))
+
+    @cached_property
+    def scaled_mean(self) -> NDArray[np.float64]:
+        """Means in units of 2 ** exponent."""
+        means: NDArray[np.float64] = np.ldexp(self._measured.mean, -self.exponent)
+        return means
+
+    def read(self, first: int, last: int) -> NDArray[np.float64]:
+        """Centered columns in units of 2 ** exponent, float64 of shape (n, last - first)."""
+        block = widen(self.view.read(first, last), self._dtype).astype(np.float64)
+        block -= self._measured.mean[first:last]
+        np.ldexp(block, -self.exponent, out=block)
+        return block
+
+
+class ExactProduct:
+    """AᵀB in float64, in an unlinked temporary file of 8ab bytes; made by `exact_product`.
+
+    Attributes
+    ----------
+    signal : float
+        S = ‖ĀᵀB̄‖² / (‖Ā‖²‖B̄‖²/n).
+    """
+
+    def __init__(self, access: FileAccess, columns: int, exponent: int, scale: float, signal: float):
+        self._access, self._columns, self._exponent, self._scale = access, columns, exponent, scale
+        self.signal = signal
+
+    def error(
+        self, estimate: Prepared, pool: Workers, progress: Callable[[float], object] | None = None
+    ) -> float:
+        """‖AᵀB - Ĉ‖² of an estimate, relative to ‖Ā‖²‖B̄‖²/n.
+
+        Parameters
+        ----------
+        estimate : Prepared
+            Of a product in float64.
+        pool : Workers
+        progress : callable, optional
+            Called with the share of the product compared since the last call.
+
+        Raises
+        ------
+        OperandError
+            An entry of the estimate overflows.
+        """
+
+        def compare(i: int, j: int, tile: NDArray[np.float64]) -> float:
+            exact = np.empty(tile.shape)
+            if tile.shape[1] == self._columns:
+                self._access.pread_into(exact, 8 * i * self._columns)
+            else:
+                for r, row in enumerate(exact):
+                    self._access.pread_into(row, 8 * ((i + r) * self._columns + j))
+            with np.errstate(over="ignore", invalid="ignore"):
+                exact -= np.ldexp(tile, -self._exponent)
+                return float(np.einsum("ij,ij->", exact, exact))
+
+        total = 0.0
+        for share, found in tiles(estimate, compare, pool):
+            total += found
+            if progress is not None:
+                progress(share)
+        return total / self._scale
+
+    def close(self) -> None:
+        """Give the temporary file up."""
+        self._access.close()
+
+    def __enter__(self) -> ExactProduct:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def exact_product(a: Factor, b: Factor, progress: Callable[[float], object] | None = None) -> ExactProduct:
+    """Compute AᵀB.
+
+    Parameters
+    ----------
+    a, b : Factor
+        Of equal length, neither without energy.
+    progress : callable, optional
+        Called with the share of the product computed since the last call.
+
+    Raises
+    ------
+    DiskFullError, OutputError
+        The temporary file cannot be written.
+    """
+    scale = a.energy * b.energy / a.view.length
+    access = temporary_access("the exact product")
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            signal = _fill(access, a, b, progress) / scale
+    except BaseException:
+        access.close()
+        raise
+    return ExactProduct(access, b.view.count, a.exponent + b.exponent, scale, signal)
+
+
+def _fill(access: FileAccess, a: Factor, b: Factor, progress: Callable[[float], object] | None) -> float:
+    """Write the product; return the energy of its centered part."""
+    n, height, width = a.view.length, a.view.count, b.view.count
+    rows, step = max(1, _BLOCK // max(n, width)), max(1, _BLOCK // n)
+    energy = 0.0
+    for first in range(0, height, rows):
+        last = min(first + rows, height)
+        left = a.read(first, last)
+        out = np.empty((last - first, width))
+        for j in range(0, width, step):
+            k = min(j + step, width)
+            part = left.T @ b.read(j, k)
+            energy += float(np.einsum("ij,ij->", part, part))
+            out[:, j:k] = part
+        out += (n * a.scaled_mean[first:last])[:, None] * b.scaled_mean[None, :]
+        access.pwrite(out, 8 * first * width)
+        if progress is not None:
+            progress((last - first) / height)
+    return energy
