@@ -55,8 +55,8 @@ class Tables:
         check(self.cum, "cum must be uint16", np.uint16, -1)
         check(self.weight, "weight must be float64 [T, 16]", np.float64, count, 16)
         check(self.modelled, "modelled must be uint8 [T]", np.uint8, count)
-        tied = count if lattice.ties_last else 0
-        check(self.last, "last must be int32, [T] for leech and [0] otherwise", np.int32, tied)
+        halves = count if lattice.last_follows else 0
+        check(self.last, "last must be int32, [T] for leech and [0] otherwise", np.int32, halves)
         require(within(self.last, 0, count - 1), "last names a table that does not exist")
         require(within(self.half, 1, 127), "half must be 1 to 127")
         require(within(self.raw, 0, 20), "raw must be 0 to 20")
@@ -89,8 +89,8 @@ class Chunk:
         int64 [P], the dither.
     table : numpy.ndarray
         int64 [P], the table that codes a position.
-    tied : numpy.ndarray
-        int64 [P], 1 at entries that are tied to the others of their group, otherwise 0.
+    halved : numpy.ndarray
+        int64 [P], 1 at entries of which half is coded, since the rest follows from the others; otherwise 0.
     half, raw, rice : numpy.ndarray
         int64 [P], of that table.
     first : numpy.ndarray
@@ -104,7 +104,7 @@ class Chunk:
     lattice: Lattice
     level: Ints
     table: Ints
-    tied: Ints
+    halved: Ints
     half: Ints
     raw: Ints
     rice: Ints
@@ -121,13 +121,13 @@ def prepare(place: Place, key: Key, tables: Tables, table_of_column: Array) -> C
     table = table_of_column[place.columns(table_of_column.size)].astype(np.int64)
     require(within(table, 0, tables.half.size - 1), "table_of_column names a table that does not exist")
     modelled = tables.modelled[table[:: lattice.group * place.lanes]] != 0
-    tied = np.zeros(place.positions, dtype=np.int64)
-    if lattice.ties_last:
-        tied[np.arange(place.positions) // place.lanes % lattice.group == lattice.group - 1] = 1
-        table = np.where(tied, tables.last[table], table)
+    halved = np.zeros(place.positions, dtype=np.int64)
+    if lattice.last_follows:
+        halved[np.arange(place.positions) // place.lanes % lattice.group == lattice.group - 1] = 1
+        table = np.where(halved, tables.last[table], table)
     half, raw, rice = (a[table].astype(np.int64) for a in (tables.half, tables.raw, tables.rice))
     level, first, blocks = levels_of(place, key), tables.offset[table], lattice.group // lattice.block
-    return Chunk(lattice, level, table, tied, half, raw, rice, first, blocks, modelled)
+    return Chunk(lattice, level, table, halved, half, raw, rice, first, blocks, modelled)
 
 
 def chances(chunk: Chunk, tables: Tables, lanes: int) -> list[Ints]:
