@@ -87,8 +87,8 @@ __all__ = [
 
 
 def _available() -> list[str]:
-    native = _native.available() if _native is not None else []
-    return [isa for isa in ("avx512vnni", "avx512", "avx2", "baseline") if isa in native] + ["reference"]
+    native: list[str] = _native.available() if _native is not None else []
+    return [*reversed(native), "reference"]
 
 
 def _load(choice: str) -> ModuleType:
