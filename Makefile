@@ -1,32 +1,95 @@
-# Each goal makes what it needs: a virtual environment in .venv, with nqz and its native kernels installed.
+# Each goal makes what it needs: .venv, with nqz and its native kernels installed, or .venv-lint, with the tools that
+# check the code. Nothing outside this folder is changed.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-KERNELS := $(wildcard nqz/kernels/src/*) nqz/kernels/CMakeLists.txt
+LINT := .venv-lint/bin
+PIP := -m pip install --quiet --disable-pip-version-check
+BUILD_TOOLS := 'scikit-build-core>=0.10' 'nanobind>=2.4' 'cmake>=3.18' ninja
+KERNELS := $(shell find nqz/kernels -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
+CPP := $(filter %.cpp %.h,$(KERNELS))
+PY := nqz tests benchmarks fixtures
 SANITIZED := build/sanitized
 FUZZ_SECONDS ?= 60
 BENCHMARKS := rate_distortion prediction unbiased model_file peers throughput product memory scale startup
+
+# As many processes as there are cores; a line for each failure, tracebacks in a file.
+PYTEST = NQZ_TEST_FAILURES=build/failures.txt $(BIN)/python -m pytest \
+	--numprocesses auto --maxprocesses 8 --dist worksteal --tb no -r fE
 
 # Another environment that happens to be active must not leak in.
 unexport PYTHONHOME
 unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
-.PHONY: test demo bench fuzz clean
+.NOTPARALLEL:
+.PHONY: help test pytest lint format demo test-all test-reference test-pythons test-arm64 bench fuzz coverage clean
 
-test: $(VENV)/installed
-	$(BIN)/python -m pytest $(ARGS)
+help:
+	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
+	@echo 'make demo       install nqz and show the main job on fixtures/'
+	@echo 'make format     format the code'
+	@echo 'make lint       check the code: format, style, types'
+	@echo 'make pytest     run all tests, without checking the code first'
+	@echo 'make test-all   test, and the tests that need environments of their own'
+	@echo 'make coverage   which lines the tests reach: build/coverage/index.html'
+	@echo 'make bench      all figures of docs/benchmarks.md'
+	@echo 'make fuzz       random damage to the streams of kernels with sanitizers'
+	@echo 'make clean      remove everything that was made'
 
-demo: $(VENV)/installed
+test: lint pytest
+
+pytest: $(VENV)/test
+	$(PYTEST) $(ARGS)
+
+lint: .venv-lint/installed
+	$(LINT)/ruff format --quiet --check $(PY) || { echo "run: make format"; exit 1; }
+	$(LINT)/ruff check --quiet --output-format concise $(PY)
+	$(LINT)/clang-format --dry-run --Werror $(CPP) || { echo "run: make format"; exit 1; }
+	$(LINT)/mypy --no-error-summary
+
+format: .venv-lint/installed
+	$(LINT)/ruff check --quiet --fix --exit-zero $(PY) > /dev/null
+	$(LINT)/ruff format --quiet $(PY)
+	$(LINT)/clang-format -i $(CPP)
+
+demo: $(VENV)/nqz
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh fixtures/demo.sh
+
+# What takes long, or needs environments of its own under build/.
+test-all: test test-reference test-pythons test-arm64
+
+# An installation that found no compiler runs on NumPy alone. What is compared there with the native kernels, or is
+# about their speed, says so and is left out.
+test-reference: export CXX := no-compiler
+test-reference:
+	test -x build/venv-reference/bin/python || $(PYTHON) -m venv --clear build/venv-reference
+	build/venv-reference/bin/python $(PIP) $(BUILD_TOOLS)
+	build/venv-reference/bin/python $(PIP) --no-build-isolation --config-settings build-dir=build/reference --editable .
+	build/venv-reference/bin/python $(PIP) 'nqz[test]'
+	$(subst $(BIN),build/venv-reference/bin,$(PYTEST)) $(ARGS)
+
+# Every other Python that is found: on the PATH, or in the folder of pyenv.
+test-pythons:
+	@for minor in 10 11 12 13 14; do \
+	  python=$$(ls "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$$minor.*/bin/python3.$$minor 2>/dev/null | tail -n 1); \
+	  python=$${python:-python3.$$minor}; \
+	  "$$python" -c '' 2>/dev/null || { echo "== no Python 3.$$minor here"; continue; }; \
+	  echo "== Python 3.$$minor"; \
+	  $(MAKE) --no-print-directory pytest PYTHON="$$python" VENV=build/venv-3.$$minor || exit 1; \
+	done
+
+# The kernels compiled for arm64 and emulated, with a compiler, an emulator and a Python that are unpacked under build/.
+test-arm64: $(VENV)/test
+	PYTHON="$(CURDIR)/$(BIN)/python" sh tests/arm64/run.sh $(STEPS)
 
 # Those that calibrate constants, second_moments.py and voronoi_scales.py, take long and are run by hand.
 bench: $(VENV)/bench
 	for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # The kernels with the address and undefined-behavior sanitizers: their tests, then random damage to streams.
-fuzz: $(VENV)/fuzz
+fuzz: $(VENV)/test
 	$(BIN)/cmake -G Ninja -S nqz/kernels -B $(SANITIZED) -DNQZ_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug \
 	  -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(BIN)/ninja" -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python"
 	$(BIN)/cmake --build $(SANITIZED)
@@ -34,19 +97,29 @@ fuzz: $(VENV)/fuzz
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  $(BIN)/python tests/fuzz_kernels.py $(SANITIZED) $(FUZZ_SECONDS)
 
-$(VENV)/installed: pyproject.toml $(KERNELS)
+coverage: $(VENV)/coverage
+	$(PYTEST) --cov --cov-report html --cov-report term:skip-covered $(ARGS)
+
+$(VENV)/tools: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/python $(PIP) $(BUILD_TOOLS)
 	touch $@
 
-$(VENV)/bench: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'
+$(VENV)/nqz: $(VENV)/tools $(KERNELS)
+	@echo "building the kernels, about a minute, once"
+	$(BIN)/python $(PIP) --no-build-isolation --editable .
 	touch $@
 
-$(VENV)/fuzz: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check cmake ninja nanobind
+# nqz is there already: this installs what an extra asks for, and builds nothing.
+$(VENV)/test $(VENV)/bench $(VENV)/coverage: $(VENV)/%: $(VENV)/nqz
+	$(BIN)/python $(PIP) 'nqz[$*]'
+	touch $@
+
+.venv-lint/installed: requirements-lint.txt
+	test -x $(LINT)/python || $(PYTHON) -m venv --clear .venv-lint
+	$(LINT)/python $(PIP) --requirement requirements-lint.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .hypothesis
-	find nqz tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv .venv-lint build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find nqz tests benchmarks fixtures -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,9 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share, and the file in which the tracebacks of failures are kept."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import pytest
 
@@ -13,3 +16,36 @@ NATIVE = [name for name in kernels.implementations() if name != "reference"]
 def native(request):
     """Every build of the native kernels that runs here (the reference itself where none was built)."""
     return kernels.implementations()[request.param]
+
+
+def pytest_configure(config):
+    """Keep failures in a file where only a line of each is shown: `make test` says where."""
+    path = os.environ.get("NQZ_TEST_FAILURES")
+    if path and hasattr(config, "workerinput"):
+        config.option.tbstyle = "short"  # what the collecting process does not show, it writes
+    elif path:
+        config.pluginmanager.register(Failures(Path(path)))
+
+
+class Failures:
+    """Writes each failure to a file as soon as it is known."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"== {report.nodeid} ({report.when})\n{report.longreprtext}\n")
+                file.writelines(f"-- {title}\n{text}\n" for title, text in report.sections)
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"== {report.nodeid}\n{report.longreprtext}\n")
+
+    def pytest_terminal_summary(self, terminalreporter):
+        if self.path.stat().st_size:
+            terminalreporter.write_line(f"tracebacks: {self.path}")

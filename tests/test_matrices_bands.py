@@ -7,7 +7,8 @@ import pytest
 
 from nqz.files import bands
 from nqz.files.access import MemoryAccess
-from nqz.files.sink import MatrixSink, TensorSpec
+from nqz.files.contract import TensorSpec
+from nqz.files.sink import MatrixSink
 from nqz.files.vectors import VectorView
 from nqz.ground.errors import DiskFullError
 

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nqz.files.access import MemoryAccess
+from nqz.files.contract import TensorSpec
 from nqz.files.safetensors import build_header, read_header
-from nqz.files.sink import MatrixSink, TensorSpec
+from nqz.files.sink import MatrixSink
 from nqz.files.source import open_source
 from nqz.ground.dtypes import to_safetensors
 from nqz.ground.errors import CorruptError, NqzError, UnsupportedError, UsageError
@@ -108,7 +109,9 @@ def test_same_bytes_as_the_package(metadata):
         "ü": np.ones(1, np.float32),
     }
     expected = safetensors.numpy.save(tensors, metadata)
-    header, _ = build_header([(key, "float32", value.shape) for key, value in tensors.items()], metadata)
+    header, _ = build_header(
+        [TensorSpec(key, value.shape, "float32") for key, value in tensors.items()], metadata
+    )
     assert header + b"".join(value.tobytes() for value in tensors.values()) == expected
     assert read(expected)[1] == metadata
 
@@ -236,9 +239,13 @@ def test_every_truncation_is_corrupt():
 @pytest.mark.parametrize(
     ("tensors", "error", "words"),
     [
-        ([("a", "complex128", (1,))], UnsupportedError, "cannot hold complex128"),
-        ([("__metadata__", "float32", (1,))], UnsupportedError, "cannot be named"),
-        ([("a", "float32", (1,)), ("a", "int8", (1,))], UsageError, "two tensors are named 'a'"),
+        ([TensorSpec("a", (1,), "complex128")], UnsupportedError, "cannot hold complex128"),
+        ([TensorSpec("__metadata__", (1,), "float32")], UnsupportedError, "cannot be named"),
+        (
+            [TensorSpec("a", (1,), "float32"), TensorSpec("a", (1,), "int8")],
+            UsageError,
+            "two tensors are named 'a'",
+        ),
     ],
 )
 def test_what_cannot_be_written(tensors, error, words):
@@ -274,14 +281,14 @@ def test_damage_raises_only_errors_of_nqz(data):
 )
 def test_header_round_trip(tensors, metadata):
     names = {"F32": "float32", "BF16": "bfloat16", "U8": "uint8"}
-    triples = [(name, names[code], tuple(shape)) for name, (code, shape) in tensors.items()]
-    header, begins = build_header(triples, metadata)
+    specs = [TensorSpec(name, tuple(shape), names[code]) for name, (code, shape) in tensors.items()]
+    header, begins = build_header(specs, metadata)
     assert len(header) % 8 == 0
     sizes = {"F32": 4, "BF16": 2, "U8": 1}
     total = sum(sizes[code] * int(np.prod(shape, dtype=int)) for code, shape in tensors.values())
     content = header + bytes(total)
     entries, found = read(content)
     assert found == metadata and (found is None or list(found) == list(metadata))
-    assert [(item.name, item.dtype, item.shape) for item in entries] == triples
+    assert [TensorSpec(item.name, item.shape, item.dtype) for item in entries] == specs
     assert [item.begin for item in entries] == begins
     assert set(dict(safetensors.deserialize(content))) == set(tensors)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from nqz.files import vectors
 from nqz.files.access import MemoryAccess, open_input
+from nqz.files.contract import TensorSpec
 from nqz.files.layout import vector_layout
-from nqz.files.sink import MatrixSink, TensorSpec
+from nqz.files.sink import MatrixSink
 from nqz.files.source import array_source, open_source
 from nqz.ground.errors import InputError, UnsupportedError, UsageError
 

@@ -46,7 +46,8 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         with signals.held():  # the import system would swallow the exception
-            return importlib.import_module(f"nqz.cli.{cmd_name}").command
+            command: click.Command = importlib.import_module(f"nqz.cli.{cmd_name}").command
+        return command
 
 
 @click.command(

@@ -15,7 +15,7 @@ from nqz.cli import signals
 from nqz.cli.progress import Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
 from nqz.ground.errors import UsageError
-from nqz.ground.sources import SOURCES
+from nqz.ground.sources import SOURCES, listed
 
 if TYPE_CHECKING:
     from nqz.files.output import Output
@@ -108,8 +108,7 @@ def kind_of(target: str, otherwise: str, kinds: Sequence[str] = tuple(SOURCES)) 
         return suffix
     if target == "-" or _is_special(target):
         return otherwise
-    *most, last = (f".{kind}" for kind in kinds)
-    raise UsageError(f"{target}: the suffix of the output must be {', '.join(most)} or {last}")
+    raise UsageError(f"{target}: the suffix of the output must be {listed(kinds)}")
 
 
 def _is_special(path: str) -> bool:

@@ -21,15 +21,14 @@ from nqz.commands.opening import open_file
 from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
 from nqz.ground.dtypes import data_bytes
+from nqz.ground.sources import listed
 from nqz.ground.threads import workers
 from nqz.matrix import open_matrix
 
 
 @click.command("decode", short_help="Rebuild what a container was made from.")
 @click.argument("source", metavar="IN")
-@output_options(
-    "File to write, .npy or .safetensors; by default IN with the suffix of what it was made from."
-)
+@output_options(f"File to write, {listed()}; by default IN with the suffix of what it was made from.")
 @click.option(
     "--tensor", "tensors", multiple=True, metavar="NAME", help="Only this tensor; repeatable, shell patterns."
 )

@@ -21,6 +21,7 @@ from nqz.commands.opening import open_file
 from nqz.commands.options import EncodeOptions
 from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
+from nqz.ground.sources import SEVERAL, listed
 from nqz.ground.threads import workers
 from nqz.matrix import open_matrix
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
@@ -28,7 +29,13 @@ from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
 _STAGES = (("measuring", 0.3), ("coding", 0.7))
 
 
-@click.command("encode", short_help="Compress a matrix, or a file of them.")
+_HELP = f"""Compress the matrices of IN, a {listed()} file ("-" for standard input), to R bits per entry.
+
+Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried exactly.
+"""
+
+
+@click.command("encode", short_help="Compress a matrix, or a file of them.", help=_HELP)
 @click.argument("source", metavar="IN")
 @output_options("Container to write; by default IN with the suffix .nqz.")
 @click.option(
@@ -75,10 +82,7 @@ def command(
     threads: int | None,
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
 ) -> None:  # fmt: skip
-    """Compress the matrices of IN, a .npy or .safetensors file ("-" for standard input), to R bits per entry.
-
-    Vectors, scalars, integers and booleans of a .safetensors file are carried exactly.
-    """
+    """Run ``nqz encode``."""
     options = EncodeOptions(axis=int(axis), center=not no_center, tensors=tensors, **choices)
     options.check()
     notices = Notices(quiet, show_progress)

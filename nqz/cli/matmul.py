@@ -12,16 +12,23 @@ from nqz.commands.opening import open_two
 from nqz.commands.pairs import pair_up
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
-from nqz.ground.sources import SOURCES
+from nqz.ground.sources import SEVERAL, SOURCES, listed
 from nqz.ground.threads import workers
 
 _STAGES = (("decoding", 0.6), ("computing", 0.4))
 
 
-@click.command("matmul", short_help="Estimate AᵀB from compressed files.")
+_HELP = f"""Estimate AᵀB: the products of all vectors of A with all vectors of B, straight from two containers.
+
+Either A or B may be a plain {listed()} file. Tensors of equal name are multiplied, into a {listed(SEVERAL)}
+file, where there are several.
+"""
+
+
+@click.command("matmul", short_help="Estimate AᵀB from compressed files.", help=_HELP)
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@output_options("File to write, .npy or .safetensors; by default .npy to standard output.")
+@output_options(f"File to write, {listed()}; by default .npy to standard output.")
 @click.option(
     "--estimator", type=click.Choice(["auto", "mmse", "unbiased"]), default="auto", show_default=True,
     help="Least error by what the operands show; least error for unrelated operands; no bias.",
@@ -46,11 +53,7 @@ def command(
     threads: int | None,
     quiet: bool, show_progress: bool | None, **choices: Any,
 ) -> None:  # fmt: skip
-    """Estimate AᵀB: the products of all vectors of A with all vectors of B, straight from two containers.
-
-    Either A or B may be a plain .npy or .safetensors file. Tensors of equal name are multiplied, into a
-    .safetensors file, where there are several.
-    """
+    """Run ``nqz matmul``."""
     notices = Notices(quiet, show_progress)
     target = "-" if output is None else output
     options = MatmulOptions(**choices)

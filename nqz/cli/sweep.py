@@ -23,6 +23,7 @@ from nqz.cli.common import (
 from nqz.cli.text import escape, payload, table
 from nqz.commands.opening import open_file
 from nqz.ground.errors import UsageError
+from nqz.ground.sources import SEVERAL, listed
 from nqz.ground.threads import workers
 from nqz.stages.lattices import FAMILIES
 from nqz.sweep import plot
@@ -31,9 +32,15 @@ from nqz.sweep.sweep import PRODUCT, RATES, SweepOptions, point_name, sweep
 
 _KINDS = ("json", "csv", "png", "svg")
 _AXIS = click.Choice(["0", "1"])
+_HELP = f"""Show the rate-distortion curve of IN, a {listed()} file ("-" for standard input).
+
+Every lattice and rate is really encoded, into a temporary file. Reported are its rate, its predicted and
+measured errors, the limit Γ(rate) that nothing can beat on Gaussian matrices, and the excess: the bits
+per entry beyond those with which Γ reaches the same error.
+"""
 
 
-@click.command("sweep", short_help="Show what R bits buy for a matrix of yours.")
+@click.command("sweep", short_help="Show what R bits buy for a matrix of yours.", help=_HELP)
 @click.argument("source", metavar="IN")
 @click.option(
     "--against", metavar="OTHER", help="Encode this too, and measure the error of the product of the two."
@@ -59,7 +66,7 @@ _AXIS = click.Choice(["0", "1"])
     help="Contracted axis: 0 for columns as vectors, 1 for rows (weights stored [out, in]).",
 )  # fmt: skip
 @click.option("--axis-against", type=_AXIS, help="Contracted axis of OTHER; that of IN by default.")
-@click.option("--tensor", metavar="NAME", help="Matrix of a .safetensors file that holds several.")
+@click.option("--tensor", metavar="NAME", help=f"Matrix of a {listed(SEVERAL)} file that holds several.")
 @click.option("--tensor-against", metavar="NAME", help="Matrix of OTHER; the name of --tensor by default.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of rotation and dither.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, on standard output.")
@@ -70,12 +77,7 @@ def command(
     axis_against: str | None, tensor: str | None, tensor_against: str | None, seed: int, as_json: bool,
     threads: int | None, quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
-    """Show the rate-distortion curve of IN, a .npy or .safetensors file ("-" for standard input).
-
-    Every lattice and rate is really encoded, into a temporary file. Reported are its rate, its predicted and
-    measured errors, the limit Γ(rate) that nothing can beat on Gaussian matrices, and the excess: the bits
-    per entry beyond those with which Γ reaches the same error.
-    """
+    """Run ``nqz sweep``."""
     options = SweepOptions(
         rates=tuple(_number(item, "--rate", float) for item in _items(rates, "--rate")) or RATES,
         lattices=tuple(_items(lattices, "--lattice")),
@@ -123,8 +125,8 @@ def command(
     if output is not None:
         found = [point["excess"] for point in report["points"] if point["excess"] is not None]
         excess = f", excess {span(found)} bits per entry" if found else ""
-        points = counted(len(report["points"]), "encoding")
-        notices.summary(f"{shown(source, '<stdin>')} -> {shown(output, '<stdout>')}: {points}{excess}")
+        count = counted(len(report["points"]), "encoding")
+        notices.summary(f"{shown(source, '<stdin>')} -> {shown(output, '<stdout>')}: {count}{excess}")
 
 
 def _items(values: tuple[str, ...], option: str) -> list[str]:

@@ -13,6 +13,7 @@ from nqz.cli.text import escape, payload, table
 from nqz.commands.opening import open_file
 from nqz.commands.verify import verify
 from nqz.ground.errors import UsageError, VerifyError
+from nqz.ground.sources import listed
 from nqz.ground.threads import workers
 
 _STAGES = (("reading", 0.3), ("comparing", 0.7))
@@ -20,9 +21,7 @@ _STAGES = (("reading", 0.3), ("comparing", 0.7))
 
 @click.command("verify", short_help="Check a container, and how close it is to its original.")
 @click.argument("source", metavar="FILE")
-@click.option(
-    "--against", metavar="ORIGINAL", help="Compare with what it was made from, a .npy or .safetensors file."
-)
+@click.option("--against", metavar="ORIGINAL", help=f"Compare with what it was made from, a {listed()} file.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @common_options
 def command(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from nqz.commands.select import select
+from nqz.files.contract import TensorSpec
 from nqz.files.layout import VECTOR_MAJOR
-from nqz.files.sink import MatrixSink, TensorSpec
+from nqz.files.sink import MatrixSink
 from nqz.format.exct import decode_exact
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UnsupportedError, UsageError
@@ -90,6 +91,7 @@ def decode(
     small = [manifest.tensors[index].entries <= SMALL for index in chosen]
     for what in pool.each(rebuild, range(len(chosen)), small.__getitem__):
         report[what] += 1
+    sink.finish()
     return report
 
 
@@ -121,8 +123,9 @@ def _spec(info, kind: SourceKind, source: SourceKind, dtype: str | None) -> Tens
         name = name or "array"
     wanted = dtype if dtype is not None and info.kind == "matrix" else info.dtype
     if wanted == "bfloat16" and not kind.bfloat16:
+        choice = "choose --dtype float32, or " if info.kind == "matrix" else ""
         raise UnsupportedError(
-            f"tensor {info.name!r}: .{kind.name} has no bfloat16; choose --dtype float32, or write .safetensors"
+            f"tensor {info.name!r}: .{kind.name} has no bfloat16; {choice}write .safetensors"
         )
     same = kind.any_layout and source.any_layout
     if not same and info.kind == "exact" and (info.order == "F" or info.byte_order == ">"):

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from nqz.commands.factors import Coded
 from nqz.commands.pairs import Pair
-from nqz.files.sink import MatrixSink, TensorSpec
+from nqz.files.access import FileAccess, MemoryAccess
+from nqz.files.contract import TensorSpec
+from nqz.files.sink import MatrixSink
 from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.sources import SOURCES
@@ -225,6 +227,7 @@ def multiply(
         found["rates"].append(rates)
         found["errors"].append(error)
         found["notes"] += notes
+    sink.finish()
     return found
 
 

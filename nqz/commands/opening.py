@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nqz.files.access import MemoryAccess, open_input
-from nqz.files.source import Source, read_source
+from nqz.files.access import Access, MemoryAccess, open_input
+from nqz.files.contract import Source
+from nqz.files.source import read_source
 from nqz.format.reader import ContainerReader
 from nqz.format.records import MAGIC
 from nqz.ground.errors import UnsupportedError, UsageError
+from nqz.ground.sources import listed
 
 
 class Opened:
@@ -23,14 +25,14 @@ class Opened:
         Device and inode of a regular file.
     """
 
-    def __init__(self, content: ContainerReader | Source, access: Any):
+    def __init__(self, content: ContainerReader | Source, access: Access) -> None:
         self.content: Any = content
         self.identity = access.identity
-        self._access = access
+        self._closes = content if isinstance(content, Source) else access
 
     def close(self) -> None:
-        """Close the file."""
-        self._access.close()
+        """Close the file, and what a source has beside it."""
+        self._closes.close()
 
     def __enter__(self) -> Opened:
         return self
@@ -61,9 +63,7 @@ def open_file(target: Any, *, container: bool | None = None) -> Opened:
         if container is None:
             container = start == MAGIC
         elif start == MAGIC and not container:
-            raise UnsupportedError(
-                f"{access.name}: is a .nqz container; a .npy or .safetensors file is expected here"
-            )
+            raise UnsupportedError(f"{access.name}: is a .nqz container; a {listed()} file is expected here")
         content = ContainerReader(access, access.name) if container else read_source(access)
     except BaseException:
         access.close()

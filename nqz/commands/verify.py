@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nqz.files.source import Source, SourceTensor
+from nqz.files.contract import Source, SourceTensor
 from nqz.format.exct import decode_exact
 from nqz.format.reader import ContainerReader
 from nqz.ground.arithmetic import pieces

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from typing import Any
+from typing import Any, TypeAlias
 
 from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError, UsageError
 
@@ -227,7 +227,8 @@ class MemoryAccess:
         """Return bytes where they are; None where they may move, or are not there."""
         if self._grows or not 0 <= offset <= len(self._data) - nbytes:
             return None
-        return self._data[offset : offset + nbytes].toreadonly()
+        with memoryview(self._data) as data:
+            return data[offset : offset + nbytes].toreadonly()
 
     def pwrite(self, data: Any, offset: int) -> None:
         """Write all of a contiguous buffer at `offset`, growing the memory with zeros as needed."""
@@ -261,7 +262,11 @@ class MemoryAccess:
             self._data.release()
 
 
-def open_input(source: Any) -> FileAccess | MemoryAccess:
+Access: TypeAlias = FileAccess | MemoryAccess
+"""What a file of matrices is read from and written to."""
+
+
+def open_input(source: Any) -> Access:
     """Open an input for positioned reads.
 
     A regular file is read in place. Anything else (pipe, device, file object without a file) is first copied
@@ -315,7 +320,7 @@ def open_input(source: Any) -> FileAccess | MemoryAccess:
     return access
 
 
-def _open_stream(stream: Any, name: str) -> FileAccess | MemoryAccess:
+def _open_stream(stream: Any, name: str) -> Access:
     if isinstance(stream, io.TextIOBase):
         raise UsageError(f"{name}: the file object must be open in binary mode")
     if isinstance(stream, io.BytesIO):

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nqz.files.access import temporary_access
 from nqz.ground.errors import DiskFullError, OutputError
@@ -49,7 +51,12 @@ class _Band:
         """Number of vectors of a panel."""
         return min(self.width, self.last - first)
 
-    def blocks(self):
+    def holds(self, first: int, width: int) -> bool:
+        """Whether one of its panels is this one."""
+        known = self.first <= first < self.last and (first - self.first) % self.width == 0
+        return known and width == self.panel_width(first)
+
+    def blocks(self) -> Iterator[tuple[int, int, range]]:
         """Pieces of rows: (first row, rows, the panels' first vectors)."""
         m = self.matrix
         step = max(1, _BLOCK // ((self.last - self.first) * m.itemsize))
@@ -60,11 +67,11 @@ class _Band:
 class _Matrix:
     """Where a [length, count] matrix lies in a file."""
 
-    def __init__(self, access: Any, offset: int, length: int, count: int, dtype: np.dtype):
+    def __init__(self, access: Any, offset: int, length: int, count: int, dtype: np.dtype[Any]) -> None:
         self.access, self.offset, self.length, self.count, self.dtype = access, offset, length, count, dtype
         self.itemsize = dtype.itemsize
 
-    def runs(self, first: int, row: int, table: np.ndarray):
+    def runs(self, first: int, row: int, table: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
         """Pieces of a [rows, columns] table, and their offsets in the file: one where they are whole rows."""
         start = self.offset + self.itemsize * (row * self.count + first)
         if table.shape[1] == self.count:
@@ -78,20 +85,19 @@ class _Matrix:
 class BandReader:
     """Reads panels, through a temporary copy of a band of them."""
 
-    def __init__(self, access: Any, offset: int, length: int, count: int, dtype: np.dtype):
+    def __init__(self, access: Any, offset: int, length: int, count: int, dtype: np.dtype[Any]) -> None:
         self._matrix = _Matrix(access, offset, length, count, dtype)
         self._lock = threading.Lock()
         self._band: _Band | None = None
         self._copy: Any = None
         self._usable = True
 
-    def read(self, rows: np.ndarray, begin: int, first: int) -> bool:
+    def read(self, rows: NDArray[Any], begin: int, first: int) -> bool:
         """Fill a contiguous array with rows of a panel from row `begin` on; False if there is no room for a copy."""
         width = rows.shape[1]
         with self._lock:
             band = self._band
-            known = band is not None and band.first <= first < band.last
-            if not known or (first - band.first) % band.width or width != band.panel_width(first):
+            if band is None or not band.holds(first, width):
                 band = self._fill(first, width)
             if band is None:
                 return False
@@ -127,16 +133,16 @@ class BandReader:
 class BandWriter:
     """Collects panels behind the end of the file, and writes them into their rows once a band is complete.
 
-    For panels that come in order and without gaps, from the first vector on; after others there are no more bands. While
-    a band is open, nothing else may be written behind the end of the file.
+    For panels that come in order and without gaps, from the first vector on; after others there are no more bands.
+    While a band is open, nothing else may be written behind the end of the file.
     """
 
-    def __init__(self, access: Any, offset: int, length: int, count: int, dtype: np.dtype):
+    def __init__(self, access: Any, offset: int, length: int, count: int, dtype: np.dtype[Any]) -> None:
         self._matrix = _Matrix(access, offset, length, count, dtype)
         self._band: _Band | None = None
         self._next = 0
 
-    def write(self, block: np.ndarray, first: int) -> bool:
+    def write(self, block: NDArray[Any], first: int) -> bool:
         """Take a [length, width] block of vectors; False if it does not continue what was taken before."""
         m, width = self._matrix, block.shape[1]
         band = self._band

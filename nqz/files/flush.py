@@ -6,7 +6,6 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 _PIECE = 32 << 20
 _START, _WHOLE = 2, 7  # of sync_file_range: begin to write; and wait for that
@@ -15,17 +14,16 @@ _START, _WHOLE = 2, 7  # of sync_file_range: begin to write; and wait for that
 def flush(fd: int, size: int) -> None:
     """Do what `os.fsync` does to a file of `size` bytes; OSError if it cannot be written."""
     sync = _sync_file_range() if size > _PIECE else None
-    for offset in range(0, size, _PIECE) if sync is not None else ():
+    for offset in range(0, size, _PIECE):
+        if sync is None:
+            break
         # the next piece is on its way while this one is waited for
         if sync(fd, offset, 2 * _PIECE, _START) or sync(fd, offset, _PIECE, _WHOLE):
             import ctypes
 
             number = ctypes.get_errno()
-            if number in (
-                errno.EIO,
-                errno.ENOSPC,
-                errno.EDQUOT,
-            ):  # reported once: fsync would not tell any more
+            # reported once: fsync would not tell any more
+            if number in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
                 raise OSError(number, os.strerror(number))
             break  # not to be had here
     os.fsync(fd)
@@ -37,8 +35,9 @@ def _sync_file_range() -> Callable[..., int] | None:
     import ctypes
 
     try:
-        function: Any = ctypes.CDLL(None, use_errno=True).sync_file_range
+        function = ctypes.CDLL(None, use_errno=True).sync_file_range
     except (OSError, AttributeError):
         return None
     function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return function
+    found: Callable[..., int] = function
+    return found

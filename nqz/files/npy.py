@@ -6,22 +6,27 @@ import io
 import math
 import struct
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from nqz.files.access import Access
+from nqz.files.contract import FileLayout, Format, Source, SourceTensor, TensorSpec
 from nqz.ground.dtypes import data_bytes, from_numpy, to_npy_descr
-from nqz.ground.errors import CorruptError, UnsupportedError
+from nqz.ground.errors import CorruptError, UnsupportedError, UsageError
 from nqz.ground.sources import MAX_EXTENT, MAX_RANK, SOURCES
 
 MAGIC = SOURCES["npy"].mark
 _MAX_HEADER = 10_000  # NumPy's limit: parsing more could exhaust the stack of the interpreter
+HEADER_BYTES = 12 + _MAX_HEADER
+"""Bytes at the beginning of a file that a header may take."""
 _ALIGN = 64
 _GROWTH_DIGITS = 21
 
 
 class NpyHeader(NamedTuple):
-    """What the header of a .npy file says, and where its data begins."""
+    """What the header of a .npy file says, and where in it the data begins."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -30,8 +35,54 @@ class NpyHeader(NamedTuple):
     offset: int
 
 
-def read_header(access: Any, name: str) -> NpyHeader:
+class Npy(Format):
+    """One array behind a header that is a Python literal."""
+
+    kind = SOURCES["npy"]
+
+    def read(self, access: Access, name: str) -> Source:
+        """See `Format.read`."""
+        start = bytearray(min(HEADER_BYTES, access.size))
+        access.pread_into(start, 0)
+        return Source(
+            self.kind, name, [array_tensor(access, "", read_header(start, access.size, name))], None, access
+        )
+
+    def lay_out(self, specs: Sequence[TensorSpec], metadata: dict[str, str] | None) -> FileLayout:
+        """See `Format.lay_out`."""
+        if len(specs) != 1:
+            raise UsageError(f"a .npy file holds one array, not {len(specs)}; write .safetensors")
+        header = build_header(specs[0])
+        return FileLayout([(0, header)], [len(header)], len(header) + specs[0].nbytes)
+
+
+NPY = Npy()
+
+
+def array_tensor(access: Access, name: str, header: NpyHeader, base: int = 0) -> SourceTensor:
+    """Return the array of a .npy file that begins at byte `base` of what `access` reads."""
+    return SourceTensor(
+        access,
+        name,
+        header.shape,
+        header.dtype,
+        byte_order=header.byte_order,
+        fortran_order=header.fortran_order,
+        offset=base + header.offset,
+    )
+
+
+def read_header(start: bytes | bytearray, size: int, name: str) -> NpyHeader:
     """Read and check the header of a .npy file, and the size of the data behind it.
+
+    Parameters
+    ----------
+    start : bytes
+        The first `HEADER_BYTES` bytes of the file, or all of it.
+    size : int
+        Bytes of the file.
+    name : str
+        What messages call it.
 
     Raises
     ------
@@ -40,8 +91,8 @@ def read_header(access: Any, name: str) -> NpyHeader:
     UnsupportedError
         If its version or its data type is not supported.
     """
-    start = bytearray(min(12, access.size))
-    access.pread_into(start, 0)
+    if not start.startswith(MAGIC):
+        raise CorruptError(f"{name}: is not a .npy file")
     if len(start) < 10:
         raise CorruptError(f"{name}: truncated: a .npy file has at least 10 bytes, this one {len(start)}")
     version = (start[6], start[7])
@@ -52,18 +103,16 @@ def read_header(access: Any, name: str) -> NpyHeader:
     if len(start) < prefix:
         raise CorruptError(f"{name}: truncated: the .npy header ends at byte {len(start)}")
     (length,) = struct.unpack("<H" if prefix == 10 else "<I", start[8:prefix])
-    if prefix + length > access.size:
-        missing = prefix + length - access.size
+    if prefix + length > size:
+        missing = prefix + length - size
         raise CorruptError(f"{name}: truncated: {missing} bytes of the .npy header are missing")
     if length > _MAX_HEADER:
         raise UnsupportedError(f"{name}: a .npy header of {length} bytes; nqz reads up to {_MAX_HEADER}")
-    header = bytearray(prefix + length)
-    access.pread_into(header, 0)
-    shape, fortran_order, dtype = _parse(bytes(header), version, name)
-    return _checked(access, name, shape, fortran_order, dtype, prefix + length)
+    shape, fortran_order, dtype = _parse(bytes(start[: prefix + length]), version, name)
+    return _checked(size, name, shape, fortran_order, dtype, prefix + length)
 
 
-def _parse(header: bytes, version: tuple[int, int], name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _parse(header: bytes, version: tuple[int, int], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     stream = io.BytesIO(header)
     stream.seek(8)
     # Version 3.0 differs from 2.0 in the encoding of field names only, and there are none in what nqz takes.
@@ -78,7 +127,7 @@ def _parse(header: bytes, version: tuple[int, int], name: str) -> tuple[tuple[in
 
 
 def _checked(
-    access: Any, name: str, shape: tuple[int, ...], fortran_order: bool, dtype: np.dtype, offset: int
+    size: int, name: str, shape: tuple[int, ...], fortran_order: bool, dtype: np.dtype[Any], offset: int
 ) -> NpyHeader:
     if any(isinstance(extent, bool) or not 0 <= extent <= MAX_EXTENT for extent in shape):
         raise CorruptError(f"{name}: the .npy header has an impossible shape {str(shape)[:200]}")
@@ -88,7 +137,7 @@ def _checked(
     if known is None:
         raise UnsupportedError(f"{name}: {unsupported_dtype(dtype)}")
     nbytes = data_bytes(shape, known[0])
-    present = access.size - offset
+    present = size - offset
     if present < nbytes:
         raise CorruptError(f"{name}: truncated: {nbytes - present} of {nbytes} data bytes are missing")
     if present > nbytes:
@@ -98,7 +147,7 @@ def _checked(
     return NpyHeader(tuple(shape), known[0], known[1], fortran_order, offset)
 
 
-def unsupported_dtype(dtype: np.dtype) -> str:
+def unsupported_dtype(dtype: np.dtype[Any]) -> str:
     """Return why nqz does not take arrays of a NumPy type, and what to do."""
     cast = "convert it with numpy.save('x.npy', x.astype('float32'))"
     if dtype.hasobject:
@@ -116,8 +165,8 @@ def unsupported_dtype(dtype: np.dtype) -> str:
     return f"{text}; {cast}" if dtype.kind in "fc" else f"{text}; nqz takes float16, float32 and float64"
 
 
-def build_header(shape: tuple[int, ...], dtype: str, byte_order: str, fortran_order: bool) -> bytes:
-    """Return the bytes before the data of a .npy file, those of `numpy.save` in NumPy 2.
+def build_header(spec: TensorSpec) -> bytes:
+    """Return the bytes before the data of an array, those of `numpy.save` in NumPy 2.
 
     Written out here because NumPy's padding has changed between releases.
 
@@ -126,9 +175,13 @@ def build_header(shape: tuple[int, ...], dtype: str, byte_order: str, fortran_or
     UnsupportedError
         If .npy has no such data type.
     """
-    descr = to_npy_descr(dtype, byte_order)
+    shape, fortran_order = tuple(spec.shape), spec.fortran_order
+    descr = to_npy_descr(spec.dtype, spec.byte_order)
     if descr is None:
-        raise UnsupportedError(f"a .npy file cannot hold {dtype}; write .safetensors or choose float32")
+        where = f"tensor {spec.name!r}: " if spec.name else ""
+        raise UnsupportedError(
+            f"{where}a .npy file cannot hold {spec.dtype}; write .safetensors or choose float32"
+        )
     text = f"{{'descr': {descr!r}, 'fortran_order': {fortran_order!r}, 'shape': {shape!r}, }}"
     if shape:
         text += " " * (_GROWTH_DIGITS - len(repr(shape[-1 if fortran_order else 0])))

@@ -7,13 +7,51 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from nqz.ground.dtypes import data_bytes, from_safetensors, to_safetensors
+from nqz.files.access import Access
+from nqz.files.contract import FileLayout, Format, Source, SourceTensor, TensorSpec
+from nqz.ground.dtypes import data_bytes, default_byte_order, from_safetensors, to_safetensors
 from nqz.ground.errors import CorruptError, UnsupportedError, UsageError
-from nqz.ground.sources import MAX_EXTENT, MAX_RANK
+from nqz.ground.sources import MAX_EXTENT, MAX_RANK, SOURCES
 
 MAX_HEADER = 100_000_000
 _METADATA = "__metadata__"
 _FIELDS = {"dtype", "shape", "data_offsets"}
+
+
+class Safetensors(Format):
+    """All tensors behind one header, contiguous, in C order and little-endian."""
+
+    kind = SOURCES["safetensors"]
+
+    def read(self, access: Access, name: str) -> Source:
+        """See `Format.read`."""
+        entries, metadata = read_header(access, name)
+        tensors = [
+            SourceTensor(
+                access,
+                entry.name,
+                entry.shape,
+                entry.dtype,
+                byte_order=default_byte_order(entry.dtype),
+                fortran_order=False,
+                offset=entry.begin,
+            )
+            for entry in entries
+        ]
+        return Source(self.kind, name, tensors, metadata, access)
+
+    def lay_out(self, specs: Sequence[TensorSpec], metadata: dict[str, str] | None) -> FileLayout:
+        """See `Format.lay_out`."""
+        for spec in specs:
+            if spec.byte_order == ">" or spec.fortran_order:
+                raise UnsupportedError(
+                    f"tensor {spec.name!r}: .safetensors has neither big-endian nor Fortran-order data"
+                )
+        header, offsets = build_header(specs, metadata)
+        return FileLayout([(0, header)], offsets, len(header) + sum(spec.nbytes for spec in specs))
+
+
+SAFETENSORS = Safetensors()
 
 
 class Entry(NamedTuple):
@@ -26,7 +64,7 @@ class Entry(NamedTuple):
     end: int
 
 
-def read_header(access: Any, name: str) -> tuple[list[Entry], dict[str, str] | None]:
+def read_header(access: Access, name: str) -> tuple[list[Entry], dict[str, str] | None]:
     """Read and check a header against the bytes present.
 
     Returns
@@ -71,7 +109,7 @@ def _parse(text: bytearray, name: str) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
             keys = sorted(key for key, _ in pairs)
-            twice = next(key for key, after in zip(keys, keys[1:]) if key == after)
+            twice = next(key for key, after in zip(keys, keys[1:], strict=False) if key == after)
             _corrupt(name, f"the key {_quote(twice)} occurs twice")
         return result
 
@@ -90,13 +128,14 @@ def _parse(text: bytearray, name: str) -> dict[str, Any]:
         object_pairs_hook=unique, parse_int=integer, parse_float=refuse, parse_constant=refuse
     )
     try:
-        return decoder.decode(text.decode("utf-8"))
+        header: dict[str, Any] = decoder.decode(text.decode("utf-8"))
     except UnicodeDecodeError as error:
         _corrupt(name, f"it is not UTF-8 at byte {8 + error.start}")
     except RecursionError:
         _corrupt(name, "it is nested too deeply")
     except ValueError as error:
         _corrupt(name, f"it is not JSON: {error}")
+    return header
 
 
 def _quote(text: str) -> str:
@@ -165,14 +204,12 @@ def _check_coverage(entries: list[Entry], start: int, size: int, name: str) -> N
         raise CorruptError(f"{name}: {size - position} bytes follow the data, which ends at byte {position}")
 
 
-def build_header(
-    tensors: Sequence[tuple[str, str, tuple[int, ...]]], metadata: dict[str, str] | None
-) -> tuple[bytes, list[int]]:
+def build_header(specs: Sequence[TensorSpec], metadata: dict[str, str] | None) -> tuple[bytes, list[int]]:
     """Return the bytes before the data, and where in the file the data of each tensor begins.
 
     Parameters
     ----------
-    tensors : sequence of (name, canonical dtype, shape)
+    specs : sequence of TensorSpec
         In the order of header and data.
     metadata : dict or None
         ``__metadata__``; None leaves it out.
@@ -185,16 +222,16 @@ def build_header(
     header: dict[str, Any] = {} if metadata is None else {_METADATA: metadata}
     begins = []
     position = 0
-    for name, dtype, shape in tensors:
-        code = to_safetensors(dtype)
+    for spec in specs:
+        name, code = spec.name, to_safetensors(spec.dtype)
         if code is None:
-            raise UnsupportedError(f"tensor {_quote(name)}: a .safetensors file cannot hold {dtype}")
+            raise UnsupportedError(f"tensor {_quote(name)}: a .safetensors file cannot hold {spec.dtype}")
         if name == _METADATA:
             raise UnsupportedError(f"a tensor of a .safetensors file cannot be named {_METADATA}")
         if name in header:
             raise UsageError(f"two tensors are named {_quote(name)}")
-        end = position + data_bytes(shape, dtype)
-        header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [position, end]}
+        end = position + spec.nbytes
+        header[name] = {"dtype": code, "shape": list(spec.shape), "data_offsets": [position, end]}
         begins.append(position)
         position = end
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")

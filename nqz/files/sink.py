@@ -1,42 +1,33 @@
-"""A matrix file being rebuilt: its header at once, then its data in any order."""
+"""A file of matrices being rebuilt: its header at once, then its data in any order, then what follows from the data."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-from nqz.files import npy, safetensors
+from nqz.files.access import Access
+from nqz.files.contract import Parts, TensorSpec
+from nqz.files.formats import FORMATS
 from nqz.files.layout import vector_layout
 from nqz.files.vectors import VectorWriter
-from nqz.ground.dtypes import data_bytes, default_byte_order, is_matrix_dtype
-from nqz.ground.errors import UnsupportedError, UsageError
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """A tensor to be written: `dtype` is a canonical name, `byte_order` is ``"<"``, ``">"`` or ``"|"``."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    fortran_order: bool = False
-    byte_order: str = "<"
+from nqz.ground.dtypes import default_byte_order, is_matrix_dtype
+from nqz.ground.errors import UsageError
 
 
 class MatrixSink:
-    """Lays out a .npy or .safetensors file and writes its header; the data follows, in any order.
+    """Lays out a file and writes its header; the data follows, in any order, and `finish` after that.
 
     Parameters
     ----------
     access : FileAccess or MemoryAccess
         Where to write, from offset 0.
     kind : str
-        ``"npy"`` (exactly one tensor) or ``"safetensors"``.
+        A key of `FORMATS`.
     specs : sequence of TensorSpec
     metadata : dict of str, optional
-        ``__metadata__`` of a .safetensors file.
+        Strings to go with the tensors, where the format has a place for them.
 
     Attributes
     ----------
@@ -47,36 +38,24 @@ class MatrixSink:
     ------
     UnsupportedError
         If the format cannot hold a tensor.
+    UsageError
+        If there is no such kind, or it cannot hold so many tensors, or two of one name.
     DiskFullError, OutputError
         If the file cannot be written.
     """
 
     def __init__(
-        self, access: Any, kind: str, specs: Sequence[TensorSpec], metadata: dict[str, str] | None = None
+        self, access: Access, kind: str, specs: Sequence[TensorSpec], metadata: dict[str, str] | None = None
     ) -> None:
         self._access = access
-        self._specs = list(specs)
+        self._specs = [replace(spec, byte_order=_byte_order(spec)) for spec in specs]
         self._lock = threading.Lock()
-        if kind == "npy":
-            if len(self._specs) != 1:
-                raise UsageError(f"a .npy file holds one array, not {len(self._specs)}; write .safetensors")
-            spec = self._specs[0]
-            header = npy.build_header(tuple(spec.shape), spec.dtype, _byte_order(spec), spec.fortran_order)
-            self._offsets = [len(header)]
-        elif kind == "safetensors":
-            for spec in self._specs:
-                if spec.byte_order == ">" or spec.fortran_order:
-                    raise UnsupportedError(
-                        f"tensor {spec.name!r}: .safetensors has neither big-endian nor Fortran-order data"
-                    )
-            triples = [(spec.name, spec.dtype, tuple(spec.shape)) for spec in self._specs]
-            header, self._offsets = safetensors.build_header(triples, metadata)
-        else:
+        if kind not in FORMATS:
             raise UsageError(f"unknown kind of file {kind!r}")
-        data = sum(data_bytes(tuple(spec.shape), spec.dtype) for spec in self._specs)
-        self.total_bytes = len(header) + data
+        self._layout = FORMATS[kind].lay_out(self._specs, metadata)
+        self.total_bytes = self._layout.size
         access.reserve(self.total_bytes)
-        access.pwrite(header, 0)
+        self._write(self._layout.parts)
 
     def vectors(self, index: int, axis: int) -> VectorWriter:
         """Return a writer of the vectors along `axis` of tensor number `index`."""
@@ -84,16 +63,24 @@ class MatrixSink:
         if not is_matrix_dtype(spec.dtype):
             raise UsageError(f"tensor {spec.name!r} of dtype {spec.dtype} has no vectors")
         layout = vector_layout(tuple(spec.shape), axis, spec.fortran_order)
-        order = _byte_order(spec)
-        return VectorWriter(self._access, self._offsets[index], layout, spec.dtype, order, self._lock)
+        return VectorWriter(
+            self._access, self._layout.offsets[index], layout, spec.dtype, spec.byte_order, self._lock
+        )
 
     def write_bytes(self, index: int, offset: int, data: Any) -> None:
         """Write raw data of tensor number `index`, from byte `offset` of its data on."""
         spec = self._specs[index]
-        nbytes = data_bytes(tuple(spec.shape), spec.dtype)
-        if not 0 <= offset <= nbytes - memoryview(data).nbytes:
-            raise UsageError(f"tensor {spec.name!r}: bytes beyond its {nbytes}")
-        self._access.pwrite(data, self._offsets[index] + offset)
+        if not 0 <= offset <= spec.nbytes - memoryview(data).nbytes:
+            raise UsageError(f"tensor {spec.name!r}: bytes beyond its {spec.nbytes}")
+        self._access.pwrite(data, self._layout.offsets[index] + offset)
+
+    def finish(self) -> None:
+        """Write what the file has besides its data, and cannot have before all of it is written."""
+        self._write(self._layout.closing(self._access))
+
+    def _write(self, parts: Parts) -> None:
+        for offset, data in parts:
+            self._access.pwrite(data, offset)
 
 
 def _byte_order(spec: TensorSpec) -> str:

@@ -1,135 +1,22 @@
-"""Matrices to be read: .npy and .safetensors files, pipes of them, and arrays in memory."""
+"""Opening what matrices are read from: files of any of the formats, pipes of them, and arrays in memory."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from nqz.files import npy, safetensors
-from nqz.files.access import MemoryAccess, open_input
-from nqz.files.vectors import VectorView
-from nqz.ground.dtypes import data_bytes, default_byte_order, from_numpy, is_matrix_dtype
+from nqz.files.access import Access, MemoryAccess, open_input
+from nqz.files.contract import Source, SourceTensor
+from nqz.files.formats import FORMATS
+from nqz.files.npy import NPY, unsupported_dtype
+from nqz.ground.dtypes import from_numpy, is_matrix_dtype
 from nqz.ground.errors import CorruptError, UnsupportedError
-from nqz.ground.sources import SOURCES, START_BYTES, SourceKind
-
-_PIECE = 4 << 20
-
-
-class SourceTensor:
-    """One tensor of a source.
-
-    Attributes
-    ----------
-    name : str
-        Empty for the array of a .npy file.
-    shape : tuple of int
-    dtype : str
-        Canonical name.
-    byte_order : str
-        ``"<"``, ``">"`` or ``"|"``.
-    fortran_order : bool
-    offset, nbytes : int
-        Where its data lies in the source.
-    """
-
-    def __init__(
-        self,
-        access: Any,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: str,
-        *,
-        byte_order: str,
-        fortran_order: bool,
-        offset: int,
-    ) -> None:
-        self._access = access
-        self.name = name
-        self.shape = shape
-        self.dtype = dtype
-        self.byte_order = byte_order
-        self.fortran_order = fortran_order
-        self.offset = offset
-        self.entries = math.prod(shape)
-        self.nbytes = data_bytes(shape, dtype)
-
-    def pieces(self, size: int = _PIECE) -> Iterator[memoryview]:
-        """Iterate over the raw data in file order, in pieces of `size` bytes, the last one shorter."""
-        for position in range(0, self.nbytes, size):
-            piece = np.empty(min(size, self.nbytes - position), np.uint8)
-            self._access.pread_into(piece, self.offset + position)
-            yield memoryview(piece)
-
-    def vectors(self, axis: int) -> VectorView:
-        """Return the matrix as vectors along `axis` (0: columns, 1: rows).
-
-        Raises
-        ------
-        UsageError
-            If there is no such axis.
-        UnsupportedError
-            If the tensor has no dimension, no element, or is not of a type to compress.
-        """
-        if not is_matrix_dtype(self.dtype):
-            raise UnsupportedError(f"tensor {self.name!r} of dtype {self.dtype} is not a matrix to compress")
-        return VectorView(
-            self._access,
-            self.offset,
-            self.shape,
-            self.dtype,
-            axis=axis,
-            fortran_order=self.fortran_order,
-            byte_order=self.byte_order,
-        )
-
-
-class Source:
-    """A context manager for an open source.
-
-    Attributes
-    ----------
-    kind : SourceKind
-    name : str
-        What messages call it.
-    metadata : dict of str or None
-        ``__metadata__`` of a .safetensors file.
-    tensors : list of SourceTensor
-        In the order of the header.
-    identity : tuple of int or None
-        Device and inode, if it is a regular file.
-    """
-
-    def __init__(
-        self,
-        access: Any,
-        kind: SourceKind,
-        name: str,
-        tensors: list[SourceTensor],
-        metadata: dict[str, str] | None = None,
-    ) -> None:
-        self._access = access
-        self.kind = kind
-        self.name = name
-        self.tensors = tensors
-        self.metadata = metadata
-        self.identity: tuple[int, int] | None = access.identity
-
-    def close(self) -> None:
-        """Close the file."""
-        self._access.close()
-
-    def __enter__(self) -> Source:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+from nqz.ground.sources import START_BYTES, listed
 
 
 def open_source(source: Any) -> Source:
-    """Open a .npy or .safetensors file, told apart by content.
+    """Open a file of matrices, its format told by content.
 
     Parameters
     ----------
@@ -141,9 +28,9 @@ def open_source(source: Any) -> Source:
     InputError
         If it cannot be opened or read.
     CorruptError
-        If it is neither format, truncated, or damaged.
+        If it is of no known format, truncated, or damaged.
     UnsupportedError
-        If it holds a data type that nqz does not know, or is an archive.
+        If it holds something that nqz does not take, such as an unknown data type.
     """
     access = open_input(source)
     try:
@@ -153,43 +40,17 @@ def open_source(source: Any) -> Source:
         raise
 
 
-def read_source(access: Any) -> Source:
+def read_source(access: Access) -> Source:
     """Read what an open input holds; the errors are those of `open_source`. The source takes over `access`."""
-    name = access.name
     start = bytearray(min(START_BYTES, access.size))
     access.pread_into(start, 0)
-    if SOURCES["npy"].has_mark(start):
-        header = npy.read_header(access, name)
-        tensor = SourceTensor(
-            access,
-            "",
-            header.shape,
-            header.dtype,
-            byte_order=header.byte_order,
-            fortran_order=header.fortran_order,
-            offset=header.offset,
-        )
-        return Source(access, SOURCES["npy"], name, [tensor])
-    if start.startswith(b"PK\x03\x04"):
-        raise UnsupportedError(f"{name}: is a .npz or other zip archive; save each array as a .npy file")
-    if SOURCES["safetensors"].has_mark(start):
-        entries, metadata = safetensors.read_header(access, name)
-        tensors = [
-            SourceTensor(
-                access,
-                entry.name,
-                entry.shape,
-                entry.dtype,
-                byte_order=default_byte_order(entry.dtype),
-                fortran_order=False,
-                offset=entry.begin,
-            )
-            for entry in entries
-        ]
-        return Source(access, SOURCES["safetensors"], name, tensors, metadata)
+    for known in FORMATS.values():
+        if known.sniff(start, access.size):
+            return known.read(access, access.name)
     if access.size == 0:
-        raise CorruptError(f"{name}: is empty; a .npy or .safetensors file is expected")
-    raise CorruptError(f"{name}: is neither a .npy nor a .safetensors file, or it is truncated")
+        raise CorruptError(f"{access.name}: is empty; a {listed()} file is expected")
+    neither = " nor ".join(f"a .{name}" for name in FORMATS)
+    raise CorruptError(f"{access.name}: is neither {neither} file, or it is truncated")
 
 
 def refuse_non_float(source: Source) -> None:
@@ -224,11 +85,11 @@ def array_source(array: Any, name: str = "<array>") -> Source:
     array = np.asarray(array)
     known = from_numpy(array.dtype)
     if known is None:
-        raise UnsupportedError(f"{name}: {npy.unsupported_dtype(array.dtype)}")
+        raise UnsupportedError(f"{name}: {unsupported_dtype(array.dtype)}")
     fortran_order = array.flags.f_contiguous and not array.flags.c_contiguous
     ordered = array.T if fortran_order else np.ascontiguousarray(array)
     access = MemoryAccess(ordered.reshape(-1).view(np.uint8), name)
     tensor = SourceTensor(
         access, "", array.shape, known[0], byte_order=known[1], fortran_order=fortran_order, offset=0
     )
-    return Source(access, SOURCES["npy"], name, [tensor])
+    return Source(NPY.kind, name, [tensor], None, access)

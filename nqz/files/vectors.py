@@ -104,10 +104,12 @@ class VectorView:
         if self._resident is not None:
             data = self._resident[first:last]
         else:
-            fits = buffer is not None and buffer.nbytes >= count * itemsize
-            data = buffer[: count * itemsize].view(self.dtype) if fits else np.empty(count, self.dtype)
+            if buffer is not None and buffer.nbytes >= count * itemsize:
+                data = buffer[: count * itemsize].view(self.dtype)
+            else:
+                data = np.empty(count, self.dtype)
             self._access.pread_into(data, self._offset + first * itemsize)
-        raw = memoryview(data.view(np.uint8))
+        raw = data.view(np.uint8).data
         if self._swapped:
             data = data.byteswap()
         by_coordinate = self.memory == COORDINATE_MAJOR
@@ -201,7 +203,7 @@ class VectorView:
         start = self._offset + first * itemsize + begin * stride
         if stride - segment >= _READ_GAP:
             read = self._access.pread_into
-            flat = memoryview(rows.reshape(-1).view(np.uint8))
+            flat = rows.reshape(-1).view(np.uint8).data
             for position in range(0, len(flat), segment):
                 read(flat[position : position + segment], start)
                 start += stride
@@ -221,8 +223,8 @@ class VectorView:
 class VectorWriter:
     """Writes the vectors of a matrix into a tensor of a file, the mirror image of `VectorView.read`.
 
-    Several threads may write different vectors at once. Where vectors are long, what was written may reach its place only
-    when all vectors have been written.
+    Several threads may write different vectors at once. Where vectors are long, what was written may reach its place
+    only when all vectors have been written.
     """
 
     def __init__(
@@ -307,12 +309,11 @@ class VectorWriter:
                     table[:, :width] = block[row : row + height]
                     self._access.pwrite(around[:needed], position)
                 continue
-            flat = memoryview(
-                np.ascontiguousarray(block[row : row + height], dtype=self._stored).reshape(-1).view(np.uint8)
-            )
+            piece = np.ascontiguousarray(block[row : row + height], dtype=self._stored)
+            flat = piece.reshape(-1).view(np.uint8).data
             with self._lock:
-                for piece in range(0, len(flat), segment):
-                    self._access.pwrite(flat[piece : piece + segment], position)
+                for begin in range(0, len(flat), segment):
+                    self._access.pwrite(flat[begin : begin + segment], position)
                     position += stride
 
 

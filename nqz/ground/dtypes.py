@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class _DType(NamedTuple):
@@ -93,7 +94,7 @@ def to_safetensors(name: str) -> str | None:
     return _TABLE[name].safetensors
 
 
-def from_numpy(dtype: np.dtype) -> tuple[str, str] | None:
+def from_numpy(dtype: np.dtype[Any]) -> tuple[str, str] | None:
     """Return (canonical name, byte order) of a NumPy type, or None for one that nqz does not know.
 
     Types that the package ml_dtypes adds to NumPy (bfloat16, float8) are recognized by name.
@@ -115,17 +116,17 @@ def to_npy_descr(name: str, byte_order: str) -> str | None:
     return None if entry.numpy is None else f"{byte_order}{entry.numpy}"
 
 
-def storage_dtype(name: str, byte_order: str = "=") -> np.dtype:
+def storage_dtype(name: str, byte_order: str = "=") -> np.dtype[Any]:
     """Return the NumPy type that holds a matrix type: its own, or uint16 for bfloat16."""
     return np.dtype(f"{byte_order}{'u2' if name == 'bfloat16' else _TABLE[name].numpy}")
 
 
-def bfloat16_to_float32(array: np.ndarray) -> np.ndarray:
+def bfloat16_to_float32(array: NDArray[Any]) -> NDArray[Any]:
     """Return the float32 values of bfloat16 numbers stored as uint16; exact."""
     return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-def float32_to_bfloat16(array: np.ndarray) -> np.ndarray:
+def float32_to_bfloat16(array: NDArray[Any]) -> NDArray[Any]:
     """Round float32 values to the nearest bfloat16, ties to even; returns uint16.
 
     Values that round beyond the largest finite number become infinite, as IEEE 754 has it.
@@ -140,7 +141,7 @@ def float32_to_bfloat16(array: np.ndarray) -> np.ndarray:
     return rounded
 
 
-def widen(array: np.ndarray, name: str) -> np.ndarray:
+def widen(array: NDArray[Any], name: str) -> NDArray[Any]:
     """Return the values of a block in storage type `name` as float32, or as float64 if they are float64.
 
     Exact; the array itself is returned where no conversion is needed.
@@ -150,7 +151,7 @@ def widen(array: np.ndarray, name: str) -> np.ndarray:
     return array.astype(np.float32) if name == "float16" else array
 
 
-def cast_saturating(array: np.ndarray, name: str) -> np.ndarray:
+def cast_saturating(array: NDArray[Any], name: str) -> NDArray[Any]:
     """Cast float32 or float64 values to a matrix type, ties to even, in its storage type.
 
     Values beyond the type (infinities too) become its largest finite value of the same sign. NaN stays NaN.
@@ -159,7 +160,7 @@ def cast_saturating(array: np.ndarray, name: str) -> np.ndarray:
     if name == "float64":
         array = array.astype(np.float64, copy=False)
     with np.errstate(all="ignore"):
-        clipped = np.clip(array, array.dtype.type(-limit), array.dtype.type(limit))
+        clipped: NDArray[Any] = np.clip(array, array.dtype.type(-limit), array.dtype.type(limit))
         if name != "bfloat16":
             return clipped.astype(storage_dtype(name), copy=False)
         if clipped.dtype == np.float64:
@@ -167,7 +168,7 @@ def cast_saturating(array: np.ndarray, name: str) -> np.ndarray:
         return float32_to_bfloat16(clipped)
 
 
-def _round_to_odd(array: np.ndarray) -> np.ndarray:
+def _round_to_odd(array: NDArray[Any]) -> NDArray[Any]:
     """Return float64 values as float32, inexact ones with an odd last bit.
 
     Rounding to nearest twice can differ from rounding once; after rounding to odd it cannot.
@@ -176,4 +177,5 @@ def _round_to_odd(array: np.ndarray) -> np.ndarray:
     back = nearest.astype(np.float64)
     bits = nearest.view(np.uint32)
     bits = bits - (np.abs(back) > np.abs(array))  # toward zero: one unit in the last place
-    return (bits.astype(np.uint32) | (back != array)).astype(np.uint32).view(np.float32)
+    odd: NDArray[np.uint32] = (bits.astype(np.uint32) | (back != array)).astype(np.uint32)
+    return odd.view(np.float32)

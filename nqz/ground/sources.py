@@ -1,8 +1,8 @@
-"""What is true of each kind of file that matrices come from, whoever asks: the manifest, a command, the file's own code."""
+"""What is true of each kind of file that matrices come from, whoever asks: a manifest, a command, the code of files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nqz.ground.dtypes import is_matrix_dtype
@@ -53,10 +53,21 @@ SOURCES = {
     kind.name: kind
     for kind in (
         SourceKind("npy", b"\x93NUMPY", alone=True, least_rank=1, any_layout=True),
+        SourceKind("npz", b"PK\3\4", any_layout=True),
         SourceKind("safetensors", b"{", 8, metadata=True, bfloat16=True),
     )
 }
 """All kinds of sources, by name. The names are part of the file format."""
+
+
+def listed(names: Iterable[str] = SOURCES) -> str:
+    """Suffixes in words: all of them, or those of some kinds."""
+    *most, last = (f".{name}" for name in names)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+SEVERAL = tuple(kind.name for kind in SOURCES.values() if not kind.alone)
+"""The kinds that hold any number of tensors."""
 
 MAX_RANK = 64
 MAX_EXTENT = (1 << 63) - 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -318,7 +319,11 @@ def _stripes(raw: Raw) -> Iterator[Piece]:
         for r in range(0, len(block), step):
             part = block[r : r + step]
             rows, columns = slice(i + r, i + r + len(part)), slice(j, j + part.shape[1])
-            yield lambda rows=rows, columns=columns, part=part: (rows, columns, part)
+            yield partial(_part, rows, columns, part)
+
+
+def _part(rows: slice, columns: slice, raw: NDArray[Any]) -> tuple[slice, slice, NDArray[Any]]:
+    return rows, columns, raw
 
 
 def _pieces(left: Blocks, right: Blocks, pool: Workers) -> Iterator[Piece]:

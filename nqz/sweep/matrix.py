@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from nqz.files.source import Source, SourceTensor, refuse_non_float
+from nqz.files.contract import Source, SourceTensor
+from nqz.files.source import refuse_non_float
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.sources import SourceKind
 

@@ -17,7 +17,7 @@ from nqz.plan import limit
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#b8a800")
 _MARKERS = "osD^vP*X"
 _TITLE_WIDTH = 68
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.grid": True, "axes.spines.right": False, "axes.spines.top": False, "axes.titlesize": 10.5,
     "font.size": 10.0, "grid.alpha": 0.3, "legend.frameon": False,
     "lines.linewidth": 1.4, "lines.markersize": 4.5, "svg.hashsalt": "nqz",

@@ -153,7 +153,8 @@ def sweep(
         An entry is not finite.
     """
     encodings = options.encodings()
-    points, warnings = [], []
+    points: list[dict[str, Any]] = []
+    warnings: list[str] = []
     with ExitStack() as stack:
         truth = None
         if other is not None:
@@ -175,7 +176,8 @@ def sweep(
         "points": points,
         "warnings": list(dict.fromkeys(warnings)),
     }
-    return _rounded(report)
+    rounded: dict[str, Any] = _rounded(report)
+    return rounded
 
 
 class _Step:
@@ -201,11 +203,11 @@ class _Step:
 
 def _truth(matrix: SweepMatrix, other: SweepMatrix, pool: Workers, step: _Step) -> ExactProduct | None:
     """The exact product; None where all columns of a side are constant: no error is relative to nothing."""
-    sides = [
+    a, b = (
         Factor(m.view(), m.tensor.dtype, measure(m.view(), True, m.where, pool=pool))
         for m in (matrix, other)
-    ]
-    return exact_product(*sides, step) if all(side.energy > 0 for side in sides) else None
+    )
+    return exact_product(a, b, step) if a.energy > 0 and b.energy > 0 else None
 
 
 def _point(
