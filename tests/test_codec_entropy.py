@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from codec_cases import LATTICE_NAMES, chunk_bytes, coded, scheme
 
 import nqz
+from codec_cases import LATTICE_NAMES, chunk_bytes, coded, scheme
 from nqz import kernels
 from nqz.ground.arithmetic import round_log2
 from nqz.plan import budget as allocate

@@ -1,7 +1,7 @@
 """The encoder of Figure 1: center, rotate, project, scale, dither, lattice, mod.
 
-`rotated` (or `centered` and `turned`) takes columns of a panel to rotated coordinates: the stream that chunks are cut from. The
-`Coder` of the coding takes a chunk of it to arrays.
+`rotated` (or `centered` and `turned`) takes columns of a panel to rotated coordinates: the stream that chunks are cut
+from. The `Coder` of the coding takes a chunk of it to arrays.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nqz.stages.statistics import Statistics
 
 @dataclass(frozen=True, eq=False)
 class OpenPanel:
-    """A panel, and what coding has to know of its columns: those kept in the order of the stream, all others in their own.
+    """A panel, and what coding has to know of its columns, in the order of the stream or in their own.
 
     Attributes
     ----------
@@ -83,10 +83,17 @@ class Encoder:
         codes = self.codes[here]
         factors = p.coding.forward(p, codes[order.columns].astype(np.int64))
         coded = self.coder.columns(order.classes)
-        return OpenPanel(panel, order.columns, order.place, self.means.at(here), exponents(codes), factors, coded)
+        return OpenPanel(
+            panel, order.columns, order.place, self.means.at(here), exponents(codes), factors, coded
+        )
 
     def centered(
-        self, opened: OpenPanel, block: npt.NDArray[Any], bfloat16: bool, row: int, stream: npt.NDArray[np.float32]
+        self,
+        opened: OpenPanel,
+        block: npt.NDArray[Any],
+        bfloat16: bool,
+        row: int,
+        stream: npt.NDArray[np.float32],
     ) -> None:
         """Center rows of a panel and put them in their places in the stream, where `turned` has to rotate the columns.
 
