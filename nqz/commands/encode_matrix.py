@@ -195,7 +195,7 @@ class MatrixEncoder:
     def _predicted(self, p: Parameters) -> float:
         """Predicted error of a product with an unrelated partner coded alike."""
         histogram = norms.Histogram.of(self.codes)
-        side = Side(self.codes, histogram, scale.scales(p, histogram).noise, p.n, p.kappa)
+        side = Side(self.codes, histogram, p.scales(histogram).noise, p.n, p.kappa)
         return expected_error(side, side, "mmse")
 
     def _adjusted(self, parameters: Parameters, excess: float, attempt: int) -> Parameters | None:

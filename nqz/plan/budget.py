@@ -17,9 +17,10 @@ import numpy as np
 
 from nqz.ground.arithmetic import log2, round_log2, total
 from nqz.stages import norms
+from nqz.stages.chunks import lanes_of, padded
 from nqz.stages.codings import tables
 from nqz.stages.lattices import Lattice
-from nqz.stages.panels import chunk_counts, lanes_of, padded
+from nqz.stages.panels import chunk_counts
 from nqz.stages.scale import CLASSES, MAX_LOG_VARIANCE, ratio, scaling
 
 CHUNK_OVERHEAD = 16 + 4 + 5

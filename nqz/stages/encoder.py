@@ -1,6 +1,7 @@
 """The encoder of Figure 1: center, rotate, project, scale, dither, lattice, mod.
 
-`rotated` (or `centered` and `turn`) takes columns of a panel to rotated coordinates; `encode_chunk` takes a chunk of that stream to arrays.
+`rotated` (or `centered` and `turn`) takes columns of a panel to rotated coordinates; `encode_chunk` takes a chunk of
+that stream to arrays.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz.stages.center import Means, center
+from nqz.stages.chunks import Chunk
 from nqz.stages.codings import Sections
 from nqz.stages.norms import Histogram
-from nqz.stages.panels import Chunk, Panel, arrange, panels
+from nqz.stages.panels import Panel, arrange, panels
 from nqz.stages.parameters import Parameters
 from nqz.stages.project import project
-from nqz.stages.scale import exponents, scales
+from nqz.stages.scale import exponents
 
 
 @dataclass(frozen=True, eq=False)
 class OpenPanel:
-    """A panel, and what coding has to know of its columns: those kept in the order of the stream, all others in their own.
+    """A panel, and what coding has to know of its columns.
 
     Attributes
     ----------
@@ -67,8 +69,8 @@ class Encoder:
     def __init__(self, parameters: Parameters, codes: npt.NDArray[np.int32], means: Means):
         p = self.parameters = parameters
         self.codes, self.means = codes, means
-        self.scales = scales(p, Histogram.of(codes))
-        self.panels = panels(p.n, p.m, codes, self.scales)
+        self.scales = p.scales(Histogram.of(codes))
+        self.panels = panels(p, codes, self.scales)
         self.coder = p.coding.coder(p, self.scales.used)
 
     def open_panel(self, panel: Panel) -> OpenPanel:
@@ -141,7 +143,7 @@ class Encoder:
 
     def encode_chunk(
         self, panel: OpenPanel, chunk: Chunk, u: np.ndarray, points: np.ndarray | None = None
-    ) -> tuple[Sections, tuple[int, int]]:
+    ) -> tuple[Sections, tuple[int, ...]]:
         """Code one chunk.
 
         Parameters
@@ -156,7 +158,7 @@ class Encoder:
         sections : tuple of ndarray
             Its arrays, for `nqz.format.chnk` to lay out.
         moments : tuple of int
-            Σ t y and Σ y² over the chunk (Voronoi coding; zeros otherwise), t the scaled entry in fixed point.
+            What the coding measured: Σ t y and Σ y² (Voronoi coding), t the scaled entry in fixed point.
         """
         size = self.working_points(chunk)
         points = np.empty(size, np.int32) if points is None else points[:size]
