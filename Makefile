@@ -107,7 +107,7 @@ $(VENV)/tools: pyproject.toml
 
 $(VENV)/nqz: $(VENV)/tools $(KERNELS)
 	@echo "building the kernels, about a minute, once"
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python $(PIP) --no-build-isolation --editable .
+	$(BIN)/python $(PIP) --no-build-isolation --editable .
 	touch $@
 
 # nqz is there already: this installs what an extra asks for, and builds nothing.

@@ -145,7 +145,8 @@ def fingerprint() -> str:
         add(allocate.lowest_class(LATTICES[name]))
         for rate in (0.4, 2.2):
             for how in ("matrix", "column"):
-                plan = allocate.plan(close, 1000, LATTICES[name], how, rate * 300_000)
+                columns = allocate.columns_of(norms.Histogram.of(close), 1000, LATTICES[name], how)
+                plan = allocate.fewest_errors(columns, rate * 300_000)
                 add(plan.m, plan.delta, plan.lowest_class, plan.bits)
     a = np.ldexp(rng.integers(-99, 100, (60, 24)).astype(np.float64), rng.integers(-3, 3, 24)).astype(
         np.float32

@@ -94,9 +94,8 @@ def test_expected_bits_are_those_of_gaussian_columns(name, rate):
     x = np.random.default_rng(3).standard_normal((2048, 96)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name)))
     p = matrix.parameters
-    expected = allocate.expected_bits(
-        allocate.Population.of(matrix.codes, p.n), p.m, p.lattice, p.delta, p.allocate, p.lowest_class
-    )
+    columns = allocate.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
+    expected = columns.bits(p.m, p.delta)
     assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
 
 
@@ -106,9 +105,8 @@ def test_expected_bits_hold_for_columns_of_very_different_energy(rate):
     x = (rng.standard_normal((1500, 90)) * 2.0 ** rng.uniform(-4, 4, 90)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate))
     p = matrix.parameters
-    expected = allocate.expected_bits(
-        allocate.Population.of(matrix.codes, p.n), p.m, p.lattice, p.delta, p.allocate, p.lowest_class
-    )
+    columns = allocate.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
+    expected = columns.bits(p.m, p.delta)
     assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
 
 

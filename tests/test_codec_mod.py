@@ -81,7 +81,7 @@ def base(name, n=1000, columns=100):
 @pytest.mark.parametrize("name", NESTED)
 def test_every_rate_has_valid_parameters(name, kappa):
     for rate in (0.01, 0.3, 0.9, 1.0, 1.5, 2.0, 3.7, 5.0, 8.0, 11.0, 12.0, 13.0, 40.0):
-        planned = nest.plan(base(name), 100, rate * 100_000, kappa)
+        planned = nest.fitted(base(name), 100, rate * 100_000, kappa)
         planned.check()
         assert 0.0 < planned.kappa <= 1.0
         if kappa is not None:
@@ -95,7 +95,7 @@ def test_plans_hit_the_budget(name, rate):
     x = np.random.default_rng(2).standard_normal((1000, 100)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name, "voronoi")))
     bits = 8.0 * (chunk_bytes(matrix) + 18 * len(matrix.reader.find(0, "CHNK")))
-    planned = nest.plan(base(name), 100, bits, None)
+    planned = nest.fitted(base(name), 100, bits, None)
     p, q = matrix.parameters, planned.code
     level = sum(mod.digit_bits(r) * share for r, share in zip(q.q, (1 - q.mix / mod.MIX, q.mix / mod.MIX), strict=True))
     real = p.code

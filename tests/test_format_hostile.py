@@ -263,6 +263,7 @@ def test_fuzzed_files_with_right_checksums_raise_only_nqz_errors():
         ([TENSORS[0]], {"source": "npy"}, ".npy"),
         (TENSORS[:0], {"source": "npy"}, ".npy"),
         ([TensorInfo("", "matrix", (2,), "float32")], {"source": "npy", "metadata": {}}, ".npy"),
+        ([TENSORS[0]], {"source": "npz", "metadata": {}}, "a .npz file has no metadata"),
         ([], {"source": "hdf5"}, "source"),
         ([], {"metadata": {"a": 1}}, "metadata"),
         ([], {"metadata": {"a": "\ud800"}}, "surrogate"),

@@ -78,7 +78,7 @@ def test_byte_order_of_the_spec_is_normalized(native):
     [
         ("npy", [], UsageError, "one array, not 0"),
         ("npy", [TensorSpec("a", (1,), "float32")] * 2, UsageError, "one array, not 2"),
-        ("npz", [TensorSpec("a", (1,), "float32")], UsageError, "unknown kind"),
+        ("zarr", [TensorSpec("a", (1,), "float32")], UsageError, "unknown kind"),
         ("npy", [TensorSpec("a", (1,), "bfloat16")], UnsupportedError, "cannot hold bfloat16"),
         ("npy", [TensorSpec("a", (1,), "float8_e5m2")], UnsupportedError, "cannot hold float8_e5m2"),
         ("safetensors", [TensorSpec("a", (1,), "complex128")], UnsupportedError, "cannot hold complex128"),

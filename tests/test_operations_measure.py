@@ -84,7 +84,7 @@ def test_extreme_columns_among_many(shape, order):
     scale = np.ones(shape[1])
     scale[[0, 7, 32_768, 65_535, 65_536, shape[1] - 1]] = 1e300, 1e-300, 1e290, 5e-310, 1e-290, 1e295
     source = array_source(np.asarray(x * scale, order=order))
-    found = measure(source.tensors[0], source.tensors[0].vectors(0), True, "x")
+    found = measure(source.tensors[0].vectors(0), True, "x")
     unit = np.ldexp(scale, -found.exponent)
     normal = scale > 1e-307
     assert np.allclose(
@@ -100,7 +100,7 @@ def test_extreme_but_finite_values_are_measured():
     for scale in (1e300, 1e-300, 5e-324):
         x = np.array([[1.0, -1.0], [3.0, 1.0]]) * scale
         source = array_source(x)
-        found = measure(source.tensors[0], source.tensors[0].vectors(0), True, "x")
+        found = measure(source.tensors[0].vectors(0), True, "x")
         unit = np.ldexp(scale, -found.exponent)
         assert np.allclose(found.energy / np.square(unit), 2, rtol=1e-12)
         assert found.mean[0] == pytest.approx(2 * scale, rel=1e-15, abs=0) and found.mean[1] == 0
@@ -121,8 +121,8 @@ def test_pieces_and_threads_do_not_change_what_is_measured(tmp_path, shape, dtyp
     with open_source(tmp_path / "x.npy") as source:
         for tensor, threads in ((array_source(x).tensors[0], 3), (source.tensors[0], 1)):
             with workers(threads) as pool:
-                found.append(measure(tensor, tensor.vectors(axis), True, "x", None, pool))
-        found.append(measure(source.tensors[0], source.tensors[0].vectors(axis), True, "x"))
+                found.append(measure(tensor.vectors(axis), True, "x", pool=pool))
+        found.append(measure(source.tensors[0].vectors(axis), True, "x"))
     for other in found[1:]:
         assert other.digest == found[0].digest and other.total == found[0].total
         assert other.mean.tobytes() == found[0].mean.tobytes()
@@ -152,7 +152,7 @@ def test_positions_beyond_the_first_piece(index):
 def test_digest_is_that_of_the_pieces(count):
     x = np.random.default_rng(1).integers(0, 1000, count, np.uint16).view(np.float16)
     tensor = array_source(x).tensors[0]
-    assert measure(tensor, tensor.vectors(0), True, "x").digest == digest(x.tobytes())
+    assert measure(tensor.vectors(0), True, "x").digest == digest(x.tobytes())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -165,7 +165,7 @@ def test_means_and_energies(dtype, axis):
     source = array_source(x)
     view = source.tensors[0].vectors(axis)
     for center in (True, False):
-        found = measure(source.tensors[0], view, center, "x")
+        found = measure(view, center, "x")
         mean = columns.mean(axis=0) if center else np.zeros(columns.shape[1])
         assert np.allclose(found.mean, mean, rtol=1e-13)
         assert np.allclose(

@@ -108,13 +108,13 @@ def test_the_drop_rule_is_near_its_optimum():
     """No other threshold lowers the expected error at the same rate by more than three percent."""
     codes = coded(nqz.encode(LOUD, rate=1.0)).codes
     lattice, n = LATTICES["conv128"], len(LOUD)
-    columns = allocate.Population.of(codes, n)
     budget = 1.0 * LOUD.size
 
     def error(lowest):
-        delta, _ = allocate.solve_delta(columns, n, lattice, "matrix", lowest, budget)
-        return 1 - allocate.shrinkage(columns, lattice, delta, "matrix", lowest) ** 2
+        columns = allocate.Columns(n, norms.Histogram.of(codes), lattice, "matrix", lowest)
+        delta, _ = columns.solve(n, budget)
+        return 1 - columns.shrinkage(delta) ** 2
 
-    ours = allocate.lowest_class(lattice.name)
+    ours = allocate.lowest_class(lattice)
     best = min(error(lowest) for lowest in range(ours - 12, ours + 13))
     assert error(ours) <= 1.03 * best

@@ -17,7 +17,8 @@ LAYERS = [
     ["ground"],
     ["reference"],
     ["kernels"],
-    ["stages", "format", "files"],
+    ["stages", "files"],
+    ["format"],
     ["matrix"],
     ["plan", "product"],
     ["commands"],
@@ -64,9 +65,21 @@ def resolve(name: str, attribute: str | None) -> str:
     return full if full in MODULES or full == "nqz.kernels._native" else name
 
 
-def imports_of(module: str, source: str, *, package: bool) -> Iterator[Import]:
-    """Yield every import of nqz in a module, wherever it stands: at the top, in functions, for types only."""
-    for node in ast.walk(ast.parse(source)):
+def walk(tree: ast.AST, *, everything: bool) -> Iterator[ast.AST]:
+    """Yield all nodes, or those that are run when the module is imported."""
+    if not everything:
+        if isinstance(tree, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            return
+        if isinstance(tree, ast.If) and ast.unparse(tree.test) == "TYPE_CHECKING":
+            return
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        yield from walk(child, everything=everything)
+
+
+def imports_of(module: str, source: str, *, package: bool, everything: bool = True) -> Iterator[Import]:
+    """Yield the imports of nqz in a module; everything: those in functions and for types only, too."""
+    for node in walk(ast.parse(source), everything=everything):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.split(".")[0] == "nqz":
@@ -82,13 +95,13 @@ def imports_of(module: str, source: str, *, package: bool) -> Iterator[Import]:
                     yield Import(module, resolve(base, alias.name), node.lineno)
 
 
-def imports() -> list[Import]:
-    """Return every import of nqz in nqz."""
-    return [
-        found
-        for module, path in MODULES.items()
-        for found in imports_of(module, path.read_text(encoding="utf-8"), package=path.name == "__init__.py")
-    ]
+def imports(*, everything: bool = True) -> list[Import]:
+    """Return the imports of nqz in nqz."""
+    found: list[Import] = []
+    for module, path in MODULES.items():
+        package, source = path.name == "__init__.py", path.read_text(encoding="utf-8")
+        found += imports_of(module, source, package=package, everything=everything)
+    return found
 
 
 def package_of(module: str) -> str:
@@ -123,8 +136,8 @@ def test_imports_go_in_one_direction():
 
 def test_no_module_imports_itself_in_a_circle():
     graph: dict[str, set[str]] = {module: set() for module in MODULES}
-    for found in imports():
-        if found.importer != "nqz" and found.imported != found.importer:
+    for found in imports(everything=False):
+        if found.imported != found.importer:
             graph[found.importer].add(found.imported)
     done: set[str] = set()
 

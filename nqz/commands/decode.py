@@ -123,8 +123,9 @@ def _spec(info, kind: SourceKind, source: SourceKind, dtype: str | None) -> Tens
         name = name or "array"
     wanted = dtype if dtype is not None and info.kind == "matrix" else info.dtype
     if wanted == "bfloat16" and not kind.bfloat16:
+        choice = "choose --dtype float32, or " if info.kind == "matrix" else ""
         raise UnsupportedError(
-            f"tensor {info.name!r}: .{kind.name} has no bfloat16; choose --dtype float32, or write .safetensors"
+            f"tensor {info.name!r}: .{kind.name} has no bfloat16; {choice}write .safetensors"
         )
     same = kind.any_layout and source.any_layout
     if not same and info.kind == "exact" and (info.order == "F" or info.byte_order == ">"):

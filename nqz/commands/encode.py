@@ -1,31 +1,42 @@
 """Encoding: a source of tensors to a container.
 
-`matrix` codes a single matrix; this module chooses the tensors, and the rate where a number of bytes is asked for.
+`encode_matrix` does a single matrix; this module chooses the tensors, and the rate where a number of bytes is asked for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
-from nqz import __version__
-from nqz.commands.encode_matrix import MatrixEncoder
+from nqz._version import __version__
+from nqz.commands.encode_matrix import assemble, encode_matrix
 from nqz.commands.options import MAX_RATE, MIN_RATE, EncodeOptions
 from nqz.commands.select import select
-from nqz.files.source import refuse_non_float
+from nqz.files.source import Source, SourceTensor, refuse_non_float
 from nqz.format.exct import exact_pieces
 from nqz.format.head import Manifest, TensorInfo
-from nqz.format.records import FRAMING
+from nqz.format.records import FRAMING, seal
 from nqz.format.writer import ContainerWriter, Draft
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SourceKind
 from nqz.ground.threads import SMALL, Workers
+from nqz.plan.task import Target, Task
+from nqz.stages.codings import CODINGS
+from nqz.stages.transforms import DEFAULT as TRANSFORM
+
+Progress = Callable[[str, float], object]
+Report = dict[str, Any]
 
 _TRIES = 6
+_FREE_BYTES = 400  # come on top of the rate below a million entries
+_SMALL = 10**6
 
 
-def encode(source, access, options: EncodeOptions, pool: Workers, progress: Callable | None = None) -> dict:
+def encode(
+    source: Source, access: Any, options: EncodeOptions, pool: Workers, progress: Progress | None = None
+) -> Report:
     """Encode the tensors of a source.
 
     Parameters
@@ -57,35 +68,34 @@ def encode(source, access, options: EncodeOptions, pool: Workers, progress: Call
         source.tensors[i] for i in select([t.name for t in source.tensors], options.tensors, source.name)
     ]
     refuse_non_float(source)
-    if options.max_bytes is None:
-        return _encode(source, chosen, access, options, pool, progress)
-    return _encode_within(source, chosen, access, options, pool, progress)
+    encoding = _encode if options.max_bytes is None else _encode_within
+    return encoding(source, chosen, access, options, pool, progress or (lambda name, size: None))
 
 
-def _encode(source, chosen, access, options: EncodeOptions, pool, progress) -> dict:
+def _encode(
+    source: Source, chosen: list[SourceTensor], access: Any, options: EncodeOptions, pool: Workers, progress: Progress
+) -> Report:
     infos = [tensor_info(tensor, source.kind) for tensor in chosen]
     writer = ContainerWriter(
         access, Manifest(source.kind.name, source.metadata, tuple(infos), f"nqz {__version__}")
     )
-    report = {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
+    report: Report = {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
 
-    def code(index, inner):
+    def code(index: int, inner: Workers) -> tuple[int, Draft | None, Report]:
         draft = None
         if inner is pool:
             writer.begin(index)
         else:
             draft = Draft()  # its place in the file follows from the tensors before it
-        found = _code(
-            source, chosen[index], infos[index], writer if draft is None else draft, options, inner, progress
-        )
-        return index, draft, found
+        whole = writer if source.kind.alone else None
+        records = writer if draft is None else draft
+        return index, draft, _code(source, chosen[index], infos[index], records, whole, options, inner, progress)
 
     small = [tensor.entries <= SMALL for tensor in chosen]
     for index, draft, found in pool.each(code, range(len(chosen)), small.__getitem__):
         if draft is not None:
             writer.begin(index)
-            for record in draft.records:
-                writer.add(record)
+            assemble(writer, draft.records)
         for key, value in found.items():
             report[key] += value
     report["file_bytes"] = writer.finish()
@@ -94,21 +104,51 @@ def _encode(source, chosen, access, options: EncodeOptions, pool, progress) -> d
     return report
 
 
-def _code(source, tensor, info, writer, options: EncodeOptions, pool, progress) -> dict:
+def _code(
+    source: Source, tensor: SourceTensor, info: TensorInfo, writer: ContainerWriter | Draft, whole: ContainerWriter | None,
+    options: EncodeOptions, pool: Workers, progress: Progress,
+) -> Report:  # fmt: skip
     """Write the records of one tensor; return what it adds to the report."""
     if info.kind == "exact":
-        for piece in exact_pieces(_counted(tensor.pieces(), tensor.name, progress), each=pool.map):
-            writer.write("EXCT", piece)
+        pieces = exact_pieces(_counted(tensor.pieces(), tensor.name, progress), each=pool.map)
+        assemble(writer, (seal("EXCT", piece) for piece in pieces))
         return {"exact": 1}
-    coder = MatrixEncoder(source, tensor, options, writer, pool, progress)
-    coder.run()
-    bits = 8.0 * writer.tensor_bytes()
-    return {"matrices": 1, "entries": coder.entries, "bits": bits, "warnings": coder.warnings}
+    warnings = encode_matrix(
+        tensor, task_of(source, tensor, options), target_of(tensor, options), writer, whole, pool,
+        lambda share: progress(tensor.name, share * tensor.nbytes),
+    )  # fmt: skip
+    return {"matrices": 1, "entries": tensor.entries, "bits": 8.0 * writer.tensor_bytes(), "warnings": warnings}
 
 
-def _encode_within(source, chosen, access, options: EncodeOptions, pool, progress) -> dict:
+def task_of(source: Source, tensor: SourceTensor, options: EncodeOptions) -> Task:
+    """How a matrix of a source is to be coded."""
+    coding = CODINGS[options.coding]
+    return Task(
+        name=tensor.name,
+        where=source.name + (f": tensor {tensor.name!r}" if tensor.name else ""),
+        axis=0 if len(tensor.shape) == 1 else options.axis,
+        center=options.center,
+        transform=TRANSFORM,
+        lattice=options.code,
+        coding=coding,
+        allocate=options.allocate or coding.allocations[0],
+        seed=options.seed,
+        kappa=options.kappa,
+    )
+
+
+def target_of(tensor: SourceTensor, options: EncodeOptions) -> Target:
+    """What it may take, or must reach."""
+    free = 0 if tensor.entries >= _SMALL or options.strict else _FREE_BYTES
+    return Target(0.0 if options.rate is None else options.rate, options.error, options.max_bytes, free)
+
+
+def _encode_within(
+    source: Source, chosen: list[SourceTensor], access: Any, options: EncodeOptions, pool: Workers, progress: Progress
+) -> Report:
     """Encode at the highest rate, common to all matrices, with which the file fits into `max_bytes`."""
     wanted = options.max_bytes
+    assert wanted is not None
     infos = [tensor_info(tensor, source.kind) for tensor in chosen]
     entries = sum(math.prod(info.shape) for info in infos if info.kind == "matrix")
     exact = sum(
@@ -132,14 +172,13 @@ def _encode_within(source, chosen, access, options: EncodeOptions, pool, progres
     raise UsageError(f"{source.name}: does not fit into {wanted} bytes, even at {MIN_RATE} bits per entry")
 
 
-def _counted(pieces, name, progress):
+def _counted(pieces: Iterable[memoryview], name: str, progress: Progress) -> Iterator[memoryview]:
     for piece in pieces:
         yield piece
-        if progress is not None:
-            progress(name, len(piece))
+        progress(name, len(piece))
 
 
-def tensor_info(tensor, kind: SourceKind) -> TensorInfo:
+def tensor_info(tensor: SourceTensor, kind: SourceKind) -> TensorInfo:
     """The entry of the manifest for a tensor of a source: whether it becomes a coded matrix, or is carried exactly."""
     return TensorInfo(
         tensor.name,

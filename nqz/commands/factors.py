@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
-from nqz.commands.measure import FirstPass
+from nqz.commands.measure import measure
 from nqz.files.source import SourceTensor
 from nqz.files.vectors import VectorView
 from nqz.ground.dtypes import is_matrix_dtype
@@ -258,12 +258,9 @@ class Plain:
         """The factor as an operand, measured, rotated like its partner, and centered if that is."""
         assert isinstance(partner, Coded)  # of two factors one is compressed
         view, name = self.view, operand_name(self.file, self.tensor.name)
-        codes, mean = np.empty(view.count, np.int32), np.empty(view.count)
-        for block in FirstPass(self.tensor, view, partner.matrix.centered, name, pool=pool).blocks():
-            chosen = slice(block.first, block.first + len(block.mean))
-            codes[chosen], mean[chosen] = norms.encode(block.energy, block.exponent), block.mean
-        bfloat16, seed = self.tensor.dtype == "bfloat16", partner.matrix.parameters.rotation_seed
-        return PlainOperand(name, view, bfloat16, codes, mean, seed)
+        statistics = measure(view, partner.matrix.centered, name, pool=pool)
+        seed = partner.matrix.parameters.rotation_seed
+        return PlainOperand(name, view, view.bfloat16, statistics.codes, statistics.mean, seed)
 
 
 Factor = Coded | Plain

@@ -1,230 +1,254 @@
-"""First pass over a tensor: content digest, column means and energies, and the search for non-finite entries."""
+"""First pass over a matrix: content digest, means and energies of the columns, and the search for non-finite entries."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
-from nqz.files.layout import COORDINATE_MAJOR
-from nqz.ground.errors import UnsupportedError
+from nqz import kernels
+from nqz.files.layout import VECTOR_MAJOR
+from nqz.files.vectors import VectorView
+from nqz.ground.errors import InputError, UnsupportedError
+from nqz.ground.threads import Workers
 from nqz.stages import digest
-from nqz.stages.statistics import ColumnStatistics, add_energies, total_energy
+from nqz.stages.statistics import (
+    PIECE_BYTES,
+    Grid,
+    Known,
+    State,
+    Statistics,
+    Sums,
+    add_later,
+    known,
+    merged,
+    rescaled,
+)
 
-_PIECE = 4 << 20  # bytes that are summed by themselves
-_SLAB = 2 * digest.PIECE  # what is hashed and summed at once stays in the second-level cache
-_BLOCK = 1 << 16  # columns that are handed on together, at least
-_WIDE = 1 << 17  # columns beyond which a few rows of all are no longer summed at a time
-_STRIPE = 1 << 15  # columns that are summed together then
-_ROWS = 8
+_SLAB = 2 * digest.PIECE  # bytes that are hashed and summed at once: they stay in the second-level cache
+_ROWS = 8  # rows of a stripe that are read at once
 
-
-class Block(NamedTuple):
-    """Some consecutive columns from number `first` on: means, and energies in units of 4 ** exponent."""
-
-    first: int
-    mean: np.ndarray
-    energy: np.ndarray
-    exponent: np.ndarray
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Result of the first pass: arrays of shape (columns,), energies in units of 4 ** exponent.
-
-    `total` is the energy of the matrix as mantissa and exponent of two.
-    """
-
-    digest: bytes
-    total: tuple[float, int]
-    mean: np.ndarray
-    energy: np.ndarray
-    exponent: np.ndarray
+Progress = Callable[[float], object]
 
 
-def measure(tensor, view, center: bool, where: str, progress=None, pool=None) -> Measured:
-    """Read a tensor, and measure all of its columns: see `FirstPass`."""
-    run = FirstPass(tensor, view, center, where, progress, pool)
-    parts = [block[1:] for block in run.blocks()]
-    return Measured(run.digest, run.total, *map(np.concatenate, zip(*parts)))
+def grid(view: VectorView) -> Grid:
+    """How a matrix is cut into units to be measured."""
+    return Grid(view.length, view.count, PIECE_BYTES // view.dtype.itemsize, view.memory == VECTOR_MAJOR)
 
 
-class FirstPass:
-    """Reads a tensor once (twice if it has very many columns that are not contiguous, or extreme magnitudes).
+def measure(
+    view: VectorView,
+    center: bool,
+    where: str,
+    units: tuple[int, int] | None = None,
+    *,
+    pool: Workers | None = None,
+    progress: Progress | None = None,
+) -> Statistics:
+    """Read a range of a matrix once, and measure it; extreme magnitudes and very many columns that are not contiguous take twice.
 
     Parameters
     ----------
-    tensor : SourceTensor
     view : VectorView
-        Its vectors along the axis in question.
+        The vectors of a tensor.
     center : bool
+        Whether energies are about the means.
     where : str
         File and tensor, for messages.
+    units : tuple of int, optional
+        First unit of the `grid`, and the one behind the last; all by default. Statistics of neighbors add; if all have been
+        measured in ranges, `settled` makes their sum complete.
+    pool : Workers, optional
+        Threads to work with; neither they nor ranges change the result.
     progress : callable, optional
         Called with the number of bytes read.
-    pool : Workers, optional
-        Threads to work with; they do not change the result.
 
-    Attributes
-    ----------
-    digest : bytes
-    total : (float, int)
-        Energy of the matrix as mantissa and exponent of two. Both are known when all blocks have been given out.
-
-    Notes
-    -----
-    Work is split in pieces of a fixed size, whose sums are taken by themselves and then added in order, so that they do not
-    depend on the threads. No more than the columns of some pieces is kept, unless the tensor has all of them in every row.
+    Raises
+    ------
+    UnsupportedError
+        An entry is not finite.
     """
+    run = _Pass(view, center, where, pool or Workers(1), progress or (lambda size: None))
+    first, last = units or (0, run.grid.units)
+    found = run.stripes(first, last) if run.grid.striped else run.pieces(first, last)
+    return merged(found, run.again)
 
-    def __init__(self, tensor, view, center: bool, where: str, progress=None, pool=None):
-        self.view, self.center, self.where = view, center, where
-        self.bfloat16 = tensor.dtype == "bfloat16"
-        self.by_coordinate = view.memory == COORDINATE_MAJOR
-        self.itemsize = view.dtype.itemsize
-        self.size = _PIECE // self.itemsize
-        self.entries = view.length * view.count
-        self.progress = progress or (lambda size: None)
-        self.map = map if pool is None else pool.map
-        self.pool = pool
-        self.digest, self.total = b"", (0.0, 0)
 
-    def blocks(self) -> Iterator[Block]:
-        """All columns in order, as `Block`.
-
-        Raises
-        ------
-        UnsupportedError
-            An entry is not finite.
-        """
-        whole = digest.ContentDigest()
-        if not self.by_coordinate:
-            found = self._contiguous(whole)
-        elif self.view.count <= _WIDE:
-            found = self._by_rows(whole)
-        else:
-            found = self._by_stripes(whole)
-        for first, statistics in found:
-            mean, energy = statistics.result(self.view.length)
-            self.total = add_energies(self.total, total_energy(energy, statistics.exponent))
-            yield Block(first, mean, energy, statistics.exponent)
-        self.digest = whole.value()
-
-    def _contiguous(self, whole) -> Iterator[tuple[int, ColumnStatistics]]:
-        """Statistics of columns that are contiguous in the file."""
-        n, count = self.view.length, self.view.count
-        most = min(count, _BLOCK + self.size // n + 2)
-        open_, base = ColumnStatistics(most, self.center), 0
-        starts = range(0, self.entries, self.size)
-        parts = self.map(
-            lambda start: self._columns(start, min(start + self.size, self.entries), True), starts
-        )
-        for start, (digests, first, part) in zip(starts, parts):
-            whole.add(digests)
-            open_.add(part, first - base)
-            stop = min(start + self.size, self.entries)
-            self.progress((stop - start) * self.itemsize)
-            complete = stop // n
-            if complete - base >= _BLOCK or stop == self.entries:
-                statistics = open_.taken(complete - base)
-                exponent = statistics.rescaled()
-                if exponent is not None:
-                    statistics = self._again(base, complete, exponent)
-                yield base, statistics
-                base = complete
-
-    def _again(self, first: int, last: int, exponent: np.ndarray) -> ColumnStatistics:
-        """Statistics of contiguous columns of extreme magnitudes."""
-        n, found = self.view.length, ColumnStatistics(last - first, self.center, exponent)
-        for start in range(first * n, last * n, self.size):
-            stop = min(start + self.size, last * n)
-            _, column, part = self._columns(
-                start, stop, False, exponent[start // n - first : -(-stop // n) - first]
-            )
-            found.add(part, column - first)
-        return found
-
-    def _columns(self, start: int, stop: int, hashed: bool, exponent=None) -> tuple:
-        """Digests of a piece, its first column, and the statistics of its columns."""
-        n = self.view.length
-        column = start // n
-        part = ColumnStatistics(-(-stop // n) - column, self.center, exponent)
-        if start % n:  # a vector that began in an earlier piece: its first entry
-            _, [(_, _, entry)] = self.view.span(column * n, column * n + 1)
-            first = ColumnStatistics(1, self.center, part.exponent[:1])
-            first.begin(entry, self.bfloat16)
-            part.state[0, 0] = first.state[0, 0]
-        return self._summed(start, stop, part, column, hashed), column, part
-
-    def _by_rows(self, whole) -> Iterator[tuple[int, ColumnStatistics]]:
-        """Statistics of all columns, some rows of all of them at a time."""
-        statistics = self._rows(whole, None)
-        exponent = statistics.rescaled()
-        yield 0, statistics if exponent is None else self._rows(None, exponent)
-
-    def _rows(self, whole, exponent) -> ColumnStatistics:
-        statistics = ColumnStatistics(self.view.count, self.center, exponent)
-        _, [(_, _, row)] = self.view.span(0, self.view.count)
-        statistics.begin(row, self.bfloat16)
-
-        def work(start):
-            part = statistics.part(0, self.view.count)
-            return self._summed(start, min(start + self.size, self.entries), part, 0, whole is not None), part
-
-        starts = range(0, self.entries, self.size)
-        for start, (digests, part) in zip(starts, self.map(work, starts)):
-            statistics.add(part, 0)
-            if whole is not None:
-                whole.add(digests)
-                self.progress(min(self.size, self.entries - start) * self.itemsize)
+def settled(view: VectorView, statistics: Statistics, where: str, pool: Workers | None = None) -> Statistics:
+    """A sum of statistics of all ranges with columns of extreme magnitude, if there are some, summed again."""
+    if statistics.complete:
         return statistics
+    run = _Pass(view, statistics.center, where, pool or Workers(1), lambda size: None)
+    return merged([statistics], run.again)
 
-    def _summed(self, start: int, stop: int, part: ColumnStatistics, column: int, hashed: bool) -> bytes:
-        """Add entries to statistics of the columns from number `column` on; return the digests of the pieces."""
+
+class _Pass:
+    """A pass over a matrix: what all steps of it need to know."""
+
+    def __init__(self, view: VectorView, center: bool, where: str, pool: Workers, progress: Progress) -> None:
+        self.view, self.center, self.where, self.pool, self.progress = view, center, where, pool, progress
+        self.grid = grid(view)
+        self.itemsize = view.dtype.itemsize
+
+    def pieces(self, first: int, last: int) -> Iterator[Statistics]:
+        """Statistics of pieces, one by one."""
+        row = None if self.grid.contiguous else self._first_entries(0, self.grid.columns)
+        units = range(first, last)
+        for unit, found in zip(units, self.pool.map(partial(self._piece, row=row), units)):
+            yield found
+            start, stop = self.grid.span(unit)
+            self.progress((stop - start) * self.itemsize)
+
+    def _piece(self, unit: int, row: npt.NDArray[np.float64] | None) -> Statistics:
+        start, stop = self.grid.span(unit)
+        if row is None:
+            digests, sums = self._columns(start, stop)
+        else:
+            state = np.zeros((4, self.grid.columns))
+            state[0] = row
+            digests = self._sum(start, stop, state, 0, None)
+            sums = Sums(0, state) if unit == 0 else Sums(self.grid.columns, np.empty((4, 0)), (state,))
+        return Statistics(self.grid, self.center, unit, unit + 1, digests, (sums,))
+
+    def _columns(
+        self, start: int, stop: int, exponent: npt.NDArray[np.int32] | None = None, hashed: bool = True
+    ) -> tuple[bytes, Sums]:
+        """Digests of some entries, and the sums of their columns, which are contiguous."""
+        column, late = divmod(start, self.grid.n)
+        state = np.zeros((4, -(-stop // self.grid.n) - column))
+        if late:  # a column that began earlier
+            state[:1, :1] = self._first_entries(column, column + 1, None if exponent is None else exponent[:1])
+        digests = self._sum(start, stop, state, column, exponent, hashed)
+        if not late:
+            return digests, Sums(column, state)
+        return digests, Sums(column + 1, state[:, 1:], (state[:, :1],))
+
+    def _first_entries(
+        self, first: int, last: int, exponent: npt.NDArray[np.int32] | None = None
+    ) -> npt.NDArray[np.float64]:
+        """First entries of columns, from which their sums are taken."""
+        state: State = np.zeros((4, last - first))
+        if self.center:
+            n = self.grid.n
+            span = (first * n, first * n + 1) if self.grid.contiguous else (first, last)
+            _, [(_, _, block)] = self.view.span(*span)
+            kernels.statistics(block, self.view.bfloat16, state, _scales(exponent, last - first), False)
+        entry: npt.NDArray[np.float64] = state[0]
+        return entry
+
+    def _sum(
+        self,
+        start: int,
+        stop: int,
+        state: State,
+        column: int,
+        exponent: npt.NDArray[np.int32] | None,
+        hashed: bool = True,
+    ) -> bytes:
+        """Add entries to the sums of the columns from number `column` on; return the digests of the pieces."""
         digests, buffer, step = [], self._buffer(_SLAB), _SLAB // self.itemsize
         for first in range(start, stop, step):
             raw, blocks = self.view.span(first, min(first + step, stop), buffer)
             if hashed:
                 digests.append(digest.of_pieces(raw))
             for coordinate, vector, block in blocks:
-                started = self.by_coordinate or coordinate > 0
-                position = part.update(block, self.bfloat16, vector - column, started)
+                started = not (self.grid.contiguous and coordinate == 0)
+                position = self._update(state, block, vector - column, exponent, started)
                 if position >= 0:
                     self._refuse(block, position, coordinate, vector)
         return b"".join(digests)
 
-    def _by_stripes(self, whole) -> Iterator[tuple[int, ColumnStatistics]]:
-        """Statistics of very many columns, all rows of some of them at a time; hashed before."""
-        starts = range(0, self.entries, self.size)
-        for start, digests in zip(starts, self.map(self._hashed, starts)):
-            whole.add(digests)
-            self.progress(min(self.size, self.entries - start) * self.itemsize / 2)
-        firsts = range(0, self.view.count, _STRIPE)
-        for first, statistics in zip(firsts, self.map(self._stripe, firsts)):
-            if statistics is None:
-                self._refuse_first()
-            self.progress(statistics.state.shape[1] * self.view.length * self.itemsize / 2)
-            yield first, statistics
+    def _update(
+        self,
+        state: State,
+        block: npt.NDArray[Any],
+        first: int,
+        exponent: npt.NDArray[np.int32] | None,
+        started: bool,
+    ) -> int:
+        """Add a block of shape (coordinates, columns); return the row-major position of a non-finite entry, or -1.
 
-    def _hashed(self, start: int) -> bytes:
+        The first entries of its columns are known if `started`; otherwise they are those of the block.
+        """
+        width = block.shape[1]
+        whole = width == state.shape[1]
+        part = state if whole else np.ascontiguousarray(state[:, first : first + width])
+        scales = _scales(None if exponent is None else exponent[first : first + width], width)
+        position = kernels.statistics(block, self.view.bfloat16, part, scales, started or not self.center)
+        if not whole:
+            state[:, first : first + width] = part
+        return int(position)
+
+    def again(self, first: int, last: int, exponent: npt.NDArray[np.int32]) -> State:
+        """Sums of the columns of a block in units of 2 ** exponent."""
+        state = np.zeros((4, last - first))
+        if not self.grid.contiguous:
+            state[0] = self._first_entries(first, last, exponent)
+            for part in self.pool.map(partial(self._rows_again, state[0], exponent), range(self.grid.units)):
+                add_later(state, part)
+            return state
+        n, size = self.grid.n, self.grid.piece
+        for start in range(first * n, last * n, size):
+            stop = min(start + size, last * n)
+            column, end = start // n - first, -(-stop // n) - first
+            _, sums = self._columns(start, stop, exponent[column:end], hashed=False)
+            for late in sums.late:
+                add_later(state[:, column : column + 1], late)
+            state[:, end - sums.state.shape[1] : end] = sums.state
+        return state
+
+    def _rows_again(self, row: npt.NDArray[np.float64], exponent: npt.NDArray[np.int32], unit: int) -> State:
+        state = np.zeros((4, self.grid.columns))
+        state[0] = row
+        self._sum(*self.grid.span(unit), state, 0, exponent, hashed=False)
+        return state
+
+    def stripes(self, first: int, last: int) -> Iterator[Statistics]:
+        """Statistics of stripes of very many columns, one by one; their share of the file is hashed before."""
+        pieces = self.grid.hashed(first, last)
+        digests = []
+        for unit, found in zip(pieces, self.pool.map(self._hashed, pieces)):
+            digests.append(found)
+            start, stop = self.grid.span(unit)
+            self.progress((stop - start) * self.itemsize / 2)
+        units = range(first, last)
+        for unit, part in zip(units, self.pool.map(self._stripe, units)):
+            if part is None:
+                self._refuse_first()
+            yield Statistics(self.grid, self.center, unit, unit + 1, b"".join(digests), (part,))
+            digests.clear()
+            width = self.grid.stripe(unit)[1] - self.grid.stripe(unit)[0]
+            self.progress(width * self.grid.n * self.itemsize / 2)
+
+    def _hashed(self, unit: int) -> bytes:
         buffer, step = self._buffer(_SLAB), _SLAB // self.itemsize
-        stop = min(start + self.size, self.entries)
+        start, stop = self.grid.span(unit)
         spans = (self.view.span(first, min(first + step, stop), buffer) for first in range(start, stop, step))
         return b"".join(digest.of_pieces(raw) for raw, _ in spans)
 
-    def _stripe(self, first: int, exponent: np.ndarray | None = None) -> ColumnStatistics | None:
-        """Statistics of the columns from `first` on, None if an entry is not finite."""
-        last = min(first + _STRIPE, self.view.count)
-        statistics = ColumnStatistics(last - first, self.center, exponent)
-        for row, block in self._blocks_of_rows(first, last):
-            if statistics.update(block, self.bfloat16, 0, row > 0) >= 0:
-                return None
-        wanted = statistics.rescaled() if exponent is None else None
-        return statistics if wanted is None else self._stripe(first, wanted)
+    def _stripe(self, unit: int) -> Known | None:
+        """What is known of a stripe of columns, None if an entry is not finite."""
+        first, last = self.grid.stripe(unit)
+        state = self._stripe_sums(first, last, None)
+        if state is None:
+            return None
+        exponent = rescaled(state)
+        if exponent is not None and (state := self._stripe_sums(first, last, exponent)) is None:
+            return None
+        return known(self.grid, self.center, first, state, exponent)
 
-    def _blocks_of_rows(self, first: int, last: int) -> Iterator[tuple[int, np.ndarray]]:
+    def _stripe_sums(self, first: int, last: int, exponent: npt.NDArray[np.int32] | None) -> State | None:
+        """Sums of a stripe, None if an entry is not finite."""
+        state = np.zeros((4, last - first))
+        for row, block in self._blocks_of_rows(first, last):
+            if self._update(state, block, 0, exponent, row > 0) >= 0:
+                return None
+        return state
+
+    def _blocks_of_rows(self, first: int, last: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         view, step = self.view, _ROWS if self.view.by_rows else 1
         whole = view.in_place(first, last)
         buffer = self._buffer(step * (last - first) * self.itemsize)
@@ -233,34 +257,38 @@ class FirstPass:
             if whole is not None:
                 yield row, whole[row:end]
             elif view.by_rows:
-                out = None if buffer is None else buffer.view(view.dtype)
-                yield row, view.read(first, last, out, (row, end))
+                yield row, view.read(first, last, buffer.view(view.dtype), (row, end))
             else:
                 _, [(_, _, block)] = view.span(row * view.count + first, row * view.count + last, buffer)
                 yield row, block
 
-    def _buffer(self, nbytes: int) -> np.ndarray | None:
-        return None if self.pool is None else self.pool.local.array("slab", (nbytes,), np.uint8)
+    def _buffer(self, nbytes: int) -> npt.NDArray[Any]:
+        return self.pool.local.array("slab", (nbytes,), np.uint8)
 
-    def _refuse_first(self) -> None:
+    def _refuse_first(self) -> NoReturn:
         """Refuse the first entry in the file that is not finite."""
-        for start in range(0, self.entries, self.size):
-            for coordinate, vector, block in self.view.span(start, min(start + self.size, self.entries))[1]:
-                bits = block.astype(np.uint32) << 16 if self.bfloat16 else block
-                bad = np.flatnonzero(~np.isfinite(bits.view(np.float32) if self.bfloat16 else bits))
+        for unit in range(self.grid.pieces):
+            for coordinate, vector, block in self.view.span(*self.grid.span(unit))[1]:
+                bits = block.astype(np.uint32) << 16 if self.view.bfloat16 else block
+                bad = np.flatnonzero(~np.isfinite(bits.view(np.float32) if self.view.bfloat16 else bits))
                 if len(bad):
                     self._refuse(block, int(bad[0]), coordinate, vector)
+        raise InputError(f"{self.where}: seems to have changed while being read")
 
-    def _refuse(self, block, position: int, coordinate: int, vector: int) -> None:
+    def _refuse(self, block: npt.NDArray[Any], position: int, coordinate: int, vector: int) -> NoReturn:
         i, j = divmod(position, block.shape[1])
         index = self.view.index(coordinate + i, vector + j)
-        value = _kind(block[i, j], self.bfloat16)
+        value = _kind(block[i, j], self.view.bfloat16)
         raise UnsupportedError(
             f"{self.where}: entry {list(index)} is {value}; nqz compresses finite values only, replace it first"
         )
 
 
-def _kind(value, bfloat16: bool) -> str:
+def _scales(exponent: npt.NDArray[np.int32] | None, width: int) -> npt.NDArray[np.int32]:
+    return np.zeros(width, np.int32) if exponent is None else exponent
+
+
+def _kind(value: Any, bfloat16: bool) -> str:
     if bfloat16:
         value = (np.uint32(value) << np.uint32(16)).view(np.float32)
     return "NaN" if np.isnan(value) else "infinity" if value > 0 else "-infinity"

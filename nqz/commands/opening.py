@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nqz.files.access import MemoryAccess, open_input
+from nqz.files.access import Access, MemoryAccess, open_input
 from nqz.files.contract import Source
 from nqz.files.source import read_source
 from nqz.format.reader import ContainerReader
@@ -25,14 +25,14 @@ class Opened:
         Device and inode of a regular file.
     """
 
-    def __init__(self, content: ContainerReader | Source, access: Any):
+    def __init__(self, content: ContainerReader | Source, access: Access) -> None:
         self.content: Any = content
         self.identity = access.identity
-        self._access = access
+        self._closes = content if isinstance(content, Source) else access
 
     def close(self) -> None:
-        """Close the file."""
-        self._access.close()
+        """Close the file, and what a source has beside it."""
+        self._closes.close()
 
     def __enter__(self) -> Opened:
         return self

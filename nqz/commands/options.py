@@ -77,12 +77,14 @@ class EncodeOptions:
             raise UsageError(f"coding {self.coding!r}: {' or '.join(CODINGS)}")
         able = [name for name, members in FAMILIES.items() if CODINGS[self.coding].takes(members[0])]
         if self.lattice not in able:
-            raise UsageError(f"lattice {self.lattice!r}: the Voronoi coding needs one of {', '.join(able)}")
+            raise UsageError(f"lattice {self.lattice!r}: the {self.coding.capitalize()} coding needs one of {', '.join(able)}")
         if self.allocate not in (None, "matrix", "column"):
             raise UsageError(f"allocation {self.allocate!r}: matrix or column")
-        if self.coding == "voronoi" and self.allocate == "matrix":
+        allocations = CODINGS[self.coding].allocations
+        if self.allocate is not None and self.allocate not in allocations:
             raise UsageError(
-                "allocation 'matrix': the Voronoi coding scales every column by its norm, choose 'column'"
+                f"allocation {self.allocate!r}: the {self.coding.capitalize()} coding scales every column by its norm, "
+                f"choose {allocations[0]!r}"
             )
         if self.kappa is not None and not 0.0 < self.kappa <= 1.0:
             raise UsageError(f"kappa {self.kappa:g}: a number above 0 and at most 1 is needed")

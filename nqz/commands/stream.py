@@ -7,24 +7,28 @@ what is in the cache stays there. Otherwise a whole panel is read and rotated fi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nqz.files.layout import VECTOR_MAJOR
+from nqz.files.vectors import VectorView
 from nqz.ground.threads import Workers
 from nqz.stages.chunks import Chunk
 from nqz.stages.encoder import Encoder, OpenPanel
 from nqz.stages.panels import Panel
 
 _STEP = 1 << 19  # entries that one thread takes at a time
-_LONG = (
-    1 << 16
-)  # entries of a column beyond which it is not rotated anew for each of the chunks that share it
+_LONG = 1 << 16  # entries of a column beyond which it is not rotated anew for each of the chunks that share it
 _GAP = 1 << 15  # entries that are sooner read than passed over
 _SCATTERED = 2  # columns passed over for each that is used, beyond which it is faster to read a panel, or to pick columns
 
+Stream = npt.NDArray[np.float32]
 
-def by_chunks(view, encoder: Encoder, opened: OpenPanel) -> bool:
+
+def by_chunks(view: VectorView, encoder: Encoder, opened: OpenPanel) -> bool:
     """Whether `chunk_stream` is the way to the chunks of a panel."""
     n, panel = encoder.parameters.n, opened.panel
     if view.memory != VECTOR_MAJOR or n > _LONG:
@@ -36,16 +40,12 @@ def by_chunks(view, encoder: Encoder, opened: OpenPanel) -> bool:
     return read <= _SCATTERED * panel.kept
 
 
-def chunk_stream(
-    view, bfloat16: bool, encoder: Encoder, opened: OpenPanel, chunk: Chunk, pool: Workers
-) -> np.ndarray:
+def chunk_stream(view: VectorView, encoder: Encoder, opened: OpenPanel, chunk: Chunk, pool: Workers) -> Stream:
     """Read, center, rotate and project the columns of a chunk, each contiguous in the source.
 
     Parameters
     ----------
     view : VectorView
-    bfloat16 : bool
-        Whether uint16 entries are bfloat16.
     encoder : Encoder
     opened : OpenPanel
     chunk : Chunk
@@ -64,12 +64,14 @@ def chunk_stream(
     for columns, block in _blocks(view, panel, wanted, pool):
         place = opened.place[columns] - first_row
         place[place >= len(wanted)] = -1
-        encoder.rotated(opened, columns, block, bfloat16, place, rows)
+        encoder.rotated(opened, columns, block, view.bfloat16, place, rows)
     start = chunk.start - first_row * p.m
     return rows.reshape(-1)[start : start + chunk.count]
 
 
-def _blocks(view, panel: Panel, wanted: np.ndarray, pool: Workers) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _blocks(
+    view: VectorView, panel: Panel, wanted: npt.NDArray[np.int64], pool: Workers
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
     """The wanted columns of a panel, and few others: their numbers in the panel, and their entries as they are stored."""
     n, whole = view.length, view.in_place(panel.first, panel.last)
     if whole is None:
@@ -85,7 +87,7 @@ def _blocks(view, panel: Panel, wanted: np.ndarray, pool: Workers) -> Iterator[t
         yield wanted, block.T
 
 
-def _runs(columns: np.ndarray, n: int) -> list[tuple[int, int]]:
+def _runs(columns: npt.NDArray[np.int64], n: int) -> list[tuple[int, int]]:
     """Ranges of columns of n entries that together have all of some columns, and few others in between."""
     most, gap, columns = max(1, _STEP // n), _GAP // n, np.sort(columns)
     begin = np.flatnonzero(np.diff(columns, prepend=columns[0] - gap - 2) > gap + 1)
@@ -97,62 +99,58 @@ def _runs(columns: np.ndarray, n: int) -> list[tuple[int, int]]:
     ]
 
 
-def fill_stream(
-    view, bfloat16: bool, encoder: Encoder, opened: OpenPanel, stream: np.ndarray, pool: Workers
-) -> None:
+def fill_stream(view: VectorView, encoder: Encoder, opened: OpenPanel, stream: Stream, pool: Workers) -> None:
     """Read a panel, center, rotate and project its columns.
 
     Parameters
     ----------
     view : VectorView
-    bfloat16 : bool
-        Whether uint16 entries are bfloat16.
     encoder : Encoder
     opened : OpenPanel
     stream : ndarray of float32, shape (kept columns, m)
         Written.
     pool : Workers
     """
-    p = encoder.parameters
-    panel, width = opened.panel, opened.panel.width
+    p, panel = encoder.parameters, opened.panel
     block = view.in_place(panel.first, panel.last)
     if block is None and view.by_rows and p.m == p.n:
-        _by_rows(view, bfloat16, encoder, opened, stream, pool)
+        step = max(1, _STEP // panel.width)
+        _all(pool, partial(_center, view, encoder, opened, stream, pool, step), range(0, p.n, step))
+        step = max(1, _STEP // p.n)
+        _all(pool, lambda first: encoder.turned(stream[first : first + step]), range(0, len(stream), step))
         return
     if block is None and view.memory != VECTOR_MAJOR:
-        whole = pool.buffers.array("block", (p.n * width,), view.dtype)
+        whole = pool.buffers.array("block", (p.n * panel.width,), view.dtype)
         block = view.read(panel.first, panel.last, whole)
     step = max(1, _STEP // p.n)
-
-    def rotate(first: int) -> None:
-        last = min(first + step, width)
-        if block is not None:
-            columns = block[:, first:last]
-        else:
-            buffer = pool.local.array("block", (p.n * (last - first),), view.dtype)
-            columns = view.read(panel.first + first, panel.first + last, buffer)
-        which = slice(first, last)
-        encoder.rotated(opened, which, columns, bfloat16, opened.place[which], stream)
-
-    _each(pool, rotate, range(0, width, step))
+    _all(pool, partial(_rotate, view, encoder, opened, stream, pool, step, block), range(0, panel.width, step))
 
 
-def _by_rows(view, bfloat16, encoder, opened, stream, pool) -> None:
-    """The same for a file in which rows are contiguous: no more of it than a few rows is in memory at once."""
-    n, panel, width = encoder.parameters.n, opened.panel, opened.panel.width
-    step = max(1, _STEP // width)
+def _rotate(
+    view: VectorView, encoder: Encoder, opened: OpenPanel, stream: Stream, pool: Workers, step: int,
+    block: npt.NDArray[Any] | None, first: int,
+) -> None:  # fmt: skip
+    """Columns from number `first` on, of the panel's `block` if it has been read."""
+    panel, last = opened.panel, min(first + step, opened.panel.width)
+    if block is not None:
+        columns = block[:, first:last]
+    else:
+        buffer = pool.local.array("block", (view.length * (last - first),), view.dtype)
+        columns = view.read(panel.first + first, panel.first + last, buffer)
+    which = slice(first, last)
+    encoder.rotated(opened, which, columns, view.bfloat16, opened.place[which], stream)
 
-    def center(row: int) -> None:
-        end = min(row + step, n)
-        buffer = pool.local.array("block", ((end - row) * width,), view.dtype)
-        block = view.read(panel.first, panel.last, buffer, (row, end))
-        encoder.centered(opened, block, bfloat16, 0, row, stream)
 
-    _each(pool, center, range(0, n, step))
-    step = max(1, _STEP // n)
-    _each(pool, lambda first: encoder.turn(stream[first : first + step]), range(0, len(stream), step))
+def _center(
+    view: VectorView, encoder: Encoder, opened: OpenPanel, stream: Stream, pool: Workers, step: int, row: int
+) -> None:
+    """Rows of a file in which they are contiguous: no more than a few are in memory at once."""
+    panel, end = opened.panel, min(row + step, view.length)
+    buffer = pool.local.array("block", ((end - row) * panel.width,), view.dtype)
+    block = view.read(panel.first, panel.last, buffer, (row, end))
+    encoder.centered(opened, block, view.bfloat16, row, stream)
 
 
-def _each(pool: Workers, function, items) -> None:
+def _all(pool: Workers, function: Any, items: range) -> None:
     for _ in pool.map(function, items):
         pass

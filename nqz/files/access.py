@@ -14,6 +14,7 @@ import stat
 import sys
 import tempfile
 import threading
+import weakref
 from typing import Any, TypeAlias
 
 from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError, UsageError
@@ -75,6 +76,12 @@ class FileAccess:
         self.name = name
         self.identity = identity
         self.size = max(0, os.fstat(fd).st_size - base)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle an input by its address; it is opened again where it is unpickled."""
+        if self.identity is None:
+            raise TypeError(f"{self.name}: is not a regular file, and cannot be passed to another process")
+        return _reopened, (os.path.abspath(self.name), self.name, self._base, self.identity, self.size)
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -170,6 +177,20 @@ class FileAccess:
                 raise output_error(self.name, error) from error
 
 
+def _reopened(path: str, name: str, base: int, identity: tuple[int, int], size: int) -> FileAccess:
+    """Open an input that was pickled; InputError if it is another file by now."""
+    try:
+        file = open(path, "rb", buffering=0)
+    except OSError as error:
+        raise InputError(f"{name}: cannot open: {reason(error)}") from error
+    access = FileAccess(file.fileno(), name, base=base, identity=identity, owned=False)
+    weakref.finalize(access, file.close)
+    status = os.fstat(file.fileno())
+    if (status.st_dev, status.st_ino) != identity or access.size != size:
+        raise InputError(f"{name}: is not the file that it was")
+    return access
+
+
 class MemoryAccess:
     """Positioned reads and writes on memory: a bytearray, which grows, or a read-only buffer."""
 
@@ -180,6 +201,12 @@ class MemoryAccess:
         self._data: Any = data if self._grows else memoryview(data).cast("B")
         self._lock = threading.Lock()
         self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle memory by its bytes."""
+        if self._grows:
+            raise TypeError(f"{self.name}: this memory may change, and cannot be passed to another process")
+        return MemoryAccess, (bytes(self._data), self.name)
 
     @property
     def size(self) -> int:

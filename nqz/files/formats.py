@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from nqz.files.contract import Format
 from nqz.files.npy import NPY
+from nqz.files.npz import NPZ
 from nqz.files.safetensors import SAFETENSORS
 
 FORMATS: dict[str, Format] = {
     format.kind.name: format
     for format in (
         NPY,
+        NPZ,
         SAFETENSORS,
     )
 }

@@ -30,7 +30,7 @@ def open_source(source: Any) -> Source:
     CorruptError
         If it is of no known format, truncated, or damaged.
     UnsupportedError
-        If it holds a data type that nqz does not know, or is an archive.
+        If it holds something that nqz does not take, such as an unknown data type.
     """
     access = open_input(source)
     try:
@@ -47,10 +47,6 @@ def read_source(access: Access) -> Source:
     for known in FORMATS.values():
         if known.sniff(start, access.size):
             return known.read(access, access.name)
-    if start.startswith(b"PK\x03\x04"):
-        raise UnsupportedError(
-            f"{access.name}: is a .npz or other zip archive; save each array as a .npy file"
-        )
     if access.size == 0:
         raise CorruptError(f"{access.name}: is empty; a {listed()} file is expected")
     neither = " nor ".join(f"a .{name}" for name in FORMATS)

@@ -32,6 +32,8 @@ class VectorView:
         vectors is.
     dtype : numpy.dtype
         Native type of the arrays given: that of the tensor, or uint16 for bfloat16.
+    bfloat16 : bool
+        Whether uint16 entries are bfloat16.
     """
 
     def __init__(
@@ -52,10 +54,15 @@ class VectorView:
         self._axis = axis
         self._swapped = not storage_dtype(dtype, byte_order).isnative
         self.dtype = storage_dtype(dtype)
+        self.bfloat16 = dtype == "bfloat16"
         self.length = self._layout.length
         self.count = self._layout.count
         self.memory = self._layout.memory
         self._bands: BandReader | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # what is opened or found out here is so again elsewhere
+        return {**{k: v for k, v in self.__dict__.items() if k != "_resident"}, "_bands": None}
 
     @cached_property
     def _resident(self) -> np.ndarray | None:

@@ -53,6 +53,7 @@ SOURCES = {
     kind.name: kind
     for kind in (
         SourceKind("npy", b"\x93NUMPY", alone=True, least_rank=1, any_layout=True),
+        SourceKind("npz", b"PK\3\4", any_layout=True),
         SourceKind("safetensors", b"{", 8, metadata=True, bfloat16=True),
     )
 }

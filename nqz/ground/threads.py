@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nqz.ground.errors import NqzError, UsageError
 
@@ -35,9 +36,9 @@ class Buffers:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, np.ndarray] = {}
+        self._kept: dict[str, NDArray[np.uint8]] = {}
 
-    def array(self, name: str, shape: tuple[int, ...], dtype: Any, order: str = "C") -> np.ndarray:
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any, order: Literal["C", "F"] = "C") -> NDArray[Any]:
         """Return an array, not initialized, that begins at a multiple of 64 bytes."""
         count = int(np.prod(shape, dtype=np.int64))
         nbytes = count * np.dtype(dtype).itemsize
@@ -47,7 +48,7 @@ class Buffers:
             raw = np.empty(nbytes + 64, np.uint8)
             start = -raw.ctypes.data % 64
             kept = self._kept[name] = raw[start : start + nbytes]
-        array: np.ndarray = kept[:nbytes].view(dtype).reshape(shape, order=order)
+        array: NDArray[Any] = kept[:nbytes].view(dtype).reshape(shape, order=order)
         return array
 
 

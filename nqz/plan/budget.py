@@ -9,26 +9,41 @@ At low rate, time sharing: κ minimizes 1 - κ w(R/κ)², the error of a product
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import count
 
 import numpy as np
 
 from nqz.ground.arithmetic import log2, round_log2, total
+from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
 from nqz.stages.chunks import lanes_of, padded
 from nqz.stages.codings import tables
 from nqz.stages.lattices import Lattice
+from nqz.stages.norms import Histogram
 from nqz.stages.panels import chunk_counts
+from nqz.stages.parameters import Parameters
 from nqz.stages.scale import CLASSES, MAX_LOG_VARIANCE, ratio, scaling
+from nqz.stages.statistics import Statistics
+
+HEADER_ROOM = 16
+"""Bytes by which a header may grow once its numbers are known."""
 
 CHUNK_OVERHEAD = 16 + 4 + 5
 """Bytes a chunk beside its entropy-coded data and rANS states: record framing, section sizes, index entry."""
 
+_DROP_MARGIN = 3 * CLASSES // 4
+
+_STEPS = 8  # tries by slope before the range is halved
+
+_DELTA_RANGE = (MAX_LOG_VARIANCE // 2 + 8) * 4096
+
 
 @dataclass(frozen=True)
-class Plan:
+class Choice:
     """Parameters for a budget: kept coordinates m, delta code, lowest coded class, and the bits they should take."""
 
     m: int
@@ -36,12 +51,9 @@ class Plan:
     lowest_class: int
     bits: float
 
-
-_DROP_MARGIN = 3 * CLASSES // 4
-
-_STEPS = 8  # tries by slope before the range is halved
-
-_DELTA_RANGE = (MAX_LOG_VARIANCE // 2 + 8) * 4096
+    def of(self, base: Parameters) -> Parameters:
+        """The parameters."""
+        return replace(base, m=self.m, delta=self.delta, lowest_class=self.lowest_class)
 
 
 @lru_cache(maxsize=16)
@@ -57,167 +69,201 @@ def lowest_class(lattice: Lattice) -> int:
         index += 1
 
 
-@dataclass(frozen=True)
-class Population:
-    """How many columns there are of each norm code; arrays of equal length.
+def finest_delta(loudest: int, n: int, allocate: str) -> int:
+    """The least delta code that the kernels' fixed point allows for the loudest column, by its norm code."""
+    absolute = loudest if allocate == "matrix" else 0
+    return (16 * absolute - 4096 * (n.bit_length() - 1) - (MAX_LOG_VARIANCE << 12)) // 2 + 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Columns to choose parameters for.
 
     Attributes
     ----------
     n : int
         Length of a column.
-    codes, counts : ndarray of int64
-        Different norm codes in increasing order, and their numbers of columns.
+    histogram : Histogram
+        Their norm codes.
+    lattice : Lattice
+    allocate : {"matrix", "column"}
+    lowest : int
+        The lowest class to code.
     """
 
     n: int
-    codes: np.ndarray
-    counts: np.ndarray
+    histogram: Histogram
+    lattice: Lattice
+    allocate: str
+    lowest: int
 
-    @classmethod
-    def of(cls, codes: np.ndarray, n: int) -> Population:
-        """Count the columns of every code."""
-        histogram = norms.Histogram.of(codes)
-        return cls(n, histogram.codes, histogram.counts)
+    def bits(self, m: int, delta: int) -> float:
+        """Expected bits of all chunks, framing included, with m coordinates kept."""
+        lattice, counts = self.lattice, self.histogram.counts
+        s = scaling(self.histogram.codes, self.n, lattice, delta, self.allocate, self.lowest)
+        if not s.kept.any():
+            return 0.0
+        variance = (ratio(s.log_ratio[s.kept], self.n) + lattice.second_moment) * lattice.fine * lattice.fine
+        kept = counts[s.kept]
+        bits = total(tables.rate(lattice, variance, s.classes[s.kept]) * kept) * m
+        entries = float(kept.sum()) * m
+        for size, number in chunk_counts(self.n, m, int(counts.sum()), int(kept.sum())):
+            lanes = lanes_of(size)
+            padding = padded(lattice, size, lanes) - size
+            bits += number * (padding * bits / entries + 16.0 * lanes + 8.0 * CHUNK_OVERHEAD)
+        return bits
 
+    def shrinkage(self, delta: int) -> float:
+        """w: the energy-weighted mean of 1 / (1 + d), 0 for dropped columns."""
+        codes = self.histogram.codes
+        s = scaling(codes, self.n, self.lattice, delta, self.allocate, self.lowest)
+        energy = norms.energy(codes, norms.reference(codes)) * self.histogram.counts
+        whole = total(energy)
+        return total(energy / (1.0 + s.noise)) / whole if whole > 0 else 0.0
 
-def expected_bits(
-    columns: Population, m: int, lattice: Lattice, delta: int, allocate: str, lowest: int
-) -> float:
-    """Bits of all chunks, framing included, for the given parameters."""
-    n = columns.n
-    s = scaling(columns.codes, n, lattice, delta, allocate, lowest)
-    if not s.kept.any():
-        return 0.0
-    variance = (ratio(s.log_ratio[s.kept], n) + lattice.second_moment) * lattice.fine * lattice.fine
-    counts = columns.counts[s.kept]
-    bits = total(tables.rate(lattice, variance, s.classes[s.kept]) * counts) * m
-    entries = float(counts.sum()) * m
-    for size, number in chunk_counts(n, m, int(columns.counts.sum()), int(counts.sum())):
-        lanes = lanes_of(size)
-        padding = padded(lattice, size, lanes) - size
-        bits += number * (padding * bits / entries + 16.0 * lanes + 8.0 * CHUNK_OVERHEAD)
-    return bits
+    def error(self, m: int, delta: int) -> float:
+        """Expected error of a product with an unrelated partner coded alike."""
+        w = self.shrinkage(delta)
+        return 1.0 - m / self.n * w * w
 
+    @property
+    def finest(self) -> int:
+        """The least delta code."""
+        return finest_delta(norms.reference(self.histogram.codes), self.n, self.allocate)
 
-def shrinkage(columns: Population, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
-    """w: the energy-weighted mean of 1 / (1 + d), 0 for dropped columns."""
-    s = scaling(columns.codes, columns.n, lattice, delta, allocate, lowest)
-    energy = norms.energy(columns.codes, norms.reference(columns.codes)) * columns.counts
-    whole = total(energy)
-    return total(energy / (1.0 + s.noise)) / whole if whole > 0 else 0.0
-
-
-def finest_delta(codes, n: int, allocate: str) -> int:
-    """The least delta code that the kernels' fixed point allows for the loudest column."""
-    loudest = norms.reference(codes) if allocate == "matrix" else 0
-    return (16 * loudest - 4096 * (n.bit_length() - 1) - (MAX_LOG_VARIANCE << 12)) // 2 + 4096
-
-
-def solve_delta(
-    columns: Population, m: int, lattice: Lattice, allocate: str, lowest: int, budget: float
-) -> tuple[int, float]:
-    """The least delta code whose expected bits fit the budget, and those bits."""
-    low = finest_delta(columns.codes, columns.n, allocate)
-    high = low + _DELTA_RANGE
-    bits = expected_bits(columns, m, lattice, low, allocate, lowest)
-    if bits <= budget:
-        return low, bits
-    fits = None
-    guess, slope = _likely_delta(columns, m, lattice, allocate, budget)
-    for steps in count():
-        # An entry costs a bit more for every octave of Δ, nearly; where columns are dropped, halving must help.
-        at = (low + high) // 2 if steps >= _STEPS else min(max(guess, low + 1), high - 1)
-        bits = expected_bits(columns, m, lattice, at, allocate, lowest)
+    def solve(self, m: int, budget: float) -> tuple[int, float]:
+        """The least delta code whose expected bits fit the budget, and those bits."""
+        low = self.finest
+        high = low + _DELTA_RANGE
+        bits = self.bits(m, low)
         if bits <= budget:
-            high, fits = at, bits
-            guess = at - max(1, int((budget - bits) / slope))
-        else:
-            low = at
-            guess = at + 1 + int((bits - budget) / slope)
-        if high - low <= 1:
-            break
-    return high, expected_bits(columns, m, lattice, high, allocate, lowest) if fits is None else fits
+            return low, bits
+        fits = None
+        guess, slope = self._likely(m, budget)
+        for steps in count():
+            # An entry costs a bit more for every octave of Δ, nearly; where columns are dropped, halving must help.
+            at = (low + high) // 2 if steps >= _STEPS else min(max(guess, low + 1), high - 1)
+            bits = self.bits(m, at)
+            if bits <= budget:
+                high, fits = at, bits
+                guess = at - max(1, int((budget - bits) / slope))
+            else:
+                low = at
+                guess = at + 1 + int((bits - budget) / slope)
+            if high - low <= 1:
+                break
+        return high, self.bits(m, high) if fits is None else fits
+
+    def _likely(self, m: int, budget: float) -> tuple[int, float]:
+        """The delta code at which columns that are all coded, at high rate, fit the budget; bits by which one step changes it."""
+        alive = self.histogram.codes != norms.ZERO
+        codes, counts = self.histogram.codes[alive], self.histogram.counts[alive]
+        several = max(1.0, total(counts))
+        entries = several * m
+        norm = 8.0 * total(codes * counts) / several if self.allocate == "matrix" else 0.0
+        spread = 2048.0 * float(log2(self.n * self.lattice.second_moment))
+        return int(norm - spread - 4096.0 * (budget / entries)), entries / 4096.0
+
+    def candidates(self, kappa: float | None) -> Iterator[int]:
+        """Numbers of coordinates to try, all of them first."""
+        n = self.n
+        if kappa is not None:
+            yield max(1, int(kappa * n))
+            return
+        yield n
+        if n >= 32:
+            yield from (max(1, fraction * n // 64) for fraction in range(60, 0, -4))
 
 
-def _likely_delta(
-    columns: Population, m: int, lattice: Lattice, allocate: str, budget: float
-) -> tuple[int, float]:
-    """The delta code at which columns that are all coded, at high rate, fit the budget; bits by which one step changes it."""
-    alive = columns.codes != norms.ZERO
-    codes, counts = columns.codes[alive], columns.counts[alive]
-    several = max(1.0, total(counts))
-    entries = several * m
-    norm = 8.0 * total(codes * counts) / several if allocate == "matrix" else 0.0
-    spread = 2048.0 * float(log2(columns.n * lattice.second_moment))
-    return int(norm - spread - 4096.0 * (budget / entries)), entries / 4096.0
+def columns_of(histogram: Histogram, n: int, lattice: Lattice, allocate: str) -> Columns:
+    """Columns of length n, of which those are dropped that do not pay."""
+    return Columns(n, histogram, lattice, allocate, lowest_class(lattice) if allocate == "matrix" else 0)
 
 
-def _error(columns: Population, m: int, lattice: Lattice, delta: int, allocate: str, lowest: int) -> float:
-    """Expected error of a product with an unrelated partner coded alike."""
-    w = shrinkage(columns, lattice, delta, allocate, lowest)
-    return 1.0 - m / columns.n * w * w
-
-
-def _candidates(n: int, kappa: float | None) -> list[int]:
-    """Numbers of coordinates to try, all of them first."""
-    if kappa is not None:
-        return [max(1, int(kappa * n))]
-    if n < 32:
-        return [n]
-    return [n] + [max(1, fraction * n // 64) for fraction in range(60, 0, -4)]
-
-
-def plan(codes, n: int, lattice: Lattice, allocate: str, budget: float, kappa: float | None = None) -> Plan:
-    """Parameters for columns of the given norm codes whose chunks are to take at most `budget` bits.
-
-    Parameters
-    ----------
-    codes : ndarray of int64, shape (a,)
-        Norm codes.
-    n : int
-        Length of a column.
-    lattice : Lattice
-    allocate : {"matrix", "column"}
-    budget : float
-        Bits for all chunks, framing included.
-    kappa : float, optional
-        Fraction of coordinates to keep; chosen here by default.
-    """
-    lowest = lowest_class(lattice) if allocate == "matrix" else 0
-    columns = Population.of(codes, n)
-    entries = max(1, int(columns.counts[columns.codes != norms.ZERO].sum()) * n)
-    best, least = None, np.inf
-    for m in _candidates(n, kappa):
-        delta, bits = solve_delta(columns, m, lattice, allocate, lowest, budget)
-        error = _error(columns, m, lattice, delta, allocate, lowest)
-        if error < least:
-            best, least = Plan(m, delta, lowest, bits), error
+def fewest_errors(columns: Columns, budget: float, kappa: float | None = None) -> Choice:
+    """What gives the least error for at most `budget` bits; `kappa`, the fraction of coordinates to keep, is the user's, if any."""
+    counts, codes = columns.histogram.counts, columns.histogram.codes
+    entries = max(1, int(counts[codes != norms.ZERO].sum()) * columns.n)
+    best: Choice | None = None
+    least = math.inf
+    for m in columns.candidates(kappa):
+        delta, bits = columns.solve(m, budget)
+        error = columns.error(m, delta)
+        if best is None or error < least:
+            best, least = Choice(m, delta, columns.lowest, bits), error
         elif error > least + 0.02:
             break
         if budget > 1.5 * entries:  # time sharing is for low rates
             break
+    assert best is not None
     return best
 
 
-def plan_error(
-    codes, n: int, lattice: Lattice, allocate: str, error: float, kappa: float | None = None
-) -> Plan:
-    """Parameters with the fewest bits whose expected error, with an unrelated partner coded alike, is at most `error`."""
-    lowest = lowest_class(lattice) if allocate == "matrix" else 0
-    columns, best = Population.of(codes, n), None
-    for m in _candidates(n, kappa):
-        low = finest_delta(codes, n, allocate)
-        if best is not None and _error(columns, m, lattice, low, allocate, lowest) > error:
+def fewest_bits(columns: Columns, error: float, kappa: float | None = None) -> Choice:
+    """What takes the fewest bits for an expected error, with an unrelated partner coded alike, of at most `error`."""
+    best: Choice | None = None
+    for m in columns.candidates(kappa):
+        low = columns.finest
+        if best is not None and columns.error(m, low) > error:
             break
         high = low + _DELTA_RANGE
         while high - low > 1:
             middle = (low + high) // 2
-            if _error(columns, m, lattice, middle, allocate, lowest) <= error:
+            if columns.error(m, middle) <= error:
                 low = middle
             else:
                 high = middle
-        bits = expected_bits(columns, m, lattice, low, allocate, lowest)
+        bits = columns.bits(m, low)
         if best is not None and bits >= best.bits:
             break
-        best = Plan(m, low, lowest, bits)
+        best = Choice(m, low, columns.lowest, bits)
+    assert best is not None
     return best
+
+
+def _columns(base: Parameters, statistics: Statistics) -> Columns:
+    return columns_of(statistics.histogram, base.n, base.lattice, base.allocate)
+
+
+def for_rate(base: Parameters, statistics: Statistics, bits: float, kappa: float | None) -> Parameters:
+    """Parameters whose chunks should take `bits` in all."""
+    return fewest_errors(_columns(base, statistics), bits, kappa).of(base)
+
+
+def for_error(task: Task, base: Parameters, statistics: Statistics, target: Target, probe: Probe) -> Plan:
+    """The fewest bits with which the predicted error is at most `target.error`; UsageError if there are none."""
+    assert target.error is not None
+    columns = _columns(base, statistics)
+    choice = fewest_bits(columns, target.error, task.kappa)
+    rate = max((choice.bits + 8.0 * target.fixed) / statistics.grid.entries, 1e-9)
+    found, finest = choice.of(base), columns.finest
+    # the formula of `fewest_bits` is for large n
+    while found.delta > finest and predicted(found, statistics) > target.error:
+        found = replace(found, delta=found.delta - 1)
+    check_reached(task, target.error, predicted(found, statistics))
+    return Plan(found, rate)
+
+
+def adjusted(
+    parameters: Parameters,
+    statistics: Statistics,
+    excess: float,
+    wanted: float,
+    attempt: int,
+    kappa: float | None,
+) -> Parameters | None:
+    """Parameters for another try when the file has `excess` bits beyond the `wanted` ones; None if it is good.
+
+    Good is at most the bits wanted, and in the first attempt within half a percent of them.
+    """
+    coded = coded_entries(parameters, statistics)
+    if coded == 0 or (excess <= 0 and (-excess < 0.005 * wanted or attempt)):
+        return None
+    step = math.ceil(4096.0 * (excess / coded)) + (1 if excess > 0 else 2)
+    delta = max(parameters.delta + step, _columns(parameters, statistics).finest)
+    return None if delta == parameters.delta else replace(parameters, delta=delta)
+
+
+def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
+    """The parameters: everything about this coding is known before."""
+    return parameters

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nqz.ground.arithmetic import round_log2
+import numpy as np
+
+from nqz.ground.arithmetic import round_log2, total
+from nqz.plan.task import Plan, Probe, Target, Task, alive, check_reached, predicted
+from nqz.stages import norms
 from nqz.stages.codings.voronoi import MAX_POWER, MAX_Q, MIX, Nesting, digit_bits
 from nqz.stages.lattices import Lattice, Nested
 from nqz.stages.parameters import Parameters
-from nqz.stages.scale import FIXED_POINT
+from nqz.stages.scale import FIXED_POINT, ratio
+from nqz.stages.statistics import Statistics
+
+HEADER_ROOM = 48
+"""Bytes by which a header may grow once its numbers are known."""
 
 _SLACK = 48.0  # bits by which another choice of multipliers may move the size
+_BISECTIONS = 12
 _CHUNK_BITS = 8.0 * (16 + 10 + 5 + 2 * 32)  # framing, sizes and states of a chunk
 
 
@@ -53,23 +62,20 @@ def _at_level(base: Parameters, m: int, level: float) -> Parameters:
     )
 
 
-def plan(base: Parameters, columns: int, budget: float, kappa: float | None) -> Parameters:
-    """Parameters for a budget of bits for all chunks of `columns` columns.
+def for_rate(base: Parameters, statistics: Statistics, bits: float, kappa: float | None) -> Parameters:
+    """Parameters whose chunks should take `bits` in all.
 
-    Parameters
-    ----------
-    base : Parameters
-        Length, lattice and seeds; the rest is filled in.
-    columns : int
-        Columns that are not silent.
-    budget : float
-    kappa : float, optional
-        Fraction of coordinates to keep; 1 by default, less at rates for which there is no q.
+    `kappa`, the fraction of coordinates to keep, is the user's, if any: else it is 1, less at rates for which there is no q.
     """
+    return fitted(base, alive(statistics), bits, kappa)
+
+
+def fitted(base: Parameters, columns: int, bits: float, kappa: float | None) -> Parameters:
+    """The same for so many columns that are not silent."""
     entries = max(1, columns * base.n)
     side = _nested(base.lattice).index_bits / base.lattice.group
     chunks = (entries + (1 << 20) - 1) >> 20
-    rate = max(budget - _CHUNK_BITS * chunks, 0.0) / entries
+    rate = max(bits - _CHUNK_BITS * chunks, 0.0) / entries
     least = digit_bits(_nested(base.lattice).knee) + side
     if kappa is None:
         m = base.n if rate >= least else max(1, int(base.n * rate / least))
@@ -78,15 +84,41 @@ def plan(base: Parameters, columns: int, budget: float, kappa: float | None) -> 
     return _at_level(base, m, rate * base.n / m - side)
 
 
-def adjust(
-    parameters: Parameters, columns: int, excess: float, wanted: float, attempt: int, kappa: float | None
+def for_error(task: Task, base: Parameters, statistics: Statistics, target: Target, probe: Probe) -> Plan:
+    """The fewest bits with which the predicted error is at most `target.error`; UsageError if there are none."""
+    error, entries = target.error, statistics.grid.entries
+    assert error is not None
+
+    def at(rate: float) -> Parameters:
+        return calibrated(for_rate(base, statistics, rate * entries, task.kappa), statistics, probe)
+
+    low, high = 0.0, 16.0 + 2048.0 / entries  # every chunk has a head
+    best = at(high)
+    check_reached(task, error, predicted(best, statistics))
+    for _ in range(_BISECTIONS):
+        rate = (low + high) / 2.0
+        trial = at(rate)
+        if predicted(trial, statistics) <= error:
+            high, best = rate, trial
+        else:
+            low = rate
+    return Plan(best, high)
+
+
+def adjusted(
+    parameters: Parameters,
+    statistics: Statistics,
+    excess: float,
+    wanted: float,
+    attempt: int,
+    kappa: float | None,
 ) -> Parameters | None:
     """Parameters for another try when the file has `excess` bits beyond the `wanted` ones; None if it is good.
 
-    `kappa` is the user's, if any. Good is at most the bits wanted, and in the first attempts within half a percent of them.
+    Good is at most the bits wanted, and in the first attempts within half a percent of them.
     """
-    nesting = parameters.code
-    entries = columns * parameters.m
+    nesting: Nesting = replace(parameters.code, gain=1.0, power=1.0)
+    entries = alive(statistics) * parameters.m
     if entries == 0 or (excess <= 0 and (-excess < 0.005 * wanted or attempt > 2)):
         return None
     excess += _SLACK * (1 + attempt)
@@ -100,7 +132,25 @@ def adjust(
         m = int(parameters.m * min(1.0 - (least - level) / (least + 0.2), 0.999))
         return None if m < 1 else _at_level(parameters, m, least)
     again = _at_level(parameters, parameters.m, level)
-    return None if again.code == replace(nesting, gain=1.0, power=1.0) else again
+    return None if again.code == nesting else again
+
+
+def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
+    """The parameters with gain and power of the nested code, as they are on the first panel."""
+    cross, square = probe(parameters)
+    energy = first_energy(statistics) * parameters.m * float(ratio(np.array([-2 * parameters.delta]), parameters.n)[0])
+    return replace(parameters, code=with_gain(parameters, energy, cross, square))
+
+
+def first_energy(statistics: Statistics) -> float:
+    """Σ of the energies of the columns of the first panel, each relative to that of its norm code."""
+    energy, exponent = statistics.energy, statistics.exponent
+    codes = statistics.codes[: len(energy)]
+    octave = norms.reference(codes) >> 8
+    loud = codes != norms.ZERO
+    shift = np.clip(2 * exponent.astype(np.int64) - octave, -1000, 1000)
+    actual = np.ldexp(energy, shift.astype(np.int32))
+    return total(actual[loud] / norms.energy(codes, octave << 8)[loud])
 
 
 def with_gain(parameters: Parameters, energy: float, cross: int, square: int) -> Nesting:
@@ -113,11 +163,12 @@ def with_gain(parameters: Parameters, energy: float, cross: int, square: int) ->
     cross, square : int
         Σ t y and Σ y² as the encoder returns them.
     """
-    lattice = parameters.lattice
+    lattice, nesting = parameters.lattice, parameters.code
+    assert isinstance(nesting, Nesting)
     if energy <= 0.0:
-        return parameters.code
+        return nesting
     gain = cross / (FIXED_POINT * lattice.fine) / energy
     power = square / (lattice.fine * lattice.fine) / energy
     if gain <= 1e-3:  # nothing of the data is left in its points: all of it is noise
-        return replace(parameters.code, gain=1.0, power=MAX_POWER)
-    return replace(parameters.code, gain=gain, power=min(power, MAX_POWER))
+        return replace(nesting, gain=1.0, power=MAX_POWER)
+    return replace(nesting, gain=gain, power=min(power, MAX_POWER))

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz.commands.matmul import Prepared, tiles
-from nqz.commands.measure import Measured
 from nqz.files.access import FileAccess, temporary_access
 from nqz.ground.dtypes import widen
 from nqz.ground.threads import Workers
+from nqz.stages.statistics import Statistics
 
 _BLOCK = 1 << 22
 
@@ -26,10 +26,10 @@ class Factor:
     view : VectorView
     dtype : str
         Of its tensor.
-    measured : Measured
+    measured : Statistics
     """
 
-    def __init__(self, view: Any, dtype: str, measured: Measured):
+    def __init__(self, view: Any, dtype: str, measured: Statistics):
         self.view, self._dtype, self._measured = view, dtype, measured
 
     @property

@@ -204,7 +204,7 @@ class _Step:
 def _truth(matrix: SweepMatrix, other: SweepMatrix, pool: Workers, step: _Step) -> ExactProduct | None:
     """The exact product; None where all columns of a side are constant: no error is relative to nothing."""
     a, b = (
-        Factor(m.view(), m.tensor.dtype, measure(m.tensor, m.view(), True, m.where, pool=pool))
+        Factor(m.view(), m.tensor.dtype, measure(m.view(), True, m.where, pool=pool))
         for m in (matrix, other)
     )
     return exact_product(a, b, step) if a.energy > 0 and b.energy > 0 else None

@@ -4,6 +4,12 @@
 // reg = state << 1 | input, the code bits c0 and c1 are the parities of reg masked by the generators; the next state is
 // reg mod 2^memory. All generators have their lowest and highest bit set, so the two branches that leave a state, and
 // the two that enter one, have complementary labels (c0, c1).
+#pragma once
+
+#include "../base.h"
+
+namespace nqz::NQZ_ISA {
+namespace {
 
 enum { MEMORY_MIN = 2, MEMORY_MAX = 12 };
 
@@ -24,16 +30,13 @@ NQZ_INLINE constexpr int label_of(int memory, uint32_t reg) {
     return (int)(2 * parity_of(reg & GENERATORS[memory].g0) + parity_of(reg & GENERATORS[memory].g1));
 }
 
-NQZ_INLINE bool is_convolutional(int lattice) { return lattice >= CONVOLUTIONAL; }
-NQZ_INLINE int memory_of(int lattice) { return lattice - CONVOLUTIONAL; }
-
-// Encoder for up to 32 lanes at once, bit l of a word for lane l: the inputs that form the state, latest first.
-struct Encoder {
+// TrellisEncoder for up to 32 lanes at once, bit l of a word for lane l: the inputs that form the state, latest first.
+struct TrellisEncoder {
     uint32_t past[MEMORY_MAX];
     int memory;
     Generators generators;
 
-    NQZ_INLINE explicit Encoder(int memory_) : memory(memory_), generators(GENERATORS[memory_]) {
+    NQZ_INLINE explicit TrellisEncoder(int memory_) : memory(memory_), generators(GENERATORS[memory_]) {
         for (int i = 0; i < MEMORY_MAX; i++) past[i] = 0;
     }
     // Code bits of the branches of input 0; an input of one flips both.
@@ -54,6 +57,7 @@ struct Encoder {
 struct Taps {
     int count[2], back[2][MEMORY_MAX];
 
+    NQZ_INLINE Taps() : count(), back() {}
     NQZ_INLINE explicit Taps(int memory) : count(), back() {
         const uint32_t generators[2] = {GENERATORS[memory].g0, GENERATORS[memory].g1};
         for (int c = 0; c < 2; c++)
@@ -67,3 +71,18 @@ struct Taps {
         return sum;
     }
 };
+
+// conv: integers whose parities are a codeword of a convolutional code. The nearest points are found by viterbi.h, and
+// the inputs are coded by codings/trellis.h.
+struct Conv {
+    enum { NUMBER = 32 };          // and the memory
+    enum { GROUP = 8, FINE = 8 };  // a group row is four trellis steps
+    enum { NESTED = 0, HALVES_LAST = 0, TRELLIS = 1, MODELLED = 1 };
+    enum { BLOCKS = 4, BITS = 1 };  // inputs of a group
+
+    static NQZ_INLINE bool is(int lattice) { return lattice >= NUMBER + MEMORY_MIN && lattice <= NUMBER + MEMORY_MAX; }
+    static NQZ_INLINE int memory(const Place& place) { return place.lattice - NUMBER; }
+};
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

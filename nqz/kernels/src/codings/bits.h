@@ -1,4 +1,10 @@
 // Bit streams, lowest bit first.
+#pragma once
+
+#include "../base.h"
+
+namespace nqz::NQZ_ISA {
+namespace {
 
 // Adds up to 56 bits at a position of a zeroed buffer that has 8 bytes to spare.
 NQZ_INLINE void put_bits(uint8_t* buffer, int64_t position, uint64_t value) {
@@ -26,3 +32,6 @@ NQZ_INLINE const char* check_bits(const uint8_t* buffer, int64_t bytes, int64_t 
     if ((bits & 7) && buffer[bytes - 1] >> (bits & 7)) return padding;
     return nullptr;
 }
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

@@ -1,4 +1,11 @@
 // Pack: runs of digits to base q as numbers of a fixed number of bits.
+#pragma once
+
+#include "../base.h"
+#include "bits.h"
+
+namespace nqz::NQZ_ISA {
+namespace {
 
 // `out` is zeroed, with 16 bytes to spare.
 void pack_digits(const uint16_t* digits, int64_t count, const Packing& packing, uint8_t* out) {
@@ -35,3 +42,6 @@ const char* unpack_digits(const uint8_t* data, int64_t bytes, int64_t count, con
     }
     return nullptr;
 }
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

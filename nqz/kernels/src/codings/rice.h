@@ -1,4 +1,11 @@
 // Rice codes of escapes: values outside the symbols -half to half - 1, by their distance from the edge.
+#pragma once
+
+#include "../base.h"
+#include "bits.h"
+
+namespace nqz::NQZ_ISA {
+namespace {
 
 enum { LONGEST_RUN = 20, DISTANCE_BITS = 28 };
 
@@ -8,8 +15,7 @@ NQZ_INLINE uint64_t rice_code(int32_t k2, int32_t half, int rice) {
     uint64_t sign = k2 < 0;
     if (run >= LONGEST_RUN) {
         uint64_t ones = ((uint64_t)1 << LONGEST_RUN) - 1;
-        return sign | ones << 1 | (uint64_t)x << (1 + LONGEST_RUN) |
-               (uint64_t)(1 + LONGEST_RUN + DISTANCE_BITS) << 56;
+        return sign | ones << 1 | (uint64_t)x << (1 + LONGEST_RUN) | (uint64_t)(1 + LONGEST_RUN + DISTANCE_BITS) << 56;
     }
     uint64_t ones = ((uint64_t)1 << run) - 1, rest = x & (((uint32_t)1 << rice) - 1);
     return sign | ones << 1 | rest << (run + 2) | (uint64_t)(run + 2 + (uint32_t)rice) << 56;
@@ -50,3 +56,6 @@ NQZ_INLINE const char* read_escape(const Streams& in, int64_t& position, int32_t
     k2 = window & 1 ? -(int64_t)half - 1 - x : half + x;
     return nullptr;
 }
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

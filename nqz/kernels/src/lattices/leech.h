@@ -6,8 +6,16 @@
 // and ω² of the field of four elements, a column stands for the sum of the rows with a one. The codewords are the words
 // in which the columns stand for a word of the hexacode (64 of them) and have all the parity of the first row. Given
 // what a column stands for and its parity, there are two columns, complements of each other.
+#pragma once
 
-enum { GOLAY_SIZE = 24, GOLAY_BITS = 12, LEECH_BITS = 13 };
+#include "../base.h"
+#include "../simd/simd.h"
+#include "tile.h"
+
+namespace nqz::NQZ_ISA {
+namespace {
+
+enum { GOLAY_SIZE = 24, GOLAY_BITS = 12 };
 
 // Row i of the generator has bit i, no other of bits 0 to 11, and these bits 12 to 23. Part of the format.
 constexpr uint32_t GOLAY[GOLAY_BITS] = {0x25F, 0x727, 0xB8B, 0x1F3, 0x5CD, 0xC75,
@@ -53,31 +61,7 @@ NQZ_INLINE constexpr int column_word(int digit, int parity, int top) {
 enum { INDEX_BITS = 12 };
 const int32_t KEY_BIAS = INT32_MIN;
 
-#if defined(__AVX512F__)
-enum { SLICE = 16 };
-#elif defined(__AVX2__)
-enum { SLICE = 8 };
-#else
-enum { SLICE = 4 };
-#endif
-typedef int32_t Keys __attribute__((vector_size(4 * SLICE)));
-
-#if defined(__AVX512F__)
-NQZ_INLINE Keys lower(Keys a, Keys b) { return (Keys)_mm512_min_epi32((__m512i)a, (__m512i)b); }
-#elif defined(__AVX2__)
-NQZ_INLINE Keys lower(Keys a, Keys b) { return (Keys)_mm256_min_epi32((__m256i)a, (__m256i)b); }
-#else
-NQZ_INLINE Keys lower(Keys a, Keys b) {
-    Keys second = b < a;
-    return (b & second) | (a & ~second);
-}
-#endif
-
-NQZ_INLINE Keys load_keys(const int32_t* from) {
-    Keys keys;
-    memcpy(&keys, from, sizeof keys);
-    return keys;
-}
+typedef Ints Keys;
 
 // What the coordinates cost with either code bit, for one m and 32 groups: keys, the key of moving k to the other side
 // (its nearest value having the wrong parity), and whether the nearest k is odd (-1 or 0).
@@ -94,7 +78,7 @@ NQZ_INLINE int32_t split_four(int32_t x, int32_t m, const Unit& unit, int l, int
 }
 
 template <class Unit>
-void weigh(const Tile<GOLAY_SIZE>& x, const Unit& unit, int m, Choices& choices) {
+void weigh(const Row* __restrict x, const Unit& unit, int m, Choices& __restrict choices) {
     for (int i = 0; i < GOLAY_SIZE; i++) {
         const int32_t bit = i < GOLAY_BITS ? 1 << i : 0;
         const uint32_t bias = i == 0 ? (uint32_t)KEY_BIAS : 0;
@@ -122,17 +106,17 @@ NQZ_INLINE void weigh_column(const Choices& choices, const int* rows, int slice,
         for (int v = 0; v < 4; v++) {
             int first = rows[2 * half], second = rows[2 * half + 1];
             key[half][v] =
-                load_keys(&choices.key[v & 1][first][slice]) + load_keys(&choices.key[v >> 1][second][slice]);
-            move[half][v] =
-                lower(load_keys(&choices.move[v & 1][first][slice]), load_keys(&choices.move[v >> 1][second][slice]));
+                load_ints(&choices.key[v & 1][first][slice]) + load_ints(&choices.key[v >> 1][second][slice]);
+            move[half][v] = Simd::lesser(load_ints(&choices.move[v & 1][first][slice]),
+                                         load_ints(&choices.move[v >> 1][second][slice]));
             odd[half][v] =
-                load_keys(&choices.odd[v & 1][first][slice]) ^ load_keys(&choices.odd[v >> 1][second][slice]);
+                load_ints(&choices.odd[v & 1][first][slice]) ^ load_ints(&choices.odd[v >> 1][second][slice]);
         }
     for (int parity = 0; parity < 2; parity++)
         for (int digit = 0; digit < 4; digit++)
             for (int top = 0; top < 2; top++) {
                 int v = column_word(digit, parity, top), a = v & 3, b = v >> 2;
-                Keys sum = key[0][a] + key[1][b], least_move = lower(move[0][a], move[1][b]);
+                Keys sum = key[0][a] + key[1][b], least_move = Simd::lesser(move[0][a], move[1][b]);
                 Keys wrong = odd[0][a] ^ odd[1][b];
                 out[parity][digit][2 * top] = sum + (least_move & wrong);
                 out[parity][digit][2 * top + 1] = sum + (least_move & ~wrong);
@@ -142,12 +126,13 @@ NQZ_INLINE void weigh_column(const Choices& choices, const int* rows, int slice,
 // The least sum for either first row and either parity.
 NQZ_INLINE void combine(const Keys* a, const Keys* b, Keys* out) {
     for (int s = 0; s < 4; s++)
-        out[s] = lower(lower(a[0] + b[s], a[1] + b[s ^ 1]), lower(a[2] + b[s ^ 2], a[3] + b[s ^ 3]));
+        out[s] =
+            Simd::lesser(Simd::lesser(a[0] + b[s], a[1] + b[s ^ 1]), Simd::lesser(a[2] + b[s ^ 2], a[3] + b[s ^ 3]));
 }
 
 // Least keys of all codewords, the sum of k having the parity of m.
 void search_codewords(const Choices& choices, int m, int32_t* best) {
-    for (int slice = 0; slice < 32; slice += SLICE) {
+    for (int slice = 0; slice < 32; slice += VECTOR) {
         Columns columns[6];
         for (int j = 0; j < 6; j++) weigh_column(choices, COLUMN[j], slice, columns[j]);
         Keys least_key = {};
@@ -160,14 +145,14 @@ void search_codewords(const Choices& choices, int m, int32_t* best) {
                             pairs[j][digits]);
             for (int digits = 0; digits < 16; digits++) {
                 Keys sum[4], either[4];
-                const uint8_t(*word)[2] = HEXACODE.pairs[digits];
+                const uint8_t (*word)[2] = HEXACODE.pairs[digits];
                 combine(pairs[0][word[0][0]], pairs[1][word[0][1]], sum);
                 for (int w = 1; w < 4; w++) {
                     combine(pairs[0][word[w][0]], pairs[1][word[w][1]], either);
-                    for (int s = 0; s < 4; s++) sum[s] = lower(sum[s], either[s]);
+                    for (int s = 0; s < 4; s++) sum[s] = Simd::lesser(sum[s], either[s]);
                 }
                 for (int s = 0; s < 4; s++)
-                    least_key = lower(least_key, sum[s] + pairs[2][digits][s ^ (2 * parity + m)]);
+                    least_key = Simd::lesser(least_key, sum[s] + pairs[2][digits][s ^ (2 * parity + m)]);
             }
         }
         memcpy(best + slice, &least_key, sizeof least_key);
@@ -175,7 +160,7 @@ void search_codewords(const Choices& choices, int m, int32_t* best) {
 }
 
 template <class Unit>
-void nearest_leech(const Tile<GOLAY_SIZE>& x, const Unit& unit, Tile<GOLAY_SIZE>& point) {
+void nearest_leech(const Row* __restrict x, const Unit& unit, Row* __restrict point) {
     Choices choices;
     int32_t best[2][32], offset[32] = {}, m[32];
     uint32_t word[32];
@@ -218,49 +203,8 @@ void nearest_leech(const Tile<GOLAY_SIZE>& x, const Unit& unit, Tile<GOLAY_SIZE>
         for (int l = 0; l < 32; l++) point[i][l] += parity[l] && where[l] == i ? step[l] : 0;
 }
 
-// Entropy coding. The index of a point: the information bits of c, then m.
-
-template <int L>
-NQZ_INLINE void leech_indices(const int32_t* points, const uint8_t* level, int lanes, uint32_t* index) {
-    const int n = L ? L : lanes;
-    for (int l = 0; l < n; l++) index[l] = (((uint32_t)points[l] + level[l]) >> 2 & 1) << GOLAY_BITS;
-    for (int i = 0; i < GOLAY_BITS; i++)
-        for (int l = 0; l < n; l++) index[l] |= (((uint32_t)points[i * n + l] + level[i * n + l]) >> 3 & 1) << i;
-}
-
-// Y mod 16 of a group row.
-template <int L>
-NQZ_INLINE void leech_contexts(const uint32_t* index, const uint8_t* level, int lanes, uint8_t* context) {
-    const int n = L ? L : lanes;
-    uint32_t word[32];
-    for (int l = 0; l < n; l++) word[l] = golay_word(index[l]);
-    for (int i = 0; i < GOLAY_SIZE; i++)
-        for (int l = 0; l < n; l++) {
-            uint32_t residue = (index[l] >> GOLAY_BITS) + 2 * (word[l] >> i & 1);
-            context[i * n + l] = (uint8_t)((4 * residue - level[i * n + l]) & 15);
-        }
-}
-
-// Y mod 32 of the last step of a group row, from the other points and its Y mod 16.
-template <int L>
-NQZ_INLINE void leech_last(const uint32_t* index, const int32_t* points, const uint8_t* level, int lanes,
-                           const uint8_t* context, uint32_t* known) {
-    const int n = L ? L : lanes, last = GOLAY_SIZE - 1;
-    for (int l = 0; l < n; l++) known[l] = index[l] >> GOLAY_BITS;
-    for (int i = 0; i < last; i++)
-        for (int l = 0; l < n; l++) known[l] ^= ((uint32_t)points[i * n + l] + level[i * n + l]) >> 4;
-    for (int l = 0; l < n; l++) {
-        uint32_t z = level[last * n + l], o = context[l];
-        // 16 (k mod 2) + residue - level, the residue being (o + level) mod 16.
-        known[l] = (16 * (known[l] & 1) + ((o + z) & 15) - z) & 31;
-    }
-}
-
-// Voronoi code. Digits are the coordinates, modulo q, in the basis (1, ..., 1, -3), twice rows 1 to 11 of the
-// generator, 4 e_j + 4 e_23 for j = 12 to 22, and 8 e_23.
-
 // Adds `sign` times the information coordinates' part of the points to coordinates 12 to 23.
-NQZ_INLINE void add_checks(const Tile<GOLAY_SIZE>& digit, int32_t sign, Tile<GOLAY_SIZE>& to) {
+NQZ_INLINE void add_checks(const Row* digit, int32_t sign, Row* to) {
     for (int j = GOLAY_BITS; j < GOLAY_SIZE; j++) {
         for (int i = 1; i < GOLAY_BITS; i++) {
             int32_t factor = 2 * sign * (int32_t)(GOLAY[i] >> (j - GOLAY_BITS) & 1);
@@ -270,38 +214,91 @@ NQZ_INLINE void add_checks(const Tile<GOLAY_SIZE>& digit, int32_t sign, Tile<GOL
     }
 }
 
-NQZ_INLINE void leech_digits(const Tile<GOLAY_SIZE>& point, const int32_t* q, Tile<GOLAY_SIZE>& digit) {
-    const int last = GOLAY_SIZE - 1;
-    for (int i = 0; i < GOLAY_SIZE; i++)
-        for (int l = 0; l < 32; l++) digit[i][l] = i && i < GOLAY_BITS ? (point[i][l] - point[0][l]) >> 1 : point[i][l];
-    add_checks(digit, -1, digit);
-    for (int l = 0; l < 32; l++) digit[last][l] += 4 * digit[0][l];
-    for (int j = GOLAY_BITS; j < last; j++)
-        for (int l = 0; l < 32; l++) {
-            digit[last][l] -= digit[j][l];
-            digit[j][l] >>= 2;
-        }
-    for (int l = 0; l < 32; l++) digit[last][l] >>= 3;
-    // Digits reach 2^29: beyond what a float32 reciprocal divides exactly.
-    double reciprocal[32];
-    for (int l = 0; l < 32; l++) reciprocal[l] = 1.0 / (double)q[l];
-    for (int i = 0; i < GOLAY_SIZE; i++)
-        for (int l = 0; l < 32; l++) {
-            int32_t rest = digit[i][l] - q[l] * (int32_t)((double)digit[i][l] * reciprocal[l]);
-            rest += rest < 0 ? q[l] : 0;
-            digit[i][l] = rest - (rest >= q[l] ? q[l] : 0);
-        }
-}
+struct Leech {
+    enum { NUMBER = 3, GROUP = GOLAY_SIZE, FINE = 4 };
+    enum { NESTED = 1, HALVES_LAST = 1, TRELLIS = 0, MODELLED = 0 };
+    enum { BLOCKS = 1, SIZE = GOLAY_SIZE, BITS = GOLAY_BITS + 1 };
 
-NQZ_INLINE void leech_point(const Tile<GOLAY_SIZE>& digit, Tile<GOLAY_SIZE>& point) {
-    const int last = GOLAY_SIZE - 1;
-    for (int i = 0; i < GOLAY_SIZE; i++)
-        for (int l = 0; l < 32; l++)
-            point[i][l] = i == 0           ? digit[0][l]
-                          : i < GOLAY_BITS ? digit[0][l] + 2 * digit[i][l]
-                          : i < last       ? 4 * digit[i][l]
-                                           : 8 * digit[i][l] - 4 * digit[0][l];
-    for (int j = GOLAY_BITS; j < last; j++)
-        for (int l = 0; l < 32; l++) point[last][l] += 4 * digit[j][l];
-    add_checks(digit, 1, point);
-}
+    template <class Unit>
+    static void nearest(const Row* __restrict x, const Unit& unit, Row* __restrict point) {
+        nearest_leech(x, unit, point);
+    }
+
+    // Entropy coding. The index of a point: the information bits of c, then m.
+
+    template <class Lanes>
+    static NQZ_INLINE void codewords(const int32_t* points, const uint8_t* level, Lanes n, uint32_t* index) {
+        for (int l = 0; l < n; l++) index[l] = (((uint32_t)points[l] + level[l]) >> 2 & 1) << GOLAY_BITS;
+        for (int i = 0; i < GOLAY_BITS; i++)
+            for (int l = 0; l < n; l++) index[l] |= (((uint32_t)points[i * n + l] + level[i * n + l]) >> 3 & 1) << i;
+    }
+
+    // Y mod 16 of the n lanes of a group row.
+    template <class Lanes>
+    static NQZ_INLINE void contexts(const uint32_t (*index)[32], const uint8_t* level, Lanes n, uint8_t* context) {
+        uint32_t word[32];
+        for (int l = 0; l < n; l++) word[l] = golay_word(index[0][l]);
+        for (int i = 0; i < GOLAY_SIZE; i++)
+            for (int l = 0; l < n; l++) {
+                uint32_t residue = (index[0][l] >> GOLAY_BITS) + 2 * (word[l] >> i & 1);
+                context[i * n + l] = (uint8_t)((4 * residue - level[i * n + l]) & 15);
+            }
+    }
+
+    // Y mod 32 of the last step of a group row, from the other points and its Y mod 16.
+    template <class Lanes>
+    static NQZ_INLINE void last(const uint32_t (*index)[32], const int32_t* points, const uint8_t* level, Lanes n,
+                                const uint8_t* context, uint32_t* known) {
+        const int last = GOLAY_SIZE - 1;
+        for (int l = 0; l < n; l++) known[l] = index[0][l] >> GOLAY_BITS;
+        for (int i = 0; i < last; i++)
+            for (int l = 0; l < n; l++) known[l] ^= ((uint32_t)points[i * n + l] + level[i * n + l]) >> 4;
+        for (int l = 0; l < n; l++) {
+            uint32_t z = level[last * n + l], o = context[l];
+            // 16 (k mod 2) + residue - level, the residue being (o + level) mod 16.
+            known[l] = (16 * (known[l] & 1) + ((o + z) & 15) - z) & 31;
+        }
+    }
+
+    // Voronoi code. Digits are the coordinates, modulo q, in the basis (1, ..., 1, -3), twice rows 1 to 11 of the
+    // generator, 4 e_j + 4 e_23 for j = 12 to 22, and 8 e_23.
+    static void to_digits(const Row* __restrict point, const Moduli& moduli, Row* __restrict digit) {
+        const int last = GOLAY_SIZE - 1;
+        for (int i = 0; i < GOLAY_SIZE; i++)
+            for (int l = 0; l < 32; l++)
+                digit[i][l] = i && i < GOLAY_BITS ? (point[i][l] - point[0][l]) >> 1 : point[i][l];
+        add_checks(digit, -1, digit);
+        for (int l = 0; l < 32; l++) digit[last][l] += 4 * digit[0][l];
+        for (int j = GOLAY_BITS; j < last; j++)
+            for (int l = 0; l < 32; l++) {
+                digit[last][l] -= digit[j][l];
+                digit[j][l] >>= 2;
+            }
+        for (int l = 0; l < 32; l++) digit[last][l] >>= 3;
+        // Digits reach 2^29: beyond what a float32 reciprocal divides exactly.
+        double reciprocal[32];
+        for (int l = 0; l < 32; l++) reciprocal[l] = 1.0 / (double)moduli.q[l];
+        for (int i = 0; i < GOLAY_SIZE; i++)
+            for (int l = 0; l < 32; l++) {
+                int32_t rest = digit[i][l] - moduli.q[l] * (int32_t)((double)digit[i][l] * reciprocal[l]);
+                rest += rest < 0 ? moduli.q[l] : 0;
+                digit[i][l] = rest - (rest >= moduli.q[l] ? moduli.q[l] : 0);
+            }
+    }
+
+    static void to_point(const Row* __restrict digit, Row* __restrict point) {
+        const int last = GOLAY_SIZE - 1;
+        for (int i = 0; i < GOLAY_SIZE; i++)
+            for (int l = 0; l < 32; l++)
+                point[i][l] = i == 0           ? digit[0][l]
+                              : i < GOLAY_BITS ? digit[0][l] + 2 * digit[i][l]
+                              : i < last       ? 4 * digit[i][l]
+                                               : 8 * digit[i][l] - 4 * digit[0][l];
+        for (int j = GOLAY_BITS; j < last; j++)
+            for (int l = 0; l < 32; l++) point[last][l] += 4 * digit[j][l];
+        add_checks(digit, 1, point);
+    }
+};
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

@@ -1,6 +1,12 @@
-// Entropy coding of lattice points: code bits, then 16 k + o with the context o known from dither and code bit.
-//
-// What both directions share: which table codes which position, and the lengths of the streams of plain bits.
+// The tables of the entropy coder along a chunk: which table codes which position, and the lengths of the streams of
+// plain bits.
+#pragma once
+
+#include "../base.h"
+#include "../dispatch.h"
+
+namespace nqz::NQZ_ISA {
+namespace {
 
 NQZ_INLINE int64_t column_of(const Place& place, int64_t p) {
     return (place.start + least(p, place.count - 1)) / place.m;
@@ -38,34 +44,35 @@ struct Run {
     }
 };
 
-// Writes the table of every position of the group row that begins at `first`. The last step of a block of leech has
-// tables of its own.
-NQZ_INLINE void row_tables(int lattice, const Place& place, const Tables& tables, int64_t first, int32_t* table) {
-    int n = group_of(lattice) * place.lanes;
-    int64_t last = column_of(place, first + n - 1);
+// Writes the table of every position of the group row that begins at `first`; the last step has tables of its own where
+// `halves_last`.
+void row_tables(int group, bool halves_last, const Place& place, const Tables& tables, int64_t first, int32_t* table) {
+    const int n = group * place.lanes;
+    const int64_t last = column_of(place, first + n - 1);
     for (int p = 0; p < n;) {
         int64_t column = column_of(place, first + p);
         int32_t t = tables.table_of_column[column];
         int end = column == last ? n : (int)least(n, (column + 1) * place.m - place.start - first);
         for (; p < end; p++) table[p] = t;
     }
-    if (lattice == LEECH)
+    if (halves_last)
         for (int p = n - place.lanes; p < n; p++) table[p] = tables.last[table[p]];
 }
 
-// How many of the first `count` positions are the last steps of blocks of leech.
-NQZ_INLINE int64_t last_steps(const Place& place, int64_t count) {
-    int64_t row = GOLAY_SIZE * place.lanes, rest = count % row - (row - place.lanes);
+// How many of the first `count` positions are in the last steps of groups.
+NQZ_INLINE int64_t last_steps(const Place& place, int group, int64_t count) {
+    const int64_t row = group * place.lanes, rest = count % row - (row - place.lanes);
     return count / row * place.lanes + (rest > 0 ? rest : 0);
 }
 
-int64_t low_bits(int lattice, const Place& place, const Tables& tables) {
+int64_t low_bits(const Place& place, const Tables& tables) {
+    const LatticeFacts facts = lattice_facts(place.lattice);
     int64_t total = 0;
     for (Run run(place, tables, false); run.end < place.positions;) {
         run.forward();
         total += (run.end - run.begin) * tables.raw[run.table];
-        if (lattice == LEECH) {
-            int64_t special = last_steps(place, run.end) - last_steps(place, run.begin);
+        if (facts.halves_last) {
+            int64_t special = last_steps(place, facts.group, run.end) - last_steps(place, facts.group, run.begin);
             total += special * (tables.raw[tables.last[run.table]] - tables.raw[run.table]);
         }
     }
@@ -73,9 +80,13 @@ int64_t low_bits(int lattice, const Place& place, const Tables& tables) {
 }
 
 // Of a group row all code bits are modelled, or none, as its first position has it.
-int64_t code_bits(int lattice, const Place& place, const Tables& tables) {
-    int64_t row = group_of(lattice) * place.lanes, total = 0;
-    int64_t row_bits = (lattice == D4 ? 6 : lattice == Z ? 0 : lattice == LEECH ? LEECH_BITS : 4) * place.lanes;
+int64_t code_bits(const Place& place, const Tables& tables) {
+    const int64_t row = lattice_facts(place.lattice).group * place.lanes;
+    const int64_t row_bits = place.lanes * with_lattice(place.lattice, [](auto lattice) {
+                                 typedef decltype(lattice) L;
+                                 return L::BLOCKS * L::BITS;
+                             });
+    int64_t total = 0;
     for (Run run(place, tables, false); run.end < place.positions;) {
         run.forward();
         int64_t rows = (run.end + row - 1) / row - (run.begin + row - 1) / row;
@@ -84,9 +95,5 @@ int64_t code_bits(int lattice, const Place& place, const Tables& tables) {
     return total;
 }
 
-// The chances of the trellis in every used table whose code bits are modelled: 256 for each used table.
-void fill_chances(const Tables& tables, uint32_t* chances) {
-    for (int u = 0; u < tables.used_count; u++)
-        if (tables.modelled[tables.used[u]])
-            branch_chances(tables.weight + 16 * (int64_t)tables.used[u], chances + 256 * (int64_t)u);
-}
+}  // namespace
+}  // namespace nqz::NQZ_ISA

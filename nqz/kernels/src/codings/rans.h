@@ -1,6 +1,14 @@
 // rANS: interleaved coders, 12-bit frequencies, 32-bit states, 16-bit words.
 //
-// Functions with a template parameter L work on L lanes, or on `lanes` lanes where L is 0.
+// Functions with a template parameter L work on L lanes, or on `lanes` lanes where L is 0. Rows of 32 lanes are coded
+// in vectors where the instruction set gathers.
+#pragma once
+
+#include "../base.h"
+#include "../simd/simd.h"
+
+namespace nqz::NQZ_ISA {
+namespace {
 
 const uint32_t LOW = 1u << 16;
 
@@ -8,7 +16,7 @@ const uint32_t LOW = 1u << 16;
 // start in the low half and its end in the high half. The place below `words` must be writable; 16 places where vectors
 // of lanes are used.
 template <int L>
-NQZ_INLINE void encode_row(uint32_t* state, const uint32_t* interval, int lanes, uint16_t*& words) {
+NQZ_INLINE void encode_row_of(uint32_t* state, const uint32_t* interval, int lanes, uint16_t*& words) {
     const int n = L ? L : lanes;
     uint16_t* to = words;
     uint32_t x[32], size[32], full[32];
@@ -33,7 +41,7 @@ NQZ_INLINE void encode_row(uint32_t* state, const uint32_t* interval, int lanes,
 
 // Refills the states below 2^16, first lane first. Returns false if the words run out.
 template <int L>
-NQZ_INLINE bool refill(uint32_t* state, int lanes, const uint16_t*& words, const uint16_t* end) {
+NQZ_INLINE bool refill_of(uint32_t* state, int lanes, const uint16_t*& words, const uint16_t* end) {
     const int n = L ? L : lanes;
     const uint16_t* from = words;
     if (end - from >= n) {
@@ -54,52 +62,75 @@ NQZ_INLINE bool refill(uint32_t* state, int lanes, const uint16_t*& words, const
     return true;
 }
 
+// The same for every number of lanes.
+void encode_row(uint32_t* state, const uint32_t* interval, int lanes, uint16_t*& words) {
+    if (lanes == 32)
+        encode_row_of<32>(state, interval, lanes, words);
+    else
+        encode_row_of<0>(state, interval, lanes, words);
+}
+
+NQZ_INLINE bool refill(uint32_t* state, int lanes, const uint16_t*& words, const uint16_t* end) {
+    return lanes == 32 ? refill_of<32>(state, lanes, words, end) : refill_of<0>(state, lanes, words, end);
+}
+
+// On each lane of a vector [start, start + size).
+struct Interval {
+    Words start, size;
+    Simd::Floats reciprocal;
+};
+
+// The reciprocal is too small by 2^-21, which is more than rounding three times to 24 bits can make it larger.
+NQZ_INLINE Interval interval_of(Words start, Words size) { return {start, size, Simd::divided(1.0f - 0x1p-21f, size)}; }
+
+// Codes an interval on each lane.
+NQZ_INLINE Words encode_lanes(Words x, const Interval& interval, uint16_t*& words) {
+    const Words size = interval.size;
+    x = Simd::emptied(x, size, words);
+    // The quotient, below 2^20, or one less.
+    Words quotient = Simd::product(x, interval.reciprocal), rest = x - quotient * size;
+    Words less = (Words)((Ints)rest >= (Ints)size);
+    return (quotient << 12) + rest + interval.start + (less & (4096 - size));
+}
+
 // Codes a bit on each lane, bit l of `bits` on lane l. `chance` of 4096 is that of a one, which has the upper share.
-template <int L>
-NQZ_INLINE void encode_bits(uint32_t bits, const uint32_t* chance, int lanes, uint32_t* state, uint16_t*& words) {
-#ifdef NQZ_LANES
-    if (L == 32) {
-        for (int l = 32 - NQZ_LANES; l >= 0; l -= NQZ_LANES) {
-            Lanes p1 = load_lanes(chance + l), zero = 4096 - p1, one = lanes_of(bits >> l);
+void encode_bits(uint32_t bits, const uint32_t* chance, int lanes, uint32_t* state, uint16_t*& words) {
+    if (Simd::GATHERS && lanes == 32) {
+        for (int l = 32 - VECTOR; l >= 0; l -= VECTOR) {
+            Words p1 = load_words(chance + l), zero = 4096 - p1, one = Simd::lanes_of(bits >> l);
             Interval interval = interval_of(one & zero, (one & p1) | (~one & zero));
-            store_lanes(state + l, encode_lanes(load_lanes(state + l), interval, words));
+            store_words(state + l, encode_lanes(load_words(state + l), interval, words));
         }
         return;
     }
-#endif
-    const int n = L ? L : lanes;
     uint32_t interval[32];
-    for (int l = 0; l < n; l++) {
+    for (int l = 0; l < lanes; l++) {
         uint32_t zero = 4096 - chance[l];
         interval[l] = bits >> l & 1 ? zero | 4096u << 16 : zero << 16;
     }
-    encode_row<L>(state, interval, n, words);
+    encode_row(state, interval, lanes, words);
 }
 
 // Decodes a bit on each lane. Returns false if the words run out.
-template <int L>
-NQZ_INLINE bool decode_bits(const uint32_t* chance, int lanes, uint32_t* state, const uint16_t*& words,
-                            const uint16_t* end, uint32_t& bits) {
+bool decode_bits(const uint32_t* chance, int lanes, uint32_t* state, const uint16_t*& words, const uint16_t* end,
+                 uint32_t& bits) {
     bits = 0;
-#ifdef NQZ_LANES
-    if (L == 32 && end - words >= 32) {
-        for (int l = 0; l < 32; l += NQZ_LANES) {
-            Lanes x = load_lanes(state + l), p1 = load_lanes(chance + l), zero = 4096 - p1, slot = x & 4095;
-            Lanes one = (Lanes)((SignedLanes)slot >= (SignedLanes)zero);
+    if (Simd::GATHERS && lanes == 32 && end - words >= 32) {
+        for (int l = 0; l < 32; l += VECTOR) {
+            Words x = load_words(state + l), p1 = load_words(chance + l), zero = 4096 - p1, slot = x & 4095;
+            Words one = (Words)((Ints)slot >= (Ints)zero);
             x = ((one & p1) | (~one & zero)) * (x >> 12) + slot - (one & zero);
-            bits |= flags(one) << l;
-            store_lanes(state + l, refilled(x, words));
+            bits |= Simd::flags(one) << l;
+            store_words(state + l, Simd::refilled(x, words));
         }
         return true;
     }
-#endif
-    const int n = L ? L : lanes;
-    for (int l = 0; l < n; l++) {
+    for (int l = 0; l < lanes; l++) {
         uint32_t p1 = chance[l], zero = 4096 - p1, slot = state[l] & 4095, one = slot >= zero;
         state[l] = (one ? p1 : zero) * (state[l] >> 12) + slot - (one ? zero : 0);
         bits |= one << l;
     }
-    return refill<L>(state, n, words, end);
+    return refill(state, lanes, words, end);
 }
 
 NQZ_INLINE const char* begin_states(const uint32_t* states, int lanes, uint32_t* x) {
@@ -128,7 +159,7 @@ int64_t rans_encode(const uint8_t* symbols, int64_t count, const uint16_t* cum, 
         int n = (int)((end - 1) % lanes) + 1;  // the last row may be short
         uint32_t interval[32];
         for (int l = 0; l < n; l++) memcpy(&interval[l], cum + symbols[end - n + l], 4);
-        encode_row<0>(states, interval, n, to);
+        encode_row_of<0>(states, interval, n, to);
         end -= n;
     }
     return to - words;
@@ -151,7 +182,10 @@ const char* rans_decode(int64_t count, const uint16_t* cum, int symbols, int lan
             x[l] = size * (x[l] >> 12) + slot - start;
             out[first + l] = s;
         }
-        if (!refill<0>(x, n, words, end)) return WORDS_SHORT;
+        if (!refill_of<0>(x, n, words, end)) return WORDS_SHORT;
     }
     return check_end(x, lanes, words, end);
 }
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

@@ -1,0 +1,94 @@
+"""The planner: from what a matrix is and what is asked of it to the parameters that it is coded with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nqz.format.msgpack import pack_fields
+from nqz.format.tens import ALPHA, TensorHeader
+from nqz.plan import budget, voronoi
+from nqz.plan.task import Plan, Planner, Probe, Target, Task
+from nqz.stages import dither
+from nqz.stages.parameters import Parameters
+from nqz.stages.statistics import Statistics
+
+PLANNERS: dict[str, Planner] = {"entropy": budget, "voronoi": voronoi}
+"""By coding."""
+
+_OUTCOME = ("rate", "kept", "delta", "lowest_class", "nesting")
+"""Fields of the header that planners decide."""
+
+
+def plan(task: Task, statistics: Statistics, target: Target, probe: Probe) -> Plan:
+    """Choose parameters.
+
+    Parameters
+    ----------
+    task : Task
+    statistics : Statistics
+        Of all of the matrix.
+    target : Target
+    probe : callable
+        Codes the first panel, where a coding cannot tell otherwise what its errors are.
+
+    Raises
+    ------
+    UsageError
+        No rate has the error that is asked for.
+    """
+    planner, start = PLANNERS[task.coding.name], base(task, statistics, target)
+    if target.error is not None:
+        return planner.for_error(task, start, statistics, target, probe)
+    bits = target.bits(statistics.grid.entries)
+    return Plan(planner.for_rate(start, statistics, bits, task.kappa), target.rate)
+
+
+def replan(task: Task, statistics: Statistics, target: Target, last: Plan, size: int, attempt: int) -> Plan | None:
+    """Another plan for a rate, after a try that took `size` bytes; None if it is good: at most the rate, and close to it."""
+    if target.error is not None:
+        return None  # whatever it takes
+    entries = statistics.grid.entries
+    excess, wanted = target.excess(size, entries), target.rate * entries
+    planner = PLANNERS[task.coding.name]
+    found = planner.adjusted(last.parameters, statistics, excess, wanted, attempt, task.kappa)
+    return None if found is None else replace(last, parameters=found)
+
+
+def calibrated(plan: Plan, statistics: Statistics, probe: Probe) -> Plan:
+    """The plan with those parameters that can be known only after coding, which `probe` does with the first panel."""
+    planner = PLANNERS[plan.parameters.coding.name]
+    return replace(plan, parameters=planner.calibrated(plan.parameters, statistics, probe))
+
+
+def base(task: Task, statistics: Statistics, target: Target) -> Parameters:
+    """What is known before planning.
+
+    The key of the dither follows from what is coded and what is asked, not from the parameters that coding ends up with: to draw
+    another dither for every try, and to keep the one whose file fits, would favor small points and bias the estimate.
+    """
+    start = Parameters(
+        n=statistics.n, columns=statistics.columns, m=statistics.n, transform=task.transform, lattice=task.lattice,
+        coding=task.coding, allocate=task.allocate, delta=0, lowest_class=0,
+        mean_digits=target.digits if task.center else None, rotation_seed=task.seed, dither_key=bytes(16), code=None,
+    )  # fmt: skip
+    fields = header(task, statistics, Plan(start, target.rate)).fields()
+    for outcome in _OUTCOME:
+        del fields[outcome]
+    fields["asked"] = [target.max_bytes, target.error, None if target.max_bytes else asked_rate(target), task.kappa]
+    return replace(start, dither_key=dither.key(task.seed, statistics.digest, task.name, pack_fields(fields)))
+
+
+def asked_rate(target: Target) -> float | None:
+    """The rate, if the user named it."""
+    return None if target.error is not None or target.max_bytes is not None else target.rate
+
+
+def header(task: Task, statistics: Statistics, plan: Plan) -> TensorHeader:
+    """The header of a matrix."""
+    return TensorHeader(plan.parameters, task.axis, plan.rate, ALPHA, statistics.total, statistics.digest)
+
+
+def header_bytes(task: Task, statistics: Statistics, target: Target) -> int:
+    """The most bytes that a header takes, whatever the plan."""
+    size = len(header(task, statistics, Plan(base(task, statistics, target), target.rate)).pack())
+    return size + PLANNERS[task.coding.name].HEADER_ROOM

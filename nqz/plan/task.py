@@ -1,0 +1,171 @@
+"""What planners are given, what they give back, and what a coding's planner has to know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from nqz.ground.errors import UsageError
+from nqz.stages import norms
+from nqz.stages.codings import Coding
+from nqz.stages.estimate import Side, expected_error
+from nqz.stages.lattices import Lattice
+from nqz.stages.parameters import Parameters
+from nqz.stages.statistics import Statistics
+from nqz.stages.transforms import Transform
+
+_MARGIN = 0.0005  # bits an entry to aim below the rate, so that it is seldom exceeded and coded again
+
+Probe = Callable[[Parameters], tuple[int, int]]
+"""Codes the first panel with some parameters, and returns the moments Σ t y and Σ y² of `Coder.encode_chunk`."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """How a matrix is to be coded, whatever it holds and whatever it may take.
+
+    Attributes
+    ----------
+    name : str
+        Of the tensor, empty for an array without one.
+    where : str
+        File and tensor, for messages.
+    axis : int
+        Along which the vectors lie.
+    center : bool
+    transform : Transform
+    lattice : Lattice
+    coding : Coding
+    allocate : {"matrix", "column"}
+    seed : int
+    kappa : float or None
+        The fraction of coordinates to keep, if the user chose it.
+    """
+
+    name: str
+    where: str
+    axis: int
+    center: bool
+    transform: Transform
+    lattice: Lattice
+    coding: Coding
+    allocate: str
+    seed: int
+    kappa: float | None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a matrix may take, or must reach: a rate, or an error.
+
+    Attributes
+    ----------
+    rate : float
+        Bits an entry, 0 where an error is asked for.
+    error : float or None
+        Predicted error of a product with an unrelated partner coded alike.
+    max_bytes : int or None
+        Bytes of the file that the rate is tried for.
+    free : int
+        Bytes that may come on top of the rate.
+    fixed : int
+        Bytes beside the chunks that the rate counts.
+    """
+
+    rate: float
+    error: float | None
+    max_bytes: int | None
+    free: int
+    fixed: int = 0
+
+    @property
+    def digits(self) -> int:
+        """Binary digits of the means beyond those for a rate of 0: the rate, rounded up."""
+        if self.error is None:
+            return math.ceil(self.rate)
+        digits = 0
+        while 2.0 * 4.0**-digits > self.error:
+            digits += 1
+        return digits
+
+    def bits(self, entries: int) -> float:
+        """Bits to plan for all chunks of a matrix of so many entries."""
+        return (self.rate - _MARGIN) * entries - 8.0 * (self.fixed - min(self.free, self.fixed))
+
+    def excess(self, size: int, entries: int) -> float:
+        """Bits by which a matrix that takes `size` bytes in all is beyond its rate."""
+        return 8.0 * (size - min(self.free, self.fixed)) - self.rate * entries
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a planner chose.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    rate : float
+        Bits an entry that were asked for, or that an error should take.
+    """
+
+    parameters: Parameters
+    rate: float
+
+
+class Planner(Protocol):
+    """What a module has to offer to plan for a coding."""
+
+    HEADER_ROOM: int
+    """Bytes by which a header may grow once its numbers are known."""
+
+    def for_rate(self, base: Parameters, statistics: Statistics, bits: float, kappa: float | None) -> Parameters:
+        """Parameters whose chunks should take `bits` in all."""
+
+    def for_error(self, task: Task, base: Parameters, statistics: Statistics, target: Target, probe: Probe) -> Plan:
+        """The fewest bits with which the predicted error is at most `target.error`; UsageError if there are none."""
+
+    def adjusted(
+        self,
+        parameters: Parameters,
+        statistics: Statistics,
+        excess: float,
+        wanted: float,
+        attempt: int,
+        kappa: float | None,
+    ) -> Parameters | None:
+        """Parameters for another try when the file has `excess` bits beyond the `wanted` ones; None if it is good."""
+
+    def calibrated(self, parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
+        """The parameters with what can be known only after coding: headers stand before chunks."""
+
+
+def alive(statistics: Statistics) -> int:
+    """Number of columns that have energy."""
+    histogram = statistics.histogram
+    return int(histogram.counts[histogram.codes != norms.ZERO].sum())
+
+
+def coded_entries(parameters: Parameters, statistics: Statistics) -> int:
+    """Number of entries that are coded."""
+    histogram = statistics.histogram
+    kept = parameters.coding.scaling(parameters, histogram.codes).kept
+    return int(histogram.counts[kept].sum()) * parameters.m
+
+
+def predicted(parameters: Parameters, statistics: Statistics) -> float:
+    """Predicted error of a product with an unrelated partner coded alike."""
+    p, histogram = parameters, statistics.histogram
+    noise = p.coding.scaling(p, histogram.codes).noise
+    side = Side(statistics.codes, histogram, noise, p.n, p.kappa)
+    return expected_error(side, side, "mmse")
+
+
+def check_reached(task: Task, error: float, least: float) -> None:
+    """Raise UsageError if the least error that can be predicted is too large."""
+    if least > error:
+        raise UsageError(
+            f"{task.where}: no rate has a predicted product error of {error:g} with these options (lattice, coding, kappa); "
+            f"the least is {least:.3g}"
+        )
