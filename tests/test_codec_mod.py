@@ -97,10 +97,14 @@ def test_plans_hit_the_budget(name, rate):
     bits = 8.0 * (chunk_bytes(matrix) + 18 * len(matrix.reader.find(0, "CHNK")))
     planned = nest.fitted(base(name), 100, bits, None)
     p, q = matrix.parameters, planned.code
-    level = sum(mod.digit_bits(r) * share for r, share in zip(q.q, (1 - q.mix / mod.MIX, q.mix / mod.MIX), strict=True))
+    level = sum(
+        mod.digit_bits(r) * share
+        for r, share in zip(q.q, (1 - q.mix / mod.MIX, q.mix / mod.MIX), strict=True)
+    )
     real = p.code
     used = sum(
-        mod.digit_bits(r) * share for r, share in zip(real.q, (1 - real.mix / mod.MIX, real.mix / mod.MIX), strict=True)
+        mod.digit_bits(r) * share
+        for r, share in zip(real.q, (1 - real.mix / mod.MIX, real.mix / mod.MIX), strict=True)
     )
     assert planned.m * level == pytest.approx(p.m * used, rel=0.04)
 

@@ -207,12 +207,15 @@ def column_errors(
     return errors, exponent
 
 
-def _energies(block: npt.NDArray[Any], rebuilt: npt.NDArray[Any], dtype: str, exponent: int) -> npt.NDArray[Any]:
+def _energies(
+    block: npt.NDArray[Any], rebuilt: npt.NDArray[Any], dtype: str, exponent: int
+) -> npt.NDArray[np.float64]:
     """Energies of the differences of columns, in units of 4 ** exponent; `rebuilt` is used up."""
     with np.errstate(over="ignore", invalid="ignore"):
         np.subtract(widen(block, dtype), rebuilt, out=rebuilt)
         np.ldexp(rebuilt, -exponent, out=rebuilt)
-        return np.einsum("ij,ij->j", rebuilt, rebuilt)
+        energies: npt.NDArray[np.float64] = np.einsum("ij,ij->j", rebuilt, rebuilt)
+    return energies
 
 
 def measured_error(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> float:

@@ -65,9 +65,9 @@ class Side:
     def power(self) -> npt.NDArray[np.float64]:
         """Share of the energy that columns of each code of the histogram have."""
         codes = self.histogram.codes
-        energy = norms.energy(codes, norms.reference(codes)) * self.histogram.counts
+        energy: npt.NDArray[np.float64] = norms.energy(codes, norms.reference(codes)) * self.histogram.counts
         whole = total(energy)
-        return np.divide(energy, whole) if whole > 0 else energy
+        return energy / whole if whole > 0 else energy
 
     def coded_share(self) -> float:
         """Share of the energy that is in coded columns."""

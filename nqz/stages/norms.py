@@ -118,11 +118,13 @@ class Histogram:
         if self.rows is None:
             return np.searchsorted(self.codes, codes)
         floor = codes.dtype.type(next((code - 1 for code in self.codes[:2].tolist() if code != ZERO), ZERO))
-        return self.rows[np.maximum(codes, floor) - floor]
+        rows: npt.NDArray[Any] = self.rows[np.maximum(codes, floor) - floor]
+        return rows
 
     def spread(self, values: npt.NDArray[Any], codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """For some codes, what `values` has for each of the different ones."""
-        return values[self.index(codes)]
+        found: npt.NDArray[Any] = values[self.index(codes)]
+        return found
 
 
 def _least(codes: np.ndarray) -> int:

@@ -114,9 +114,10 @@ class EntropyCoder(Coder):
         """See `Coder`."""
         size = self.working_points(chunk)
         points = out if size == chunk.count else np.empty(size, np.int32)
-        kernels.entropy_decode(
+        arguments: tuple[Any, ...] = (
             self.lattice.number, chunk.count, chunk.start, self.m, columns, chunk.lanes, *self.key,
             dither.counter(chunk.number), *self.tables.arguments, *sections, points,
         )  # fmt: skip
+        kernels.entropy_decode(*arguments)
         if points is not out:
             out[:] = points[: chunk.count]

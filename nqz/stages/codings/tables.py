@@ -210,7 +210,8 @@ class Tables:
 
     def of_columns(self, classes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """Table numbers of columns of the given classes."""
-        return self.number[classes - self.lowest]
+        numbers: npt.NDArray[np.int32] = self.number[classes - self.lowest]
+        return numbers
 
     @property
     def arguments(self) -> tuple[npt.NDArray[Any], ...]:
