@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 
 import ml_dtypes
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 
 import nqz
-from nqz.commands.measure import measure
+from nqz.commands.measure import grid, measure, settled
 from nqz.files.source import array_source, open_source
-from nqz.ground.errors import UnsupportedError
+from nqz.ground.errors import NqzError, UnsupportedError
 from nqz.ground.threads import workers
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
@@ -172,3 +173,54 @@ def test_means_and_energies(dtype, axis):
             found.energy * 4.0**found.exponent, np.square(columns - mean).sum(axis=0), rtol=1e-11
         )
         assert np.ldexp(*found.total) == pytest.approx(np.square(columns - mean).sum(), rel=1e-11)
+
+
+@pytest.mark.parametrize("extreme", [False, True])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    "shape", [(3001, 701), (1_300_001, 2), (40, 150_007), (2, 1_100_003), (100, 70_000)], ids=str
+)
+def test_statistics_of_ranges_add_up_in_any_order(shape, order, extreme):
+    """Ranges that end within columns, that are within one column, and that divide blocks."""
+    rng = np.random.default_rng(5)
+    x = 3 + rng.standard_normal(shape)
+    if extreme:
+        x[:, rng.integers(0, shape[1], 3)] *= 1e290
+        x[rng.integers(0, shape[0], 2)] *= 1e-300
+    view = array_source(np.asarray(x, order=order)).tensors[0].vectors(0)
+    whole, units = measure(view, True, "x"), grid(view).units
+    for _ in range(2):
+        edges = sorted({0, units, *rng.integers(0, units, 4).tolist()})
+        parts = [measure(view, True, "x", (first, last)) for first, last in itertools.pairwise(edges)]
+        while len(parts) > 1:
+            i = int(rng.integers(len(parts) - 1))
+            parts[i : i + 2] = [parts[i] + parts[i + 1]]
+        found = settled(view, parts[0], "x")
+        assert found.complete and (found.digests, found.total) == (whole.digests, whole.total)
+        for name in ("codes", "mean", "energy", "exponent"):
+            assert getattr(found, name).tobytes() == getattr(whole, name).tobytes()
+
+
+def test_only_neighbors_add():
+    view = array_source(np.ones((3, 1_000_000))).tensors[0].vectors(0)
+    first, second, third = (measure(view, True, "x", (unit, unit + 1)) for unit in range(3))
+    for one, other in ((first, third), (second, first), (first, first)):
+        with pytest.raises(NqzError, match="neighbors"):
+            one + other
+    with pytest.raises(NqzError, match="part of a matrix"):
+        (first + second).codes  # noqa: B018
+    with pytest.raises(NqzError, match="neighbors"):
+        measure(view, True, "x").rounded(2) + first
+    assert len((first + (second + third)).digests) % 32 == 0
+
+
+def test_rounded_means_are_rounded_once():
+    view = array_source(np.random.default_rng(6).standard_normal((50, 30)) + 1e9).tensors[0].vectors(0)
+    found = measure(view, True, "x")
+    kept = found.rounded(3)
+    assert kept.rounded(3) is kept and kept.means.digits == 3
+    assert np.allclose(kept.means.at(slice(None)), found.mean, rtol=1e-9)
+    with pytest.raises(NqzError, match="rounded"):
+        kept.mean  # noqa: B018
+    with pytest.raises(NqzError, match="rounded"):
+        found.means  # noqa: B018

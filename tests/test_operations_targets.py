@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from codec_cases import coded, kept
 
 import nqz
+from codec_cases import coded, kept
 from nqz.plan import budget as allocate
 from nqz.stages import norms
 from nqz.stages.lattices import LATTICES

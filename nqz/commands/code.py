@@ -1,4 +1,4 @@
-"""Second pass over a matrix: from its statistics and its parameters to the chunks of any range of panels, in any process."""
+"""Second pass over a matrix: from statistics and parameters to the chunks of any range of panels, in any process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from nqz.files.vectors import VectorView
 from nqz.format import chnk
 from nqz.format.records import Sealed, seal
 from nqz.ground.threads import Workers
+from nqz.stages.chunks import Chunk
 from nqz.stages.encoder import Encoder, OpenPanel
 from nqz.stages.encoder import encoder as encoder_of
-from nqz.stages.panels import Chunk, Panel
+from nqz.stages.panels import Panel
 from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
 
@@ -58,7 +59,7 @@ def code(
     chosen = encoder.panels if panels is None else [encoder.panels[number] for number in panels]
     entries = sum(panel.kept for panel in encoder.panels) * parameters.m
     chunks = (chunk for panel in chosen for chunk in panel.chunks)
-    for chunk, (record, _) in zip(chunks, _coded(view, encoder, chosen, pool or Workers(1))):
+    for chunk, (record, _) in zip(chunks, _coded(view, encoder, chosen, pool or Workers(1)), strict=True):
         yield record
         if progress is not None:
             progress(chunk.count / entries)
@@ -73,7 +74,9 @@ def probe(view: VectorView, statistics: Statistics, pool: Workers, parameters: P
     return cross, square
 
 
-def _coded(view: VectorView, encoder: Encoder, panels: list[Panel], pool: Workers) -> Iterator[tuple[Sealed, Moments]]:
+def _coded(
+    view: VectorView, encoder: Encoder, panels: list[Panel], pool: Workers
+) -> Iterator[tuple[Sealed, Moments]]:
     """Code panels, chunk after chunk."""
     for alone, group in groupby(map(encoder.open_panel, panels), partial(by_chunks, view, encoder)):
         if alone:

@@ -1,6 +1,7 @@
 """Encoding: a source of tensors to a container.
 
-`encode_matrix` does a single matrix; this module chooses the tensors, and the rate where a number of bytes is asked for.
+`encode_matrix` does a single matrix; this module chooses the tensors, and the rate where a number of bytes is asked
+for.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def encode(
     options : EncodeOptions
     pool : Workers
     progress : callable, optional
-        Called as progress(tensor name, bytes of input processed); of a matrix, each of the two passes counts for half of
-        its bytes.
+        Called as progress(tensor name, bytes of input processed); of a matrix, each of the two passes counts for half
+        of its bytes.
 
     Returns
     -------
@@ -73,12 +74,15 @@ def encode(
 
 
 def _encode(
-    source: Source, chosen: list[SourceTensor], access: Any, options: EncodeOptions, pool: Workers, progress: Progress
+    source: Source,
+    chosen: list[SourceTensor],
+    access: Any,
+    options: EncodeOptions,
+    pool: Workers,
+    progress: Progress,
 ) -> Report:
-    infos = [tensor_info(tensor, source.kind) for tensor in chosen]
-    writer = ContainerWriter(
-        access, Manifest(source.kind.name, source.metadata, tuple(infos), f"nqz {__version__}")
-    )
+    head = manifest(source, chosen)
+    infos, writer = head.tensors, ContainerWriter(access, head)
     report: Report = {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
 
     def code(index: int, inner: Workers) -> tuple[int, Draft | None, Report]:
@@ -89,7 +93,11 @@ def _encode(
             draft = Draft()  # its place in the file follows from the tensors before it
         whole = writer if source.kind.alone else None
         records = writer if draft is None else draft
-        return index, draft, _code(source, chosen[index], infos[index], records, whole, options, inner, progress)
+        return (
+            index,
+            draft,
+            _code(source, chosen[index], infos[index], records, whole, options, inner, progress),
+        )
 
     small = [tensor.entries <= SMALL for tensor in chosen]
     for index, draft, found in pool.each(code, range(len(chosen)), small.__getitem__):
@@ -105,8 +113,8 @@ def _encode(
 
 
 def _code(
-    source: Source, tensor: SourceTensor, info: TensorInfo, writer: ContainerWriter | Draft, whole: ContainerWriter | None,
-    options: EncodeOptions, pool: Workers, progress: Progress,
+    source: Source, tensor: SourceTensor, info: TensorInfo, writer: ContainerWriter | Draft,
+    whole: ContainerWriter | None, options: EncodeOptions, pool: Workers, progress: Progress,
 ) -> Report:  # fmt: skip
     """Write the records of one tensor; return what it adds to the report."""
     if info.kind == "exact":
@@ -117,7 +125,12 @@ def _code(
         tensor, task_of(source, tensor, options), target_of(tensor, options), writer, whole, pool,
         lambda share: progress(tensor.name, share * tensor.nbytes),
     )  # fmt: skip
-    return {"matrices": 1, "entries": tensor.entries, "bits": 8.0 * writer.tensor_bytes(), "warnings": warnings}
+    return {
+        "matrices": 1,
+        "entries": tensor.entries,
+        "bits": 8.0 * writer.tensor_bytes(),
+        "warnings": warnings,
+    }
 
 
 def task_of(source: Source, tensor: SourceTensor, options: EncodeOptions) -> Task:
@@ -144,7 +157,12 @@ def target_of(tensor: SourceTensor, options: EncodeOptions) -> Target:
 
 
 def _encode_within(
-    source: Source, chosen: list[SourceTensor], access: Any, options: EncodeOptions, pool: Workers, progress: Progress
+    source: Source,
+    chosen: list[SourceTensor],
+    access: Any,
+    options: EncodeOptions,
+    pool: Workers,
+    progress: Progress,
 ) -> Report:
     """Encode at the highest rate, common to all matrices, with which the file fits into `max_bytes`."""
     wanted = options.max_bytes
@@ -153,7 +171,7 @@ def _encode_within(
     entries = sum(math.prod(info.shape) for info in infos if info.kind == "matrix")
     exact = sum(
         len(piece) + FRAMING
-        for t, info in zip(chosen, infos)
+        for t, info in zip(chosen, infos, strict=True)
         if info.kind == "exact"
         for piece in exact_pieces(t.pieces(), each=pool.map)
     )
@@ -176,6 +194,12 @@ def _counted(pieces: Iterable[memoryview], name: str, progress: Progress) -> Ite
     for piece in pieces:
         yield piece
         progress(name, len(piece))
+
+
+def manifest(source: Source, chosen: list[SourceTensor]) -> Manifest:
+    """The manifest of a file of some tensors of a source."""
+    infos = tuple(tensor_info(tensor, source.kind) for tensor in chosen)
+    return Manifest(source.kind.name, source.metadata, infos, f"nqz {__version__}")
 
 
 def tensor_info(tensor: SourceTensor, kind: SourceKind) -> TensorInfo:

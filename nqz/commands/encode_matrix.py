@@ -1,15 +1,14 @@
 """One matrix of a source into a container: measure, plan, code, assemble.
 
-It is read twice: once to be measured, once to be coded. If the result is larger than the rate allows, it is coded again a little
-coarser.
+It is read twice: once to be measured, once to be coded. If the result is larger than the rate allows, it is coded
+again a little coarser.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 from nqz.commands.code import Progress, code, probe
@@ -23,8 +22,6 @@ from nqz.ground.threads import Workers
 from nqz.plan.search import calibrated, header, header_bytes, plan, replan
 from nqz.plan.task import Plan, Target, Task, alive, coded_entries
 from nqz.stages.statistics import Statistics
-
-_TRIES = 6
 
 
 def encode_matrix(
@@ -66,17 +63,19 @@ def encode_matrix(
     statistics = found.rounded(target.digits if task.center else None)
     del found  # means take 8 bytes a column, rounded ones 5
     side = side_records(statistics)
-    target = replace(target, fixed=fixed_bytes(task, statistics, target, side, whole))
+    target = target.with_fixed(fixed_bytes(task, statistics, target, side, whole))
     first_panel = partial(probe, view, statistics, pool)
     chosen = plan(task, statistics, target, first_panel)
     start: Any = writer.mark()
-    for attempt in range(_TRIES):
+    for attempt in count():
         final = calibrated(chosen, statistics, first_panel)
-        chunks = code(view, statistics, final.parameters, pool=pool, progress=lambda share: progress(share / 2))
+        chunks = code(
+            view, statistics, final.parameters, pool=pool, progress=lambda share: progress(share / 2)
+        )
         assemble(writer, leading_records(task, statistics, final, side), chunks)
         size = whole.projected_size() if whole else writer.tensor_bytes()
         again = replan(task, statistics, target, chosen, size, attempt)
-        if again is None or attempt == _TRIES - 1:
+        if again is None:
             break
         chosen = again
         writer.rollback(start)
@@ -85,10 +84,7 @@ def encode_matrix(
     if target.excess(size, statistics.grid.entries) > 0:
         return [_side_information_warning(task, statistics, target, side)]
     if alive(statistics) and not coded_entries(chosen.parameters, statistics):
-        return [
-            f"{task.where}: {target.rate:g} bits per entry leave room for nothing but the means of its "
-            f"{statistics.columns} vectors of {statistics.n} entries"
-        ]
+        return [_nothing_left_warning(task, statistics, target)]
     return []
 
 
@@ -117,9 +113,16 @@ def fixed_bytes(
     return sum(lengths) + 18 * len(lengths) if file is None else file.projected_size(lengths)
 
 
+def _nothing_left_warning(task: Task, statistics: Statistics, target: Target) -> str:
+    return (
+        f"{task.where}: {target.rate:g} bits per entry leave room for nothing but the means of its "
+        f"{statistics.columns} vectors of {statistics.n} entries"
+    )
+
+
 def _side_information_warning(task: Task, statistics: Statistics, target: Target, side: list[Sealed]) -> str:
     bits = 8.0 * sum(record.length for record in side) / statistics.grid.entries
     return (
-        f"{task.where}: its {statistics.columns} vectors have only {statistics.n} entries each; norms and means alone take "
-        f"{bits:.2g} bits an entry of the {target.rate:g} asked for (try the other --axis, or --no-center)"
+        f"{task.where}: its {statistics.columns} vectors have only {statistics.n} entries each; norms and means "
+        f"alone take {bits:.2g} bits an entry of the {target.rate:g} asked for (try the other --axis, or --no-center)"
     )

@@ -1,4 +1,4 @@
-"""First pass over a matrix: content digest, means and energies of the columns, and the search for non-finite entries."""
+"""First pass over a matrix: content digest, means and energies of the columns, search for non-finite entries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ from nqz.files.vectors import VectorView
 from nqz.ground.errors import InputError, UnsupportedError
 from nqz.ground.threads import Workers
 from nqz.stages import digest
-from nqz.stages.statistics import PIECE_BYTES, Grid, Known, State, Statistics, Sums, add_later, known, merged, rescaled
+from nqz.stages.statistics import (
+    PIECE_BYTES,
+    Grid,
+    Known,
+    State,
+    Statistics,
+    Sums,
+    add_later,
+    known,
+    merged,
+    rescaled,
+)
 
 _SLAB = 2 * digest.PIECE  # bytes that are hashed and summed at once: they stay in the second-level cache
 _ROWS = 8  # rows of a stripe that are read at once
@@ -37,7 +48,9 @@ def measure(
     pool: Workers | None = None,
     progress: Progress | None = None,
 ) -> Statistics:
-    """Read a range of a matrix once, and measure it; extreme magnitudes and very many columns that are not contiguous take twice.
+    """Read a range of a matrix, and measure it.
+
+    It is read once; twice where columns are very many and not contiguous, or of extreme magnitude.
 
     Parameters
     ----------
@@ -48,8 +61,8 @@ def measure(
     where : str
         File and tensor, for messages.
     units : tuple of int, optional
-        First unit of the `grid`, and the one behind the last; all by default. Statistics of neighbors add; if all have been
-        measured in ranges, `settled` makes their sum complete.
+        First unit of the `grid`, and the one behind the last; all by default. Statistics of neighbors add; if all
+        have been measured in ranges, `settled` makes their sum complete.
     pool : Workers, optional
         Threads to work with; neither they nor ranges change the result.
     progress : callable, optional
@@ -86,7 +99,7 @@ class _Pass:
         """Statistics of pieces, one by one."""
         row = None if self.grid.contiguous else self._first_entries(0, self.grid.columns)
         units = range(first, last)
-        for unit, found in zip(units, self.pool.map(partial(self._piece, row=row), units)):
+        for unit, found in zip(units, self.pool.map(partial(self._piece, row=row), units), strict=True):
             yield found
             start, stop = self.grid.span(unit)
             self.progress((stop - start) * self.itemsize)
@@ -109,7 +122,9 @@ class _Pass:
         column, late = divmod(start, self.grid.n)
         state = np.zeros((4, -(-stop // self.grid.n) - column))
         if late:  # a column that began earlier
-            state[:1, :1] = self._first_entries(column, column + 1, None if exponent is None else exponent[:1])
+            state[:1, :1] = self._first_entries(
+                column, column + 1, None if exponent is None else exponent[:1]
+            )
         digests = self._sum(start, stop, state, column, exponent, hashed)
         if not late:
             return digests, Sums(column, state)
@@ -199,12 +214,12 @@ class _Pass:
         """Statistics of stripes of very many columns, one by one; their share of the file is hashed before."""
         pieces = self.grid.hashed(first, last)
         digests = []
-        for unit, found in zip(pieces, self.pool.map(self._hashed, pieces)):
+        for unit, found in zip(pieces, self.pool.map(self._hashed, pieces), strict=True):
             digests.append(found)
             start, stop = self.grid.span(unit)
             self.progress((stop - start) * self.itemsize / 2)
         units = range(first, last)
-        for unit, part in zip(units, self.pool.map(self._stripe, units)):
+        for unit, part in zip(units, self.pool.map(self._stripe, units), strict=True):
             if part is None:
                 self._refuse_first()
             yield Statistics(self.grid, self.center, unit, unit + 1, b"".join(digests), (part,))

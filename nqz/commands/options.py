@@ -36,8 +36,8 @@ class EncodeOptions:
         States of the convolutional code of "conv".
     coding : {"entropy", "voronoi"}
     allocate : {"matrix", "column"}, optional
-        The least error of the product as a whole, or the same relative precision for every column. By default "matrix" for
-        the entropy coding; the Voronoi coding knows "column" only.
+        The least error of the product as a whole, or the same relative precision for every column. By default
+        "matrix" for the entropy coding; the Voronoi coding knows "column" only.
     kappa : float, optional
         Fraction of coordinates to keep; chosen from the rate by default.
     tensors : sequence of str
@@ -77,7 +77,9 @@ class EncodeOptions:
             raise UsageError(f"coding {self.coding!r}: {' or '.join(CODINGS)}")
         able = [name for name, members in FAMILIES.items() if CODINGS[self.coding].takes(members[0])]
         if self.lattice not in able:
-            raise UsageError(f"lattice {self.lattice!r}: the {self.coding.capitalize()} coding needs one of {', '.join(able)}")
+            raise UsageError(
+                f"lattice {self.lattice!r}: the {self.coding.capitalize()} coding needs one of {', '.join(able)}"
+            )
         if self.allocate not in (None, "matrix", "column"):
             raise UsageError(f"allocation {self.allocate!r}: matrix or column")
         allocations = CODINGS[self.coding].allocations

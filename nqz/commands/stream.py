@@ -1,7 +1,7 @@
 """From the columns of a source to the streams of rotated columns that chunks are cut from.
 
-Where columns are contiguous in the source, those of a chunk are read, rotated and coded before the next (`chunk_stream`):
-what is in the cache stays there. Otherwise a whole panel is read and rotated first (`fill_stream`).
+Where columns are contiguous in the source, those of a chunk are read, rotated and coded before the next
+(`chunk_stream`): what is in the cache stays there. Otherwise a whole panel is read and rotated first (`fill_stream`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ import numpy.typing as npt
 from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.vectors import VectorView
 from nqz.ground.threads import Workers
+from nqz.stages.chunks import Chunk
 from nqz.stages.encoder import Encoder, OpenPanel
-from nqz.stages.panels import Chunk, Panel
+from nqz.stages.panels import Panel
 
 _STEP = 1 << 19  # entries that one thread takes at a time
-_LONG = 1 << 16  # entries of a column beyond which it is not rotated anew for each of the chunks that share it
+_LONG = (
+    1 << 16
+)  # entries of a column beyond which it is not rotated anew for each of the chunks that share it
 _GAP = 1 << 15  # entries that are sooner read than passed over
-_SCATTERED = 2  # columns passed over for each that is used, beyond which it is faster to read a panel, or to pick columns
+# Columns passed over for each that is used, beyond which it is faster to read a panel, or to pick columns.
+_SCATTERED = 2
 
 Stream = npt.NDArray[np.float32]
 
@@ -39,7 +43,9 @@ def by_chunks(view: VectorView, encoder: Encoder, opened: OpenPanel) -> bool:
     return read <= _SCATTERED * panel.kept
 
 
-def chunk_stream(view: VectorView, encoder: Encoder, opened: OpenPanel, chunk: Chunk, pool: Workers) -> Stream:
+def chunk_stream(
+    view: VectorView, encoder: Encoder, opened: OpenPanel, chunk: Chunk, pool: Workers
+) -> Stream:
     """Read, center, rotate and project the columns of a chunk, each contiguous in the source.
 
     Parameters
@@ -71,7 +77,7 @@ def chunk_stream(view: VectorView, encoder: Encoder, opened: OpenPanel, chunk: C
 def _blocks(
     view: VectorView, panel: Panel, wanted: npt.NDArray[np.int64], pool: Workers
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
-    """The wanted columns of a panel, and few others: their numbers in the panel, and their entries as they are stored."""
+    """The wanted columns of a panel, and few others: their numbers in the panel, and their entries as stored."""
     n, whole = view.length, view.in_place(panel.first, panel.last)
     if whole is None:
         for first, last in _runs(wanted, n):
@@ -93,7 +99,7 @@ def _runs(columns: npt.NDArray[np.int64], n: int) -> list[tuple[int, int]]:
     ends = columns[np.append(begin[1:], len(columns)) - 1] + 1
     return [
         (first, min(first + most, last))
-        for start, last in zip(columns[begin].tolist(), ends.tolist())
+        for start, last in zip(columns[begin].tolist(), ends.tolist(), strict=True)
         for first in range(start, last, most)
     ]
 
@@ -122,7 +128,9 @@ def fill_stream(view: VectorView, encoder: Encoder, opened: OpenPanel, stream: S
         whole = pool.buffers.array("block", (p.n * panel.width,), view.dtype)
         block = view.read(panel.first, panel.last, whole)
     step = max(1, _STEP // p.n)
-    _all(pool, partial(_rotate, view, encoder, opened, stream, pool, step, block), range(0, panel.width, step))
+    _all(
+        pool, partial(_rotate, view, encoder, opened, stream, pool, step, block), range(0, panel.width, step)
+    )
 
 
 def _rotate(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
 
 from nqz.ground.errors import CorruptError
 
@@ -73,7 +75,7 @@ class Sealed(NamedTuple):
     digest: bytes
 
 
-def seal(record_type: str, *payload: bytes | bytearray | memoryview) -> Sealed:
+def seal(record_type: str, *payload: bytes | bytearray | memoryview | NDArray[Any]) -> Sealed:
     """Put the frame around a payload, given in C-contiguous pieces. May be called from any thread."""
     pieces = [memoryview(piece).cast("B") for piece in payload if memoryview(piece).nbytes]
     length = sum(piece.nbytes for piece in pieces)

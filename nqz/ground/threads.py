@@ -30,15 +30,18 @@ SMALL = 1 << 21
 
 
 class Buffers:
-    """Working memory by purpose, kept from use to use: a page touched for the first time costs more than the work on it.
+    """Working memory by purpose, kept from use to use.
 
-    An array is valid until the next one of its name is asked for.
+    A page touched for the first time costs more than the work on it. An array is valid until the next one of its name
+    is asked for.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, NDArray[np.uint8]] = {}
 
-    def array(self, name: str, shape: tuple[int, ...], dtype: Any, order: Literal["C", "F"] = "C") -> NDArray[Any]:
+    def array(
+        self, name: str, shape: tuple[int, ...], dtype: Any, order: Literal["C", "F"] = "C"
+    ) -> NDArray[Any]:
         """Return an array, not initialized, that begins at a multiple of 64 bytes."""
         count = int(np.prod(shape, dtype=np.int64))
         nbytes = count * np.dtype(dtype).itemsize
@@ -86,8 +89,8 @@ class Workers:
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
         """Apply a function to items; results in order, at most two per thread in flight.
 
-        The calling thread works too, rather than wait for the others. An error in the items is raised after the results of
-        those before it, as with one thread.
+        The calling thread works too, rather than wait for the others. An error in the items is raised after the
+        results of those before it, as with one thread.
         """
         if self.threads == 1:
             for item in items:
@@ -115,7 +118,7 @@ class Workers:
             raise failed
 
     def aside(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function while the calling thread goes on, if there are others; `result()` of what is returned waits for it."""
+        """Call a function while the calling thread goes on, if there are others; `result()` waits for it."""
         if self.threads == 1:
             return _Call(function, *arguments)
         return self._executor().submit(function, *arguments)
@@ -142,8 +145,8 @@ class Workers:
     ) -> Iterator[Any]:
         """Apply work(item, pool) to items; results in order.
 
-        Small items are worked on side by side, each by one thread and with a pool of that alone; the others, and a single
-        item, one after the other, each with this pool.
+        Small items are worked on side by side, each by one thread and with a pool of that alone; the others, and a
+        single item, one after the other, each with this pool.
         """
         several = self.threads > 1 and len(items) > 1
         for together, group in groupby(items, lambda item: several and small(item)):

@@ -1,10 +1,11 @@
 """Choice of Δ, κ and the dropped columns for a budget of bits (entropy coding).
 
-Reverse water-filling: the Frobenius error of a product is least when every column carries the same absolute noise, so one Δ
-serves the matrix, and a column too quiet for its bits is dropped: with x = e / (D Δ²), kept iff x² / (1 + x) ≥ 2 ln 2 · R(x).
-The optimum is flat, so columns down to three quarters of an octave of variance below that are kept: what dropped columns
-contribute to the error of a product is not known from the files, and the prediction has to guess it.
-At low rate, time sharing: κ minimizes 1 - κ w(R/κ)², the error of a product with an unrelated partner of the same rate.
+Reverse water-filling: the Frobenius error of a product is least when every column carries the same absolute noise, so
+one Δ serves the matrix, and a column too quiet for its bits is dropped: with x = e / (D Δ²), kept iff x² / (1 + x) ≥
+2 ln 2 · R(x). The optimum is flat, so columns down to three quarters of an octave of variance below that are kept:
+what dropped columns contribute to the error of a product is not known from the files, and the prediction has to guess
+it. At low rate, time sharing: κ minimizes 1 - κ w(R/κ)², the error of a product with an unrelated partner of the same
+rate.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ import numpy as np
 from nqz.ground.arithmetic import log2, round_log2, total
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
+from nqz.stages.chunks import lanes_of, padded
 from nqz.stages.codings import tables
 from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
-from nqz.stages.panels import chunk_counts, lanes_of, padded
+from nqz.stages.panels import chunk_counts
 from nqz.stages.parameters import Parameters
 from nqz.stages.scale import CLASSES, MAX_LOG_VARIANCE, ratio, scaling
 from nqz.stages.statistics import Statistics
@@ -154,7 +156,7 @@ class Columns:
         return high, self.bits(m, high) if fits is None else fits
 
     def _likely(self, m: int, budget: float) -> tuple[int, float]:
-        """The delta code at which columns that are all coded, at high rate, fit the budget; bits by which one step changes it."""
+        """The delta code at which columns fit the budget, and bits by which one step changes them, at high rate."""
         alive = self.histogram.codes != norms.ZERO
         codes, counts = self.histogram.codes[alive], self.histogram.counts[alive]
         several = max(1.0, total(counts))
@@ -180,7 +182,10 @@ def columns_of(histogram: Histogram, n: int, lattice: Lattice, allocate: str) ->
 
 
 def fewest_errors(columns: Columns, budget: float, kappa: float | None = None) -> Choice:
-    """What gives the least error for at most `budget` bits; `kappa`, the fraction of coordinates to keep, is the user's, if any."""
+    """What gives the least error for at most `budget` bits.
+
+    `kappa`, the fraction of coordinates to keep, is the user's, if any.
+    """
     counts, codes = columns.histogram.counts, columns.histogram.codes
     entries = max(1, int(counts[codes != norms.ZERO].sum()) * columns.n)
     best: Choice | None = None

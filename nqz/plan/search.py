@@ -15,6 +15,8 @@ from nqz.stages.statistics import Statistics
 PLANNERS: dict[str, Planner] = {"entropy": budget, "voronoi": voronoi}
 """By coding."""
 
+_TRIES = 6
+
 _OUTCOME = ("rate", "kept", "delta", "lowest_class", "nesting")
 """Fields of the header that planners decide."""
 
@@ -43,10 +45,15 @@ def plan(task: Task, statistics: Statistics, target: Target, probe: Probe) -> Pl
     return Plan(planner.for_rate(start, statistics, bits, task.kappa), target.rate)
 
 
-def replan(task: Task, statistics: Statistics, target: Target, last: Plan, size: int, attempt: int) -> Plan | None:
-    """Another plan for a rate, after a try that took `size` bytes; None if it is good: at most the rate, and close to it."""
-    if target.error is not None:
-        return None  # whatever it takes
+def replan(
+    task: Task, statistics: Statistics, target: Target, last: Plan, size: int, attempt: int
+) -> Plan | None:
+    """Another plan for a rate, after a try that took `size` bytes.
+
+    None if that is good, at most the rate and close to it, or if it was the last one.
+    """
+    if target.error is not None or attempt == _TRIES - 1:
+        return None
     entries = statistics.grid.entries
     excess, wanted = target.excess(size, entries), target.rate * entries
     planner = PLANNERS[task.coding.name]
@@ -63,8 +70,9 @@ def calibrated(plan: Plan, statistics: Statistics, probe: Probe) -> Plan:
 def base(task: Task, statistics: Statistics, target: Target) -> Parameters:
     """What is known before planning.
 
-    The key of the dither follows from what is coded and what is asked, not from the parameters that coding ends up with: to draw
-    another dither for every try, and to keep the one whose file fits, would favor small points and bias the estimate.
+    The key of the dither follows from what is coded and what is asked, not from the parameters that coding ends up
+    with: to draw another dither for every try, and to keep the one whose file fits, would favor small points and bias
+    the estimate.
     """
     start = Parameters(
         n=statistics.n, columns=statistics.columns, m=statistics.n, transform=task.transform, lattice=task.lattice,
@@ -74,7 +82,12 @@ def base(task: Task, statistics: Statistics, target: Target) -> Parameters:
     fields = header(task, statistics, Plan(start, target.rate)).fields()
     for outcome in _OUTCOME:
         del fields[outcome]
-    fields["asked"] = [target.max_bytes, target.error, None if target.max_bytes else asked_rate(target), task.kappa]
+    fields["asked"] = [
+        target.max_bytes,
+        target.error,
+        None if target.max_bytes else asked_rate(target),
+        task.kappa,
+    ]
     return replace(start, dither_key=dither.key(task.seed, statistics.digest, task.name, pack_fields(fields)))
 
 

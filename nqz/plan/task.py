@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from nqz.ground.errors import UsageError
@@ -12,6 +12,7 @@ from nqz.stages import norms
 from nqz.stages.codings import Coding
 from nqz.stages.estimate import Side, expected_error
 from nqz.stages.lattices import Lattice
+from nqz.stages.panels import panel_columns
 from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
 from nqz.stages.transforms import Transform
@@ -90,6 +91,10 @@ class Target:
             digits += 1
         return digits
 
+    def with_fixed(self, fixed: int) -> Target:
+        """The same, once it is known how many bytes come beside the chunks."""
+        return replace(self, fixed=fixed)
+
     def bits(self, entries: int) -> float:
         """Bits to plan for all chunks of a matrix of so many entries."""
         return (self.rate - _MARGIN) * entries - 8.0 * (self.fixed - min(self.free, self.fixed))
@@ -113,6 +118,11 @@ class Plan:
     parameters: Parameters
     rate: float
 
+    @property
+    def panels(self) -> int:
+        """Number of panels that can be coded by themselves."""
+        return -(-self.parameters.columns // panel_columns(self.parameters.n))
+
 
 class Planner(Protocol):
     """What a module has to offer to plan for a coding."""
@@ -120,10 +130,14 @@ class Planner(Protocol):
     HEADER_ROOM: int
     """Bytes by which a header may grow once its numbers are known."""
 
-    def for_rate(self, base: Parameters, statistics: Statistics, bits: float, kappa: float | None) -> Parameters:
+    def for_rate(
+        self, base: Parameters, statistics: Statistics, bits: float, kappa: float | None
+    ) -> Parameters:
         """Parameters whose chunks should take `bits` in all."""
 
-    def for_error(self, task: Task, base: Parameters, statistics: Statistics, target: Target, probe: Probe) -> Plan:
+    def for_error(
+        self, task: Task, base: Parameters, statistics: Statistics, target: Target, probe: Probe
+    ) -> Plan:
         """The fewest bits with which the predicted error is at most `target.error`; UsageError if there are none."""
 
     def adjusted(
@@ -166,6 +180,6 @@ def check_reached(task: Task, error: float, least: float) -> None:
     """Raise UsageError if the least error that can be predicted is too large."""
     if least > error:
         raise UsageError(
-            f"{task.where}: no rate has a predicted product error of {error:g} with these options (lattice, coding, kappa); "
-            f"the least is {least:.3g}"
+            f"{task.where}: no rate has a predicted product error of {error:g} with these options "
+            f"(lattice, coding, kappa); the least is {least:.3g}"
         )

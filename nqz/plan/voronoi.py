@@ -27,9 +27,9 @@ def multipliers(lattice: Lattice, q: int) -> tuple[tuple[int, ...], tuple[int, .
     """Scales of q and q + 1 in units of Δ = σ / (fineness (q + 1))."""
     rows, nested = [], _nested(lattice)
     mixed = nested.mixed.get(q)
-    for i, ratio in enumerate((q, q + 1)):
-        cells = mixed[i] if mixed else nested.cells[max(known for known in nested.cells if known <= ratio)]
-        rows.append(tuple(max(1, int(c * nested.fineness * (q + 1) / ratio + 0.5)) for c in cells))
+    for i, base in enumerate((q, q + 1)):
+        cells = mixed[i] if mixed else nested.cells[max(known for known in nested.cells if known <= base)]
+        rows.append(tuple(max(1, int(c * nested.fineness * (q + 1) / base + 0.5)) for c in cells))
     return rows[0], rows[1]
 
 
@@ -65,7 +65,8 @@ def _at_level(base: Parameters, m: int, level: float) -> Parameters:
 def for_rate(base: Parameters, statistics: Statistics, bits: float, kappa: float | None) -> Parameters:
     """Parameters whose chunks should take `bits` in all.
 
-    `kappa`, the fraction of coordinates to keep, is the user's, if any: else it is 1, less at rates for which there is no q.
+    `kappa`, the fraction of coordinates to keep, is the user's, if any: else it is 1, less at rates for which there
+    is no q.
     """
     return fitted(base, alive(statistics), bits, kappa)
 
@@ -138,7 +139,11 @@ def adjusted(
 def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
     """The parameters with gain and power of the nested code, as they are on the first panel."""
     cross, square = probe(parameters)
-    energy = first_energy(statistics) * parameters.m * float(ratio(np.array([-2 * parameters.delta]), parameters.n)[0])
+    energy = (
+        first_energy(statistics)
+        * parameters.m
+        * float(ratio(np.array([-2 * parameters.delta]), parameters.n)[0])
+    )
     return replace(parameters, code=with_gain(parameters, energy, cross, square))
 
 

@@ -1,7 +1,7 @@
 """The encoder of Figure 1: center, rotate, project, scale, dither, lattice, mod.
 
-`rotated` (or `centered` and `turned`) takes columns of a panel to rotated coordinates: the stream that chunks are cut from. The
-`Coder` of the coding takes a chunk of it to arrays.
+`rotated` (or `centered` and `turned`) takes columns of a panel to rotated coordinates: the stream that chunks are cut
+from. The `Coder` of the coding takes a chunk of it to arrays.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz.stages.center import Means, center
+from nqz.stages.chunks import Chunk
 from nqz.stages.codings import Coder
-from nqz.stages.panels import Chunk, Panel, arrange, panels
+from nqz.stages.panels import Panel, arrange, panels
 from nqz.stages.parameters import Parameters
 from nqz.stages.project import project
-from nqz.stages.scale import Scales, exponents, scales
+from nqz.stages.scale import Scales, exponents
 from nqz.stages.statistics import Statistics
 
 
 @dataclass(frozen=True, eq=False)
 class OpenPanel:
-    """A panel, and what coding has to know of its columns: those kept in the order of the stream, all others in their own.
+    """A panel, and what coding has to know of its columns, in the order of the stream or in their own.
 
     Attributes
     ----------
@@ -83,10 +84,17 @@ class Encoder:
         codes = self.codes[here]
         factors = p.coding.forward(p, codes[order.columns].astype(np.int64))
         coded = self.coder.columns(order.classes)
-        return OpenPanel(panel, order.columns, order.place, self.means.at(here), exponents(codes), factors, coded)
+        return OpenPanel(
+            panel, order.columns, order.place, self.means.at(here), exponents(codes), factors, coded
+        )
 
     def centered(
-        self, opened: OpenPanel, block: npt.NDArray[Any], bfloat16: bool, row: int, stream: npt.NDArray[np.float32]
+        self,
+        opened: OpenPanel,
+        block: npt.NDArray[Any],
+        bfloat16: bool,
+        row: int,
+        stream: npt.NDArray[np.float32],
     ) -> None:
         """Center rows of a panel and put them in their places in the stream, where `turned` has to rotate the columns.
 
@@ -141,6 +149,6 @@ class Encoder:
 def encoder(parameters: Parameters, statistics: Statistics) -> Encoder:
     """What a matrix is coded with, by its statistics with rounded means."""
     p, codes = parameters, statistics.codes
-    found = scales(p, statistics.histogram)
+    found = p.scales(statistics.histogram)
     coder = p.coding.coder(p, found.used)
-    return Encoder(p, codes, statistics.means, found, panels(p.n, p.m, codes, found), coder)
+    return Encoder(p, codes, statistics.means, found, panels(p, codes, found), coder)

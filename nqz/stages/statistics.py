@@ -1,13 +1,13 @@
 """What the first pass over a matrix finds, of any range of it: `Statistics`, which neighbours add up to.
 
-Sums run over d = x - first, first the column's first entry, so that a large mean does no harm; constant columns have energy
-exactly 0. Columns of extreme magnitude are summed in units of a power of two.
+Sums run over d = x - first, first the column's first entry, so that a large mean does no harm; constant columns have
+energy exactly 0. Columns of extreme magnitude are summed in units of a power of two.
 
-Sums of floating-point numbers depend on their order, so the order is fixed: a `Grid` cuts the matrix into units that are summed
-by themselves and added from the first to the last, and its columns into blocks whose energies are added likewise. What cannot
-be added yet, because what stands before it is not known, is kept as it is until it meets its neighbour: of a matrix whose
-columns are contiguous, the sums of one column and of less than two blocks; of the others, if not from the first entry on,
-the sums of every unit.
+Sums of floating-point numbers depend on their order, so the order is fixed: a `Grid` cuts the matrix into units that
+are summed by themselves and added from the first to the last, and its columns into blocks whose energies are added
+likewise. What cannot be added yet, because what stands before it is not known, is kept as it is until it meets its
+neighbour: of a matrix whose columns are contiguous, the sums of one column and of less than two blocks; of the
+others, if not from the first entry on, the sums of every unit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Energy = tuple[float, int]
 """An energy as mantissa in [0.5, 1) and exponent of two; (0.0, 0) for nothing."""
 
 State = npt.NDArray[np.float64]
-"""Of shape (4, w): first entry, sum and sum of squares of the differences from it, largest magnitude of some columns."""
+"""Of shape (4, w), for w columns: first entry, Σ and Σ of squares of the differences from it, largest magnitude."""
 
 Again = Callable[[int, int, npt.NDArray[np.int32]], State]
 """again(first, last, exponent): states of complete columns, in units of 2 ** exponent, from the data."""
@@ -49,8 +49,8 @@ _NOTHING = -(1 << 40)
 class Grid:
     """How a matrix in a file is cut for the first pass.
 
-    A unit is a piece of 4 MiB of the file; where the entries of a column are apart and columns are very many, it is a stripe of
-    columns instead, and each unit accounts for an equal share of the pieces, which are only hashed then.
+    A unit is a piece of 4 MiB of the file; where the entries of a column are apart and columns are very many, it is a
+    stripe of columns instead, and each unit accounts for an equal share of the pieces, which are only hashed then.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class Grid:
         return self.complete(min(unit, self.units))
 
     def block_from(self, column: int, base: int = 0) -> int:
-        """The first column of the first block that does not begin before `column`, found from where an earlier one begins."""
+        """The first column of the first block from `column` on; `base` is where an earlier one begins."""
         while base < column:
             base = self.block_end(base)
         return base
@@ -338,7 +338,11 @@ class _Run:
 
     def take(self, count: int) -> Sums:
         """Take the first columns out."""
-        whole = self._states[0] if len(self._states) == 1 else np.concatenate([np.empty((4, 0)), *self._states], axis=1)
+        whole = (
+            self._states[0]
+            if len(self._states) == 1
+            else np.concatenate([np.empty((4, 0)), *self._states], axis=1)
+        )
         found = Sums(self.first, whole[:, :count], tuple(self._late))
         self.first, self.width, self._late = self.first + count, self.width - count, []
         # a copy, so that the others go when they have been taken
@@ -359,12 +363,13 @@ class _Merger:
 
     def add(self, part: Statistics) -> None:
         """Add what continues the rest."""
-        if (part.grid, part.center, part.first) != (self._grid, self._center, self._last) or part.rounded_means is not None:
+        expected, given = (self._grid, self._center, self._last), (part.grid, part.center, part.first)
+        if given != expected or part.rounded_means is not None:
             raise NqzError("internal error: statistics that are not neighbors")
         self._last = part.last
         self._digests += part.digests
         ends = [piece.first for piece in part.parts[1:]] + [self._grid.complete(part.last)]
-        for piece, end in zip(part.parts, ends):
+        for piece, end in zip(part.parts, ends, strict=True):
             if isinstance(piece, Known):
                 self._end_run()
                 self._parts.append(piece)
@@ -412,7 +417,9 @@ class _Merger:
             parts.append(part)
             known = []
         parts += _joined(known)
-        return Statistics(self._grid, self._center, self._first, self._last, bytes(self._digests), tuple(parts))
+        return Statistics(
+            self._grid, self._center, self._first, self._last, bytes(self._digests), tuple(parts)
+        )
 
 
 def _joined(parts: list[Known]) -> list[Known]:
@@ -443,7 +450,9 @@ def _rounded(statistics: Statistics, digits: int) -> Means:
     return Means(codes, n, digits, shift, q if wide is None else wide)
 
 
-def known(grid: Grid, centered: bool, first: int, state: State, exponent: npt.NDArray[np.int32] | None) -> Known:
+def known(
+    grid: Grid, centered: bool, first: int, state: State, exponent: npt.NDArray[np.int32] | None
+) -> Known:
     """What is known of the columns of a block from their sums, in units of 2 ** exponent."""
     exponent = np.zeros(state.shape[1], np.int32) if exponent is None else exponent
     mean, energy = _results(state, exponent, grid.n) if centered else (None, state[2].copy())
@@ -468,7 +477,8 @@ def rescaled(state: State) -> npt.NDArray[np.int32] | None:
     """Exponents with which the sums must be taken anew, None where the sums are safe."""
     largest = state[3]
     if not any(
-        ((x > _LARGE) | ((x > 0) & (x < _SMALL))).any() for x in map(largest.__getitem__, pieces(len(largest)))
+        ((x > _LARGE) | ((x > 0) & (x < _SMALL))).any()
+        for x in map(largest.__getitem__, pieces(len(largest)))
     ):
         return None
     _, exponent = np.frexp(largest)

@@ -18,7 +18,7 @@ CODE = st.one_of(st.just(norms.ZERO), st.integers(-(1 << 21), 1 << 21))
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.floats(1e-250, 1e250), st.integers(-1100, 1100)), min_size=1, max_size=20))
 def test_codes_are_within_half_a_step_of_the_energy(columns):
-    energy, exponent = (np.array(x) for x in zip(*columns))
+    energy, exponent = (np.array(x) for x in zip(*columns, strict=True))
     codes = norms.encode(energy, exponent)
     octaves = np.array([math.log2(e) for e in energy]) + 2.0 * exponent
     assert np.abs(codes / 256 - octaves).max() <= 1 / 512 + 1e-9
@@ -68,7 +68,7 @@ def test_histograms_count_codes_and_add(left, right, dtype):
     left, right = np.array(left, dtype), np.array(right, dtype)
     both = np.concatenate([left, right])
     found = norms.Histogram.of(left) + norms.Histogram.of(right)
-    for histogram in (found, norms.Histogram.of(both), pickle.loads(pickle.dumps(found))):
+    for histogram in (found, norms.Histogram.of(both), pickle.loads(pickle.dumps(found))):  # noqa: S301
         codes, counts = np.unique(both, return_counts=True)
         assert histogram.codes.dtype == histogram.counts.dtype == np.int64
         assert histogram.codes.tolist() == codes.tolist() and histogram.counts.tolist() == counts.tolist()

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from codec_cases import NESTED, centered, chunk_bytes, coded, scheme
 
 import nqz
+from codec_cases import NESTED, centered, chunk_bytes, coded, scheme
 from nqz import kernels
 from nqz.ground.threads import Workers
 from nqz.plan import voronoi as nest
@@ -55,7 +55,7 @@ def test_the_larger_ratio_is_spread_evenly(mix):
 def test_scales_are_ascending_and_positive(name):
     for q in range(2, mod.MAX_Q):
         for row in nest.multipliers(LATTICES[name], q):
-            assert len(row) == 4 and list(row) == sorted(row) and 0 < row[0] and row[3] <= 4096
+            assert len(row) == 4 and list(row) == sorted(row) and row[0] > 0 and row[3] <= 4096
 
 
 def base(name, n=1000, columns=100):
@@ -97,10 +97,14 @@ def test_plans_hit_the_budget(name, rate):
     bits = 8.0 * (chunk_bytes(matrix) + 18 * len(matrix.reader.find(0, "CHNK")))
     planned = nest.fitted(base(name), 100, bits, None)
     p, q = matrix.parameters, planned.code
-    level = sum(mod.digit_bits(r) * share for r, share in zip(q.q, (1 - q.mix / mod.MIX, q.mix / mod.MIX)))
+    level = sum(
+        mod.digit_bits(r) * share
+        for r, share in zip(q.q, (1 - q.mix / mod.MIX, q.mix / mod.MIX), strict=True)
+    )
     real = p.code
     used = sum(
-        mod.digit_bits(r) * share for r, share in zip(real.q, (1 - real.mix / mod.MIX, real.mix / mod.MIX))
+        mod.digit_bits(r) * share
+        for r, share in zip(real.q, (1 - real.mix / mod.MIX, real.mix / mod.MIX), strict=True)
     )
     assert planned.m * level == pytest.approx(p.m * used, rel=0.04)
 

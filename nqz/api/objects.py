@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from nqz.commands.opening import Opened, open_file
 from nqz.files.access import MemoryAccess
@@ -16,6 +17,8 @@ from nqz.ground.dtypes import bfloat16_to_float32, from_numpy, is_matrix_dtype, 
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.threads import workers
 from nqz.matrix import Matrix, open_matrix
+
+ByteOrder = Literal["<", ">", "|"]
 
 
 def open(source: Any) -> Container:
@@ -135,7 +138,9 @@ class CompressedMatrix(_Tensor):
         """Expected ‖A - Â‖² / ‖Ā‖² of the decoded matrix (estimator "mmse")."""
         return self._coded.predicted_reconstruction()
 
-    def decode(self, dtype: Any = None, estimator: str = "mmse", *, threads: int | None = None) -> np.ndarray:
+    def decode(
+        self, dtype: Any = None, estimator: str = "mmse", *, threads: int | None = None
+    ) -> npt.NDArray[Any]:
         """Rebuild the matrix.
 
         Parameters
@@ -156,25 +161,19 @@ class CompressedMatrix(_Tensor):
         """
         if estimator not in ("mmse", "unbiased"):
             raise UsageError(f"estimator {estimator!r}: mmse or unbiased")
-        wanted = (
-            np.dtype("float32" if self.dtype == "bfloat16" else self.dtype)
-            if dtype is None
-            else float_type(dtype)
-        )
-        matrix = self._coded
+        own = "float32" if self.dtype == "bfloat16" else self.dtype
+        wanted = np.dtype(own) if dtype is None else float_type(dtype)
+        name, matrix = canonical_name(wanted), self._coded
         n, count = matrix.parameters.n, matrix.parameters.columns
-        out = np.empty((n, count), storage_dtype(canonical_name(wanted)))
+        out = np.empty((n, count), storage_dtype(name))
         if matrix.header.axis == 1:
             out = out.reshape(count, n).T
         with workers(threads) as pool:
-            into = lambda panel: out[:, panel.first : panel.last]  # noqa: E731
-            for _ in matrix.blocks(pool, estimator, canonical_name(wanted), into):
+            for _ in matrix.blocks(pool, estimator, name, lambda panel: out[:, panel.first : panel.last]):
                 pass
         array = (out.T if matrix.header.axis == 1 else out).reshape(self.shape)
         # bfloat16 has come in its storage type
-        return (
-            array.view(wanted) if canonical_name(wanted) == "bfloat16" else array.astype(wanted, copy=False)
-        )
+        return array.view(wanted) if name == "bfloat16" else array.astype(wanted, copy=False)
 
 
 class ExactTensor(_Tensor):
@@ -184,7 +183,7 @@ class ExactTensor(_Tensor):
         """The data as in the source; `CorruptError` if it is damaged."""
         return b"".join(decode_exact(self.reader, self._index))
 
-    def decode(self) -> np.ndarray:
+    def decode(self) -> npt.NDArray[Any]:
         """The tensor; bfloat16 as float32, exactly.
 
         Raises
@@ -198,11 +197,11 @@ class ExactTensor(_Tensor):
         if info.dtype == "bfloat16":
             return bfloat16_to_float32(np.frombuffer(self.tobytes(), "<u2")).reshape(info.shape)
         try:
-            dtype = np.dtype(info.dtype).newbyteorder(info.byte_order)
+            dtype = np.dtype(info.dtype).newbyteorder(cast(ByteOrder, info.byte_order))
         except TypeError:
             dtype = _extended_type(info.dtype, f"{self.reader.name}: tensor {self.name!r}")
-        array = np.frombuffer(bytearray(self.tobytes()), dtype)
-        return array.reshape(info.shape, order=info.order)
+        array: npt.NDArray[Any] = np.frombuffer(bytearray(self.tobytes()), dtype)
+        return array.reshape(info.shape, order="F" if info.order == "F" else "C")
 
 
 def as_target(source: Any) -> Any:
@@ -212,10 +211,10 @@ def as_target(source: Any) -> Any:
     return source
 
 
-def float_type(dtype: Any) -> np.dtype:
+def float_type(dtype: Any) -> np.dtype[Any]:
     """A floating-point type that matrices may have; `UsageError` for any other."""
     try:
-        wanted = np.dtype(dtype)
+        wanted: np.dtype[Any] = np.dtype(dtype)
     except TypeError:
         advice = "; pass ml_dtypes.bfloat16" if dtype == "bfloat16" else ""
         raise UsageError(f"dtype {dtype!r}: a floating-point type is needed{advice}") from None
@@ -224,17 +223,17 @@ def float_type(dtype: Any) -> np.dtype:
     return wanted
 
 
-def canonical_name(dtype: np.dtype) -> str:
+def canonical_name(dtype: np.dtype[Any]) -> str:
     """Name of a type in a container; empty for one that it does not know."""
     known = from_numpy(dtype)
     return "" if known is None else known[0]
 
 
-def _extended_type(name: str, where: str) -> np.dtype:
+def _extended_type(name: str, where: str) -> np.dtype[Any]:
     try:
         import ml_dtypes
 
-        dtype = np.dtype(getattr(ml_dtypes, name))
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
     except (ImportError, AttributeError):
         raise UnsupportedError(
             f"{where}: {name} needs the package ml_dtypes; tobytes() gives the raw data"

@@ -8,12 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nqz.commands.encode import encode as encode_source
-from nqz.commands.matmul import MatmulOptions, Prepared, prepare, tiles
-from nqz.commands.opening import open_file
-from nqz.commands.options import EncodeOptions
-from nqz.commands.pairs import pair_up
-from nqz.compressed import (
+from nqz.api.objects import (
     CompressedMatrix,
     Container,
     ExactTensor,
@@ -22,6 +17,11 @@ from nqz.compressed import (
     float_type,
     open,
 )
+from nqz.commands.encode import encode as encode_source
+from nqz.commands.matmul import MatmulOptions, Prepared, prepare, tiles
+from nqz.commands.opening import open_file
+from nqz.commands.options import EncodeOptions
+from nqz.commands.pairs import pair_up
 from nqz.files.access import MemoryAccess
 from nqz.files.output import Output
 from nqz.files.source import array_source
@@ -60,8 +60,8 @@ def encode(
     rate : float, optional
         Bits per entry, everything in the container counted. One of `rate`, `error` and `max_bytes` is needed.
     error : float, optional
-        The smallest container whose predicted error of a product with an unrelated matrix, coded alike, is at most this,
-        relative to ‖Ā‖²‖B̄‖²/n.
+        The smallest container whose predicted error of a product with an unrelated matrix, coded alike, is at most
+        this, relative to ‖Ā‖²‖B̄‖²/n.
     max_bytes : int, optional
         The best container of at most so many bytes.
     seed : int

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from codec_cases import Truth, centered, chunk_bytes, coded
 
 import nqz
+from codec_cases import Truth, centered, chunk_bytes, coded
 from nqz.stages import scale
 from nqz.stages.codings import tables
 from nqz.stages.lattices import LATTICES
@@ -25,7 +25,7 @@ def gaussian(columns, n=1024, seed=1):
 def test_decoded_matrices_and_products_have_the_noise_that_is_predicted(rate, coding):
     a, b = gaussian(200), gaussian(180, seed=2)
     files = [nqz.encode(x, rate=rate, lattice="leech", coding=coding, kappa=1.0) for x in (a, b)]
-    assert all(abs(8 * len(file) / x.size - rate) < 0.1 for file, x in zip(files, (a, b)))
+    assert all(abs(8 * len(file) / x.size - rate) < 0.1 for file, x in zip(files, (a, b), strict=True))
     matrix = coded(files[0])
     p = matrix.parameters
     with nqz.open(files[0]) as x, nqz.open(files[1]) as y:

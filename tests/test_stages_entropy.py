@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from codec_cases import LATTICE_NAMES, chunk_bytes, coded, scheme
 
 import nqz
+from codec_cases import LATTICE_NAMES, chunk_bytes, coded, scheme
 from nqz import kernels
 from nqz.ground.arithmetic import round_log2
 from nqz.plan import budget as allocate
 from nqz.stages import norms
+from nqz.stages.chunks import lanes_of, padded
 from nqz.stages.codings import tables
 from nqz.stages.codings.entropy import ENTROPY
 from nqz.stages.lattices import LATTICES
-from nqz.stages.panels import arrange, lanes_of, padded, panels
+from nqz.stages.panels import arrange, panels
 from nqz.stages.parameters import Parameters
 from nqz.stages.project import project
-from nqz.stages.scale import CLASSES, exponents, scales
+from nqz.stages.scale import CLASSES, exponents
 from nqz.stages.transforms import DEFAULT as TRANSFORM
 
 LOWEST = int(round_log2(min(lattice.fine_moment for lattice in LATTICES.values()), CLASSES))
@@ -122,7 +123,7 @@ def test_lanes_waste_little(count):
 @pytest.mark.parametrize("name", LATTICE_NAMES)
 def test_section_sizes_are_what_the_encoder_emits(name, monkeypatch):
     """Columns of many classes, modelled and raw code bits, with and without raw low bits, in small chunks."""
-    monkeypatch.setattr("nqz.stages.panels.CHUNK_ENTRIES", 5000)
+    monkeypatch.setattr("nqz.stages.chunks.CHUNK_ENTRIES", 5000)
     rng = np.random.default_rng(6)
     n, m, columns = 333, 301, 60
     lowest = (4 if name == "leech" else 5) * CLASSES  # fewer dither levels a unit: lower classes
@@ -142,12 +143,12 @@ def test_section_sizes_are_what_the_encoder_emits(name, monkeypatch):
         dither_key=bytes(range(16)),
         code=None,
     )
-    found = scales(parameters, norms.Histogram.of(codes))
+    found = parameters.scales(norms.Histogram.of(codes))
     used = [int(c) for c in np.unique(found.used)]
     assert 0 < found.at(codes).kept.sum() < columns
     assert len({tables.table(c).raw for c in used}) > 3
     assert name in ("z", "leech") or len({tables.is_modelled(LATTICES[name], c) for c in used}) == 2
-    (panel,) = panels(n, m, codes, found)
+    (panel,) = panels(parameters, codes, found)
     assert len(panel.chunks) > 2
     order = arrange(panel, codes, found)
     u = np.empty((panel.kept, n), np.float32)

@@ -34,7 +34,7 @@ def test_kept_sets_are_nested_sorted_and_of_the_right_size():
         previous: set[int] = set()
         for m in (1, 2, n // 3, n // 2, n - 1):
             chosen = project.kept(seed, n, m)
-            assert len(chosen) == m and (np.diff(chosen) > 0).all() and 0 <= chosen[0] and chosen[-1] < n
+            assert len(chosen) == m and (np.diff(chosen) > 0).all() and chosen[0] >= 0 and chosen[-1] < n
             assert previous <= set(chosen.tolist())
             previous = set(chosen.tolist())
     assert project.kept(0, 100, 100) is None
