@@ -94,7 +94,7 @@ NQZ_INLINE Words encode_lanes(Words x, const Interval& interval, uint16_t*& word
 }
 
 // Codes a bit on each lane, bit l of `bits` on lane l. `chance` of 4096 is that of a one, which has the upper share.
-void encode_bits(uint32_t bits, const uint32_t* chance, int lanes, uint32_t* state, uint16_t*& words) {
+NQZ_INLINE void encode_bits(uint32_t bits, const uint32_t* chance, int lanes, uint32_t* state, uint16_t*& words) {
     if (Simd::GATHERS && lanes == 32) {
         for (int l = 32 - VECTOR; l >= 0; l -= VECTOR) {
             Words p1 = load_words(chance + l), zero = 4096 - p1, one = Simd::lanes_of(bits >> l);
@@ -112,7 +112,7 @@ void encode_bits(uint32_t bits, const uint32_t* chance, int lanes, uint32_t* sta
 }
 
 // Decodes a bit on each lane. Returns false if the words run out.
-bool decode_bits(const uint32_t* chance, int lanes, uint32_t* state, const uint16_t*& words, const uint16_t* end,
+NQZ_INLINE bool decode_bits(const uint32_t* chance, int lanes, uint32_t* state, const uint16_t*& words, const uint16_t* end,
                  uint32_t& bits) {
     bits = 0;
     if (Simd::GATHERS && lanes == 32 && end - words >= 32) {

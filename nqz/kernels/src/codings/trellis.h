@@ -89,13 +89,15 @@ void find_inputs(Encoder& e) {
 
 void begin_trellis(Decoder& d) {
     d.taps = Taps(Conv::memory(d.place));
-    memset(d.past, 0, sizeof d.past);
+    memset(d.inputs, 0, sizeof d.inputs);
+    d.input_count = MEMORY_MAX;
     fill_chances(d.tables, d.chances);
 }
 
 // Codes the inputs of a group row, last first.
 void encode_inputs(Encoder& e, const GroupRow& row) {
     const int n = e.n;
+    const Taps taps = e.taps;  // what nothing that is written below can change
     const uint32_t* inputs = e.out.inputs + MEMORY_MAX + row.first / n / 2;
     if (!row.modelled) {
         e.code_position -= 4 * n;
@@ -104,7 +106,7 @@ void encode_inputs(Encoder& e, const GroupRow& row) {
         return;
     }
     for (int i = 3; i >= 0; i--) {
-        uint32_t c0 = e.taps.zero_branch(0, inputs + i), c1 = e.taps.zero_branch(1, inputs + i), chance[32];
+        uint32_t c0 = taps.zero_branch(0, inputs + i), c1 = taps.zero_branch(1, inputs + i), chance[32];
         input_chances(c0, c1, row, i, e.tables, e.out.chances, n, chance);
         encode_bits(inputs[i], chance, n, e.state, e.words);
     }
@@ -113,10 +115,13 @@ void encode_inputs(Encoder& e, const GroupRow& row) {
 // Decodes the inputs of a group row to the contexts of its points. Returns false if the words run out.
 bool decode_inputs(Decoder& d, const GroupRow& row, uint32_t (*)[32], uint8_t* __restrict context) {
     const int n = d.n;
-    uint32_t inputs[MEMORY_MAX + 4];
-    memcpy(inputs, d.past, sizeof d.past);
+    if (d.input_count + 4 > Decoder::MOST_INPUTS) {
+        memcpy(d.inputs, d.inputs + d.input_count - MEMORY_MAX, MEMORY_MAX * sizeof *d.inputs);
+        d.input_count = MEMORY_MAX;
+    }
+    uint32_t bits[8];
     for (int i = 0; i < 4; i++) {
-        uint32_t* now = inputs + MEMORY_MAX + i;
+        uint32_t* now = d.inputs + d.input_count++;
         uint32_t c0 = d.taps.zero_branch(0, now), c1 = d.taps.zero_branch(1, now);
         if (row.modelled) {
             uint32_t chance[32];
@@ -126,10 +131,10 @@ bool decode_inputs(Decoder& d, const GroupRow& row, uint32_t (*)[32], uint8_t* _
             *now = (uint32_t)(get_bits(d.in.code, d.in.code_bytes, d.code_position) & (((uint64_t)1 << n) - 1));
             d.code_position += n;
         }
-        code_contexts(c0 ^ *now, row.level + 2 * i * n, n, context + 2 * i * n);
-        code_contexts(c1 ^ *now, row.level + (2 * i + 1) * n, n, context + (2 * i + 1) * n);
+        bits[2 * i] = c0 ^ *now;
+        bits[2 * i + 1] = c1 ^ *now;
     }
-    memcpy(d.past, inputs + 4, sizeof d.past);
+    for (int i = 0; i < 8; i++) code_contexts(bits[i], row.level + i * n, n, context + i * n);
     return true;
 }
 

@@ -130,12 +130,17 @@ const char* voronoi_decode(const Place& place, const Key& key, const Nest& nest,
         int choice[32];
         Moduli moduli;
         tile_moduli(lattice, place, nest, choices, first, moduli, choice);
-        int32_t flat[MOST_POSITIONS], multiplier[32] = {};
+        uint16_t last[MOST_POSITIONS];
+        int32_t multiplier[32] = {};
         Row z[MOST_STEPS], digit[MOST_STEPS], y[MOST_STEPS];
-        for (int p = 0; p < count; p++) flat[p] = digits[first + p];
-        for (int p = count; p < tile; p++) flat[p] = 0;
         arrange(level + first, group, place.lanes, z);
-        arrange(flat, group, place.lanes, digit);
+        const uint16_t* from = digits + first;
+        if (count < tile) {
+            memset(last, 0, sizeof last);
+            memcpy(last, from, (size_t)count * sizeof *from);
+            from = last;
+        }
+        arrange(from, group, place.lanes, digit);
         int32_t bad = 0;
         for (int i = 0; i < group; i++)
             for (int l = 0; l < 32; l++) bad |= digit[i][l] >= moduli.q[l];
