@@ -3,8 +3,8 @@
 A fine coordinate Y = 16 k + o. The context o follows from the dither level and the residue; the decoder knows both
 before it decodes k. The code bits of a group row come first, raw or modelled.
 
-An entry that is tied to the others of its group has a known Y mod 32. What is coded of it is Y >> 1, whose context
-holds what is known, with a table of its own.
+Where the last entry of a group follows from the others modulo 32, half of it is coded: Y >> 1, whose context holds
+what is known, with a table of its own.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def entropy_encode(place: Place, key: Key, tables: Tables, table_of_column: Arra
         uint8, Rice codes of the values outside the tables; see `nqz.reference.rice`.
     """
     chunk = prepare(place, key, tables, table_of_column)
-    check(points, "points must be int32 [P]", np.int32, place.positions)
+    check({"points int32 [P]": points}, **place.sizes)
     lattice, rows = chunk.lattice, len(chunk.modelled)
     y = points.astype(np.int64)
     index = lattice.index_of(to_blocks((y + chunk.level) // lattice.fine, lattice.block, place.lanes))
 
-    y >>= chunk.tied
+    y >>= chunk.halved
     k, o = y >> 4, y & 15
     value = k >> chunk.raw
     inside = (value >= -chunk.half) & (value < chunk.half)
@@ -103,7 +103,7 @@ def entropy_decode(
         If the five streams are not what the encoder writes.
     """
     chunk = prepare(place, key, tables, table_of_column)
-    check(out, "out must be int32 [P]", np.int32, place.positions)
+    check({"out int32 [P]": out}, **place.sizes)
     states, words, code, low, escapes = streams
     decoder, reader = Decoder(states, words, place.lanes), EscapeReader(escapes)
     position, shift = low_bits(chunk)
@@ -129,19 +129,20 @@ def entropy_decode(
         here = slice(row * row_size, (row + 1) * row_size)
         contexts = (lattice.fine * np.concatenate(residues).reshape(-1) - chunk.level[here]) & 15
         for p, o in zip(range(here.start, here.stop), contexts.tolist(), strict=True):
-            tied, known = int(chunk.tied[p]), o
-            if tied:
+            halved, known = int(chunk.halved[p]), o
+            if halved:
+                # t is the last block of the group
                 others = out[here.start + p % lanes : p : lanes].astype(np.int64)
-                known = lattice.tied(int(index[row, p % lanes]), levels[row, p % lanes], others)
-            table, half, context = int(chunk.table[p]), int(chunk.half[p]), known >> tied
+                known = lattice.last_residue(int(index[t, p % lanes]), levels[row, p % lanes], others)
+            table, half, context = int(chunk.table[p]), int(chunk.half[p]), known >> halved
             if (table, context) not in cumulative:
                 cumulative[table, context] = tables.contexts(table)[context].tolist()
             symbol = decoder.step(p % lanes, cumulative[table, context])
             value = symbol - half if symbol < 2 * half else reader.next(half, int(chunk.rice[p]))
             k = (value << int(chunk.raw[p])) + int(low_value[p])
-            if not -K_LIMIT >> tied <= k < K_LIMIT >> tied:
+            if not -K_LIMIT >> halved <= k < K_LIMIT >> halved:
                 raise CorruptStream("an escape is out of range")
-            out[p] = (16 << tied) * k + known
+            out[p] = (16 << halved) * k + known
     reader.finish()
     decoder.finish()
 

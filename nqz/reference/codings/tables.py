@@ -48,15 +48,12 @@ class Tables:
 
     def __post_init__(self) -> None:
         lattice, count = lattice_of(self.lattice), self.half.size
-        check(self.half, "half must be int32 [T]", np.int32, count)
-        check(self.raw, "raw must be int32 [T]", np.int32, count)
-        check(self.rice, "rice must be int32 [T]", np.int32, count)
-        check(self.offset, "offset must be int64 [T]", np.int64, count)
-        check(self.cum, "cum must be uint16", np.uint16, -1)
-        check(self.weight, "weight must be float64 [T, 16]", np.float64, count, 16)
-        check(self.modelled, "modelled must be uint8 [T]", np.uint8, count)
-        tied = count if lattice.ties_last else 0
-        check(self.last, "last must be int32, [T] for leech and [0] otherwise", np.int32, tied)
+        rows = {f"{name} int32 [T]": getattr(self, name) for name in ("half", "raw", "rice")}
+        rows |= {"offset int64 [T]": self.offset, "weight float64 [T, 16]": self.weight}
+        check({**rows, "modelled uint8 [T]": self.modelled, "cum uint16 [n]": self.cum}, T=count)
+        halves = (count if lattice.last_follows else 0,)
+        right = self.last.shape == halves and self.last.dtype == np.int32
+        require(right, "last must be int32, [T] for leech and [0] otherwise")
         require(within(self.last, 0, count - 1), "last names a table that does not exist")
         require(within(self.half, 1, 127), "half must be 1 to 127")
         require(within(self.raw, 0, 20), "raw must be 0 to 20")
@@ -89,8 +86,8 @@ class Chunk:
         int64 [P], the dither.
     table : numpy.ndarray
         int64 [P], the table that codes a position.
-    tied : numpy.ndarray
-        int64 [P], 1 at entries that are tied to the others of their group, otherwise 0.
+    halved : numpy.ndarray
+        int64 [P], 1 at entries of which half is coded, since the rest follows from the others; otherwise 0.
     half, raw, rice : numpy.ndarray
         int64 [P], of that table.
     first : numpy.ndarray
@@ -104,7 +101,7 @@ class Chunk:
     lattice: Lattice
     level: Ints
     table: Ints
-    tied: Ints
+    halved: Ints
     half: Ints
     raw: Ints
     rice: Ints
@@ -116,18 +113,18 @@ class Chunk:
 def prepare(place: Place, key: Key, tables: Tables, table_of_column: Array) -> Chunk:
     """Work out what a chunk is coded with; ValueError where the arguments do not fit together."""
     require(place.lattice == tables.lattice, "the place and the tables are of different lattices")
-    check(table_of_column, "table_of_column must be int32 [c]", np.int32, -1)
+    check({"table_of_column int32 [c]": table_of_column})
     lattice = lattice_of(place.lattice)
     table = table_of_column[place.columns(table_of_column.size)].astype(np.int64)
     require(within(table, 0, tables.half.size - 1), "table_of_column names a table that does not exist")
     modelled = tables.modelled[table[:: lattice.group * place.lanes]] != 0
-    tied = np.zeros(place.positions, dtype=np.int64)
-    if lattice.ties_last:
-        tied[np.arange(place.positions) // place.lanes % lattice.group == lattice.group - 1] = 1
-        table = np.where(tied, tables.last[table], table)
+    halved = np.zeros(place.positions, dtype=np.int64)
+    if lattice.last_follows:
+        halved[np.arange(place.positions) // place.lanes % lattice.group == lattice.group - 1] = 1
+        table = np.where(halved, tables.last[table], table)
     half, raw, rice = (a[table].astype(np.int64) for a in (tables.half, tables.raw, tables.rice))
     level, first, blocks = levels_of(place, key), tables.offset[table], lattice.group // lattice.block
-    return Chunk(lattice, level, table, tied, half, raw, rice, first, blocks, modelled)
+    return Chunk(lattice, level, table, halved, half, raw, rice, first, blocks, modelled)
 
 
 def chances(chunk: Chunk, tables: Tables, lanes: int) -> list[Ints]:

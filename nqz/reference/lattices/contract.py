@@ -37,8 +37,8 @@ class Lattice(ABC):
         Mean square an entry of a uniform point of the Voronoi cell.
     models_code : bool
         Whether code bits may be coded by their chances; otherwise they are always stored as they are.
-    ties_last : bool
-        Whether the last entry of a group is tied to the others; see `tied`.
+    last_follows : bool
+        Whether the last entry of a group follows from the others modulo 32 / `fine`; see `last_residue`.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Lattice(ABC):
     code_bits: int
     second_moment: float
     models_code: bool = True
-    ties_last: bool = False
+    last_follows: bool = False
 
     @abstractmethod
     def quantize(self, x: Ints, lanes: int, unit: int) -> Ints:
@@ -78,13 +78,13 @@ class Lattice(ABC):
         """Return the state after a block; lanes begin in state 0."""
         return state
 
-    def tied(self, index: int, level: Ints, y: Ints) -> int:
-        """Return Y mod 32 of the last entry of a group, Y = fine · λ - level, which follows from the others.
+    def last_residue(self, index: int, level: Ints, y: Ints) -> int:
+        """Return Y mod 32 of the last entry of a group, Y = fine · λ - level, where it follows from the others.
 
         Parameters
         ----------
         index : int
-            Index of the group's block.
+            Index of the group's last block.
         level, y : numpy.ndarray
             int64 [group] and [group - 1]: dither levels, and Y of the other entries.
         """
@@ -145,9 +145,11 @@ def chance(zero: Floats, one: Floats) -> Ints:
 
 def to_blocks(values: Array, size: int, lanes: int) -> Array:
     """Arrange the [P] values of a chunk as [T, lanes, size]: blocks of `size` consecutive steps of a lane."""
-    return values.reshape(-1, size, lanes).swapaxes(1, 2)
+    blocks: Array = values.reshape(-1, size, lanes).swapaxes(1, 2)
+    return blocks
 
 
 def from_blocks(blocks: Array) -> Array:
     """Undo `to_blocks`."""
-    return blocks.swapaxes(1, 2).reshape(-1)
+    values: Array = blocks.swapaxes(1, 2).reshape(-1)
+    return values

@@ -31,7 +31,7 @@ class Leech(BlockLattice):
     number, name = 3, "leech"
     fine, group, block, code_bits = 4, SIZE, SIZE, 13
     second_moment = 0.526024
-    models_code, ties_last = False, True
+    models_code, last_follows = False, True
     codewords = np.concatenate([2 * GOLAY, 1 + 2 * GOLAY])
 
     def index_of(self, point: Ints) -> Ints:
@@ -39,7 +39,7 @@ class Leech(BlockLattice):
         index: Ints = (point[..., :12] >> 1 & 1) @ (1 << np.arange(12)) + 4096 * (point[..., 0] & 1)
         return index
 
-    def tied(self, index: int, level: Ints, y: Ints) -> int:
+    def last_residue(self, index: int, level: Ints, y: Ints) -> int:
         """The sum of all k has the parity m."""
         parity = int(((y + level[:-1]) >> 4).sum()) + (index >> 12)
         return (16 * parity + 4 * int(self.codewords[index, -1]) - int(level[-1])) % 32
@@ -69,11 +69,12 @@ class Leech(BlockLattice):
         rest = point[..., 12:] - head - 2 * value[..., 1:12] @ CHECKS[1:]
         value[..., 12:23] = rest[..., :11] // 4
         value[..., 23] = (rest[..., 11] + 4 * head[..., 0] - 4 * value[..., 12:23].sum(axis=-1)) // 8
-        return value % q
+        digits: Ints = value % q
+        return digits
 
     def from_digits(self, digits: Ints) -> Ints:
         """Combine the basis."""
-        point = digits.copy()
+        point: Ints = digits.copy()
         head = digits[..., :1]
         point[..., 1:12] = head + 2 * digits[..., 1:12]
         point[..., 12:] = head + 2 * digits[..., 1:12] @ CHECKS[1:]
