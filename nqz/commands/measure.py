@@ -139,7 +139,7 @@ class _Pass:
             n = self.grid.n
             span = (first * n, first * n + 1) if self.grid.contiguous else (first, last)
             _, [(_, _, block)] = self.view.span(*span)
-            kernels.statistics(block, self.view.bfloat16, state, _scales(exponent, last - first), False)
+            kernels.column_statistics(block, self.view.bfloat16, state, _scales(exponent, last - first), False)
         entry: npt.NDArray[np.float64] = state[0]
         return entry
 
@@ -181,7 +181,7 @@ class _Pass:
         whole = width == state.shape[1]
         part = state if whole else np.ascontiguousarray(state[:, first : first + width])
         scales = _scales(None if exponent is None else exponent[first : first + width], width)
-        position = kernels.statistics(block, self.view.bfloat16, part, scales, started or not self.center)
+        position = kernels.column_statistics(block, self.view.bfloat16, part, scales, started or not self.center)
         if not whole:
             state[:, first : first + width] = part
         return int(position)
