@@ -9,9 +9,9 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
-from cli_tools import FIXTURES, environment, matrix
 
 import nqz
+from cli_tools import FIXTURES, environment, matrix
 
 
 def relative(estimate, a, b):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cli_tools import FIXTURES, environment
 
 README = (FIXTURES.parent / "README.md").read_text(encoding="utf-8")

@@ -7,8 +7,9 @@ import os
 
 import numpy as np
 import pytest
-from cli_tools import fail, invoke, listing, matrix, save, succeed
 from safetensors.numpy import save_file
+
+from cli_tools import fail, invoke, listing, matrix, save, succeed
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import re
 import ml_dtypes  # teaches NumPy bfloat16, which safetensors needs
 import numpy as np
 import pytest
-from cli_tools import FIXTURES, invoke, listing, matrix, save, succeed
 from safetensors.numpy import load_file, save_file
 
 import nqz
+from cli_tools import FIXTURES, invoke, listing, matrix, save, succeed
 from nqz.files.access import FileAccess
 
 INSPECT_KEYS = [

@@ -14,10 +14,10 @@ import time
 
 import numpy as np
 import pytest
-from cli_tools import environment, listing, matrix, process, save
 from safetensors.numpy import save_file
 
 import nqz
+from cli_tools import environment, listing, matrix, process, save
 from nqz.cli.progress import Progress
 
 AT_ONCE = """

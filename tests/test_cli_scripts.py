@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cli_tools import FIXTURES, environment
 
 SCRIPTS = Path(__file__).resolve().parent / "cli"

@@ -12,9 +12,9 @@ import threading
 
 import numpy as np
 import pytest
-from cli_tools import FIXTURES, fail, invoke, listing, matrix, process, save, succeed
 from safetensors.numpy import save_file
 
+from cli_tools import FIXTURES, fail, invoke, listing, matrix, process, save, succeed
 from nqz.plan.limit import GAMMA_STAR, R_STAR, equivalent, gamma, gamma_inverse, related
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES
 
@@ -46,8 +46,8 @@ def swept(capsys, *arguments: object) -> dict:
 
 
 def test_the_limit():
-    assert R_STAR == pytest.approx(0.5 * math.log2(1 + 4 * R_STAR * math.log(2)), abs=1e-15)
-    assert (R_STAR, GAMMA_STAR) == (pytest.approx(0.90632, abs=5e-6), pytest.approx(0.48830, abs=5e-6))
+    assert pytest.approx(0.5 * math.log2(1 + 4 * R_STAR * math.log(2)), abs=1e-15) == R_STAR
+    assert (pytest.approx(0.90632, abs=5e-6), pytest.approx(0.48830, abs=5e-6)) == (R_STAR, GAMMA_STAR)
     assert gamma(0.0) == 1.0 and gamma(1.0) == 0.4375 and gamma(R_STAR) == GAMMA_STAR
     # the line is a tangent: it never leaves the convex hull
     assert gamma(R_STAR - 1e-6) == pytest.approx(

@@ -300,19 +300,21 @@ def test_full_disk_shows_as_one_error(tmp_path, monkeypatch, call):
     path = tmp_path / "out"
     path.write_bytes(b"old")
     real_close = os.close
-    with pytest.raises(DiskFullError, match="out: cannot write: no space left"):
-        with Output(path, force=True) as output:
-            output.access.pwrite(b"x", 0)
+    with (
+        pytest.raises(DiskFullError, match="out: cannot write: no space left"),
+        Output(path, force=True) as output,
+    ):
+        output.access.pwrite(b"x", 0)
 
-            def full(fd, *args):
-                monkeypatch.undo()
-                if call == "close":
-                    real_close(fd)
-                raise OSError(28, "No space left on device")
+        def full(fd, *args):
+            monkeypatch.undo()
+            if call == "close":
+                real_close(fd)
+            raise OSError(28, "No space left on device")
 
-            monkeypatch.setattr(os, call, full)
-            output.access.pwrite(b"y", 0)
-            output.commit()
+        monkeypatch.setattr(os, call, full)
+        output.access.pwrite(b"y", 0)
+        output.commit()
     monkeypatch.undo()
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["out"]
 

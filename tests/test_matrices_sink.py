@@ -115,9 +115,11 @@ def test_space_is_reserved_before_anything_is_written(tmp_path, monkeypatch):
         sink = MatrixSink(output.access, "npy", [spec])
         assert os.fstat(output.access.fileno()).st_blocks * 512 >= sink.total_bytes
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(DiskFullError, match="out: cannot write: no space left"):
-        with Output(tmp_path / "out") as output:
-            MatrixSink(output.access, "npy", [spec])
+    with (
+        pytest.raises(DiskFullError, match="out: cannot write: no space left"),
+        Output(tmp_path / "out") as output,
+    ):
+        MatrixSink(output.access, "npy", [spec])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -125,9 +127,11 @@ def test_full_disk_while_writing_vectors(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(DiskFullError, match="out: cannot write: no space left"):
-        with Output(tmp_path / "out") as output:
-            sink = MatrixSink(output.access, "npy", [TensorSpec("", (64, 64), "float32")])
-            monkeypatch.setattr(os, "pwrite", full)
-            sink.vectors(0, 0).write(0, np.zeros((64, 3), np.float32))
+    with (
+        pytest.raises(DiskFullError, match="out: cannot write: no space left"),
+        Output(tmp_path / "out") as output,
+    ):
+        sink = MatrixSink(output.access, "npy", [TensorSpec("", (64, 64), "float32")])
+        monkeypatch.setattr(os, "pwrite", full)
+        sink.vectors(0, 0).write(0, np.zeros((64, 3), np.float32))
     assert list(tmp_path.iterdir()) == []

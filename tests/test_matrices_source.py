@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import threading
+from functools import partial
 
 import ml_dtypes
 import numpy as np
@@ -145,9 +146,9 @@ def test_masked_array_is_refused():
 
 
 def test_vectors_of_other_types_are_refused():
-    with array_source(np.zeros((2, 2), "i4")) as source:
-        with pytest.raises(UnsupportedError, match="int32 is not a matrix"):
-            source.tensors[0].vectors(0)
+    source = array_source(np.zeros((2, 2), "i4"))
+    with source, pytest.raises(UnsupportedError, match="int32 is not a matrix"):
+        source.tensors[0].vectors(0)
 
 
 def test_what_cannot_be_opened(tmp_path):
@@ -267,10 +268,10 @@ def test_descriptors_are_closed(matrix, tmp_path):
 
 
 def test_full_disk_under_the_temporary_copy(monkeypatch):
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **options: open("/dev/full", "r+b", **options))
+    monkeypatch.setattr(tempfile, "TemporaryFile", partial(open, "/dev/full", "r+b"))
     stream = FdReader(os.open("/dev/zero", os.O_RDONLY))
     with pytest.raises(
-        DiskFullError, match="temporary copy of <file object> in .*: cannot write: no space left"
+        DiskFullError, match=r"temporary copy of <file object> in .*: cannot write: no space left"
     ):
         open_input(stream)
     os.close(stream.fd)

@@ -91,8 +91,14 @@ def test_spans_hold_their_entries_in_file_order(tmp_path_factory, data):
 
 @pytest.mark.parametrize(
     ("first", "last", "shapes"),
-    [(0, 28, [(4, 7)]), (0, 27, [(3, 7), (1, 6)]), (6, 28, [(1, 1), (3, 7)]), (3, 16, [(1, 4), (1, 7), (1, 2)]), (1, 3, [(1, 2)])],
-)  # fmt: skip
+    [
+        (0, 28, [(4, 7)]),
+        (0, 27, [(3, 7), (1, 6)]),
+        (6, 28, [(1, 1), (3, 7)]),
+        (3, 16, [(1, 4), (1, 7), (1, 2)]),
+        (1, 3, [(1, 2)]),
+    ],
+)
 def test_spans_are_whole_runs_and_what_is_left(first, last, shapes):
     by_coordinate, by_vector = (array_source(sample((9, 7))).tensors[0].vectors(axis) for axis in (0, 1))
     assert [block.shape for _, _, block in by_coordinate.span(first, last)[1]] == shapes

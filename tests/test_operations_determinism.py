@@ -108,7 +108,7 @@ def test_panels_and_pieces_of_a_file_give_the_same_bytes(tmp_path, order, axis, 
 def test_every_way_to_the_chunks_gives_the_same_bytes(tmp_path, monkeypatch, n, rate):
     """Contiguous vectors of few classes or many: chunk by chunk or a panel at a time, in runs or picked one by one."""
     monkeypatch.setattr("nqz.stages.panels.PANEL_ENTRIES", 1 << 20)
-    monkeypatch.setattr("nqz.stages.panels.CHUNK_ENTRIES", 1 << 17)
+    monkeypatch.setattr("nqz.stages.chunks.CHUNK_ENTRIES", 1 << 17)
     rng = np.random.default_rng(n)
     count = 1_300_000 // n
     for spread in (0.0, 0.8):
@@ -199,7 +199,7 @@ def test_points_do_not_depend_on_storage(name, coding):
 def test_small_panels_and_chunks_decode(monkeypatch):
     """Many panels of few columns, columns longer than a chunk, the last chunk a single group."""
     monkeypatch.setattr("nqz.stages.panels.PANEL_ENTRIES", 4000)
-    monkeypatch.setattr("nqz.stages.panels.CHUNK_ENTRIES", 520)
+    monkeypatch.setattr("nqz.stages.chunks.CHUNK_ENTRIES", 520)
     rng = np.random.default_rng(4)
     x = (rng.standard_normal((700, 23)) * rng.lognormal(0, 1, 23)).astype(np.float32)
     y = rng.standard_normal((700, 9)).astype(np.float32)

@@ -8,12 +8,12 @@ import math
 import ml_dtypes
 import numpy as np
 import pytest
-from cli_tools import matrix, succeed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 import nqz
+from cli_tools import matrix, succeed
 
 
 def saved(array: np.ndarray) -> bytes:

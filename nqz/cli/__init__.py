@@ -64,7 +64,7 @@ def app() -> None:
         nqz encode a.npy -r 2
         nqz encode b.npy -r 2
         nqz matmul a.nqz b.nqz -o product.npy
-    """
+    """  # noqa: D301  (click wants the character)
 
 
 def run(arguments: Sequence[str]) -> int:

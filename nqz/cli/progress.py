@@ -54,6 +54,7 @@ class Progress:
         self._lock = threading.Lock()
 
     def __call__(self, name: Name, amount: float) -> None:
+        """Count an amount of work done on something."""
         key = name if name in self._sizes else next(iter(self._sizes), None)
         size = self._sizes.get(key, 0.0)
         with self._lock:  # tensors may be worked on side by side
@@ -148,12 +149,10 @@ class Progress:
 
 
 def _bytes(number: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if number < 1000:
-            break
-        number /= 1000
-    else:
-        unit = "GB"
+    units = ["B", "kB", "MB", "GB"]
+    unit = units.pop(0)
+    while number >= 1000 and units:
+        number, unit = number / 1000, units.pop(0)
     return f"{number:.3g} {unit}" if number < 999.5 else f"{number:.0f} {unit}"
 
 

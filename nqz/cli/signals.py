@@ -38,8 +38,13 @@ class Signalled(BaseException):
 
 _done = threading.Event()
 _cleanups: list[Any] = []
-_held = 0
-_pending: int | None = None
+
+
+class _Putting:
+    """How many stretches of statements put signals off now, and the signal that came meanwhile."""
+
+    off = 0
+    pending: int | None = None
 
 
 def install() -> None:
@@ -67,9 +72,8 @@ def ignore() -> None:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    global _pending
-    if _held:
-        _pending = number
+    if _Putting.off:
+        _Putting.pending = number
         return
     raise Signalled(number)
 
@@ -77,14 +81,14 @@ def _handle(number: int, frame: FrameType | None) -> None:
 @contextmanager
 def held() -> Iterator[None]:
     """Put signals off until the end of a few statements that belong together."""
-    global _held, _pending
-    _held += 1
+    _Putting.off += 1
     try:
         yield
     finally:
-        _held -= 1
-    if _pending is not None and not _held:
-        number, _pending = _pending, None
+        _Putting.off -= 1
+    number = _Putting.pending
+    if number is not None and not _Putting.off:
+        _Putting.pending = None
         raise Signalled(number)
 
 
@@ -110,7 +114,7 @@ def _watch(receive: socket.socket, send: socket.socket) -> None:
 
 
 def _leave(number: int) -> None:
-    for manager in list(_cleanups):
+    for manager in _cleanups.copy():  # the main thread may still take some out
         try:
             manager.__exit__(None, None, None)
         except Exception:  # the others have to be cleaned up as well

@@ -13,9 +13,10 @@ from nqz.files.vectors import VectorView
 from nqz.format import chnk
 from nqz.format.records import Sealed, seal
 from nqz.ground.threads import Workers
+from nqz.stages.chunks import Chunk
 from nqz.stages.encoder import Encoder, OpenPanel
 from nqz.stages.encoder import encoder as encoder_of
-from nqz.stages.panels import Chunk, Panel
+from nqz.stages.panels import Panel
 from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any, Literal
+
+import numpy.typing as npt
 
 from nqz.commands.select import select
+from nqz.files.access import Access
 from nqz.files.contract import TensorSpec
 from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.sink import MatrixSink
 from nqz.format.exct import decode_exact
+from nqz.format.head import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES, SourceKind
 from nqz.ground.threads import SMALL, Workers
 from nqz.matrix import Matrix, open_matrix
 from nqz.stages.panels import Panel
+
+Progress = Callable[[str, int], object]
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,18 @@ class DecodeOptions:
 
 
 def decode(
-    reader: ContainerReader, access, options: DecodeOptions, pool: Workers, progress: Callable | None = None
-):
+    reader: ContainerReader,
+    access: Access,
+    options: DecodeOptions,
+    pool: Workers,
+    progress: Progress | None = None,
+) -> dict[str, int]:
     """Rebuild the tensors of a container.
 
     Parameters
     ----------
     reader : ContainerReader
-    access
+    access : Access
         Where the file is written.
     options : DecodeOptions
     pool : Workers
@@ -72,7 +83,7 @@ def decode(
     specs = [_spec(manifest.tensors[i], kind, manifest.kind, options.dtype) for i in chosen]
     sink = MatrixSink(access, kind.name, specs, manifest.metadata if kind.metadata else None)
 
-    def rebuild(position, inner):
+    def rebuild(position: int, inner: Workers) -> str:
         index = chosen[position]
         info = manifest.tensors[index]
         if info.kind == "exact":
@@ -95,17 +106,26 @@ def decode(
     return report
 
 
-def _decode_matrix(matrix: Matrix, sink, position, spec, estimator, pool, progress) -> None:
+def _decode_matrix(
+    matrix: Matrix,
+    sink: MatrixSink,
+    position: int,
+    spec: TensorSpec,
+    estimator: str,
+    pool: Workers,
+    progress: Progress | None,
+) -> None:
     writer = sink.vectors(position, matrix.header.axis if len(spec.shape) > 1 else 0)
-    order = "F" if writer.memory == VECTOR_MAJOR else "C"
+    order: Literal["C", "F"] = "F" if writer.memory == VECTOR_MAJOR else "C"
     buffers = cycle(f"rebuilt {number}" for number in range(min(2, pool.threads)))
     written = None
 
-    def into(panel: Panel):
+    def into(panel: Panel) -> npt.NDArray[Any]:
         return pool.buffers.array(next(buffers), (writer.length, panel.width), writer.dtype, order)
 
     # while one panel is written, the next one is rebuilt
     for panel, block, _ in matrix.blocks(pool, estimator, spec.dtype, into):
+        assert block is not None
         if written is not None:
             written.result()
         written = pool.aside(writer.write, panel.first, block)
@@ -115,7 +135,7 @@ def _decode_matrix(matrix: Matrix, sink, position, spec, estimator, pool, progre
         written.result()
 
 
-def _spec(info, kind: SourceKind, source: SourceKind, dtype: str | None) -> TensorSpec:
+def _spec(info: TensorInfo, kind: SourceKind, source: SourceKind, dtype: str | None) -> TensorSpec:
     name = info.name
     if kind.alone:
         name = ""

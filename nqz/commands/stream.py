@@ -16,8 +16,9 @@ import numpy.typing as npt
 from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.vectors import VectorView
 from nqz.ground.threads import Workers
+from nqz.stages.chunks import Chunk
 from nqz.stages.encoder import Encoder, OpenPanel
-from nqz.stages.panels import Chunk, Panel
+from nqz.stages.panels import Panel
 
 _STEP = 1 << 19  # entries that one thread takes at a time
 _LONG = (

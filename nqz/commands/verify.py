@@ -1,4 +1,4 @@
-"""Verification: is a container whole, can it be decoded, is it as close to its original as predicted?
+"""Verification: that a container is whole, can be decoded, and is as close to its original as predicted.
 
 For a column of relative noise d, the energy of its reconstruction error has a relative variance of about
 (2/n)(1 + 2d)/(1 + d)², from the noise itself and from its product with the signal. Where only m = κn
@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nqz.files.contract import Source, SourceTensor
 from nqz.format.exct import decode_exact
@@ -70,7 +71,7 @@ def verify(
     reader.verify(_increments(report), pool.map)
     infos = reader.manifest.tensors
 
-    def check(index, inner):
+    def check(index: int, inner: Workers) -> dict[str, Any]:
         info = infos[index]
         result: dict[str, Any] = {
             "name": info.name, "shape": list(info.shape), "dtype": info.dtype, "kind": info.kind, "ok": True,
@@ -166,7 +167,7 @@ def column_errors(
     original: SourceTensor,
     pool: Workers,
     done: Callable[[float], object] | None = None,
-) -> tuple[np.ndarray, int]:
+) -> tuple[npt.NDArray[Any], int]:
     """Energies of the errors of the reconstructed columns, before any rounding to a narrower type.
 
     Parameters
@@ -188,15 +189,17 @@ def column_errors(
     exponent = norms.reference(matrix.codes) >> 9
     p = matrix.parameters
     errors = np.empty(p.columns)
-    held: list[tuple[int, np.ndarray]] = []  # first column and entries of the panel in the original
+    held: list[tuple[int, npt.NDArray[Any]]] = []  # first column and entries of the panel in the original
 
     def read(panel: Panel) -> None:
         buffer = pool.buffers.array("block", (p.n * panel.width,), view.dtype)
         held[:] = [(panel.first, view.read(panel.first, panel.last, buffer))]
 
-    def compare(first: int, rebuilt: np.ndarray) -> None:
+    def compare(first: int, rebuilt: npt.NDArray[Any]) -> None:
         ((start, block),), last = held, first + rebuilt.shape[1]
-        errors[first:last] = _energies(block[:, first - start : last - start], rebuilt, original.dtype, exponent)
+        errors[first:last] = _energies(
+            block[:, first - start : last - start], rebuilt, original.dtype, exponent
+        )
 
     for panel, _, _ in matrix.blocks(pool, into=read, work=compare, step=_STEP):
         if done is not None:
@@ -204,15 +207,18 @@ def column_errors(
     return errors, exponent
 
 
-def _energies(block: np.ndarray, rebuilt: np.ndarray, dtype: str, exponent: int) -> np.ndarray:
+def _energies(
+    block: npt.NDArray[Any], rebuilt: npt.NDArray[Any], dtype: str, exponent: int
+) -> npt.NDArray[np.float64]:
     """Energies of the differences of columns, in units of 4 ** exponent; `rebuilt` is used up."""
     with np.errstate(over="ignore", invalid="ignore"):
         np.subtract(widen(block, dtype), rebuilt, out=rebuilt)
         np.ldexp(rebuilt, -exponent, out=rebuilt)
-        return np.einsum("ij,ij->j", rebuilt, rebuilt)
+        energies: npt.NDArray[np.float64] = np.einsum("ij,ij->j", rebuilt, rebuilt)
+    return energies
 
 
-def measured_error(matrix: Matrix, errors: np.ndarray, exponent: int) -> float:
+def measured_error(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> float:
     """‖A - Â‖² / ‖Ā‖² from the `column_errors`; infinite for an error where there should be none."""
     mantissa, power = matrix.header.energy
     whole = math.ldexp(mantissa, power - 2 * exponent)
@@ -237,7 +243,7 @@ def _compared(
     return {"same_bytes": same, **result}
 
 
-def _judge(matrix: Matrix, errors: np.ndarray, exponent: int) -> dict[str, Any]:
+def _judge(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> dict[str, Any]:
     """Compare error energies of the columns, in units of 4 ** exponent, with their predictions."""
     predicted = matrix.predicted_reconstruction()
     error = standard_error(matrix, errors, exponent)
@@ -258,7 +264,7 @@ def _judge(matrix: Matrix, errors: np.ndarray, exponent: int) -> dict[str, Any]:
     }
 
 
-def standard_error(matrix: Matrix, errors: np.ndarray, exponent: int) -> float:
+def standard_error(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> float:
     """Relative standard error of the measured reconstruction error.
 
     Parameters
@@ -271,7 +277,7 @@ def standard_error(matrix: Matrix, errors: np.ndarray, exponent: int) -> float:
     p, side = matrix.parameters, matrix.side
     parts = pieces(p.columns)
 
-    def expectation(chosen):
+    def expectation(chosen: slice) -> tuple[npt.NDArray[np.float64], ...]:
         """Energy, relative noise, w and expected error of some columns."""
         energy, noise = norms.energy(matrix.codes[chosen], 512 * exponent), side.noise_at(chosen)
         alive = np.isfinite(noise)

@@ -46,7 +46,8 @@ class Layout:
         if not dims:
             return block
         axes = (*reversed(range(len(dims))), len(dims))
-        return block.reshape(*reversed(dims), block.shape[1]).transpose(axes).reshape(block.shape)
+        logical: np.ndarray = block.reshape(*reversed(dims), block.shape[1]).transpose(axes)
+        return logical.reshape(block.shape)
 
     def to_memory(self, block: np.ndarray) -> np.ndarray:
         """Reorder a [length, w] block from logical order of the coordinates to memory order."""
@@ -54,7 +55,8 @@ class Layout:
         if not dims:
             return block
         axes = (*reversed(range(len(dims))), len(dims))
-        return block.reshape(*dims, block.shape[1]).transpose(axes).reshape(block.shape)
+        memory: np.ndarray = block.reshape(*dims, block.shape[1]).transpose(axes)
+        return memory.reshape(block.shape)
 
     def logical_coordinate(self, coordinate: int) -> int:
         """Return the logical number of the coordinate at a place in memory order."""

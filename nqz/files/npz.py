@@ -177,11 +177,12 @@ def _inflated(pieces: Iterator[bytes], bound: int, where: str) -> Iterator[bytes
     stream, given = zlib.decompressobj(-zlib.MAX_WBITS), 0
     try:
         for piece in pieces:
-            while piece and not stream.eof and given < bound:
-                out = stream.decompress(piece, min(_PIECE, bound - given))
-                piece, given = stream.unconsumed_tail, given + len(out)
+            rest = piece
+            while rest and not stream.eof and given < bound:
+                out = stream.decompress(rest, min(_PIECE, bound - given))
+                rest, given = stream.unconsumed_tail, given + len(out)
                 yield out
-            if piece or stream.unused_data:
+            if rest or stream.unused_data:
                 raise CorruptError(f"{where}: bytes follow the end of its deflated data")
         while not stream.eof and given < bound:
             out = stream.decompress(b"", min(_PIECE, bound - given))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, NoReturn
 
 from nqz.files.access import Access
@@ -109,7 +110,7 @@ def _parse(text: bytearray, name: str) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
             keys = sorted(key for key, _ in pairs)
-            twice = next(key for key, after in zip(keys, keys[1:], strict=False) if key == after)
+            twice = next(key for key, after in pairwise(keys) if key == after)
             _corrupt(name, f"the key {_quote(twice)} occurs twice")
         return result
 

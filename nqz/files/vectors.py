@@ -129,8 +129,10 @@ class VectorView:
         if self._resident is None or self._layout.reversed_dims:
             return None
         if self.memory == VECTOR_MAJOR:
-            return self._resident.reshape(self.count, self.length)[first:last].T
-        return self._resident.reshape(self.length, self.count)[:, first:last]
+            part: np.ndarray = self._resident.reshape(self.count, self.length)[first:last].T
+        else:
+            part = self._resident.reshape(self.length, self.count)[:, first:last]
+        return part
 
     @property
     def by_rows(self) -> bool:

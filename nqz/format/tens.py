@@ -175,7 +175,7 @@ def _nesting(value: list[Any] | None) -> Nesting | None:
 
 
 _CODES: dict[str, tuple[Callable[[Any], list[Any] | None], Callable[[list[Any] | None], Any]]] = {
-    "entropy": (lambda code: code, lambda value: value),
+    "entropy": (lambda code: code, _nesting),
     "voronoi": (_nesting_fields, _nesting),
 }
 """By the name of the coding: its own parameters as values of the header, and back."""

@@ -123,7 +123,8 @@ def storage_dtype(name: str, byte_order: str = "=") -> np.dtype[Any]:
 
 def bfloat16_to_float32(array: NDArray[Any]) -> NDArray[Any]:
     """Return the float32 values of bfloat16 numbers stored as uint16; exact."""
-    return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    bits: NDArray[Any] = array.astype(np.uint32) << np.uint32(16)
+    return bits.view(np.float32)
 
 
 def float32_to_bfloat16(array: NDArray[Any]) -> NDArray[Any]:
@@ -133,7 +134,7 @@ def float32_to_bfloat16(array: NDArray[Any]) -> NDArray[Any]:
     """
     bits = np.asarray(array, dtype=np.float32).view(np.uint32)
     even = (bits >> np.uint32(16)) & np.uint32(1)
-    rounded = ((bits + (np.uint32(0x7FFF) + even)) >> np.uint32(16)).astype(np.uint16)
+    rounded: NDArray[Any] = ((bits + (np.uint32(0x7FFF) + even)) >> np.uint32(16)).astype(np.uint16)
     nan = (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
     if nan.any():
         # Rounding could carry a NaN into infinity; setting the quiet bit cannot.

@@ -1,4 +1,4 @@
-"""A coded tensor: one object for decode, verify, sweep, products and the Python interface, with one loop over its blocks."""
+"""A coded tensor: one object for decode, verify, sweep, products and Python, with one loop over its blocks."""
 
 from __future__ import annotations
 

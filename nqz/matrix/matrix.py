@@ -21,13 +21,14 @@ from nqz.ground.dtypes import cast_saturating
 from nqz.ground.errors import CorruptError
 from nqz.ground.threads import Workers
 from nqz.stages import center
+from nqz.stages.chunks import Chunk
 from nqz.stages.codings import Coder
 from nqz.stages.decoder import OpenPanel, open_panel, rebuild
 from nqz.stages.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
 from nqz.stages.norms import Histogram
-from nqz.stages.panels import Chunk, Panel, panels
+from nqz.stages.panels import Panel, panels
 from nqz.stages.parameters import Parameters
-from nqz.stages.scale import Scales, scales
+from nqz.stages.scale import Scales
 
 _STEP = 1 << 19
 """Entries that one thread rebuilds at a time."""
@@ -207,7 +208,7 @@ class Matrix:
         work: Callable[[int, npt.NDArray[Any]], Any] | None = None,
         step: int = _STEP,
     ) -> Iterator[tuple[Panel, Block, list[Any]]]:
-        """Decode the matrix panel by panel, and rebuild its columns piece by piece. All decoding of matrices goes through here.
+        """Decode the matrix panel by panel, and rebuild its columns piece by piece; all that is decoded passes here.
 
         Parameters
         ----------
@@ -217,19 +218,20 @@ class Matrix:
         dtype : str
             Canonical name of the type of the arrays of `into`. Pieces in memory of a thread are float64.
         into : callable, optional
-            into(panel) is called before a panel is decoded, and may return an array to rebuild it in, of shape (n, w) and any
-            strides, in the storage type of `dtype`. Without one each piece is rebuilt in memory of its thread.
+            into(panel) is called before a panel is decoded, and may return an array to rebuild it in, of shape (n, w)
+            and any strides, in the storage type of `dtype`. Without one each piece is rebuilt in memory of its
+            thread.
         work : callable, optional
-            work(first column, piece) is called with each piece, in the threads. A piece in memory of its thread is valid during
-            the call only, and may be used up.
+            work(first column, piece) is called with each piece, in the threads. A piece in memory of its thread is
+            valid during the call only, and may be used up.
         step : int
             Entries of a piece, about.
 
         Yields
         ------
         tuple
-            The panel, the array it is in, if any, and what `work` returned for its pieces. With neither `into` nor `work`
-            points are decoded, and no columns rebuilt.
+            The panel, the array it is in, if any, and what `work` returned for its pieces. With neither `into` nor
+            `work` points are decoded, and no columns rebuilt.
 
         Raises
         ------
@@ -249,7 +251,11 @@ class Matrix:
             means = self.load_means()
 
             def piece(
-                first: int, opened: OpenPanel = opened, points: Points = points, block: Block = block
+                first: int,
+                opened: OpenPanel = opened,
+                points: Points = points,
+                block: Block = block,
+                means: center.Means = means,
             ) -> Any:
                 columns = slice(first, min(first + width, opened.panel.width))
                 target = None if block is None else block[:, columns]
@@ -269,11 +275,12 @@ class Matrix:
         target: Block,
         pool: Workers,
     ) -> npt.NDArray[Any]:
-        """Rebuild some columns of a panel from its points in an array, or in memory of the thread; `scale` is by norm code."""
+        """Rebuild some columns of a panel, in an array or in memory of the thread; `scale` is by norm code."""
         p, first = self.parameters, opened.panel.first
         here = slice(first + columns.start, first + columns.stop)
         out = target
-        if out is None or dtype not in ("float32", "float64"):  # narrower types are rounded once, from float64
+        # narrower types are rounded once, from float64
+        if out is None or dtype not in ("float32", "float64"):
             out = pool.local.array("rebuilt", (columns.stop - columns.start, p.n), np.float64).T
         chosen = self.histogram.spread(scale, self.codes[here])
         rebuild(p, points, opened.place[columns], chosen, means.at(here), out)
@@ -303,8 +310,8 @@ def open_matrix(reader: ContainerReader, index: int) -> Matrix:
     if bool(reader.find(index, "MEAN")) != (p.mean_digits is not None):
         raise CorruptError(f"{reader.name}: tensor {info.name!r}: header and record MEAN disagree")
     histogram = Histogram.of(codes)
-    found = scales(p, histogram)
-    cut, chunks = panels(p.n, p.m, codes, found), reader.find(index, "CHNK")
+    found = p.scales(histogram)
+    cut, chunks = panels(p, codes, found), reader.find(index, "CHNK")
     wanted = sum(len(panel.chunks) for panel in cut)
     if len(chunks) != wanted:
         raise CorruptError(f"{where}: {len(chunks)} chunks where its norms call for {wanted}")

@@ -21,10 +21,11 @@ import numpy as np
 from nqz.ground.arithmetic import log2, round_log2, total
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
+from nqz.stages.chunks import lanes_of, padded
 from nqz.stages.codings import tables
 from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
-from nqz.stages.panels import chunk_counts, lanes_of, padded
+from nqz.stages.panels import chunk_counts
 from nqz.stages.parameters import Parameters
 from nqz.stages.scale import CLASSES, MAX_LOG_VARIANCE, ratio, scaling
 from nqz.stages.statistics import Statistics

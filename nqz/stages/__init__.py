@@ -1,7 +1,27 @@
-"""The codec: Figure 1 of the paper, one module a box.
+"""The stages: Figure 1 of the paper, one module a box, from the columns of a matrix to the arrays of chunks and back.
 
-An encoded column passes through `center`, `rotate`, `project`, `scale`, `dither`, `lattice` and then one of two codings of
-the lattice point: `entropy` (a large coarse lattice and an entropy coder) or `mod` (the nested code Λ/qΛ). `encoder` and
-`decoder` string the boxes together; `norms` is the side information; `allocate` and `nest` choose the parameters for a rate;
-`estimate`, `signal` and `product` are the decoder of Figure 2 and its error. Nothing here knows a path.
+For every box: its module here, its twin in plain NumPy in `nqz/reference`, the kernels of `nqz.kernels` that do the
+work, and the sections of docs/theory.md and docs/format.md. Stages return arrays and integers, and know nothing of
+bytes or paths.
+
+| box | module | reference | kernels | theory | format |
+|---|---|---|---|---|---|
+| norms and means | statistics.py, norms.py | statistics.py | statistics | 3 | 10 |
+| center | center.py | center.py | center | 4 | 11 |
+| S: rotate | transforms/hadamard2.py | rotate.py | center, rotate | 4 | 12 |
+| P: keep κn coordinates | project.py | - | words | 4, 5 | 12 |
+| 1/Δ: scale, class | scale.py | lattice.py | nearest | 3, 5 | 13 |
+| panels, chunks, lanes | panels.py, chunks.py | layout.py | - | - | 13 |
+| + z: dither | dither.py | dither.py | words, levels | 2 | 13 |
+| Q: nearest point of Λ | lattices/ | lattice.py, leech.py, convolutional.py | nearest | 2, 3 | 14 |
+| mod Λc: entropy coding | codings/entropy.py | entropy.py | entropy_encode, entropy_decode | 3 | 15 |
+| its tables | codings/tables.py | tables.py | - | 3 | 15 |
+| mod Λc: nested code | codings/voronoi.py | voronoi.py | voronoi_encode, voronoi_decode | 6 | 16 |
+| the whole way there | encoder.py | - | - | - | - |
+| back: scale, rotate, add the mean | decoder.py | center.py | restore | 2 | 12 |
+| α, and what error to expect | estimate.py | product.py | estimate | 4 | - |
+
+`parameters.Parameters` name a transform, a lattice and a coding: objects of the registries `transforms.TRANSFORMS`,
+`lattices.LATTICES` and `codings.CODINGS`, each with a written contract. `digest` names the data of a source, for the
+key of the dither. What to spend bits on is chosen in `nqz.plan`; products, Figure 2, are in `nqz.product`.
 """

@@ -1,8 +1,8 @@
 """The box "center": column means, and how finely they are kept.
 
-What rounding a mean leaves in a column enters a product as n · (mean of the partner) · (residual), so the step shrinks with
-the rate and with the mean itself. A mean is q · 2 ** (base - shift), base derived from the norm code; where that would need
-more than 53 bits, and for constant columns, q holds the bits of the float64 itself.
+What rounding a mean leaves in a column enters a product as n · (mean of the partner) · (residual), so the step
+shrinks with the rate and with the mean itself. A mean is q · 2 ** (base - shift), base derived from the norm code;
+where that would need more than 53 bits, and for constant columns, q holds the bits of the float64 itself.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ def base_exponent(codes: npt.NDArray[Any], n: int, digits: int) -> npt.NDArray[A
     return (codes >> 9) - (n - 1).bit_length() - _GUARD - digits
 
 
-def quantize(mean: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def quantize(
+    mean: npt.NDArray[np.float64], codes: npt.NDArray[Any], n: int, digits: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Round means to their steps.
 
     Parameters
@@ -119,7 +121,9 @@ def quantize(mean: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: in
     return shifts, q
 
 
-def _quantize(mean: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _quantize(
+    mean: npt.NDArray[np.float64], codes: npt.NDArray[np.int64], n: int, digits: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     _, exponent = np.frexp(mean)
     sigma = (codes >> 9) - (n.bit_length() + 1) // 2
     shift = np.maximum(0, exponent.astype(np.int64) - sigma)
@@ -136,7 +140,9 @@ def _quantize(mean: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: i
     return shift, q
 
 
-def step(shift: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int, exponent: int = 0) -> npt.NDArray[Any]:
+def step(
+    shift: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int, exponent: int = 0
+) -> npt.NDArray[Any]:
     """Steps of the stored means in units of 2 ** exponent, 0 where a mean is kept exactly."""
     codes = np.asarray(codes, np.int64)
     exact = (shift == EXACT) | (codes == norms.ZERO)
@@ -144,7 +150,9 @@ def step(shift: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int, 
     return np.where(exact, 0.0, np.ldexp(1.0, np.clip(power, -1074, 1023).astype(np.int32)))
 
 
-def restore(shift: npt.NDArray[Any], q: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int) -> npt.NDArray[Any]:
+def restore(
+    shift: npt.NDArray[np.uint8], q: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int
+) -> npt.NDArray[np.float64]:
     """The stored means, float64 of shape (a,)."""
     q, codes = np.asarray(q, np.int64), np.asarray(codes, np.int64)
     exact = shift == EXACT

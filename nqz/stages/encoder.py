@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz.stages.center import Means, center
+from nqz.stages.chunks import Chunk
 from nqz.stages.codings import Coder
-from nqz.stages.panels import Chunk, Panel, arrange, panels
+from nqz.stages.panels import Panel, arrange, panels
 from nqz.stages.parameters import Parameters
 from nqz.stages.project import project
-from nqz.stages.scale import Scales, exponents, scales
+from nqz.stages.scale import Scales, exponents
 from nqz.stages.statistics import Statistics
 
 
@@ -148,6 +149,6 @@ class Encoder:
 def encoder(parameters: Parameters, statistics: Statistics) -> Encoder:
     """What a matrix is coded with, by its statistics with rounded means."""
     p, codes = parameters, statistics.codes
-    found = scales(p, statistics.histogram)
+    found = p.scales(statistics.histogram)
     coder = p.coding.coder(p, found.used)
-    return Encoder(p, codes, statistics.means, found, panels(p.n, p.m, codes, found), coder)
+    return Encoder(p, codes, statistics.means, found, panels(p, codes, found), coder)

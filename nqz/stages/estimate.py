@@ -1,12 +1,13 @@
 """The scaling α of Figure 2: estimators of the product and the energy of their errors.
 
-With unbiased Ĉ₁ = ⟨û, v̂⟩ / κ of a pair of columns, P = ‖a‖²‖b‖²/n, d the relative noises and ν = (1 + d_a)(1 + d_b)/κ - 1, the
-noise energy is νP. Estimators are α Ĉ₁: `unbiased` α = 1; `mmse` α = κ w_a w_b = 1/(1 + ν), best for unrelated columns;
-`auto` α = θ/(θ + ν), where θP models the energy of the product; `signal` finds θ.
+With unbiased Ĉ₁ = ⟨û, v̂⟩ / κ of a pair of columns, P = ‖a‖²‖b‖²/n, d the relative noises and ν = (1 + d_a)(1 +
+d_b)/κ - 1, the noise energy is νP. Estimators are α Ĉ₁: `unbiased` α = 1; `mmse` α = κ w_a w_b = 1/(1 + ν), best for
+unrelated columns; `auto` α = θ/(θ + ν), where θP models the energy of the product; `signal` finds θ.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,7 @@ class Side:
     def power(self) -> npt.NDArray[np.float64]:
         """Share of the energy that columns of each code of the histogram have."""
         codes = self.histogram.codes
-        energy = norms.energy(codes, norms.reference(codes)) * self.histogram.counts
+        energy: npt.NDArray[np.float64] = norms.energy(codes, norms.reference(codes)) * self.histogram.counts
         whole = total(energy)
         return energy / whole if whole > 0 else energy
 
@@ -76,7 +77,7 @@ class Side:
         """Effective number of columns, (Σe)² / Σe²."""
         loudest = norms.reference(self.codes)
 
-        def energies():
+        def energies() -> Iterator[npt.NDArray[np.float64]]:
             return (norms.energy(self.codes[chosen], loudest) for chosen in pieces(len(self.codes)))
 
         square = total_of(energy * energy for energy in energies())
@@ -159,6 +160,6 @@ def reconstruction_error(side: Side, estimator: str = "mmse") -> float:
 
 
 def reconstruction_factor(side: Side, estimator: str = "mmse") -> npt.NDArray[np.float64]:
-    """What the centered part of a column is multiplied by where it is rebuilt, by the codes of the histogram; 0 if dropped."""
+    """What the centered part of a column is multiplied by, by the codes of the histogram; 0 if it is dropped."""
     noise = side.noise
     return np.where(np.isfinite(noise), 1.0 / (1.0 + noise) if estimator == "mmse" else 1.0 / side.kappa, 0.0)

@@ -1,7 +1,7 @@
 """Energies of the centered columns: rounded to 1/256 octave, the side information that everything else derives from.
 
-A norm code c stands for the energy ‖ā‖² = 2 ** (c / 256); `ZERO` for a column without energy. Codes are integers with an
-unbounded exponent, so that columns of 1e±300 need no special care.
+A norm code c stands for the energy ‖ā‖² = 2 ** (c / 256); `ZERO` for a column without energy. Codes are integers with
+an unbounded exponent, so that columns of 1e±300 need no special care.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Histogram:
     codes, counts : ndarray of int64
         The different codes in increasing order, `ZERO` included where it occurs, and how many columns have each.
     rows : ndarray of int32 or None
-        Position in `codes` of every code from the least one of a column with energy on, after that of `ZERO`. None where there are
-        more codes in between than columns.
+        Position in `codes` of every code from the least one of a column with energy on, after that of `ZERO`. None
+        where there are more codes in between than columns.
     """
 
     codes: npt.NDArray[np.int64]
@@ -118,11 +118,13 @@ class Histogram:
         if self.rows is None:
             return np.searchsorted(self.codes, codes)
         floor = codes.dtype.type(next((code - 1 for code in self.codes[:2].tolist() if code != ZERO), ZERO))
-        return self.rows[np.maximum(codes, floor) - floor]
+        rows: npt.NDArray[Any] = self.rows[np.maximum(codes, floor) - floor]
+        return rows
 
     def spread(self, values: npt.NDArray[Any], codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """For some codes, what `values` has for each of the different ones."""
-        return values[self.index(codes)]
+        found: npt.NDArray[Any] = values[self.index(codes)]
+        return found
 
 
 def _least(codes: np.ndarray) -> int:

@@ -1,52 +1,24 @@
 """How the columns of a tensor become streams and chunks: part of the format, derived by both sides from the norms.
 
-Consecutive columns of 2²⁴ entries (at least one column) make a panel. Within a panel the kept columns are ordered by class
-(stably), concatenated to a stream, and the stream is cut into chunks of 2²⁰ entries; no chunk crosses a panel.
+Consecutive columns of 2²⁴ entries (at least one column) make a panel. Within a panel the kept columns are ordered by
+class (stably), concatenated to a stream, and the stream is cut into chunks of 2²⁰ entries; no chunk crosses a panel.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nqz.stages.lattices import Lattice
-
-if TYPE_CHECKING:
-    from nqz.stages.scale import Scales
+from nqz.stages.chunks import Chunk, cut
+from nqz.stages.parameters import Parameters
+from nqz.stages.scale import Scales
 
 PANEL_ENTRIES = 1 << 24
-CHUNK_ENTRIES = 1 << 20
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A piece of a panel's stream: entries start … start + count - 1; `number` counts through the tensor."""
-
-    number: int
-    start: int
-    count: int
-
-    @property
-    def lanes(self) -> int:
-        """Lanes that its entries are dealt out to: 32, fewer for small chunks."""
-        return lanes_of(self.count)
-
-
-def lanes_of(count: int) -> int:
-    """Lanes of a chunk of `count` entries."""
-    lanes = 1
-    while lanes < 32 and count >= 4096 * lanes:
-        lanes *= 2
-    return lanes
-
-
-def padded(lattice: Lattice, count: int, lanes: int) -> int:
-    """Entries of a chunk rounded up to whole groups on all lanes."""
-    unit = lattice.group * lanes
-    return (count + unit - 1) // unit * unit
 
 
 @dataclass(frozen=True)
@@ -93,32 +65,20 @@ def panel_columns(n: int) -> int:
     return max(1, PANEL_ENTRIES // n)
 
 
-def panels(n: int, m: int, codes: npt.NDArray[Any], scales: Scales) -> list[Panel]:
-    """Cut a tensor into panels and chunks.
-
-    Parameters
-    ----------
-    n : int
-        Length of a column.
-    m : int
-        Kept coordinates of each column.
-    codes : ndarray of int, shape (a,)
-        Norm codes.
-    scales : Scales
-    """
-    out: list[Panel] = []
-    number, width, all_kept = 0, panel_columns(n), bool(scales.kept.all())
+def panels(parameters: Parameters, codes: npt.NDArray[Any], scales: Scales) -> list[Panel]:
+    """Cut a tensor into panels and chunks; `codes` are its norm codes."""
+    p, out = parameters, []
+    number, width, all_kept = 0, panel_columns(p.n), bool(scales.kept.all())
     for first in range(0, len(codes), width):
         last = min(first + width, len(codes))
         kept = last - first
         if not all_kept:
             kept = int(np.count_nonzero(scales.histogram.spread(scales.kept, codes[first:last])))
-        starts = range(0, kept * m, CHUNK_ENTRIES)
-        chunks = tuple(
-            Chunk(number + i, start, min(CHUNK_ENTRIES, kept * m - start)) for i, start in enumerate(starts)
-        )
+        sizes = p.coding.cut(p, kept)
+        starts = accumulate(sizes, initial=0)
+        chunks = tuple(Chunk(number + i, *found) for i, found in enumerate(zip(starts, sizes, strict=False)))
         number += len(chunks)
-        out.append(Panel(first, last, kept, m, chunks))
+        out.append(Panel(first, last, kept, p.m, chunks))
     return out
 
 
@@ -150,8 +110,8 @@ def chunk_counts(n: int, m: int, columns: int, kept: int) -> list[tuple[int, int
     """
     width = panel_columns(n)
     whole, last = divmod(columns, width)
-    sizes = []
-    for number, share in ((whole, width), (1 if last else 0, last)):
-        full, rest = divmod(kept * share // columns * m, CHUNK_ENTRIES) if number else (0, 0)
-        sizes += [(CHUNK_ENTRIES, number * full)] * (full > 0) + [(rest, number)] * (rest > 0)
+    sizes: list[tuple[int, int]] = []
+    for number, share in ((whole, width), (1, last)):
+        found = Counter(cut(kept * share // columns * m)) if number and share else Counter()
+        sizes += ((size, number * several) for size, several in found.items())
     return sizes

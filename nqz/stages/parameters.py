@@ -1,4 +1,4 @@
-"""The parameters of one coded matrix: what its tensor header records, and what the decoder needs beside norms and means."""
+"""The parameters of one coded matrix: what its tensor header records, and all that a decoder needs beside norms."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from nqz.stages.codings import CODINGS, Coding
-from nqz.stages.lattices import LATTICES, Lattice
-from nqz.stages.transforms import TRANSFORMS, Transform
+import numpy as np
 
-_MAX_DELTA = 4096 * 8192
+from nqz.stages.codings import CODINGS, Coding
+from nqz.stages.lattices import Lattice
+from nqz.stages.norms import Histogram
+from nqz.stages.scale import Scales
+from nqz.stages.transforms import TRANSFORMS, Transform
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class Parameters:
         """The kept fraction of coordinates."""
         return self.m / self.n
 
+    def scales(self, histogram: Histogram) -> Scales:
+        """What they say about columns of the norm codes of a matrix."""
+        found = self.coding.scaling(self, histogram.codes)
+        return Scales(histogram, found.kept, found.classes.astype(np.int16), found.noise)
+
     def check(self) -> None:
         """Raise ValueError, naming the field, unless all values are within the format's limits."""
         longest = self.transform.max_length
@@ -66,21 +73,15 @@ class Parameters:
             raise ValueError(f"columns of {self.n} entries; the format allows 1 to {longest}")
         if not 1 <= self.m <= self.n:
             raise ValueError(f"{self.m} kept coordinates of {self.n}")
-        if self.lattice is not LATTICES.get(self.lattice.name):
-            raise ValueError("unknown lattice")
         if self.transform is not TRANSFORMS.get(self.transform.name):
             raise ValueError("unknown transform")
         if self.coding is not CODINGS.get(self.coding.name):
             raise ValueError("unknown coding")
-        if abs(self.delta) > _MAX_DELTA:
-            raise ValueError("the lattice scale is out of range")
-        if not 0 <= self.lowest_class <= 1024:
-            raise ValueError("the lowest class is out of range")
+        self.coding.check(self)
         if self.mean_digits is not None and not 0 <= self.mean_digits <= 64:
             raise ValueError("the digits of the means are out of range")
         if len(self.dither_key) != 16:
             raise ValueError("the dither key is not 16 bytes long")
-        self.coding.check(self)
 
 
 def check_energy(mantissa: float, exponent: int) -> None:

@@ -1,8 +1,8 @@
 """The box "P": keep κn coordinates of a seeded permutation (time sharing at low rate).
 
-The first coordinates of a Hadamard transform are not a random subset, hence the permutation. It depends on the rotation seed
-and the length alone and the kept sets are nested, so that two files with different κ meet on the smaller one. Kept
-coordinates are stored in increasing order.
+The first coordinates of a Hadamard transform are not a random subset, hence the permutation. It depends on the
+rotation seed and the length alone and the kept sets are nested, so that two files with different κ meet on the
+smaller one. Kept coordinates are stored in increasing order.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """The box "scale": the lattice scale Δ on its grid, and what follows from Δ and the norms for every column.
 
-A delta code d stands for Δ = 2 ** (d / 4096). With allocation "matrix" it is one absolute scale for all columns; with "column"
-the scale of a column is 2 ** ((d + 8 c) / 4096), c its norm code, so in proportion to its norm.
+A delta code d stands for Δ = 2 ** (d / 4096). With allocation "matrix" it is one absolute scale for all columns; with
+"column" the scale of a column is 2 ** ((d + 8 c) / 4096), c its norm code, so in proportion to its norm.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,6 @@ import numpy.typing as npt
 from nqz.ground.arithmetic import exp2, round_log2
 from nqz.stages import norms
 from nqz.stages.lattices import Lattice
-
-if TYPE_CHECKING:
-    from nqz.stages.parameters import Parameters
 
 FIXED_POINT = 256
 """Fixed-point units a lattice unit in the kernels' nearest-point search."""
@@ -109,12 +106,6 @@ class Scales:
         """The same for columns of some of the norm codes, one by one: arrays in their order."""
         index = self.histogram.index(codes)
         return Scales(self.histogram, self.kept[index], self.classes[index], self.noise[index])
-
-
-def scales(parameters: Parameters, histogram: norms.Histogram) -> Scales:
-    """What parameters say about columns of the norm codes of a matrix."""
-    found = parameters.coding.scaling(parameters, histogram.codes)
-    return Scales(histogram, found.kept, found.classes.astype(np.int16), found.noise)
 
 
 def exponents(codes: np.ndarray) -> np.ndarray:

@@ -168,26 +168,25 @@ inline void check_cumulative(const Vector<uint16_t>& cum) {
     require(valid, "cum is not a table of 12-bit frequencies");
 }
 
-// Steps of a group.
-inline int group_of(int lattice) { return lattice == nqz::LEECH ? 24 : 8; }
-
 // Room for the dither levels of the rest of a tile, 32 groups.
 const int64_t LEVEL_SPARE = 32 * 24;
 
-inline nqz::Place place_of(int lattice, int64_t count, int64_t start, int64_t m, int64_t columns, int lanes) {
-    require((lattice >= 0 && lattice <= 3) || (lattice >= nqz::CONVOLUTIONAL + 2 && lattice <= nqz::CONVOLUTIONAL + 12),
-            "lattice must be 0 (z), 1 (d4), 2 (e8), 3 (leech) or 34 to 44 (convolutional)");
+inline nqz::Place place_of(const nqz::Kernels& k, int lattice, int64_t count, int64_t start, int64_t m, int64_t columns,
+                           int lanes, uint64_t counter) {
+    const nqz::LatticeFacts facts = k.facts(lattice);
+    require(facts.exists, "lattice must be 0 (z), 1 (d4), 2 (e8), 3 (leech) or 34 to 44 (convolutional)");
     require(count >= 1 && count <= 1 << 20, "a chunk has 1 to 2^20 entries");
     check_lanes(lanes);
     require(start >= 0 && start <= (int64_t)1 << 62 && m >= 1 && m <= (int64_t)1 << 40,
             "start must be at least 0 and m at least 1");
     require((start + count - 1) / m < columns, "the chunk reaches past the last column of the panel");
-    int64_t row = group_of(lattice) * lanes;
-    return {count, (count + row - 1) / row * row, start, m, lanes};
+    int64_t row = facts.group * lanes;
+    return {lattice, count, (count + row - 1) / row * row, start, m, lanes, counter};
 }
 
-inline void check_nested(int lattice) {
-    require(lattice >= 0 && lattice <= 3, "the Voronoi code is for lattices 0 (z), 1 (d4), 2 (e8) and 3 (leech)");
+inline void check_nested(const nqz::Kernels& k, int lattice) {
+    require(k.facts(lattice).exists && k.facts(lattice).nested,
+            "the Voronoi code is for lattices 0 (z), 1 (d4), 2 (e8) and 3 (leech)");
 }
 
 inline nqz::Block block_of(const AnyMatrix& block, bool bfloat16) {
@@ -233,7 +232,7 @@ struct CheckedTables {
     std::vector<int32_t> used, slot;
     nqz::Tables tables;
 
-    CheckedTables(int lattice, const nqz::Place& place, const Vector<int32_t>& table_of_column,
+    CheckedTables(const nqz::LatticeFacts& facts, const nqz::Place& place, const Vector<int32_t>& table_of_column,
                   const Vector<int32_t>& half, const Vector<int32_t>& raw, const Vector<int32_t>& rice,
                   const Vector<int64_t>& offset, const Vector<uint16_t>& cum, const Matrix<const double>& weight,
                   const Vector<uint8_t>& modelled, const Vector<int32_t>& last) {
@@ -243,8 +242,7 @@ struct CheckedTables {
         require(size(offset) == count, "offset must be int64 [T]");
         require(size(weight, 0) == count && size(weight, 1) == 16, "weight must be float64 [T, 16]");
         require(size(modelled) == count, "modelled must be uint8 [T]");
-        require(size(last) == (lattice == nqz::LEECH ? count : 0),
-                "last must be int32, [T] for leech and [0] otherwise");
+        require(size(last) == (facts.halves_last ? count : 0), "last must be int32, [T] for leech and [0] otherwise");
         slot.assign((size_t)count + 1, -1);
         int64_t last_column = (place.start + place.count - 1) / place.m;
         for (int64_t column = place.start / place.m; column <= last_column; column++) {
@@ -252,8 +250,8 @@ struct CheckedTables {
             require(t >= 0 && t < count, "table_of_column names a table that does not exist");
             bool known = slot[(size_t)t] >= 0;
             use(t, half, raw, rice, offset, cum);
-            if (lattice == nqz::LEECH) {
-                require(!modelled(t), "the code bits of leech are not modelled");
+            require(facts.modelled || !modelled(t), "the code bits of leech are not modelled");
+            if (facts.halves_last) {
                 require(last(t) >= 0 && last(t) < count, "last names a table that does not exist");
                 use(last(t), half, raw, rice, offset, cum);
             }
@@ -261,7 +259,7 @@ struct CheckedTables {
                 for (int o = 0; o < 16; o++)
                     require(weight(t, o) >= 0 && weight(t, o) <= 4294967296.0, "weight must be 0 to 2^32");
         }
-        tables = {table_of_column.data(), half.data(), raw.data(),      rice.data(), offset.data(), cum.data(),
+        tables = {table_of_column.data(), half.data(),     raw.data(),  rice.data(), offset.data(),    cum.data(),
                   weight.data(),          modelled.data(), last.data(), used.data(), (int)used.size(), slot.data()};
     }
 
@@ -290,18 +288,19 @@ struct CheckedTables {
     }
 };
 
-inline nqz::Scales scales_of(int lattice, const nqz::Place& place, const Vector<int32_t>& q,
-                             const Matrix<const int32_t>& multiplier, const Vector<uint8_t>& choice) {
+inline nqz::Nest nest_of(const nqz::Kernels& k, const nqz::Place& place, const Vector<int32_t>& q,
+                         const Matrix<const int32_t>& multiplier, const Vector<uint8_t>& choice) {
     require(size(q) == 2, "q must be int32 [2]");
     require(size(multiplier, 0) == 2 && size(multiplier, 1) == 4, "multiplier must be int32 [2, 4]");
-    require(size(choice) == place.positions / (group_of(lattice) * place.lanes), "choice must be uint8 [group rows]");
+    require(size(choice) == place.positions / (k.facts(place.lattice).group * place.lanes),
+            "choice must be uint8 [group rows]");
     for (int c = 0; c < 2; c++) {
         require(q(c) >= 2 && q(c) <= 4096, "q must be 2 to 4096");
         for (int j = 0; j < 4; j++)
             require(multiplier(c, j) >= 1 && multiplier(c, j) <= 32767, "multiplier must be 1 to 32767");
     }
     for (int64_t g = 0; g < size(choice); g++) require(choice(g) < 2, "choice must be 0 or 1");
-    return {q.data(), multiplier.data(), choice.data()};
+    return {q.data(), multiplier.data()};
 }
 
 inline nqz::Packing packing_of(uint64_t q, int64_t per_word, int bits) {

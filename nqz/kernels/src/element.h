@@ -1,4 +1,10 @@
 // Elements: float16, bfloat16, float32 and float64 entries as float64, with infinities kept.
+#pragma once
+
+#include "base.h"
+
+namespace nqz::NQZ_ISA {
+namespace {
 
 struct Half {
     typedef uint16_t type;
@@ -69,4 +75,5 @@ NQZ_INLINE void load_tile(const Block& block, int64_t i0, int64_t j0, int64_t ro
     }
 }
 
-NQZ_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+}  // namespace
+}  // namespace nqz::NQZ_ISA

@@ -1,4 +1,11 @@
 // From exact products to estimates, entry by entry in float64; and the energy of products by groups of rows.
+#pragma once
+
+#include "base.h"
+#include "element.h"
+
+namespace nqz::NQZ_ISA {
+namespace {
 
 template <class T, class U>
 int64_t estimate_to(const Raw& raw, const Scaling& s, U* out) {
@@ -24,7 +31,8 @@ int64_t estimate_to(const Raw& raw, const Scaling& s, U* out) {
 // Returns -1, or the position of the first entry that is not finite.
 int64_t estimate(const Raw& raw, const Scaling& scaling, void* out, bool wide) {
     if (raw.integer)
-        return wide ? estimate_to<int32_t>(raw, scaling, (double*)out) : estimate_to<int32_t>(raw, scaling, (float*)out);
+        return wide ? estimate_to<int32_t>(raw, scaling, (double*)out)
+                    : estimate_to<int32_t>(raw, scaling, (float*)out);
     return wide ? estimate_to<double>(raw, scaling, (double*)out) : estimate_to<double>(raw, scaling, (float*)out);
 }
 
@@ -61,3 +69,6 @@ void group_energies(const Raw& raw, const int64_t* order, const int64_t* edges, 
     else
         group_energies_of<double>(raw, order, edges, groups, unit, skips, diagonal, out);
 }
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

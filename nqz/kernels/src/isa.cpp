@@ -1,57 +1,38 @@
 // The kernels of one instruction set: compiled once for each, with NQZ_ISA naming the namespace.
 
-#include "kernels.h"
-
-#include <string.h>
-
-#include <type_traits>
-#ifdef __SSE2__
-#include <immintrin.h>
-#endif
-
-#define NQZ_INLINE inline __attribute__((always_inline))
-
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the bit streams are written for little-endian machines");
-
-namespace nqz {
-namespace NQZ_ISA {
-namespace {
-
+#include "center_rotate.h"
+#include "codings/entropy.h"
+#include "codings/pack.h"
+#include "codings/rans.h"
+#include "codings/voronoi.h"
+#include "dispatch.h"
 #include "dither.h"
-#include "element.h"
-#include "transpose.h"
-#include "statistics.h"
-#include "rotate.h"
-#include "center.h"
-#include "lattice.h"
-#include "leech.h"
-#include "convolutional.h"
-#include "viterbi.h"
-#include "nearest.h"
-#include "bits.h"
-#include "lanes.h"
-#include "rans.h"
-#include "rice.h"
-#include "codeword.h"
-#include "trellis.h"
-#include "entropy.h"
-#include "encode.h"
-#include "decode.h"
-#include "voronoi.h"
-#include "pack.h"
-#include "operand.h"
+#include "dither_quantize.h"
 #include "estimate.h"
+#include "fixed_point.h"
+#include "kernels.h"
+#include "operand.h"
 #include "product.h"
+#include "restore.h"
+#include "rotate.h"
+#include "statistics.h"
 
-}  // namespace
+namespace nqz::NQZ_ISA {
 
 const Kernels kernels = {
-    words,           levels,  statistics,     center,         restore,        rotate,
-    nearest_scratch, nearest, quantize_exact, low_bits,       code_bits,      entropy_encode,
-    entropy_decode,  rans_encode, rans_decode, voronoi_encode, voronoi_decode, pack_digits,
-    unpack_digits,   narrow,  row_energies,   point_products, estimate,       group_energies,
-    {product_scratch, integer_product, PRODUCT_IS_FAST},
+    lattice_facts,   words,
+    levels,          column_statistics,
+    center_rotate,   rotate,
+    restore,         dither_quantize_scratch,
+    dither_quantize, round_scaled,
+    low_bits,        code_bits,
+    entropy_encode,  entropy_decode,
+    rans_encode,     rans_decode,
+    voronoi_encode,  voronoi_decode,
+    pack_digits,     unpack_digits,
+    narrow,          row_energies,
+    point_products,  estimate,
+    group_energies,  {product_scratch, integer_product, Accumulator::IS_FAST != 0},
 };
 
-}  // namespace NQZ_ISA
-}  // namespace nqz
+}  // namespace nqz::NQZ_ISA

@@ -9,8 +9,14 @@
 
 namespace nqz {
 
-// A convolutional lattice is CONVOLUTIONAL plus the memory of its code, 2 to 12.
-enum Lattice { Z = 0, D4 = 1, E8 = 2, LEECH = 3, CONVOLUTIONAL = 32 };
+// What the bindings must know of a lattice; see lattices/lattices.h.
+struct LatticeFacts {
+    bool exists;
+    int group;         // steps of a group
+    bool nested;       // has a Voronoi code
+    bool halves_last;  // the last step of a group has tables of its own
+    bool modelled;     // its code bits can be modelled
+};
 
 enum Element { FLOAT16, BFLOAT16, FLOAT32, FLOAT64 };
 
@@ -21,13 +27,15 @@ struct Block {
     int64_t rows, width, row_stride, column_stride;
 };
 
-// Where a chunk lies in its panel.
+// Where a chunk lies: in its panel, on its lanes, and in the dither.
 struct Place {
+    int lattice;
     int64_t count;      // N
     int64_t positions;  // P
     int64_t start;      // position of entry 0 in the panel
     int64_t m;          // entries of a column
     int lanes;
+    uint64_t counter;  // of the first level
 };
 
 // Rows of int8, int16 or int32 entries; the stride counts entries.
@@ -51,7 +59,7 @@ struct Scaling {
 };
 
 struct Key {
-    uint64_t key0, key1, counter;
+    uint64_t key0, key1;
 };
 
 // Tables of the entropy coder, and which of them the chunk uses.
@@ -76,8 +84,8 @@ struct Encoded {
     uint32_t* states;
     uint16_t* words;
     int64_t first_word, word_space;
-    uint8_t* code;  // zeroed, with 8 bytes to spare
-    uint8_t* low;   // zeroed, with 8 bytes to spare
+    uint8_t* code;    // zeroed, with 8 bytes to spare
+    uint8_t* low;     // zeroed, with 8 bytes to spare
     uint64_t* codes;  // working memory, [P]
     const uint8_t* escapes;
     int64_t escape_bytes;
@@ -98,10 +106,9 @@ struct Streams {
 };
 
 // Moduli and scales of the Voronoi code.
-struct Scales {
+struct Nest {
     const int32_t* q;           // [2]
     const int32_t* multiplier;  // [2][4]
-    const uint8_t* choice;      // [group rows]
 };
 
 struct Packing {
@@ -117,39 +124,45 @@ struct IntegerProduct {
     bool fast;  // at least as fast as a good BLAS in float32
 };
 
-// Decoders return null, or why the stream is corrupt.
+// The kernels of an instruction set, named as in Python; see nqz/reference. `exponents` come as the powers of two of
+// powers_of. Decoders return null, or why the stream is corrupt.
 struct Kernels {
-    void (*words)(Key key, int64_t count, uint64_t* out);
-    void (*levels)(Key key, int64_t count, uint8_t* out);
-    int64_t (*statistics)(const Block& block, const double* power, double* state, bool started);
-    void (*center)(const Block& block, const double* mean, const double* power, const int64_t* place, float* out,
-                   int64_t stride, const uint64_t* signs, float* scratch);
+    LatticeFacts (*facts)(int lattice);
+    void (*words)(const Key& key, uint64_t first, int64_t count, uint64_t* out);
+    void (*levels)(const Key& key, uint64_t counter, int64_t count, uint8_t* out);
+
+    int64_t (*column_statistics)(const Block& block, const double* power, double* state, bool started);
+    void (*center_rotate)(const Block& block, const double* mean, const double* power, const int64_t* place, float* out,
+                          int64_t stride, const uint64_t* signs, float* scratch);
+    void (*rotate)(float* u, int64_t width, int64_t n, const uint64_t* signs, bool inverse, float* scratch);
     void (*restore)(int32_t* points, int64_t n, const uint64_t* signs, const int64_t* place, int64_t width,
                     const double* scale, const double* mean, void* out, bool wide, int64_t row_stride,
                     int64_t column_stride, float* scratch);
-    void (*rotate)(float* u, int64_t width, int64_t n, const uint64_t* signs, bool inverse, float* scratch);
-    int64_t (*nearest_scratch)(int lattice, const Place& place);
-    void (*nearest)(int lattice, const float* u, const Place& place, const float* scale, Key key, uint8_t* level,
-                    uint8_t* scratch, int32_t* out);
-    void (*quantize_exact)(const float* u, int64_t width, int64_t n, const float* scale, int32_t* out);
-    int64_t (*low_bits)(int lattice, const Place& place, const Tables& tables);
-    int64_t (*code_bits)(int lattice, const Place& place, const Tables& tables);
-    void (*entropy_encode)(int lattice, const int32_t* points, const Place& place, const Tables& tables, Key key,
+
+    int64_t (*dither_quantize_scratch)(const Place& place);
+    void (*dither_quantize)(const Place& place, const Key& key, const float* u, const float* scale, uint8_t* level,
+                            uint8_t* scratch, int32_t* out);
+    void (*round_scaled)(const float* u, int64_t width, int64_t n, const float* scale, int32_t* out);
+
+    int64_t (*low_bits)(const Place& place, const Tables& tables);
+    int64_t (*code_bits)(const Place& place, const Tables& tables);
+    void (*entropy_encode)(const Place& place, const Key& key, const Tables& tables, const int32_t* points,
                            uint8_t* level, Encoded& out);
-    const char* (*entropy_decode)(int lattice, const Place& place, const Tables& tables, Key key, uint8_t* level,
+    const char* (*entropy_decode)(const Place& place, const Key& key, const Tables& tables, uint8_t* level,
                                   uint32_t* decoding, uint32_t* chances, const Streams& in, int32_t* out);
     int64_t (*rans_encode)(const uint8_t* symbols, int64_t count, const uint16_t* cum, int lanes, uint32_t* states,
                            uint16_t* words, int64_t space);
     const char* (*rans_decode)(int64_t count, const uint16_t* cum, int symbols, int lanes, const uint32_t* states,
                                const uint16_t* words, int64_t word_count, uint8_t* out);
-    void (*voronoi_encode)(int lattice, const float* u, const Place& place, const float* scale, Key key,
-                           const Scales& scales, uint8_t* level, uint16_t* digits, uint8_t* beta, int32_t* points,
+    void (*voronoi_encode)(const Place& place, const Key& key, const Nest& nest, const uint8_t* choice, const float* u,
+                           const float* scale, uint8_t* level, uint16_t* digits, uint8_t* beta, int32_t* points,
                            int64_t* sums);
-    const char* (*voronoi_decode)(int lattice, const Place& place, Key key, const Scales& scales, uint8_t* level,
-                                  const uint16_t* digits, const uint8_t* beta, int32_t* out);
+    const char* (*voronoi_decode)(const Place& place, const Key& key, const Nest& nest, const uint8_t* choice,
+                                  uint8_t* level, const uint16_t* digits, const uint8_t* beta, int32_t* out);
     void (*pack_digits)(const uint16_t* digits, int64_t count, const Packing& packing, uint8_t* out);
     const char* (*unpack_digits)(const uint8_t* data, int64_t bytes, int64_t count, const Packing& packing,
                                  uint16_t* out);
+
     int64_t (*narrow)(const int32_t* points, int64_t count, int64_t start, int64_t m, const int64_t* place, void* out,
                       int bytes);
     void (*row_energies)(const Rows& rows, int64_t* out);

@@ -63,7 +63,7 @@ struct Bindings {
         Owned<uint64_t> out(count);
         {
             nb::gil_scoped_release release;
-            k.words({key0, key1, first}, count, out.data());
+            k.words({key0, key1}, first, count, out.data());
         }
         return out.give();
     }
@@ -73,7 +73,7 @@ struct Bindings {
         Owned<uint8_t> out(count);
         {
             nb::gil_scoped_release release;
-            k.levels({key0, key1, counter}, count, out.data());
+            k.levels({key0, key1}, counter, count, out.data());
         }
         return out.give();
     }
@@ -89,7 +89,7 @@ struct Bindings {
         std::vector<double> power;
         if (!plain) power = powers(exponent, -1, 0);
         nb::gil_scoped_release release;
-        return k.statistics(b, plain ? nullptr : power.data(), state.data(), started);
+        return k.column_statistics(b, plain ? nullptr : power.data(), state.data(), started);
     }
 
     void center(const AnyMatrix& block, bool bfloat16, Vector<double> mean, Vector<int32_t> exponent,
@@ -111,7 +111,7 @@ struct Bindings {
         if (b.rows == 0) return;
         nb::gil_scoped_release release;
         Scratch<float> scratch(s ? b.rows : 0);
-        k.center(b, mean.data(), power.data(), order.data(), out.data(), out.stride(0), s, scratch.data());
+        k.center_rotate(b, mean.data(), power.data(), order.data(), out.data(), out.stride(0), s, scratch.data());
     }
 
     void restore(Matrix<int32_t> points, Matrix<const uint64_t> signs, Vector<double> scale, Vector<double> mean,
@@ -141,37 +141,38 @@ struct Bindings {
 
     void nearest(int lattice, Vector<float> u, int64_t start, int64_t m, Vector<float> scale, uint64_t key0,
                  uint64_t key1, uint64_t counter, int lanes, Output<int32_t> out) const {
-        Place place = place_of(lattice, size(u), start, m, size(scale), lanes);
+        Place place = place_of(k, lattice, size(u), start, m, size(scale), lanes, counter);
         require(size(out) == place.positions, "out must be int32 [P]");
         nb::gil_scoped_release release;
-        Scratch<uint8_t> level(place.positions + LEVEL_SPARE), scratch(k.nearest_scratch(lattice, place));
-        k.nearest(lattice, u.data(), place, scale.data(), {key0, key1, counter}, level.data(), scratch.data(),
-                  out.data());
+        Scratch<uint8_t> level(place.positions + LEVEL_SPARE), scratch(k.dither_quantize_scratch(place));
+        k.dither_quantize(place, {key0, key1}, u.data(), scale.data(), level.data(), scratch.data(), out.data());
     }
 
     void quantize_exact(Matrix<const float> u, Vector<float> scale, Matrix<int32_t> out) const {
         require(size(scale) == size(u, 0), "scale must be float32 [w]");
         require(size(out, 0) == size(u, 0) && size(out, 1) == size(u, 1), "out must be int32 [w, n]");
         nb::gil_scoped_release release;
-        k.quantize_exact(u.data(), size(u, 0), size(u, 1), scale.data(), out.data());
+        k.round_scaled(u.data(), size(u, 0), size(u, 1), scale.data(), out.data());
     }
 
     nb::tuple entropy_encode(int lattice, Vector<int32_t> points, int64_t count, int64_t start, int64_t m,
-                             Vector<int32_t> table_of_column, int lanes, uint64_t key0, uint64_t key1,
-                             uint64_t counter, Vector<int32_t> half, Vector<int32_t> raw, Vector<int32_t> rice,
-                             Vector<int64_t> offset, Vector<uint16_t> cum, Matrix<const double> weight,
-                             Vector<uint8_t> modelled, Vector<int32_t> last) const {
-        Place place = place_of(lattice, count, start, m, size(table_of_column), lanes);
-        CheckedTables tables(lattice, place, table_of_column, half, raw, rice, offset, cum, weight, modelled, last);
+                             Vector<int32_t> table_of_column, int lanes, uint64_t key0, uint64_t key1, uint64_t counter,
+                             Vector<int32_t> half, Vector<int32_t> raw, Vector<int32_t> rice, Vector<int64_t> offset,
+                             Vector<uint16_t> cum, Matrix<const double> weight, Vector<uint8_t> modelled,
+                             Vector<int32_t> last) const {
+        Place place = place_of(k, lattice, count, start, m, size(table_of_column), lanes, counter);
+        CheckedTables tables(k.facts(lattice), place, table_of_column, half, raw, rice, offset, cum, weight, modelled,
+                             last);
         require(size(points) == place.positions, "points must be int32 [P]");
 
-        int64_t code_bytes = (k.code_bits(lattice, place, tables.tables) + 7) / 8;
-        int64_t low_bytes = (k.low_bits(lattice, place, tables.tables) + 7) / 8;
+        int64_t code_bytes = (k.code_bits(place, tables.tables) + 7) / 8;
+        int64_t low_bytes = (k.low_bits(place, tables.tables) + 7) / 8;
         Owned<uint32_t> states(lanes);
         Owned<uint8_t> code(code_bytes, 8), low(low_bytes, 8);
         // A position takes one word at most, and code bits 6 for 8 positions.
-        Encoded out = {states.data(), nullptr, 0, 2 * place.positions + 16, code.data(), low.data(),
-                       nullptr,       nullptr, 0, nullptr,                  nullptr};
+        Encoded out = {
+            states.data(), nullptr, 0, 2 * place.positions + 16, code.data(), low.data(), nullptr, nullptr, 0,
+            nullptr,       nullptr};
         Scratch<uint16_t> words(out.word_space);
         Scratch<uint64_t> codes(place.positions);
         {
@@ -185,7 +186,7 @@ struct Bindings {
             Scratch<uint32_t> chances((int64_t)tables.used.size() * 256);
             out.inputs = inputs.data();
             out.chances = chances.data();
-            k.entropy_encode(lattice, points.data(), place, tables.tables, {key0, key1, counter}, level.data(), out);
+            k.entropy_encode(place, {key0, key1}, tables.tables, points.data(), level.data(), out);
         }
         Owned<uint16_t> all_words(out.word_space - out.first_word);
         Owned<uint8_t> escapes(out.escape_bytes);
@@ -200,11 +201,12 @@ struct Bindings {
                         Matrix<const double> weight, Vector<uint8_t> modelled, Vector<int32_t> last,
                         Vector<uint32_t> states, Vector<uint16_t> words, Vector<uint8_t> code, Vector<uint8_t> low,
                         Vector<uint8_t> escapes, Output<int32_t> out) const {
-        Place place = place_of(lattice, count, start, m, size(table_of_column), lanes);
-        CheckedTables tables(lattice, place, table_of_column, half, raw, rice, offset, cum, weight, modelled, last);
+        Place place = place_of(k, lattice, count, start, m, size(table_of_column), lanes, counter);
+        CheckedTables tables(k.facts(lattice), place, table_of_column, half, raw, rice, offset, cum, weight, modelled,
+                             last);
         require(size(out) == place.positions, "out must be int32 [P]");
         if (size(states) != lanes) raise_corrupt("a coder state is missing or left over");
-        Streams in = {states.data(), words.data(), size(words),    code.data(),   size(code),
+        Streams in = {states.data(), words.data(), size(words),    code.data(),  size(code),
                       low.data(),    size(low),    escapes.data(), size(escapes)};
         const char* reason;
         {
@@ -212,8 +214,8 @@ struct Bindings {
             Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
             Scratch<uint32_t> decoding((int64_t)tables.used.size() * 65536);
             Scratch<uint32_t> chances((int64_t)tables.used.size() * 256);
-            reason = k.entropy_decode(lattice, place, tables.tables, {key0, key1, counter}, level.data(),
-                                      decoding.data(), chances.data(), in, out.data());
+            reason = k.entropy_decode(place, {key0, key1}, tables.tables, level.data(), decoding.data(), chances.data(),
+                                      in, out.data());
         }
         if (reason) raise_corrupt(reason);
     }
@@ -254,21 +256,21 @@ struct Bindings {
         return out.give();
     }
 
-    nb::tuple voronoi_encode(int lattice, Vector<float> u, int64_t start, int64_t m, Vector<float> scale,
-                             uint64_t key0, uint64_t key1, uint64_t counter, int lanes, Vector<int32_t> q,
+    nb::tuple voronoi_encode(int lattice, Vector<float> u, int64_t start, int64_t m, Vector<float> scale, uint64_t key0,
+                             uint64_t key1, uint64_t counter, int lanes, Vector<int32_t> q,
                              Matrix<const int32_t> multiplier, Vector<uint8_t> choice, Output<uint16_t> digits,
                              Output<uint8_t> beta, Output<int32_t> points) const {
-        check_nested(lattice);
-        Place place = place_of(lattice, size(u), start, m, size(scale), lanes);
-        Scales scales = scales_of(lattice, place, q, multiplier, choice);
+        check_nested(k, lattice);
+        Place place = place_of(k, lattice, size(u), start, m, size(scale), lanes, counter);
+        Nest nest = nest_of(k, place, q, multiplier, choice);
         require(size(digits) == place.positions, "digits must be uint16 [P]");
-        require(size(beta) == place.positions / group_of(lattice), "beta must be uint8 [groups]");
+        require(size(beta) == place.positions / k.facts(lattice).group, "beta must be uint8 [groups]");
         require(size(points) == place.positions, "points must be int32 [P]");
         int64_t sums[2];
         {
             nb::gil_scoped_release release;
             Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
-            k.voronoi_encode(lattice, u.data(), place, scale.data(), {key0, key1, counter}, scales, level.data(),
+            k.voronoi_encode(place, {key0, key1}, nest, choice.data(), u.data(), scale.data(), level.data(),
                              digits.data(), beta.data(), points.data(), sums);
         }
         return nb::make_tuple(sums[0], sums[1]);
@@ -277,17 +279,17 @@ struct Bindings {
     void voronoi_decode(int lattice, int64_t count, int lanes, uint64_t key0, uint64_t key1, uint64_t counter,
                         Vector<int32_t> q, Matrix<const int32_t> multiplier, Vector<uint8_t> choice,
                         Vector<uint16_t> digits, Vector<uint8_t> beta, Output<int32_t> out) const {
-        check_nested(lattice);
-        Place place = place_of(lattice, count, 0, count, 1, lanes);
-        Scales scales = scales_of(lattice, place, q, multiplier, choice);
+        check_nested(k, lattice);
+        Place place = place_of(k, lattice, count, 0, count, 1, lanes, counter);
+        Nest nest = nest_of(k, place, q, multiplier, choice);
         require(size(digits) == place.positions, "digits must be uint16 [P]");
-        require(size(beta) == place.positions / group_of(lattice), "beta must be uint8 [groups]");
+        require(size(beta) == place.positions / k.facts(lattice).group, "beta must be uint8 [groups]");
         require(size(out) == place.positions, "out must be int32 [P]");
         const char* reason;
         {
             nb::gil_scoped_release release;
             Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
-            reason = k.voronoi_decode(lattice, place, {key0, key1, counter}, scales, level.data(), digits.data(),
+            reason = k.voronoi_decode(place, {key0, key1}, nest, choice.data(), level.data(), digits.data(),
                                       beta.data(), out.data());
         }
         if (reason) raise_corrupt(reason);
@@ -381,8 +383,17 @@ struct Bindings {
         require(exponent >= -2044 && exponent <= 2044, "exponent is out of range");
         // Where one factor does not reach, two.
         int half = exponent >= -1022 && exponent <= 1023 ? exponent : exponent / 2;
-        Scaling scaling = {unit_a.data(), unit_b.data(), spread_a.data(), spread_b.data(), mean_a.data(), mean_b.data(),
-                           share, theta, factor, length, {std::ldexp(1.0, half), std::ldexp(1.0, exponent - half)}};
+        Scaling scaling = {unit_a.data(),
+                           unit_b.data(),
+                           spread_a.data(),
+                           spread_b.data(),
+                           mean_a.data(),
+                           mean_b.data(),
+                           share,
+                           theta,
+                           factor,
+                           length,
+                           {std::ldexp(1.0, half), std::ldexp(1.0, exponent - half)}};
         nb::gil_scoped_release release;
         return k.estimate(r, scaling, out.data(), wide);
     }
@@ -482,16 +493,17 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
            {"lattice", "points", "count", "start", "m", "table_of_column", "lanes", "key0", "key1", "counter", "half",
             "raw", "rice", "offset", "cum", "weight", "modelled", "last"});
     define(m, "entropy_decode", k, &B::entropy_decode,
-           {"lattice", "count", "start", "m", "table_of_column", "lanes", "key0", "key1", "counter", "half", "raw",
-            "rice", "offset", "cum", "weight", "modelled", "last", "states", "words", "code", "low", "escapes", "out"});
+           {"lattice", "count",   "start",  "m",   "table_of_column", "lanes",    "key0", "key1",   "counter", "half",
+            "raw",     "rice",    "offset", "cum", "weight",          "modelled", "last", "states", "words",   "code",
+            "low",     "escapes", "out"});
     define(m, "rans_encode", k, &B::rans_encode, {"symbols", "cum", "lanes"});
     define(m, "rans_decode", k, &B::rans_decode, {"count", "cum", "lanes", "states", "words"});
     define(m, "voronoi_encode", k, &B::voronoi_encode,
            {"lattice", "u", "start", "m", "scale", "key0", "key1", "counter", "lanes", "q", "multiplier", "choice",
             "digits", "beta", "points"});
-    define(m, "voronoi_decode", k, &B::voronoi_decode,
-           {"lattice", "count", "lanes", "key0", "key1", "counter", "q", "multiplier", "choice", "digits", "beta",
-            "out"});
+    define(
+        m, "voronoi_decode", k, &B::voronoi_decode,
+        {"lattice", "count", "lanes", "key0", "key1", "counter", "q", "multiplier", "choice", "digits", "beta", "out"});
     define(m, "pack_digits", k, &B::pack_digits, {"digits", "q", "per_word", "bits"});
     define(m, "unpack_digits", k, &B::unpack_digits, {"data", "count", "q", "per_word", "bits"});
     define(m, "narrow", k, &B::narrow, {"points", "start", "place", "out"});
@@ -515,9 +527,8 @@ std::vector<std::string> available() {
 #ifdef NQZ_X86_64
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2")) found.push_back("avx2");
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512cd"))
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd"))
         found.push_back("avx512");
     if (found.back() == "avx512" && __builtin_cpu_supports("avx512vnni")) found.push_back("avx512vnni");
 #endif

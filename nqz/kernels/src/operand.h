@@ -1,4 +1,10 @@
 // Decoded points as operands of products: narrowed to rows, their energies, and products with a few vectors at once.
+#pragma once
+
+#include "base.h"
+
+namespace nqz::NQZ_ISA {
+namespace {
 
 // Copies the points of a chunk, which begins at `start` of a stream of rows of m entries, to rows place[...] of `out`;
 // returns how many were clipped.
@@ -69,8 +75,8 @@ NQZ_INLINE void add_products(const int32_t* y, const int32_t* x, int64_t length,
 
 // Products of the pieces of rows in a chunk with `few` vectors of m entries, modulo 2^64: out[row][vector]. Returns the
 // largest magnitude of a point.
-int64_t point_products(const int32_t* points, int64_t count, int64_t start, int64_t m, const int32_t* vectors, int64_t few,
-                       int64_t* out) {
+int64_t point_products(const int32_t* points, int64_t count, int64_t start, int64_t m, const int32_t* vectors,
+                       int64_t few, int64_t* out) {
     enum { PIECE = 2048 };
     int32_t most = 0, least_point = 0;
     const int64_t first_column = start / m;
@@ -91,3 +97,6 @@ int64_t point_products(const int32_t* points, int64_t count, int64_t start, int6
     }
     return most > -(int64_t)least_point ? most : -(int64_t)least_point;
 }
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

@@ -1,90 +1,36 @@
 // Exact inner products of rows of small integers, modulo 2^32.
 //
-// Rows are packed in groups of one dword, four int8 or two int16, and a register block of C takes a group of A against one
-// of B in one step. Four products of bytes need one of them unsigned: B is offset by 128, and the accumulators begin with
-// what that adds, -128 times the sums of the rows of A. Integers wrap, so what matters is that the results fit.
+// Rows are packed in groups of one dword, four int8 or two int16, and a register block of C takes a group of A against
+// one of B in one step. Four products of bytes need one of them unsigned: B is offset by 128, and the accumulators
+// begin with what that adds, -128 times the sums of the rows of A. Integers wrap, so what matters is that the results
+// fit.
+#pragma once
 
-// Accumulator of int32: `dot` adds the inner products of groups, of int8 where BYTES, else of int16.
-#if defined(__AVX512VNNI__)
-// Not the intrinsics: GCC spills accumulators that are operands and results of them.
-struct Accumulator {
-    typedef __m512i type;
-    enum { WIDTH = 16, ROWS = 12, VECTORS = 2, HAS_BYTES = 1 };
-    static NQZ_INLINE type load(const void* p) { return _mm512_loadu_si512(p); }
-    static NQZ_INLINE void store(void* p, type x) { _mm512_storeu_si512(p, x); }
-    static NQZ_INLINE type same(int32_t x) { return _mm512_set1_epi32(x); }
-    static NQZ_INLINE type add(type x, type y) { return _mm512_add_epi32(x, y); }
-    template <bool BYTES>
-    static NQZ_INLINE void dot(type& sum, type b, type a) {
-        if constexpr (BYTES)
-            asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a));
-        else
-            asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(b), "v"(a));
-    }
-};
-#elif defined(__AVX512BW__)
-struct Accumulator {
-    typedef __m512i type;
-    enum { WIDTH = 16, ROWS = 12, VECTORS = 2, HAS_BYTES = 0 };
-    static NQZ_INLINE type load(const void* p) { return _mm512_loadu_si512(p); }
-    static NQZ_INLINE void store(void* p, type x) { _mm512_storeu_si512(p, x); }
-    static NQZ_INLINE type same(int32_t x) { return _mm512_set1_epi32(x); }
-    static NQZ_INLINE type add(type x, type y) { return _mm512_add_epi32(x, y); }
-    template <bool>
-    static NQZ_INLINE void dot(type& sum, type b, type a) {
-        sum = _mm512_add_epi32(sum, _mm512_madd_epi16(b, a));
-    }
-};
-#elif defined(__AVX2__)
-struct Accumulator {
-    typedef __m256i type;
-    enum { WIDTH = 8, ROWS = 6, VECTORS = 2, HAS_BYTES = 0 };
-    static NQZ_INLINE type load(const void* p) { return _mm256_loadu_si256((const __m256i*)p); }
-    static NQZ_INLINE void store(void* p, type x) { _mm256_storeu_si256((__m256i*)p, x); }
-    static NQZ_INLINE type same(int32_t x) { return _mm256_set1_epi32(x); }
-    static NQZ_INLINE type add(type x, type y) { return _mm256_add_epi32(x, y); }
-    template <bool>
-    static NQZ_INLINE void dot(type& sum, type b, type a) {
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(b, a));
-    }
-};
-#else
-struct Accumulator {
-    struct type {
-        uint32_t lane[4];
-    };
-    enum { WIDTH = 4, ROWS = 4, VECTORS = 2, HAS_BYTES = 0 };
-    static NQZ_INLINE type load(const void* p) {
-        type x;
-        memcpy(&x, p, sizeof x);
-        return x;
-    }
-    static NQZ_INLINE void store(void* p, type x) { memcpy(p, &x, sizeof x); }
-    static NQZ_INLINE type same(int32_t x) { return {{(uint32_t)x, (uint32_t)x, (uint32_t)x, (uint32_t)x}}; }
-    static NQZ_INLINE type add(type x, type y) {
-        for (int l = 0; l < 4; l++) x.lane[l] += y.lane[l];
-        return x;
-    }
-    template <bool>
-    static NQZ_INLINE void dot(type& sum, type b, type a) {
-        for (int l = 0; l < 4; l++) {
-            int32_t low = (int16_t)b.lane[l] * (int16_t)a.lane[l];
-            int32_t high = (int16_t)(b.lane[l] >> 16) * (int16_t)(a.lane[l] >> 16);
-            sum.lane[l] += (uint32_t)low + (uint32_t)high;
-        }
-    }
-};
-#endif
+#include "base.h"
+#include "simd/simd.h"
 
-const bool PRODUCT_IS_FAST = Accumulator::WIDTH > 4;
+namespace nqz::NQZ_ISA {
+namespace {
+
+typedef Simd::Accumulator Accumulator;
+
 enum { PRODUCT_ROWS = Accumulator::ROWS, PRODUCT_COLUMNS = Accumulator::VECTORS * Accumulator::WIDTH };
 // Groups that are packed at a time: a panel of A stays in the first cache, a block of B in the second.
-enum { GROUPS = 512, BLOCK_COLUMNS = 128, TURN = 16 };
+enum { GROUPS = 512, BLOCK_COLUMNS = 128, TURN = SQUARE };
+
+template <bool BYTES>
+struct EntryOf {
+    typedef int16_t type;
+};
+template <>
+struct EntryOf<true> {
+    typedef int8_t type;
+};
 
 // TURN groups of one row from entry k on, zeros beyond the `rest` entries that it has; int8 become int16 unless BYTES.
 template <class T, bool BYTES>
 NQZ_INLINE void load_groups(const T* row, int64_t rest, int32_t* groups) {
-    typedef typename std::conditional<BYTES, int8_t, int16_t>::type Packed;
+    typedef typename EntryOf<BYTES>::type Packed;
     enum { COUNT = TURN * 4 / sizeof(Packed) };
     Packed packed[COUNT];
     if (rest >= COUNT) {
@@ -93,41 +39,6 @@ NQZ_INLINE void load_groups(const T* row, int64_t rest, int32_t* groups) {
         for (int k = 0; k < COUNT; k++) packed[k] = k < rest ? row[k] : 0;
     }
     memcpy(groups, packed, sizeof packed);
-}
-
-// Transposes a square of TURN dwords.
-NQZ_INLINE void turn(int32_t square[TURN][TURN]) {
-#if defined(__AVX512BW__)
-    __m512i r[TURN], t[TURN];
-    for (int i = 0; i < TURN; i++) r[i] = _mm512_loadu_si512(square[i]);
-    for (int i = 0; i < TURN; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < TURN; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    // r[4 g + c] holds, in quarter q, columns c + 4 q of rows 4 g to 4 g + 3.
-    for (int c = 0; c < 4; c++) {
-        __m512i even = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88), odd = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xDD);
-        __m512i even2 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x88);
-        __m512i odd2 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xDD);
-        _mm512_storeu_si512(square[c], _mm512_shuffle_i32x4(even, even2, 0x88));
-        _mm512_storeu_si512(square[8 + c], _mm512_shuffle_i32x4(even, even2, 0xDD));
-        _mm512_storeu_si512(square[4 + c], _mm512_shuffle_i32x4(odd, odd2, 0x88));
-        _mm512_storeu_si512(square[12 + c], _mm512_shuffle_i32x4(odd, odd2, 0xDD));
-    }
-#else
-    for (int i = 0; i < TURN; i++)
-        for (int j = 0; j < i; j++) {
-            int32_t other = square[i][j];
-            square[i][j] = square[j][i];
-            square[j][i] = other;
-        }
-#endif
 }
 
 // Packs `groups` groups, from entry k0 on, of `count` rows as panels [groups][PANEL]; rows beyond are zero. Bytes are
@@ -145,22 +56,23 @@ void pack_panels(const Rows& rows, int64_t first, int64_t count, int64_t k0, int
             int64_t k = k0 + g * per;
             int depth = (int)least(TURN, groups - g);
             for (int part = 0; part < PANEL; part += BREADTH) {
-                int32_t square[TURN][TURN];
+                int32_t square[TURN][TURN], turned[TURN][TURN], *to_row[TURN];
                 for (int i = 0; i < TURN; i++)
                     if (i < BREADTH && part + i < height)
-                        load_groups<T, BYTES>((const T*)rows.data + (first + p + part + i) * rows.stride + k, rows.width - k,
-                                              square[i]);
+                        load_groups<T, BYTES>((const T*)rows.data + (first + p + part + i) * rows.stride + k,
+                                              rows.width - k, square[i]);
                     else
                         memset(square[i], 0, sizeof square[i]);
-                turn(square);
+                for (int i = 0; i < TURN; i++) to_row[i] = turned[i];
+                Simd::transpose_square(square[0], TURN, to_row);
                 for (int d = 0; d < depth; d++) {
                     int32_t* out = to + (g + d) * PANEL + part;
-                    for (int i = 0; i < BREADTH; i++) out[i] = (int32_t)((uint32_t)square[d][i] ^ flip);
+                    for (int i = 0; i < BREADTH; i++) out[i] = (int32_t)((uint32_t)turned[d][i] ^ flip);
                 }
                 if constexpr (BYTES) {
                     if (!sums) continue;
                     Accumulator::type total = Accumulator::load(sum), ones = Accumulator::same(0x01010101);
-                    for (int d = 0; d < depth; d++) Accumulator::dot<true>(total, ones, Accumulator::load(square[d]));
+                    for (int d = 0; d < depth; d++) Accumulator::dot<true>(total, ones, Accumulator::load(turned[d]));
                     Accumulator::store(sum, total);
                 }
             }
@@ -267,3 +179,6 @@ void integer_product(const Rows& a, const Rows& b, int32_t* out, int64_t stride,
     }
     integer_product_of<false>(a, b, out, stride, scratch);
 }
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

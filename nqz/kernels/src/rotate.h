@@ -1,84 +1,41 @@
 // Rotate: two rounds of signs and fast Walsh-Hadamard transforms.
 //
-// Every output is a fixed tree of sums, whatever the blocking: natural order, butterflies of growing span. Long columns are
-// rotated one by one, vectors being pieces of a column; short ones SQUARE at a time, a vector holding an entry of each.
+// Every output is a fixed tree of sums, whatever the blocking: natural order, butterflies of growing span. Long columns
+// are rotated one by one, vectors being pieces of a column; short ones SQUARE at a time, a vector holding an entry of
+// each.
+#pragma once
 
-#ifdef __AVX512F__
-enum { VECTOR = 16 };
-#elif defined(__AVX2__)
-enum { VECTOR = 8 };
-#else
-enum { VECTOR = 4 };
-#endif
+#include "base.h"
+#include "simd/simd.h"
 
-// Unaligned vectors, which may alias the floats that they are made of.
-typedef float Vector __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
-typedef int32_t IntVector __attribute__((vector_size(4 * VECTOR)));
+namespace nqz::NQZ_ISA {
+namespace {
 
-#if defined(__clang__) || __GNUC__ >= 12
-#define NQZ_SHUFFLE(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
-#else
-#define NQZ_SHUFFLE(v, ...) __builtin_shuffle(v, IntVector{__VA_ARGS__})
-#endif
+// Vectors that are transformed together at most.
+enum { RADIX = Simd::RADIX };
 
-// Butterflies of span H < VECTOR within a vector.
-template <int H>
-NQZ_INLINE Vector butterfly(Vector v) {
-#ifdef __AVX512F__
-    Vector swapped = NQZ_SHUFFLE(v, 0 ^ H, 1 ^ H, 2 ^ H, 3 ^ H, 4 ^ H, 5 ^ H, 6 ^ H, 7 ^ H, 8 ^ H, 9 ^ H, 10 ^ H,
-                                 11 ^ H, 12 ^ H, 13 ^ H, 14 ^ H, 15 ^ H);
-    // The product with one or minus one is exact: this is a sum or a difference, rounded once.
-    Vector sign;
-    for (int i = 0; i < VECTOR; i++) sign[i] = i & H ? -1.0f : 1.0f;
-    return (Vector)_mm512_fmadd_ps((__m512)v, (__m512)sign, (__m512)swapped);
-#else
-    IntVector sign;
-    for (int i = 0; i < VECTOR; i++) sign[i] = i & H ? INT32_MIN : 0;
-#if defined(__AVX2__)
-    Vector swapped = NQZ_SHUFFLE(v, 0 ^ H, 1 ^ H, 2 ^ H, 3 ^ H, 4 ^ H, 5 ^ H, 6 ^ H, 7 ^ H);
-#else
-    Vector swapped = NQZ_SHUFFLE(v, 0 ^ H, 1 ^ H, 2 ^ H, 3 ^ H);
-#endif
-    return swapped + (Vector)((IntVector)v ^ sign);
-#endif
+// Butterflies of spans 1, 2, ... VECTOR / 2 within a vector.
+NQZ_INLINE Vector within(Vector v) {
+    v = Simd::butterfly<1>(v);
+    v = Simd::butterfly<2>(v);
+    if constexpr (VECTOR > 4) v = Simd::butterfly<VECTOR / 2 < 8 ? VECTOR / 2 : 4>(v);
+    if constexpr (VECTOR > 8) v = Simd::butterfly<VECTOR / 2>(v);
+    return v;
 }
 
-NQZ_INLINE void load_vector(Vector& v, const float* from) { v = *(const Vector*)from; }
-NQZ_INLINE void store_vector(float* to, Vector v) { *(Vector*)to = v; }
-
-// Butterflies of spans 1, 2, ... RADIX / 2 across vectors.
-template <int RADIX>
+// Butterflies of spans 1, 2, ... COUNT / 2 across vectors.
+template <int COUNT>
 NQZ_INLINE void across(Vector* v) {
 #pragma GCC unroll 4
-    for (int span = 1; span < RADIX; span *= 2)
+    for (int span = 1; span < COUNT; span *= 2)
 #pragma GCC unroll 16
-        for (int i = 0; i < RADIX; i++)
+        for (int i = 0; i < COUNT; i++)
             if (!(i & span)) {
                 Vector a = v[i], b = v[i + span];
                 v[i] = a + b;
                 v[i + span] = a - b;
             }
 }
-
-// The vector with those entries negated whose bit is set.
-NQZ_INLINE Vector negate(Vector v, uint64_t bits) {
-#ifdef __AVX512F__
-    __m512i x = (__m512i)v;
-    return (Vector)_mm512_mask_xor_epi32(x, (__mmask16)bits, x, _mm512_set1_epi32(INT32_MIN));
-#else
-    IntVector place;
-    for (int i = 0; i < VECTOR; i++) place[i] = 1 << i;
-    IntVector all = IntVector{} + (int32_t)(uint32_t)(bits & ((1u << VECTOR) - 1));
-    return (Vector)((IntVector)v ^ ((IntVector)((all & place) == place) & INT32_MIN));
-#endif
-}
-
-// Vectors that are transformed together first, and most that are transformed together later.
-#ifdef __AVX512F__
-enum { BASE = 16, RADIX = 16 };
-#else
-enum { BASE = 8, RADIX = 8 };
-#endif
 
 // All spans below COUNT * VECTOR, for n a multiple of that; first the signs, if any.
 template <int COUNT>
@@ -88,16 +45,9 @@ void transform_base(float* u, int64_t n, const uint64_t* signs) {
 #pragma GCC unroll 16
         for (int k = 0; k < COUNT; k++) {
             int64_t at = i + k * VECTOR;
-            load_vector(v[k], u + at);
-            if (signs) v[k] = negate(v[k], signs[at / 64] >> (at & 63));
-            v[k] = butterfly<1>(v[k]);
-            v[k] = butterfly<2>(v[k]);
-#if defined(__AVX2__)
-            v[k] = butterfly<4>(v[k]);
-#endif
-#ifdef __AVX512F__
-            v[k] = butterfly<8>(v[k]);
-#endif
+            v[k] = load_vector(u + at);
+            if (signs) v[k] = Simd::negate(v[k], signs[at / 64] >> (at & 63));
+            v[k] = within(v[k]);
         }
         across<COUNT>(v);
 #pragma GCC unroll 16
@@ -112,7 +62,7 @@ void transform_spans(float* u, int64_t n, int64_t h, float factor) {
         for (int64_t j = i; j < i + h; j += VECTOR) {
             Vector v[R];
 #pragma GCC unroll 16
-            for (int k = 0; k < R; k++) load_vector(v[k], u + j + k * h);
+            for (int k = 0; k < R; k++) v[k] = load_vector(u + j + k * h);
             across<R>(v);
 #pragma GCC unroll 16
             for (int k = 0; k < R; k++) store_vector(u + j + k * h, v[k] * factor);
@@ -127,7 +77,7 @@ void transform_from(float* u, int64_t n, int64_t h, float factor) {
         int64_t left = n / h;
         int radix = left >= RADIX && (RADIX == 8 || h <= near) ? RADIX : left >= 8 ? 8 : (int)left;
         float by = radix == left ? factor : 1.0f;
-        if (radix == 16) transform_spans<RADIX>(u, n, h, by);
+        if (radix == 16) transform_spans<RADIX == 16 ? 16 : 8>(u, n, h, by);
         if (radix == 8) transform_spans<8>(u, n, h, by);
         if (radix == 4) transform_spans<4>(u, n, h, by);
         if (radix == 2) transform_spans<2>(u, n, h, by);
@@ -158,9 +108,7 @@ NQZ_INLINE void butterflies(T* u, int64_t n) {
 void flip(float* u, int64_t n, const uint64_t* signs) {
     int64_t i = 0;
     for (; i + VECTOR <= n; i += VECTOR) {
-        Vector v;
-        load_vector(v, u + i);
-        store_vector(u + i, negate(v, signs[i / 64] >> (i & 63)));
+        store_vector(u + i, Simd::negate(load_vector(u + i), signs[i / 64] >> (i & 63)));
     }
     for (; i < n; i++)
         if (signs[i / 64] >> (i & 63) & 1) u[i] = -u[i];
@@ -182,9 +130,9 @@ void hadamard(float* u, int64_t n, const uint64_t* signs, float factor) {
     const int64_t part = least(n, cached);
     for (int64_t i = 0; i < n; i += part) {
         const uint64_t* s = signs ? signs + i / 64 : nullptr;
-        if (part > BASE * VECTOR) {
-            transform_base<BASE>(u + i, part, s);
-            transform_from(u + i, part, BASE * VECTOR, part == n ? factor : 1.0f);
+        if (part > RADIX * VECTOR) {
+            transform_base<RADIX>(u + i, part, s);
+            transform_from(u + i, part, RADIX * VECTOR, part == n ? factor : 1.0f);
         } else {
             transform_base<1>(u + i, part, s);
             transform_from(u + i, part, VECTOR, part == n ? factor : 1.0f);
@@ -206,7 +154,7 @@ void reflect_segments(T* u, int64_t size) {
     int64_t i = 0;
     for (; sizeof(T) == sizeof(float) && i + VECTOR <= size; i += VECTOR) {
         Vector x[M], sum;
-        for (int t = 0; t < M; t++) load_vector(x[t], (const float*)(u + i + t * size));
+        for (int t = 0; t < M; t++) x[t] = load_vector((const float*)(u + i + t * size));
         sum = x[0] + x[1];
         for (int t = 2; t < M; t++) sum = sum + x[t];
         sum = sum * factor;
@@ -268,7 +216,8 @@ void rotate_segments(T* u, int64_t n, int64_t m, const uint64_t* signs, int64_t 
 }
 
 template <class T>
-void rotate_overlap(T* u, int64_t n, const uint64_t* signs, int64_t sign_words, bool inverse, int64_t step, T* scratch) {
+void rotate_overlap(T* u, int64_t n, const uint64_t* signs, int64_t sign_words, bool inverse, int64_t step,
+                    T* scratch) {
     int64_t size = 1;
     float norm = 1;
     while (2 * size <= n) size *= 2;
@@ -336,7 +285,7 @@ void rotate_short(const Rotation& rotation, float* const* columns, int64_t count
         for (int64_t i = 0; i < whole; i += SQUARE) {
             for (int64_t c = 0; c < SQUARE; c++) memcpy(square + c * SQUARE, columns[c] + i, sizeof(float) * SQUARE);
             for (int64_t r = 0; r < SQUARE; r++) to[r] = flat + (i + r) * SQUARE;
-            transpose_square(square, SQUARE, to);
+            Simd::transpose_square(square, SQUARE, to);
         }
     }
     const int64_t rest = count == SQUARE ? whole : 0;
@@ -345,7 +294,7 @@ void rotate_short(const Rotation& rotation, float* const* columns, int64_t count
     rotation(u, scratch);
     for (int64_t i = 0; i < rest; i += SQUARE) {
         for (int64_t c = 0; c < SQUARE; c++) to[c] = columns[c] + i;
-        transpose_square(flat + i * SQUARE, SQUARE, to);
+        Simd::transpose_square(flat + i * SQUARE, SQUARE, to);
     }
     for (int64_t i = rest; i < n; i++)
         for (int64_t c = 0; c < count; c++) columns[c][i] = flat[i * SQUARE + c];
@@ -369,3 +318,6 @@ void rotate(float* u, int64_t width, int64_t n, const uint64_t* signs, bool inve
         rotate_columns(rotation, columns, count, scratch);
     }
 }
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

@@ -1,4 +1,5 @@
-// SHA-256 (FIPS 180-4) of the pieces of a message, two at a time, with the instructions that x86 processors have for it.
+// SHA-256 (FIPS 180-4) of the pieces of a message, two at a time, with the instructions that x86 processors have for
+// it.
 //
 // Each of those instructions waits for the one before it, longer than it keeps the processor busy: two messages side by
 // side take little more time than one.

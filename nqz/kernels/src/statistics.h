@@ -1,4 +1,13 @@
 // Statistics: for every column the first entry, shifted sums, and the largest magnitude, row after row.
+#pragma once
+
+#include "base.h"
+#include "element.h"
+#include "simd/simd.h"
+#include "transpose.h"
+
+namespace nqz::NQZ_ISA {
+namespace {
 
 template <class E>
 int64_t first_not_finite(const Block& block) {
@@ -9,22 +18,6 @@ int64_t first_not_finite(const Block& block) {
             if (!finite(E::widen(from[i * block.row_stride + j * block.column_stride]))) return i * block.width + j;
     return -1;
 }
-
-#if defined(__AVX512F__)
-enum { WIDE = 8 };
-#elif defined(__AVX2__)
-enum { WIDE = 4 };
-#else
-enum { WIDE = 2 };
-#endif
-
-// Vectors of WIDE entries at any address.
-typedef double Doubles __attribute__((vector_size(8 * WIDE), aligned(8), may_alias));
-typedef int64_t DoublesBits __attribute__((vector_size(8 * WIDE)));
-typedef float Singles __attribute__((vector_size(4 * WIDE), aligned(4), may_alias));
-
-NQZ_INLINE Doubles wide(const double* from) { return *(const Doubles*)from; }
-NQZ_INLINE Doubles wide(const float* from) { return __builtin_convertvector(*(const Singles*)from, Doubles); }
 
 struct State {
     double *first, *sum, *square, *largest;
@@ -37,19 +30,20 @@ NQZ_INLINE void add_rows(const T* x, int64_t stride, int64_t rows, int64_t width
         for (int64_t j = 0; j < width; j++) s.first[j] = x[j];
     int64_t j = 0;
     for (; j + WIDE <= width; j += WIDE) {
-        const Doubles first = wide(s.first + j);
-        Doubles sum = wide(s.sum + j), square = wide(s.square + j), largest = wide(s.largest + j);
+        const Doubles first = load_doubles(s.first + j);
+        Doubles sum = load_doubles(s.sum + j), square = load_doubles(s.square + j),
+                largest = load_doubles(s.largest + j);
         const T* from = x + j;
         for (int64_t i = 0; i < rows; i++, from += stride) {
-            Doubles v = wide(from), d = v - first;
-            Doubles magnitude = (Doubles)((DoublesBits)v & INT64_MAX);
+            Doubles v = load_doubles(from), d = v - first;
+            Doubles magnitude = (Doubles)((Longs)v & INT64_MAX);
             sum += d;
             square += d * d;
             largest = magnitude > largest ? magnitude : largest;
         }
-        *(Doubles*)(s.sum + j) = sum;
-        *(Doubles*)(s.square + j) = square;
-        *(Doubles*)(s.largest + j) = largest;
+        store_doubles(s.sum + j, sum);
+        store_doubles(s.square + j, square);
+        store_doubles(s.largest + j, largest);
     }
     for (; j < width; j++)
         for (int64_t i = 0; i < rows; i++) {
@@ -68,8 +62,8 @@ void add_plain(const Block& block, const State& state, bool started) {
     const T* data = (const T*)block.data;
     if (block.column_stride == 1) {
         for (int64_t i = 0; i < block.rows; i += TOGETHER)
-            add_rows(data + i * block.row_stride, block.row_stride, least(TOGETHER, block.rows - i), block.width,
-                     state, !started && i == 0);
+            add_rows(data + i * block.row_stride, block.row_stride, least(TOGETHER, block.rows - i), block.width, state,
+                     !started && i == 0);
         return;
     }
     for (int64_t j = 0; j < block.width; j += SQUARE) {
@@ -143,11 +137,18 @@ int64_t statistics_of(const Block& block, const double* power, double* state, bo
 }
 
 // `power` may be null: all ones.
-int64_t statistics(const Block& block, const double* power, double* state, bool started) {
+int64_t column_statistics(const Block& block, const double* power, double* state, bool started) {
     switch (block.element) {
-        case FLOAT16: return statistics_of<Half>(block, power, state, started);
-        case BFLOAT16: return statistics_of<Brain>(block, power, state, started);
-        case FLOAT32: return statistics_of<Single>(block, power, state, started);
-        default: return statistics_of<Double>(block, power, state, started);
+        case FLOAT16:
+            return statistics_of<Half>(block, power, state, started);
+        case BFLOAT16:
+            return statistics_of<Brain>(block, power, state, started);
+        case FLOAT32:
+            return statistics_of<Single>(block, power, state, started);
+        default:
+            return statistics_of<Double>(block, power, state, started);
     }
 }
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

@@ -4,24 +4,59 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nqz.stages import scale
+from nqz.stages.chunks import Chunk, cut
+from nqz.stages.lattices import LATTICES, Lattice
 
-if TYPE_CHECKING:
-    from nqz.stages.lattices import Lattice
-    from nqz.stages.panels import Chunk
-    from nqz.stages.parameters import Parameters
+_MAX_DELTA = 4096 * 8192
 
 Sections = tuple[npt.NDArray[Any], ...]
 """The arrays of a chunk, in the order of the file; `nqz.format.chnk` lays them out."""
 
 
+class CodingParameters(Protocol):
+    """What a coding sees of the parameters of a matrix; see `nqz.stages.parameters`."""
+
+    @property
+    def n(self) -> int:
+        """Length of a column."""
+
+    @property
+    def m(self) -> int:
+        """Kept coordinates of each."""
+
+    @property
+    def lattice(self) -> Lattice:
+        """The fine lattice."""
+
+    @property
+    def allocate(self) -> str:
+        """How columns share the scale."""
+
+    @property
+    def delta(self) -> int:
+        """Code of the lattice scale."""
+
+    @property
+    def lowest_class(self) -> int:
+        """Columns of lower classes are dropped."""
+
+    @property
+    def dither_key(self) -> bytes:
+        """Key of the dither."""
+
+    @property
+    def code(self) -> Any:
+        """The coding's own parameters."""
+
+
 class Coder(ABC):
-    """Codes the chunks of one matrix. A plain value: it can be pickled, and chunks may be coded anywhere, in any order."""
+    """Codes the chunks of one matrix: a plain value, so chunks may be coded in any process, in any order."""
 
     @abstractmethod
     def columns(self, classes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
@@ -39,7 +74,7 @@ class Coder(ABC):
         factors: npt.NDArray[np.float32],
         u: npt.NDArray[np.float32],
         points: npt.NDArray[np.int32],
-    ) -> tuple[Sections, tuple[int, int]]:
+    ) -> tuple[Sections, tuple[int, ...]]:
         """Code one chunk.
 
         Parameters
@@ -58,7 +93,7 @@ class Coder(ABC):
         -------
         sections : tuple of ndarray
         moments : tuple of int
-            Σ t y and Σ y² over the chunk, t the scaled entry in fixed point, where the coding needs them; else zeros.
+            What the coding measures while it codes, for its planner; empty where there is nothing to measure.
         """
 
     @abstractmethod
@@ -91,25 +126,29 @@ class Coding(ABC):
         """Whether it codes points of this lattice."""
 
     @abstractmethod
-    def check(self, parameters: Parameters) -> None:
+    def check(self, parameters: CodingParameters) -> None:
         """Raise ValueError unless the parameters are such as it can code with: lattice, allocation, and its own."""
 
     @abstractmethod
-    def scaling(self, parameters: Parameters, codes: npt.NDArray[np.int64]) -> scale.Scaling:
-        """What each column costs and how noisy it is, from its norm code: class, whether it is coded, relative noise."""
+    def scaling(self, parameters: CodingParameters, codes: npt.NDArray[np.int64]) -> scale.Scaling:
+        """What each column costs and how noisy it is, from its norm code: whether it is coded, class, noise."""
 
     @abstractmethod
-    def forward(self, parameters: Parameters, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def cut(self, parameters: CodingParameters, kept: int) -> list[int]:
+        """Sizes of the chunks that the stream of a panel with so many kept columns is cut into."""
+
+    @abstractmethod
+    def forward(self, parameters: CodingParameters, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Factors from rotated columns, divided by 2 ** `scale.exponents`, to what `Coder.encode_chunk` takes."""
 
     @abstractmethod
     def unit(
-        self, parameters: Parameters, codes: npt.NDArray[np.int64], exponent: int = 0
+        self, parameters: CodingParameters, codes: npt.NDArray[np.int64], exponent: int = 0
     ) -> npt.NDArray[np.float64]:
         """What one unit of a decoded point is worth, without bias, in each column, in units of 2 ** exponent."""
 
     @abstractmethod
-    def coder(self, parameters: Parameters, classes: npt.NDArray[Any]) -> Coder:
+    def coder(self, parameters: CodingParameters, classes: npt.NDArray[Any]) -> Coder:
         """A coder for columns of the given classes: here its tables are built."""
 
     def __reduce__(self) -> tuple[Callable[[str], Coding], tuple[Any, ...]]:
@@ -119,20 +158,44 @@ class Coding(ABC):
 class LatticeCoding(Coding):
     """What the codings of points of a dithered lattice share: one lattice scale Δ, and a class from e/Δ² + D."""
 
-    def scaling(self, parameters: Parameters, codes: npt.NDArray[np.int64]) -> scale.Scaling:
+    def check(self, parameters: CodingParameters) -> None:
+        """Lattice, lattice scale and lowest class, and what `check_code` says."""
+        p = parameters
+        if p.lattice is not LATTICES.get(p.lattice.name):
+            raise ValueError("unknown lattice")
+        if abs(p.delta) > _MAX_DELTA:
+            raise ValueError("the lattice scale is out of range")
+        if not 0 <= p.lowest_class <= 1024:
+            raise ValueError("the lowest class is out of range")
+        self.check_code(p)
+
+    @abstractmethod
+    def check_code(self, parameters: CodingParameters) -> None:
+        """Raise ValueError unless the lattice and the allocation are ones for it, and its own parameters are right."""
+
+    def cut(self, parameters: CodingParameters, kept: int) -> list[int]:
+        """2²⁰ entries each, the last one fewer."""
+        return cut(kept * parameters.m)
+
+    def scaling(self, parameters: CodingParameters, codes: npt.NDArray[np.int64]) -> scale.Scaling:
+        """From e/Δ² + D."""
         p = parameters
         return scale.scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
 
-    def forward(self, parameters: Parameters, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def forward(self, parameters: CodingParameters, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """To fixed point in units of Δ."""
         return scale.forward(codes, parameters.delta, parameters.allocate)
 
     def unit(
-        self, parameters: Parameters, codes: npt.NDArray[np.int64], exponent: int = 0
+        self, parameters: CodingParameters, codes: npt.NDArray[np.int64], exponent: int = 0
     ) -> npt.NDArray[np.float64]:
+        """Δ / F."""
         return scale.backward(codes, parameters.delta, parameters.allocate, parameters.lattice, exponent)
 
 
-def _by_name(name: str) -> Coding:
-    from nqz.stages.codings import CODINGS
+CODINGS: dict[str, Coding] = {}
+"""All of them by name, as the package registers them."""
 
+
+def _by_name(name: str) -> Coding:
     return CODINGS[name]

@@ -1,26 +1,23 @@
 """The entropy coding of λ mod Λc: Λc = q Zⁿ with q large, an escape beyond, static rANS tables (see `tables`).
 
-In a block of Leech the parity of the last k follows from the others. Of that entry Y >> 1 is coded, in the class of half
-its σ; the context of Y >> 1 holds the parity.
+In a block of Leech the parity of the last k follows from the others. Of that entry Y >> 1 is coded, in the class of
+half its σ; the context of Y >> 1 holds the parity.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nqz import kernels
 from nqz.stages import dither
-from nqz.stages.codings.coding import Coder, LatticeCoding, Sections
+from nqz.stages.chunks import Chunk, padded
+from nqz.stages.codings.coding import Coder, CodingParameters, LatticeCoding, Sections
 from nqz.stages.codings.tables import Tables, tables
 from nqz.stages.lattices import Lattice
-from nqz.stages.panels import Chunk, padded
-
-if TYPE_CHECKING:
-    from nqz.stages.parameters import Parameters
 
 
 class _Entropy(LatticeCoding):
@@ -30,11 +27,11 @@ class _Entropy(LatticeCoding):
     def takes(self, lattice: Lattice) -> bool:
         return True
 
-    def check(self, parameters: Parameters) -> None:
+    def check_code(self, parameters: CodingParameters) -> None:
         if parameters.code is not None:
             raise ValueError("the coding and its parameters disagree")
 
-    def coder(self, parameters: Parameters, classes: npt.NDArray[Any]) -> EntropyCoder:
+    def coder(self, parameters: CodingParameters, classes: npt.NDArray[Any]) -> EntropyCoder:
         p = parameters
         return EntropyCoder(p.lattice, p.m, dither.halves(p.dither_key), tables(p.lattice, classes))
 
@@ -65,6 +62,7 @@ class EntropyCoder(Coder):
         return self.tables.of_columns(classes)
 
     def working_points(self, chunk: Chunk) -> int:
+        """Whole groups on all lanes."""
         return padded(self.lattice, chunk.count, chunk.lanes)
 
     def encode_chunk(
@@ -74,13 +72,23 @@ class EntropyCoder(Coder):
         factors: npt.NDArray[np.float32],
         u: npt.NDArray[np.float32],
         points: npt.NDArray[np.int32],
-    ) -> tuple[Sections, tuple[int, int]]:
+    ) -> tuple[Sections, tuple[int, ...]]:
+        """Find the nearest points, and code these: states, words, code bits, low bits, escapes."""
         number, lanes, counter = self.lattice.number, chunk.lanes, dither.counter(chunk.number)
         kernels.nearest(number, u, chunk.start, self.m, factors, *self.key, counter, lanes, points)
         sections = kernels.entropy_encode(
-            number, points, chunk.count, chunk.start, self.m, columns, lanes, *self.key, counter, *self.tables.arguments
+            number,
+            points,
+            chunk.count,
+            chunk.start,
+            self.m,
+            columns,
+            lanes,
+            *self.key,
+            counter,
+            *self.tables.arguments,
         )
-        return sections, (0, 0)
+        return sections, ()
 
     def sizes(self, chunk: Chunk, columns: npt.NDArray[np.int32]) -> tuple[int, ...]:
         """Bytes of the raw code bits and of the raw low bits."""
@@ -103,11 +111,13 @@ class EntropyCoder(Coder):
     def decode_chunk(
         self, chunk: Chunk, columns: npt.NDArray[np.int32], sections: Sections, out: npt.NDArray[np.int32]
     ) -> None:
+        """See `Coder`."""
         size = self.working_points(chunk)
         points = out if size == chunk.count else np.empty(size, np.int32)
-        kernels.entropy_decode(
+        arguments: tuple[Any, ...] = (
             self.lattice.number, chunk.count, chunk.start, self.m, columns, chunk.lanes, *self.key,
             dither.counter(chunk.number), *self.tables.arguments, *sections, points,
         )  # fmt: skip
+        kernels.entropy_decode(*arguments)
         if points is not out:
             out[:] = points[: chunk.count]

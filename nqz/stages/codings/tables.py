@@ -1,8 +1,8 @@
 """The tables of the entropy coder, and what they cost: they follow from the classes of the columns alone.
 
-With dither, P(λ | z) ∝ exp(-(λ - z)² / 2σ²) whatever the data, so the symbol k of Y = 16 k + o has a fixed table for each
-context o and each class of σ (entropy-coded dithered quantization; Zamir & Feder 1992). Code bits are raw where they are
-nearly uniform, and modelled by P(c | z) ∝ Π w(c_i, z_i) below a class of the lattice.
+With dither, P(λ | z) ∝ exp(-(λ - z)² / 2σ²) whatever the data, so the symbol k of Y = 16 k + o has a fixed table for
+each context o and each class of σ (entropy-coded dithered quantization; Zamir & Feder 1992). Code bits are raw where
+they are nearly uniform, and modelled by P(c | z) ∝ Π w(c_i, z_i) below a class of the lattice.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def rice_lengths(distance: np.ndarray, rice: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def code_bits(lattice: Lattice, index: int) -> float:
-    """Bits an entry of modelled codewords in class `index`: the entropy of C given the dither, by a fixed sample of dithers."""
+    """Bits an entry of modelled codewords in class `index`: the entropy of C given a fixed sample of dithers."""
     weight = table(index).weight
     levels = kernels.levels(1, 2, 0, 2048 * lattice.group).reshape(-1, lattice.block).astype(np.int64)
     bits = [_label_entropy(lattice.fine, weight, levels, words) for words in lattice.codewords]
@@ -210,7 +210,8 @@ class Tables:
 
     def of_columns(self, classes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """Table numbers of columns of the given classes."""
-        return self.number[classes - self.lowest]
+        numbers: npt.NDArray[np.int32] = self.number[classes - self.lowest]
+        return numbers
 
     @property
     def arguments(self) -> tuple[npt.NDArray[Any], ...]:

@@ -1,8 +1,9 @@
 """The box "mod Λc": the classical nested code Λ/qΛ of Conway & Sloane, with scales β against overload.
 
-A group of entries is scaled by the least of four multipliers b for which nothing overloads: the point decoded from the
-index of λ in Λ/qΛ is λ - z itself. Any rate comes from mixing two adjacent values of q, group row by group row. Choosing b
-sees the dither and shrinks the estimate, so the gain g = E[uû]/E[u²] is recorded and the decoder divides by it.
+A group of entries is scaled by the least of four multipliers b for which nothing overloads: the point decoded from
+the index of λ in Λ/qΛ is λ - z itself. Any rate comes from mixing two adjacent values of q, group row by group row.
+Choosing b sees the dither and shrinks the estimate, so the gain g = E[uû]/E[u²] is recorded and the decoder divides
+by it.
 """
 
 from __future__ import annotations
@@ -10,21 +11,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nqz import kernels
 from nqz.stages import dither
-from nqz.stages.codings.coding import Coder, LatticeCoding, Sections
+from nqz.stages.chunks import Chunk, padded
+from nqz.stages.codings.coding import Coder, CodingParameters, LatticeCoding, Sections
 from nqz.stages.codings.tables import TOTAL
 from nqz.stages.lattices import Lattice
-from nqz.stages.panels import Chunk, padded
 from nqz.stages.scale import Scaling
-
-if TYPE_CHECKING:
-    from nqz.stages.parameters import Parameters
 
 MIX = 1 << 16
 """Denominator of the fraction of group rows that use the larger q."""
@@ -113,7 +111,7 @@ class _Voronoi(LatticeCoding):
     def takes(self, lattice: Lattice) -> bool:
         return lattice.nested is not None
 
-    def check(self, parameters: Parameters) -> None:
+    def check_code(self, parameters: CodingParameters) -> None:
         if not isinstance(parameters.code, Nesting):
             raise ValueError("the coding and its parameters disagree")
         if not self.takes(parameters.lattice):
@@ -122,17 +120,17 @@ class _Voronoi(LatticeCoding):
             raise ValueError("a Voronoi code scales every column by its norm")
         parameters.code.check()
 
-    def scaling(self, parameters: Parameters, codes: npt.NDArray[np.int64]) -> Scaling:
+    def scaling(self, parameters: CodingParameters, codes: npt.NDArray[np.int64]) -> Scaling:
         found = super().scaling(parameters, codes)
         noise = np.where(found.kept, _nesting(parameters).noise, np.inf)
         return Scaling(found.log_ratio, noise, found.classes, found.kept)
 
     def unit(
-        self, parameters: Parameters, codes: npt.NDArray[np.int64], exponent: int = 0
+        self, parameters: CodingParameters, codes: npt.NDArray[np.int64], exponent: int = 0
     ) -> npt.NDArray[np.float64]:
         return super().unit(parameters, codes, exponent) / _nesting(parameters).gain
 
-    def coder(self, parameters: Parameters, classes: npt.NDArray[Any]) -> VoronoiCoder:
+    def coder(self, parameters: CodingParameters, classes: npt.NDArray[Any]) -> VoronoiCoder:
         p = parameters
         return VoronoiCoder(p.lattice, p.m, dither.halves(p.dither_key), _nesting(p))
 
@@ -140,7 +138,7 @@ class _Voronoi(LatticeCoding):
 VORONOI = _Voronoi()
 
 
-def _nesting(parameters: Parameters) -> Nesting:
+def _nesting(parameters: CodingParameters) -> Nesting:
     assert isinstance(parameters.code, Nesting)  # see `check`
     return parameters.code
 
@@ -168,6 +166,7 @@ class VoronoiCoder(Coder):
         return np.zeros(len(classes), np.int32)
 
     def working_points(self, chunk: Chunk) -> int:
+        """Whole groups on all lanes."""
         return padded(self.lattice, chunk.count, chunk.lanes)
 
     def _choice(self, chunk: Chunk) -> npt.NDArray[np.uint8]:
@@ -183,7 +182,11 @@ class VoronoiCoder(Coder):
         factors: npt.NDArray[np.float32],
         u: npt.NDArray[np.float32],
         points: npt.NDArray[np.int32],
-    ) -> tuple[Sections, tuple[int, int]]:
+    ) -> tuple[Sections, tuple[int, ...]]:
+        """Code classes of nearest points: frequencies, states and words of the multipliers, digits of each q.
+
+        Measured are Σ t y and Σ y², t the scaled entry in fixed point.
+        """
         choice, size = self._choice(chunk), len(points)
         digits, beta = np.empty(size, np.uint16), np.empty(size // self.lattice.group, np.uint8)
         moments = kernels.voronoi_encode(
@@ -204,18 +207,21 @@ class VoronoiCoder(Coder):
         choice = self._choice(chunk)
         larger, row = int(np.count_nonzero(choice)), self.lattice.group * chunk.lanes
         counts = (len(choice) - larger) * row, larger * row
-        return tuple(digit_bytes(count, q) for count, q in zip(counts, self.nesting.q))
+        return tuple(digit_bytes(count, q) for count, q in zip(counts, self.nesting.q, strict=True))
 
     def decode_chunk(
         self, chunk: Chunk, columns: npt.NDArray[np.int32], sections: Sections, out: npt.NDArray[np.int32]
     ) -> None:
+        """See `Coder`."""
         frequency, states, words, *packed = sections
-        cumulative = _cumulative(np.append(frequency.astype(np.int64), TOTAL - int(frequency.sum(dtype=np.int64))))
+        cumulative = _cumulative(
+            np.append(frequency.astype(np.int64), TOTAL - int(frequency.sum(dtype=np.int64)))
+        )
         choice, lanes, size = self._choice(chunk), chunk.lanes, self.working_points(chunk)
         # the states may lie anywhere in the payload: a copy is aligned
         beta = kernels.rans_decode(len(choice) * lanes, cumulative, lanes, states.copy(), words)
         digits = np.empty((len(choice), self.lattice.group * lanes), np.uint16)
-        for which, (q, data) in enumerate(zip(self.nesting.q, packed)):
+        for which, (q, data) in enumerate(zip(self.nesting.q, packed, strict=True)):
             chosen = choice == which
             count = int(chosen.sum()) * digits.shape[1]
             found = kernels.unpack_digits(data, count, q, *packing(q))

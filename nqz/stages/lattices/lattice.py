@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Cells = tuple[float, float, float, float]
-"""Cells of a coarse lattice for each of four scales: q times the lattice scale in units of the column's standard deviation."""
+"""Cells of a coarse lattice, one a scale: q times the lattice scale in units of a column's standard deviation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +25,8 @@ class Nested:
         The cells of least rate-distortion cost on Gaussian data, by the least q that they are for
         (benchmarks/voronoi_scales.py).
     mixed : mapping of int to pair of tuple of float
-        Where two q are far apart, cells at one slope of rate and distortion for both do better in the mix: those of q and
-        of q + 1, by q.
+        Where two q are far apart, cells at one slope of rate and distortion for both do better in the mix: those of q
+        and of q + 1, by q.
     index_bits : float
         Entropy of the index of a group's scale, about.
     knee : int
@@ -97,7 +97,9 @@ class Lattice:
         return _by_name, (self.name,)  # there is one of each, in other processes too
 
 
-def _by_name(name: str) -> Lattice:
-    from nqz.stages.lattices import LATTICES
+LATTICES: dict[str, Lattice] = {}
+"""All of them by name, as the package registers them."""
 
+
+def _by_name(name: str) -> Lattice:
     return LATTICES[name]

@@ -1,7 +1,7 @@
 """The Leech lattice times √8.
 
-Second moment: measured on 3·10⁸ uniform samples, standard error 1.3e-5 (benchmarks/second_moments.py); the estimate of Conway &
-Sloane (1982) is 0.52617 ± 0.0006.
+Second moment: measured on 3·10⁸ uniform samples, standard error 1.3e-5 (benchmarks/second_moments.py); the estimate
+of Conway & Sloane (1982) is 0.52617 ± 0.0006.
 """
 
 from __future__ import annotations

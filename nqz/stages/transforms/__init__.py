@@ -1,12 +1,13 @@
-"""The box "S": rotations, one module each. A transform is a `Transform` and a line of `TRANSFORMS`."""
+"""The box "S": rotations, one module each. A transform is a `Transform` and a line of `_ALL`."""
 
 from __future__ import annotations
 
 from nqz.stages.transforms.hadamard2 import HADAMARD2
-from nqz.stages.transforms.transform import Transform
+from nqz.stages.transforms.transform import TRANSFORMS, Transform
 
-TRANSFORMS: dict[str, Transform] = {transform.name: transform for transform in (HADAMARD2,)}
-"""By name."""
+_ALL = (HADAMARD2,)
+
+TRANSFORMS.update((transform.name, transform) for transform in _ALL)
 
 DEFAULT = HADAMARD2
 

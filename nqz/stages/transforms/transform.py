@@ -22,9 +22,9 @@ class Transform(ABC):
 
     Notes
     -----
-    It keeps inner products to the precision of float32, so that ⟨Sa, Sb⟩ = ⟨a, b⟩ for columns of two files of one seed, and
-    spreads every column's energy over all coordinates as far as it can: what follows takes them for Gaussian. The bits of what
-    it computes are part of the format.
+    It keeps inner products to the precision of float32, so that ⟨Sa, Sb⟩ = ⟨a, b⟩ for columns of two files of one
+    seed, and spreads every column's energy over all coordinates as far as it can: what follows takes them for
+    Gaussian. The bits of what it computes are part of the format.
     """
 
     name: str
@@ -89,7 +89,9 @@ class Transform(ABC):
         return _by_name, (self.name,)
 
 
-def _by_name(name: str) -> Transform:
-    from nqz.stages.transforms import TRANSFORMS
+TRANSFORMS: dict[str, Transform] = {}
+"""All of them by name, as the package registers them."""
 
+
+def _by_name(name: str) -> Transform:
     return TRANSFORMS[name]

@@ -1,0 +1,243 @@
+"""What a container holds, for Python: compressed matrices and exact tensors, each read when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.commands.opening import Opened, open_file
+from nqz.files.access import MemoryAccess
+from nqz.format.exct import decode_exact
+from nqz.format.reader import ContainerReader
+from nqz.ground.dtypes import bfloat16_to_float32, from_numpy, is_matrix_dtype, storage_dtype
+from nqz.ground.errors import OperandError, UnsupportedError, UsageError
+from nqz.ground.threads import workers
+from nqz.matrix import Matrix, open_matrix
+
+ByteOrder = Literal["<", ">", "|"]
+
+
+def open(source: Any) -> Container:
+    """Open a container.
+
+    Parameters
+    ----------
+    source : path, binary file object, or bytes
+
+    Raises
+    ------
+    InputError, CorruptError, NewerFormatError
+        It cannot be read, is not a container, is damaged, or was written by a later version.
+    """
+    return Container(open_file(as_target(source), container=True))
+
+
+class Container(Mapping[str, "CompressedMatrix | ExactTensor"]):
+    """An open container: names and their tensors, in the order of the source, each read when it is used.
+
+    A context manager. The one tensor of a container that was made from a single array is called ``""``;
+    `matrix` gives it.
+
+    Attributes
+    ----------
+    metadata : dict of str or None
+        ``__metadata__`` of a .safetensors source.
+    """
+
+    def __init__(self, opened: Opened):
+        self._opened = opened
+        self.reader: ContainerReader = opened.content
+        self.metadata = self.reader.manifest.metadata
+        self._numbers = {info.name: i for i, info in enumerate(self.reader.manifest.tensors)}
+        self._tensors: dict[str, CompressedMatrix | ExactTensor] = {}
+
+    def __getitem__(self, name: str) -> CompressedMatrix | ExactTensor:
+        if name not in self._tensors:
+            index = self._numbers[name]
+            exact = self.reader.manifest.tensors[index].kind == "exact"
+            self._tensors[name] = (ExactTensor if exact else CompressedMatrix)(self.reader, index)
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def matrix(self) -> CompressedMatrix:
+        """The matrix of a container that holds exactly one; `OperandError` otherwise."""
+        names = [info.name for info in self.reader.manifest.tensors if info.kind == "matrix"]
+        if len(names) != 1:
+            raise OperandError(f"{self.reader.name}: holds {len(names)} matrices; choose one by name")
+        return self[names[0]]  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Close the file; its tensors can no longer be decoded."""
+        self._opened.close()
+
+    def __enter__(self) -> Container:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class _Tensor:
+    def __init__(self, reader: ContainerReader, index: int):
+        self.reader, self._index = reader, index
+        self._info = reader.manifest.tensors[index]
+
+    @property
+    def name(self) -> str:
+        """Name in the source; empty for a single array."""
+        return self._info.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the source."""
+        return self._info.shape
+
+    @property
+    def dtype(self) -> str:
+        """Name of the type of the source, such as ``"float32"`` or ``"bfloat16"``."""
+        return self._info.dtype
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self.shape} {self.dtype}>"
+
+
+class CompressedMatrix(_Tensor):
+    """A compressed matrix of a container."""
+
+    @cached_property
+    def _coded(self) -> Matrix:
+        return open_matrix(self.reader, self._index)
+
+    @property
+    def rate(self) -> float:
+        """Bits per entry."""
+        return self._coded.rate
+
+    @property
+    def axis(self) -> int:
+        """The contracted axis."""
+        return self._coded.header.axis
+
+    @property
+    def predicted_error(self) -> float:
+        """Expected ‖AᵀB - Ĉ‖² / (‖Ā‖²‖B̄‖²/n) for an unrelated partner of the same rate."""
+        return self._coded.predicted_product()
+
+    @property
+    def predicted_reconstruction(self) -> float:
+        """Expected ‖A - Â‖² / ‖Ā‖² of the decoded matrix (estimator "mmse")."""
+        return self._coded.predicted_reconstruction()
+
+    def decode(
+        self, dtype: Any = None, estimator: str = "mmse", *, threads: int | None = None
+    ) -> npt.NDArray[Any]:
+        """Rebuild the matrix.
+
+        Parameters
+        ----------
+        dtype : dtype-like, optional
+            A floating-point type; that of the source by default, float32 for bfloat16. Values beyond it
+            become its largest finite one.
+        estimator : {"mmse", "unbiased"}
+            The least mean square error, or the mean over dithers exactly the matrix.
+        threads : int, optional
+
+        Raises
+        ------
+        UsageError
+            Unknown type or estimator.
+        CorruptError
+            The data is damaged.
+        """
+        if estimator not in ("mmse", "unbiased"):
+            raise UsageError(f"estimator {estimator!r}: mmse or unbiased")
+        own = "float32" if self.dtype == "bfloat16" else self.dtype
+        wanted = np.dtype(own) if dtype is None else float_type(dtype)
+        name, matrix = canonical_name(wanted), self._coded
+        n, count = matrix.parameters.n, matrix.parameters.columns
+        out = np.empty((n, count), storage_dtype(name))
+        if matrix.header.axis == 1:
+            out = out.reshape(count, n).T
+        with workers(threads) as pool:
+            for _ in matrix.blocks(pool, estimator, name, lambda panel: out[:, panel.first : panel.last]):
+                pass
+        array = (out.T if matrix.header.axis == 1 else out).reshape(self.shape)
+        # bfloat16 has come in its storage type
+        return array.view(wanted) if name == "bfloat16" else array.astype(wanted, copy=False)
+
+
+class ExactTensor(_Tensor):
+    """A tensor that the container carries exactly: a vector, integers, whatever is no matrix of floats."""
+
+    def tobytes(self) -> bytes:
+        """The data as in the source; `CorruptError` if it is damaged."""
+        return b"".join(decode_exact(self.reader, self._index))
+
+    def decode(self) -> npt.NDArray[Any]:
+        """The tensor; bfloat16 as float32, exactly.
+
+        Raises
+        ------
+        UnsupportedError
+            NumPy has no such type, and the package ml_dtypes, which adds some, is not installed or lacks it.
+        CorruptError
+            The data is damaged.
+        """
+        info = self._info
+        if info.dtype == "bfloat16":
+            return bfloat16_to_float32(np.frombuffer(self.tobytes(), "<u2")).reshape(info.shape)
+        try:
+            dtype = np.dtype(info.dtype).newbyteorder(cast(ByteOrder, info.byte_order))
+        except TypeError:
+            dtype = _extended_type(info.dtype, f"{self.reader.name}: tensor {self.name!r}")
+        array: npt.NDArray[Any] = np.frombuffer(bytearray(self.tobytes()), dtype)
+        return array.reshape(info.shape, order="F" if info.order == "F" else "C")
+
+
+def as_target(source: Any) -> Any:
+    """Bytes as a file in memory; paths and file objects as they are."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return MemoryAccess(memoryview(source).toreadonly(), "<bytes>")
+    return source
+
+
+def float_type(dtype: Any) -> np.dtype[Any]:
+    """A floating-point type that matrices may have; `UsageError` for any other."""
+    try:
+        wanted: np.dtype[Any] = np.dtype(dtype)
+    except TypeError:
+        advice = "; pass ml_dtypes.bfloat16" if dtype == "bfloat16" else ""
+        raise UsageError(f"dtype {dtype!r}: a floating-point type is needed{advice}") from None
+    if not is_matrix_dtype(canonical_name(wanted)):
+        raise UsageError(f"dtype {wanted}: one of float16, bfloat16, float32 and float64 is needed")
+    return wanted
+
+
+def canonical_name(dtype: np.dtype[Any]) -> str:
+    """Name of a type in a container; empty for one that it does not know."""
+    known = from_numpy(dtype)
+    return "" if known is None else known[0]
+
+
+def _extended_type(name: str, where: str) -> np.dtype[Any]:
+    try:
+        import ml_dtypes
+
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+    except (ImportError, AttributeError):
+        raise UnsupportedError(
+            f"{where}: {name} needs the package ml_dtypes; tobytes() gives the raw data"
+        ) from None
+    if name.startswith(("float4", "float6")):
+        raise UnsupportedError(f"{where}: {name} is packed; tobytes() gives the raw data")
+    return dtype

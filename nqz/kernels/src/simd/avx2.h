@@ -1,0 +1,188 @@
+// AVX2: vectors of 256 bits, and gathering.
+#pragma once
+
+#define NQZ_VECTOR 8
+
+#include "portable.h"
+
+#include <immintrin.h>
+
+namespace nqz::NQZ_ISA {
+namespace {
+
+// Words of lanes that are refilled or emptied stand side by side in memory. Lanes and words are matched by a
+// permutation: a table holds one for each of the 256 sets of 8 lanes.
+struct Moves {
+    uint8_t spread[256][8];  // which word each lane of the set takes
+    uint8_t pack[256][8];    // the lanes of the set, in the last places
+    constexpr Moves() : spread(), pack() {
+        for (int set = 0; set < 256; set++) {
+            int count = 0;
+            for (int l = 0; l < 8; l++) {
+                spread[set][l] = (uint8_t)count;
+                count += set >> l & 1;
+            }
+            for (int l = 7, to = 7; l >= 0; l--)
+                if (set >> l & 1) pack[set][to--] = (uint8_t)l;
+        }
+    }
+};
+constexpr Moves MOVES;
+
+struct Simd : Portable {
+    enum { GATHERS = 1 };
+
+    template <class T>
+    static NQZ_INLINE void transpose_square(const T* from, int64_t pitch, T* const* to) {
+        for (int c = 0; c < 16; c += 8)
+            for (int i = 0; i < 16; i += 8) {
+                __m256 r[8];
+                for (int k = 0; k < 8; k++) r[k] = _mm256_loadu_ps((const float*)(from + (i + k) * pitch + c));
+                transpose8(r);
+                for (int k = 0; k < 8; k++) _mm256_storeu_ps((float*)(to[c + k] + i), r[k]);
+            }
+    }
+
+    // The conversions of x86 round half to even, and the larger of not-a-number and a number is the second operand.
+    static NQZ_INLINE Ints rounded(Vector v, float limit) {
+        __m256 clamped = _mm256_min_ps(_mm256_max_ps((__m256)v, _mm256_set1_ps(-limit)), _mm256_set1_ps(limit));
+        return (Ints)_mm256_cvtps_epi32(clamped);
+    }
+
+    static NQZ_INLINE Ints lesser(Ints a, Ints b) { return (Ints)_mm256_min_epi32((__m256i)a, (__m256i)b); }
+    static NQZ_INLINE Metrics lesser(Metrics a, Metrics b) { return (Metrics)_mm256_min_epi16((__m256i)a, (__m256i)b); }
+    static NQZ_INLINE Words lesser(Words a, Words b) { return (Words)_mm256_min_epu32((__m256i)a, (__m256i)b); }
+
+    // In each half of the 32 bits, 8 lanes of the even state, then of the odd one.
+    static NQZ_INLINE void decide(uint8_t* to, Metrics a0, Metrics b0, Metrics a1, Metrics b1) {
+        __m256i even = _mm256_cmpgt_epi16((__m256i)a0, (__m256i)b0), odd = _mm256_cmpgt_epi16((__m256i)a1, (__m256i)b1);
+        int bits = _mm256_movemask_epi8(_mm256_packs_epi16(even, odd));
+        memcpy(to, &bits, 4);
+    }
+
+    struct States {
+        int32_t* state;
+        int memory;
+        __m256i s0, s1;
+
+        NQZ_INLINE States(int32_t* state_, int memory_)
+            : state(state_),
+              memory(memory_),
+              s0(_mm256_loadu_si256((const __m256i*)state_)),
+              s1(_mm256_loadu_si256((const __m256i*)state_ + 1)) {}
+        NQZ_INLINE uint32_t back(const uint8_t* row) {
+            const __m256i ramp = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            const __m256i one = _mm256_set1_epi32(1), half = _mm256_set1_epi32(16);
+            uint32_t low = signs(_mm256_slli_epi32(s0, 31)), high = signs(_mm256_slli_epi32(s1, 31));
+            __m256i w0 = _mm256_i32gather_epi32((const int*)row, _mm256_srli_epi32(s0, 1), 4);
+            __m256i w1 = _mm256_i32gather_epi32((const int*)row, _mm256_srli_epi32(s1, 1), 4);
+            __m256i bit0 = _mm256_add_epi32(_mm256_slli_epi32(_mm256_and_si256(s0, one), 3), ramp);
+            __m256i bit1 = _mm256_add_epi32(_mm256_slli_epi32(_mm256_and_si256(s1, one), 3), ramp);
+            __m256i d0 = _mm256_and_si256(_mm256_srlv_epi32(w0, bit0), one);
+            __m256i d1 = _mm256_and_si256(_mm256_srlv_epi32(w1, _mm256_or_si256(bit1, half)), one);
+            s0 = _mm256_or_si256(_mm256_srli_epi32(s0, 1), _mm256_slli_epi32(d0, memory - 1));
+            s1 = _mm256_or_si256(_mm256_srli_epi32(s1, 1), _mm256_slli_epi32(d1, memory - 1));
+            return low | high << 8;
+        }
+        NQZ_INLINE void store() {
+            _mm256_storeu_si256((__m256i*)state, s0);
+            _mm256_storeu_si256((__m256i*)state + 1, s1);
+        }
+    };
+
+    struct Accumulator {
+        typedef __m256i type;
+        enum { WIDTH = 8, ROWS = 6, VECTORS = 2, HAS_BYTES = 0, IS_FAST = 1 };
+        static NQZ_INLINE type load(const void* p) { return _mm256_loadu_si256((const __m256i*)p); }
+        static NQZ_INLINE void store(void* p, type x) { _mm256_storeu_si256((__m256i*)p, x); }
+        static NQZ_INLINE type same(int32_t x) { return _mm256_set1_epi32(x); }
+        static NQZ_INLINE type add(type x, type y) { return _mm256_add_epi32(x, y); }
+        template <bool BYTES>
+        static NQZ_INLINE void dot(type& sum, type b, type a) {
+            static_assert(!BYTES, "of int16");
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(b, a));
+        }
+    };
+
+    static NQZ_INLINE Words widen(const uint8_t* from) {
+        return (Words)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)from));
+    }
+    static NQZ_INLINE Words gather(const void* table, Words index) {
+        return (Words)_mm256_i32gather_epi32((const int*)table, (__m256i)index, 4);
+    }
+    static NQZ_INLINE Words gather_pairs(const uint16_t* table, Words index) {
+        return (Words)_mm256_i32gather_epi32((const int*)(const void*)table, (__m256i)index, 2);
+    }
+    static NQZ_INLINE Words gather_bytes(const uint8_t* table, Words index) {
+        return (Words)_mm256_i32gather_epi32((const int*)(const void*)table, (__m256i)index, 1);
+    }
+    static NQZ_INLINE uint32_t equal(Words a, Words b) { return signs(_mm256_cmpeq_epi32((__m256i)a, (__m256i)b)); }
+    static NQZ_INLINE uint32_t flags(Words chosen) { return signs((__m256i)chosen); }
+    static NQZ_INLINE Words lanes_of(uint32_t bits) {
+        const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+        return (Words)_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)bits), bit), bit);
+    }
+    static NQZ_INLINE void contexts_of_bits(uint32_t bits, const uint8_t* level, uint8_t* context) {
+        const __m256i byte = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+        const __m256i bit = _mm256_set1_epi64x((int64_t)0x8040201008040201);
+        __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), byte);
+        __m256i ones = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
+        __m256i z = _mm256_loadu_si256((const __m256i*)level);
+        __m256i o = _mm256_sub_epi8(_mm256_and_si256(ones, _mm256_set1_epi8(8)), z);
+        _mm256_storeu_si256((__m256i*)context, _mm256_and_si256(o, _mm256_set1_epi8(15)));
+    }
+
+    static NQZ_INLINE Words refilled(Words x, const uint16_t*& words) {
+        __m256i low = _mm256_cmpeq_epi32((__m256i)(x >> 16), _mm256_setzero_si256());
+        __m256i next = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)words));
+        uint32_t set = signs(low);
+        words += __builtin_popcount(set);
+        next = _mm256_or_si256((__m256i)(x << 16), moved(next, MOVES.spread[set]));
+        return (Words)_mm256_blendv_epi8((__m256i)x, next, low);
+    }
+    static NQZ_INLINE Words emptied(Words x, Words size, uint16_t*& words) {
+        __m256i kept = _mm256_cmpgt_epi32((__m256i)size, (__m256i)(x >> 20));
+        uint32_t set = ~signs(kept) & 255;
+        __m256i given = moved((__m256i)(x & 65535), MOVES.pack[set]);
+        _mm_storeu_si128((__m128i*)(words - 8),
+                         _mm_packus_epi32(_mm256_castsi256_si128(given), _mm256_extracti128_si256(given, 1)));
+        words -= __builtin_popcount(set);
+        return (Words)_mm256_blendv_epi8((__m256i)(x >> 16), (__m256i)x, kept);
+    }
+
+    typedef __m256 Floats;
+    static NQZ_INLINE Floats divided(float a, Words b) {
+        return _mm256_div_ps(_mm256_set1_ps(a), _mm256_cvtepi32_ps((__m256i)b));
+    }
+    static NQZ_INLINE Words product(Words a, Floats b) {
+        // Both halves are converted exactly, and their sum is rounded once.
+        __m256 high = _mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)(a >> 16)), _mm256_set1_ps(65536.0f));
+        __m256 sum = _mm256_add_ps(high, _mm256_cvtepi32_ps((__m256i)(a & 65535)));
+        return (Words)_mm256_cvttps_epi32(_mm256_mul_ps(sum, b));
+    }
+
+  private:
+    static NQZ_INLINE void transpose8(__m256* r) {
+        __m256 t[8], s[8];
+        for (int i = 0; i < 8; i += 2) {
+            t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+            t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+        }
+        for (int i = 0; i < 8; i += 4)
+            for (int k = 0; k < 2; k++) {
+                s[i + 2 * k] = _mm256_shuffle_ps(t[i + k], t[i + k + 2], 0x44);
+                s[i + 2 * k + 1] = _mm256_shuffle_ps(t[i + k], t[i + k + 2], 0xEE);
+            }
+        for (int i = 0; i < 4; i++) {
+            r[i] = _mm256_permute2f128_ps(s[i], s[i + 4], 0x20);
+            r[i + 4] = _mm256_permute2f128_ps(s[i], s[i + 4], 0x31);
+        }
+    }
+    static NQZ_INLINE __m256i moved(__m256i x, const uint8_t* move) {
+        return _mm256_permutevar8x32_epi32(x, _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)move)));
+    }
+    static NQZ_INLINE uint32_t signs(__m256i x) { return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(x)); }
+};
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

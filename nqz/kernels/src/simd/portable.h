@@ -1,0 +1,231 @@
+// Every operation that the kernels ask of an instruction set, in plain C++: what it means, and what an instruction set
+// without a better way inherits. Its own header (see simd.h) derives from `Portable` and replaces what it can.
+#pragma once
+
+#include "../base.h"
+#include "vectors.h"
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define NQZ_SHUFFLE(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
+#else
+#define NQZ_SHUFFLE(v, ...) __builtin_shuffle(v, Ints{__VA_ARGS__})
+#endif
+
+namespace nqz::NQZ_ISA {
+namespace {
+
+// Limits v to [-limit, limit] (not-a-number becomes -limit) and rounds it, half to even.
+NQZ_INLINE int32_t round_clamped(float v, float limit) {
+    v = v > -limit ? v : -limit;
+    v = v < limit ? v : limit;
+    // From 2^23 on a float32 is an integer already.
+    float magnitude = __builtin_fabsf(v);
+    float rounded = (magnitude + 0x1p23f) - 0x1p23f;
+    rounded = magnitude < 0x1p23f ? rounded : magnitude;
+    int32_t t = (int32_t)rounded;
+    return v < 0 ? -t : t;
+}
+
+struct Portable {
+    // How much to take at once, which is a question of registers: vectors of a Hadamard transform (8 or 16), and steps
+    // of a trellis (2 or 4).
+    enum { RADIX = 8, TRELLIS_STEPS = 2 };
+
+    // Whether rows of 32 lanes are coded in vectors of Words (the last part below); else plain loops do the same. It
+    // pays where memory can be gathered.
+    enum { GATHERS = 0 };
+
+    // ------------------------------------------------------------------------------------------------ rotation
+
+    // v[i ^ H] + (i & H ? -v[i] : v[i]), rounded once, for H < VECTOR.
+    template <int H>
+    static NQZ_INLINE Vector butterfly(Vector v) {
+        Ints sign;
+        for (int i = 0; i < VECTOR; i++) sign[i] = i & H ? INT32_MIN : 0;
+#if NQZ_VECTOR == 16
+        Vector swapped = NQZ_SHUFFLE(v, 0 ^ H, 1 ^ H, 2 ^ H, 3 ^ H, 4 ^ H, 5 ^ H, 6 ^ H, 7 ^ H, 8 ^ H, 9 ^ H, 10 ^ H,
+                                     11 ^ H, 12 ^ H, 13 ^ H, 14 ^ H, 15 ^ H);
+#elif NQZ_VECTOR == 8
+        Vector swapped = NQZ_SHUFFLE(v, 0 ^ H, 1 ^ H, 2 ^ H, 3 ^ H, 4 ^ H, 5 ^ H, 6 ^ H, 7 ^ H);
+#else
+        Vector swapped = NQZ_SHUFFLE(v, 0 ^ H, 1 ^ H, 2 ^ H, 3 ^ H);
+#endif
+        return swapped + (Vector)((Ints)v ^ sign);
+    }
+
+    // The vector with those entries negated whose bit is set, of the lowest VECTOR bits.
+    static NQZ_INLINE Vector negate(Vector v, uint64_t bits) {
+        Ints place;
+        for (int i = 0; i < VECTOR; i++) place[i] = 1 << i;
+        Ints all = all_ints((int32_t)(uint32_t)(bits & ((1u << VECTOR) - 1)));
+        return (Vector)((Ints)v ^ ((Ints)((all & place) == place) & INT32_MIN));
+    }
+
+    // to[c][r] = from[r * pitch + c] for c and r below SQUARE; T has 32 bits. Nothing of `to` lies in `from`.
+    template <class T>
+    static NQZ_INLINE void transpose_square(const T* from, int64_t pitch, T* const* to) {
+        for (int c = 0; c < SQUARE; c++)
+            for (int i = 0; i < SQUARE; i++) to[c][i] = from[i * pitch + c];
+    }
+
+    // ------------------------------------------------------------------------------------------------ quantizers
+
+    // round_clamped of every entry.
+    static NQZ_INLINE Ints rounded(Vector v, float limit) {
+        Ints t;
+        for (int i = 0; i < VECTOR; i++) t[i] = round_clamped(v[i], limit);
+        return t;
+    }
+
+    static NQZ_INLINE Ints lesser(Ints a, Ints b) {
+        Ints second = b < a;
+        return (b & second) | (a & ~second);
+    }
+
+    // ------------------------------------------------------------------------------------------------ Viterbi
+
+    static NQZ_INLINE Metrics lesser(Metrics a, Metrics b) { return b < a ? b : a; }
+
+    // Writes the decisions of states 2i and 2i + 1, 2 SLAB bits: that of each lane and state is one where b < a.
+    static NQZ_INLINE void decide(uint8_t* to, Metrics a0, Metrics b0, Metrics a1, Metrics b1) {
+        Metrics even = (Metrics)(b0 < a0), odd = (Metrics)(b1 < a1);
+        uint64_t bits = 0;
+        for (int l = 0; l < SLAB; l++) bits |= (uint64_t)(even[l] & 1) << l | (uint64_t)(odd[l] & 1) << (SLAB + l);
+        memcpy(to, &bits, 2 * SLAB / 8);
+    }
+
+    // Where the decisions of a state begin, from those of its trellis step on.
+    static NQZ_INLINE int64_t decision_offset(int32_t state) { return 2 * SLAB / 8 * (int64_t)(state >> 1); }
+
+    // States of SLAB lanes on the way back through a trellis.
+    struct States {
+        int32_t* state;
+        int memory;
+
+        NQZ_INLINE States(int32_t* state_, int memory_) : state(state_), memory(memory_) {}
+        // Goes back a step, whose decisions begin at `row`; bit l of the result is the input of lane l at this step,
+        // the lowest bit of its state.
+        NQZ_INLINE uint32_t back(const uint8_t* row) {
+            uint32_t inputs = 0;
+            for (int l = 0; l < SLAB; l++) {
+                int32_t s = state[l];
+                uint64_t word = 0;
+                memcpy(&word, row + decision_offset(s), 2 * SLAB / 8);
+                inputs |= (uint32_t)(s & 1) << l;
+                state[l] = s >> 1 | (int32_t)(word >> ((s & 1) * SLAB + l) & 1) << (memory - 1);
+            }
+            return inputs;
+        }
+        // Writes the states back to where they came from.
+        NQZ_INLINE void store() {}
+    };
+
+    // ------------------------------------------------------------------------------------------------ product
+
+    // Sums of int32: `dot` adds the inner products of groups, of four int8 (the first operand unsigned) where BYTES,
+    // else of two int16. A block of sums has ROWS x VECTORS vectors of WIDTH.
+    struct Accumulator {
+        struct type {
+            uint32_t lane[4];
+        };
+        enum { WIDTH = 4, ROWS = 4, VECTORS = 2 };
+        enum { HAS_BYTES = 0 };  // whether it can take BYTES
+        enum { IS_FAST = 0 };    // at least as fast as a good BLAS in float32
+        static NQZ_INLINE type load(const void* p) {
+            type x;
+            memcpy(&x, p, sizeof x);
+            return x;
+        }
+        static NQZ_INLINE void store(void* p, type x) { memcpy(p, &x, sizeof x); }
+        static NQZ_INLINE type same(int32_t x) { return {{(uint32_t)x, (uint32_t)x, (uint32_t)x, (uint32_t)x}}; }
+        static NQZ_INLINE type add(type x, type y) {
+            for (int l = 0; l < 4; l++) x.lane[l] += y.lane[l];
+            return x;
+        }
+        template <bool BYTES>
+        static NQZ_INLINE void dot(type& sum, type b, type a) {
+            static_assert(!BYTES, "of int16");
+            for (int l = 0; l < 4; l++) {
+                int32_t low = (int16_t)b.lane[l] * (int16_t)a.lane[l];
+                int32_t high = (int16_t)(b.lane[l] >> 16) * (int16_t)(a.lane[l] >> 16);
+                sum.lane[l] += (uint32_t)low + (uint32_t)high;
+            }
+        }
+    };
+
+    // ------------------------------------------------------------------------------------------------ coder lanes
+    // Used where GATHERS; VECTOR divides 32.
+
+    // VECTOR bytes as Words.
+    static NQZ_INLINE Words widen(const uint8_t* from) {
+        Words v;
+        for (int l = 0; l < VECTOR; l++) v[l] = from[l];
+        return v;
+    }
+    // 32 bits at table + 4 index, + 2 index and + index bytes.
+    static NQZ_INLINE Words gather(const void* table, Words index) { return gather_at(table, index * 4); }
+    static NQZ_INLINE Words gather_pairs(const uint16_t* table, Words index) { return gather_at(table, index * 2); }
+    static NQZ_INLINE Words gather_bytes(const uint8_t* table, Words index) { return gather_at(table, index); }
+
+    static NQZ_INLINE Words lesser(Words a, Words b) { return b < a ? b : a; }
+    // Bit l: whether the lanes are equal; whether the highest bit is set.
+    static NQZ_INLINE uint32_t equal(Words a, Words b) { return flags((Words)(a == b)); }
+    static NQZ_INLINE uint32_t flags(Words chosen) {
+        uint32_t bits = 0;
+        for (int l = 0; l < VECTOR; l++) bits |= chosen[l] >> 31 << l;
+        return bits;
+    }
+    // All ones in the lanes whose bit is set, of the lowest VECTOR bits.
+    static NQZ_INLINE Words lanes_of(uint32_t bits) {
+        Words v;
+        for (int l = 0; l < VECTOR; l++) v[l] = 0 - (bits >> l & 1);
+        return v;
+    }
+    // (8 · bit l - level[l]) mod 16 of 32 lanes.
+    static NQZ_INLINE void contexts_of_bits(uint32_t bits, const uint8_t* level, uint8_t* context) {
+        for (int l = 0; l < 32; l++) context[l] = (uint8_t)((8 * (bits >> l & 1) - level[l]) & 15);
+    }
+
+    // Lanes below 2^16 take one word each, first lane first. May read VECTOR words.
+    static NQZ_INLINE Words refilled(Words x, const uint16_t*& words) {
+        for (int l = 0; l < VECTOR; l++)
+            if (x[l] < 1u << 16) x[l] = x[l] << 16 | *words++;
+        return x;
+    }
+    // Lanes of at least size · 2^20 give one word each, last lane first. May write VECTOR places below `words`.
+    static NQZ_INLINE Words emptied(Words x, Words size, uint16_t*& words) {
+        for (int l = VECTOR - 1; l >= 0; l--)
+            if (x[l] >> 20 >= size[l]) {
+                *--words = (uint16_t)x[l];
+                x[l] >>= 16;
+            }
+        return x;
+    }
+
+    // Reciprocals, a / b rounded; and the product with them of numbers below 2^32, cut off, each rounded twice at most.
+    typedef Vector Floats;
+    static NQZ_INLINE Floats divided(float a, Words b) {
+        Vector v;
+        for (int l = 0; l < VECTOR; l++) v[l] = a / (float)(int32_t)b[l];
+        return v;
+    }
+    static NQZ_INLINE Words product(Words a, Floats b) {
+        Words v;
+        for (int l = 0; l < VECTOR; l++) v[l] = (uint32_t)(int32_t)((float)a[l] * b[l]);
+        return v;
+    }
+
+  private:
+    static NQZ_INLINE Words gather_at(const void* table, Words offset) {
+        Words v;
+        for (int l = 0; l < VECTOR; l++) {
+            uint32_t entry;
+            memcpy(&entry, (const char*)table + (int32_t)offset[l], 4);
+            v[l] = entry;
+        }
+        return v;
+    }
+};
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

@@ -1,0 +1,56 @@
+// Vectors: the types that all instruction sets share, in terms of NQZ_VECTOR, the floats of a vector.
+#pragma once
+
+#include "../base.h"
+
+#ifndef NQZ_VECTOR  // the header of the instruction set says how many
+#define NQZ_VECTOR 4
+#endif
+
+namespace nqz::NQZ_ISA {
+namespace {
+
+enum {
+    VECTOR = NQZ_VECTOR,  // entries of 32 bits
+    SLAB = 2 * VECTOR,    // of 16 bits
+    WIDE = VECTOR / 2,    // of 64 bits
+    SQUARE = 16,          // side of the squares that are transposed
+};
+
+// Unaligned vectors, which may alias the numbers that they are made of.
+typedef float Vector __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
+typedef double Doubles __attribute__((vector_size(8 * WIDE), aligned(8), may_alias));
+typedef float Singles __attribute__((vector_size(4 * WIDE), aligned(4), may_alias));
+
+typedef int32_t Ints __attribute__((vector_size(4 * VECTOR)));
+typedef uint32_t Words __attribute__((vector_size(4 * VECTOR)));
+typedef int64_t Longs __attribute__((vector_size(8 * WIDE)));
+typedef int16_t Metrics __attribute__((vector_size(2 * SLAB)));
+
+NQZ_INLINE Vector load_vector(const float* from) { return *(const Vector*)from; }
+NQZ_INLINE void store_vector(float* to, Vector v) { *(Vector*)to = v; }
+
+NQZ_INLINE Doubles load_doubles(const double* from) { return *(const Doubles*)from; }
+NQZ_INLINE Doubles load_doubles(const float* from) { return __builtin_convertvector(*(const Singles*)from, Doubles); }
+NQZ_INLINE void store_doubles(double* to, Doubles v) { *(Doubles*)to = v; }
+NQZ_INLINE void store_doubles(float* to, Doubles v) { *(Singles*)to = __builtin_convertvector(v, Singles); }
+
+NQZ_INLINE Ints load_ints(const int32_t* from) {
+    Ints v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+NQZ_INLINE void store_ints(int32_t* to, Ints v) { memcpy(to, &v, sizeof v); }
+
+NQZ_INLINE Words load_words(const void* from) {
+    Words v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+NQZ_INLINE void store_words(void* to, Words v) { memcpy(to, &v, sizeof v); }
+
+NQZ_INLINE Words all_words(uint32_t value) { return Words{} + value; }
+NQZ_INLINE Ints all_ints(int32_t value) { return Ints{} + value; }
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

@@ -1,0 +1,66 @@
+"""The C++ of the kernels: what its folders promise about headers, instruction sets and lattices."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parent.parent / "nqz" / "kernels" / "src"
+HEADERS = sorted(SOURCES.rglob("*.h"))
+COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
+X86 = platform.machine() in ("x86_64", "AMD64")
+FLAGS = {
+    "avx2.h": ["-mavx2"],
+    "avx512.h": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd".split(),
+}
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(SOURCES))
+
+
+def native(path: Path) -> bool:
+    """Whether a header is for the processor that runs this test."""
+    return X86 or path.name not in ("sse2.h", *FLAGS)
+
+
+def for_python(path: Path) -> bool:
+    """Whether a header belongs to the bindings, which need the headers of Python and nanobind."""
+    return "<nanobind/" in path.read_text()
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no compiler")
+@pytest.mark.parametrize("path", [h for h in HEADERS if native(h) and not for_python(h)], ids=name)
+def test_a_header_compiles_alone(path):
+    if path.name == "neon.h" and platform.machine() not in ("aarch64", "arm64"):
+        pytest.skip("for another processor")
+    flags = ["-std=c++17", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-unused-function", "-Werror"]
+    # Compiled by way of a file that includes it: as a main file, it would be warned of for its `#pragma once`.
+    command = [COMPILER, "-x", "c++", *flags, *FLAGS.get(path.name, []), "-"]
+    done = subprocess.run(command, input=f'#include "{path}"\n', capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", HEADERS, ids=name)
+def test_a_header_has_a_guard(path):
+    assert "\n#pragma once\n" in path.read_text()
+
+
+def test_intrinsics_stand_only_in_the_headers_of_instruction_sets():
+    # sha256.cpp is one kernel for one instruction, with flags of its own.
+    allowed = {p for p in SOURCES.rglob("*") if p.parent.name == "simd"} | {SOURCES / "sha256.cpp"}
+    intrinsics = re.compile(r"\b_mm\d*_|\b__m\d+|__AVX|__SSE|__ARM|immintrin|arm_neon")
+    found = [name(p) for p in SOURCES.rglob("*.*") if p not in allowed and intrinsics.search(p.read_text())]
+    assert found == []
+
+
+def test_only_the_dispatch_knows_the_number_of_a_lattice():
+    numbers = re.compile(r"\b(Z|D4|E8|Leech|Conv)::NUMBER\b|switch \((number|lattice)\)")
+    found = {name(p) for p in SOURCES.rglob("*.*") if numbers.search(p.read_text())}
+    assert found == {"dispatch.h"}

@@ -1,0 +1,117 @@
+"""Lattices, transforms and codings: what their contracts promise, for every one that is registered."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nqz import kernels
+from nqz.stages import center, norms
+from nqz.stages.codings import CODINGS
+from nqz.stages.codings.voronoi import Nesting
+from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES, LATTICES, choose
+from nqz.stages.parameters import Parameters
+from nqz.stages.transforms import TRANSFORMS
+from nqz.stages.transforms.hadamard2 import signs
+
+ALL = [*LATTICES.values(), *TRANSFORMS.values(), *CODINGS.values()]
+PARAMETERS = Parameters(
+    n=50, columns=7, m=40, transform=TRANSFORMS["hadamard-2"], lattice=LATTICES["e8"], coding=CODINGS["voronoi"],
+    allocate="column", delta=-4000, lowest_class=0, mean_digits=2, rotation_seed=9, dither_key=bytes(range(16)),
+    code=Nesting((3, 4), 77, ((1, 2, 3, 4), (2, 3, 4, 5)), 0.98, 1.01),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("thing", ALL, ids=lambda thing: thing.name)
+def test_there_is_one_of_each_in_every_process(thing):
+    assert pickle.loads(pickle.dumps(thing)) is thing  # noqa: S301
+
+
+def test_parameters_are_plain_values():
+    again = pickle.loads(pickle.dumps(PARAMETERS))  # noqa: S301
+    assert again == PARAMETERS and again.lattice is PARAMETERS.lattice and again.coding is PARAMETERS.coding
+    again.check()
+
+
+def test_numbers_of_lattices_are_their_own():
+    numbers = [lattice.number for lattice in LATTICES.values()]
+    assert len(set(numbers)) == len(numbers) and max(numbers) < 64
+
+
+@pytest.mark.parametrize("lattice", LATTICES.values(), ids=lambda lattice: lattice.name)
+def test_constants_of_a_lattice_fit_together(lattice):
+    assert lattice.group % lattice.block == 0
+    assert lattice.second_moment > 0 and lattice.fine in (4, 8, 16)
+    assert bool(lattice.modelled_below) == bool(lattice.codewords)
+    for words in lattice.codewords:
+        assert words.shape[1] == lattice.block and set(np.unique(words)) <= {0, 1}
+    if lattice.nested is not None:
+        cells = [
+            *lattice.nested.cells.values(),
+            *(row for pair in lattice.nested.mixed.values() for row in pair),
+        ]
+        assert min(lattice.nested.cells) == 2 and list(lattice.nested.cells) == sorted(lattice.nested.cells)
+        assert all(len(row) == 4 and list(row) == sorted(row) for row in cells)
+
+
+def test_families_cover_all_lattices():
+    assert [lattice for family in FAMILIES.values() for lattice in family] != []
+    assert {lattice.name for family in FAMILIES.values() for lattice in family} == set(LATTICES)
+    assert choose(DEFAULT).states == DEFAULT_STATES
+    assert choose("conv", 16) is LATTICES["conv16"] and choose("leech") is LATTICES["leech"]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=lambda transform: transform.name)
+@pytest.mark.parametrize("n", [1, 6, 33, 96, 128])
+def test_transforms_rotate_what_is_centered_and_restore_it(transform, n):
+    rng = np.random.default_rng(n)
+    x, mean = rng.standard_normal((n, 9)).astype(np.float32), rng.standard_normal(9)
+    exponent = rng.integers(-3, 3, 9).astype(np.int32)
+    place = np.array([3, -1, 0, 1, 2, 4, 5, 7, 6])
+    together, apart = np.empty((8, n), np.float32), np.empty((8, n), np.float32)
+    transform.center_rotate(x, False, mean, exponent, 5, together, place)
+    center.center(x, False, mean, exponent, apart, place)
+    transform.rotate(apart, 5)
+    assert np.array_equal(together, apart)
+    points = np.rint(together * 1024).astype(np.int32)
+    back = np.empty((n, 9))
+    transform.restore(points, 5, np.ldexp(1.0, exponent - 10), mean, back, place)
+    assert np.abs(np.delete(back - x, 1, axis=1)).max() < 0.1
+    assert np.array_equal(back[:, 1], np.full(n, mean[1]))
+
+
+def test_hadamard_2_undoes_itself():
+    u = np.random.default_rng(2).standard_normal((4, 40)).astype(np.float32)
+    v = u.copy()
+    TRANSFORMS["hadamard-2"].rotate(v, 1)
+    kernels.rotate(v, signs(1, 40), True)
+    assert np.abs(u - v).max() < 1e-5
+
+
+@pytest.mark.parametrize("coding", CODINGS.values(), ids=lambda coding: coding.name)
+def test_codings_check_what_they_are_given(coding):
+    with pytest.raises(ValueError, match="disagree"):
+        replace(PARAMETERS, coding=coding, code="something").check()
+    with pytest.raises(ValueError, match="scale is out of range"):
+        replace(PARAMETERS, coding=coding, delta=1 << 40).check()
+    assert all(coding.allocations.count(way) == 1 for way in coding.allocations)
+
+
+@pytest.mark.parametrize("coding", CODINGS.values(), ids=lambda coding: coding.name)
+def test_columns_are_scaled_by_their_norms_alone(coding):
+    p = replace(PARAMETERS, coding=coding, code=None if coding.name == "entropy" else PARAMETERS.code)
+    p.check()
+    codes = np.array([norms.ZERO, -500, 0, 0, 700])
+    found = coding.scaling(p, codes)
+    assert found.kept.tolist() == [False, True, True, True, True]
+    assert np.isinf(found.noise[0]) and np.isfinite(found.noise[1:]).all()
+    one = [coding.scaling(p, codes[i : i + 1]) for i in range(5)]
+    assert found.noise.tolist() == [float(x.noise[0]) for x in one]
+    assert found.classes.tolist() == [int(x.classes[0]) for x in one]
+    units = coding.unit(p, codes, 3)
+    assert units.tolist() == [float(coding.unit(p, codes[i : i + 1], 3)[0]) for i in range(5)]
+    assert np.array_equal(coding.unit(p, codes), 8 * units)
+    assert sum(coding.cut(p, 30000)) == 30000 * p.m and coding.cut(p, 0) == []
