@@ -21,7 +21,7 @@ from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
 
 Progress = Callable[[float], object]
-Moments = tuple[int, int]
+Moments = tuple[int, ...]
 Read = Callable[[OpenPanel, Chunk], Stream]
 
 
@@ -66,12 +66,10 @@ def code(
 
 
 def probe(view: VectorView, statistics: Statistics, pool: Workers, parameters: Parameters) -> Moments:
-    """Code the first panel for nothing but the sums Σ t y and Σ y² of `Coder.encode_chunk`."""
+    """Code the first panel for nothing but the sums of the moments of `Coder.encode_chunk`; none without a chunk."""
     encoder = encoder_of(parameters, statistics.rounded(parameters.mean_digits))
-    cross = square = 0
-    for _, moments in _coded(view, encoder, encoder.panels[:1], pool):
-        cross, square = cross + moments[0], square + moments[1]
-    return cross, square
+    moments = (moments for _, moments in _coded(view, encoder, encoder.panels[:1], pool))
+    return tuple(map(sum, zip(*moments, strict=True)))
 
 
 def _coded(
