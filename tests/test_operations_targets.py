@@ -8,7 +8,9 @@ import pytest
 import nqz
 from codec_cases import coded, kept
 from nqz.plan import budget as allocate
+from nqz.plan.search import PLANNERS
 from nqz.stages import norms
+from nqz.stages.codings import CODINGS
 from nqz.stages.lattices import LATTICES
 
 RNG = np.random.default_rng(12)
@@ -118,3 +120,7 @@ def test_the_drop_rule_is_near_its_optimum():
     ours = allocate.lowest_class(lattice)
     best = min(error(lowest) for lowest in range(ours - 12, ours + 13))
     assert error(ours) <= 1.03 * best
+
+
+def test_every_coding_has_a_planner():
+    assert PLANNERS.keys() == CODINGS.keys()
