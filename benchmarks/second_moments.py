@@ -31,7 +31,8 @@ def measure(lattice, samples: int, seed: int) -> tuple[float, float, int]:
     for chunk in range(-(-samples // CHUNK)):
         u = rng.random(CHUNK, dtype=np.float32)
         u *= 16
-        kernels.nearest(lattice.number, u, 0, CHUNK, scale, seed, lattice.number, chunk << 32, LANES, out)
+        place = kernels.Place(lattice.number, CHUNK, 0, CHUNK, LANES, chunk << 32)
+        kernels.dither_quantize(place, kernels.Key(seed, lattice.number), u, scale, out)
         error = out.astype(np.float32)
         error *= np.float32(1 / lattice.fine)
         error -= u

@@ -31,10 +31,9 @@ def evaluate(lattice, q: int, cells, u) -> tuple[float, float, float]:
     points = np.empty(size, np.int32)
     scale = np.array([256.0 * FINENESS * q], np.float32)
     choice = np.zeros(size // (lattice.group * 32), np.uint8)
-    kernels.voronoi_encode(
-        lattice.number, u, 0, size, scale, 1, 2, 0, 32, np.array([q, q + 1], np.int32),
-        np.array([row, row], np.int32), choice, digits, beta, points,
-    )  # fmt: skip
+    nest = kernels.Nest(lattice.number, np.array([q, q + 1], np.int32), np.array([row, row], np.int32))
+    place = kernels.Place(lattice.number, size, 0, size, 32, 0)
+    kernels.voronoi_encode(place, kernels.Key(1, 2), nest, choice, u, scale, digits, beta, points)
     y = points / (lattice.fine * FINENESS * q)
     share = np.bincount(beta, minlength=4) / len(beta)
     share = share[share > 0]
@@ -63,7 +62,9 @@ def search(lattice, q: int, start, u):
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("lattices", nargs="*", default=[name for name, lattice in LATTICES.items() if lattice.nested])
+    parser.add_argument(
+        "lattices", nargs="*", default=[name for name, lattice in LATTICES.items() if lattice.nested]
+    )
     parser.add_argument("--q", default="2,3,4,6,8,16,64")
     arguments = parser.parse_args()
     u = np.random.default_rng(7).standard_normal(ENTRIES).astype(np.float32)

@@ -38,8 +38,8 @@ def damage(rng, array):
 def fuzz(seconds: float) -> tuple[int, int]:
     """Decode damaged streams with every build; return how many were tried and how many were refused."""
     import numpy as np
-    from kernel_cases import KEY, LANES, chunk
 
+    from kernel_cases import LANES, chunk, key, place
     from nqz import kernels
 
     builds = [k for name, k in kernels.implementations().items() if name != "reference"]
@@ -50,22 +50,23 @@ def fuzz(seconds: float) -> tuple[int, int]:
         lattice, lanes = int(rng.choice([0, 1, 2, 3, *range(34, 45)])), int(rng.choice(LANES))
         nested = lattice % 3 if lattice > 3 else lattice
         count, m = int(rng.integers(1, 3000)), int(rng.integers(1, 1500))
-        points, arguments = chunk(rng, lattice, count, lanes, m)
+        case = chunk(rng, lattice, count, lanes, m)
         build = builds[int(rng.integers(0, len(builds)))]
-        streams = list(build.entropy_encode(lattice, points, *arguments))
-        packed = build.pack_digits((points & 3).astype(np.uint16), 5, 27, 63)
-        groups = points.size // (24 if lattice == 3 else 8)
-        choice = rng.integers(0, 2, groups // lanes).astype(np.uint8)
-        scales = (np.array([3, 5], np.int32), np.array([[1, 2, 3, 4]] * 2, np.int32), choice)
+        arguments = case.arguments(build)
+        streams = case.encode(build)
+        packed = build.pack_digits((case.points & 3).astype(np.uint16), 5, 27, 63)
+        where = place(build, nested, count, lanes)
+        nest = build.Nest(nested, np.array([3, 5], np.int32), np.array([[1, 2, 3, 4]] * 2, np.int32))
+        choice = rng.integers(0, 2, where.groups // lanes).astype(np.uint8)
         for _ in range(20):
-            bad = [damage(rng, s) if rng.integers(0, 2) else s for s in streams]
-            out = np.empty_like(points)
-            digits = rng.integers(0, 7, points.size).astype(np.uint16)
-            beta = rng.integers(0, 5, groups).astype(np.uint8)
+            bad = tuple(damage(rng, s) if rng.integers(0, 2) else s for s in streams)
+            out, points = np.empty_like(case.points), np.empty(where.positions, np.int32)
+            digits = rng.integers(0, 7, where.positions).astype(np.uint16)
+            beta = rng.integers(0, 5, where.groups).astype(np.uint8)
             for call in (
-                lambda: build.entropy_decode(lattice, *arguments, *bad, out),
-                lambda: build.unpack_digits(damage(rng, packed), points.size, 5, 27, 63),
-                lambda: build.voronoi_decode(nested, count, lanes, *KEY, *scales, digits, beta, out),
+                lambda: build.entropy_decode(*arguments, bad, out),
+                lambda: build.unpack_digits(damage(rng, packed), case.points.size, 5, 27, 63),
+                lambda: build.voronoi_decode(where, key(build), nest, choice, digits, beta, points),
                 lambda: build.rans_decode(count, np.array([0, 9, 4096], np.uint16), lanes, bad[0], bad[1]),
             ):
                 tried += 1

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from nqz import reference
+from nqz.ground.corrupt import CorruptStream
+from nqz.reference.lattices import LATTICES
 
-KEY = (0x0123456789ABCDEF, 0xFEDCBA9876543210, 1 << 63)
+KEY, COUNTER = (0x0123456789ABCDEF, 0xFEDCBA9876543210), 1 << 63
 LANES = (1, 2, 4, 8, 16, 32)
-FINE = (16, 8, 8, 4)
+FINE = {lattice.number: lattice.fine for lattice in LATTICES.values()}
 
 
 def padded(count, lanes, lattice=0):
-    row = (24 if lattice == 3 else 8) * lanes
-    return -(-count // row) * row
+    return place(reference, lattice, count, lanes).positions
+
+
+def key(implementation):
+    """The key of all tests."""
+    return implementation.Key(*KEY)
+
+
+def place(implementation, lattice, count, lanes=32, start=0, m=None):
+    """Where a chunk lies; one column by default."""
+    return implementation.Place(lattice, count, start, m or count, lanes, COUNTER)
+
+
+def dither(count):
+    """The dither levels of a chunk, int64."""
+    return reference.levels(key(reference), COUNTER, count).astype(np.int64)
+
+
+def quantize(implementation, lattice, u, lanes=32, start=0, m=None, scale=256.0):
+    """Fine coordinates of a chunk."""
+    out = np.full(padded(u.size, lanes, lattice), 99, dtype=np.int32)
+    scale = np.full(1, scale, np.float32) if isinstance(scale, float) else scale
+    where = place(implementation, lattice, u.size, lanes, start, m)
+    implementation.dither_quantize(where, key(implementation), u, scale, out)
+    return out
 
 
 def tables(rng, count, modelled=None, lattice=0):
-    """Entropy tables of random shapes: half 1 to 127, some raw low bits, some modelled code bits (but for leech)."""
+    """Entropy tables of random shapes: half 1 to 127, some raw low bits, some modelled code bits where they may be."""
     half = rng.choice([1, 2, 3, 7, 20, 127], count).astype(np.int32)
     raw = rng.choice([0, 0, 0, 1, 2, 5], count).astype(np.int32)
     rice = rng.choice([0, 0, 1, 2, 6, 20], count).astype(np.int32)
@@ -34,38 +61,101 @@ def tables(rng, count, modelled=None, lattice=0):
     y = np.arange(16) - 8.0
     weight = np.stack([np.exp(-0.5 * (y / s) ** 2) for s in rng.choice([0.2, 2, 4, 8], count)])
     flags = rng.integers(0, 2, count) if modelled is None else np.full(count, modelled)
-    last = np.zeros(0)
-    if lattice == 3:
-        flags, last = np.zeros(count), rng.integers(0, count, count)
-    return (
-        half,
-        raw,
-        rice,
-        np.array(offset, dtype=np.int64),
-        np.concatenate(cum).astype(np.uint16),
-        weight,
-        flags.astype(np.uint8),
-        last.astype(np.int32),
-    )
+    if not LATTICES[lattice].models_code:
+        flags = np.zeros(count)
+    last = rng.integers(0, count, count) if LATTICES[lattice].last_follows else np.zeros(0)
+    return {
+        "half": half,
+        "raw": raw,
+        "rice": rice,
+        "offset": np.array(offset, dtype=np.int64),
+        "cum": np.concatenate(cum).astype(np.uint16),
+        "weight": weight,
+        "modelled": flags.astype(np.uint8),
+        "last": last.astype(np.int32),
+    }
+
+
+@dataclasses.dataclass
+class Case:
+    """A chunk of points, and what the entropy coder codes it with."""
+
+    lattice: int
+    points: np.ndarray
+    count: int
+    start: int
+    m: int
+    lanes: int
+    table_of_column: np.ndarray
+    tables: dict[str, np.ndarray]
+
+    def arguments(self, implementation):
+        """What both directions take first."""
+        where = place(implementation, self.lattice, self.count, self.lanes, self.start, self.m)
+        built = implementation.Tables(self.lattice, **self.tables)
+        return where, key(implementation), built, self.table_of_column
+
+    def encode(self, implementation):
+        return implementation.entropy_encode(*self.arguments(implementation), self.points)
+
+    def decode(self, implementation, streams):
+        out = np.full(padded(self.count, self.lanes, self.lattice), 99, dtype=np.int32)
+        implementation.entropy_decode(*self.arguments(implementation), tuple(streams), out)
+        return out
+
+    def changed(self, **tables):
+        """The same with other tables."""
+        return dataclasses.replace(self, tables={**self.tables, **tables})
 
 
 def chunk(rng, lattice, count, lanes, m, spread=2.0, modelled=None):
-    """Points of a chunk, and the arguments of the entropy coder from `count` on."""
+    """A chunk of Gaussian points with escapes."""
     start = int(rng.integers(0, 3 * m))
     columns = (start + count - 1) // m + 1
     number = int(rng.integers(1, 6))
     u = (rng.standard_normal(count) * spread).astype(np.float32)
     u[rng.integers(0, count, 1 + count // 200)] *= 40  # escapes
-    points = np.empty(padded(count, lanes, lattice), dtype=np.int32)
-    scale = np.full(columns, 256, dtype=np.float32)
-    reference.nearest(lattice, u, start, m, scale, *KEY, lanes, points)
+    points = quantize(reference, lattice, u, lanes, start, m, np.full(columns, 256, np.float32))
     table_of_column = np.sort(rng.integers(0, number, columns)).astype(np.int32)
-    return points, (count, start, m, table_of_column, lanes, *KEY, *tables(rng, number, modelled, lattice))
+    return Case(
+        lattice, points, count, start, m, lanes, table_of_column, tables(rng, number, modelled, lattice)
+    )
+
+
+def voronoi_encode(implementation, lattice, u, lanes, start, m, scale, choice, q, multiplier):
+    """Sums, digits, indices of the scales, and points."""
+    positions = padded(u.size, lanes, lattice)
+    digits = np.full(positions, 77, dtype=np.uint16)
+    beta = np.full(positions // LATTICES[lattice].group, 9, dtype=np.uint8)
+    points = np.full(positions, 5, dtype=np.int32)
+    where = place(implementation, lattice, u.size, lanes, start, m)
+    nest = implementation.Nest(lattice, q, multiplier)
+    common = where, key(implementation), nest, choice
+    return implementation.voronoi_encode(*common, u, scale, digits, beta, points), digits, beta, points
+
+
+def voronoi_decode(implementation, lattice, count, lanes, choice, digits, beta, q, multiplier):
+    """Points."""
+    out = np.full(padded(count, lanes, lattice), 6, dtype=np.int32)
+    nest = implementation.Nest(lattice, q, multiplier)
+    common = place(implementation, lattice, count, lanes), key(implementation), nest, choice
+    implementation.voronoi_decode(*common, digits, beta, out)
+    return out
+
+
+def outcome(call):
+    """What a decoder returns, or None if it finds the stream corrupt; anything else fails the test."""
+    try:
+        return call()
+    except CorruptStream as error:
+        reason = str(error)
+    assert 10 < len(reason) < 80
+    return None
 
 
 def assert_same(left, right):
     """Equal bit for bit: types, shapes and bytes."""
     assert len(left) == len(right)
-    for a, b in zip(left, right):
+    for a, b in zip(left, right, strict=True):
         assert a.dtype == b.dtype and a.shape == b.shape
         assert a.tobytes() == b.tobytes()

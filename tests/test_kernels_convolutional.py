@@ -6,32 +6,24 @@ import itertools
 
 import numpy as np
 import pytest
-from kernel_cases import KEY, LANES, assert_same, chunk, padded
 
+from kernel_cases import LANES, assert_same, chunk, dither, key, place, quantize
 from nqz import kernels, reference
 from nqz.kernels import CorruptStream
-from nqz.reference import convolutional
+from nqz.reference.lattices import conv
 
 MEMORIES = range(2, 13)
-
-
-def quantize(implementation, memory, u, lanes=32, start=0, m=None, scale=None):
-    out = np.full(padded(u.size, lanes), 99, dtype=np.int32)
-    scale = np.full(1, 256, dtype=np.float32) if scale is None else scale
-    implementation.nearest(32 + memory, u, start, m or u.size, scale, *KEY, lanes, out)
-    return out
-
-
-def decode(implementation, lattice, arguments, streams):
-    out = np.full(padded(arguments[0], arguments[4]), 99, dtype=np.int32)
-    implementation.entropy_decode(lattice, *arguments, *streams, out)
-    return out
+CODE = {lattice.memory: lattice for lattice in conv.LATTICES}
 
 
 def code_bits_of(points, lanes):
     """Parities [2 T, lanes] of fine coordinates."""
-    level = reference.levels(*KEY, points.size)
-    return ((points + level) // 8 & 1).reshape(-1, lanes)
+    return ((points + dither(points.size)) // 8 & 1).reshape(-1, lanes)
+
+
+def inputs_of(memory, bits):
+    """Inputs [T, lanes] of the path with these code bits [2 T, lanes]."""
+    return CODE[memory].index_of(bits.reshape(-1, 2, bits.shape[1]).swapaxes(1, 2))
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
@@ -46,8 +38,8 @@ def test_nearest_equals_the_reference(native, memory):
         u = (rng.standard_normal(count) * 3).astype(np.float32)
         u[rng.integers(0, count, 4)] = [1e20, -np.inf, np.inf, 1e-30]
         scale = (256 * rng.choice([0.01, 1, 1.37, 40], (start + count - 1) // m + 1)).astype(np.float32)
-        expected = quantize(reference, memory, u, lanes, start, m, scale)
-        assert (quantize(native, memory, u, lanes, start, m, scale) == expected).all()
+        expected = quantize(reference, 32 + memory, u, lanes, start, m, scale)
+        assert (quantize(native, 32 + memory, u, lanes, start, m, scale) == expected).all()
 
 
 @pytest.mark.parametrize(
@@ -55,24 +47,23 @@ def test_nearest_equals_the_reference(native, memory):
     [(12, 1, 9000), (12, 2, 2 * 2 * 2300), (10, 1, 3 * 4096), (9, 4, 17000), (6, 32, 150000)],
 )
 def test_windows_equal_the_reference(native, memory, lanes, count):
-    window, ahead = convolutional.window_of(memory)
-    assert count / lanes / 2 > window
+    assert count / lanes / 2 > CODE[memory].window
     rng = np.random.default_rng(memory)
     # Half of the entries on ties and far from lattice points: metrics as far apart as they get.
     u = rng.uniform(-3, 3, count).astype(np.float32)
     u[: count // 2] = np.round(2 * u[: count // 2]) / 2
-    expected = quantize(reference, memory, u, lanes)
-    assert (quantize(native, memory, u, lanes) == expected).all()
+    expected = quantize(reference, 32 + memory, u, lanes)
+    assert (quantize(native, 32 + memory, u, lanes) == expected).all()
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_extreme_costs_do_not_overflow(native, memory):
     # Dither undone: runs of steps at one distance from the lattice, longer than a renormalization.
     count, lanes = 4000, 4
-    level = reference.levels(*KEY, count).astype(np.float64)
+    level = dither(count).astype(np.float64)
     for distance in (0.0, 1.0, 0.5):
         u = (np.repeat(np.arange(40) % 2, 100) * distance - level / 8).astype(np.float32)
-        assert (quantize(native, memory, u, lanes) == quantize(reference, memory, u, lanes)).all()
+        assert (quantize(native, 32 + memory, u, lanes) == quantize(reference, 32 + memory, u, lanes)).all()
 
 
 @pytest.mark.parametrize("memory", [2, 3, 6, 12])
@@ -80,12 +71,12 @@ def test_nearest_is_the_nearest_of_all_paths(native, memory):
     # One group of one lane: four trellis steps, sixteen paths.
     rng = np.random.default_rng(50)
     paths = np.array(list(itertools.product((0, 1), repeat=4))).T
-    code = convolutional.code_bits(memory, paths)
+    code = CODE[memory].code_bits_of(paths)
     assert len(np.unique(code, axis=1).T) == 16
     for trial in range(60):
         u = (rng.integers(-500, 500, 8) / (256 if trial % 2 else 2)).astype(np.float32)
-        point = quantize(native, memory, u, lanes=1)
-        z = u + reference.levels(*KEY, 8) / 8
+        point = quantize(native, 32 + memory, u, lanes=1)
+        z = u + dither(8) / 8
         error = np.abs(((z[:, None] - code + 1) % 2) - 1)
         assert (np.abs(code - code_bits_of(point, 1)).sum(axis=0) == 0).any()
         assert np.isclose(((point / 8 - u) ** 2).sum(), (error**2).sum(axis=0).min(), atol=1e-6)
@@ -94,9 +85,9 @@ def test_nearest_is_the_nearest_of_all_paths(native, memory):
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_points_lie_on_a_path_of_the_code(native, memory):
     u = np.random.default_rng(51).uniform(-9, 9, 6400).astype(np.float32)
-    bits = code_bits_of(quantize(native, memory, u), 32)
-    inputs, _ = convolutional.path_of(memory, bits)
-    assert (convolutional.code_bits(memory, inputs) == bits).all()
+    bits = code_bits_of(quantize(native, 32 + memory, u), 32)
+    inputs = inputs_of(memory, bits)
+    assert (CODE[memory].code_bits_of(inputs) == bits).all()
     assert 0.4 < inputs.mean() < 0.6
 
 
@@ -105,39 +96,39 @@ def test_entropy_equals_the_reference(native, memory):
     rng = np.random.default_rng(60 + memory)
     for lanes in LANES:
         count, m = int(rng.integers(1, 900)), int(rng.integers(1, 99))
-        points, arguments = chunk(rng, 32 + memory, count, lanes, m)
-        streams = native.entropy_encode(32 + memory, points, *arguments)
-        assert_same(streams, reference.entropy_encode(32 + memory, points, *arguments))
-        assert (decode(native, 32 + memory, arguments, streams) == points).all()
-        assert (decode(reference, 32 + memory, arguments, streams) == points).all()
+        case = chunk(rng, 32 + memory, count, lanes, m)
+        streams = case.encode(native)
+        assert_same(streams, case.encode(reference))
+        assert (case.decode(native, streams) == case.points).all()
+        assert (case.decode(reference, streams) == case.points).all()
 
 
 @pytest.mark.parametrize("modelled", [0, 1])
 def test_long_chunks_round_trip(native, modelled):
     rng = np.random.default_rng(61)
     for memory, count in ((2, 3000), (7, 20000), (12, 3000)):
-        points, arguments = chunk(rng, 32 + memory, count, 32, 700, modelled=modelled)
-        streams = native.entropy_encode(32 + memory, points, *arguments)
-        assert (decode(native, 32 + memory, arguments, streams) == points).all()
+        case = chunk(rng, 32 + memory, count, 32, 700, modelled=modelled)
+        streams = case.encode(native)
+        assert (case.decode(native, streams) == case.points).all()
         assert (streams[2].size == 0) == bool(modelled)
         if not modelled:
-            assert streams[2].size == points.size // 16
-            inputs, _ = convolutional.path_of(memory, code_bits_of(points, 32))
+            assert streams[2].size == case.points.size // 16
+            inputs = inputs_of(memory, code_bits_of(case.points, 32))
             assert (np.unpackbits(streams[2], bitorder="little") == inputs.reshape(-1)).all()
 
 
 def test_code_bits_cost_less_where_they_are_modelled():
     rng = np.random.default_rng(62)
-    points, arguments = chunk(rng, 38, 1 << 16, 32, 1 << 16, spread=0.2)
-    arguments = list(arguments)
+    case = chunk(rng, 38, 1 << 16, 32, 1 << 16, spread=0.2)
+    tables = len(case.tables["half"])
     y = np.arange(16) - 16 * (np.arange(16) >= 8)
     sigma2 = (8 * 0.2) ** 2 + 64 * 0.1258
-    arguments[13] = np.tile(np.exp(-(y**2) / (2 * sigma2)), (len(arguments[8]), 1))
+    weight = np.tile(np.exp(-(y**2) / (2 * sigma2)), (tables, 1))
     sizes = {}
     for modelled in (0, 1):
-        arguments[14] = np.full(len(arguments[8]), modelled, dtype=np.uint8)
-        streams = kernels.entropy_encode(38, points, *arguments)
-        assert (decode(kernels, 38, arguments, streams) == points).all()
+        changed = case.changed(weight=weight, modelled=np.full(tables, modelled, dtype=np.uint8))
+        streams = changed.encode(kernels)
+        assert (changed.decode(kernels, streams) == case.points).all()
         sizes[modelled] = 16 * streams[1].size + 8 * streams[2].size
     assert sizes[1] < sizes[0] - 0.02 * 65536
 
@@ -147,8 +138,8 @@ def test_corrupt_streams_are_refused_as_the_reference_does(native):
     refused = 0
     for _ in range(80):
         lattice, lanes = int(rng.integers(34, 45)), int(rng.choice(LANES))
-        points, arguments = chunk(rng, lattice, int(rng.integers(1, 400)), lanes, int(rng.integers(1, 300)))
-        streams = list(native.entropy_encode(lattice, points, *arguments))
+        case = chunk(rng, lattice, int(rng.integers(1, 400)), lanes, int(rng.integers(1, 300)))
+        streams = list(case.encode(native))
         which = int(rng.integers(0, 5))
         bad = streams[which].copy()
         if bad.size and rng.integers(0, 2):
@@ -159,7 +150,7 @@ def test_corrupt_streams_are_refused_as_the_reference_does(native):
         results = []
         for implementation in (native, reference):
             try:
-                results.append(decode(implementation, lattice, arguments, streams))
+                results.append(case.decode(implementation, streams))
             except CorruptStream:
                 results.append(None)
         assert (results[0] is None) == (results[1] is None)
@@ -175,26 +166,23 @@ MOMENTS = {2: 0.1331, 4: 0.1287, 6: 0.12577, 7: 0.1249, 8: 0.1242, 10: 0.1229, 1
 def test_second_moment(memory):
     count = 1 << 20 if memory < 9 else 1 << 19
     u = np.random.default_rng(64).uniform(-50, 50, count).astype(np.float32)
-    error = quantize(kernels, memory, u) / 8 - u
+    error = quantize(kernels, 32 + memory, u) / 8 - u
     assert abs(float(np.square(error).mean()) / MOMENTS[memory] - 1) < 0.01
 
 
-@pytest.mark.parametrize("lattice", [4, 31, 32, 33, 45, 64])
-def test_unknown_lattices_are_refused(native, lattice):
-    for implementation in (native, reference):
-        with pytest.raises(ValueError, match="lattice"):
-            implementation.nearest(
-                lattice, np.zeros(8, np.float32), 0, 8, np.ones(1, np.float32), *KEY, 1, np.zeros(8, np.int32)
-            )
-
-
 def test_the_voronoi_code_refuses_convolutional_lattices(native):
-    common = (*KEY, 1, np.full(2, 4, np.int32), np.ones((2, 4), np.int32), np.zeros(1, np.uint8))
-    coded = (np.zeros(8, np.uint16), np.zeros(1, np.uint8), np.zeros(8, np.int32))
+    q, multiplier, choice = np.full(2, 4, np.int32), np.ones((2, 4), np.int32), np.zeros(1, np.uint8)
     u, scale = np.zeros(8, np.float32), np.ones(1, np.float32)
+    coded = np.zeros(8, np.uint16), np.zeros(1, np.uint8), np.zeros(8, np.int32)
     for implementation in (native, reference):
-        implementation.voronoi_encode(2, u, 0, 8, scale, *common, *coded)
-        with pytest.raises(ValueError, match="Voronoi"):
-            implementation.voronoi_encode(38, u, 0, 8, scale, *common, *coded)
-        with pytest.raises(ValueError, match="Voronoi"):
-            implementation.voronoi_decode(38, 8, 1, *KEY, *common[4:], *coded)
+        nest = implementation.Nest(2, q, multiplier)
+        chunk_of = {
+            lattice: (place(implementation, lattice, 8, 1), key(implementation)) for lattice in (2, 38)
+        }
+        implementation.voronoi_encode(*chunk_of[2], nest, choice, u, scale, *coded)
+        with pytest.raises(ValueError, match=r"lattices 0 \(z\), 1 \(d4\), 2 \(e8\) and 3 \(leech\)"):
+            implementation.Nest(38, q, multiplier)
+        with pytest.raises(ValueError, match="different lattices"):
+            implementation.voronoi_encode(*chunk_of[38], nest, choice, u, scale, *coded)
+        with pytest.raises(ValueError, match="different lattices"):
+            implementation.voronoi_decode(*chunk_of[38], nest, choice, *coded)

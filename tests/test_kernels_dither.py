@@ -36,10 +36,11 @@ def expected_word(key0, key1, i):
 @pytest.mark.parametrize("implementation", EVERY)
 def test_known_answers(implementation):
     # SplitMix64 of seed 0 begins with E220A8397B1DCDAF; the second mix of key1 = that value is a mix of zero.
-    assert implementation.words(0, 0xE220A8397B1DCDAF, 0, 1).tolist() == [0]
-    assert [hex(w) for w in implementation.words(0, 0, 0, 3).tolist()] == KNOWN[0]
-    assert [hex(w) for w in implementation.words(2**64 - 1, 0x5DEECE66D, 2**40, 3).tolist()] == KNOWN[1]
-    assert "".join(f"{z:x}" for z in implementation.levels(1, 2, 3, 48)) == KNOWN[2]
+    assert implementation.words(implementation.Key(0, 0xE220A8397B1DCDAF), 0, 1).tolist() == [0]
+    assert [hex(w) for w in implementation.words(implementation.Key(0, 0), 0, 3).tolist()] == KNOWN[0]
+    key = implementation.Key(2**64 - 1, 0x5DEECE66D)
+    assert [hex(w) for w in implementation.words(key, 2**40, 3).tolist()] == KNOWN[1]
+    assert "".join(f"{z:x}" for z in implementation.levels(implementation.Key(1, 2), 3, 48)) == KNOWN[2]
 
 
 @pytest.mark.parametrize("implementation", EVERY)
@@ -48,25 +49,39 @@ def test_words_follow_the_definition(implementation):
     for count in (0, 1, 7, 64, 65, 200):
         key0, key1, first = (int(x) for x in rng.integers(0, 2**64, 3, dtype=np.uint64))
         expected = [expected_word(key0, key1, (first + i) & MASK) for i in range(count)]
-        assert implementation.words(key0, key1, first, count).tolist() == expected
+        assert implementation.words(implementation.Key(key0, key1), first, count).tolist() == expected
 
 
 @pytest.mark.parametrize("implementation", EVERY)
 def test_counter_wraps(implementation):
     expected = [expected_word(5, 6, MASK - 1), expected_word(5, 6, MASK), expected_word(5, 6, 0)]
-    assert implementation.words(5, 6, MASK - 1, 3).tolist() == expected
+    assert implementation.words(implementation.Key(5, 6), MASK - 1, 3).tolist() == expected
 
 
 @pytest.mark.parametrize("implementation", EVERY)
 def test_levels_are_the_nibbles_of_the_words(implementation):
     for count in (0, 1, 2, 15, 16, 17, 1023, 1024, 1025, 3001):
-        words = reference.words(11, 12, 13, -(-count // 16))
+        words = reference.words(reference.Key(11, 12), 13, -(-count // 16))
         expected = [int(words[p // 16]) >> 4 * (p % 16) & 15 for p in range(count)]
-        assert implementation.levels(11, 12, 13, count).tolist() == expected
+        assert implementation.levels(implementation.Key(11, 12), 13, count).tolist() == expected
+
+
+@pytest.mark.parametrize("implementation", EVERY)
+def test_keys_have_two_halves_of_64_bits(implementation):
+    key = implementation.Key(key0=2**64 - 1, key1=0)
+    assert (key.key0, key.key1) == (2**64 - 1, 0)
+    for halves in [(-1, 0), (0, 2**64)]:
+        with pytest.raises((ValueError, TypeError)):
+            implementation.Key(*halves)
+    for count in (-1, -16):
+        with pytest.raises(ValueError, match="negative"):
+            implementation.words(key, 0, count)
+        with pytest.raises(ValueError, match="negative"):
+            implementation.levels(key, 0, count)
 
 
 def test_levels_are_uniform():
-    counts = np.bincount(kernels.levels(7, 8, 9, 1 << 20), minlength=16)
+    counts = np.bincount(kernels.levels(kernels.Key(7, 8), 9, 1 << 20), minlength=16)
     assert np.abs(counts - 65536).max() < 6 * 256
 
 

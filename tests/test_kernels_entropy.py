@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kernel_cases import KEY, LANES, assert_same, chunk, padded
 
+from kernel_cases import LANES, Case, assert_same, chunk, dither, outcome
 from nqz import kernels, reference
 from nqz.kernels import CorruptStream
-
-
-def decode(implementation, lattice, arguments, streams):
-    out = np.full(padded(arguments[0], arguments[4]), 99, dtype=np.int32)
-    implementation.entropy_decode(lattice, *arguments, *streams, out)
-    return out
 
 
 @pytest.mark.parametrize("lattice", [0, 1, 2])
@@ -22,23 +16,23 @@ def test_entropy_equals_the_reference(native, lattice, lanes):
     rng = np.random.default_rng(lattice * 64 + lanes)
     for count in (1, 9, 8 * lanes, 1500, 2300):
         for m in (1, 13, 333, 10**6):
-            points, arguments = chunk(rng, lattice, count, lanes, m)
-            streams = native.entropy_encode(lattice, points, *arguments)
-            assert_same(streams, reference.entropy_encode(lattice, points, *arguments))
-            assert (decode(native, lattice, arguments, streams) == points).all()
+            case = chunk(rng, lattice, count, lanes, m)
+            streams = case.encode(native)
+            assert_same(streams, case.encode(reference))
+            assert (case.decode(native, streams) == case.points).all()
             if count == 1500:
-                assert (decode(reference, lattice, arguments, streams) == points).all()
+                assert (case.decode(reference, streams) == case.points).all()
 
 
 @pytest.mark.parametrize("lattice", [0, 1, 2])
 @pytest.mark.parametrize("modelled", [0, 1])
 def test_long_chunks_equal_the_reference(native, lattice, modelled):
     rng = np.random.default_rng(30 + lattice)
-    points, arguments = chunk(rng, lattice, 70000, 32, 5000, modelled=modelled)
-    streams = native.entropy_encode(lattice, points, *arguments)
-    assert_same(streams, reference.entropy_encode(lattice, points, *arguments))
-    assert (decode(native, lattice, arguments, streams) == points).all()
-    states, words, code, low, escapes = streams
+    case = chunk(rng, lattice, 70000, 32, 5000, modelled=modelled)
+    streams = case.encode(native)
+    assert_same(streams, case.encode(reference))
+    assert (case.decode(native, streams) == case.points).all()
+    _, words, code, _, escapes = streams
     assert words.size > 1000 and escapes.size > 100
     assert (code.size == 0) == (bool(modelled) or lattice == 0)
 
@@ -46,12 +40,12 @@ def test_long_chunks_equal_the_reference(native, lattice, modelled):
 def test_extreme_points_survive(native):
     rng = np.random.default_rng(33)
     for lattice in (0, 1, 2):
-        points, arguments = chunk(rng, lattice, 512, 8, 100)
+        case = chunk(rng, lattice, 512, 8, 100)
         # Multiples of 16 change neither the dither nor the codeword.
-        points += (rng.integers(-(2**27) + 2**12, 2**27 - 2**12, 512) * 16).astype(np.int32)
-        streams = native.entropy_encode(lattice, points, *arguments)
-        assert_same(streams, reference.entropy_encode(lattice, points, *arguments))
-        assert (decode(native, lattice, arguments, streams) == points).all()
+        case.points += (rng.integers(-(2**27) + 2**12, 2**27 - 2**12, 512) * 16).astype(np.int32)
+        streams = case.encode(native)
+        assert_same(streams, case.encode(reference))
+        assert (case.decode(native, streams) == case.points).all()
 
 
 def one_table(half, raw, rice):
@@ -59,24 +53,24 @@ def one_table(half, raw, rice):
     steps = np.full(2 * half + 1, 1)
     steps[0] += 4096 - steps.sum()
     cum = np.tile(np.concatenate([[0], np.cumsum(steps)]), 16).astype(np.uint16)
-    values = [np.array([v], np.int32) for v in (half, raw, rice)]
-    return (
-        *values,
-        np.zeros(1, np.int64),
-        cum,
-        np.ones((1, 16)),
-        np.zeros(1, np.uint8),
-        np.zeros(0, np.int32),
-    )
+    values = {"half": half, "raw": raw, "rice": rice}
+    return {
+        **{name: np.array([value], np.int32) for name, value in values.items()},
+        "offset": np.zeros(1, np.int64),
+        "cum": cum,
+        "weight": np.ones((1, 16)),
+        "modelled": np.zeros(1, np.uint8),
+        "last": np.zeros(0, np.int32),
+    }
 
 
 def with_values(k, half, raw, rice, lanes=1):
-    """Points of z with the given k, one column; and the arguments of the coder from `count` on."""
+    """Points of z with the given k, one column."""
     count = len(k)
     assert count % (8 * lanes) == 0
-    points = (16 * np.array(k, np.int64) - reference.levels(*KEY, count).astype(np.int64)) & 15
+    points = (16 * np.array(k, np.int64) - dither(count)) & 15
     points = (points + 16 * np.array(k, np.int64)).astype(np.int32)
-    return points, (count, 0, count, np.zeros(1, np.int32), lanes, *KEY, *one_table(half, raw, rice))
+    return Case(0, points, count, 0, count, lanes, np.zeros(1, np.int32), one_table(half, raw, rice))
 
 
 @pytest.mark.parametrize("half", [1, 2, 40, 127])
@@ -85,13 +79,13 @@ def test_least_and_largest_frequencies_on_all_lanes(native, half, raw):
     rng = np.random.default_rng(half + raw)
     values = rng.integers(-half, half + 1, 8192)  # the escape among them
     values[rng.random(8192) < 0.3] = -half
-    k = [(int(v) << raw) + int(low) for v, low in zip(values, rng.integers(0, 1 << raw, 8192))]
-    points, arguments = with_values(k, half, raw, 0, lanes=32)
-    streams = native.entropy_encode(0, points, *arguments)
+    k = [(int(v) << raw) + int(low) for v, low in zip(values, rng.integers(0, 1 << raw, 8192), strict=True)]
+    case = with_values(k, half, raw, 0, lanes=32)
+    streams = case.encode(native)
     assert streams[1].size > 2500
-    assert_same(streams, reference.entropy_encode(0, points, *arguments))
+    assert_same(streams, case.encode(reference))
     for implementation in (native, reference):
-        assert (decode(implementation, 0, arguments, streams) == points).all()
+        assert (case.decode(implementation, streams) == case.points).all()
 
 
 def rice_bits(k2, half, rice):
@@ -114,19 +108,19 @@ def test_escapes_are_rice_codes_in_order_of_position(native, half, raw, rice):
     k2 = [0, *edges, -half, (2**27 >> raw) - 1, -(2**27 >> raw), half - 1, 0]
     k2 = [v for v in k2 if -(2**27) >> raw <= v < 2**27 >> raw]
     k2 += [0] * (-len(k2) % 8)
-    points, arguments = with_values([v << raw for v in k2], half, raw, rice)
-    streams = native.entropy_encode(0, points, *arguments)
+    case = with_values([v << raw for v in k2], half, raw, rice)
+    streams = case.encode(native)
     expected = "".join(rice_bits(v, half, rice) for v in k2 if not -half <= v < half)
     assert (streams[4] == to_bytes(expected)).all()
-    assert_same(streams, reference.entropy_encode(0, points, *arguments))
+    assert_same(streams, case.encode(reference))
     for implementation in (native, reference):
-        assert (decode(implementation, 0, arguments, streams) == points).all()
+        assert (case.decode(implementation, streams) == case.points).all()
 
 
 def test_escapes_must_be_in_canonical_form(native):
     half, rice = 4, 2
-    points, arguments = with_values([0, 0, 9, 0, 0, 0, 0, -1], half, 0, rice)
-    streams = list(native.entropy_encode(0, points, *arguments))
+    case = with_values([0, 0, 9, 0, 0, 0, 0, -1], half, 0, rice)
+    streams = list(case.encode(native))
     x, good = 9 - half, rice_bits(9, half, rice)
     assert (streams[4] == to_bytes(good)).all()
     long = lambda value: "0" + "1" * 20 + "".join(str(value >> i & 1) for i in range(28))  # noqa: E731
@@ -144,29 +138,27 @@ def test_escapes_must_be_in_canonical_form(native):
     for implementation in (native, reference):
         for bits, reason in cases:
             with pytest.raises(CorruptStream, match=reason):
-                decode(implementation, 0, arguments, [*streams[:4], to_bytes(bits)])
+                case.decode(implementation, [*streams[:4], to_bytes(bits)])
         for value in (20 << rice, 2**27 - half - 1):
-            out = decode(implementation, 0, arguments, [*streams[:4], to_bytes(long(value))])
+            out = case.decode(implementation, [*streams[:4], to_bytes(long(value))])
             assert out[2] >> 4 == value + half
-        out = decode(implementation, 0, arguments, [*streams[:4], to_bytes("1" + long(2**27 - half - 1)[1:])])
+        out = case.decode(implementation, [*streams[:4], to_bytes("1" + long(2**27 - half - 1)[1:])])
         assert out[2] >> 4 == -(2**27)
 
 
 def test_code_bits_cost_what_the_model_says():
     # At a spread where e8's codewords are far from uniform, modelling them must save; the decoder must agree.
     rng = np.random.default_rng(34)
-    points, arguments = chunk(rng, 2, 1 << 16, 32, 1 << 16, spread=0.2)
-    arguments = list(arguments)
-    _, table_of_column, tables = arguments[2], arguments[3], len(arguments[8])
-    assert (table_of_column < tables).all()
+    case = chunk(rng, 2, 1 << 16, 32, 1 << 16, spread=0.2)
+    tables = len(case.tables["half"])
     y = np.arange(16) - 16 * (np.arange(16) >= 8)
     sigma2 = (8 * 0.2) ** 2 + 64 * 929 / 6480
-    arguments[13] = np.tile(np.exp(-(y**2) / (2 * sigma2)), (tables, 1))
+    weight = np.tile(np.exp(-(y**2) / (2 * sigma2)), (tables, 1))
     sizes = {}
     for modelled in (0, 1):
-        arguments[14] = np.full(tables, modelled, dtype=np.uint8)
-        streams = kernels.entropy_encode(2, points, *arguments)
-        assert (decode(kernels, 2, arguments, streams) == points).all()
+        changed = case.changed(weight=weight, modelled=np.full(tables, modelled, dtype=np.uint8))
+        streams = changed.encode(kernels)
+        assert (changed.decode(kernels, streams) == case.points).all()
         sizes[modelled] = 16 * streams[1].size + 8 * streams[2].size
     assert sizes[1] < sizes[0] - 0.02 * 65536
 
@@ -196,15 +188,6 @@ def test_rans_equals_the_reference(native, lanes):
                 assert_same([implementation.rans_decode(count, cum, lanes, states, words)], [symbols])
 
 
-def outcome(call):
-    """What a decoder returns, or None if it finds the stream corrupt; anything else fails the test."""
-    try:
-        return call()
-    except CorruptStream as error:
-        assert 10 < len(str(error)) < 80
-        return None
-
-
 def mutate(rng, array):
     """A copy with bits flipped, items dropped, added or swapped."""
     array = array.copy()
@@ -228,14 +211,14 @@ def test_corrupt_streams_are_refused_as_the_reference_does(native, lattice):
     refused = 0
     for _ in range(60):
         lanes, count = int(rng.choice(LANES)), int(rng.integers(1, 400))
-        points, arguments = chunk(rng, lattice, count, lanes, int(rng.integers(1, 300)))
-        streams = list(native.entropy_encode(lattice, points, *arguments))
+        case = chunk(rng, lattice, count, lanes, int(rng.integers(1, 300)))
+        streams = list(case.encode(native))
         for _ in range(4):
             bad = list(streams)
             which = int(rng.integers(0, 5))
             bad[which] = mutate(rng, bad[which])
-            actual = outcome(lambda: decode(native, lattice, arguments, bad))
-            expected = outcome(lambda: decode(reference, lattice, arguments, bad))
+            actual = outcome(lambda: case.decode(native, bad))
+            expected = outcome(lambda: case.decode(reference, bad))
             assert (actual is None) == (expected is None)
             assert actual is None or (actual == expected).all()
             refused += actual is None
@@ -244,14 +227,14 @@ def test_corrupt_streams_are_refused_as_the_reference_does(native, lattice):
 
 def test_corrupt_long_streams_never_crash(native):
     rng = np.random.default_rng(44)
-    points, arguments = chunk(rng, 2, 20000, 32, 3000)
-    streams = list(native.entropy_encode(2, points, *arguments))
+    case = chunk(rng, 2, 20000, 32, 3000)
+    streams = list(case.encode(native))
     refused = 0
     for _ in range(200):
         bad = list(streams)
         which = int(rng.integers(0, 5))
         bad[which] = mutate(rng, bad[which])
-        refused += outcome(lambda: decode(native, 2, arguments, bad)) is None
+        refused += outcome(lambda: case.decode(native, bad)) is None
     assert refused > 150
 
 
@@ -261,15 +244,15 @@ REASONS = ["state", "words", "code bits", "low bits", "escape"]
 @pytest.mark.parametrize("which, reason", list(enumerate(REASONS)))
 def test_reasons_name_the_stream(which, reason):
     rng = np.random.default_rng(45)
-    arguments, streams = None, [np.zeros(0)] * 5
+    streams = [np.zeros(0)] * 5
     while not all(s.size for s in streams):
-        points, arguments = chunk(rng, 2, 2000, 8, 100, modelled=0)
-        streams = list(kernels.entropy_encode(2, points, *arguments))
+        case = chunk(rng, 2, 2000, 8, 100, modelled=0)
+        streams = list(case.encode(kernels))
     for implementation in (kernels, reference):
         bad = list(streams)
         bad[which] = bad[which][:-1]
         with pytest.raises(CorruptStream, match=reason):
-            decode(implementation, 2, arguments, bad)
+            case.decode(implementation, bad)
 
 
 def test_corrupt_rans_streams_are_refused_as_the_reference_does(native):
@@ -287,47 +270,64 @@ def test_corrupt_rans_streams_are_refused_as_the_reference_does(native):
 
 
 def test_tables_that_are_not_valid_are_refused(native):
-    rng = np.random.default_rng(47)
-    points, arguments = chunk(rng, 2, 100, 8, 1000, modelled=1)
-    arguments = list(arguments)
-    used = int(arguments[3][arguments[1] // 1000])
-    out = np.zeros_like(points)
-
-    def changed(index, value):
-        bad = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
-        if callable(value):
-            value(bad[index])
-        else:
-            bad[index] = value
-        return bad
-
-    cases = [
-        changed(3, lambda a: a.fill(99)),
-        changed(3, lambda a: a.fill(-1)),
-        changed(8, lambda a: a.fill(0)),
-        changed(8, lambda a: a.fill(128)),
-        changed(9, lambda a: a.fill(21)),
-        changed(9, lambda a: a.fill(-1)),
-        changed(10, lambda a: a.fill(21)),
-        changed(10, lambda a: a.fill(-1)),
-        changed(10, arguments[10][:0].copy()),
-        changed(11, lambda a: a.fill(-1)),
-        changed(11, lambda a: a.fill(2**62)),
-        changed(12, lambda a: a.fill(0)),
-        changed(12, arguments[12][: int(arguments[11][used]) + 20].copy()),
-        changed(13, lambda a: a.fill(np.nan)),
-        changed(13, lambda a: a.fill(-1)),
-        changed(13, arguments[13][:, :8].copy()),
-        changed(14, arguments[14][:0].copy()),
+    case = chunk(np.random.default_rng(47), 2, 100, 8, 1000, modelled=1)
+    good = case.tables
+    filled = {
+        "half": (0, 128),
+        "raw": (21, -1),
+        "rice": (21, -1),
+        "offset": (-1, 2**62),
+        "cum": (0,),
+        "weight": (np.nan, -1),
+    }
+    bad = [{name: np.full_like(good[name], value)} for name, values in filled.items() for value in values]
+    bad += [
+        {name: good[name][:0].copy()}
+        for name in ("half", "raw", "rice", "offset", "cum", "weight", "modelled")
     ]
-    streams = native.entropy_encode(2, points, *arguments)
+    bad += [{name: good[name].astype(np.float32)} for name in good]
+    bad += [{"weight": good["weight"][:, :8].copy()}, {"last": np.zeros(len(good["half"]), np.int32)}]
+    bad += [{"cum": good["cum"][:-1].copy()}]
     for implementation in (native, reference):
-        for bad in cases:
+        implementation.Tables(2, **good)
+        for change in bad:
             with pytest.raises((ValueError, TypeError)) as caught:
-                implementation.entropy_encode(2, points, *bad)
+                implementation.Tables(2, **{**good, **change})
+            assert not isinstance(caught.value, CorruptStream)
+        with pytest.raises(ValueError, match="lattice must be"):
+            implementation.Tables(4, **good)
+
+
+def test_arguments_that_do_not_fit_are_refused(native):
+    case = chunk(np.random.default_rng(48), 2, 100, 8, 1000)
+    z = chunk(np.random.default_rng(48), 0, 100, 8, 1000)
+    for implementation in (native, reference):
+        where, key, tables, table_of_column = case.arguments(implementation)
+        streams, out = case.encode(implementation), np.zeros_like(case.points)
+        bad = [
+            (where, key, tables, np.full_like(table_of_column, 99)),
+            (where, key, tables, np.full_like(table_of_column, -1)),
+            (where, key, tables, table_of_column[:0].copy()),
+            (where, key, tables, table_of_column.astype(np.int64)),
+            (where, key, z.arguments(implementation)[2], table_of_column),
+        ]
+        for arguments in bad:
+            with pytest.raises((ValueError, TypeError)) as caught:
+                implementation.entropy_encode(*arguments, case.points)
             assert not isinstance(caught.value, CorruptStream)
             with pytest.raises((ValueError, TypeError)):
-                implementation.entropy_decode(2, *bad, *streams, out)
+                implementation.entropy_decode(*arguments, streams, out)
+        with pytest.raises(ValueError, match="different lattices"):
+            implementation.entropy_encode(*bad[-1], case.points)
+        for points in (case.points[:-1].copy(), case.points.astype(np.int64)):
+            with pytest.raises((ValueError, TypeError)):
+                implementation.entropy_encode(where, key, tables, table_of_column, points)
+            with pytest.raises((ValueError, TypeError)):
+                implementation.entropy_decode(where, key, tables, table_of_column, streams, points)
+
+
+def test_rans_tables_that_are_not_valid_are_refused(native):
+    for implementation in (native, reference):
         with pytest.raises(ValueError):
             implementation.rans_encode(np.array([1], np.uint8), np.array([0, 4096], np.uint16), 1)
         with pytest.raises(ValueError):

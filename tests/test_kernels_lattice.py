@@ -6,16 +6,21 @@ import itertools
 
 import numpy as np
 import pytest
-from kernel_cases import FINE, KEY, LANES, padded
 
+from kernel_cases import (
+    FINE,
+    LANES,
+    assert_same,
+    chunk,
+    dither,
+    key,
+    place,
+    quantize,
+    voronoi_decode,
+    voronoi_encode,
+)
 from nqz import kernels, reference
-
-
-def quantize(implementation, lattice, u, lanes=32, start=0, m=None, scale=None):
-    out = np.empty(padded(u.size, lanes), dtype=np.int32)
-    scale = np.ones(1, dtype=np.float32) if scale is None else scale
-    implementation.nearest(lattice, u, start, m or u.size, scale, *KEY, lanes, out)
-    return out
+from nqz.reference.lattices import LATTICES, NESTED
 
 
 @pytest.mark.parametrize("lattice", [0, 1, 2])
@@ -31,6 +36,30 @@ def test_nearest_equals_the_reference(native, lattice, lanes):
         scale = (256 * rng.choice([0.01, 1, 1.37, 40], columns)).astype(np.float32)
         expected = quantize(reference, lattice, u, lanes, start, m, scale)
         assert (quantize(native, lattice, u, lanes, start, m, scale) == expected).all()
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+def test_every_lattice_of_the_registry_equals_the_reference(native, lattice):
+    """Points, entropy coding and Voronoi code; what is special about a lattice is tested in a file of its own."""
+    rng = np.random.default_rng(lattice)
+    for lanes, count in ((1, 100), (4, 333)):
+        case = chunk(rng, lattice, count, lanes, 50)
+        u = (rng.standard_normal(count) * 3).astype(np.float32)
+        expected = quantize(reference, lattice, u, lanes)
+        assert_same([quantize(native, lattice, u, lanes)], [expected])
+        streams = case.encode(native)
+        assert_same(streams, case.encode(reference))
+        assert_same([case.decode(native, streams)], [case.decode(reference, streams)])
+        if lattice in NESTED:
+            choice = rng.integers(0, 2, expected.size // (lanes * LATTICES[lattice].group)).astype(np.uint8)
+            nest = np.array([3, 4], np.int32), np.array([[1, 2, 3, 5], [1, 2, 4, 7]], np.int32)
+            arguments = lattice, u, lanes, 0, count, np.full(1, 256, np.float32), choice, *nest
+            sums, *coded = voronoi_encode(native, *arguments)
+            expected_sums, *expected_coded = voronoi_encode(reference, *arguments)
+            assert sums == expected_sums
+            assert_same(coded, expected_coded)
+            back = voronoi_decode(native, lattice, count, lanes, choice, *coded[:2], *nest)
+            assert_same([back], [coded[2]])
 
 
 def interesting(rng, count):
@@ -58,9 +87,9 @@ def test_nearest_is_the_nearest_of_all_points(native, lattice):
     t = interesting(np.random.default_rng(20), 160).reshape(-1, size)
     # One lane: a block is `size` consecutive entries.
     u = t.reshape(-1).astype(np.float32)
-    level = reference.levels(*KEY, u.size).astype(np.int64).reshape(t.shape)
+    level = dither(u.size).reshape(t.shape)
     x = t + 32 * level
-    point = (quantize(native, lattice, u, lanes=1).reshape(t.shape) + level) // 8
+    point = (quantize(native, lattice, u, lanes=1, scale=1.0).reshape(t.shape) + level) // 8
     assert in_code(lattice, point).all()
     distance = ((256 * point - x) ** 2).sum(axis=1)
     # The covering radius is below 1.5: three candidates a coordinate are enough.
@@ -73,9 +102,9 @@ def test_nearest_is_the_nearest_of_all_points(native, lattice):
 
 def test_nearest_integer(native):
     t = interesting(np.random.default_rng(21), 200).reshape(-1)
-    level = reference.levels(*KEY, t.size).astype(np.int64)
+    level = dither(t.size)
     x = t + 16 * level
-    point = (quantize(native, 0, t.astype(np.float32), lanes=1) + level) // 16
+    point = (quantize(native, 0, t.astype(np.float32), lanes=1, scale=1.0) + level) // 16
     assert (np.abs(256 * point - x) <= 128).all()
 
 
@@ -85,7 +114,7 @@ def test_second_moment(lattice, moment):
     total, count = 0.0, 1 << 20
     for _ in range(3):
         u = rng.uniform(-50, 50, count).astype(np.float32)
-        error = quantize(kernels, lattice, u, scale=np.full(1, 256, np.float32))[:count] / FINE[lattice] - u
+        error = quantize(kernels, lattice, u)[:count] / FINE[lattice] - u
         total += float(np.square(error).mean()) / 3
     assert abs(total / moment - 1) < 0.003
 
@@ -95,28 +124,61 @@ def test_dithered_error_is_unbiased_whatever_the_data(lattice):
     count = 1 << 18
     for value in (0.0, 0.3, 0.5, 0.77):
         u = np.full(count, value, dtype=np.float32)
-        error = quantize(kernels, lattice, u, scale=np.full(1, 256, np.float32)) / FINE[lattice] - value
+        error = quantize(kernels, lattice, u) / FINE[lattice] - value
         # Levels are a sixteenth (z) or an eighth of a unit apart: the bias is below half of that.
         assert abs(error.mean()) < 0.5 / FINE[lattice] + 0.004
         assert abs(np.corrcoef(error[:-1], error[1:])[0, 1]) < 0.02
 
 
-def test_arguments_that_do_not_fit_are_refused(native):
-    u, one = np.zeros(10, np.float32), np.ones(1, np.float32)
-    good = [0, u, 0, 10, one, *KEY, 1, np.zeros(16, np.int32)]
-    changes = {
-        0: [4, -1],
-        1: [np.zeros(0, np.float32), np.zeros(10), np.zeros(9 + (1 << 20), np.float32)],
-        2: [-1, 1],
-        3: [0, 9],
-        4: [np.ones(0, np.float32), np.ones(1)],
-        8: [0, 3, 64],
-        9: [np.zeros(15, np.int32), np.zeros(17, np.int32), np.zeros(16, np.int64)],
-    }
-    native.nearest(*good)
-    for index, values in changes.items():
-        for value in values:
-            bad = list(good)
-            bad[index] = value
+def test_places_know_their_size(native):
+    for implementation in (native, reference):
+        where = implementation.Place(lattice=3, count=100, start=7, m=50, lanes=2, counter=2**64 - 1)
+        assert (where.lattice, where.count, where.start, where.m, where.lanes) == (3, 100, 7, 50, 2)
+        assert (where.counter, where.positions, where.groups) == (2**64 - 1, 144, 6)
+        for lattice, lanes, positions in [(0, 1, 104), (1, 32, 256), (2, 4, 128), (38, 8, 128)]:
+            where = implementation.Place(lattice, 100, 0, 1, lanes, 0)
+            assert (where.positions, where.groups) == (positions, positions // 8)
+
+
+def test_places_that_cannot_be_are_refused(native):
+    good = {"lattice": 0, "count": 10, "start": 0, "m": 10, "lanes": 1, "counter": 0}
+    bad = [
+        (
+            "lattice",
+            (4, -1, 31, 32, 33, 45, 64),
+            r"lattice must be 0 \(z\), 1 \(d4\), 2 \(e8\), 3 \(leech\) or 34 to 44 \(convolutional\)",
+        ),
+        ("count", (0, -1, 1 + (1 << 20)), r"a chunk has 1 to 2\^20 entries"),
+        ("start", (-1,), "start must be at least 0"),
+        ("m", (0, -1), "m at least 1"),
+        ("lanes", (0, 3, 64), "lanes must be 1, 2, 4, 8, 16 or 32"),
+    ]
+    for implementation in (native, reference):
+        implementation.Place(**good)
+        for name, values, reason in bad:
+            for value in values:
+                with pytest.raises(ValueError, match=reason):
+                    implementation.Place(**{**good, name: value})
+        for counter in (-1, 1 << 64):
             with pytest.raises((ValueError, TypeError)):
-                native.nearest(*bad)
+                implementation.Place(**{**good, "counter": counter})
+
+
+def test_arguments_that_do_not_fit_are_refused(native):
+    u, one, out = np.zeros(10, np.float32), np.ones(1, np.float32), np.zeros(16, np.int32)
+    for implementation in (native, reference):
+        where = place(implementation, 0, 10, 1)
+        good = [where, key(implementation), u, one, out]
+        changes = {
+            0: [place(implementation, 0, 10, 1, start=1), place(implementation, 0, 10, 1, m=9)],
+            2: [np.zeros(0, np.float32), np.zeros(10), np.zeros(9, np.float32), np.zeros(11, np.float32)],
+            3: [np.ones(0, np.float32), np.ones(1)],
+            4: [np.zeros(15, np.int32), np.zeros(17, np.int32), np.zeros(16, np.int64)],
+        }
+        implementation.dither_quantize(*good)
+        for index, values in changes.items():
+            for value in values:
+                bad = list(good)
+                bad[index] = value
+                with pytest.raises((ValueError, TypeError)):
+                    implementation.dither_quantize(*bad)

@@ -25,7 +25,7 @@ def integers(rng, shape, dtype, extreme):
 def test_integer_products_equal_the_reference(native, types, m, extreme):
     rng = np.random.default_rng(m)
     for rows, columns in SHAPES:
-        a, b = (integers(rng, (w, m), t, extreme) for w, t in zip((rows, columns), types))
+        a, b = (integers(rng, (w, m), t, extreme) for w, t in zip((rows, columns), types, strict=True))
         expected, actual = (np.full((rows, columns), 77, np.int32) for _ in range(2))
         reference.integer_product(a, b, expected)
         native.integer_product(a, b, actual)

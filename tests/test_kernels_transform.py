@@ -51,8 +51,8 @@ def test_statistics_equal_the_reference(native, dtype, layout):
         state = rng.standard_normal((4, width))
         for started in (False, True):
             expected, actual = state.copy(), state.copy()
-            assert reference.statistics(block, brain, expected, exponent, started) == -1
-            assert native.statistics(arrange(block, layout), brain, actual, exponent, started) == -1
+            assert reference.column_statistics(block, brain, expected, exponent, started) == -1
+            assert native.column_statistics(arrange(block, layout), brain, actual, exponent, started) == -1
             assert expected.tobytes() == actual.tobytes()
 
 
@@ -61,9 +61,9 @@ def test_statistics_do_not_depend_on_how_rows_are_cut(native):
     block = rng.standard_normal((101, 20)).astype(np.float32)
     exponent = np.zeros(20, dtype=np.int32)
     whole, parts = np.zeros((4, 20)), np.zeros((4, 20))
-    native.statistics(block, False, whole, exponent, False)
+    native.column_statistics(block, False, whole, exponent, False)
     for first in range(0, 101, 7):
-        native.statistics(block[first : first + 7], False, parts, exponent, first > 0)
+        native.column_statistics(block[first : first + 7], False, parts, exponent, first > 0)
     assert whole.tobytes() == parts.tobytes()
     wide = block.astype(np.float64)
     assert np.allclose(whole[0] * 101 + whole[1], wide.sum(axis=0), atol=1e-9)
@@ -83,7 +83,7 @@ def test_first_entry_that_is_not_finite_is_found(native, dtype, layout):
             block = (block.view(np.uint32) >> 16).astype(np.uint16)
         for implementation in (native, reference):
             state, exponent = np.zeros((4, 40)), np.zeros(40, dtype=np.int32)
-            found = implementation.statistics(arrange(block, layout), brain, state, exponent, False)
+            found = implementation.column_statistics(arrange(block, layout), brain, state, exponent, False)
             assert found == 31 * 40 + 17
 
 
@@ -96,8 +96,8 @@ def test_center_equals_the_reference(native, dtype, layout):
         mean = rng.standard_normal(width) * 2.0 ** rng.integers(-5, 5, width)
         exponent = rng.choice([-1100, -20, 0, 3, 128, 1024, 1100], width).astype(np.int32)
         expected, actual = np.full((width, n), 7, np.float32), np.full((width, n), 8, np.float32)
-        reference.center(block, brain, mean, exponent, expected)
-        native.center(arrange(block, layout), brain, mean, exponent, actual)
+        reference.center_rotate(block, brain, mean, exponent, expected)
+        native.center_rotate(arrange(block, layout), brain, mean, exponent, actual)
         assert expected.tobytes() == actual.tobytes()
 
 
@@ -105,7 +105,7 @@ def test_center_survives_the_largest_numbers(native):
     largest = np.finfo(np.float64).max
     block = np.array([[largest], [-largest]])
     out = np.empty((1, 2), dtype=np.float32)
-    native.center(block, False, np.array([-largest]), np.array([1024], dtype=np.int32), out)
+    native.center_rotate(block, False, np.array([-largest]), np.array([1024], dtype=np.int32), out)
     assert out.tolist() == [[2.0, 0.0]]
 
 
@@ -125,13 +125,15 @@ def test_center_puts_columns_into_their_rows(native, dtype, layout):
         kept = rng.permutation(width)[: min(width, rows) * 3 // 4]
         place[kept] = rng.permutation(rows)[: len(kept)]
         expected, actual = np.full((rows, n + 5), 7, np.float32), np.full((rows, n + 5), 7, np.float32)
-        reference.center(block, brain, mean, exponent, expected[:, 2 : n + 2], place)
-        native.center(arrange(block, layout), brain, mean, exponent, actual[:, 2 : n + 2], place)
+        reference.center_rotate(block, brain, mean, exponent, expected[:, 2 : n + 2], place)
+        native.center_rotate(arrange(block, layout), brain, mean, exponent, actual[:, 2 : n + 2], place)
         assert expected.tobytes() == actual.tobytes()
         assert (expected[:, 2] == 7).sum() == rows - len(kept)
         signs = random_signs(rng, n)
-        reference.center(block, brain, mean, exponent, expected[:, 2 : n + 2], place, signs)
-        native.center(arrange(block, layout), brain, mean, exponent, actual[:, 2 : n + 2], place, signs)
+        reference.center_rotate(block, brain, mean, exponent, expected[:, 2 : n + 2], place, signs)
+        native.center_rotate(
+            arrange(block, layout), brain, mean, exponent, actual[:, 2 : n + 2], place, signs
+        )
         assert expected.tobytes() == actual.tobytes()
 
 
@@ -146,8 +148,8 @@ def test_center_of_rows_that_begin_anywhere_in_a_cache_line(native, dtype):
         place = np.where(rng.random(100) < 0.3, -1, np.arange(100))
         place[32:64] = -1  # a whole strip, or most of it, is passed over
         expected, actual = np.zeros((100, 40), np.float32), np.zeros((100, 40), np.float32)
-        reference.center(block, False, mean, exponent, expected, place)
-        native.center(block, False, mean, exponent, actual, place)
+        reference.center_rotate(block, False, mean, exponent, expected, place)
+        native.center_rotate(block, False, mean, exponent, actual, place)
         assert expected.tobytes() == actual.tobytes()
 
 
@@ -161,8 +163,8 @@ def test_statistics_without_exponents_equal_the_reference(native, dtype, layout)
         state = rng.standard_normal((4, width))
         for started in (False, True):
             expected, actual = state.copy(), state.copy()
-            assert reference.statistics(block, brain, expected, exponent, started) == -1
-            assert native.statistics(arrange(block, layout), brain, actual, exponent, started) == -1
+            assert reference.column_statistics(block, brain, expected, exponent, started) == -1
+            assert native.column_statistics(arrange(block, layout), brain, actual, exponent, started) == -1
             assert expected.tobytes() == actual.tobytes()
 
 
@@ -260,14 +262,14 @@ def test_rotation_spreads_every_single_entry(n):
     assert np.abs(u).max() * math.sqrt(n) < 6.5
 
 
-def test_quantize_exact_equals_the_reference(native):
+def test_round_scaled_equals_the_reference(native):
     rng = np.random.default_rng(11)
     u = rng.standard_normal((7, 333)).astype(np.float32)
     u[0, :9] = [np.inf, -np.inf, np.nan, 0.5, 1.5, -0.5, -2.5, 8388609, -0.0]
     scale = np.array([1, 3, 1e-9, 1e9, 3e38, 255.5, 8], dtype=np.float32)
     expected, actual = np.empty((7, 333), np.int32), np.empty((7, 333), np.int32)
-    reference.quantize_exact(u, scale, expected)
-    native.quantize_exact(u, scale, actual)
+    reference.round_scaled(u, scale, expected)
+    native.round_scaled(u, scale, actual)
     assert (expected == actual).all()
     assert expected[0, :9].tolist() == [2**30, -(2**30), -(2**30), 0, 2, 0, -2, 8388609, 0]
 
@@ -277,17 +279,27 @@ def test_arguments_that_do_not_fit_are_refused(native):
     u, p, signs = np.zeros((2, 5), f32), np.zeros((2, 5), i32), np.zeros((2, 1), np.uint64)
     bad = [
         lambda k: k.rotate(u, np.zeros((2, 2), np.uint64), False),
-        lambda k: k.statistics(u, False, np.zeros((4, 4)), np.zeros(5, i32), False),
-        lambda k: k.statistics(u, True, np.zeros((4, 5)), np.zeros(5, i32), False),
-        lambda k: k.statistics(u, False, np.zeros((4, 5)), np.full(5, 1101, i32), False),
-        lambda k: k.statistics(u.astype(i32), False, np.zeros((4, 5)), np.zeros(5, i32), False),
-        lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((2, 5), f32)),
-        lambda k: k.center(u, False, np.zeros(4), np.zeros(5, i32), np.zeros((5, 2), f32)),
-        lambda k: k.center(u.T, False, np.zeros(2), np.zeros(2, i32), np.zeros((5, 4), f32).T, np.arange(2)),
-        lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((4, 2), f32), np.arange(5)),
-        lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((5, 2), f32), np.zeros(5, int)),
-        lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((5, 2), f32), np.arange(4)),
-        lambda k: k.center(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((5, 2), f32), None, signs[:1]),
+        lambda k: k.column_statistics(u, False, np.zeros((4, 4)), np.zeros(5, i32), False),
+        lambda k: k.column_statistics(u, True, np.zeros((4, 5)), np.zeros(5, i32), False),
+        lambda k: k.column_statistics(u, False, np.zeros((4, 5)), np.full(5, 1101, i32), False),
+        lambda k: k.column_statistics(u.astype(i32), False, np.zeros((4, 5)), np.zeros(5, i32), False),
+        lambda k: k.center_rotate(u, False, np.zeros(5), np.zeros(5, i32), np.zeros((2, 5), f32)),
+        lambda k: k.center_rotate(u, False, np.zeros(4), np.zeros(5, i32), np.zeros((5, 2), f32)),
+        lambda k: k.center_rotate(
+            u.T, False, np.zeros(2), np.zeros(2, i32), np.zeros((5, 4), f32).T, np.arange(2)
+        ),
+        lambda k: k.center_rotate(
+            u, False, np.zeros(5), np.zeros(5, i32), np.zeros((4, 2), f32), np.arange(5)
+        ),
+        lambda k: k.center_rotate(
+            u, False, np.zeros(5), np.zeros(5, i32), np.zeros((5, 2), f32), np.zeros(5, int)
+        ),
+        lambda k: k.center_rotate(
+            u, False, np.zeros(5), np.zeros(5, i32), np.zeros((5, 2), f32), np.arange(4)
+        ),
+        lambda k: k.center_rotate(
+            u, False, np.zeros(5), np.zeros(5, i32), np.zeros((5, 2), f32), None, signs[:1]
+        ),
         lambda k: k.restore(p, signs, np.zeros(2), np.zeros(2), np.zeros((2, 5))),
         lambda k: k.restore(p, signs, np.zeros(2), np.zeros(2), np.zeros((5, 2), i32)),
         lambda k: k.restore(u, signs, np.zeros(2), np.zeros(2), np.zeros((5, 2))),
@@ -295,7 +307,7 @@ def test_arguments_that_do_not_fit_are_refused(native):
         lambda k: k.restore(p, signs, np.zeros(3), np.zeros(3), np.zeros((5, 3))),
         lambda k: k.restore(p, signs, np.zeros(2), np.zeros(2), np.zeros((5, 2)), np.array([0, 2])),
         lambda k: k.restore(p, signs, np.zeros(2), np.zeros(2), np.zeros((5, 2)), np.array([1, 1])),
-        lambda k: k.quantize_exact(u, np.zeros(3, f32), np.zeros((2, 5), i32)),
+        lambda k: k.round_scaled(u, np.zeros(3, f32), np.zeros((2, 5), i32)),
     ]
     for call in bad:
         for implementation in (native, reference):
@@ -306,7 +318,7 @@ def test_arguments_that_do_not_fit_are_refused(native):
 def test_wrong_types_are_never_converted(native):
     out = np.zeros((5, 2), np.float64)
     with pytest.raises((ValueError, TypeError)):
-        native.center(np.zeros((2, 5), np.float32), False, np.zeros(5), np.zeros(5, np.int32), out)
+        native.center_rotate(np.zeros((2, 5), np.float32), False, np.zeros(5), np.zeros(5, np.int32), out)
     readonly = np.zeros((2, 5), np.float32)
     readonly.flags.writeable = False
     with pytest.raises((ValueError, TypeError)):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kernel_cases import FINE, KEY, LANES, assert_same, padded
 
+from kernel_cases import FINE, LANES, assert_same, padded, quantize, voronoi_decode, voronoi_encode
 from nqz import kernels, reference
 from nqz.kernels import CorruptStream
 
@@ -13,44 +13,31 @@ Q = np.array([3, 4], dtype=np.int32)
 MULTIPLIER = np.array([[1, 2, 3, 5], [1, 2, 4, 7]], dtype=np.int32)
 
 
-def encode(implementation, lattice, u, lanes, start, m, scale, choice, q=Q, multiplier=MULTIPLIER):
-    positions = padded(u.size, lanes)
-    digits = np.full(positions, 77, dtype=np.uint16)
-    beta = np.full(positions // 8, 9, dtype=np.uint8)
-    points = np.full(positions, 5, dtype=np.int32)
-    sums = implementation.voronoi_encode(
-        lattice, u, start, m, scale, *KEY, lanes, q, multiplier, choice, digits, beta, points
-    )
-    return sums, digits, beta, points
-
-
-def decode(implementation, lattice, count, lanes, choice, digits, beta, q=Q, multiplier=MULTIPLIER):
-    out = np.full(padded(count, lanes), 6, dtype=np.int32)
-    implementation.voronoi_decode(lattice, count, lanes, *KEY, q, multiplier, choice, digits, beta, out)
-    return out
-
-
 @pytest.mark.parametrize("lattice", [0, 1, 2])
 @pytest.mark.parametrize("lanes", LANES)
 def test_voronoi_equals_the_reference_and_comes_back(native, lattice, lanes):
     rng = np.random.default_rng(50 + lattice * 64 + lanes)
     for count in (1, 8 * lanes + 1, 700, 6000):
-        for q in ([3, 4], [2, 3], [16, 17], [255, 4096]):
-            q = np.array(q, dtype=np.int32)
+        for moduli in ([3, 4], [2, 3], [16, 17], [255, 4096]):
+            q = np.array(moduli, dtype=np.int32)
             m = int(rng.integers(1, count + 2))
             start = int(rng.integers(0, 4 * m))
             u = rng.standard_normal(count).astype(np.float32) * np.float32(q[0] / 4)
             u[rng.integers(0, count, 1 + count // 300)] *= 30  # overload even at the coarsest scale
             scale = (256 * rng.choice([0.8, 1, 1.3], (start + count - 1) // m + 1)).astype(np.float32)
             choice = rng.integers(0, 2, padded(count, lanes) // (8 * lanes)).astype(np.uint8)
-            sums, *coded = encode(native, lattice, u, lanes, start, m, scale, choice, q)
-            expected_sums, *expected = encode(reference, lattice, u, lanes, start, m, scale, choice, q)
+            sums, *coded = voronoi_encode(native, lattice, u, lanes, start, m, scale, choice, q, MULTIPLIER)
+            expected_sums, *expected = voronoi_encode(
+                reference, lattice, u, lanes, start, m, scale, choice, q, MULTIPLIER
+            )
             assert sums == expected_sums
             assert_same(coded, expected)
             digits, beta, points = coded
             assert (digits < 4096).all() and (beta < 4).all()
             for implementation in (native, reference):
-                back = decode(implementation, lattice, count, lanes, choice, digits, beta, q)
+                back = voronoi_decode(
+                    implementation, lattice, count, lanes, choice, digits, beta, q, MULTIPLIER
+                )
                 assert (back == points).all()
 
 
@@ -60,9 +47,10 @@ def test_without_overload_the_points_are_the_nearest(native, lattice):
     u = rng.standard_normal(4096).astype(np.float32)
     scale, choice = np.full(1, 256, np.float32), np.zeros(16, np.uint8)
     q, multiplier = np.array([64, 64], np.int32), np.array([[1, 2, 4, 8]] * 2, np.int32)
-    (cross, square), _, beta, points = encode(native, lattice, u, 32, 0, 4096, scale, choice, q, multiplier)
-    expected = np.empty(4096, dtype=np.int32)
-    reference.nearest(lattice, u, 0, 4096, scale, *KEY, 32, expected)
+    (cross, square), _, beta, points = voronoi_encode(
+        native, lattice, u, 32, 0, 4096, scale, choice, q, multiplier
+    )
+    expected = quantize(reference, lattice, u)
     assert (beta == 0).all() and (points == expected).all()
     assert square == int((expected.astype(np.int64) ** 2).sum())
     assert abs(cross / 256 - float(u.astype(np.float64) @ expected)) < 0.01 * square
@@ -74,11 +62,11 @@ def test_any_overload_ends(native, lattice, size):
     u = np.where(np.arange(512) % 3 == 0, size, -size).astype(np.float32)
     scale, choice = np.full(1, 256, np.float32), np.zeros(2, np.uint8)
     q = np.array([2, 2], dtype=np.int32)
-    sums, *coded = encode(native, lattice, u, 32, 0, 512, scale, choice, q)
-    assert_same(coded, encode(reference, lattice, u, 32, 0, 512, scale, choice, q)[1:])
+    _, *coded = voronoi_encode(native, lattice, u, 32, 0, 512, scale, choice, q, MULTIPLIER)
+    assert_same(coded, voronoi_encode(reference, lattice, u, 32, 0, 512, scale, choice, q, MULTIPLIER)[1:])
     digits, beta, points = coded
     assert (beta == 3).all()
-    assert (decode(native, lattice, 512, 32, choice, digits, beta, q) == points).all()
+    assert (voronoi_decode(native, lattice, 512, 32, choice, digits, beta, q, MULTIPLIER) == points).all()
     assert np.abs(points).max() <= 5 * 2 * 2 * FINE[lattice]
 
 
@@ -87,17 +75,17 @@ def test_corrupt_digits_are_refused(native):
     u = rng.standard_normal(1000).astype(np.float32)
     scale, choice = np.full(1, 256, np.float32), rng.integers(0, 2, 4).astype(np.uint8)
     for implementation in (native, reference):
-        _, digits, beta, _ = encode(implementation, 2, u, 32, 0, 1000, scale, choice)
+        _, digits, beta, _ = voronoi_encode(implementation, 2, u, 32, 0, 1000, scale, choice, Q, MULTIPLIER)
         for p in (0, 511, 1023):
             bad = digits.copy()
             bad[p] = Q[choice[p // 256]]
             with pytest.raises(CorruptStream, match="digit"):
-                decode(implementation, 2, 1000, 32, choice, bad, beta)
+                voronoi_decode(implementation, 2, 1000, 32, choice, bad, beta, Q, MULTIPLIER)
         for g in (0, 127):
             bad = beta.copy()
             bad[g] = 4
             with pytest.raises(CorruptStream, match="scale"):
-                decode(implementation, 2, 1000, 32, choice, digits, bad)
+                voronoi_decode(implementation, 2, 1000, 32, choice, digits, bad, Q, MULTIPLIER)
         for q, multiplier, chosen in [
             (np.array([1, 3], np.int32), MULTIPLIER, choice),
             (np.array([3, 4097], np.int32), MULTIPLIER, choice),
@@ -106,7 +94,7 @@ def test_corrupt_digits_are_refused(native):
             (Q, MULTIPLIER, choice[:3].copy()),
         ]:
             with pytest.raises(ValueError):
-                decode(implementation, 2, 1000, 32, chosen, digits, beta, q, multiplier)
+                voronoi_decode(implementation, 2, 1000, 32, chosen, digits, beta, q, multiplier)
 
 
 PACKINGS = [(2, 1, 1), (2, 63, 63), (3, 5, 8), (3, 39, 62), (5, 27, 63), (10, 18, 60), (4096, 5, 60)]

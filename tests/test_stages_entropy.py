@@ -179,8 +179,9 @@ def test_codewords_are_the_codes_of_the_kernels():
         )
         u = np.random.default_rng(0).standard_normal(800).astype(np.float32)
         points = np.empty(800, np.int32)
-        kernels.nearest(LATTICES[name].number, u, 0, 800, np.array([900.0], np.float32), 1, 2, 0, 1, points)
-        parity = (points + kernels.levels(1, 2, 0, 800).astype(np.int64)) // 8 & 1
+        place, key = kernels.Place(LATTICES[name].number, 800, 0, 800, 1, 0), kernels.Key(1, 2)
+        kernels.dither_quantize(place, key, u, np.array([900.0], np.float32), points)
+        parity = (points + kernels.levels(key, 0, 800).astype(np.int64)) // 8 & 1
         assert {tuple(w) for w in parity.reshape(-1, words.shape[1]).tolist()} == {
             tuple(w) for w in words.tolist()
         }

@@ -123,11 +123,11 @@ class PlainOperand(Operand):
             chosen = slice(first + start, first + stop)
             u = np.empty((stop - start, n), np.float32)
             columns = block[:, start:stop]
-            kernels.center(columns, self._bfloat16, self._mean[chosen], exponents(self._codes[chosen]), u)
+            kernels.center_rotate(columns, self._bfloat16, self._mean[chosen], exponents(self._codes[chosen]), u)
             TRANSFORM.rotate(u, seed)
             points = pool.local.array("points", (u.size,), np.int32)
             factors = np.full(len(u), forward, np.float32)
-            kernels.quantize_exact(project(u, seed, n), factors, points.reshape(u.shape))
+            kernels.round_scaled(project(u, seed, n), factors, points.reshape(u.shape))
             return start * n, points
 
         return Stream(np.arange(last - first), range(0, last - first, step), read)

@@ -1,8 +1,8 @@
 """The kernels: native code for this processor where it was built, `nqz.reference` otherwise.
 
-`name` tells which are in use: "native:avx512vnni", "native:avx512", "native:avx2", "native:baseline" or
-"reference". All of them give the same bits. The environment variable NQZ_KERNELS (avx512vnni, avx512, avx2,
-baseline or reference) forces one.
+`name` tells which are in use: "native:avx512vnni", "native:avx512", "native:avx2", "native:neon",
+"native:baseline" or "reference". All of them give the same bits. The environment variable NQZ_KERNELS
+(avx512vnni, avx512, avx2, neon, baseline or reference) forces one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ except ImportError:  # built without a compiler
 
 if TYPE_CHECKING:
     from nqz.reference import (
-        center,
+        Key,
+        Nest,
+        Place,
+        Tables,
+        center_rotate,
+        column_statistics,
+        dither_quantize,
         entropy_decode,
         entropy_encode,
         estimate,
@@ -30,17 +36,15 @@ if TYPE_CHECKING:
         integer_product,
         levels,
         narrow,
-        nearest,
         pack_digits,
         point_products,
-        quantize_exact,
         rans_decode,
         rans_encode,
         restore,
         rotate,
+        round_scaled,
         row_energies,
         sha256_pieces,
-        statistics,
         unpack_digits,
         voronoi_decode,
         voronoi_encode,
@@ -49,7 +53,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CorruptStream",
-    "center",
+    "Key",
+    "Nest",
+    "Place",
+    "Tables",
+    "center_rotate",
+    "column_statistics",
+    "dither_quantize",
     "entropy_decode",
     "entropy_encode",
     "estimate",
@@ -60,17 +70,15 @@ __all__ = [
     "levels",
     "name",
     "narrow",
-    "nearest",
     "pack_digits",
     "point_products",
-    "quantize_exact",
     "rans_decode",
     "rans_encode",
     "restore",
     "rotate",
+    "round_scaled",
     "row_energies",
     "sha256_pieces",
-    "statistics",
     "unpack_digits",
     "voronoi_decode",
     "voronoi_encode",
@@ -79,8 +87,8 @@ __all__ = [
 
 
 def _available() -> list[str]:
-    native = _native.available() if _native is not None else []
-    return [isa for isa in ("avx512vnni", "avx512", "avx2", "baseline") if isa in native] + ["reference"]
+    native: list[str] = _native.available() if _native is not None else []
+    return [*reversed(native), "reference"]
 
 
 def _load(choice: str) -> ModuleType:

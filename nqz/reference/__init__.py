@@ -1,17 +1,20 @@
-"""The stages of the pipeline in plain NumPy, in specification order: the oracle of the native kernels.
+"""The stages of the pipeline in plain NumPy: the oracle of the native kernels, written to be read.
 
-Every function here has a native twin of the same name and signature that gives the same bits. This package is
-written to be read, and it is what `nqz.kernels` falls back to where no compiled extension is present.
+Begin with `figure1`, the whole pipeline on one page. Every function and class below has a native twin of the same
+name and signature that gives the same bits, and this package is what `nqz.kernels` falls back to where no compiled
+extension is present. What is true of one lattice stands in its file in `lattices`; `codings` turn points into bits.
 """
 
 from __future__ import annotations
 
 from nqz.ground.corrupt import CorruptStream
-from nqz.reference.center import center, restore
+from nqz.reference.center_rotate import center_rotate, restore
+from nqz.reference.codings.entropy import entropy_decode, entropy_encode
+from nqz.reference.codings.tables import Tables
+from nqz.reference.codings.voronoi import Nest, voronoi_decode, voronoi_encode
 from nqz.reference.digest import sha256_pieces
-from nqz.reference.dither import levels, words
-from nqz.reference.entropy import entropy_decode, entropy_encode
-from nqz.reference.lattice import nearest, quantize_exact
+from nqz.reference.dither import Key, dither_quantize, levels, words
+from nqz.reference.layout import Place
 from nqz.reference.pack import pack_digits, unpack_digits
 from nqz.reference.product import (
     estimate,
@@ -24,12 +27,18 @@ from nqz.reference.product import (
 )
 from nqz.reference.rans import rans_decode, rans_encode
 from nqz.reference.rotate import rotate
-from nqz.reference.statistics import statistics
-from nqz.reference.voronoi import voronoi_decode, voronoi_encode
+from nqz.reference.scale import round_scaled
+from nqz.reference.statistics import column_statistics
 
 __all__ = [
     "CorruptStream",
-    "center",
+    "Key",
+    "Nest",
+    "Place",
+    "Tables",
+    "center_rotate",
+    "column_statistics",
+    "dither_quantize",
     "entropy_decode",
     "entropy_encode",
     "estimate",
@@ -38,17 +47,15 @@ __all__ = [
     "integer_product",
     "levels",
     "narrow",
-    "nearest",
     "pack_digits",
     "point_products",
-    "quantize_exact",
     "rans_decode",
     "rans_encode",
     "restore",
     "rotate",
+    "round_scaled",
     "row_energies",
     "sha256_pieces",
-    "statistics",
     "unpack_digits",
     "voronoi_decode",
     "voronoi_encode",

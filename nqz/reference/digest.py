@@ -6,8 +6,10 @@ import hashlib
 
 import numpy as np
 
+from nqz.reference.arrays import Array, require
 
-def sha256_pieces(data: np.ndarray, size: int) -> np.ndarray:
+
+def sha256_pieces(data: Array, size: int) -> Array:
     """Digests of consecutive pieces.
 
     Parameters
@@ -20,8 +22,7 @@ def sha256_pieces(data: np.ndarray, size: int) -> np.ndarray:
     -------
     ndarray of uint8, shape (pieces, 32)
     """
-    if size < 1:
-        raise ValueError("pieces have at least one byte")
+    require(size >= 1, "pieces have at least one byte")
     starts = range(0, len(data), size)
-    digests = b"".join(hashlib.sha256(data[start : start + size]).digest() for start in starts)
+    digests = b"".join(hashlib.sha256(data[start : start + size].tobytes()).digest() for start in starts)
     return np.frombuffer(digests, np.uint8).reshape(len(starts), 32)

@@ -1,52 +1,86 @@
-"""Dither: 4-bit levels from a counter-based integer generator (Section 3, "dither")."""
+"""Dither: 4-bit levels from a counter-based generator, and quantization with them (docs/theory.md, section 2).
+
+The generator is a pair of SplitMix64 finalizers (Steele, Lea & Flood, Fast splittable pseudorandom number generators,
+2014); docs/format.md, sections 12 and 13.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from nqz.reference.layout import require
+import numpy as np
+import numpy.typing as npt
+
+from nqz.reference.arrays import Array, Ints, check, require
+from nqz.reference.lattices import lattice_of
+from nqz.reference.layout import Place
+from nqz.reference.scale import UNIT, fixed_point, scaled
+
+Words = npt.NDArray[np.uint64]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX_A = np.uint64(0xBF58476D1CE4E5B9)
 MIX_B = np.uint64(0x94D049BB133111EB)
 
 
-def mix64(x: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True)
+class Key:
+    """Key of the generator: two halves of 64 bits; ValueError for others."""
+
+    key0: int
+    key1: int
+
+    def __post_init__(self) -> None:
+        right = 0 <= self.key0 < 1 << 64 and 0 <= self.key1 < 1 << 64
+        require(right, "the halves of a key must be 0 to 2^64 - 1")
+
+
+def mix64(x: Words) -> Words:
     """Return the SplitMix64 finalizer of uint64 words."""
     x = (x ^ (x >> np.uint64(30))) * MIX_A
     x = (x ^ (x >> np.uint64(27))) * MIX_B
-    return x ^ (x >> np.uint64(31))
+    mixed: Words = x ^ (x >> np.uint64(31))
+    return mixed
 
 
-def words(key0: int, key1: int, first: int, count: int) -> np.ndarray:
-    """Return `count` words of the keyed generator, from counter `first` on (it wraps at 2^64).
+def words(key: Key, first: int, count: int) -> Words:
+    """Return `count` words of the generator, uint64, from counter `first` on (it wraps at 2^64)."""
+    require(count >= 0, "count must not be negative")
+    counter = np.arange(count, dtype=np.uint64) + np.uint64(first) + np.uint64(1)
+    return mix64(np.uint64(key.key1) ^ mix64(counter * GOLDEN + np.uint64(key.key0)))
+
+
+def levels(key: Key, counter: int, count: int) -> npt.NDArray[np.uint8]:
+    """Return the dither levels 0 to 15 of `count` positions, uint8, sixteen from each word."""
+    require(count >= 0, "count must not be negative")
+    w = words(key, counter, -(-count // 16))
+    shifts = np.arange(0, 64, 4, dtype=np.uint64)
+    nibbles: Words = w[:, None] >> shifts & np.uint64(15)
+    return nibbles.astype(np.uint8).reshape(-1)[:count]
+
+
+def levels_of(place: Place, key: Key) -> Ints:
+    """Return the dither levels of the positions of a chunk, int64."""
+    return levels(key, place.counter, place.positions).astype(np.int64)
+
+
+def dither_quantize(place: Place, key: Key, u: Array, scale: Array, out: Array) -> None:
+    """Quantize a chunk with subtractive dither: the point nearest to u · scale + dither, less the dither.
 
     Parameters
     ----------
-    key0, key1, first : int
-        Key and first counter, 64 bits each.
-    count : int
-        Number of words.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint64 [count].
+    place : Place
+    key : Key
+    u : numpy.ndarray
+        float32 [N], the chunk's entries.
+    scale : numpy.ndarray
+        float32 [c], 256 / (lattice step) for every column of the panel.
+    out : numpy.ndarray
+        int32 [P], written: fine coordinates Y = fine · λ - level.
     """
-    require(count >= 0, "count must not be negative")
-    counter = np.arange(count, dtype=np.uint64) + np.uint64(first) + np.uint64(1)
-    return mix64(np.uint64(key1) ^ mix64(counter * GOLDEN + np.uint64(key0)))
-
-
-def levels(key0: int, key1: int, counter: int, count: int) -> np.ndarray:
-    """Return the dither levels 0 to 15 of `count` positions, sixteen from each word.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 [count].
-    """
-    require(count >= 0, "count must not be negative")
-    w = words(key0, key1, counter, -(-count // 16))
-    shifts = np.arange(0, 64, 4, dtype=np.uint64)
-    return ((w[:, None] >> shifts) & np.uint64(15)).astype(np.uint8).reshape(-1)[:count]
+    check({"u float32 [N]": u, "scale float32 [c]": scale, "out int32 [P]": out}, **place.sizes)
+    lattice, z = lattice_of(place.lattice), levels_of(place, key)
+    column = place.columns(scale.size)[: place.count]
+    t = fixed_point(scaled(u, scale[column]), place.positions)
+    point = lattice.quantize(t + z * (UNIT // lattice.fine), place.lanes, UNIT)
+    out[...] = lattice.fine * point - z

@@ -1,68 +1,89 @@
-"""How a chunk lies in memory, and the checks that every stage shares.
+"""Where a chunk lies: in its panel, on its lanes, in the dither (docs/format.md, section 13).
 
-A chunk of N entries is padded to P, a multiple of G·L for L lanes. Position p is step p // L of lane p % L;
-G consecutive steps of one lane are a *group*, G being 24 for leech and 8 otherwise, and the L groups that
-begin at the same step are a *group row*.
+A chunk of N entries is padded to P positions, a multiple of G·L for L lanes. Position p is step p // L of lane p % L;
+G consecutive steps of one lane are a *group*, and the L groups that begin at the same step a *group row*.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-Z, D4, E8, LEECH = 0, 1, 2, 3
-CONVOLUTIONAL = range(34, 45)  # 32 + memory of the code
-# Dither levels in one unit of the integer grid, by lattice.
-FINE = {Z: 16, D4: 8, E8: 8, LEECH: 4, **dict.fromkeys(CONVOLUTIONAL, 8)}
+from nqz.reference.arrays import Ints, require
+from nqz.reference.lattices import lattice_of
+
 MAX_COUNT = 1 << 20
 
 
-def group_of(lattice: int) -> int:
-    """Return the steps of a group."""
-    return 24 if lattice == LEECH else 8
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise ValueError with `message` unless `condition` holds."""
-    if not condition:
-        raise ValueError(message)
-
-
-def check_chunk(lattice: int, count: int, lanes: int) -> None:
-    """Raise ValueError unless the lattice is known and the chunk's size and lanes are allowed."""
-    require(lattice in FINE, "lattice must be 0 (z), 1 (d4), 2 (e8), 3 (leech) or 34 to 44 (convolutional)")
-    require(1 <= count <= MAX_COUNT, "a chunk has 1 to 2^20 entries")
+def check_lanes(lanes: int) -> None:
+    """Raise ValueError unless the number of lanes is allowed."""
     require(lanes in (1, 2, 4, 8, 16, 32), "lanes must be 1, 2, 4, 8, 16 or 32")
 
 
-def padded(lattice: int, count: int, lanes: int) -> int:
-    """Return P, the number of positions of a chunk of `count` entries."""
-    row = group_of(lattice) * lanes
-    return -(-count // row) * row
+@dataclass(frozen=True)
+class Place:
+    """Where a chunk lies; ValueError if it cannot.
+
+    Attributes
+    ----------
+    lattice : int
+        Number of the lattice.
+    count : int
+        Entries of the chunk, 1 to 2^20.
+    start : int
+        Position of the chunk in its panel.
+    m : int
+        Entries of a column of the panel.
+    lanes : int
+        1, 2, 4, 8, 16 or 32.
+    counter : int
+        First counter of the chunk's dither, 0 to 2^64 - 1.
+    """
+
+    lattice: int
+    count: int
+    start: int
+    m: int
+    lanes: int
+    counter: int
+
+    def __post_init__(self) -> None:
+        lattice_of(self.lattice)
+        require(1 <= self.count <= MAX_COUNT, "a chunk has 1 to 2^20 entries")
+        check_lanes(self.lanes)
+        right = 0 <= self.start <= 1 << 62 and 1 <= self.m <= 1 << 40
+        require(right, "start must be at least 0 and m at least 1")
+        require(0 <= self.counter < 1 << 64, "counter must be 0 to 2^64 - 1")
+
+    @property
+    def positions(self) -> int:
+        """P, the entries and those that fill the last group row up."""
+        row = lattice_of(self.lattice).group * self.lanes
+        return -(-self.count // row) * row
+
+    @property
+    def groups(self) -> int:
+        """Groups of all lanes."""
+        return self.positions // lattice_of(self.lattice).group
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes by the names that arrays of a chunk are described with."""
+        rows = self.groups // self.lanes
+        return {"N": self.count, "P": self.positions, "groups": self.groups, "group rows": rows}
+
+    def columns(self, available: int) -> Ints:
+        """Return the panel's column, of so many, of every position; padding belongs to that of the last entry."""
+        right = (self.start + self.count - 1) // self.m < available
+        require(right, "the chunk reaches past the last column of the panel")
+        p = np.minimum(np.arange(self.positions, dtype=np.int64), self.count - 1)
+        return (self.start + p) // self.m
 
 
-def columns(start: int, count: int, m: int, positions: int, available: int) -> np.ndarray:
-    """Return the panel column of every position (padding belongs to the column of the last entry)."""
-    require(start >= 0 and m >= 1, "start must be at least 0 and m at least 1")
-    require((start + count - 1) // m < available, "the chunk reaches past the last column of the panel")
-    p = np.minimum(np.arange(positions, dtype=np.int64), count - 1)
-    return (start + p) // m
-
-
-def to_groups(lattice: int, values: np.ndarray, lanes: int) -> np.ndarray:
-    """View [P] values as [group rows, lanes, group]: the last axis is one group."""
-    return values.reshape(-1, group_of(lattice), lanes).transpose(0, 2, 1)
-
-
-def from_groups(groups: np.ndarray) -> np.ndarray:
-    """Undo `to_groups`: [group rows, lanes, group] to [P]."""
-    return np.ascontiguousarray(groups.transpose(0, 2, 1)).reshape(-1)
-
-
-def widen(block: np.ndarray, bfloat16: bool) -> np.ndarray:
-    """Return a float16, float32, float64 or bfloat16 (as uint16) matrix as float64."""
-    require(block.ndim == 2, "block must be a matrix")
-    if bfloat16:
-        require(block.dtype == np.uint16, "bfloat16 entries are given as uint16")
-        return (block.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
-    require(block.dtype in (np.float16, np.float32, np.float64), "block must be float16, float32 or float64")
-    return block.astype(np.float64)
+def lanes_of(count: int) -> int:
+    """Return the lanes of a chunk of `count` entries in a file: 32, fewer for small chunks."""
+    lanes = 1
+    while lanes < 32 and count >= 4096 * lanes:
+        lanes *= 2
+    return lanes

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
-from nqz.reference.layout import require
+from nqz.reference.arrays import Array, check, require
 
 _MAX_START = 1 << 62
 
 
-def narrow(points: np.ndarray, start: int, place: np.ndarray, out: np.ndarray) -> int:
+def narrow(points: Array, start: int, place: Array, out: Array) -> int:
     """Copy the points of a chunk to rows of `out`; return how many did not fit and were clipped.
 
     Parameters
@@ -41,15 +43,15 @@ def narrow(points: np.ndarray, start: int, place: np.ndarray, out: np.ndarray) -
     return int((clipped != points).sum())
 
 
-def row_energies(rows: np.ndarray, out: np.ndarray) -> None:
+def row_energies(rows: Array, out: Array) -> None:
     """Write the sums of squares of rows of int8 or int16, [w, m], to `out`, int64 [w]."""
     require(rows.dtype in (np.int8, np.int16), "rows must be int8 or int16")
-    require(out.shape == (len(rows),) and out.dtype == np.int64, "out must be int64 [w]")
+    check({"out int64 [w]": out}, w=len(rows))
     for i, row in enumerate(rows):
         out[i] = np.square(row.astype(np.int64)).sum()
 
 
-def point_products(points: np.ndarray, start: int, vectors: np.ndarray, out: np.ndarray) -> int:
+def point_products(points: Array, start: int, vectors: Array, out: Array) -> int:
     """Multiply the pieces of rows in a chunk with a few vectors, modulo 2⁶⁴.
 
     Parameters
@@ -72,7 +74,7 @@ def point_products(points: np.ndarray, start: int, vectors: np.ndarray, out: np.
     require(0 <= start <= _MAX_START, "start must be at least 0")
     require(m >= 1 and count >= 1, "points and vectors must not be empty")
     touched = (start + count - 1) // m - start // m + 1
-    require(out.shape == (touched, few), "out must be int64 [rows, b]")
+    check({"out int64 [rows, b]": out}, rows=touched, b=few)
     y, x, done = points.astype(np.int64), vectors.astype(np.int64), 0
     for row in range(touched):
         first = (start + done) % m
@@ -87,7 +89,7 @@ def fast_product() -> bool:
     return False
 
 
-def integer_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+def integer_product(a: Array, b: Array, out: Array) -> None:
     """Write the inner products of the rows of `a` and `b` to `out`, modulo 2³²: exact where they fit.
 
     Parameters
@@ -99,30 +101,32 @@ def integer_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """
     for rows in (a, b):
         require(rows.dtype in (np.int8, np.int16), "rows must be int8 or int16")
+        contiguous = rows.size == 0 or rows.shape[1] < 2 or rows.strides[1] == rows.itemsize
+        require(contiguous, "entries of a row must be contiguous")
     require(a.shape[1] == b.shape[1], "rows of different lengths")
-    require(out.shape == (len(a), len(b)) and out.dtype == np.int32, "out must be int32 [wa, wb]")
+    check({"out int32 [wa, wb]": out}, wa=len(a), wb=len(b))
     out[...] = (a.astype(np.int64) @ b.astype(np.int64).T).astype(np.int32)
 
 
 def estimate(
-    raw: np.ndarray,
-    unit_a: np.ndarray,
-    unit_b: np.ndarray,
-    spread_a: np.ndarray,
-    spread_b: np.ndarray,
-    mean_a: np.ndarray,
-    mean_b: np.ndarray,
+    raw: Array,
+    unit_a: Array,
+    unit_b: Array,
+    spread_a: Array,
+    spread_b: Array,
+    mean_a: Array,
+    mean_b: Array,
     share: float,
     theta: float,
     factor: float,
     length: float,
     exponent: int,
-    out: np.ndarray,
+    out: Array,
 ) -> int:
     """Estimate products from exact ones: α_ij raw_ij u_i v_j 2^exponent, and the product of the means.
 
-    With ν_ij = spread_a[i] spread_b[j] share - 1 the factor is unit_a[i] unit_b[j] factor / (θ + ν_ij). Symmetric in the
-    two sides, so that a matrix times itself comes out symmetric.
+    With ν_ij = spread_a[i] spread_b[j] share - 1 the factor is unit_a[i] unit_b[j] factor / (θ + ν_ij). Symmetric in
+    the two sides, so that a matrix times itself comes out symmetric.
 
     Parameters
     ----------
@@ -157,13 +161,13 @@ def estimate(
 
 
 def group_energies(
-    raw: np.ndarray,
-    order: np.ndarray,
-    edges: np.ndarray,
-    unit: np.ndarray,
+    raw: Array,
+    order: Array,
+    edges: Array,
+    unit: Array,
     skips: bool,
     diagonal: int,
-    out: np.ndarray,
+    out: Array,
 ) -> None:
     """Sum the squares of unit[i] raw[i, j] over groups of rows, row after row in the given order.
 
@@ -185,7 +189,7 @@ def group_energies(
     """
     require(raw.dtype in (np.int32, np.float64), "raw must be int32 or float64")
     out[...] = 0.0
-    for g, (first, last) in enumerate(zip(edges[:-1], edges[1:])):
+    for g, (first, last) in enumerate(pairwise(edges)):
         for i in order[first:last]:
             x = raw[i] * unit[i]
             if skips and diagonal <= i < diagonal + len(x):

@@ -11,12 +11,13 @@ from bisect import bisect_right
 import numpy as np
 
 from nqz.ground.corrupt import CorruptStream
-from nqz.reference.layout import require
+from nqz.reference.arrays import Array, check, require
+from nqz.reference.layout import check_lanes
 
 LOW = 1 << 16
 
 
-def encode_steps(starts: list[int], sizes: list[int], lanes: int) -> tuple[np.ndarray, np.ndarray]:
+def encode_steps(starts: list[int], sizes: list[int], lanes: int) -> tuple[Array, Array]:
     """Code the intervals [start, start + size) of [0, 4096), given in decoder order."""
     state = [LOW] * lanes
     emitted = []
@@ -32,7 +33,7 @@ def encode_steps(starts: list[int], sizes: list[int], lanes: int) -> tuple[np.nd
 class Decoder:
     """Interleaved decoder: `step` decodes one interval on one lane, `finish` checks the end."""
 
-    def __init__(self, states: np.ndarray, words: np.ndarray, lanes: int) -> None:
+    def __init__(self, states: Array, words: Array, lanes: int) -> None:
         if len(states) != lanes or (states < LOW).any():
             raise CorruptStream("a coder state is out of range")
         self.state = [int(x) for x in states]
@@ -61,21 +62,15 @@ class Decoder:
             raise CorruptStream("a coder state does not end where it began")
 
 
-def check_cumulative(cum: np.ndarray, least: int) -> None:
-    """Raise ValueError unless `cum` goes from 0 to 4096 in steps of at least `least`."""
+def check_cumulative(cum: Array) -> None:
+    """Raise ValueError unless `cum` goes from 0 to 4096 and never falls."""
     right = cum.ndim == 1 and cum.dtype == np.uint16 and 2 <= cum.size <= 257
     require(right, "cum must be uint16 [2 to 257]")
-    steps = np.diff(cum.astype(np.int64))
-    right = cum[0] == 0 and cum[-1] == 4096 and steps.min() >= least
+    right = cum[0] == 0 and cum[-1] == 4096 and np.diff(cum.astype(np.int64)).min() >= 0
     require(right, "cum is not a table of 12-bit frequencies")
 
 
-def check_lanes(lanes: int) -> None:
-    """Raise ValueError unless the number of lanes is allowed."""
-    require(lanes in (1, 2, 4, 8, 16, 32), "lanes must be 1, 2, 4, 8, 16 or 32")
-
-
-def rans_encode(symbols: np.ndarray, cum: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+def rans_encode(symbols: Array, cum: Array, lanes: int) -> tuple[Array, Array]:
     """Code symbols with one table.
 
     Parameters
@@ -95,15 +90,15 @@ def rans_encode(symbols: np.ndarray, cum: np.ndarray, lanes: int) -> tuple[np.nd
         uint16, in decoder order.
     """
     check_lanes(lanes)
-    check_cumulative(cum, 0)
-    require(symbols.ndim == 1 and symbols.dtype == np.uint8, "symbols must be uint8 [n]")
+    check_cumulative(cum)
+    check({"symbols uint8 [n]": symbols})
     wide = cum.astype(np.int64)
     size = np.append(np.diff(wide), np.zeros(256, dtype=np.int64))[symbols]
     require(bool((size > 0).all()), "a symbol has no frequency in the table")
     return encode_steps(wide[symbols].tolist(), size.tolist(), lanes)
 
 
-def rans_decode(count: int, cum: np.ndarray, lanes: int, states: np.ndarray, words: np.ndarray) -> np.ndarray:
+def rans_decode(count: int, cum: Array, lanes: int, states: Array, words: Array) -> Array:
     """Decode `count` symbols that `rans_encode` coded with the same table and lanes.
 
     Returns
@@ -117,7 +112,7 @@ def rans_decode(count: int, cum: np.ndarray, lanes: int, states: np.ndarray, wor
         If the words or states are not what the encoder writes.
     """
     check_lanes(lanes)
-    check_cumulative(cum, 0)
+    check_cumulative(cum)
     require(count >= 0, "count must not be negative")
     decoder = Decoder(states, words, lanes)
     table = cum.tolist()

@@ -9,16 +9,17 @@ from __future__ import annotations
 import numpy as np
 
 from nqz.ground.corrupt import CorruptStream
+from nqz.reference.arrays import Array
 from nqz.reference.pack import pack_bits, unpack_bits
 
 LONGEST_RUN = 20
 DISTANCE_BITS = 28
 
 
-def encode_escapes(values: np.ndarray, half: np.ndarray, rice: np.ndarray) -> np.ndarray:
+def encode_escapes(values: Array, half: Array, rice: Array) -> Array:
     """Code values outside [-half, half), each with the `half` and the parameter b of its own table; uint8."""
     bits: list[int] = []
-    for value, edge, b in zip(values.tolist(), half.tolist(), rice.tolist()):
+    for value, edge, b in zip(values.tolist(), half.tolist(), rice.tolist(), strict=True):
         x = value - edge if value >= edge else -edge - 1 - value
         bits.append(int(value < 0))
         if x >> b < LONGEST_RUN:
@@ -31,7 +32,7 @@ def encode_escapes(values: np.ndarray, half: np.ndarray, rice: np.ndarray) -> np
 class EscapeReader:
     """Reads what `encode_escapes` wrote, value by value."""
 
-    def __init__(self, data: np.ndarray) -> None:
+    def __init__(self, data: Array) -> None:
         self.data = data
         self.bits = np.unpackbits(data, bitorder="little").tolist()
         self.position = 0

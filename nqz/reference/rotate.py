@@ -11,10 +11,10 @@ import math
 
 import numpy as np
 
-from nqz.reference.layout import require
+from nqz.reference.arrays import Array, Bits, check
 
 
-def rotate(u: np.ndarray, signs: np.ndarray, inverse: bool) -> None:
+def rotate(u: Array, signs: Array, inverse: bool) -> None:
     """Rotate every row of `u` in place, or rotate it back.
 
     Parameters
@@ -26,10 +26,9 @@ def rotate(u: np.ndarray, signs: np.ndarray, inverse: bool) -> None:
     inverse : bool
         Whether to apply the inverse, which is the transpose.
     """
-    require(u.ndim == 2 and u.dtype == np.float32, "u must be float32 [w, n]")
+    check({"u float32 [w, n]": u})
     n = u.shape[1]
-    right = signs.shape == (2, -(-n // 64)) and signs.dtype == np.uint64
-    require(right, "signs must be uint64 [2, ceil(n / 64)]")
+    check({"signs uint64 [2, ceil(n / 64)]": signs}, **{"ceil(n / 64)": -(-n // 64)})
     if u.size == 0:
         return
     bits = (signs[:, :, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
@@ -42,7 +41,7 @@ def rotate(u: np.ndarray, signs: np.ndarray, inverse: bool) -> None:
             rotate_overlap(u, negate, inverse)
 
 
-def rotate_segments(u: np.ndarray, negate: np.ndarray, odd: int, inverse: bool) -> None:
+def rotate_segments(u: Array, negate: Bits, odd: int, inverse: bool) -> None:
     """Rotate rows of length odd·2^k."""
     size = u.shape[1] // odd
     segments = u.reshape(u.shape[0], odd, size)
@@ -58,7 +57,7 @@ def rotate_segments(u: np.ndarray, negate: np.ndarray, odd: int, inverse: bool) 
     u *= np.float32(1.0 / size)
 
 
-def rotate_overlap(u: np.ndarray, negate: np.ndarray, inverse: bool) -> None:
+def rotate_overlap(u: Array, negate: Bits, inverse: bool) -> None:
     """Rotate rows of any length with two overlapping transforms a round."""
     n = u.shape[1]
     log2 = n.bit_length() - 1
@@ -95,18 +94,18 @@ def permutation_step(n: int) -> int:
     return step
 
 
-def flip(u: np.ndarray, negate: np.ndarray) -> None:
+def flip(u: Array, negate: Bits) -> None:
     """Negate the marked coordinates."""
     u[:, negate] = -u[:, negate]
 
 
-def normalized_hadamard(u: np.ndarray, norm: np.float32) -> None:
+def normalized_hadamard(u: Array, norm: np.float32) -> None:
     """Transform the last axis in place and multiply it by `norm`."""
     hadamard(u)
     u *= norm
 
 
-def hadamard(u: np.ndarray) -> None:
+def hadamard(u: Array) -> None:
     """Transform the last axis (a power of two long) in place, in natural order, unnormalized."""
     size = u.shape[-1]
     h = 1
@@ -124,7 +123,7 @@ def hadamard(u: np.ndarray) -> None:
         h *= 2
 
 
-def reflect(segments: np.ndarray) -> None:
+def reflect(segments: Array) -> None:
     """Apply the Householder reflection I - (2/m) 11ᵀ across the m segments [w, m, size]."""
     m = segments.shape[1]
     if m == 1:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from nqz.reference.layout import require, widen
+from nqz.reference.arrays import Array, check, require, widen, within
 
 
-def statistics(
-    block: np.ndarray, bfloat16: bool, state: np.ndarray, exponent: np.ndarray, started: bool
-) -> int:
+def column_statistics(block: Array, bfloat16: bool, state: Array, exponent: Array, started: bool) -> int:
     """Add the rows of `block` to the running statistics of its columns, row after row.
 
     Parameters
@@ -33,8 +31,8 @@ def statistics(
     """
     x = widen(block, bfloat16)
     rows, width = x.shape
-    require(state.shape == (4, width) and state.dtype == np.float64, "state must be float64 [4, w]")
-    check_exponent(exponent, width)
+    check({"state float64 [4, w]": state, "exponent int32 [w]": exponent}, w=width)
+    check_exponent(exponent)
     finite = np.isfinite(x)
     if not finite.all():
         return int(np.argmin(finite.reshape(-1)))
@@ -51,7 +49,6 @@ def statistics(
     return -1
 
 
-def check_exponent(exponent: np.ndarray, width: int) -> None:
-    """Raise ValueError unless `exponent` is int32 [width] and within the range of the kernels."""
-    require(exponent.shape == (width,) and exponent.dtype == np.int32, "exponent must be int32 [w]")
-    require(width == 0 or (exponent.min() >= -1100 and exponent.max() <= 1100), "exponent is out of range")
+def check_exponent(exponent: Array) -> None:
+    """Raise ValueError unless exponents are within the range of the kernels."""
+    require(within(exponent, -1100, 1100), "exponent is out of range")

@@ -6,19 +6,19 @@ bytes or paths.
 
 | box | module | reference | kernels | theory | format |
 |---|---|---|---|---|---|
-| norms and means | statistics.py, norms.py | statistics.py | statistics | 3 | 10 |
-| center | center.py | center.py | center | 4 | 11 |
-| S: rotate | transforms/hadamard2.py | rotate.py | center, rotate | 4 | 12 |
+| norms and means | statistics.py, norms.py | statistics.py | column_statistics | 3 | 10 |
+| center | center.py | center_rotate.py | center_rotate | 4 | 11 |
+| S: rotate | transforms/hadamard2.py | rotate.py | center_rotate, rotate | 4 | 12 |
 | P: keep κn coordinates | project.py | - | words | 4, 5 | 12 |
-| 1/Δ: scale, class | scale.py | lattice.py | nearest | 3, 5 | 13 |
+| 1/Δ: scale, class | scale.py | scale.py | dither_quantize | 3, 5 | 13 |
 | panels, chunks, lanes | panels.py, chunks.py | layout.py | - | - | 13 |
 | + z: dither | dither.py | dither.py | words, levels | 2 | 13 |
-| Q: nearest point of Λ | lattices/ | lattice.py, leech.py, convolutional.py | nearest | 2, 3 | 14 |
-| mod Λc: entropy coding | codings/entropy.py | entropy.py | entropy_encode, entropy_decode | 3 | 15 |
-| its tables | codings/tables.py | tables.py | - | 3 | 15 |
-| mod Λc: nested code | codings/voronoi.py | voronoi.py | voronoi_encode, voronoi_decode | 6 | 16 |
+| Q: nearest point of Λ | lattices/ | lattices/ | dither_quantize | 2, 3 | 14 |
+| mod Λc: entropy coding | codings/entropy.py | codings/entropy.py | entropy_encode, entropy_decode | 3 | 15 |
+| its tables | codings/tables.py | codings/tables.py | - | 3 | 15 |
+| mod Λc: nested code | codings/voronoi.py | codings/voronoi.py | voronoi_encode, voronoi_decode | 6 | 16 |
 | the whole way there | encoder.py | - | - | - | - |
-| back: scale, rotate, add the mean | decoder.py | center.py | restore | 2 | 12 |
+| back: scale, rotate, add the mean | decoder.py | center_rotate.py | restore | 2 | 12 |
 | α, and what error to expect | estimate.py | product.py | estimate | 4 | - |
 
 `parameters.Parameters` name a transform, a lattice and a coding: objects of the registries `transforms.TRANSFORMS`,

@@ -45,7 +45,7 @@ def center(
     place : ndarray, shape (w,), optional
         Row of each column in `out`; those with a negative one are passed over.
     """
-    kernels.center(block, bfloat16, mean, exponent, out, place)
+    kernels.center_rotate(block, bfloat16, mean, exponent, out, place)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ _PERMUTATION = 0x5045524D  # domain of the generator's key: "PERM"
 
 @lru_cache(maxsize=2)
 def _permutation(seed: int, n: int) -> np.ndarray:
-    order = np.argsort(kernels.words(seed, (_PERMUTATION << 28) ^ n, 0, n), kind="stable")
+    order = np.argsort(kernels.words(kernels.Key(seed, (_PERMUTATION << 28) ^ n), 0, n), kind="stable")
     order.setflags(write=False)
     return order
 

@@ -81,7 +81,13 @@ arm64=$(cd "$(dirname "$0")" && pwd)
 export PYTHONPATH="$arm64/${NQZ_PACKAGE:-package}:$arm64/site" PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1
 exec "$arm64/emulate" "$arm64/root/usr/bin/python3" "$@"
 WRAPPER
-    chmod +x "$NQZ_ARM64/with_tools" "$NQZ_ARM64/emulate" "$NQZ_ARM64/python"
+    # For tests that compile.
+    cat >"$NQZ_ARM64/c++" <<'WRAPPER'
+#!/bin/sh
+arm64=$(cd "$(dirname "$0")" && pwd)
+exec "$arm64/with_tools" "$arm64/tools/usr/bin/aarch64-linux-gnu-g++" "--sysroot=$arm64/tools" "$@"
+WRAPPER
+    chmod +x "$NQZ_ARM64/c++" "$NQZ_ARM64/with_tools" "$NQZ_ARM64/emulate" "$NQZ_ARM64/python"
 
     # Programs that a test starts must be emulated as well.
     mkdir -p "$NQZ_ARM64/site"
@@ -130,7 +136,7 @@ build() {
 run_tests() {
     say "the tests of the kernels, on arm64: $("$NQZ_ARM64/python" -c \
         'from nqz import kernels; print(*kernels.implementations(), sep=", ")')"
-    "$NQZ_ARM64/python" -m pytest -q -p no:cacheprovider ${ARGS:-} tests/test_kernels_*.py
+    CXX=$NQZ_ARM64/c++ "$NQZ_ARM64/python" -m pytest -q -p no:cacheprovider ${ARGS:-} tests/test_kernels_*.py
 }
 
 compare() {

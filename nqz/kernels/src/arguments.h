@@ -37,7 +37,7 @@ inline void require(bool condition, const char* message) {
 }
 
 [[noreturn]] inline void raise_corrupt(const char* reason) {
-    nb::object type = nb::module_::import_("nqz.kernels.corrupt").attr("CorruptStream");
+    nb::object type = nb::module_::import_("nqz.ground.corrupt").attr("CorruptStream");
     PyErr_SetString(type.ptr(), reason);
     throw nb::python_error();
 }
@@ -168,27 +168,6 @@ inline void check_cumulative(const Vector<uint16_t>& cum) {
     require(valid, "cum is not a table of 12-bit frequencies");
 }
 
-// Room for the dither levels of the rest of a tile, 32 groups.
-const int64_t LEVEL_SPARE = 32 * 24;
-
-inline nqz::Place place_of(const nqz::Kernels& k, int lattice, int64_t count, int64_t start, int64_t m, int64_t columns,
-                           int lanes, uint64_t counter) {
-    const nqz::LatticeFacts facts = k.facts(lattice);
-    require(facts.exists, "lattice must be 0 (z), 1 (d4), 2 (e8), 3 (leech) or 34 to 44 (convolutional)");
-    require(count >= 1 && count <= 1 << 20, "a chunk has 1 to 2^20 entries");
-    check_lanes(lanes);
-    require(start >= 0 && start <= (int64_t)1 << 62 && m >= 1 && m <= (int64_t)1 << 40,
-            "start must be at least 0 and m at least 1");
-    require((start + count - 1) / m < columns, "the chunk reaches past the last column of the panel");
-    int64_t row = facts.group * lanes;
-    return {lattice, count, (count + row - 1) / row * row, start, m, lanes, counter};
-}
-
-inline void check_nested(const nqz::Kernels& k, int lattice) {
-    require(k.facts(lattice).exists && k.facts(lattice).nested,
-            "the Voronoi code is for lattices 0 (z), 1 (d4), 2 (e8) and 3 (leech)");
-}
-
 inline nqz::Block block_of(const AnyMatrix& block, bool bfloat16) {
     nqz::Element element;
     if (bfloat16) {
@@ -225,82 +204,6 @@ inline nqz::Raw raw_of(const AnyMatrix& raw) {
     bool integer = raw.dtype() == nb::dtype<int32_t>();
     require(integer || raw.dtype() == nb::dtype<double>(), "raw must be int32 or float64");
     return {raw.data(), integer, size(raw, 0), size(raw, 1), row_stride(raw)};
-}
-
-// Tables of the entropy coder; those that the chunk uses are valid.
-struct CheckedTables {
-    std::vector<int32_t> used, slot;
-    nqz::Tables tables;
-
-    CheckedTables(const nqz::LatticeFacts& facts, const nqz::Place& place, const Vector<int32_t>& table_of_column,
-                  const Vector<int32_t>& half, const Vector<int32_t>& raw, const Vector<int32_t>& rice,
-                  const Vector<int64_t>& offset, const Vector<uint16_t>& cum, const Matrix<const double>& weight,
-                  const Vector<uint8_t>& modelled, const Vector<int32_t>& last) {
-        int64_t count = size(half);
-        require(size(raw) == count, "raw must be int32 [T]");
-        require(size(rice) == count, "rice must be int32 [T]");
-        require(size(offset) == count, "offset must be int64 [T]");
-        require(size(weight, 0) == count && size(weight, 1) == 16, "weight must be float64 [T, 16]");
-        require(size(modelled) == count, "modelled must be uint8 [T]");
-        require(size(last) == (facts.halves_last ? count : 0), "last must be int32, [T] for leech and [0] otherwise");
-        slot.assign((size_t)count + 1, -1);
-        int64_t last_column = (place.start + place.count - 1) / place.m;
-        for (int64_t column = place.start / place.m; column <= last_column; column++) {
-            int32_t t = table_of_column(column);
-            require(t >= 0 && t < count, "table_of_column names a table that does not exist");
-            bool known = slot[(size_t)t] >= 0;
-            use(t, half, raw, rice, offset, cum);
-            require(facts.modelled || !modelled(t), "the code bits of leech are not modelled");
-            if (facts.halves_last) {
-                require(last(t) >= 0 && last(t) < count, "last names a table that does not exist");
-                use(last(t), half, raw, rice, offset, cum);
-            }
-            if (modelled(t) && !known)
-                for (int o = 0; o < 16; o++)
-                    require(weight(t, o) >= 0 && weight(t, o) <= 4294967296.0, "weight must be 0 to 2^32");
-        }
-        tables = {table_of_column.data(), half.data(),     raw.data(),  rice.data(), offset.data(),    cum.data(),
-                  weight.data(),          modelled.data(), last.data(), used.data(), (int)used.size(), slot.data()};
-    }
-
-  private:
-    void use(int32_t t, const Vector<int32_t>& half, const Vector<int32_t>& raw, const Vector<int32_t>& rice,
-             const Vector<int64_t>& offset, const Vector<uint16_t>& cum) {
-        if (slot[(size_t)t] >= 0) return;
-        slot[(size_t)t] = (int32_t)used.size();
-        used.push_back(t);
-        check(half(t), raw(t), rice(t), offset(t), cum);
-    }
-
-    static void check(int32_t half, int32_t raw, int32_t rice, int64_t offset, const Vector<uint16_t>& cum) {
-        require(half >= 1 && half <= 127, "half must be 1 to 127");
-        require(raw >= 0 && raw <= 20, "raw must be 0 to 20");
-        require(rice >= 0 && rice <= 20, "rice must be 0 to 20");
-        int width = 2 * half + 2;
-        require(offset >= 0 && offset <= size(cum) - 16 * width, "offset points outside cum");
-        const uint16_t* c = cum.data() + offset;
-        bool valid = true;
-        for (int o = 0; o < 16; o++, c += width) {
-            valid &= c[0] == 0 && c[width - 1] == 4096;
-            for (int s = 0; s + 1 < width; s++) valid &= c[s] < c[s + 1];
-        }
-        require(valid, "cum is not a table of 12-bit frequencies");
-    }
-};
-
-inline nqz::Nest nest_of(const nqz::Kernels& k, const nqz::Place& place, const Vector<int32_t>& q,
-                         const Matrix<const int32_t>& multiplier, const Vector<uint8_t>& choice) {
-    require(size(q) == 2, "q must be int32 [2]");
-    require(size(multiplier, 0) == 2 && size(multiplier, 1) == 4, "multiplier must be int32 [2, 4]");
-    require(size(choice) == place.positions / (k.facts(place.lattice).group * place.lanes),
-            "choice must be uint8 [group rows]");
-    for (int c = 0; c < 2; c++) {
-        require(q(c) >= 2 && q(c) <= 4096, "q must be 2 to 4096");
-        for (int j = 0; j < 4; j++)
-            require(multiplier(c, j) >= 1 && multiplier(c, j) <= 32767, "multiplier must be 1 to 32767");
-    }
-    for (int64_t g = 0; g < size(choice); g++) require(choice(g) < 2, "choice must be 0 or 1");
-    return {q.data(), multiplier.data()};
 }
 
 inline nqz::Packing packing_of(uint64_t q, int64_t per_word, int bits) {

@@ -24,7 +24,7 @@ void quantize_groups(const GroupLattice& lattice, const Place& place, const Dith
         for (int p = 0; p < tile; p++) t[p] += level[first + p] * step;
         arrange(t, lattice.group, place.lanes, x);
         lattice.nearest(x, FixedUnit(), point);
-        spread(point, lattice.group, place.lanes, count, t);
+        spread(point, lattice.group, place.lanes, count / lattice.group, t);
         for (int p = 0; p < count; p++) out[first + p] = fine * t[p] - level[first + p];
     }
 }

@@ -105,10 +105,11 @@ struct Streams {
     int64_t escape_bytes;
 };
 
-// Moduli and scales of the Voronoi code.
+// Moduli and scales of a Voronoi code.
 struct Nest {
-    const int32_t* q;           // [2]
-    const int32_t* multiplier;  // [2][4]
+    int lattice;
+    int32_t q[2];
+    int32_t multiplier[2 * 4];
 };
 
 struct Packing {
@@ -175,6 +176,9 @@ struct Kernels {
 };
 
 namespace baseline {
+extern const Kernels kernels;
+}
+namespace neon {
 extern const Kernels kernels;
 }
 namespace avx2 {

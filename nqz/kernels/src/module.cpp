@@ -1,9 +1,12 @@
 // Bindings: every size and table is validated here; the kernels then work without the interpreter's lock.
 
 #include "arguments.h"
+#include "kernels.h"
+#include "values.h"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #ifdef NQZ_X86_64
@@ -13,6 +16,7 @@
 #include <cmath>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 
 namespace {
@@ -58,28 +62,28 @@ std::vector<int64_t> places(const std::optional<Vector<int64_t>>& place, int64_t
 struct Bindings {
     const Kernels& k;
 
-    OwnedVector<uint64_t> words(uint64_t key0, uint64_t key1, uint64_t first, int64_t count) const {
+    OwnedVector<uint64_t> words(const Key& key, uint64_t first, int64_t count) const {
         require(count >= 0, "count must not be negative");
         Owned<uint64_t> out(count);
         {
             nb::gil_scoped_release release;
-            k.words({key0, key1}, first, count, out.data());
+            k.words(key, first, count, out.data());
         }
         return out.give();
     }
 
-    OwnedVector<uint8_t> levels(uint64_t key0, uint64_t key1, uint64_t counter, int64_t count) const {
+    OwnedVector<uint8_t> levels(const Key& key, uint64_t counter, int64_t count) const {
         require(count >= 0, "count must not be negative");
         Owned<uint8_t> out(count);
         {
             nb::gil_scoped_release release;
-            k.levels({key0, key1}, counter, count, out.data());
+            k.levels(key, counter, count, out.data());
         }
         return out.give();
     }
 
-    int64_t statistics(const AnyMatrix& block, bool bfloat16, Matrix<double> state, Vector<int32_t> exponent,
-                       bool started) const {
+    int64_t column_statistics(const AnyMatrix& block, bool bfloat16, Matrix<double> state, Vector<int32_t> exponent,
+                              bool started) const {
         Block b = block_of(block, bfloat16);
         require(state.shape(0) == 4 && size(state, 1) == b.width, "state must be float64 [4, w]");
         require(size(exponent) == b.width, "exponent must be int32 [w]");
@@ -92,9 +96,9 @@ struct Bindings {
         return k.column_statistics(b, plain ? nullptr : power.data(), state.data(), started);
     }
 
-    void center(const AnyMatrix& block, bool bfloat16, Vector<double> mean, Vector<int32_t> exponent,
-                const Strided<float>& out, const std::optional<Vector<int64_t>>& place,
-                const std::optional<Matrix<const uint64_t>>& signs) const {
+    void center_rotate(const AnyMatrix& block, bool bfloat16, Vector<double> mean, Vector<int32_t> exponent,
+                       const Strided<float>& out, const std::optional<Vector<int64_t>>& place,
+                       const std::optional<Matrix<const uint64_t>>& signs) const {
         Block b = block_of(block, bfloat16);
         require(size(mean) == b.width, "mean must be float64 [w]");
         require(size(exponent) == b.width, "exponent must be int32 [w]");
@@ -139,54 +143,50 @@ struct Bindings {
         k.rotate(u.data(), width, n, signs.data(), inverse, scratch.data());
     }
 
-    void nearest(int lattice, Vector<float> u, int64_t start, int64_t m, Vector<float> scale, uint64_t key0,
-                 uint64_t key1, uint64_t counter, int lanes, Output<int32_t> out) const {
-        Place place = place_of(k, lattice, size(u), start, m, size(scale), lanes, counter);
+    void dither_quantize(const Place& place, const Key& key, Vector<float> u, Vector<float> scale,
+                         Output<int32_t> out) const {
+        require(size(u) == place.count, "u must be float32 [N]");
+        check_columns(place, size(scale));
         require(size(out) == place.positions, "out must be int32 [P]");
         nb::gil_scoped_release release;
-        Scratch<uint8_t> level(place.positions + LEVEL_SPARE), scratch(k.dither_quantize_scratch(place));
-        k.dither_quantize(place, {key0, key1}, u.data(), scale.data(), level.data(), scratch.data(), out.data());
+        Scratch<uint8_t> level(level_room(place)), scratch(k.dither_quantize_scratch(place));
+        k.dither_quantize(place, key, u.data(), scale.data(), level.data(), scratch.data(), out.data());
     }
 
-    void quantize_exact(Matrix<const float> u, Vector<float> scale, Matrix<int32_t> out) const {
+    void round_scaled(Matrix<const float> u, Vector<float> scale, Matrix<int32_t> out) const {
         require(size(scale) == size(u, 0), "scale must be float32 [w]");
         require(size(out, 0) == size(u, 0) && size(out, 1) == size(u, 1), "out must be int32 [w, n]");
         nb::gil_scoped_release release;
         k.round_scaled(u.data(), size(u, 0), size(u, 1), scale.data(), out.data());
     }
 
-    nb::tuple entropy_encode(int lattice, Vector<int32_t> points, int64_t count, int64_t start, int64_t m,
-                             Vector<int32_t> table_of_column, int lanes, uint64_t key0, uint64_t key1, uint64_t counter,
-                             Vector<int32_t> half, Vector<int32_t> raw, Vector<int32_t> rice, Vector<int64_t> offset,
-                             Vector<uint16_t> cum, Matrix<const double> weight, Vector<uint8_t> modelled,
-                             Vector<int32_t> last) const {
-        Place place = place_of(k, lattice, count, start, m, size(table_of_column), lanes, counter);
-        CheckedTables tables(k.facts(lattice), place, table_of_column, half, raw, rice, offset, cum, weight, modelled,
-                             last);
+    nb::tuple entropy_encode(const Place& place, const Key& key, const CoderTables& all,
+                             Vector<int32_t> table_of_column, Vector<int32_t> points) const {
+        const ChunkTables chunk(place, all, table_of_column);
+        const Tables& tables = chunk.tables;
         require(size(points) == place.positions, "points must be int32 [P]");
-
-        int64_t code_bytes = (k.code_bits(place, tables.tables) + 7) / 8;
-        int64_t low_bytes = (k.low_bits(place, tables.tables) + 7) / 8;
-        Owned<uint32_t> states(lanes);
+        int64_t code_bytes = (k.code_bits(place, tables) + 7) / 8, low_bytes = (k.low_bits(place, tables) + 7) / 8;
+        Owned<uint32_t> states(place.lanes);
         Owned<uint8_t> code(code_bytes, 8), low(low_bytes, 8);
         // A position takes one word at most, and code bits 6 for 8 positions.
-        Encoded out = {
-            states.data(), nullptr, 0, 2 * place.positions + 16, code.data(), low.data(), nullptr, nullptr, 0,
-            nullptr,       nullptr};
+        Encoded out = {};
+        out.states = states.data();
+        out.word_space = 2 * place.positions + 16;
+        out.code = code.data();
+        out.low = low.data();
         Scratch<uint16_t> words(out.word_space);
         Scratch<uint64_t> codes(place.positions);
         {
             nb::gil_scoped_release release;
             code.clear();
             low.clear();
-            Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
+            Scratch<uint8_t> level(level_room(place));
+            Scratch<uint32_t> inputs(place.positions / place.lanes / 2 + 12), chances((int64_t)tables.used_count * 256);
             out.words = words.data();
             out.codes = codes.data();
-            Scratch<uint32_t> inputs(place.positions / place.lanes / 2 + 12);
-            Scratch<uint32_t> chances((int64_t)tables.used.size() * 256);
             out.inputs = inputs.data();
             out.chances = chances.data();
-            k.entropy_encode(place, {key0, key1}, tables.tables, points.data(), level.data(), out);
+            k.entropy_encode(place, key, tables, points.data(), level.data(), out);
         }
         Owned<uint16_t> all_words(out.word_space - out.first_word);
         Owned<uint8_t> escapes(out.escape_bytes);
@@ -195,27 +195,25 @@ struct Bindings {
         return nb::make_tuple(states.give(), all_words.give(), code.give(), low.give(), escapes.give());
     }
 
-    void entropy_decode(int lattice, int64_t count, int64_t start, int64_t m, Vector<int32_t> table_of_column,
-                        int lanes, uint64_t key0, uint64_t key1, uint64_t counter, Vector<int32_t> half,
-                        Vector<int32_t> raw, Vector<int32_t> rice, Vector<int64_t> offset, Vector<uint16_t> cum,
-                        Matrix<const double> weight, Vector<uint8_t> modelled, Vector<int32_t> last,
-                        Vector<uint32_t> states, Vector<uint16_t> words, Vector<uint8_t> code, Vector<uint8_t> low,
-                        Vector<uint8_t> escapes, Output<int32_t> out) const {
-        Place place = place_of(k, lattice, count, start, m, size(table_of_column), lanes, counter);
-        CheckedTables tables(k.facts(lattice), place, table_of_column, half, raw, rice, offset, cum, weight, modelled,
-                             last);
+    typedef std::tuple<Vector<uint32_t>, Vector<uint16_t>, Vector<uint8_t>, Vector<uint8_t>, Vector<uint8_t>>
+        StreamArrays;
+
+    void entropy_decode(const Place& place, const Key& key, const CoderTables& all, Vector<int32_t> table_of_column,
+                        const StreamArrays& streams, Output<int32_t> out) const {
+        const ChunkTables chunk(place, all, table_of_column);
+        const Tables& tables = chunk.tables;
         require(size(out) == place.positions, "out must be int32 [P]");
-        if (size(states) != lanes) raise_corrupt("a coder state is missing or left over");
+        const auto& [states, words, code, low, escapes] = streams;
+        if (size(states) != place.lanes) raise_corrupt("a coder state is missing or left over");
         Streams in = {states.data(), words.data(), size(words),    code.data(),  size(code),
                       low.data(),    size(low),    escapes.data(), size(escapes)};
         const char* reason;
         {
             nb::gil_scoped_release release;
-            Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
-            Scratch<uint32_t> decoding((int64_t)tables.used.size() * 65536);
-            Scratch<uint32_t> chances((int64_t)tables.used.size() * 256);
-            reason = k.entropy_decode(place, {key0, key1}, tables.tables, level.data(), decoding.data(), chances.data(),
-                                      in, out.data());
+            Scratch<uint8_t> level(level_room(place));
+            Scratch<uint32_t> decoding((int64_t)tables.used_count * 65536), chances((int64_t)tables.used_count * 256);
+            reason =
+                k.entropy_decode(place, key, tables, level.data(), decoding.data(), chances.data(), in, out.data());
         }
         if (reason) raise_corrupt(reason);
     }
@@ -256,41 +254,44 @@ struct Bindings {
         return out.give();
     }
 
-    nb::tuple voronoi_encode(int lattice, Vector<float> u, int64_t start, int64_t m, Vector<float> scale, uint64_t key0,
-                             uint64_t key1, uint64_t counter, int lanes, Vector<int32_t> q,
-                             Matrix<const int32_t> multiplier, Vector<uint8_t> choice, Output<uint16_t> digits,
-                             Output<uint8_t> beta, Output<int32_t> points) const {
-        check_nested(k, lattice);
-        Place place = place_of(k, lattice, size(u), start, m, size(scale), lanes, counter);
-        Nest nest = nest_of(k, place, q, multiplier, choice);
+    // What both directions of the Voronoi code check of a chunk.
+    template <class Digits, class Beta>
+    static void check_nested(const Place& place, const Nest& nest, const Vector<uint8_t>& choice, const Digits& digits,
+                             const Beta& beta) {
+        require(place.lattice == nest.lattice, "the place and the nest are of different lattices");
+        require(size(choice) == groups_of(place) / place.lanes, "choice must be uint8 [group rows]");
+        for (int64_t g = 0; g < size(choice); g++) require(choice(g) < 2, "choice must be 0 or 1");
         require(size(digits) == place.positions, "digits must be uint16 [P]");
-        require(size(beta) == place.positions / k.facts(lattice).group, "beta must be uint8 [groups]");
+        require(size(beta) == groups_of(place), "beta must be uint8 [groups]");
+    }
+
+    nb::tuple voronoi_encode(const Place& place, const Key& key, const Nest& nest, Vector<uint8_t> choice,
+                             Vector<float> u, Vector<float> scale, Output<uint16_t> digits, Output<uint8_t> beta,
+                             Output<int32_t> points) const {
+        check_nested(place, nest, choice, digits, beta);
+        require(size(u) == place.count, "u must be float32 [N]");
+        check_columns(place, size(scale));
         require(size(points) == place.positions, "points must be int32 [P]");
         int64_t sums[2];
         {
             nb::gil_scoped_release release;
-            Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
-            k.voronoi_encode(place, {key0, key1}, nest, choice.data(), u.data(), scale.data(), level.data(),
-                             digits.data(), beta.data(), points.data(), sums);
+            Scratch<uint8_t> level(level_room(place));
+            k.voronoi_encode(place, key, nest, choice.data(), u.data(), scale.data(), level.data(), digits.data(),
+                             beta.data(), points.data(), sums);
         }
         return nb::make_tuple(sums[0], sums[1]);
     }
 
-    void voronoi_decode(int lattice, int64_t count, int lanes, uint64_t key0, uint64_t key1, uint64_t counter,
-                        Vector<int32_t> q, Matrix<const int32_t> multiplier, Vector<uint8_t> choice,
+    void voronoi_decode(const Place& place, const Key& key, const Nest& nest, Vector<uint8_t> choice,
                         Vector<uint16_t> digits, Vector<uint8_t> beta, Output<int32_t> out) const {
-        check_nested(k, lattice);
-        Place place = place_of(k, lattice, count, 0, count, 1, lanes, counter);
-        Nest nest = nest_of(k, place, q, multiplier, choice);
-        require(size(digits) == place.positions, "digits must be uint16 [P]");
-        require(size(beta) == place.positions / k.facts(lattice).group, "beta must be uint8 [groups]");
+        check_nested(place, nest, choice, digits, beta);
         require(size(out) == place.positions, "out must be int32 [P]");
         const char* reason;
         {
             nb::gil_scoped_release release;
-            Scratch<uint8_t> level(place.positions + LEVEL_SPARE);
-            reason = k.voronoi_decode(place, {key0, key1}, nest, choice.data(), level.data(), digits.data(),
-                                      beta.data(), out.data());
+            Scratch<uint8_t> level(level_room(place));
+            reason =
+                k.voronoi_decode(place, key, nest, choice.data(), level.data(), digits.data(), beta.data(), out.data());
         }
         if (reason) raise_corrupt(reason);
     }
@@ -419,6 +420,9 @@ constexpr bool is_array = false;
 template <class... Ts>
 constexpr bool is_array<nb::ndarray<Ts...>> = true;
 
+template <class... Ts>
+constexpr bool is_array<std::tuple<Ts...>> = (is_array<Ts> && ...);
+
 template <class T>
 constexpr bool is_optional = false;
 template <class T>
@@ -480,30 +484,23 @@ bool has_sha256() {
 void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     typedef Bindings B;
     nb::module_ m = parent.def_submodule(isa);
-    define(m, "words", k, &B::words, {"key0", "key1", "first", "count"});
-    define(m, "levels", k, &B::levels, {"key0", "key1", "counter", "count"});
-    define(m, "statistics", k, &B::statistics, {"block", "bfloat16", "state", "exponent", "started"});
-    define(m, "center", k, &B::center, {"block", "bfloat16", "mean", "exponent", "out", "place", "signs"});
+    for (const char* value : {"Key", "Place", "Tables", "Nest"}) m.attr(value) = parent.attr(value);
+    define(m, "words", k, &B::words, {"key", "first", "count"});
+    define(m, "levels", k, &B::levels, {"key", "counter", "count"});
+    define(m, "column_statistics", k, &B::column_statistics, {"block", "bfloat16", "state", "exponent", "started"});
+    define(m, "center_rotate", k, &B::center_rotate,
+           {"block", "bfloat16", "mean", "exponent", "out", "place", "signs"});
     define(m, "restore", k, &B::restore, {"points", "signs", "scale", "mean", "out", "place"});
     define(m, "rotate", k, &B::rotate, {"u", "signs", "inverse"});
-    define(m, "nearest", k, &B::nearest,
-           {"lattice", "u", "start", "m", "scale", "key0", "key1", "counter", "lanes", "out"});
-    define(m, "quantize_exact", k, &B::quantize_exact, {"u", "scale", "out"});
-    define(m, "entropy_encode", k, &B::entropy_encode,
-           {"lattice", "points", "count", "start", "m", "table_of_column", "lanes", "key0", "key1", "counter", "half",
-            "raw", "rice", "offset", "cum", "weight", "modelled", "last"});
-    define(m, "entropy_decode", k, &B::entropy_decode,
-           {"lattice", "count",   "start",  "m",   "table_of_column", "lanes",    "key0", "key1",   "counter", "half",
-            "raw",     "rice",    "offset", "cum", "weight",          "modelled", "last", "states", "words",   "code",
-            "low",     "escapes", "out"});
+    define(m, "dither_quantize", k, &B::dither_quantize, {"place", "key", "u", "scale", "out"});
+    define(m, "round_scaled", k, &B::round_scaled, {"u", "scale", "out"});
+    define(m, "entropy_encode", k, &B::entropy_encode, {"place", "key", "tables", "table_of_column", "points"});
+    define(m, "entropy_decode", k, &B::entropy_decode, {"place", "key", "tables", "table_of_column", "streams", "out"});
     define(m, "rans_encode", k, &B::rans_encode, {"symbols", "cum", "lanes"});
     define(m, "rans_decode", k, &B::rans_decode, {"count", "cum", "lanes", "states", "words"});
     define(m, "voronoi_encode", k, &B::voronoi_encode,
-           {"lattice", "u", "start", "m", "scale", "key0", "key1", "counter", "lanes", "q", "multiplier", "choice",
-            "digits", "beta", "points"});
-    define(
-        m, "voronoi_decode", k, &B::voronoi_decode,
-        {"lattice", "count", "lanes", "key0", "key1", "counter", "q", "multiplier", "choice", "digits", "beta", "out"});
+           {"place", "key", "nest", "choice", "u", "scale", "digits", "beta", "points"});
+    define(m, "voronoi_decode", k, &B::voronoi_decode, {"place", "key", "nest", "choice", "digits", "beta", "out"});
     define(m, "pack_digits", k, &B::pack_digits, {"digits", "q", "per_word", "bits"});
     define(m, "unpack_digits", k, &B::unpack_digits, {"data", "count", "q", "per_word", "bits"});
     define(m, "narrow", k, &B::narrow, {"points", "start", "place", "out"});
@@ -516,39 +513,48 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     define(m, "group_energies", k, &B::group_energies, {"raw", "order", "edges", "unit", "skips", "diagonal", "out"});
     define(m, "fast_product", k, &B::fast_product, {});
 #ifdef NQZ_X86_64
-    if (&k != &baseline::kernels && has_sha256())
+    if (std::string(isa) != "baseline" && has_sha256())
         m.def("sha256_pieces", &sha256_pieces, nb::arg("data").noconvert(), nb::arg("size"));
 #endif
 }
 
-// The instruction sets that were built and that this processor and operating system run.
-std::vector<std::string> available() {
-    std::vector<std::string> found = {"baseline"};
+// An instruction set that was built, and whether this processor and operating system run it.
+struct Isa {
+    const char* name;
+    Kernels kernels;
+    bool runs;
+};
+
+// Slowest first.
+std::vector<Isa> instruction_sets() {
+    std::vector<Isa> sets = {{"baseline", baseline::kernels, true}};
 #ifdef NQZ_X86_64
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2")) found.push_back("avx2");
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd"))
-        found.push_back("avx512");
-    if (found.back() == "avx512" && __builtin_cpu_supports("avx512vnni")) found.push_back("avx512vnni");
+    const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                            __builtin_cpu_supports("avx512cd");
+    const bool has_vnni = has_avx512 && __builtin_cpu_supports("avx512vnni");
+    sets.push_back({"avx2", avx2::kernels, __builtin_cpu_supports("avx2") != 0});
+    sets.push_back({"avx512", avx512::kernels, has_avx512});
+    sets.push_back({"avx512vnni", with_product(avx512::kernels, avx512vnni::product), has_vnni});
 #endif
-    return found;
+#ifdef NQZ_ARM64
+    sets.push_back({"neon", neon::kernels, true});
+#endif
+    return sets;
 }
 
 }  // namespace
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels, one submodule for each instruction set; see nqz.reference for what they compute.";
-    m.def("available", &available, "Return the instruction sets that run on this machine.");
-    for (const std::string& isa : available()) {
-        if (isa == "baseline") define_all(m, "baseline", baseline::kernels);
-#ifdef NQZ_X86_64
-        if (isa == "avx2") define_all(m, "avx2", avx2::kernels);
-        if (isa == "avx512") define_all(m, "avx512", avx512::kernels);
-        if (isa == "avx512vnni") {
-            static const Kernels kernels = with_product(avx512::kernels, avx512vnni::product);
-            define_all(m, "avx512vnni", kernels);
-        }
-#endif
+    define_values(m);
+    static const std::vector<Isa> sets = instruction_sets();
+    std::vector<std::string> available;
+    for (const Isa& isa : sets) {
+        if (!isa.runs) continue;
+        define_all(m, isa.name, isa.kernels);
+        available.push_back(isa.name);
     }
+    m.def("available", [available] { return available; }, "Return the instruction sets that run here, slowest first.");
 }

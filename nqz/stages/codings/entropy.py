@@ -7,6 +7,7 @@ half its σ; the context of Y >> 1 holds the parity.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,22 @@ class EntropyCoder(Coder):
     key: tuple[int, int]
     tables: Tables
 
+    @cached_property
+    def bound(self) -> kernels.Tables:
+        """The tables as the kernels take them, checked once."""
+        return self.tables.bound(self.lattice)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "bound"}
+
     def columns(self, classes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """Numbers of the columns' tables."""
         return self.tables.of_columns(classes)
+
+    def place(self, chunk: Chunk) -> kernels.Place:
+        """Where a chunk lies, for the kernels."""
+        counter = dither.counter(chunk.number)
+        return kernels.Place(self.lattice.number, chunk.count, chunk.start, self.m, chunk.lanes, counter)
 
     def working_points(self, chunk: Chunk) -> int:
         """Whole groups on all lanes."""
@@ -74,21 +88,9 @@ class EntropyCoder(Coder):
         points: npt.NDArray[np.int32],
     ) -> tuple[Sections, tuple[int, ...]]:
         """Find the nearest points, and code these: states, words, code bits, low bits, escapes."""
-        number, lanes, counter = self.lattice.number, chunk.lanes, dither.counter(chunk.number)
-        kernels.nearest(number, u, chunk.start, self.m, factors, *self.key, counter, lanes, points)
-        sections = kernels.entropy_encode(
-            number,
-            points,
-            chunk.count,
-            chunk.start,
-            self.m,
-            columns,
-            lanes,
-            *self.key,
-            counter,
-            *self.tables.arguments,
-        )
-        return sections, ()
+        place, key = self.place(chunk), kernels.Key(*self.key)
+        kernels.dither_quantize(place, key, u, factors, points)
+        return kernels.entropy_encode(place, key, self.bound, columns, points), ()
 
     def sizes(self, chunk: Chunk, columns: npt.NDArray[np.int32]) -> tuple[int, ...]:
         """Bytes of the raw code bits and of the raw low bits."""
@@ -114,10 +116,7 @@ class EntropyCoder(Coder):
         """See `Coder`."""
         size = self.working_points(chunk)
         points = out if size == chunk.count else np.empty(size, np.int32)
-        arguments: tuple[Any, ...] = (
-            self.lattice.number, chunk.count, chunk.start, self.m, columns, chunk.lanes, *self.key,
-            dither.counter(chunk.number), *self.tables.arguments, *sections, points,
-        )  # fmt: skip
-        kernels.entropy_decode(*arguments)
+        place, key = self.place(chunk), kernels.Key(*self.key)
+        kernels.entropy_decode(place, key, self.bound, columns, sections, points)
         if points is not out:
             out[:] = points[: chunk.count]

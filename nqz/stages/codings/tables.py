@@ -124,7 +124,9 @@ def rice_lengths(distance: np.ndarray, rice: int) -> np.ndarray:
 def code_bits(lattice: Lattice, index: int) -> float:
     """Bits an entry of modelled codewords in class `index`: the entropy of C given a fixed sample of dithers."""
     weight = table(index).weight
-    levels = kernels.levels(1, 2, 0, 2048 * lattice.group).reshape(-1, lattice.block).astype(np.int64)
+    levels = (
+        kernels.levels(kernels.Key(1, 2), 0, 2048 * lattice.group).reshape(-1, lattice.block).astype(np.int64)
+    )
     bits = [_label_entropy(lattice.fine, weight, levels, words) for words in lattice.codewords]
     return sum(bits) / len(bits)
 
@@ -213,11 +215,19 @@ class Tables:
         numbers: npt.NDArray[np.int32] = self.number[classes - self.lowest]
         return numbers
 
-    @property
-    def arguments(self) -> tuple[npt.NDArray[Any], ...]:
-        """What the kernels take, in their order."""
-        arguments = self.half, self.raw, self.rice, self.offset, self.cumulative, self.weight, self.modelled
-        return *arguments, self.last
+    def bound(self, lattice: Lattice) -> kernels.Tables:
+        """The tables as the kernels take them, checked."""
+        return kernels.Tables(
+            lattice.number,
+            self.half,
+            self.raw,
+            self.rice,
+            self.offset,
+            self.cumulative,
+            self.weight,
+            self.modelled,
+            self.last,
+        )
 
 
 def tables(lattice: Lattice, classes: npt.NDArray[Any]) -> Tables:

@@ -172,8 +172,9 @@ class VoronoiCoder(Coder):
     def _choice(self, chunk: Chunk) -> npt.NDArray[np.uint8]:
         return self.nesting.choice(self.working_points(chunk) // (self.lattice.group * chunk.lanes))
 
-    def _scales(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        return np.array(self.nesting.q, np.int32), np.array(self.nesting.multipliers, np.int32)
+    def _nest(self) -> kernels.Nest:
+        q, multipliers = np.array(self.nesting.q, np.int32), np.array(self.nesting.multipliers, np.int32)
+        return kernels.Nest(self.lattice.number, q, multipliers)
 
     def encode_chunk(
         self,
@@ -189,10 +190,9 @@ class VoronoiCoder(Coder):
         """
         choice, size = self._choice(chunk), len(points)
         digits, beta = np.empty(size, np.uint16), np.empty(size // self.lattice.group, np.uint8)
-        moments = kernels.voronoi_encode(
-            self.lattice.number, u, chunk.start, self.m, factors, *self.key, dither.counter(chunk.number),
-            chunk.lanes, *self._scales(), choice, digits, beta, points,
-        )  # fmt: skip
+        counter, key = dither.counter(chunk.number), kernels.Key(*self.key)
+        place = kernels.Place(self.lattice.number, chunk.count, chunk.start, self.m, chunk.lanes, counter)
+        moments = kernels.voronoi_encode(place, key, self._nest(), choice, u, factors, digits, beta, points)
         frequency = _frequencies(beta)
         states, words = kernels.rans_encode(beta, _cumulative(frequency), chunk.lanes)
         rows = digits.reshape(len(choice), -1)
@@ -227,10 +227,13 @@ class VoronoiCoder(Coder):
             found = kernels.unpack_digits(data, count, q, *packing(q))
             digits[chosen] = found.reshape(-1, digits.shape[1])
         points = out if size == chunk.count else np.empty(size, np.int32)
+        # columns do not matter
+        place = kernels.Place(
+            self.lattice.number, chunk.count, 0, chunk.count, lanes, dither.counter(chunk.number)
+        )
         kernels.voronoi_decode(
-            self.lattice.number, chunk.count, lanes, *self.key, dither.counter(chunk.number), *self._scales(),
-            choice, digits.ravel(), beta, points,
-        )  # fmt: skip
+            place, kernels.Key(*self.key), self._nest(), choice, digits.ravel(), beta, points
+        )
         if points is not out:
             out[:] = points[: chunk.count]
 

@@ -22,7 +22,7 @@ _SIGNS = 0x5349474E53  # domain of the generator's key: "SIGNS"
 def signs(seed: int, n: int) -> npt.NDArray[np.uint64]:
     """Sign bits of both rounds, shape (2, ⌈n/64⌉): bit i of a row negates coordinate i."""
     words = (n + 63) // 64
-    out = np.stack([kernels.words(seed, (_SIGNS << 20) ^ (n << 1) ^ r, 0, words) for r in range(2)])
+    out = np.stack([kernels.words(kernels.Key(seed, (_SIGNS << 20) ^ (n << 1) ^ r), 0, words) for r in range(2)])
     out.setflags(write=False)
     return out
 
@@ -41,7 +41,7 @@ class _Hadamard2(Transform):
         out: npt.NDArray[np.float32],
         place: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        kernels.center(block, bfloat16, mean, exponent, out, place, signs(seed, len(block)))
+        kernels.center_rotate(block, bfloat16, mean, exponent, out, place, signs(seed, len(block)))
 
     def rotate(self, u: npt.NDArray[np.float32], seed: int) -> None:
         kernels.rotate(u, signs(seed, u.shape[1]), False)

@@ -81,7 +81,7 @@ void encode_codewords(Encoder& e, const GroupRow& row) {
 
 // Decodes the codewords of a group row to index[block][lane], and these to the contexts of its points.
 template <class Lattice>
-bool decode_codewords(Decoder& d, const GroupRow& row, uint32_t (*index)[32], uint8_t* context) {
+bool decode_codewords(Decoder& d, const GroupRow& row, uint32_t (*__restrict index)[32], uint8_t* __restrict context) {
     const int n = d.n, size = Lattice::SIZE * n;
     for (int block = 0; block < Lattice::BLOCKS; block++) {
         uint32_t* c = index[block];
@@ -112,8 +112,8 @@ bool decode_codewords(Decoder& d, const GroupRow& row, uint32_t (*index)[32], ui
 }
 
 template <class Lattice>
-void find_last(const uint32_t (*index)[32], const GroupRow& row, const int32_t* points, int n, const uint8_t* context,
-               uint32_t* known) {
+void find_last(const uint32_t (*__restrict index)[32], const GroupRow& row, const int32_t* points, int n,
+               const uint8_t* __restrict context, uint32_t* known) {
     if constexpr (Lattice::HALVES_LAST)
         with_lanes(n, [&](auto lanes) { Lattice::last(index, points, row.level, lanes, context, known); });
 }

@@ -42,8 +42,8 @@ NQZ_INLINE uint32_t interval_of(int32_t y, const uint16_t* cum, int32_t half, in
 
 // Codes the points of whole steps, all of one table. Bit l of escaped[i]: whether the point of lane l in step i is an
 // escape.
-void encode_steps(Encoder& e, int steps, const int32_t* y, const uint16_t* cum, int32_t half, int raw,
-                  uint32_t* escaped) {
+NQZ_INLINE void encode_steps(Encoder& e, int steps, const int32_t* y, const uint16_t* cum, int32_t half, int raw,
+                             uint32_t* escaped) {
     if (Simd::GATHERS && e.n == 32) {
         enum { VECTORS = 32 / VECTOR };
         const uint32_t escape = 2 * (uint32_t)half, width = escape + 2;
@@ -104,7 +104,7 @@ NQZ_INLINE void put_low(const int32_t* y, int count, int raw, uint8_t* low, int6
 }
 
 // Codes the points of whole steps, with all that belongs to them; one table.
-void encode_points(Encoder& e, int steps, const int32_t* y, int32_t t) {
+NQZ_INLINE void encode_points(Encoder& e, int steps, const int32_t* y, int32_t t) {
     const Tables& tables = e.tables;
     const int n = e.n, raw = tables.raw[t];
     const int32_t half = tables.half[t];
@@ -219,8 +219,8 @@ void fill_decoding(const Tables& tables, uint32_t* decoding) {
 
 // Decodes the symbols of whole steps, all of one table, to points whose low bits are zero. Bit l of escaped[i]: whether
 // that of lane l in step i is an escape. Returns false if the words run out.
-bool decode_steps(Decoder& d, int steps, const uint8_t* context, const uint32_t* decoding, int32_t half, int raw,
-                  int32_t* y, uint32_t* escaped) {
+NQZ_INLINE bool decode_steps(Decoder& d, int steps, const uint8_t* context, const uint32_t* decoding, int32_t half,
+                             int raw, int32_t* y, uint32_t* escaped) {
     const uint32_t escape = 2 * (uint32_t)half;
     const int shift = 4 + raw, n = d.n;
     if (Simd::GATHERS && n == 32 && d.end - d.words >= 32 * steps) {
@@ -289,7 +289,8 @@ NQZ_INLINE bool join(int64_t k2, int raw, uint32_t low, int32_t limit, int64_t& 
 }
 
 // Decodes the points of whole steps, all of one table. k must lie within `limit`.
-const char* decode_points(Decoder& d, int steps, const uint8_t* context, int32_t t, int32_t limit, int32_t* y) {
+NQZ_INLINE const char* decode_points(Decoder& d, int steps, const uint8_t* context, int32_t t, int32_t limit,
+                                     int32_t* y) {
     const Tables& tables = d.tables;
     const int n = d.n, raw = tables.raw[t];
     const int32_t half = tables.half[t];

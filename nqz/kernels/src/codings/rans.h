@@ -63,7 +63,7 @@ NQZ_INLINE bool refill_of(uint32_t* state, int lanes, const uint16_t*& words, co
 }
 
 // The same for every number of lanes.
-void encode_row(uint32_t* state, const uint32_t* interval, int lanes, uint16_t*& words) {
+NQZ_INLINE void encode_row(uint32_t* state, const uint32_t* interval, int lanes, uint16_t*& words) {
     if (lanes == 32)
         encode_row_of<32>(state, interval, lanes, words);
     else

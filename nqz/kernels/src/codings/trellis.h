@@ -15,7 +15,7 @@ namespace nqz::NQZ_ISA {
 namespace {
 
 // Contexts of the points of n lanes whose code bits are `bits`.
-NQZ_INLINE void code_contexts(uint32_t bits, const uint8_t* level, int n, uint8_t* context) {
+NQZ_INLINE void code_contexts(uint32_t bits, const uint8_t* level, int n, uint8_t* __restrict context) {
     if (Simd::GATHERS && n == 32) return Simd::contexts_of_bits(bits, level, context);
     for (int l = 0; l < n; l++) context[l] = (uint8_t)((8 * (bits >> l & 1) - level[l]) & 15);
 }
@@ -111,7 +111,7 @@ void encode_inputs(Encoder& e, const GroupRow& row) {
 }
 
 // Decodes the inputs of a group row to the contexts of its points. Returns false if the words run out.
-bool decode_inputs(Decoder& d, const GroupRow& row, uint32_t (*)[32], uint8_t* context) {
+bool decode_inputs(Decoder& d, const GroupRow& row, uint32_t (*)[32], uint8_t* __restrict context) {
     const int n = d.n;
     uint32_t inputs[MEMORY_MAX + 4];
     memcpy(inputs, d.past, sizeof d.past);

@@ -13,7 +13,8 @@ namespace {
 enum { SHRINK_LIMIT = 200 };
 
 // Fine coordinates of the coset's member in the Voronoi cell of qΛ around the dither.
-void from_digits(const GroupLattice& lattice, const Row* digit, const Row* level, const Moduli& moduli, Row* y) {
+void from_digits(const GroupLattice& lattice, const Row* __restrict digit, const Row* __restrict level,
+                 const Moduli& moduli, Row* __restrict y) {
     Row coarse[MOST_STEPS];
     lattice.to_point(digit, y);
     for (int i = 0; i < lattice.group; i++)
@@ -27,16 +28,16 @@ void from_digits(const GroupLattice& lattice, const Row* digit, const Row* level
 void tile_moduli(const GroupLattice& lattice, const Place& place, const Nest& nest, const uint8_t* choices,
                  int64_t first, Moduli& moduli, int* choice) {
     int64_t size = lattice.group * place.lanes, row = first / size, rows = place.positions / size;
-    for (int l = 0; l < 32; l++) {
-        int64_t g = row + l / place.lanes;
-        choice[l] = g < rows ? choices[g] : 0;
-        moduli.set(l, nest.q[choice[l]], lattice.fine);
-    }
+    for (int l = 0; l < 32; row++)
+        for (int lane = 0; lane < place.lanes; lane++, l++) {
+            choice[l] = row < rows ? choices[row] : 0;
+            moduli.set(l, nest.q[choice[l]], lattice.fine);
+        }
 }
 
 // Quantizes t at the given level; returns in `accepted` the groups that survive the way to digits and back.
-void attempt(const GroupLattice& lattice, const Row* t, const Row* level, const Moduli& moduli, Row* digit, Row* y,
-             int32_t* accepted) {
+void attempt(const GroupLattice& lattice, const Row* __restrict t, const Row* __restrict level, const Moduli& moduli,
+             Row* __restrict digit, Row* __restrict y, int32_t* __restrict accepted) {
     const int group = lattice.group, fine = lattice.fine;
     Row x[MOST_STEPS], point[MOST_STEPS];
     for (int i = 0; i < group; i++)
@@ -70,9 +71,11 @@ void voronoi_encode(const Place& place, const Key& key, const Nest& nest, const 
         for (int l = 0; l < 32; l++) open[l] = 1;
         for (int j = 0; j < 4 + SHRINK_LIMIT; j++) {
             if (j < 4) {
-                float factor[MOST_POSITIONS];
-                for (int p = 0; p < tile; p++)
-                    factor[p] = 1.0f / (float)nest.multiplier[4 * choice[p / group / place.lanes * place.lanes] + j];
+                float factor[MOST_POSITIONS], *to = factor;
+                for (int row = 0; row < 32; row += place.lanes) {
+                    const float shrunk = 1.0f / (float)nest.multiplier[4 * choice[row] + j];
+                    for (int p = 0; p < group * place.lanes; p++) *to++ = shrunk;
+                }
                 fixed_point(u, place, scale, factor, first, tile, flat);
                 arrange(flat, group, place.lanes, t);
             } else {
@@ -101,8 +104,8 @@ void voronoi_encode(const Place& place, const Key& key, const Nest& nest, const 
         for (int l = 0; l < 32; l++) multiplier[l] = nest.multiplier[4 * choice[l] + index[l]];
         for (int i = 0; i < group; i++)
             for (int l = 0; l < 32; l++) best[i][l] *= multiplier[l];
-        spread(best_digit, group, place.lanes, count, digits + first);
-        spread(best, group, place.lanes, count, points + first);
+        spread(best_digit, group, place.lanes, count / group, digits + first);
+        spread(best, group, place.lanes, count / group, points + first);
         for (int l = 0; l < count / group; l++) beta[first / group + l] = (uint8_t)index[l];
 
         fixed_point(u, place, scale, nullptr, first, tile, base);
@@ -127,9 +130,10 @@ const char* voronoi_decode(const Place& place, const Key& key, const Nest& nest,
         int choice[32];
         Moduli moduli;
         tile_moduli(lattice, place, nest, choices, first, moduli, choice);
-        int32_t flat[MOST_POSITIONS] = {}, multiplier[32] = {};
+        int32_t flat[MOST_POSITIONS], multiplier[32] = {};
         Row z[MOST_STEPS], digit[MOST_STEPS], y[MOST_STEPS];
         for (int p = 0; p < count; p++) flat[p] = digits[first + p];
+        for (int p = count; p < tile; p++) flat[p] = 0;
         arrange(level + first, group, place.lanes, z);
         arrange(flat, group, place.lanes, digit);
         int32_t bad = 0;
@@ -143,7 +147,7 @@ const char* voronoi_decode(const Place& place, const Key& key, const Nest& nest,
         from_digits(lattice, digit, z, moduli, y);
         for (int i = 0; i < group; i++)
             for (int l = 0; l < 32; l++) y[i][l] *= multiplier[l];
-        spread(y, group, place.lanes, count, out + first);
+        spread(y, group, place.lanes, count / group, out + first);
     }
     return nullptr;
 }

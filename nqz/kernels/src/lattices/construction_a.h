@@ -59,7 +59,8 @@ struct ConstructionA {
 
     // Y mod 16 of the n lanes of a group row, from the indices of its codewords.
     template <class Lanes>
-    static NQZ_INLINE void contexts(const uint32_t (*index)[32], const uint8_t* level, Lanes n, uint8_t* context) {
+    static NQZ_INLINE void contexts(const uint32_t (*__restrict index)[32], const uint8_t* level, Lanes n,
+                                    uint8_t* __restrict context) {
         for (int i = 0; i < GROUP; i++)
             for (int l = 0; l < n; l++) {
                 uint32_t bit = Self::BLOCKS > 0 ? Self::code_bit(index[i / Self::SIZE][l], i % Self::SIZE) : 0;

@@ -47,7 +47,7 @@ struct D4 : ConstructionA<D4> {
 
     // Indices of the codewords of one block of a group row, from the parities of its points.
     template <class Lanes>
-    static NQZ_INLINE void codewords(const int32_t* points, const uint8_t* level, Lanes n, uint32_t* index) {
+    static NQZ_INLINE void codewords(const int32_t* points, const uint8_t* level, Lanes n, uint32_t* __restrict index) {
         for (int l = 0; l < n; l++) {
             uint32_t bit[3];
             for (int i = 0; i < 3; i++) bit[i] = ((uint32_t)points[i * n + l] + level[i * n + l]) >> 3 & 1;

@@ -57,7 +57,7 @@ struct E8 : ConstructionA<E8> {
 
     // Indices of the codewords of a group row, from the parities of its points.
     template <class Lanes>
-    static NQZ_INLINE void codewords(const int32_t* points, const uint8_t* level, Lanes n, uint32_t* index) {
+    static NQZ_INLINE void codewords(const int32_t* points, const uint8_t* level, Lanes n, uint32_t* __restrict index) {
         for (int l = 0; l < n; l++) {
             uint32_t bit[5];
             for (int i = 0; i < 5; i++) bit[i] = ((uint32_t)points[i * n + l] + level[i * n + l]) >> 3 & 1;

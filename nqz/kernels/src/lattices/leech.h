@@ -227,7 +227,7 @@ struct Leech {
     // Entropy coding. The index of a point: the information bits of c, then m.
 
     template <class Lanes>
-    static NQZ_INLINE void codewords(const int32_t* points, const uint8_t* level, Lanes n, uint32_t* index) {
+    static NQZ_INLINE void codewords(const int32_t* points, const uint8_t* level, Lanes n, uint32_t* __restrict index) {
         for (int l = 0; l < n; l++) index[l] = (((uint32_t)points[l] + level[l]) >> 2 & 1) << GOLAY_BITS;
         for (int i = 0; i < GOLAY_BITS; i++)
             for (int l = 0; l < n; l++) index[l] |= (((uint32_t)points[i * n + l] + level[i * n + l]) >> 3 & 1) << i;
@@ -235,7 +235,8 @@ struct Leech {
 
     // Y mod 16 of the n lanes of a group row.
     template <class Lanes>
-    static NQZ_INLINE void contexts(const uint32_t (*index)[32], const uint8_t* level, Lanes n, uint8_t* context) {
+    static NQZ_INLINE void contexts(const uint32_t (*__restrict index)[32], const uint8_t* level, Lanes n,
+                                    uint8_t* __restrict context) {
         uint32_t word[32];
         for (int l = 0; l < n; l++) word[l] = golay_word(index[0][l]);
         for (int i = 0; i < GOLAY_SIZE; i++)
@@ -247,8 +248,8 @@ struct Leech {
 
     // Y mod 32 of the last step of a group row, from the other points and its Y mod 16.
     template <class Lanes>
-    static NQZ_INLINE void last(const uint32_t (*index)[32], const int32_t* points, const uint8_t* level, Lanes n,
-                                const uint8_t* context, uint32_t* known) {
+    static NQZ_INLINE void last(const uint32_t (*__restrict index)[32], const int32_t* points, const uint8_t* level,
+                                Lanes n, const uint8_t* __restrict context, uint32_t* known) {
         const int last = GOLAY_SIZE - 1;
         for (int l = 0; l < n; l++) known[l] = index[0][l] >> GOLAY_BITS;
         for (int i = 0; i < last; i++)

@@ -26,24 +26,22 @@ NQZ_INLINE void arrange(const T* in, int group, int lanes, Row* tile) {
             for (int l = 0; l < 32; l++) tile[i][l] = in[32 * i + l];
         return;
     }
-    for (int p = 0; p < 32 * group; p++) {
-        int step = p / lanes;
-        tile[step % group][step / group * lanes + p % lanes] = in[p];
-    }
+    for (int row = 0; row < 32; row += lanes)
+        for (int i = 0; i < group; i++)
+            for (int l = 0; l < lanes; l++) tile[i][row + l] = *in++;
 }
 
-// Copies the first `count` positions back.
+// Copies back the first `rows` groups, whole group rows.
 template <class T>
-NQZ_INLINE void spread(const Row* tile, int group, int lanes, int count, T* out) {
-    if (lanes == 32 && count == 32 * group) {
+NQZ_INLINE void spread(const Row* tile, int group, int lanes, int rows, T* out) {
+    if (lanes == 32) {
         for (int i = 0; i < group; i++)
             for (int l = 0; l < 32; l++) out[32 * i + l] = (T)tile[i][l];
         return;
     }
-    for (int p = 0; p < count; p++) {
-        int step = p / lanes;
-        out[p] = (T)tile[step % group][step / group * lanes + p % lanes];
-    }
+    for (int row = 0; row < rows; row += lanes)
+        for (int i = 0; i < group; i++)
+            for (int l = 0; l < lanes; l++) *out++ = (T)tile[i][row + l];
 }
 
 // Unit of 256 fixed-point steps, the same for all groups.

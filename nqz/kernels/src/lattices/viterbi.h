@@ -137,8 +137,9 @@ struct Viterbi {
         for (int step = 0; step < stepper->steps; step++)
             for (int j = 0; j < count; j++)
                 flip[step * count + j] = (uint8_t)label_of(memory, (uint32_t)j << (step + 1));
-        for (int s = 0; s < 1 << memory; s++)
-            for (int l = 0; l < SLAB; l++) metric.now[s][l] = s ? FORBIDDEN : 0;
+        const int16_t forbidden = FORBIDDEN;
+        metric.now[0] = Metrics{};
+        for (int s = 1; s < 1 << memory; s++) metric.now[s] = Metrics{} + forbidden;
     }
 
     // Branch metrics of `count` <= BATCH trellis steps; 0 for lanes that the chunk does not have.
@@ -177,8 +178,8 @@ struct Viterbi {
             fill(t, count, branches);
             stepper->take(metric, branches, count, flip, to);
             to += count * row();
-            Metrics base = metric.now[0];
-            for (int s = 0; s < 1 << memory; s++) metric.now[s] -= base;
+            Metrics *metrics = metric.now, base = metrics[0];
+            for (int s = 0; s < 1 << memory; s++) metrics[s] -= base;
         }
     }
 

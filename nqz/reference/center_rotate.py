@@ -1,22 +1,22 @@
-"""Center the columns, and put the means back."""
+"""Center the columns and rotate them, and the way back (docs/format.md, sections 11 and 12)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from nqz.reference.layout import require, widen
+from nqz.reference.arrays import Array, Ints, check, require, widen
 from nqz.reference.rotate import rotate
 from nqz.reference.statistics import check_exponent
 
 
-def center(
-    block: np.ndarray,
+def center_rotate(
+    block: Array,
     bfloat16: bool,
-    mean: np.ndarray,
-    exponent: np.ndarray,
-    out: np.ndarray,
-    place: np.ndarray | None = None,
-    signs: np.ndarray | None = None,
+    mean: Array,
+    exponent: Array,
+    out: Array,
+    place: Array | None = None,
+    signs: Array | None = None,
 ) -> None:
     """Center, scale and transpose: out[place[j]] = (block[:, j] - mean[j]) / 2^exponent[j]; and rotate on request.
 
@@ -39,9 +39,8 @@ def center(
     """
     x = widen(block, bfloat16)
     n, width = x.shape
-    require(mean.shape == (width,) and mean.dtype == np.float64, "mean must be float64 [w]")
-    check_exponent(exponent, width)
-    require(out.ndim == 2 and out.shape[1] == n and out.dtype == np.float32, "out must be float32 [k, n]")
+    check({"mean float64 [w]": mean, "exponent int32 [w]": exponent, "out float32 [k, n]": out}, n=n, w=width)
+    check_exponent(exponent)
     require(n <= 1 or out.size == 0 or out.strides[1] == 4, "out must be float32 [k, n]")
     place = places(place, width, len(out))
     with np.errstate(all="ignore"):
@@ -55,12 +54,12 @@ def center(
 
 
 def restore(
-    points: np.ndarray,
-    signs: np.ndarray,
-    scale: np.ndarray,
-    mean: np.ndarray,
-    out: np.ndarray,
-    place: np.ndarray | None = None,
+    points: Array,
+    signs: Array,
+    scale: Array,
+    mean: Array,
+    out: Array,
+    place: Array | None = None,
 ) -> None:
     """Write out[:, j] = u[place[j]] * scale[j] + mean[j], u the points rotated back in float32.
 
@@ -79,10 +78,8 @@ def restore(
     place : numpy.ndarray, optional
         int64 [w], row of each column, negative for those that are their mean alone, none twice; by default j.
     """
-    require(points.ndim == 2 and points.dtype == np.int32, "points must be int32 [k, n]")
+    check({"points int32 [k, n]": points, "scale float64 [w]": scale, "mean float64 [w]": mean})
     n, width = points.shape[1], scale.size
-    require(scale.shape == (width,) and scale.dtype == np.float64, "scale must be float64 [w]")
-    require(mean.shape == (width,) and mean.dtype == np.float64, "mean must be float64 [w]")
     require(out.shape == (n, width), "out must be [n, w]")
     require(out.dtype in (np.float32, np.float64), "out must be float32 or float64")
     place = places(place, width, len(points))
@@ -96,12 +93,12 @@ def restore(
     out[...] = np.clip(y, -largest, largest)
 
 
-def places(place: np.ndarray | None, width: int, rows: int) -> np.ndarray:
+def places(place: Array | None, width: int, rows: int) -> Ints:
     """Return the rows of the columns, checked."""
     if place is None:
         require(width == rows, "there must be as many rows as columns")
         return np.arange(width, dtype=np.int64)
-    require(place.shape == (width,) and place.dtype == np.int64, "place must be int64 [w]")
+    check({"place int64 [w]": place}, w=width)
     require(bool((place < rows).all()), "place names a row that does not exist")
     kept = place[place >= 0]
     require(len(np.unique(kept)) == len(kept), "place names a row twice")

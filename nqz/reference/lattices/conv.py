@@ -1,0 +1,168 @@
+"""Convolutional lattices: Construction A over rate-1/2 convolutional codes with 4 to 4096 states.
+
+Each lane of a chunk runs one trellis from state 0 to any state; a block is a trellis step, two coordinates, and its
+index the input bit. With memory v, reg = (state << 1) | input; the two code bits are the parities of reg masked by the
+generators, and the next state is reg mod 2^v. A branch's label is 2 c0 + c1. All generators have their lowest and
+highest bit set, so the two branches that leave a state, and the two that enter one, have complementary labels.
+
+The nearest point is found by the Viterbi algorithm (Forney, The Viterbi algorithm, 1973).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nqz.reference.arrays import Array, Floats, Ints
+from nqz.reference.lattices import construction_a
+from nqz.reference.lattices.contract import Lattice, chance, from_blocks
+
+# Generators by memory. They are part of the format.
+GENERATORS = {
+    2: (0o5, 0o7),
+    3: (0o15, 0o17),
+    4: (0o23, 0o35),
+    5: (0o57, 0o75),
+    6: (0o127, 0o165),
+    7: (0o225, 0o367),
+    8: (0o561, 0o753),
+    9: (0o1131, 0o1537),
+    10: (0o2117, 0o3315),
+    11: (0o4335, 0o5723),
+    12: (0o10243, 0o15035),
+}
+
+SECOND_MOMENTS = {
+    2: 0.133214,
+    3: 0.130512,
+    4: 0.128745,
+    5: 0.126984,
+    6: 0.125715,
+    7: 0.124786,
+    8: 0.124165,
+    9: 0.123648,
+    10: 0.123181,
+    11: 0.122947,
+    12: 0.122543,
+}
+
+FORBIDDEN = 1 << 40  # metric of the states in which a lane does not begin
+
+
+class Convolutional(Lattice):
+    """The lattice of the code with 2^memory states.
+
+    Attributes
+    ----------
+    memory : int
+    label : numpy.ndarray
+        Label of every value of reg, int64 [2^(memory + 1)].
+    window, ahead : int
+        Trellis steps that a window of the search decides, and those that it looks ahead.
+    """
+
+    fine, block, code_bits = 8, 2, 1
+
+    def __init__(self, memory: int) -> None:
+        self.memory, self.number, self.name = memory, 32 + memory, f"conv{1 << memory}"
+        self.second_moment = SECOND_MOMENTS[memory]
+        self.window, self.ahead = 1024, 64 * memory
+        reg = np.arange(2 << memory)
+        c0, c1 = (parity_of(reg & generator) for generator in GENERATORS[memory])
+        self.label: Ints = 2 * c0 + c1
+
+    def quantize(self, x: Ints, lanes: int, unit: int) -> Ints:
+        """Return the nearest points, up to the windows of the search."""
+        even, cost, toward = construction_a.nearest_even(x.reshape(-1, lanes), unit)
+        odd = self.code_bits_of(self.search(cost))
+        nearest: Ints = even + odd * toward
+        return nearest.reshape(-1)
+
+    def index_of(self, point: Ints) -> Ints:
+        """Return the inputs of the path whose first code bits are the parities of the first coordinates."""
+        first = point[..., 0] & 1
+        index, state = np.empty_like(first), np.zeros_like(first[0])
+        for t, c0 in enumerate(first):
+            index[t] = c0 ^ self.label[state << 1] >> 1
+            state = self.next_state(state, index[t])
+        return index
+
+    def next_state(self, state: Ints, index: Ints) -> Ints:
+        """Return the last inputs, as many as the memory holds."""
+        after: Ints = (state << 1 | index) & ((1 << self.memory) - 1)
+        return after
+
+    def branch(self, state: Ints, above: Ints) -> Ints:
+        """Return the label of the branch of an input of zero."""
+        label: Ints = self.label[state << 1]
+        return label
+
+    def residues(self, state: Ints, index: Ints) -> Ints:
+        """Return the two code bits."""
+        label = self.label[state << 1 | index]
+        return np.stack([label >> 1, label & 1], axis=-1)
+
+    def chances(self, weight: Floats) -> list[Ints]:
+        """Compare the weights of the two branches, whose labels are complementary, by the label of that of a zero."""
+        first, second = weight[:, :, 0], weight[:, :, 1]
+        zero = np.stack([first[..., label >> 1] * second[..., label & 1] for label in range(4)], axis=-1)
+        return [chance(zero, zero[..., ::-1])]
+
+    def search(self, cost: Ints) -> Ints:
+        """Return the inputs of the path of least cost (the Viterbi algorithm with truncated survivors).
+
+        The steps of a window are decided by following back the decisions from the best state at the end of its
+        look-ahead. Any inputs are a path, so two windows need not agree on the state between them.
+
+        Parameters
+        ----------
+        cost : numpy.ndarray
+            int64 [2 T, lanes]: what a one costs more than a zero, for every coordinate.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64 [T, lanes].
+        """
+        steps, lanes = cost.shape[0] // 2, cost.shape[1]
+        states = 1 << self.memory
+        label = self.label.reshape(2, states)
+        zero = np.zeros_like(cost[0::2])
+        branch = np.stack([zero, cost[1::2], cost[0::2], cost[0::2] + cost[1::2]], axis=1)
+        inputs = np.empty((steps, lanes), dtype=np.int64)
+        lane = np.arange(lanes)
+        metric = np.full((states, lanes), FORBIDDEN, dtype=np.int64)
+        metric[0] = 0
+        decisions: list[Array] = []  # of the steps from the window's first on
+        for first in range(0, steps, self.window):
+            end, keep = min(steps, first + self.window + self.ahead), min(steps, first + self.window)
+            for t in range(first + len(decisions), end):
+                lower, upper = metric.reshape(2, -1, lanes).repeat(2, axis=1)
+                a = lower + branch[t][label[0]]
+                b = upper + branch[t][label[1]]
+                decisions.append(np.packbits(b < a, axis=0, bitorder="little"))
+                metric = np.minimum(a, b)
+            back = np.argmin(metric, axis=0)
+            for t in range(end - 1, first - 1, -1):
+                if t < keep:
+                    inputs[t] = back & 1
+                bit = decisions[t - first][back >> 3, lane] >> (back & 7) & 1
+                back = back >> 1 | bit.astype(np.int64) << (self.memory - 1)
+            del decisions[: keep - first]
+        return inputs
+
+    def code_bits_of(self, inputs: Ints) -> Ints:
+        """Return the code bits [2 T, lanes] of the path with these inputs [T, lanes]."""
+        state = np.zeros_like(inputs)
+        for i in range(1, self.memory + 1):
+            state[i:] |= inputs[:-i] << (i - 1)
+        bits: Ints = from_blocks(self.residues(state, inputs))
+        return bits.reshape(-1, inputs.shape[1])
+
+
+def parity_of(values: Ints) -> Ints:
+    """Return the parities of the numbers of ones."""
+    parity: Ints = np.bitwise_xor.reduce([values >> i & 1 for i in range(16)])
+    return parity
+
+
+LATTICES = [Convolutional(memory) for memory in GENERATORS]
