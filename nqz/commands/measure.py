@@ -123,7 +123,9 @@ class _Pass(ABC):
         state: State = np.zeros((4, stop - start))
         if self.center:
             _, [(_, _, block)] = self.view.span(start, stop)
-            kernels.column_statistics(block, self.view.bfloat16, state, _scales(exponent, stop - start), False)
+            kernels.column_statistics(
+                block, self.view.bfloat16, state, _scales(exponent, stop - start), False
+            )
         entries: Entries = state[0]
         return entries
 
@@ -160,7 +162,9 @@ class _Pass(ABC):
         whole = width == state.shape[1]
         part = state if whole else np.ascontiguousarray(state[:, first : first + width])
         scales = _scales(None if exponent is None else exponent[first : first + width], width)
-        position = kernels.column_statistics(block, self.view.bfloat16, part, scales, started or not self.center)
+        position = kernels.column_statistics(
+            block, self.view.bfloat16, part, scales, started or not self.center
+        )
         if not whole:
             state[:, first : first + width] = part
         return int(position)
