@@ -33,7 +33,7 @@ def test_error_is_met_and_no_bits_are_wasted(x, options, error):
 
 def test_an_error_that_kappa_rules_out_is_refused():
     assert coded(nqz.encode(GAUSS, error=0.4, kappa=0.7)).predicted_product() == pytest.approx(0.4, rel=0.005)
-    with pytest.raises(nqz.UsageError, match="error of 0.2 .* kappa"):
+    with pytest.raises(nqz.UsageError, match=r"error of 0\.2 .* kappa"):
         nqz.encode(GAUSS, error=0.2, kappa=0.7)
 
 

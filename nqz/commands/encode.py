@@ -16,7 +16,7 @@ from nqz._version import __version__
 from nqz.commands.encode_matrix import assemble, encode_matrix
 from nqz.commands.options import MAX_RATE, MIN_RATE, EncodeOptions
 from nqz.commands.select import select
-from nqz.files.contract import Source, SourceTensor
+from nqz.files.contract import SourceTensor, Tensors
 from nqz.files.source import refuse_non_float
 from nqz.format.exct import exact_pieces
 from nqz.format.head import Manifest, TensorInfo
@@ -38,13 +38,13 @@ _SMALL = 10**6
 
 
 def encode(
-    source: Source, access: Any, options: EncodeOptions, pool: Workers, progress: Progress | None = None
+    source: Tensors, access: Any, options: EncodeOptions, pool: Workers, progress: Progress | None = None
 ) -> Report:
     """Encode the tensors of a source.
 
     Parameters
     ----------
-    source : Source
+    source : Tensors
     access
         Where the container is written.
     options : EncodeOptions
@@ -79,7 +79,7 @@ def encode(
 class _Run:
     """What is encoded how, and to where."""
 
-    source: Source
+    source: Tensors
     chosen: list[SourceTensor]
     access: Any
     options: EncodeOptions
@@ -129,7 +129,7 @@ class _Run:
             self.progress(tensor.name, len(piece))
 
 
-def task_of(source: Source, tensor: SourceTensor, options: EncodeOptions) -> Task:
+def task_of(source: Tensors, tensor: SourceTensor, options: EncodeOptions) -> Task:
     """How a matrix of a source is to be coded."""
     coding = CODINGS[options.coding]
     return Task(
@@ -178,7 +178,7 @@ def _within(run: _Run, wanted: int) -> Report:
     )
 
 
-def manifest(source: Source, chosen: list[SourceTensor]) -> Manifest:
+def manifest(source: Tensors, chosen: list[SourceTensor]) -> Manifest:
     """The manifest of a file of some tensors of a source."""
     infos = tuple(tensor_info(tensor, source.kind) for tensor in chosen)
     return Manifest(source.kind.name, source.metadata, infos, f"nqz {__version__}")
