@@ -3,7 +3,7 @@
 usage: python benchmarks/second_moments.py [LATTICE ...] [--samples N] [--seed S]
 
 Quantizes uniform samples and prints mean, standard error (from the means of independent lanes) and granular
-gain over Z in decibels. The moments of the convolutional lattices in nqz/codec/lattice.py come from here:
+gain over Z in decibels. The moments of the convolutional lattices in nqz/stages/lattices come from here:
 
     python benchmarks/second_moments.py --samples 100000000 --seed 1
 

@@ -4,7 +4,7 @@ usage: python benchmarks/voronoi_scales.py [LATTICE ...] [--q 2,3,4,6,8,16]
 
 For Gaussian columns and cells c (q times the lattice scale in standard deviations) it prints the cells of least
 R + ½ log2 δ, the distance in bits from the rate-distortion function, where R counts log2 q and the entropy of the scale's
-index and δ = 1 - E[uû]² / (E[u²] E[û²]). The table `_CELLS` of nqz/codec/nest.py comes from here.
+index and δ = 1 - E[uû]² / (E[u²] E[û²]). The cells of the lattices in nqz/stages/lattices come from here.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ def damage(rng, array):
 def fuzz(seconds: float) -> tuple[int, int]:
     """Decode damaged streams with every build; return how many were tried and how many were refused."""
     import numpy as np
-    from kernel_cases import LANES, chunk, key, place
 
+    from kernel_cases import LANES, chunk, key, place
     from nqz import kernels
 
     builds = [k for name, k in kernels.implementations().items() if name != "reference"]

@@ -8,15 +8,15 @@ import numpy as np
 
 from nqz import reference
 from nqz.ground.corrupt import CorruptStream
+from nqz.reference.lattices import LATTICES
 
 KEY, COUNTER = (0x0123456789ABCDEF, 0xFEDCBA9876543210), 1 << 63
 LANES = (1, 2, 4, 8, 16, 32)
-FINE = (16, 8, 8, 4)
+FINE = {lattice.number: lattice.fine for lattice in LATTICES.values()}
 
 
 def padded(count, lanes, lattice=0):
-    row = (24 if lattice == 3 else 8) * lanes
-    return -(-count // row) * row
+    return place(reference, lattice, count, lanes).positions
 
 
 def key(implementation):
@@ -44,7 +44,7 @@ def quantize(implementation, lattice, u, lanes=32, start=0, m=None, scale=256.0)
 
 
 def tables(rng, count, modelled=None, lattice=0):
-    """Entropy tables of random shapes: half 1 to 127, some raw low bits, some modelled code bits (but for leech)."""
+    """Entropy tables of random shapes: half 1 to 127, some raw low bits, some modelled code bits where they may be."""
     half = rng.choice([1, 2, 3, 7, 20, 127], count).astype(np.int32)
     raw = rng.choice([0, 0, 0, 1, 2, 5], count).astype(np.int32)
     rice = rng.choice([0, 0, 1, 2, 6, 20], count).astype(np.int32)
@@ -61,9 +61,9 @@ def tables(rng, count, modelled=None, lattice=0):
     y = np.arange(16) - 8.0
     weight = np.stack([np.exp(-0.5 * (y / s) ** 2) for s in rng.choice([0.2, 2, 4, 8], count)])
     flags = rng.integers(0, 2, count) if modelled is None else np.full(count, modelled)
-    last = np.zeros(0)
-    if lattice == 3:
-        flags, last = np.zeros(count), rng.integers(0, count, count)
+    if not LATTICES[lattice].models_code:
+        flags = np.zeros(count)
+    last = rng.integers(0, count, count) if LATTICES[lattice].last_follows else np.zeros(0)
     return {
         "half": half,
         "raw": raw,
@@ -126,7 +126,7 @@ def voronoi_encode(implementation, lattice, u, lanes, start, m, scale, choice, q
     """Sums, digits, indices of the scales, and points."""
     positions = padded(u.size, lanes, lattice)
     digits = np.full(positions, 77, dtype=np.uint16)
-    beta = np.full(positions // (24 if lattice == 3 else 8), 9, dtype=np.uint8)
+    beta = np.full(positions // LATTICES[lattice].group, 9, dtype=np.uint8)
     points = np.full(positions, 5, dtype=np.int32)
     where = place(implementation, lattice, u.size, lanes, start, m)
     nest = implementation.Nest(lattice, q, multiplier)

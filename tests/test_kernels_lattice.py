@@ -7,8 +7,20 @@ import itertools
 import numpy as np
 import pytest
 
-from kernel_cases import FINE, LANES, dither, key, place, quantize
+from kernel_cases import (
+    FINE,
+    LANES,
+    assert_same,
+    chunk,
+    dither,
+    key,
+    place,
+    quantize,
+    voronoi_decode,
+    voronoi_encode,
+)
 from nqz import kernels, reference
+from nqz.reference.lattices import LATTICES, NESTED
 
 
 @pytest.mark.parametrize("lattice", [0, 1, 2])
@@ -24,6 +36,30 @@ def test_nearest_equals_the_reference(native, lattice, lanes):
         scale = (256 * rng.choice([0.01, 1, 1.37, 40], columns)).astype(np.float32)
         expected = quantize(reference, lattice, u, lanes, start, m, scale)
         assert (quantize(native, lattice, u, lanes, start, m, scale) == expected).all()
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+def test_every_lattice_of_the_registry_equals_the_reference(native, lattice):
+    """Points, entropy coding and Voronoi code; what is special about a lattice is tested in a file of its own."""
+    rng = np.random.default_rng(lattice)
+    for lanes, count in ((1, 100), (4, 333)):
+        case = chunk(rng, lattice, count, lanes, 50)
+        u = (rng.standard_normal(count) * 3).astype(np.float32)
+        expected = quantize(reference, lattice, u, lanes)
+        assert_same([quantize(native, lattice, u, lanes)], [expected])
+        streams = case.encode(native)
+        assert_same(streams, case.encode(reference))
+        assert_same([case.decode(native, streams)], [case.decode(reference, streams)])
+        if lattice in NESTED:
+            choice = rng.integers(0, 2, expected.size // (lanes * LATTICES[lattice].group)).astype(np.uint8)
+            nest = np.array([3, 4], np.int32), np.array([[1, 2, 3, 5], [1, 2, 4, 7]], np.int32)
+            arguments = lattice, u, lanes, 0, count, np.full(1, 256, np.float32), choice, *nest
+            sums, *coded = voronoi_encode(native, *arguments)
+            expected_sums, *expected_coded = voronoi_encode(reference, *arguments)
+            assert sums == expected_sums
+            assert_same(coded, expected_coded)
+            back = voronoi_decode(native, lattice, count, lanes, choice, *coded[:2], *nest)
+            assert_same([back], [coded[2]])
 
 
 def interesting(rng, count):

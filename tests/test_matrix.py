@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import nqz
 from codec_cases import SCHEMES, coded, kept, scheme
-from nqz.ground.errors import CorruptError
+from nqz.commands.factors import Coded
+from nqz.commands.matmul import MatmulOptions, prepare
+from nqz.commands.pairs import Pair
+from nqz.ground.errors import CorruptError, OperandError
 from nqz.ground.threads import Workers
+from nqz.stages.transforms.hadamard2 import HADAMARD2
 
 RNG = np.random.default_rng(11)
 # the quiet columns are dropped, and one has no energy
@@ -116,3 +122,13 @@ def test_damage_is_found_where_it_is(pool):
     matrix = coded(bytes(data))
     with pytest.raises(CorruptError, match="CHNK"):
         whole(matrix, pool)
+
+
+def test_files_of_different_transforms_are_not_multiplied():
+    disguised = type(HADAMARD2)()
+    disguised.name = "other"
+    one, other = (coded(nqz.encode(X, rate=2)) for _ in range(2))
+    parameters = replace(other.parameters, transform=disguised)
+    other.header = replace(other.header, parameters=parameters)
+    with pytest.raises(OperandError, match="different transforms"):
+        prepare(Pair("", Coded(one, "a"), Coded(other, "b")), MatmulOptions(), Workers(1))

@@ -7,9 +7,9 @@ import time
 
 import numpy as np
 import pytest
-from codec_cases import SCHEMES, coded, kept, scheme
 
 import nqz
+from codec_cases import SCHEMES, coded, kept, scheme
 from nqz.commands.decode import DecodeOptions, decode
 from nqz.commands.encode import encode
 from nqz.commands.matmul import MatmulOptions, multiply
@@ -47,7 +47,7 @@ def test_bytes_do_not_depend_on_threads(matrices, coding):
 
 
 def test_products_with_few_vectors_do_not_depend_on_how(matrices, monkeypatch):
-    """x'B and A'x, coded and plain, some columns dropped, chunks that end within columns."""
+    """Products x'B and A'x, coded and plain, some columns dropped, chunks that end within columns."""
     rng = np.random.default_rng(6)
     big = nqz.encode(matrices[0], rate=1.5)
     vectors = rng.standard_normal((900, 5)).astype(np.float32)
@@ -180,9 +180,12 @@ def test_tensors_side_by_side_give_the_same_bytes(tmp_path, monkeypatch):
     }
     save_file(broken, path)
     for threads in (1, 3):
-        with workers(threads) as pool, open_source(path) as source:
-            with pytest.raises(UnsupportedError, match="'m05'"):
-                encode(source, MemoryAccess(bytearray()), EncodeOptions(rate=3), pool)
+        with (
+            workers(threads) as pool,
+            open_source(path) as source,
+            pytest.raises(UnsupportedError, match="'m05'"),
+        ):
+            encode(source, MemoryAccess(bytearray()), EncodeOptions(rate=3), pool)
 
 
 @pytest.mark.parametrize("name, coding", SCHEMES)
@@ -264,8 +267,7 @@ def test_results_of_workers_come_in_order_and_errors_in_their_turn(threads):
         assert list(pool.map(square, range(17))) == [x * x for x in range(17)]
         seen = []
         with pytest.raises(ValueError, match="17"):
-            for value in pool.map(square, range(30)):
-                seen.append(value)
+            seen.extend(pool.map(square, range(30)))
         assert seen == [x * x for x in range(17)]
         # a map within a map gets its share of the same threads
         assert list(pool.map(lambda x: sum(pool.map(square, range(x))), range(9))) == [
@@ -282,8 +284,7 @@ def test_errors_in_what_is_mapped_come_after_the_results(threads):
     with workers(threads) as pool:
         seen = []
         with pytest.raises(ValueError, match="no more"):
-            for value in pool.map(str, items()):
-                seen.append(value)
+            seen.extend(pool.map(str, items()))
         assert seen == list("0123456")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from codec_cases import SCHEMES, coded, scheme
 
 import nqz
+from codec_cases import SCHEMES, coded, scheme
 from nqz.commands.encode import encode
 from nqz.commands.options import EncodeOptions
 from nqz.files.access import MemoryAccess
@@ -129,6 +129,6 @@ def test_senseless_options_are_refused(option):
 )
 def test_an_error_that_no_rate_reaches_is_refused(options):
     x = np.random.default_rng(3).standard_normal((400, 30))
-    with pytest.raises(UsageError, match="the least is 0.2"):
+    with pytest.raises(UsageError, match=r"the least is 0\.2"):
         nqz.encode(x, error=0.1, **options)
     assert nqz.open(nqz.encode(x, error=0.3, **options)).matrix.predicted_error <= 0.3

@@ -8,7 +8,9 @@ import pytest
 import nqz
 from codec_cases import coded, kept
 from nqz.plan import budget as allocate
+from nqz.plan.search import PLANNERS
 from nqz.stages import norms
+from nqz.stages.codings import CODINGS
 from nqz.stages.lattices import LATTICES
 
 RNG = np.random.default_rng(12)
@@ -31,7 +33,7 @@ def test_error_is_met_and_no_bits_are_wasted(x, options, error):
 
 def test_an_error_that_kappa_rules_out_is_refused():
     assert coded(nqz.encode(GAUSS, error=0.4, kappa=0.7)).predicted_product() == pytest.approx(0.4, rel=0.005)
-    with pytest.raises(nqz.UsageError, match="error of 0.2 .* kappa"):
+    with pytest.raises(nqz.UsageError, match=r"error of 0\.2 .* kappa"):
         nqz.encode(GAUSS, error=0.2, kappa=0.7)
 
 
@@ -118,3 +120,7 @@ def test_the_drop_rule_is_near_its_optimum():
     ours = allocate.lowest_class(lattice)
     best = min(error(lowest) for lowest in range(ours - 12, ours + 13))
     assert error(ours) <= 1.03 * best
+
+
+def test_every_coding_has_a_planner():
+    assert PLANNERS.keys() == CODINGS.keys()

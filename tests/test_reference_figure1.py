@@ -38,19 +38,20 @@ def encoded(matrix, lattice, options):
     family, states = ("conv", int(lattice[4:])) if lattice.startswith("conv") else (lattice, None)
     data = nqz.encode(matrix, lattice=family, states=states, seed=7, **options)
     coded = nqz.open(data).matrix._coded
-    p, (panel,) = coded.parameters, coded.decoder.panels
+    p, (panel,) = coded.parameters, coded.panels
+    opened = coded.open_panel(panel)
     halves = np.frombuffer(p.dither_key, "<u8").tolist()
     page = figure1.encode(
         matrix,
         figure1.Code(p.lattice.number, p.n, p.m, p.rotation_seed),
         reference.Key(*halves),
         scale.column_delta(np.asarray(coded.codes, np.int64), p.delta, p.allocate),
-        np.asarray(coded.means),
-        panel.order,
+        coded.means(slice(None)),
+        opened.order,
     )
     points = np.zeros((p.columns, p.m), np.int64)
     with workers(1) as pool:
-        points[panel.order] = coded.points(panel, pool)
+        points[opened.order] = coded.points(opened, pool)
     energetic = np.ptp(matrix, axis=0) > 0
     assert (page.norm[energetic] == coded.codes[energetic]).all()
     return data, points, page

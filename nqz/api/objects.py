@@ -140,7 +140,7 @@ class CompressedMatrix(_Tensor):
 
     def decode(
         self, dtype: Any = None, estimator: str = "mmse", *, threads: int | None = None
-    ) -> npt.NDArray[Any]:
+    ) -> np.ndarray:
         """Rebuild the matrix.
 
         Parameters
@@ -183,7 +183,7 @@ class ExactTensor(_Tensor):
         """The data as in the source; `CorruptError` if it is damaged."""
         return b"".join(decode_exact(self.reader, self._index))
 
-    def decode(self) -> npt.NDArray[Any]:
+    def decode(self) -> np.ndarray:
         """The tensor; bfloat16 as float32, exactly.
 
         Raises

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 
 import numpy as np
-import numpy.typing as npt
 
-from nqz.commands.stream import by_chunks, chunk_stream, fill_stream
+from nqz.commands.stream import Stream, by_chunks, chunk_stream, fill_stream
 from nqz.files.vectors import VectorView
 from nqz.format import chnk
 from nqz.format.records import Sealed, seal
@@ -22,7 +21,8 @@ from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
 
 Progress = Callable[[float], object]
-Moments = tuple[int, int]
+Moments = tuple[int, ...]
+Read = Callable[[OpenPanel, Chunk], Stream]
 
 
 def code(
@@ -66,46 +66,48 @@ def code(
 
 
 def probe(view: VectorView, statistics: Statistics, pool: Workers, parameters: Parameters) -> Moments:
-    """Code the first panel for nothing but the sums Σ t y and Σ y² of `Coder.encode_chunk`."""
+    """Code the first panel for nothing but the sums of the moments of `Coder.encode_chunk`; none without a chunk."""
     encoder = encoder_of(parameters, statistics.rounded(parameters.mean_digits))
-    cross = square = 0
-    for _, moments in _coded(view, encoder, encoder.panels[:1], pool):
-        cross, square = cross + moments[0], square + moments[1]
-    return cross, square
+    moments = (moments for _, moments in _coded(view, encoder, encoder.panels[:1], pool))
+    return tuple(map(sum, zip(*moments, strict=True)))
 
 
 def _coded(
     view: VectorView, encoder: Encoder, panels: list[Panel], pool: Workers
 ) -> Iterator[tuple[Sealed, Moments]]:
     """Code panels, chunk after chunk."""
+    return chain.from_iterable(_groups(view, encoder, panels, pool))
+
+
+def _groups(
+    view: VectorView, encoder: Encoder, panels: list[Panel], pool: Workers
+) -> Iterator[Iterator[tuple[Sealed, Moments]]]:
+    """The coded chunks of panels that can be read chunk by chunk, or of one panel that has been read before."""
     for alone, group in groupby(map(encoder.open_panel, panels), partial(by_chunks, view, encoder)):
         if alone:
+            read: Read = partial(chunk_stream, view, encoder, pool=pool)
             places = ((opened, chunk) for opened in group for chunk in opened.panel.chunks)
-            yield from pool.map(partial(_read_and_code, view, encoder, pool), places)
+            yield pool.map(partial(_code_chunk, encoder, pool, read), places)
             continue
         for opened in group:
             panel = opened.panel
             stream = pool.buffers.array("stream", (panel.kept, encoder.parameters.m), np.float32)
             fill_stream(view, encoder, opened, stream, pool)
-            yield from pool.map(partial(_code_piece, encoder, pool, opened, stream.reshape(-1)), panel.chunks)
+            read = partial(_piece, stream.reshape(-1))
+            yield pool.map(
+                partial(_code_chunk, encoder, pool, read), ((opened, chunk) for chunk in panel.chunks)
+            )
 
 
-def _read_and_code(
-    view: VectorView, encoder: Encoder, pool: Workers, place: tuple[OpenPanel, Chunk]
-) -> tuple[Sealed, Moments]:
-    opened, chunk = place
-    return _code_chunk(encoder, pool, opened, chunk, chunk_stream(view, encoder, opened, chunk, pool))
-
-
-def _code_piece(
-    encoder: Encoder, pool: Workers, opened: OpenPanel, stream: npt.NDArray[np.float32], chunk: Chunk
-) -> tuple[Sealed, Moments]:
-    return _code_chunk(encoder, pool, opened, chunk, stream[chunk.start : chunk.start + chunk.count])
+def _piece(stream: Stream, opened: OpenPanel, chunk: Chunk) -> Stream:
+    return stream[chunk.start : chunk.start + chunk.count]
 
 
 def _code_chunk(
-    encoder: Encoder, pool: Workers, opened: OpenPanel, chunk: Chunk, u: npt.NDArray[np.float32]
+    encoder: Encoder, pool: Workers, read: Read, place: tuple[OpenPanel, Chunk]
 ) -> tuple[Sealed, Moments]:
+    opened, chunk = place
+    u = read(opened, chunk)
     points = pool.local.array("points", (encoder.coder.working_points(chunk),), np.int32)
     sections, moments = encoder.coder.encode_chunk(chunk, opened.coded, opened.factors, u, points)
     return seal("CHNK", *chnk.pack(encoder.parameters.coding.name, sections)), moments

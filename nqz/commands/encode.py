@@ -7,15 +7,17 @@ for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from nqz._version import __version__
 from nqz.commands.encode_matrix import assemble, encode_matrix
 from nqz.commands.options import MAX_RATE, MIN_RATE, EncodeOptions
 from nqz.commands.select import select
-from nqz.files.source import Source, SourceTensor, refuse_non_float
+from nqz.files.contract import SourceTensor, Tensors
+from nqz.files.source import refuse_non_float
 from nqz.format.exct import exact_pieces
 from nqz.format.head import Manifest, TensorInfo
 from nqz.format.records import FRAMING, seal
@@ -36,13 +38,13 @@ _SMALL = 10**6
 
 
 def encode(
-    source: Source, access: Any, options: EncodeOptions, pool: Workers, progress: Progress | None = None
+    source: Tensors, access: Any, options: EncodeOptions, pool: Workers, progress: Progress | None = None
 ) -> Report:
     """Encode the tensors of a source.
 
     Parameters
     ----------
-    source : Source
+    source : Tensors
     access
         Where the container is written.
     options : EncodeOptions
@@ -69,71 +71,65 @@ def encode(
         source.tensors[i] for i in select([t.name for t in source.tensors], options.tensors, source.name)
     ]
     refuse_non_float(source)
-    encoding = _encode if options.max_bytes is None else _encode_within
-    return encoding(source, chosen, access, options, pool, progress or (lambda name, size: None))
+    run = _Run(source, chosen, access, options, pool, progress or (lambda name, size: None))
+    return run.encode() if options.max_bytes is None else _within(run, options.max_bytes)
 
 
-def _encode(
-    source: Source,
-    chosen: list[SourceTensor],
-    access: Any,
-    options: EncodeOptions,
-    pool: Workers,
-    progress: Progress,
-) -> Report:
-    head = manifest(source, chosen)
-    infos, writer = head.tensors, ContainerWriter(access, head)
-    report: Report = {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
+@dataclass(frozen=True)
+class _Run:
+    """What is encoded how, and to where."""
 
-    def code(index: int, inner: Workers) -> tuple[int, Draft | None, Report]:
-        draft = None
-        if inner is pool:
-            writer.begin(index)
+    source: Tensors
+    chosen: list[SourceTensor]
+    access: Any
+    options: EncodeOptions
+    pool: Workers
+    progress: Progress
+
+    def encode(self) -> Report:
+        """Write the file."""
+        writer = ContainerWriter(self.access, manifest(self.source, self.chosen))
+        report: Report = {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
+        small = [tensor.entries <= SMALL for tensor in self.chosen]
+        each = self.pool.each(partial(self.tensor, writer), range(len(self.chosen)), small.__getitem__)
+        for index, (draft, found) in enumerate(each):
+            if draft is not None:
+                writer.begin(index)
+                assemble(writer, draft.records)
+            for key, value in found.items():
+                report[key] += value
+        report["file_bytes"] = writer.finish()
+        if self.source.kind.alone:
+            report["bits"] = 8.0 * report["file_bytes"]
+        return report
+
+    def tensor(self, file: ContainerWriter, index: int, pool: Workers) -> tuple[Draft | None, Report]:
+        """Write the records of a tensor, or keep them if others are worked on; and what it adds to the report."""
+        tensor, draft, options = self.chosen[index], None, self.options
+        if pool is self.pool:
+            file.begin(index)
         else:
             draft = Draft()  # its place in the file follows from the tensors before it
-        whole = writer if source.kind.alone else None
-        records = writer if draft is None else draft
-        return (
-            index,
-            draft,
-            _code(source, chosen[index], infos[index], records, whole, options, inner, progress),
-        )
+        writer = file if draft is None else draft
+        if file.manifest.tensors[index].kind == "exact":
+            pieces = exact_pieces(self._counted(tensor), each=pool.map)
+            assemble(writer, (seal("EXCT", piece) for piece in pieces))
+            return draft, {"exact": 1}
+        warnings = encode_matrix(
+            tensor, task_of(self.source, tensor, options), target_of(tensor, options), writer,
+            file if self.source.kind.alone else None, pool,
+            lambda share: self.progress(tensor.name, share * tensor.nbytes),
+        )  # fmt: skip
+        bits = 8.0 * writer.tensor_bytes()
+        return draft, {"matrices": 1, "entries": tensor.entries, "bits": bits, "warnings": warnings}
 
-    small = [tensor.entries <= SMALL for tensor in chosen]
-    for index, draft, found in pool.each(code, range(len(chosen)), small.__getitem__):
-        if draft is not None:
-            writer.begin(index)
-            assemble(writer, draft.records)
-        for key, value in found.items():
-            report[key] += value
-    report["file_bytes"] = writer.finish()
-    if source.kind.alone:
-        report["bits"] = 8.0 * report["file_bytes"]
-    return report
+    def _counted(self, tensor: SourceTensor) -> Iterator[memoryview]:
+        for piece in tensor.pieces():
+            yield piece
+            self.progress(tensor.name, len(piece))
 
 
-def _code(
-    source: Source, tensor: SourceTensor, info: TensorInfo, writer: ContainerWriter | Draft,
-    whole: ContainerWriter | None, options: EncodeOptions, pool: Workers, progress: Progress,
-) -> Report:  # fmt: skip
-    """Write the records of one tensor; return what it adds to the report."""
-    if info.kind == "exact":
-        pieces = exact_pieces(_counted(tensor.pieces(), tensor.name, progress), each=pool.map)
-        assemble(writer, (seal("EXCT", piece) for piece in pieces))
-        return {"exact": 1}
-    warnings = encode_matrix(
-        tensor, task_of(source, tensor, options), target_of(tensor, options), writer, whole, pool,
-        lambda share: progress(tensor.name, share * tensor.nbytes),
-    )  # fmt: skip
-    return {
-        "matrices": 1,
-        "entries": tensor.entries,
-        "bits": 8.0 * writer.tensor_bytes(),
-        "warnings": warnings,
-    }
-
-
-def task_of(source: Source, tensor: SourceTensor, options: EncodeOptions) -> Task:
+def task_of(source: Tensors, tensor: SourceTensor, options: EncodeOptions) -> Task:
     """How a matrix of a source is to be coded."""
     coding = CODINGS[options.coding]
     return Task(
@@ -156,47 +152,33 @@ def target_of(tensor: SourceTensor, options: EncodeOptions) -> Target:
     return Target(0.0 if options.rate is None else options.rate, options.error, options.max_bytes, free)
 
 
-def _encode_within(
-    source: Source,
-    chosen: list[SourceTensor],
-    access: Any,
-    options: EncodeOptions,
-    pool: Workers,
-    progress: Progress,
-) -> Report:
-    """Encode at the highest rate, common to all matrices, with which the file fits into `max_bytes`."""
-    wanted = options.max_bytes
-    assert wanted is not None
-    infos = [tensor_info(tensor, source.kind) for tensor in chosen]
+def _within(run: _Run, wanted: int) -> Report:
+    """Encode at the highest rate, common to all matrices, with which the file fits into so many bytes."""
+    infos = [tensor_info(tensor, run.source.kind) for tensor in run.chosen]
     entries = sum(math.prod(info.shape) for info in infos if info.kind == "matrix")
     exact = sum(
         len(piece) + FRAMING
-        for t, info in zip(chosen, infos, strict=True)
+        for t, info in zip(run.chosen, infos, strict=True)
         if info.kind == "exact"
-        for piece in exact_pieces(t.pieces(), each=pool.map)
+        for piece in exact_pieces(t.pieces(), each=run.pool.map)
     )
     rate = min(MAX_RATE, 8.0 * (wanted - exact) / entries) if entries else MAX_RATE
     for _ in range(_TRIES):
         if entries and rate < MIN_RATE:
             break
-        attempt = replace(options, rate=rate, strict=True)
-        report = _encode(source, chosen, access, attempt, pool, progress)
+        report = replace(run, options=replace(run.options, rate=rate, strict=True)).encode()
         excess = report["file_bytes"] - wanted
         if excess <= 0:
             return report
         if not entries:
             break
         rate = min(rate, report["bits"] / entries) - 8.0 * (excess + 1) / entries
-    raise UsageError(f"{source.name}: does not fit into {wanted} bytes, even at {MIN_RATE} bits per entry")
+    raise UsageError(
+        f"{run.source.name}: does not fit into {wanted} bytes, even at {MIN_RATE} bits per entry"
+    )
 
 
-def _counted(pieces: Iterable[memoryview], name: str, progress: Progress) -> Iterator[memoryview]:
-    for piece in pieces:
-        yield piece
-        progress(name, len(piece))
-
-
-def manifest(source: Source, chosen: list[SourceTensor]) -> Manifest:
+def manifest(source: Tensors, chosen: list[SourceTensor]) -> Manifest:
     """The manifest of a file of some tensors of a source."""
     infos = tuple(tensor_info(tensor, source.kind) for tensor in chosen)
     return Manifest(source.kind.name, source.metadata, infos, f"nqz {__version__}")

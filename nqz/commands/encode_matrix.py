@@ -13,7 +13,7 @@ from typing import Any
 
 from nqz.commands.code import Progress, code, probe
 from nqz.commands.measure import measure
-from nqz.files.source import SourceTensor
+from nqz.files.contract import SourceTensor
 from nqz.format.norm_mean import pack_means, pack_norms
 from nqz.format.records import Sealed, seal
 from nqz.format.writer import ContainerWriter, Draft

@@ -22,7 +22,7 @@ from nqz.stages.estimate import Side
 from nqz.stages.panels import panel_columns
 from nqz.stages.project import project
 from nqz.stages.scale import exponents
-from nqz.stages.transforms import DEFAULT as TRANSFORM
+from nqz.stages.transforms import Transform
 
 GRID_BITS = 20
 """A plain operand is rounded to 2 ** -20 of its columns' standard deviation, so that its products are exact integers."""
@@ -83,17 +83,20 @@ class PlainOperand(Operand):
     codes : ndarray of int32, shape (a,)
         Norm codes.
     mean : ndarray of float64, shape (a,)
+    transform : Transform
+        That of its partner.
     rotation_seed : int
     """
 
     def __init__(
         self, name: str, view: VectorView, bfloat16: bool, codes: NDArray[np.int32], mean: NDArray[np.float64],
-        rotation_seed: int,
+        transform: Transform, rotation_seed: int,
     ):  # fmt: skip
         n, width = view.length, panel_columns(view.length)
         blocks = [(first, min(first + width, view.count)) for first in range(0, view.count, width)]
         super().__init__(name, Side.exact(codes, n), n, rotation_seed, norms.reference(codes) >> 9, blocks)
         self._view, self._bfloat16, self._codes, self._mean = view, bfloat16, codes, mean
+        self._transform = transform
         # a power of two that takes the standard deviation of each column's entries to 2 ** GRID_BITS or a little more
         self._power = GRID_BITS + n.bit_length() // 2
 
@@ -122,9 +125,8 @@ class PlainOperand(Operand):
             stop = min(start + step, last - first)
             chosen = slice(first + start, first + stop)
             u = np.empty((stop - start, n), np.float32)
-            columns = block[:, start:stop]
-            kernels.center_rotate(columns, self._bfloat16, self._mean[chosen], exponents(self._codes[chosen]), u)
-            TRANSFORM.rotate(u, seed)
+            mean, exponent = self._mean[chosen], exponents(self._codes[chosen])
+            self._transform.center_rotate(block[:, start:stop], self._bfloat16, mean, exponent, seed, u)
             points = pool.local.array("points", (u.size,), np.int32)
             factors = np.full(len(u), forward, np.float32)
             kernels.round_scaled(project(u, seed, n), factors, points.reshape(u.shape))
@@ -259,8 +261,8 @@ class Plain:
         assert isinstance(partner, Coded)  # of two factors one is compressed
         view, name = self.view, operand_name(self.file, self.tensor.name)
         statistics = measure(view, partner.matrix.centered, name, pool=pool)
-        seed = partner.matrix.parameters.rotation_seed
-        return PlainOperand(name, view, view.bfloat16, statistics.codes, statistics.mean, seed)
+        codes, mean, p = statistics.codes, statistics.mean, partner.matrix.parameters
+        return PlainOperand(name, view, view.bfloat16, codes, mean, p.transform, p.rotation_seed)
 
 
 Factor = Coded | Plain

@@ -92,6 +92,12 @@ def check(pair: Pair, options: MatmulOptions) -> bool:
         )
     if not (isinstance(a, Coded) and isinstance(b, Coded)):
         return False
+    names = [x.matrix.parameters.transform.name for x in (a, b)]
+    if names[0] != names[1]:
+        raise OperandError(
+            f"{a.file} and {b.file}: encoded with different transforms ({' and '.join(names)}), so their products "
+            "cannot be told from their points"
+        )
     seed_a, seed_b = a.matrix.parameters.rotation_seed, b.matrix.parameters.rotation_seed
     if seed_a != seed_b:
         raise OperandError(

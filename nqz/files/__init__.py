@@ -1,1 +1,1 @@
-"""Matrices as files: reading and writing .npy and .safetensors, and publishing outputs whole."""
+"""Files of matrices: the formats and their registry, reading and writing vectors, and publishing outputs whole."""

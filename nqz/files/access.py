@@ -180,7 +180,7 @@ class FileAccess:
 def _reopened(path: str, name: str, base: int, identity: tuple[int, int], size: int) -> FileAccess:
     """Open an input that was pickled; InputError if it is another file by now."""
     try:
-        file = open(path, "rb", buffering=0)
+        file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed with the access)
     except OSError as error:
         raise InputError(f"{name}: cannot open: {reason(error)}") from error
     access = FileAccess(file.fileno(), name, base=base, identity=identity, owned=False)

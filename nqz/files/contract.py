@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -88,6 +89,26 @@ class SourceTensor:
             fortran_order=self.fortran_order,
             byte_order=self.byte_order,
         )
+
+
+class Tensors(Protocol):
+    """What can be encoded: a `Source`, or what is like one in these."""
+
+    @property
+    def kind(self) -> SourceKind:
+        """The kind of file."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def metadata(self) -> dict[str, str] | None:
+        """Strings that go with it."""
+
+    @property
+    def tensors(self) -> list[SourceTensor]:
+        """The tensors, in order."""
 
 
 class Source:

@@ -384,16 +384,21 @@ def _local(access: Access, info: zipfile.ZipInfo, where: str, end: int) -> tuple
     name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
     if (flags, method, rest[:name_bytes]) != (info.flag_bits, info.compress_type, name):
         corrupt("its header has another name, method or flags than the zip directory")
-    wide = stated[1:] == [_FULL32, _FULL32]
-    if wide:
-        stated[1:] = _wide_sizes(rest[name_bytes:], where)
+    wide = _wide_sizes(rest[name_bytes:])
+    if stated[1:] == [_FULL32, _FULL32]:
+        if wide is None:
+            corrupt("its header lacks the sizes of 64 bits")
+        stated[1:] = wide
     begin += len(rest)
     expected = [info.CRC, info.compress_size, info.file_size]
     pending = bool(flags & _DESCRIPTOR)  # known only after the data, when it was written to a pipe
-    if any(a != b and not (pending and a == 0) for a, b in zip(stated, expected, strict=True)):
+    found = zip(stated + (wide or []), expected + expected[1:])  # noqa: B905  (mostly there is no `wide`)
+    if any(a != b and not (pending and a == 0) for a, b in found):
         corrupt("its header has another size or CRC-32 than the zip directory")
     position = begin + info.compress_size
-    descriptor = struct.pack("<4sL2Q" if wide else "<4s3L", _DESCRIPTOR_SIGN, *expected) if pending else b""
+    descriptor = (
+        struct.pack("<4s3L" if wide is None else "<4sL2Q", _DESCRIPTOR_SIGN, *expected) if pending else b""
+    )
     if position + len(descriptor) > end:
         corrupt("truncated: its data reaches into the zip directory")
     if _read(access, position, len(descriptor)) != descriptor:
@@ -404,15 +409,15 @@ def _local(access: Access, info: zipfile.ZipInfo, where: str, end: int) -> tuple
     return member, position + len(descriptor)
 
 
-def _wide_sizes(extra: bytes, where: str) -> list[int]:
-    """Return packed and plain size from the extra field with sizes of 64 bits."""
+def _wide_sizes(extra: bytes) -> list[int] | None:
+    """Return packed and plain size from the extra field with sizes of 64 bits, if there is one."""
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<2H", extra)
         if kind == 1 and length >= 16 and len(extra) >= _WIDE.size:
             size, packed = struct.unpack_from("<2Q", extra, 4)
             return [packed, size]
         extra = extra[4 + length :]
-    raise CorruptError(f"{where}: its header lacks the sizes of 64 bits")
+    return None
 
 
 # Writing

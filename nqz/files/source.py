@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nqz.files.access import Access, MemoryAccess, open_input
-from nqz.files.contract import Source, SourceTensor
+from nqz.files.contract import Source, SourceTensor, Tensors
 from nqz.files.formats import FORMATS
 from nqz.files.npy import NPY, unsupported_dtype
 from nqz.ground.dtypes import from_numpy, is_matrix_dtype
@@ -53,7 +53,7 @@ def read_source(access: Access) -> Source:
     raise CorruptError(f"{access.name}: is neither {neither} file, or it is truncated")
 
 
-def refuse_non_float(source: Source) -> None:
+def refuse_non_float(source: Tensors) -> None:
     """Raise `UnsupportedError`, naming the conversion to use, for a single array that is not of a type to compress.
 
     In a file of several tensors such a one is carried exactly.

@@ -1,8 +1,8 @@
 """The kernels: native code for this processor where it was built, `nqz.reference` otherwise.
 
-`name` tells which are in use: "native:avx512vnni", "native:avx512", "native:avx2", "native:baseline" or
-"reference". All of them give the same bits. The environment variable NQZ_KERNELS (avx512vnni, avx512, avx2,
-baseline or reference) forces one.
+`name` tells which are in use: "native:avx512vnni", "native:avx512", "native:avx2", "native:neon",
+"native:baseline" or "reference". All of them give the same bits. The environment variable NQZ_KERNELS
+(avx512vnni, avx512, avx2, neon, baseline or reference) forces one.
 """
 
 from __future__ import annotations

@@ -154,10 +154,8 @@ class Matrix:
 
     def units(self, columns: Columns, exponent: int = 0) -> npt.NDArray[np.float64]:
         """What one unit of a decoded point is worth in each of some columns, in units of 2 ** exponent."""
-        p, codes = self.parameters, self.codes[columns]
-        if len(codes) <= len(self.histogram.codes):
-            return p.coding.unit(p, codes.astype(np.int64), exponent)
-        return self.histogram.spread(p.coding.unit(p, self.histogram.codes, exponent), codes)
+        p = self.parameters
+        return self.histogram.apply(lambda codes: p.coding.unit(p, codes, exponent), self.codes[columns])
 
     def open_panel(self, panel: Panel) -> OpenPanel:
         """A panel with what decoding has to know of its columns."""

@@ -19,8 +19,8 @@ from nqz.stages.transforms import Transform
 
 _MARGIN = 0.0005  # bits an entry to aim below the rate, so that it is seldom exceeded and coded again
 
-Probe = Callable[[Parameters], tuple[int, int]]
-"""Codes the first panel with some parameters, and returns the moments Σ t y and Σ y² of `Coder.encode_chunk`."""
+Probe = Callable[[Parameters], tuple[int, ...]]
+"""Codes the first panel with some parameters, and returns the sums of the moments of `Coder.encode_chunk`."""
 
 
 @dataclass(frozen=True)

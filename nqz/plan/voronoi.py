@@ -138,7 +138,7 @@ def adjusted(
 
 def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
     """The parameters with gain and power of the nested code, as they are on the first panel."""
-    cross, square = probe(parameters)
+    cross, square = probe(parameters) or (0, 0)  # nothing is coded
     energy = (
         first_energy(statistics)
         * parameters.m

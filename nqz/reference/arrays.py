@@ -19,12 +19,18 @@ def require(condition: bool | np.bool_, message: str) -> None:
         raise ValueError(message)
 
 
-def check(array: Array, message: str, dtype: npt.DTypeLike, *shape: int) -> None:
-    """Raise ValueError with `message` unless `array` has this type and shape; -1 stands for any length."""
-    fits = array.ndim == len(shape) and all(
-        n in (-1, size) for n, size in zip(shape, array.shape, strict=False)
-    )
-    require(fits and array.dtype == dtype, message)
+def check(arguments: dict[str, Array], **sizes: int) -> None:
+    """Raise ValueError unless arrays are what is said of them: "mean float64 [w]" names, type and shape of one.
+
+    A size is a number, or one of `sizes`, or any; one that is named several times must be the same everywhere.
+    """
+    for said, array in arguments.items():
+        name, dtype, shape = said.split(" ", 2)
+        expected = shape[1:-1].split(", ")
+        right = array.dtype == dtype and array.ndim == len(expected)
+        for text, size in zip(expected, array.shape, strict=False):
+            right = right and size == (int(text) if text.isdigit() else sizes.setdefault(text, size))
+        require(right, f"{name} must be {dtype} {shape}")
 
 
 def within(values: Array, least: float, most: float) -> bool:
@@ -37,6 +43,7 @@ def widen(block: Array, bfloat16: bool) -> Floats:
     require(block.ndim == 2, "block must be a matrix")
     if bfloat16:
         require(block.dtype == np.uint16, "bfloat16 entries are given as uint16")
-        return (block.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+        wide: Array = block.astype(np.uint32) << np.uint32(16)
+        return wide.view(np.float32).astype(np.float64)
     require(block.dtype in (np.float16, np.float32, np.float64), "block must be float16, float32 or float64")
     return block.astype(np.float64)

@@ -39,9 +39,8 @@ def center_rotate(
     """
     x = widen(block, bfloat16)
     n, width = x.shape
-    check(mean, "mean must be float64 [w]", np.float64, width)
-    check_exponent(exponent, width)
-    check(out, "out must be float32 [k, n]", np.float32, -1, n)
+    check({"mean float64 [w]": mean, "exponent int32 [w]": exponent, "out float32 [k, n]": out}, n=n, w=width)
+    check_exponent(exponent)
     require(n <= 1 or out.size == 0 or out.strides[1] == 4, "out must be float32 [k, n]")
     place = places(place, width, len(out))
     with np.errstate(all="ignore"):
@@ -79,10 +78,8 @@ def restore(
     place : numpy.ndarray, optional
         int64 [w], row of each column, negative for those that are their mean alone, none twice; by default j.
     """
-    check(points, "points must be int32 [k, n]", np.int32, -1, -1)
+    check({"points int32 [k, n]": points, "scale float64 [w]": scale, "mean float64 [w]": mean})
     n, width = points.shape[1], scale.size
-    check(scale, "scale must be float64 [w]", np.float64, width)
-    check(mean, "mean must be float64 [w]", np.float64, width)
     require(out.shape == (n, width), "out must be [n, w]")
     require(out.dtype in (np.float32, np.float64), "out must be float32 or float64")
     place = places(place, width, len(points))
@@ -101,7 +98,7 @@ def places(place: Array | None, width: int, rows: int) -> Ints:
     if place is None:
         require(width == rows, "there must be as many rows as columns")
         return np.arange(width, dtype=np.int64)
-    check(place, "place must be int64 [w]", np.int64, width)
+    check({"place int64 [w]": place}, w=width)
     require(bool((place < rows).all()), "place names a row that does not exist")
     kept = place[place >= 0]
     require(len(np.unique(kept)) == len(kept), "place names a row twice")

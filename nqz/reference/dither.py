@@ -39,7 +39,8 @@ def mix64(x: Words) -> Words:
     """Return the SplitMix64 finalizer of uint64 words."""
     x = (x ^ (x >> np.uint64(30))) * MIX_A
     x = (x ^ (x >> np.uint64(27))) * MIX_B
-    return x ^ (x >> np.uint64(31))
+    mixed: Words = x ^ (x >> np.uint64(31))
+    return mixed
 
 
 def words(key: Key, first: int, count: int) -> Words:
@@ -54,7 +55,8 @@ def levels(key: Key, counter: int, count: int) -> npt.NDArray[np.uint8]:
     require(count >= 0, "count must not be negative")
     w = words(key, counter, -(-count // 16))
     shifts = np.arange(0, 64, 4, dtype=np.uint64)
-    return ((w[:, None] >> shifts) & np.uint64(15)).astype(np.uint8).reshape(-1)[:count]
+    nibbles: Words = w[:, None] >> shifts & np.uint64(15)
+    return nibbles.astype(np.uint8).reshape(-1)[:count]
 
 
 def levels_of(place: Place, key: Key) -> Ints:
@@ -76,9 +78,7 @@ def dither_quantize(place: Place, key: Key, u: Array, scale: Array, out: Array) 
     out : numpy.ndarray
         int32 [P], written: fine coordinates Y = fine · λ - level.
     """
-    check(u, "u must be float32 [N]", np.float32, place.count)
-    check(scale, "scale must be float32 [c]", np.float32, -1)
-    check(out, "out must be int32 [P]", np.int32, place.positions)
+    check({"u float32 [N]": u, "scale float32 [c]": scale, "out int32 [P]": out}, **place.sizes)
     lattice, z = lattice_of(place.lattice), levels_of(place, key)
     column = place.columns(scale.size)[: place.count]
     t = fixed_point(scaled(u, scale[column]), place.positions)

@@ -67,6 +67,12 @@ class Place:
         """Groups of all lanes."""
         return self.positions // lattice_of(self.lattice).group
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes by the names that arrays of a chunk are described with."""
+        rows = self.groups // self.lanes
+        return {"N": self.count, "P": self.positions, "groups": self.groups, "group rows": rows}
+
     def columns(self, available: int) -> Ints:
         """Return the panel's column, of so many, of every position; padding belongs to that of the last entry."""
         right = (self.start + self.count - 1) // self.m < available

@@ -16,7 +16,8 @@ def check_packing(q: int, per_word: int, bits: int) -> None:
 
 def to_bits(values: Array, width: int) -> Array:
     """Return uint8 bits [len(values), width] of uint64 values, lowest first."""
-    return ((values[:, None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)).astype(np.uint8)
+    bits: Array = values[:, None] >> np.arange(width, dtype=np.uint64) & np.uint64(1)
+    return bits.astype(np.uint8)
 
 
 def from_bits(bits: Array) -> Array:
@@ -57,7 +58,7 @@ def pack_digits(digits: Array, q: int, per_word: int, bits: int) -> Array:
         uint8, the words concatenated from the lowest bit on, filled up to a byte with zeros.
     """
     check_packing(q, per_word, bits)
-    check(digits, "digits must be uint16 [n]", np.uint16, -1)
+    check({"digits uint16 [n]": digits})
     require(digits.size == 0 or int(digits.max()) < q, "a digit is not below q")
     runs = -(-digits.size // per_word)
     padded = np.zeros(runs * per_word, dtype=np.uint64)
@@ -81,14 +82,14 @@ def unpack_digits(data: Array, count: int, q: int, per_word: int, bits: int) -> 
         If the length is wrong, a word is not below q ** per_word, or padding is not zero.
     """
     check_packing(q, per_word, bits)
-    check(data, "data must be uint8", np.uint8, -1)
+    check({"data uint8 [n]": data})
     require(count >= 0, "count must not be negative")
     runs = -(-count // per_word)
     values = from_bits(unpack_bits(data, runs * bits, "digit stream").reshape(runs, bits))
     if runs and int(values.max()) >= q**per_word:
         raise CorruptStream("a word of digits is out of range")
     powers = np.array([q**i for i in range(per_word)], dtype=np.uint64)
-    digits = (values[:, None] // powers % np.uint64(q)).astype(np.uint16).reshape(-1)
+    digits: Array = (values[:, None] // powers % np.uint64(q)).astype(np.uint16).reshape(-1)
     if digits[count:].any():
         raise CorruptStream("the padding of the digit stream is not zero")
     return digits[:count]

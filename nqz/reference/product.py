@@ -46,7 +46,7 @@ def narrow(points: Array, start: int, place: Array, out: Array) -> int:
 def row_energies(rows: Array, out: Array) -> None:
     """Write the sums of squares of rows of int8 or int16, [w, m], to `out`, int64 [w]."""
     require(rows.dtype in (np.int8, np.int16), "rows must be int8 or int16")
-    check(out, "out must be int64 [w]", np.int64, len(rows))
+    check({"out int64 [w]": out}, w=len(rows))
     for i, row in enumerate(rows):
         out[i] = np.square(row.astype(np.int64)).sum()
 
@@ -74,7 +74,7 @@ def point_products(points: Array, start: int, vectors: Array, out: Array) -> int
     require(0 <= start <= _MAX_START, "start must be at least 0")
     require(m >= 1 and count >= 1, "points and vectors must not be empty")
     touched = (start + count - 1) // m - start // m + 1
-    check(out, "out must be int64 [rows, b]", np.int64, touched, few)
+    check({"out int64 [rows, b]": out}, rows=touched, b=few)
     y, x, done = points.astype(np.int64), vectors.astype(np.int64), 0
     for row in range(touched):
         first = (start + done) % m
@@ -104,7 +104,7 @@ def integer_product(a: Array, b: Array, out: Array) -> None:
         contiguous = rows.size == 0 or rows.shape[1] < 2 or rows.strides[1] == rows.itemsize
         require(contiguous, "entries of a row must be contiguous")
     require(a.shape[1] == b.shape[1], "rows of different lengths")
-    check(out, "out must be int32 [wa, wb]", np.int32, len(a), len(b))
+    check({"out int32 [wa, wb]": out}, wa=len(a), wb=len(b))
     out[...] = (a.astype(np.int64) @ b.astype(np.int64).T).astype(np.int32)
 
 

@@ -64,8 +64,8 @@ class Decoder:
 
 def check_cumulative(cum: Array) -> None:
     """Raise ValueError unless `cum` goes from 0 to 4096 and never falls."""
-    check(cum, "cum must be uint16 [2 to 257]", np.uint16, -1)
-    require(2 <= cum.size <= 257, "cum must be uint16 [2 to 257]")
+    right = cum.ndim == 1 and cum.dtype == np.uint16 and 2 <= cum.size <= 257
+    require(right, "cum must be uint16 [2 to 257]")
     right = cum[0] == 0 and cum[-1] == 4096 and np.diff(cum.astype(np.int64)).min() >= 0
     require(right, "cum is not a table of 12-bit frequencies")
 
@@ -91,7 +91,7 @@ def rans_encode(symbols: Array, cum: Array, lanes: int) -> tuple[Array, Array]:
     """
     check_lanes(lanes)
     check_cumulative(cum)
-    check(symbols, "symbols must be uint8 [n]", np.uint8, -1)
+    check({"symbols uint8 [n]": symbols})
     wide = cum.astype(np.int64)
     size = np.append(np.diff(wide), np.zeros(256, dtype=np.int64))[symbols]
     require(bool((size > 0).all()), "a symbol has no frequency in the table")

@@ -26,9 +26,9 @@ def rotate(u: Array, signs: Array, inverse: bool) -> None:
     inverse : bool
         Whether to apply the inverse, which is the transpose.
     """
-    check(u, "u must be float32 [w, n]", np.float32, -1, -1)
+    check({"u float32 [w, n]": u})
     n = u.shape[1]
-    check(signs, "signs must be uint64 [2, ceil(n / 64)]", np.uint64, 2, -(-n // 64))
+    check({"signs uint64 [2, ceil(n / 64)]": signs}, **{"ceil(n / 64)": -(-n // 64)})
     if u.size == 0:
         return
     bits = (signs[:, :, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)

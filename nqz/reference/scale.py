@@ -37,8 +37,6 @@ def round_scaled(u: Array, scale: Array, out: Array) -> None:
     out : numpy.ndarray
         int32 [w, n], written.
     """
-    check(u, "u must be float32 [w, n]", np.float32, -1, -1)
-    check(scale, "scale must be float32 [w]", np.float32, len(u))
-    check(out, "out must be int32 [w, n]", np.int32, *u.shape)
+    check({"u float32 [w, n]": u, "scale float32 [w]": scale, "out int32 [w, n]": out})
     v = scaled(u, scale[:, None])
     out[...] = fixed_point(v.reshape(-1), v.size, np.float32(2**30)).reshape(u.shape)

@@ -7,6 +7,7 @@ from. The `Coder` of the coding takes a chunk of it to arrays.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class Encoder:
         p, order = self.parameters, arrange(panel, self.codes, self.scales)
         here = slice(panel.first, panel.last)
         codes = self.codes[here]
-        factors = p.coding.forward(p, codes[order.columns].astype(np.int64))
+        factors = self.scales.histogram.apply(partial(p.coding.forward, p), codes[order.columns])
         coded = self.coder.columns(order.classes)
         return OpenPanel(
             panel, order.columns, order.place, self.means.at(here), exponents(codes), factors, coded

@@ -6,6 +6,7 @@ an unbounded exponent, so that columns of 1e±300 need no special care.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,6 +126,14 @@ class Histogram:
         """For some codes, what `values` has for each of the different ones."""
         found: npt.NDArray[Any] = values[self.index(codes)]
         return found
+
+    def apply(
+        self, function: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]], codes: npt.NDArray[Any]
+    ) -> npt.NDArray[Any]:
+        """What a function that works entry by entry makes of some codes; of the different ones if these are fewer."""
+        if len(codes) <= len(self.codes):
+            return function(codes.astype(np.int64))
+        return self.spread(function(self.codes), codes)
 
 
 def _least(codes: np.ndarray) -> int:

@@ -19,8 +19,8 @@ size_t qemu_plugin_tb_n_insns(const qemu_plugin_tb* tb);
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*call)(qemu_plugin_id_t, qemu_plugin_tb*));
 void qemu_plugin_register_vcpu_tb_exec_cb(qemu_plugin_tb* tb, void (*call)(unsigned, void*), int flags, void* data);
 void qemu_plugin_register_vcpu_syscall_cb(qemu_plugin_id_t id,
-                                          void (*call)(qemu_plugin_id_t, unsigned, int64_t, uint64_t, uint64_t, uint64_t,
-                                                       uint64_t, uint64_t, uint64_t, uint64_t, uint64_t));
+                                          void (*call)(qemu_plugin_id_t, unsigned, int64_t, uint64_t, uint64_t,
+                                                       uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t));
 
 __attribute__((visibility("default"))) int qemu_plugin_version = PLUGIN_VERSION;
 

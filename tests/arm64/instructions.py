@@ -6,10 +6,12 @@ implementation that it is given as PACKAGE=IMPLEMENTATION, and prints a table.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 
 def work(implementation: str) -> Iterator[tuple[str, float, Callable[[], object]]]:
@@ -25,13 +27,13 @@ def work(implementation: str) -> Iterator[tuple[str, float, Callable[[], object]
     for n in (1024, 4096, 96):
         u = rng.integers(-1000, 1000, size=(32, n)).astype(np.float32)
         signs = rng.integers(0, 2**63, size=(2, -(-n // 64)), dtype=np.uint64)
-        yield f"rotation, n = {n}: an entry", u.size, lambda u=u, signs=signs: native.rotate(u, signs, False)
+        yield f"rotation, n = {n}: an entry", u.size, partial(native.rotate, u, signs, False)
 
     def quantize(lattice: int) -> Callable[[], object]:
         u = rng.integers(-1000, 1000, size=32 * 24 * 64).astype(np.float32) / np.float32(300)
         scale, out = np.full(1, 256, dtype=np.float32), np.empty(u.size, dtype=np.int32)
         place = native.Place(lattice=lattice, count=u.size, start=0, m=u.size, lanes=32, counter=0)
-        return lambda: native.dither_quantize(place, key, u, scale, out)
+        return partial(native.dither_quantize, place, key, u, scale, out)
 
     for memory in (2, 4, 7, 12):
         call = quantize(32 + memory)
@@ -45,15 +47,13 @@ def work(implementation: str) -> Iterator[tuple[str, float, Callable[[], object]
         out = np.empty((len(a), len(b)), dtype=np.int32)
         products = len(a) * len(b) * 4096
         name = f"product of {np.dtype(dtype).name}: a multiplication"
-        yield name, products, lambda a=a, b=b, out=out: native.integer_product(a, b, out)
+        yield name, products, partial(native.integer_product, a, b, out)
 
 
 def mark(number: int) -> None:
     """Have the plugin print the instructions since the last mark."""
-    try:
+    with contextlib.suppress(OSError):
         os.close(-1000 - number)
-    except OSError:
-        pass
 
 
 def count(implementation: str) -> None:
@@ -89,11 +89,11 @@ def main() -> None:
         return
     python, plugin, *columns = sys.argv[1:]
     tables = [counted(python, plugin, *column.split("=")) for column in columns]
-    print(f"{'':44}" + "".join(f"{column.replace('=', ' '):>20}" for column in columns))
+    print(f"{'':44}" + "".join(f"{column.replace('=', ' '):>26}" for column in columns))
     for name in tables[0]:
         first = tables[0][name]
-        rest = "".join(f"{table[name]:11.3f}{f'(/{table[name] / first:.1f})':>9}" for table in tables[1:])
-        print(f"{name:44}{first:20.3f}{rest}")
+        rest = "".join(f"{table[name]:17.3f}{f'(/{table[name] / first:.1f})':>9}" for table in tables[1:])
+        print(f"{name:44}{first:26.3f}{rest}")
 
 
 if __name__ == "__main__":

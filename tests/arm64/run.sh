@@ -33,8 +33,8 @@ unpack_packages() {
     for package in "$NQZ_ARM64/apt/$set_of"/*.deb; do dpkg-deb -x "$package" "$to"; done
 }
 
-unpack() {
-    if [ -e "$NQZ_ARM64/unpacked" ] && [ "$NQZ_ARM64/unpacked" -nt "$here/run.sh" ]; then return; fi
+unpack_tools() {
+    if [ "$NQZ_ARM64/unpacked" -nt "$here/run.sh" ]; then return; fi
     say "unpacking a cross compiler, an emulator and a Python for arm64 in build/arm64"
     rm -rf "$NQZ_ARM64"
     mkdir -p "$NQZ_ARM64/apt/lists/partial"
@@ -81,20 +81,31 @@ arm64=$(cd "$(dirname "$0")" && pwd)
 export PYTHONPATH="$arm64/${NQZ_PACKAGE:-package}:$arm64/site" PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1
 exec "$arm64/emulate" "$arm64/root/usr/bin/python3" "$@"
 WRAPPER
-    chmod +x "$NQZ_ARM64/with_tools" "$NQZ_ARM64/emulate" "$NQZ_ARM64/python"
-
-    # Programs that a test starts must be emulated as well.
-    mkdir -p "$NQZ_ARM64/site"
-    printf 'import sys\n\nsys.executable = "%s"\n' "$NQZ_ARM64/python" >"$NQZ_ARM64/site/sitecustomize.py"
-    version=$("$NQZ_ARM64/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    # shellcheck disable=SC2046
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check --target "$NQZ_ARM64/site" --only-binary :all: \
-        --python-version "$version" --implementation cp \
-        --platform manylinux2014_aarch64 --platform manylinux_2_28_aarch64 $(requirements)
+    # For tests that compile.
+    cat >"$NQZ_ARM64/c++" <<'WRAPPER'
+#!/bin/sh
+arm64=$(cd "$(dirname "$0")" && pwd)
+exec "$arm64/with_tools" "$arm64/tools/usr/bin/aarch64-linux-gnu-g++" "--sysroot=$arm64/tools" "$@"
+WRAPPER
+    chmod +x "$NQZ_ARM64/c++" "$NQZ_ARM64/with_tools" "$NQZ_ARM64/emulate" "$NQZ_ARM64/python"
     touch "$NQZ_ARM64/unpacked"
 }
 
-# What nqz needs to run, to be built and to be tested.
+# The Python packages that nqz needs to run, to be built and to be tested; anew where they change.
+install_site() {
+    requirements >"$NQZ_ARM64/requirements"
+    if cmp -s "$NQZ_ARM64/requirements" "$NQZ_ARM64/site/requirements"; then return; fi
+    rm -rf "$NQZ_ARM64/site"
+    mkdir -p "$NQZ_ARM64/site"
+    # Programs that a test starts must be emulated as well.
+    printf 'import sys\n\nsys.executable = "%s"\n' "$NQZ_ARM64/python" >"$NQZ_ARM64/site/sitecustomize.py"
+    version=$("$NQZ_ARM64/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --target "$NQZ_ARM64/site" --only-binary :all: \
+        --python-version "$version" --implementation cp \
+        --platform manylinux2014_aarch64 --platform manylinux_2_28_aarch64 --requirement "$NQZ_ARM64/requirements"
+    cp "$NQZ_ARM64/requirements" "$NQZ_ARM64/site/requirements"
+}
+
 requirements() {
     "$PYTHON" - <<'PROGRAM'
 try:
@@ -106,6 +117,11 @@ with open("pyproject.toml", "rb") as file:
     project = tomllib.load(file)["project"]
 print(*project["dependencies"], *project["optional-dependencies"]["test"], "nanobind", sep="\n")
 PROGRAM
+}
+
+unpack() {
+    unpack_tools
+    install_site
 }
 
 # Compiles the kernels and lays nqz with them beside. $1: the folder's name; $2: flags of the compiler, if any.
@@ -130,7 +146,8 @@ build() {
 run_tests() {
     say "the tests of the kernels, on arm64: $("$NQZ_ARM64/python" -c \
         'from nqz import kernels; print(*kernels.implementations(), sep=", ")')"
-    "$NQZ_ARM64/python" -m pytest -q -p no:cacheprovider ${ARGS:-} tests/test_kernels_*.py
+    CXX=$NQZ_ARM64/c++ "$NQZ_ARM64/python" -m pytest -q -p no:cacheprovider --numprocesses auto \
+        --maxprocesses 8 --dist worksteal ${ARGS:-} tests/test_kernels_*.py
 }
 
 compare() {

@@ -178,6 +178,9 @@ struct Kernels {
 namespace baseline {
 extern const Kernels kernels;
 }
+namespace neon {
+extern const Kernels kernels;
+}
 namespace avx2 {
 extern const Kernels kernels;
 }

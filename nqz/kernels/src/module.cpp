@@ -538,6 +538,9 @@ std::vector<Isa> instruction_sets() {
     sets.push_back({"avx512", avx512::kernels, has_avx512});
     sets.push_back({"avx512vnni", with_product(avx512::kernels, avx512vnni::product), has_vnni});
 #endif
+#ifdef NQZ_ARM64
+    sets.push_back({"neon", neon::kernels, true});
+#endif
     return sets;
 }
 

@@ -44,9 +44,10 @@ void transform_base(float* u, int64_t n, const uint64_t* signs) {
         Vector v[COUNT];
 #pragma GCC unroll 16
         for (int k = 0; k < COUNT; k++) {
-            int64_t at = i + k * VECTOR;
-            v[k] = load_vector(u + at);
-            if (signs) v[k] = Simd::negate(v[k], signs[at / 64] >> (at & 63));
+            const int at = k * VECTOR;
+            v[k] = load_vector(u + i + at);
+            // The vectors share a word of signs, or begin at one.
+            if (signs) v[k] = Simd::negate(v[k], signs[i / 64 + at / 64] >> (i & 63) >> (at & 63));
             v[k] = within(v[k]);
         }
         across<COUNT>(v);

@@ -51,7 +51,7 @@ def entropy_encode(place: Place, key: Key, tables: Tables, table_of_column: Arra
         uint8, Rice codes of the values outside the tables; see `nqz.reference.rice`.
     """
     chunk = prepare(place, key, tables, table_of_column)
-    check(points, "points must be int32 [P]", np.int32, place.positions)
+    check({"points int32 [P]": points}, **place.sizes)
     lattice, rows = chunk.lattice, len(chunk.modelled)
     y = points.astype(np.int64)
     index = lattice.index_of(to_blocks((y + chunk.level) // lattice.fine, lattice.block, place.lanes))
@@ -103,7 +103,7 @@ def entropy_decode(
         If the five streams are not what the encoder writes.
     """
     chunk = prepare(place, key, tables, table_of_column)
-    check(out, "out must be int32 [P]", np.int32, place.positions)
+    check({"out int32 [P]": out}, **place.sizes)
     states, words, code, low, escapes = streams
     decoder, reader = Decoder(states, words, place.lanes), EscapeReader(escapes)
     position, shift = low_bits(chunk)

@@ -48,15 +48,12 @@ class Tables:
 
     def __post_init__(self) -> None:
         lattice, count = lattice_of(self.lattice), self.half.size
-        check(self.half, "half must be int32 [T]", np.int32, count)
-        check(self.raw, "raw must be int32 [T]", np.int32, count)
-        check(self.rice, "rice must be int32 [T]", np.int32, count)
-        check(self.offset, "offset must be int64 [T]", np.int64, count)
-        check(self.cum, "cum must be uint16", np.uint16, -1)
-        check(self.weight, "weight must be float64 [T, 16]", np.float64, count, 16)
-        check(self.modelled, "modelled must be uint8 [T]", np.uint8, count)
-        halves = count if lattice.last_follows else 0
-        check(self.last, "last must be int32, [T] for leech and [0] otherwise", np.int32, halves)
+        rows = {f"{name} int32 [T]": getattr(self, name) for name in ("half", "raw", "rice")}
+        rows |= {"offset int64 [T]": self.offset, "weight float64 [T, 16]": self.weight}
+        check({**rows, "modelled uint8 [T]": self.modelled, "cum uint16 [n]": self.cum}, T=count)
+        halves = (count if lattice.last_follows else 0,)
+        right = self.last.shape == halves and self.last.dtype == np.int32
+        require(right, "last must be int32, [T] for leech and [0] otherwise")
         require(within(self.last, 0, count - 1), "last names a table that does not exist")
         require(within(self.half, 1, 127), "half must be 1 to 127")
         require(within(self.raw, 0, 20), "raw must be 0 to 20")
@@ -116,7 +113,7 @@ class Chunk:
 def prepare(place: Place, key: Key, tables: Tables, table_of_column: Array) -> Chunk:
     """Work out what a chunk is coded with; ValueError where the arguments do not fit together."""
     require(place.lattice == tables.lattice, "the place and the tables are of different lattices")
-    check(table_of_column, "table_of_column must be int32 [c]", np.int32, -1)
+    check({"table_of_column int32 [c]": table_of_column})
     lattice = lattice_of(place.lattice)
     table = table_of_column[place.columns(table_of_column.size)].astype(np.int64)
     require(within(table, 0, tables.half.size - 1), "table_of_column names a table that does not exist")

@@ -43,9 +43,8 @@ class Nest:
 
     def __post_init__(self) -> None:
         nested_lattice_of(self.lattice)
-        check(self.q, "q must be int32 [2]", np.int32, 2)
+        check({"q int32 [2]": self.q, "multiplier int32 [2, 4]": self.multiplier})
         require(within(self.q, 2, 4096), "q must be 2 to 4096")
-        check(self.multiplier, "multiplier must be int32 [2, 4]", np.int32, 2, 4)
         require(within(self.multiplier, 1, 32767), "multiplier must be 1 to 32767")
 
 
@@ -55,13 +54,11 @@ def member(lattice: BlockLattice, digits: Ints, level: Ints, q: Ints) -> Ints:
     return x - lattice.fine * q * lattice.nearest_point(x, lattice.fine * q)
 
 
-def check_chunk(place: Place, nest: Nest, choice: Array, digits: Array, beta: Array) -> BlockLattice:
-    """Return the lattice of a chunk; ValueError where the arguments of both directions do not fit together."""
+def check_nest(place: Place, nest: Nest, choice: Array) -> BlockLattice:
+    """Return the lattice of a chunk; ValueError where the nest and the choice of its moduli do not fit the place."""
     require(place.lattice == nest.lattice, "the place and the nest are of different lattices")
-    check(choice, "choice must be uint8 [group rows]", np.uint8, place.groups // place.lanes)
+    check({"choice uint8 [group rows]": choice}, **place.sizes)
     require(within(choice, 0, 1), "choice must be 0 or 1")
-    check(digits, "digits must be uint16 [P]", np.uint16, place.positions)
-    check(beta, "beta must be uint8 [groups]", np.uint8, place.groups)
     return nested_lattice_of(nest.lattice)
 
 
@@ -97,10 +94,9 @@ def voronoi_encode(
     tuple of int
         Sums of fixed-point entry times `points` and of the squares of `points`, over the N entries (int64).
     """
-    lattice = check_chunk(place, nest, choice, digits, beta)
-    check(u, "u must be float32 [N]", np.float32, place.count)
-    check(scale, "scale must be float32 [c]", np.float32, -1)
-    check(points, "points must be int32 [P]", np.int32, place.positions)
+    lattice = check_nest(place, nest, choice)
+    coded = {"digits uint16 [P]": digits, "beta uint8 [groups]": beta, "points int32 [P]": points}
+    check({"u float32 [N]": u, "scale float32 [c]": scale, **coded}, **place.sizes)
     lanes, row = place.lanes, lattice.group * place.lanes
     forward = scale[place.columns(scale.size)[: place.count]]
     z = to_blocks(levels_of(place, key), lattice.group, lanes)
@@ -150,8 +146,9 @@ def voronoi_decode(
     CorruptStream
         If a digit is not below its q, or an index of a scale not below 4.
     """
-    lattice = check_chunk(place, nest, choice, digits, beta)
-    check(out, "out must be int32 [P]", np.int32, place.positions)
+    lattice = check_nest(place, nest, choice)
+    coded = {"digits uint16 [P]": digits, "beta uint8 [groups]": beta}
+    check({**coded, "out int32 [P]": out}, **place.sizes)
     base = nest.q.astype(np.int64)[choice][:, None, None]
     digit = to_blocks(digits.astype(np.int64), lattice.group, place.lanes)
     if (digit >= base).any():

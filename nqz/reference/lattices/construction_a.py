@@ -21,15 +21,16 @@ def nearest_even(x: Ints, unit: Ints | int) -> tuple[Ints, Ints, Ints]:
 
 def to_digits(point: Ints, q: Ints | int, checks: Checks) -> Ints:
     """Return the digits of the coset modulo qΛ of points [..., group]: information modulo q, and halves of the rest."""
-    value = point.copy()
+    value: Ints = point.copy()
     for j, information in checks.items():
         value[..., j] = (point[..., j] - point[..., information].sum(axis=-1)) // 2
-    return value % q
+    digits: Ints = value % q
+    return digits
 
 
 def from_digits(digits: Ints, checks: Checks) -> Ints:
     """Return a point of the coset of digits [..., group]."""
-    point = digits.copy()
+    point: Ints = digits.copy()
     for j, information in checks.items():
         point[..., j] = digits[..., information].sum(axis=-1) + 2 * digits[..., j]
     return point

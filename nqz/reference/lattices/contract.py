@@ -145,9 +145,11 @@ def chance(zero: Floats, one: Floats) -> Ints:
 
 def to_blocks(values: Array, size: int, lanes: int) -> Array:
     """Arrange the [P] values of a chunk as [T, lanes, size]: blocks of `size` consecutive steps of a lane."""
-    return values.reshape(-1, size, lanes).swapaxes(1, 2)
+    blocks: Array = values.reshape(-1, size, lanes).swapaxes(1, 2)
+    return blocks
 
 
 def from_blocks(blocks: Array) -> Array:
     """Undo `to_blocks`."""
-    return blocks.swapaxes(1, 2).reshape(-1)
+    values: Array = blocks.swapaxes(1, 2).reshape(-1)
+    return values

@@ -69,11 +69,12 @@ class Leech(BlockLattice):
         rest = point[..., 12:] - head - 2 * value[..., 1:12] @ CHECKS[1:]
         value[..., 12:23] = rest[..., :11] // 4
         value[..., 23] = (rest[..., 11] + 4 * head[..., 0] - 4 * value[..., 12:23].sum(axis=-1)) // 8
-        return value % q
+        digits: Ints = value % q
+        return digits
 
     def from_digits(self, digits: Ints) -> Ints:
         """Combine the basis."""
-        point = digits.copy()
+        point: Ints = digits.copy()
         head = digits[..., :1]
         point[..., 1:12] = head + 2 * digits[..., 1:12]
         point[..., 12:] = head + 2 * digits[..., 1:12] @ CHECKS[1:]

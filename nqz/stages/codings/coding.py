@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from nqz.stages import scale
-from nqz.stages.chunks import Chunk, cut
+from nqz import kernels
+from nqz.stages import dither, scale
+from nqz.stages.chunks import Chunk, cut, padded
 from nqz.stages.lattices import LATTICES, Lattice
 
 _MAX_DELTA = 4096 * 8192
@@ -153,6 +155,33 @@ class Coding(ABC):
 
     def __reduce__(self) -> tuple[Callable[[str], Coding], tuple[Any, ...]]:
         return _by_name, (self.name,)  # there is one of each, in other processes too
+
+
+@dataclass(frozen=True, eq=False)
+class LatticeCoder(Coder):
+    """What the coders of points of a dithered lattice share.
+
+    Attributes
+    ----------
+    lattice : Lattice
+    m : int
+        Kept coordinates of a column.
+    key : tuple of int
+        Of the dither.
+    """
+
+    lattice: Lattice
+    m: int
+    key: tuple[int, int]
+
+    def working_points(self, chunk: Chunk) -> int:
+        """Whole groups on all lanes."""
+        return padded(self.lattice, chunk.count, chunk.lanes)
+
+    def place(self, chunk: Chunk) -> kernels.Place:
+        """Where a chunk lies in its panel, on its lanes and in the dither, for the kernels."""
+        counter = dither.counter(chunk.number)
+        return kernels.Place(self.lattice.number, chunk.count, chunk.start, self.m, chunk.lanes, counter)
 
 
 class LatticeCoding(Coding):

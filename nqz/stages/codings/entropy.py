@@ -16,7 +16,7 @@ import numpy.typing as npt
 from nqz import kernels
 from nqz.stages import dither
 from nqz.stages.chunks import Chunk, padded
-from nqz.stages.codings.coding import Coder, CodingParameters, LatticeCoding, Sections
+from nqz.stages.codings.coding import CodingParameters, LatticeCoder, LatticeCoding, Sections
 from nqz.stages.codings.tables import Tables, tables
 from nqz.stages.lattices import Lattice
 
@@ -41,21 +41,9 @@ ENTROPY = _Entropy()
 
 
 @dataclass(frozen=True, eq=False)
-class EntropyCoder(Coder):
-    """Codes chunks of columns of m kept coordinates.
+class EntropyCoder(LatticeCoder):
+    """Codes chunks with the tables of a matrix."""
 
-    Attributes
-    ----------
-    lattice : Lattice
-    m : int
-    key : tuple of int
-        Of the dither.
-    tables : Tables
-    """
-
-    lattice: Lattice
-    m: int
-    key: tuple[int, int]
     tables: Tables
 
     @cached_property
@@ -69,15 +57,6 @@ class EntropyCoder(Coder):
     def columns(self, classes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """Numbers of the columns' tables."""
         return self.tables.of_columns(classes)
-
-    def place(self, chunk: Chunk) -> kernels.Place:
-        """Where a chunk lies, for the kernels."""
-        counter = dither.counter(chunk.number)
-        return kernels.Place(self.lattice.number, chunk.count, chunk.start, self.m, chunk.lanes, counter)
-
-    def working_points(self, chunk: Chunk) -> int:
-        """Whole groups on all lanes."""
-        return padded(self.lattice, chunk.count, chunk.lanes)
 
     def encode_chunk(
         self,
@@ -117,6 +96,8 @@ class EntropyCoder(Coder):
         size = self.working_points(chunk)
         points = out if size == chunk.count else np.empty(size, np.int32)
         place, key = self.place(chunk), kernels.Key(*self.key)
-        kernels.entropy_decode(place, key, self.bound, columns, sections, points)
+        states, words, code, low, escapes = sections
+        streams = states, words, code, low, escapes
+        kernels.entropy_decode(place, key, self.bound, columns, streams, points)
         if points is not out:
             out[:] = points[: chunk.count]

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from nqz import kernels
 from nqz.stages import dither
-from nqz.stages.chunks import Chunk, padded
-from nqz.stages.codings.coding import Coder, CodingParameters, LatticeCoding, Sections
+from nqz.stages.chunks import Chunk
+from nqz.stages.codings.coding import CodingParameters, LatticeCoder, LatticeCoding, Sections
 from nqz.stages.codings.tables import TOTAL
 from nqz.stages.lattices import Lattice
 from nqz.stages.scale import Scaling
@@ -144,30 +144,14 @@ def _nesting(parameters: CodingParameters) -> Nesting:
 
 
 @dataclass(frozen=True, eq=False)
-class VoronoiCoder(Coder):
-    """Codes chunks of columns of m kept coordinates.
+class VoronoiCoder(LatticeCoder):
+    """Codes chunks with a nested code."""
 
-    Attributes
-    ----------
-    lattice : Lattice
-    m : int
-    key : tuple of int
-        Of the dither.
-    nesting : Nesting
-    """
-
-    lattice: Lattice
-    m: int
-    key: tuple[int, int]
     nesting: Nesting
 
     def columns(self, classes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """Nothing: all columns are coded alike."""
         return np.zeros(len(classes), np.int32)
-
-    def working_points(self, chunk: Chunk) -> int:
-        """Whole groups on all lanes."""
-        return padded(self.lattice, chunk.count, chunk.lanes)
 
     def _choice(self, chunk: Chunk) -> npt.NDArray[np.uint8]:
         return self.nesting.choice(self.working_points(chunk) // (self.lattice.group * chunk.lanes))
@@ -190,8 +174,7 @@ class VoronoiCoder(Coder):
         """
         choice, size = self._choice(chunk), len(points)
         digits, beta = np.empty(size, np.uint16), np.empty(size // self.lattice.group, np.uint8)
-        counter, key = dither.counter(chunk.number), kernels.Key(*self.key)
-        place = kernels.Place(self.lattice.number, chunk.count, chunk.start, self.m, chunk.lanes, counter)
+        place, key = self.place(chunk), kernels.Key(*self.key)
         moments = kernels.voronoi_encode(place, key, self._nest(), choice, u, factors, digits, beta, points)
         frequency = _frequencies(beta)
         states, words = kernels.rans_encode(beta, _cumulative(frequency), chunk.lanes)
@@ -227,13 +210,10 @@ class VoronoiCoder(Coder):
             found = kernels.unpack_digits(data, count, q, *packing(q))
             digits[chosen] = found.reshape(-1, digits.shape[1])
         points = out if size == chunk.count else np.empty(size, np.int32)
-        # columns do not matter
-        place = kernels.Place(
-            self.lattice.number, chunk.count, 0, chunk.count, lanes, dither.counter(chunk.number)
-        )
-        kernels.voronoi_decode(
-            place, kernels.Key(*self.key), self._nest(), choice, digits.ravel(), beta, points
-        )
+        # as one column: they do not matter
+        counter, key = dither.counter(chunk.number), kernels.Key(*self.key)
+        place = kernels.Place(self.lattice.number, chunk.count, 0, chunk.count, lanes, counter)
+        kernels.voronoi_decode(place, key, self._nest(), choice, digits.ravel(), beta, points)
         if points is not out:
             out[:] = points[: chunk.count]
 

@@ -27,7 +27,7 @@
 #include "avx2.h"
 #elif defined(__SSE2__)
 #include "sse2.h"
-#elif defined(__aarch64__) && defined(__ARM_NEON) && __has_include("neon.h")
+#elif defined(__aarch64__) && defined(__ARM_NEON)
 #include "neon.h"
 #else
 #include "plain.h"

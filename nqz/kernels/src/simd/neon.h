@@ -1,0 +1,129 @@
+// NEON, which every arm64 processor has.
+#pragma once
+
+#include "portable.h"
+
+#include <arm_neon.h>
+
+namespace nqz::NQZ_ISA {
+namespace {
+
+struct Simd : Portable {
+    // There are 32 registers.
+    enum { RADIX = 16, TRELLIS_STEPS = 4 };
+
+    template <int H>
+    static NQZ_INLINE Vector butterfly(Vector v) {
+        const float32x4_t x = (float32x4_t)v, sign = {1, H == 1 ? -1.0f : 1.0f, H == 2 ? -1.0f : 1.0f, -1};
+        float32x4_t swapped = H == 1 ? vrev64q_f32(x) : vextq_f32(x, x, 2);
+        // The product with one or minus one is exact: this is a sum or a difference, rounded once.
+        return (Vector)vfmaq_f32(swapped, x, sign);
+    }
+
+    static NQZ_INLINE Vector negate(Vector v, uint64_t bits) {
+        const int32x4_t to_top = {31, 30, 29, 28};
+        uint32x4_t shifted = vshlq_u32(vdupq_n_u32((uint32_t)bits), to_top);
+        return (Vector)veorq_u32((uint32x4_t)v, vandq_u32(shifted, vdupq_n_u32(1u << 31)));
+    }
+
+    template <class T>
+    static NQZ_INLINE void transpose_square(const T* from, int64_t pitch, T* const* to) {
+        for (int c = 0; c < SQUARE; c += 4)
+            for (int i = 0; i < SQUARE; i += 4) {
+                float32x4_t r[4];
+                for (int k = 0; k < 4; k++) r[k] = (float32x4_t)load_vector((const float*)(from + (i + k) * pitch + c));
+                transpose4(r);
+                for (int k = 0; k < 4; k++) store_vector((float*)(to[c + k] + i), (Vector)r[k]);
+            }
+    }
+
+    static NQZ_INLINE Ints rounded(Vector v, float limit) {
+        const float32x4_t x = (float32x4_t)v, high = vdupq_n_f32(limit), low = vnegq_f32(high);
+        float32x4_t clamped = vbslq_f32(vcgtq_f32(x, low), x, low);  // not-a-number is not greater
+        return (Ints)vcvtnq_s32_f32(vminq_f32(clamped, high));
+    }
+
+    using Portable::lesser;
+    static NQZ_INLINE Ints lesser(Ints a, Ints b) { return (Ints)vminq_s32((int32x4_t)a, (int32x4_t)b); }
+    static NQZ_INLINE Metrics lesser(Metrics a, Metrics b) { return (Metrics)vminq_s16((int16x8_t)a, (int16x8_t)b); }
+
+    // The even state has the first byte, the odd one the second: state s has byte s of its step.
+    static NQZ_INLINE void decide(uint8_t* to, Metrics a0, Metrics b0, Metrics a1, Metrics b1) {
+        const uint16x8_t place = {0x0101, 0x0202, 0x0404, 0x0808, 0x1010, 0x2020, 0x4040, 0x8080};
+        uint16x8_t even = vcgtq_s16((int16x8_t)a0, (int16x8_t)b0), odd = vcgtq_s16((int16x8_t)a1, (int16x8_t)b1);
+        uint16x8_t both = vandq_u16(vbslq_u16(vdupq_n_u16(0x00FF), even, odd), place);
+        uint16_t bits = vaddvq_u16(both);
+        memcpy(to, &bits, 2);
+    }
+
+    struct States {
+        int32_t* state;
+        uint16x8_t s, top;
+
+        NQZ_INLINE States(int32_t* state_, int memory)
+            : state(state_),
+              s(vcombine_u16(vmovn_u32((uint32x4_t)load_ints(state_)), vmovn_u32((uint32x4_t)load_ints(state_ + 4)))),
+              top(vdupq_n_u16((uint16_t)(1 << (memory - 1)))) {}
+        NQZ_INLINE uint32_t back(const uint8_t* row) {
+            const uint8x8_t place = {1, 2, 4, 8, 16, 32, 64, 128};
+            uint8x8_t decided = vdup_n_u8(0);
+            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 0), decided, 0);
+            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 1), decided, 1);
+            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 2), decided, 2);
+            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 3), decided, 3);
+            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 4), decided, 4);
+            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 5), decided, 5);
+            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 6), decided, 6);
+            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 7), decided, 7);
+            uint8x8_t inputs = vand_u8(vtst_u8(vmovn_u16(s), vdup_n_u8(1)), place);
+            int16x8_t chosen = vmovl_s8((int8x8_t)vtst_u8(decided, place));
+            s = vorrq_u16(vshrq_n_u16(s, 1), vandq_u16((uint16x8_t)chosen, top));
+            return vaddv_u8(inputs);
+        }
+        NQZ_INLINE void store() {
+            store_ints(state, (Ints)vmovl_u16(vget_low_u16(s)));
+            store_ints(state + 4, (Ints)vmovl_u16(vget_high_u16(s)));
+        }
+    };
+
+    struct Accumulator {
+        struct type {
+            int32x4_t low, high;
+        };
+        enum { WIDTH = 8, ROWS = 5, VECTORS = 2, HAS_BYTES = 0, IS_FAST = 0 };
+        static NQZ_INLINE type load(const void* p) {
+            return {(int32x4_t)load_ints((const int32_t*)p), (int32x4_t)load_ints((const int32_t*)p + 4)};
+        }
+        static NQZ_INLINE void store(void* p, type x) {
+            store_ints((int32_t*)p, (Ints)x.low);
+            store_ints((int32_t*)p + 4, (Ints)x.high);
+        }
+        static NQZ_INLINE type same(int32_t x) { return {vdupq_n_s32(x), vdupq_n_s32(x)}; }
+        static NQZ_INLINE type add(type x, type y) { return {vaddq_s32(x.low, y.low), vaddq_s32(x.high, y.high)}; }
+        // b holds groups of eight columns, a the same group everywhere.
+        template <bool BYTES>
+        static NQZ_INLINE void dot(type& sum, type b, type a) {
+            static_assert(!BYTES, "of int16");
+            int16x8_t first = vuzp1q_s16((int16x8_t)b.low, (int16x8_t)b.high);
+            int16x8_t second = vuzp2q_s16((int16x8_t)b.low, (int16x8_t)b.high);
+            int16x4_t pair = vcreate_s16((uint32_t)vgetq_lane_s32(a.low, 0));
+            sum.low = vmlal_lane_s16(sum.low, vget_low_s16(first), pair, 0);
+            sum.high = vmlal_high_lane_s16(sum.high, first, pair, 0);
+            sum.low = vmlal_lane_s16(sum.low, vget_low_s16(second), pair, 1);
+            sum.high = vmlal_high_lane_s16(sum.high, second, pair, 1);
+        }
+    };
+
+  private:
+    static NQZ_INLINE void transpose4(float32x4_t* r) {
+        float64x2_t t0 = (float64x2_t)vtrn1q_f32(r[0], r[1]), t1 = (float64x2_t)vtrn2q_f32(r[0], r[1]);
+        float64x2_t t2 = (float64x2_t)vtrn1q_f32(r[2], r[3]), t3 = (float64x2_t)vtrn2q_f32(r[2], r[3]);
+        r[0] = (float32x4_t)vtrn1q_f64(t0, t2);
+        r[1] = (float32x4_t)vtrn1q_f64(t1, t3);
+        r[2] = (float32x4_t)vtrn2q_f64(t0, t2);
+        r[3] = (float32x4_t)vtrn2q_f64(t1, t3);
+    }
+};
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA
