@@ -49,7 +49,7 @@ struct Decoder {
     uint32_t state[32];
     const uint16_t *words, *end;
     int64_t escape_position, low_position, code_position;
-    Taps taps;                     // of trellises
+    Taps taps;  // of trellises
     enum { MOST_INPUTS = 64 };
     uint32_t inputs[MOST_INPUTS];  // their latest, at least MEMORY_MAX
     int input_count;

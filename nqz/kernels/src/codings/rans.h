@@ -112,8 +112,8 @@ NQZ_INLINE void encode_bits(uint32_t bits, const uint32_t* chance, int lanes, ui
 }
 
 // Decodes a bit on each lane. Returns false if the words run out.
-NQZ_INLINE bool decode_bits(const uint32_t* chance, int lanes, uint32_t* state, const uint16_t*& words, const uint16_t* end,
-                 uint32_t& bits) {
+NQZ_INLINE bool decode_bits(const uint32_t* chance, int lanes, uint32_t* state, const uint16_t*& words,
+                            const uint16_t* end, uint32_t& bits) {
     bits = 0;
     if (Simd::GATHERS && lanes == 32 && end - words >= 32) {
         for (int l = 0; l < 32; l += VECTOR) {

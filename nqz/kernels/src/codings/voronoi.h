@@ -28,11 +28,11 @@ void from_digits(const GroupLattice& lattice, const Row* __restrict digit, const
 void tile_moduli(const GroupLattice& lattice, const Place& place, const Nest& nest, const uint8_t* choices,
                  int64_t first, Moduli& moduli, int* choice) {
     int64_t size = lattice.group * place.lanes, row = first / size, rows = place.positions / size;
-    for (int l = 0; l < 32; row++)
-        for (int lane = 0; lane < place.lanes; lane++, l++) {
-            choice[l] = row < rows ? choices[row] : 0;
-            moduli.set(l, nest.q[choice[l]], lattice.fine);
-        }
+    for (int l = 0; l < 32; l += place.lanes, row++) {
+        const int chosen = row < rows ? choices[row] : 0;
+        for (int lane = 0; lane < place.lanes; lane++) choice[l + lane] = chosen;
+        moduli.set(l, l + place.lanes, nest.q[chosen], lattice.fine);
+    }
 }
 
 // Quantizes t at the given level; returns in `accepted` the groups that survive the way to digits and back.

@@ -64,11 +64,15 @@ NQZ_INLINE int32_t floor_divide(int32_t v, int32_t d, float reciprocal) {
 struct GroupUnit {
     int32_t units[32];
     float one[32], two[32], four[32];
-    NQZ_INLINE void set(int l, int32_t unit) {
-        units[l] = unit;
-        one[l] = 1.0f / (float)unit;
-        two[l] = 1.0f / (float)(2 * unit);
-        four[l] = 1.0f / (float)(4 * unit);
+    // The same unit for groups `first` to `end` - 1.
+    NQZ_INLINE void set(int first, int end, int32_t unit) {
+        const float by_one = 1.0f / (float)unit, by_two = 1.0f / (float)(2 * unit), by_four = 1.0f / (float)(4 * unit);
+        for (int l = first; l < end; l++) {
+            units[l] = unit;
+            one[l] = by_one;
+            two[l] = by_two;
+            four[l] = by_four;
+        }
     }
     NQZ_INLINE int32_t unit(int l) const { return units[l]; }
     NQZ_INLINE int32_t half(int l) const { return units[l] >> 1; }
@@ -82,10 +86,14 @@ struct Moduli {
     int32_t q[32];
     float reciprocal[32];
     GroupUnit fine;
-    NQZ_INLINE void set(int l, int32_t modulus, int32_t steps) {
-        q[l] = modulus;
-        reciprocal[l] = 1.0f / (float)modulus;
-        fine.set(l, steps * modulus);
+    // The same modulus for groups `first` to `end` - 1, in a lattice of so many fine steps.
+    NQZ_INLINE void set(int first, int end, int32_t modulus, int32_t steps) {
+        const float by = 1.0f / (float)modulus;
+        for (int l = first; l < end; l++) {
+            q[l] = modulus;
+            reciprocal[l] = by;
+        }
+        fine.set(first, end, steps * modulus);
     }
 };
 
