@@ -22,6 +22,11 @@ _HEADER = struct.Struct("<4sQ")
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
+def framed(*lengths: int) -> int:
+    """Bytes of records with payloads of these lengths."""
+    return sum(lengths) + FRAMING * len(lengths)
+
+
 class Access(Protocol):
     """What the container needs of a file: its size, and reads and writes at given positions."""
 
