@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import math
 
 import numpy as np
@@ -164,9 +165,9 @@ def fingerprint() -> str:
 def enabled_features() -> list[str]:
     """CPU features that NumPy dispatches on and uses in this process."""
     try:
-        from numpy._core import _multiarray_umath as core
-    except ImportError:
-        from numpy.core import _multiarray_umath as core
+        core = importlib.import_module("numpy._core._multiarray_umath")
+    except ImportError:  # NumPy 1
+        core = importlib.import_module("numpy.core._multiarray_umath")
     return [name for name in core.__cpu_dispatch__ if core.__cpu_features__.get(name)]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from codec_cases import KINDS, Truth, centered, pair, side_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
+from codec_cases import KINDS, Truth, centered, pair, side_of
 from nqz.ground.threads import Workers
 from nqz.product.integers import load, multiply, result_type
 from nqz.product.operand import Operand, Stream
@@ -23,7 +23,6 @@ from nqz.stages.estimate import (
 )
 from nqz.stages.transforms import DEFAULT as TRANSFORM
 
-
 POOL = Workers(1)
 
 
@@ -35,7 +34,7 @@ def exact(a, b):
 def same(found, true):
     """Equal as numbers, entry by entry."""
     return found.dtype == np.float64 and all(
-        int(x) == y for x, y in zip(found.ravel().tolist(), true.ravel().tolist())
+        int(x) == y for x, y in zip(found.ravel().tolist(), true.ravel().tolist(), strict=True)
     )
 
 
@@ -68,7 +67,7 @@ def test_random_products_are_exact(rows, columns, m, bits_a, bits_b, seed):
 def test_products_around_the_bounds_are_exact(bound, off):
     """Odd sums next to 2²⁴ and 2⁵³, where the next narrower arithmetic would round."""
     m = 64
-    size = int(round((2.0**bound / m) ** 0.5)) | 1
+    size = round((2.0**bound / m) ** 0.5) | 1
     a = np.full((5, m), size, np.int32)
     b = np.full((4, m), size, np.int32)
     a[0, 0] += off
@@ -180,7 +179,7 @@ def test_integer_and_floating_point_products_are_the_same(monkeypatch, sigmas):
     rng = np.random.default_rng(1)
     a, b = (
         np.rint(rng.standard_normal((w, 900)) * s).clip(-2e9, 2e9).astype(np.int32)
-        for w, s in zip((75, 130), sigmas)
+        for w, s in zip((75, 130), sigmas, strict=True)
     )
     found = []
     for fast in (True, False):
@@ -313,7 +312,7 @@ def test_expected_error_counts_dropped_columns(estimator):
     error, expected, _ = monte_carlo(
         a, b, estimator, lambda rng, s: (operand(a, d, rng), operand(b, 0.1, rng)), 40
     )
-    # what dropped columns contribute is known from other columns only: two samples of some 360 entries, √(2/360) = 7 % each
+    # what dropped columns contribute is known from other columns only: two samples of 360 entries, √(2/360) = 7 % each
     assert error == pytest.approx(expected, rel=0.1)
     assert error > 0.18
 

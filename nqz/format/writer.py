@@ -26,7 +26,7 @@ class _Mark(NamedTuple):
 
 
 def listed_size(lengths: Sequence[int]) -> int:
-    """About the bytes that records with payloads of these lengths take in a file, their entries in the index included."""
+    """About the bytes that records with payloads of these lengths take in a file, with their entries in the index."""
     return framed(*lengths) + 2 * len(lengths)
 
 

@@ -78,7 +78,7 @@ def _draw(report: dict[str, Any], upper: Any, lower: Any) -> None:
     for point in points:
         lines.setdefault(label(point["lattice"], point["coding"], ", "), []).append(point)
     styles = cycle(zip(_COLORS, _MARKERS, strict=True))
-    for (name, members), (color, marker) in zip(lines.items(), styles):
+    for (name, members), (color, marker) in zip(lines.items(), styles, strict=False):
         for axes, key in ((upper, "error"), (lower, "excess")):
             drawn = [p for p in members if p[key] is not None and (key == "excess" or p[key] > 0)]
             axes.plot(
