@@ -56,7 +56,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in _LAZY:  # NumPy and the codec are imported only when they are used
+    if name in _LAZY:  # NumPy and what needs it are imported only when they are used
         from nqz import api
 
         return getattr(api, name)

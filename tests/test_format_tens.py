@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nqz
-from codec_cases import LATTICE_NAMES, SCHEMES, coded, scheme
+from coded_cases import LATTICE_NAMES, SCHEMES, coded, scheme
 from nqz.format import tens as header
 from nqz.format.msgpack import pack_fields
 from nqz.ground.errors import CorruptError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nqz
-from codec_cases import Truth, chunk_bytes, coded, gamma, pair, scheme
+from coded_cases import Truth, chunk_bytes, coded, gamma, pair, scheme
 
 EXCESS = 0.17
 SEEDS = 12

@@ -1,4 +1,4 @@
-"""Matrices, containers in memory and bounds for tests of the codec; as a script it prints a fingerprint."""
+"""Matrices, containers in memory and bounds for tests of what is coded; as a script it prints a fingerprint."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from nqz.files.access import MemoryAccess
 from nqz.format.reader import ContainerReader
 from nqz.matrix import Matrix, open_matrix
 from nqz.plan import budget as allocate
+from nqz.product.operand import Stream
 from nqz.stages import norms
 from nqz.stages.codings import tables
 from nqz.stages.estimate import Side
@@ -124,6 +125,17 @@ def gamma(rate: float) -> float:
     knee = 0.9063232
     phi = 2 * 4.0 ** -max(rate, knee) - 16.0 ** -max(rate, knee)
     return phi if rate >= knee else 1 - (1 - phi) * max(rate, 0.0) / knee
+
+
+def stream(points, order=None, size=700):
+    """Rows of points as a stream of chunks of some size."""
+    flat = np.ascontiguousarray(points).ravel()
+
+    def read(start):
+        return start, flat[start : start + size]
+
+    order = np.arange(len(points)) if order is None else order
+    return Stream(order, range(0, flat.size, size), read)
 
 
 def fingerprint() -> str:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from codec_cases import enabled_features
+from coded_cases import enabled_features
 from nqz import kernels
 from nqz.ground.arithmetic import GRID, exp, exp2, log2, round_log2, total
 
@@ -90,7 +90,7 @@ def run(**changes: str) -> list[str]:
     environment["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(Path(nqz.__file__).parents[1]), os.environ.get("PYTHONPATH")])
     )
-    script = Path(__file__).with_name("codec_cases.py")
+    script = Path(__file__).with_name("coded_cases.py")
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

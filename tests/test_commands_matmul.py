@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nqz
-from codec_cases import KINDS, SCHEMES, Truth, centered, coded, pair, scheme
+from coded_cases import KINDS, SCHEMES, Truth, centered, coded, pair, scheme
 from nqz.commands.factors import Coded
 from nqz.commands.matmul import MatmulOptions, multiply, prepare
 from nqz.commands.pairs import Pair, pair_up
