@@ -8,7 +8,7 @@ LINT := .venv-lint/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 BUILD_TOOLS := 'scikit-build-core>=0.10' 'nanobind>=2.4' 'cmake>=3.18' ninja
 KERNELS := $(shell find nqz/kernels -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
-CPP := $(filter %.cpp %.h,$(KERNELS))
+CPP := $(filter %.cpp %.h,$(KERNELS)) $(wildcard tests/arm64/*.cpp)
 PY := nqz tests benchmarks fixtures
 SANITIZED := build/sanitized
 FUZZ_SECONDS ?= 60

@@ -1,11 +1,14 @@
 """Peak resident memory of every command while its input grows.
 
-usage: python benchmarks/memory.py [--base 16] [--factors 1,4,16] [--cases wide,tall] [--commands encode,decode] [--folder DIR]
+usage: python benchmarks/memory.py [--base 16] [--factors 1,4,16] [--cases wide,tall] [--commands encode,decode]
+       [--folder DIR]
 
-Float32 .npy files in both orders, contracted along both axes, of --base MB times each factor: wide (4096 × many), tall (many × 256), long
-(2²⁴ × few) and short (vectors of 64 entries). For each the peak of a process of its own, as the kernel reports it, of encode, decode, verify --against, matmul (with up to 64 more vectors of the
-same length, on either side) and inspect. Pipes: encode from standard input equals encode from the file, decode to standard output the decoded file.
-The files lie in --folder (a temporary one by default), one case at a time: about four times the largest input. 4 GB: --base 256.
+Float32 .npy files in both orders, contracted along both axes, of --base MB times each factor: wide (4096 × many),
+tall (many × 256), long (2²⁴ × few) and short (vectors of 64 entries). For each the peak of a process of its own, as
+the kernel reports it, of encode, decode, verify --against, matmul (with up to 64 more vectors of the same length, on
+either side) and inspect. Pipes: encode from standard input equals encode from the file, decode to standard output the
+decoded file. The files lie in --folder (a temporary one by default), one case at a time: about four times the largest
+input. 4 GB: --base 256.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ CASES = {
 
 
 def create(path: Path, shape: tuple[int, int], order: str, seed: int = SEED) -> None:
-    """Write a Gaussian float32 matrix block by block: this process stays small, its memory would count for its children."""
+    """Write a Gaussian float32 matrix block by block: the memory of this process would count for its children."""
     rng = np.random.default_rng(seed)
     block = rng.standard_normal(_BLOCK, np.float32)
     with open(path, "wb") as file:
@@ -57,7 +60,7 @@ def create(path: Path, shape: tuple[int, int], order: str, seed: int = SEED) -> 
             # the same numbers at other places: no two columns are alike
             start = int(rng.integers(_BLOCK))
             for part in (block[start:], block[:start]):
-                file.write(memoryview(part[:left]))
+                file.write(part[:left].data)
                 left -= len(part[:left])
 
 
@@ -74,10 +77,10 @@ def measured(
             stdin=feeder.stdout if feeder else subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout else sink,
         )
-        if feeder:
+        if feeder and feeder.stdout:
             feeder.stdout.close()
         drain = subprocess.Popen(["cat"], stdin=child.stdout, stdout=sink) if stdout else None
-        if drain:
+        if drain and child.stdout:
             child.stdout.close()
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - begin

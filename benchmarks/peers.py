@@ -26,10 +26,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-from common import Truth, gamma, gamma_inverse, make
 from threadpoolctl import threadpool_limits
 
 import nqz
+from common import Truth, gamma, gamma_inverse, make
 
 RATES = (1, 2, 3, 4, 8)
 PACKAGES = {
@@ -258,7 +258,8 @@ class Sz3(Peer):
 class NnCodec(Peer):
     """NNCodec (ISO/IEC 15938-17) with dependent quantization, at a quality number for every rate.
 
-    It wants NumPy below 2 and brings torch along, so it is not in the extra `bench`; where it is installed, it is measured.
+    It wants NumPy below 2 and brings torch along, so it is not in the extra `bench`; where it is installed, it is
+    measured.
     """
 
     def __init__(self, rate: int):
@@ -398,7 +399,7 @@ def timed(runs: int, function: Callable, argument: Any) -> tuple[Any, float]:
 def measure(peer: Peer, pair, truth: Truth, runs: int) -> tuple[float, float, float, float]:
     """Rate, error of the product, and million entries per second of encoding and decoding (both of A)."""
     size, codes, back, speeds = 0, [], [], []
-    for x, repeat in zip(pair, (runs, 1)):
+    for x, repeat in zip(pair, (runs, 1), strict=True):
         given = np.ascontiguousarray(x.T) if peer.transposed else x
         peer.fit(given)
         code, encoding = timed(repeat, peer.encode, given)
@@ -407,10 +408,8 @@ def measure(peer: Peer, pair, truth: Truth, runs: int) -> tuple[float, float, fl
         codes.append(code)
         back.append((result.T if peer.transposed else result).astype(np.float64))
         speeds.append((x.size / encoding / 1e6, x.size / decoding / 1e6))
-    if isinstance(peer, Nqz):
-        estimate = nqz.matmul(*codes, dtype="float64", threads=1)
-    else:
-        estimate = back[0].T @ back[1]
+    ours = isinstance(peer, Nqz)
+    estimate = nqz.matmul(*codes, dtype="float64", threads=1) if ours else back[0].T @ back[1]
     return 8.0 * size / sum(x.size for x in pair), truth.error(estimate), *speeds[0]
 
 

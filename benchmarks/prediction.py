@@ -1,9 +1,11 @@
 """Predicted against measured error of products, in one product and in the mean over seeds.
 
-usage: python benchmarks/prediction.py [--sets …] [--rate 2] [--lattice conv] [--coding entropy] [--seeds 20] [--shape 2048,256]
+usage: python benchmarks/prediction.py [--sets …] [--rate 2] [--lattice conv] [--coding entropy]
+       [--seeds 20] [--shape 2048,256]
 
-For every set and estimator: measured / predicted error of the first product, its standard deviation (√(½(1/(a r_B) + 1/(b r_A)))),
-whether it is within max(2 %, 3 sd), and the mean of the ratio over the seeds (--seed of both encodings), to be within 2 %.
+For every set and estimator: measured / predicted error of the first product, its standard deviation (√(½(1/(a r_B) +
+1/(b r_A)))), whether it is within max(2 %, 3 sd), and the mean of the ratio over the seeds (--seed of both
+encodings), to be within 2 %.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from common import SETS, Truth, make
 
 import nqz
+from common import SETS, Truth, make
 
 
 def main() -> None:
@@ -35,7 +37,12 @@ def main() -> None:
         truth = Truth(a, b)
         ratios: dict[str, list[float]] = {"auto": [], "mmse": [], "unbiased": []}
         for seed in range(arguments.seeds):
-            options = dict(rate=arguments.rate, seed=seed, lattice=arguments.lattice, coding=arguments.coding)
+            options = {
+                "rate": arguments.rate,
+                "seed": seed,
+                "lattice": arguments.lattice,
+                "coding": arguments.coding,
+            }
             with nqz.open(nqz.encode(a, **options)) as x, nqz.open(nqz.encode(b, **options)) as y:
                 for estimator, values in ratios.items():
                     estimate = nqz.matmul(x, y, estimator=estimator, dtype="float64")
@@ -46,8 +53,8 @@ def main() -> None:
             sd = truth.deviation("column" if arguments.coding == "voronoi" else "matrix")
             one = abs(first - 1) <= max(0.02, 3 * sd)
             print(
-                f"{kind:9s} {estimator:9s} {first:7.4f} {sd:7.4f} {'yes' if one else 'NO':>6s} {mean:7.4f} {error:7.4f} "
-                f"{'yes' if abs(mean - 1) <= 0.02 else 'NO':>6s}",
+                f"{kind:9s} {estimator:9s} {first:7.4f} {sd:7.4f} {'yes' if one else 'NO':>6s} "
+                f"{mean:7.4f} {error:7.4f} {'yes' if abs(mean - 1) <= 0.02 else 'NO':>6s}",
                 flush=True,
             )
 

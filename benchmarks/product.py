@@ -2,10 +2,12 @@
 
 usage: python benchmarks/product.py [--size 4096] [--rates 1,2,3,4,6] [--runs 7] [--columns 65536]
 
-Kernels: multiplications a second of `kernels.integer_product` on int8 and int16, and of np.matmul on float32, one thread, in memory.
-Whole commands: seconds of `nqz matmul a.nqz b.nqz -o c.npy` and of `np.save(np.load(a).T @ np.load(b))` on the float32 originals, square matrices, run in
-turn, from a warm page cache and from a cold one; the ratio is the median of the pairs. Then `nqz decode` of both files followed by that NumPy product, and `nqz matmul a.nqz b.npy`.
-Few vectors: `nqz.matmul` of a file of 4096 x columns at 2 bits, read from memory, with plain vectors, against NumPy's A.T @ x on the float32 matrix in memory.
+Kernels: multiplications a second of `kernels.integer_product` on int8 and int16, and of np.matmul on float32, one
+thread, in memory. Whole commands: seconds of `nqz matmul a.nqz b.nqz -o c.npy` and of `np.save(np.load(a).T @
+np.load(b))` on the float32 originals, square matrices, run in turn, from a warm page cache and from a cold one; the
+ratio is the median of the pairs. Then `nqz decode` of both files followed by that NumPy product, and `nqz matmul
+a.nqz b.npy`. Few vectors: `nqz.matmul` of a file of 4096 x columns at 2 bits, read from memory, with plain vectors,
+against NumPy's A.T @ x on the float32 matrix in memory.
 
 The environment's choice of OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, if any, is taken out: it can hobble NumPy.
 """
@@ -25,9 +27,9 @@ for _name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(_name, None)
 
 import numpy as np
-from common import make, nqz, save
 from threadpoolctl import threadpool_limits
 
+from common import make, nqz, save
 from nqz import api, kernels
 
 SIZE = 1024
@@ -52,9 +54,9 @@ def speeds(depth: int) -> dict[str, float]:
         a, b = (rng.integers(-99, 99, (SIZE, depth)).astype(dtype) for _ in range(2))
         seconds = fastest(lambda a=a, b=b: kernels.integer_product(a, b, out))
         found[np.dtype(dtype).name] = SIZE * SIZE * depth / seconds / 1e9
-    a, b = (rng.standard_normal((depth, SIZE), dtype=np.float32) for _ in range(2))
+    x, y = (rng.standard_normal((depth, SIZE), dtype=np.float32) for _ in range(2))
     with threadpool_limits(1):
-        found["np.matmul float32"] = SIZE * SIZE * depth / fastest(lambda: a.T @ b) / 1e9
+        found["np.matmul float32"] = SIZE * SIZE * depth / fastest(lambda: x.T @ y) / 1e9
     return found
 
 
@@ -84,7 +86,7 @@ def in_turn(
             evict(a, b, *files)
         ours = nqz("matmul", *files, "-o", out, "-f", "-q")
         pairs.append((ours, numpy_product(a, b, out)))
-    ours, theirs = (statistics.median(side) for side in zip(*pairs[1:]))
+    ours, theirs = (statistics.median(side) for side in zip(*pairs[1:], strict=True))
     return ours, theirs, statistics.median(x / y for x, y in pairs[1:])
 
 
@@ -98,14 +100,15 @@ def commands(folder: Path, size: int, rates: list[float], runs: int) -> None:
         f"{'rate':>4s} {'nqz matmul':>10s} {'NumPy':>7s} {'ratio':>6s}   {'nqz cold':>8s} {'NumPy':>7s} {'ratio':>6s}"
     )
     for rate in rates:
-        for path, file in zip((a, b), files):
+        for path, file in zip((a, b), files, strict=True):
             nqz("encode", path, "-o", file, "-r", rate, "-f", "-q")
         warm, cold = (in_turn(a, b, files, out, runs, cold) for cold in (False, True))
         print(
             "{:4g} {:10.3f} {:7.3f} {:6.2f}   {:8.3f} {:7.3f} {:6.2f}".format(rate, *warm, *cold), flush=True
         )
     rebuilt = statistics.median(
-        sum(nqz("decode", f, "-o", o, "-f", "-q") for f, o in zip(files, back)) + numpy_product(*back, out)
+        sum(nqz("decode", f, "-o", o, "-f", "-q") for f, o in zip(files, back, strict=True))
+        + numpy_product(back[0], back[1], out)
         for _ in range(runs)
     )
     print(f"nqz decode of both and NumPy at {rates[-1]:g} bits: {rebuilt:.3f} s")

@@ -3,9 +3,10 @@
 usage: python benchmarks/rate_distortion.py [--sets gauss,heavy] [--rates 1,2,3,4] [--lattice conv] [--coding entropy]
        [--shape 4096,1024] [--encode "--allocate column"] [--matmul "--dtype float64"]
 
-For every set and rate it encodes both matrices with the command line, multiplies the two files, and prints the rate of the
-files, the normalized error, its ratio to Γ(rate), the excess (bits beyond the rate at which Γ equals the error, allowing for
-related operands), and the measured error relative to the predicted one, with the standard deviation of one product.
+For every set and rate it encodes both matrices with the command line, multiplies the two files, and prints the rate
+of the files, the normalized error, its ratio to Γ(rate), the excess (bits beyond the rate at which Γ equals the
+error, allowing for related operands), and the measured error relative to the predicted one, with the standard
+deviation of one product.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from common import SETS, Truth, file_rate, gamma, gamma_inverse, make, save
-from common import nqz as run
 
 import nqz
+from common import SETS, Truth, file_rate, gamma, gamma_inverse, make, save
+from common import nqz as run
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
             paths = save(Path(folder), a, b)
             for rate in map(float, arguments.rates.split(",")):
                 files = [path.with_suffix(".nqz") for path in paths]
-                for path, file in zip(paths, files):
+                for path, file in zip(paths, files, strict=True):
                     options = ["--lattice", arguments.lattice, "--coding", arguments.coding]
                     run(
                         "encode",

@@ -1,10 +1,12 @@
 """Time and memory of encode, decode and matmul while a matrix grows, and what follows for larger ones.
 
-usage: python benchmarks/scale.py [--sizes 64,256,1024] [--large] [--length 4096] [--partners 256] [--rate 2] [--folder DIR]
+usage: python benchmarks/scale.py [--sizes 64,256,1024] [--large] [--length 4096] [--partners 256] [--rate 2]
+       [--folder DIR]
 
-A Gaussian float32 .npy file of --length × many in C order, of each of the sizes in MB (--large adds 4 GB). Every command is a process of its own with
-all processors: seconds, million entries of the matrix per second (the same for all sizes if time is linear), peak resident memory. The product is with
---partners compressed vectors. The extrapolation takes the rate of the largest size, and memory growing by the vector as between the two largest: give
+A Gaussian float32 .npy file of --length × many in C order, of each of the sizes in MB (--large adds 4 GB). Every
+command is a process of its own with all processors: seconds, million entries of the matrix per second (the same for
+all sizes if time is linear), peak resident memory. The product is with --partners compressed vectors. The
+extrapolation takes the rate of the largest size, and memory growing by the vector as between the two largest: give
 some from which on all buffers are in full use, as with --large.
 """
 

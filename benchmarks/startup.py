@@ -2,8 +2,9 @@
 
 usage: python benchmarks/startup.py [--mb 1024] [--tensors 500] [--runs 10] [--folder DIR]
 
-``nqz --version``; ``nqz inspect`` of the container of one matrix of --mb MB (float32, 2 bits), and of one of --tensors matrices, and how many bytes of
-them it read. The least of --runs wall-clock times. ``python -c "import numpy"`` is printed for comparison.
+``nqz --version``; ``nqz inspect`` of the container of one matrix of --mb MB (float32, 2 bits), and of one of
+--tensors matrices, and how many bytes of them it read. The least of --runs wall-clock times. ``python -c "import
+numpy"`` is printed for comparison.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from memory import create, measured
 
 

@@ -2,12 +2,13 @@
 
 usage: python benchmarks/throughput.py [--size 4096] [--states 4,64,128] [--threads 1] [--axes 0,1]
 
-In memory, float32 in C order, n = 4096, R = 2, vectors along each axis (contiguous along axis 1), one thread: entries per
-second of encoding (measure, plan, code), the same without the content digest, of decoding into an array, and of decoding
-for products (no rotation back), each also as a share of NumPy's copy in the same run; then two threads against one, medians
-of the ratios of paired runs, next to the ratio for SHA-256 alone, which says what a second thread is worth on the machine.
-Whole commands: seconds of `nqz encode`, `nqz decode` and `nqz matmul` on square matrices, and the ratio of `nqz matmul` to
-`np.load(A).T @ np.load(B)` written to a file, pair by pair, medians of five.
+In memory, float32 in C order, n = 4096, R = 2, vectors along each axis (contiguous along axis 1), one thread: entries
+per second of encoding (measure, plan, code), the same without the content digest, of decoding into an array, and of
+decoding for products (no rotation back), each also as a share of NumPy's copy in the same run; then two threads
+against one, medians of the ratios of paired runs, next to the ratio for SHA-256 alone, which says what a second
+thread is worth on the machine. Whole commands: seconds of `nqz encode`, `nqz decode` and `nqz matmul` on square
+matrices, and the ratio of `nqz matmul` to `np.load(A).T @ np.load(B)` written to a file, pair by pair, medians of
+five.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+
 from common import make, save
 from common import nqz as run
-
 from nqz import kernels
 from nqz.commands.encode import encode
 from nqz.commands.options import EncodeOptions
@@ -62,7 +63,7 @@ def stages(a: np.ndarray, options: EncodeOptions, pool) -> dict:
         return data
 
     def code_without_digest() -> None:
-        with mock.patch.object(digest, "of_pieces", lambda data: b""):
+        with mock.patch.object(digest, "of_pieces", return_value=b""):
             code()
 
     matrix = open_matrix(ContainerReader(MemoryAccess(code()), "memory"), 0)
@@ -88,7 +89,7 @@ def in_memory(a: np.ndarray, options: EncodeOptions, threads: int) -> list[float
 
 def two_threads(a: np.ndarray, options: EncodeOptions) -> str:
     """How much faster two threads are than one: medians of the ratios of paired runs."""
-    piece = memoryview(a).cast("B")[: 1 << 24]
+    piece = a.data.cast("B")[: 1 << 24]
 
     def ratio(one, two) -> float:
         one(), two()
@@ -113,13 +114,14 @@ def main() -> None:
     parser.add_argument("--axes", default="0,1")
     arguments = parser.parse_args()
     a, b = make("gauss", arguments.size, arguments.size)
-    copy = a.size / median(lambda: a.copy()) / 1e6
+    copy = a.size / median(a.copy) / 1e6
     print(
         f"# {arguments.size} x {arguments.size} float32, R = 2, {arguments.threads} thread(s), {kernels.name}; "
         f"NumPy copy {copy:.0f} M entries/s"
     )
     print(
-        f"{'lattice':9s} axis {'encode':>9s} {'no digest':>9s} {'decode':>9s} {'points':>9s}  M entries/s (share of copy)"
+        f"{'lattice':9s} axis {'encode':>9s} {'no digest':>9s} {'decode':>9s} {'points':>9s}  "
+        "M entries/s (share of copy)"
     )
     choices = [
         (f"conv{states}", EncodeOptions(rate=2.0, states=int(states)))
@@ -137,17 +139,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = save(Path(folder), a, b)
         files = [path.with_suffix(".nqz") for path in paths]
-        for path, file in zip(paths, files):
+        for path, file in zip(paths, files, strict=True):
             print(f"nqz encode: {run('encode', path, '-o', file, '-r', 2, '-f', '-q'):.2f} s")
         print(f"nqz decode: {run('decode', files[0], '-o', Path(folder) / 'back.npy', '-q'):.2f} s")
-        numpy = f"import numpy as np; np.save({str(Path(folder) / 'n.npy')!r}, np.load({str(paths[0])!r}).T @ np.load({str(paths[1])!r}))"
-        ratios = []
+        one, other, out = (str(path) for path in (*paths, Path(folder) / "n.npy"))
+        numpy = f"import numpy as np; np.save({out!r}, np.load({one!r}).T @ np.load({other!r}))"
+        quotients = []
         for _ in range(RUNS):
             ours = run("matmul", *files, "-o", Path(folder) / "c.npy", "-f", "-q")
             start = time.perf_counter()
             subprocess.run([sys.executable, "-c", numpy], check=True)
-            ratios.append(ours / (time.perf_counter() - start))
-        print(f"nqz matmul over NumPy on the originals: {statistics.median(ratios):.2f}")
+            quotients.append(ours / (time.perf_counter() - start))
+        print(f"nqz matmul over NumPy on the originals: {statistics.median(quotients):.2f}")
 
 
 if __name__ == "__main__":

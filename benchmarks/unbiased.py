@@ -2,9 +2,9 @@
 
 usage: python benchmarks/unbiased.py [--lattice conv] [--rate 1.5] [--seeds 200] [--shape 256,48]
 
-Strongly related operands (cosine 0.95). Prints the energy of (mean estimate - AᵀB), relative to what independent unbiased
-errors leave after that many seeds (1 for an unbiased estimator, more if there is a bias), its standard deviation, and the
-least and the greatest of the entries' t values with their expected extremes.
+Strongly related operands (cosine 0.95). Prints the energy of (mean estimate - AᵀB), relative to what independent
+unbiased errors leave after that many seeds (1 for an unbiased estimator, more if there is a bias), its standard
+deviation, and the least and the greatest of the entries' t values with their expected extremes.
 """
 
 from __future__ import annotations
@@ -29,17 +29,20 @@ def main() -> None:
     b = 0.95 * a + np.sqrt(1 - 0.95**2) * rng.standard_normal((n, columns))
     estimates = []
     for seed in range(arguments.seeds):
-        options = dict(
-            rate=arguments.rate, seed=seed, lattice=arguments.lattice, kappa=1.0, allocate="column"
-        )
+        options = {
+            "rate": arguments.rate,
+            "seed": seed,
+            "lattice": arguments.lattice,
+            "kappa": 1.0,
+            "allocate": "column",
+        }
         estimates.append(
             nqz.matmul(
                 nqz.encode(a, **options), nqz.encode(b, **options), estimator="unbiased", dtype="float64"
             )
         )
-    estimates = np.array(estimates)
-    error = estimates.mean(0) - a.T @ b
-    standard = estimates.std(0, ddof=1) / np.sqrt(arguments.seeds)
+    error = np.mean(estimates, 0) - a.T @ b
+    standard = np.std(estimates, 0, ddof=1) / np.sqrt(arguments.seeds)
     t = error / standard
     ratio = float(np.square(error).sum() / np.square(standard).sum())
     print(

@@ -2,14 +2,15 @@
 
 usage: python benchmarks/voronoi_scales.py [LATTICE ...] [--q 2,3,4,6,8,16]
 
-For Gaussian columns and cells c (q times the lattice scale in standard deviations) it prints the cells of least
-R + ½ log2 δ, the distance in bits from the rate-distortion function, where R counts log2 q and the entropy of the scale's
+For Gaussian columns and cells c (q times the lattice scale in standard deviations) it prints the cells of least R + ½
+log2 δ, the distance in bits from the rate-distortion function, where R counts log2 q and the entropy of the scale's
 index and δ = 1 - E[uû]² / (E[u²] E[û²]). The cells of the lattices in nqz/stages/lattices come from here.
 """
 
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,7 +25,7 @@ ENTRIES = 3 << 16  # whole group rows, whatever the lattice
 def evaluate(lattice, q: int, cells, u) -> tuple[float, float, float]:
     """Distance from the limit, rate, and δ for the given cells."""
     row = [max(1, round(FINENESS * c)) for c in cells]
-    if any(low >= high for low, high in zip(row, row[1:])) or row[-1] > 4096:
+    if any(low >= high for low, high in pairwise(row)) or row[-1] > 4096:
         return np.inf, 0.0, 1.0
     size = len(u)
     digits, beta = np.empty(size, np.uint16), np.empty(size // lattice.group, np.uint8)

@@ -1,7 +1,7 @@
 """nqz: matrix compression for matrix multiplication.
 
-Compresses matrices to R bits an entry so that AᵀB can be estimated from two compressed files, with the expected error of
-every answer stated. On Gaussian matrices the files are within 0.06 bit an entry of the information-theoretic limit.
+Compresses matrices to R bits an entry so that AᵀB can be estimated from two compressed files, with the expected error
+of every answer stated. On Gaussian matrices they are within 0.06 bit an entry of the information-theoretic limit.
 
 >>> import nqz, numpy as np
 >>> a, b = np.random.default_rng(0).standard_normal((2, 512, 64))
@@ -55,8 +55,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
-    if name in _LAZY:  # NumPy and the codec are imported only when they are used
+def __getattr__(name: str) -> object:
+    if name in _LAZY:  # NumPy and what needs it are imported only when they are used
         from nqz import api
 
         return getattr(api, name)

@@ -1,6 +1,4 @@
-"""Helpers of the command-line tests: running commands in this process and in others, and matrices to run them
-on.
-"""
+"""Helpers of the command-line tests: matrices, and running commands on them in this process and in others."""
 
 from __future__ import annotations
 

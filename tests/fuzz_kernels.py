@@ -16,6 +16,7 @@ def load_build(folder: str) -> None:
     (path,) = Path(folder).glob("_native*.so")
     name = "nqz.kernels._native"
     spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

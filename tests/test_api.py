@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -215,20 +216,24 @@ def test_predicted_error_of_a_product():
     assert nqz.predicted_error(left, b) < errors["auto"]
 
 
+encode: Any = nqz.encode
+"""To call with arguments of other types."""
+
+
 @pytest.mark.parametrize(
     "error, call",
     [
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=float("nan"))),
-        (nqz.UsageError, lambda a, data: nqz.encode(a, rate="much")),
+        (nqz.UsageError, lambda a, data: encode(a, rate="much")),
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, axis=2)),
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, kappa=1.5)),
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, lattice="a2")),
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, threads=0)),
-        (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, threads="all")),
-        (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, seed="x")),
-        (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, seed=1.5)),
-        (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, states=64.0)),
-        (nqz.UsageError, lambda a, data: nqz.encode(a, max_bytes="x")),
+        (nqz.UsageError, lambda a, data: encode(a, rate=2, threads="all")),
+        (nqz.UsageError, lambda a, data: encode(a, rate=2, seed="x")),
+        (nqz.UsageError, lambda a, data: encode(a, rate=2, seed=1.5)),
+        (nqz.UsageError, lambda a, data: encode(a, rate=2, states=64.0)),
+        (nqz.UsageError, lambda a, data: encode(a, max_bytes="x")),
         (nqz.UsageError, lambda a, data: nqz.encode(a, 5, rate=2)),
         (nqz.UnsupportedError, lambda a, data: nqz.encode(a.astype(int), rate=2)),
         (nqz.UnsupportedError, lambda a, data: nqz.encode(np.array([object()]), rate=2)),

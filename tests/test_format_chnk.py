@@ -33,8 +33,8 @@ def test_sections_come_back(coding, lanes):
 
 
 def test_the_entropy_layout_is_that_of_the_format():
-    made = [np.array([0x01020304], np.uint32), np.array([0x0506], np.uint16), *(np.array([i], np.uint8) for i in (7, 8)),
-            np.array([9, 10], np.uint8)]  # fmt: skip
+    made = [np.array([0x01020304], np.uint32), np.array([0x0506], np.uint16)]
+    made += [np.array(values, np.uint8) for values in ([7], [8], [9, 10])]
     assert (
         payload("entropy", made).hex() == "04030201" + "01000000" + "02000000" + "0605" + "07" + "08" + "090a"
     )

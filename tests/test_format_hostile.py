@@ -8,6 +8,13 @@ import struct
 
 import msgpack
 import pytest
+
+from nqz.format.exct import exact_pieces, zstd_pack
+from nqz.format.head import PIECE, Manifest, TensorInfo
+from nqz.format.reader import ContainerReader
+from nqz.format.records import MAGIC, Record
+from nqz.format.writer import ContainerWriter
+from nqz.ground.errors import CorruptError, NqzError, UnsupportedError
 from test_format_records import (
     FILE,
     TENSORS,
@@ -23,13 +30,6 @@ from test_format_records import (
     with_index,
     write_matrix,
 )
-
-from nqz.format.exct import PIECE, exact_pieces, zstd_pack
-from nqz.format.head import Manifest, TensorInfo
-from nqz.format.reader import ContainerReader
-from nqz.format.records import MAGIC, Record
-from nqz.format.writer import ContainerWriter
-from nqz.ground.errors import CorruptError, NqzError, UnsupportedError
 
 
 def test_a_wrong_record_checksum_is_refused_even_if_the_digest_is_right():
@@ -68,14 +68,14 @@ def test_unknown_critical_record_is_refused():
     [
         (lambda r: r[:2] + r[3:], "before NORM"),
         (lambda r: [r[0], r[2], r[1], *r[3:]], "NORM outside"),
-        (lambda r: r[:3] + [r[4], r[3]] + r[5:], "after CHNK"),
-        (lambda r: r[:3] + [r[2]] + r[3:], "second record NORM"),
-        (lambda r: r[:2] + [r[1]] + r[2:], "has no record NORM"),
+        (lambda r: [*r[:3], r[4], r[3], *r[5:]], "after CHNK"),
+        (lambda r: [*r[:3], r[2], *r[3:]], "second record NORM"),
+        (lambda r: [*r[:2], r[1], *r[2:]], "has no record NORM"),
         (lambda r: r[:1] + r[6:], "tensor 'w' begins"),
         (lambda r: r[:6] + r[8:], "of tensor 'ids' are missing"),
         (lambda r: r[:7] + r[8:], "of tensor 'flag' are missing"),
         (lambda r: [*r[:8], r[7], r[8]], "beyond the last tensor"),
-        (lambda r: r[:5] + [r[6], r[5]] + r[7:], "CHNK outside"),
+        (lambda r: [*r[:5], r[6], r[5], *r[7:]], "CHNK outside"),
         (lambda r: [*r[:3], r[0], *r[3:]], "record HEAD at byte [0-9]+: out of order"),
         (lambda r: [*r[:3], r[-1], *r[3:]], "record INDX at byte [0-9]+: out of order"),
         (lambda r: [*r[:3], (b"DONE", bytes(56)), *r[3:]], "unknown critical record DONE"),
@@ -124,7 +124,7 @@ def test_a_wrong_index_is_noticed_on_random_access():
     lengths = lengths_of(records)
     lengths[1][3], lengths[1][4] = lengths[1][4], lengths[1][3]
     reader = ContainerReader(Memory(join(with_index(records, lengths))), "f.nqz")
-    with pytest.raises(CorruptError, match="record CHNK at byte .*where the index says 1"):
+    with pytest.raises(CorruptError, match=r"record CHNK at byte .*where the index says 1"):
         reader.records(0)
     with_note = split(build(lambda writer, place: writer.write("nOTE", b"hello") if place == 1 else None))
     lengths = lengths_of(with_note)
@@ -319,7 +319,10 @@ NOT_SIX_VALUES = "tensor 2: a list of name, kind, shape, dtype, order, byte_orde
         (lambda e: e[1:], NOT_SIX_VALUES),
         (lambda e: [*e, None], NOT_SIX_VALUES),
         (lambda e: e + e, NOT_SIX_VALUES),
-        (lambda e: dict(zip(("name", "kind", "shape", "dtype", "order", "byte_order"), e)), NOT_SIX_VALUES),
+        (
+            lambda e: dict(zip(("name", "kind", "shape", "dtype", "order", "byte_order"), e, strict=True)),
+            NOT_SIX_VALUES,
+        ),
         (lambda e: e[::-1], "tensor 2: kind is 'C'"),
         (lambda e: [e[1], e[0], *e[2:]], "tensor 2: kind is"),
         (lambda e: [*e[:4], e[5], e[4]], "tensor 2: order is"),
@@ -387,5 +390,5 @@ def test_manifests_cut_short_or_too_long_are_refused():
     head = split(FILE)[0][1]
     assert Manifest.unpack(head, "here").pack() == head
     for data in [head + b"\0", head + head, *(head[:length] for length in range(len(head)))]:
-        with pytest.raises(CorruptError, match="^here: "):
+        with pytest.raises(CorruptError, match=r"^here: "):
             Manifest.unpack(data, "here")

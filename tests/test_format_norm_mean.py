@@ -25,9 +25,9 @@ def test_norms(form, codes):
     assert payload[4] == form
     assert np.array_equal(unpack_norms(payload, len(codes), "here"), codes)
     for damaged in (payload[:-1], payload + b"\0", b"", payload[:4], payload[:4] + b"\7" + payload[5:]):
-        with pytest.raises(CorruptError, match="^here: "):
+        with pytest.raises(CorruptError, match=r"^here: "):
             unpack_norms(damaged, len(codes), "here")
-    with pytest.raises(CorruptError, match="^here: "):
+    with pytest.raises(CorruptError, match=r"^here: "):
         unpack_norms(payload, len(codes) + 1, "here")
 
 
@@ -44,7 +44,7 @@ def test_means():
     back_shift, back_q = unpack_means(payload, len(q), "here")
     assert np.array_equal(back_shift, shift) and back_shift.dtype == np.uint8 and np.array_equal(back_q, q)
     for damaged in (payload[:-1], payload + b"\0", b""):
-        with pytest.raises(CorruptError, match="^here: "):
+        with pytest.raises(CorruptError, match=r"^here: "):
             unpack_means(damaged, len(q), "here")
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from nqz.format.exct import PIECE, decode_exact, exact_pieces, zstd_pack
-from nqz.format.head import Manifest, TensorInfo
+from nqz.format.exct import decode_exact, exact_pieces, zstd_pack
+from nqz.format.head import PIECE, Manifest, TensorInfo
 from nqz.format.msgpack import is_float, is_uint, pack_fields, unpack_fields
 from nqz.format.reader import ContainerReader
 from nqz.format.records import FRAMING, MAGIC, VERSION
@@ -44,7 +44,7 @@ class Memory:
         return len(self.data)
 
     def pread_into(self, buffer, offset):
-        assert 0 <= offset and offset + len(buffer) <= len(self.data), "read beyond the end"
+        assert offset >= 0 and offset + len(buffer) <= len(self.data), "read beyond the end"
         buffer[:] = self.data[offset : offset + len(buffer)]
 
     def pwrite(self, buffer, offset):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_format_records import CHUNKS, TENSORS, Memory, check, manifest, write_matrix
 
 from nqz.format.head import TensorInfo
 from nqz.format.msgpack import pack_fields
@@ -12,6 +11,7 @@ from nqz.format.reader import ContainerReader
 from nqz.format.records import FRAMING
 from nqz.format.writer import ContainerWriter
 from nqz.ground.errors import NqzError
+from test_format_records import CHUNKS, TENSORS, Memory, check, manifest, write_matrix
 
 MATRIX = TENSORS[0]
 
@@ -156,7 +156,7 @@ def test_calls_out_of_order_are_refused():
     calls = [
         lambda: writer.begin(1),
         lambda: writer.write("TENS", b""),
-        lambda: writer.finish(),
+        writer.finish,
     ]
     for call in calls:
         with pytest.raises(NqzError, match="internal error"):

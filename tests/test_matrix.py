@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nqz
-from codec_cases import SCHEMES, coded, kept, scheme
+from coded_cases import SCHEMES, coded, kept, scheme
 from nqz.commands.factors import Coded
 from nqz.commands.matmul import MatmulOptions, prepare
 from nqz.commands.pairs import Pair

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ import pytest
 import nqz
 from cli_tools import environment, matrix, save
 
+Node = TypeVar("Node", bound=ast.AST)
 PACKAGE = Path(__file__).resolve().parent.parent / "nqz"
 
 
-def nodes(kind: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
+def nodes(kind: type[Node]) -> Iterator[tuple[str, Node]]:
     """Yield all nodes of a kind, each with the module that it stands in."""
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -31,8 +33,7 @@ def imported() -> Iterator[tuple[str, str]]:
     """Yield every module that is imported from elsewhere, with the importing one."""
     for where, node in nodes(ast.Import):
         yield from ((where, alias.name) for alias in node.names)
-    for where, node in nodes(ast.ImportFrom):
-        yield where, node.module or ""
+    yield from ((where, node.module or "") for where, node in nodes(ast.ImportFrom))
 
 
 def test_data_is_never_run():

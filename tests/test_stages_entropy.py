@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nqz
-from codec_cases import LATTICE_NAMES, chunk_bytes, coded, scheme
+from coded_cases import LATTICE_NAMES, chunk_bytes, coded, scheme
 from nqz import kernels
 from nqz.ground.arithmetic import round_log2
 from nqz.plan import budget as allocate

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nqz
-from codec_cases import Truth, centered, chunk_bytes, coded
+from coded_cases import Truth, centered, chunk_bytes, coded
 from nqz.stages import scale
 from nqz.stages.codings import tables
 from nqz.stages.lattices import LATTICES

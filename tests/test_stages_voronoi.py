@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nqz
-from codec_cases import NESTED, centered, chunk_bytes, coded, scheme
+from coded_cases import NESTED, centered, chunk_bytes, coded, scheme
 from nqz import kernels
 from nqz.ground.threads import Workers
 from nqz.plan import voronoi as nest

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from codec_cases import Truth, chunk_bytes, coded, gamma, pair, scheme
 
 import nqz
+from coded_cases import Truth, chunk_bytes, coded, gamma, pair, scheme
 
 EXCESS = 0.17
 SEEDS = 12

@@ -138,9 +138,7 @@ class CompressedMatrix(_Tensor):
         """Expected ‖A - Â‖² / ‖Ā‖² of the decoded matrix (estimator "mmse")."""
         return self._coded.predicted_reconstruction()
 
-    def decode(
-        self, dtype: Any = None, estimator: str = "mmse", *, threads: int | None = None
-    ) -> np.ndarray:
+    def decode(self, dtype: Any = None, estimator: str = "mmse", *, threads: int | None = None) -> np.ndarray:
         """Rebuild the matrix.
 
         Parameters

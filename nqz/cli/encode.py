@@ -24,6 +24,8 @@ from nqz.format.reader import ContainerReader
 from nqz.ground.sources import SEVERAL, listed
 from nqz.ground.threads import workers
 from nqz.matrix import open_matrix
+from nqz.stages.codings import ALLOCATIONS, CODINGS
+from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
 
 _STAGES = (("measuring", 0.3), ("coding", 0.7))
@@ -65,9 +67,9 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried 
     metavar="S",
     help=f"States of the lattice conv, 4 to 4096; {DEFAULT_STATES} by default.",
 )
-@click.option("--coding", type=click.Choice(["entropy", "voronoi"]), default="entropy", show_default=True)
+@click.option("--coding", type=click.Choice(list(CODINGS)), default=CODING.name, show_default=True)
 @click.option(
-    "--allocate", type=click.Choice(["matrix", "column"]),
+    "--allocate", type=click.Choice(ALLOCATIONS),
     help="Least error of the whole product, or the same relative error for every vector.",
 )  # fmt: skip
 @click.option(

@@ -12,6 +12,7 @@ from nqz.cli.text import escape, payload, properties, table
 from nqz.commands.inspect import inspect
 from nqz.commands.opening import open_file
 from nqz.ground.threads import workers
+from nqz.stages.codings import label
 
 
 @click.command("inspect", short_help="Show what a container holds.")
@@ -55,7 +56,7 @@ def _row(tensor: dict[str, Any]) -> list[str]:
     predicted = tensor["predicted"]
     return [
         *start,
-        tensor["lattice"] + ("" if tensor["coding"] == "entropy" else f" {tensor['coding']}"),
+        label(tensor["lattice"], tensor["coding"]),
         str(tensor["axis"]),
         f"{tensor['rate']:.3f}",
         f"{tensor['kappa']:.3g}",

@@ -25,6 +25,8 @@ from nqz.commands.opening import open_file
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, listed
 from nqz.ground.threads import workers
+from nqz.stages.codings import CODINGS, label
+from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import FAMILIES
 from nqz.sweep import plot
 from nqz.sweep.matrix import check_lengths, choose
@@ -58,8 +60,8 @@ per entry beyond those with which Γ reaches the same error.
 )  # fmt: skip
 @click.option("--states", multiple=True, metavar="S,…", help="States of the lattice conv, repeatable.")
 @click.option(
-    "--coding", "codings", multiple=True, metavar="NAME,…", default=["entropy"], show_default=True,
-    help="Of entropy, voronoi; a lattice is used with those that it has.",
+    "--coding", "codings", multiple=True, metavar="NAME,…", default=[CODING.name], show_default=True,
+    help=f"Of {', '.join(CODINGS)}; a lattice is used with those that it has.",
 )  # fmt: skip
 @click.option(
     "--axis", type=_AXIS, default="0", show_default=True,
@@ -208,9 +210,8 @@ def _row(point: dict[str, Any]) -> list[str]:
     predicted, measured = point["predicted"], point["measured"]
     alone = point["bytes"]["against"] is None
     product = [predicted["product"]] if alone else [predicted["against"], measured["against"]]
-    coding = "" if point["coding"] == "entropy" else f" {point['coding']}"
     return [
-        point["lattice"] + coding,
+        label(point["lattice"], point["coding"]),
         f"{point['rate_asked']:g}",
         f"{point['rate']:.3f}",
         *(_text(x) for x in (predicted["reconstruction"], measured["reconstruction"], *product)),

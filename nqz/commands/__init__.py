@@ -1,1 +1,1 @@
-"""What nqz does with files: encode, decode, multiply, inspect, verify. The Python interface and the command line stand on it."""
+"""What nqz does with files: encode, decode, multiply, inspect, verify. api and cli stand on it."""

@@ -110,4 +110,6 @@ def _code_chunk(
     u = read(opened, chunk)
     points = pool.local.array("points", (encoder.coder.working_points(chunk),), np.int32)
     sections, moments = encoder.coder.encode_chunk(chunk, opened.coded, opened.factors, u, points)
-    return seal("CHNK", *chnk.pack(encoder.parameters.coding.name, sections)), moments
+    return seal(
+        "CHNK", *(array.data for array in chnk.pack(encoder.parameters.coding.name, sections))
+    ), moments

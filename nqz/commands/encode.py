@@ -14,18 +14,19 @@ from typing import Any
 
 from nqz._version import __version__
 from nqz.commands.encode_matrix import assemble, encode_matrix
-from nqz.commands.options import MAX_RATE, MIN_RATE, EncodeOptions
+from nqz.commands.options import EncodeOptions
 from nqz.commands.select import select
 from nqz.files.contract import SourceTensor, Tensors
 from nqz.files.source import refuse_non_float
 from nqz.format.exct import exact_pieces
 from nqz.format.head import Manifest, TensorInfo
-from nqz.format.records import FRAMING, seal
+from nqz.format.records import framed, seal
 from nqz.format.writer import ContainerWriter, Draft
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SourceKind
 from nqz.ground.threads import SMALL, Workers
-from nqz.plan.task import Target, Task
+from nqz.plan.search import lower_rate, rate_within
+from nqz.plan.task import MIN_RATE, Target, Task
 from nqz.stages.codings import CODINGS
 from nqz.stages.transforms import DEFAULT as TRANSFORM
 
@@ -157,12 +158,12 @@ def _within(run: _Run, wanted: int) -> Report:
     infos = [tensor_info(tensor, run.source.kind) for tensor in run.chosen]
     entries = sum(math.prod(info.shape) for info in infos if info.kind == "matrix")
     exact = sum(
-        len(piece) + FRAMING
+        framed(len(piece))
         for t, info in zip(run.chosen, infos, strict=True)
         if info.kind == "exact"
         for piece in exact_pieces(t.pieces(), each=run.pool.map)
     )
-    rate = min(MAX_RATE, 8.0 * (wanted - exact) / entries) if entries else MAX_RATE
+    rate = rate_within(wanted, exact, entries)
     for _ in range(_TRIES):
         if entries and rate < MIN_RATE:
             break
@@ -172,7 +173,7 @@ def _within(run: _Run, wanted: int) -> Report:
             return report
         if not entries:
             break
-        rate = min(rate, report["bits"] / entries) - 8.0 * (excess + 1) / entries
+        rate = lower_rate(rate, report["bits"], excess, entries)
     raise UsageError(
         f"{run.source.name}: does not fit into {wanted} bytes, even at {MIN_RATE} bits per entry"
     )

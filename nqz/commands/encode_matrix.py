@@ -16,7 +16,7 @@ from nqz.commands.measure import measure
 from nqz.files.contract import SourceTensor
 from nqz.format.norm_mean import pack_means, pack_norms
 from nqz.format.records import Sealed, seal
-from nqz.format.writer import ContainerWriter, Draft
+from nqz.format.writer import ContainerWriter, Draft, listed_size
 from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
 from nqz.plan.search import calibrated, header, header_bytes, plan, replan
@@ -110,7 +110,7 @@ def fixed_bytes(
 ) -> int:
     """Bytes beside the chunks that the rate counts: of all of the file, if it is given."""
     lengths = [header_bytes(task, statistics, target), *(record.length for record in side)]
-    return sum(lengths) + 18 * len(lengths) if file is None else file.projected_size(lengths)
+    return listed_size(lengths) if file is None else file.projected_size(lengths)
 
 
 def _nothing_left_warning(task: Task, statistics: Statistics, target: Target) -> str:

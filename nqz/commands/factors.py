@@ -1,4 +1,4 @@
-"""Factors of a product: a coded matrix, or a plain one that is centered and rotated on the fly, and what they are as operands."""
+"""Factors of a product, as operands: a coded matrix, or a plain one that is centered and rotated on the fly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nqz import kernels
 from nqz.commands.measure import measure
-from nqz.files.source import SourceTensor
+from nqz.files.contract import SourceTensor
 from nqz.files.vectors import VectorView
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import UnsupportedError
@@ -25,7 +25,7 @@ from nqz.stages.scale import exponents
 from nqz.stages.transforms import Transform
 
 GRID_BITS = 20
-"""A plain operand is rounded to 2 ** -20 of its columns' standard deviation, so that its products are exact integers."""
+"""A plain operand is rounded to 2 ** -20 of its columns' standard deviation: its products are exact integers."""
 
 _STEP = 1 << 18  # entries of a plain operand that are rotated at a time
 

@@ -77,8 +77,8 @@ def check(pair: Pair, options: MatmulOptions) -> bool:
     Raises
     ------
     OperandError
-        Different lengths, different rotations, only one side centered, or a shared dither that is not that of one and the
-        same matrix.
+        Different lengths, different rotations, only one side centered, or a shared dither that is not that of one and
+        the same matrix.
     UnsupportedError
         A plain side is not of floating-point numbers.
     """
@@ -132,7 +132,8 @@ def prepare(
     options : MatmulOptions
     pool : Workers
     progress : callable, optional
-        Called as progress(share of the points decoded), from several threads but one at a time, and no more once all are.
+        Called as progress(share of the points decoded), from several threads but one at a time, and no more once all
+        are.
 
     Raises
     ------
@@ -189,7 +190,9 @@ def multiply(
         check(pair, options)
     outlines = [outline(pair, options) for pair in pairs]
     names = ["" if SOURCES[kind].alone else pair.name or "product" for pair in pairs]
-    sink = MatrixSink(access, kind, [TensorSpec(name, *outlined) for name, outlined in zip(names, outlines)])
+    sink = MatrixSink(
+        access, kind, [TensorSpec(name, *outlined) for name, outlined in zip(names, outlines, strict=True)]
+    )
 
     def work(index: int, inner: Workers) -> tuple[tuple[float, float], float, list[str]]:
         pair, decoded = pairs[index], 0.0
@@ -227,7 +230,7 @@ def multiply(
     }
     small = [
         max(math.prod(pair.a.shape), math.prod(pair.b.shape), math.prod(shape)) <= SMALL
-        for pair, (shape, _) in zip(pairs, outlines)
+        for pair, (shape, _) in zip(pairs, outlines, strict=True)
     ]
     for rates, error, notes in pool.each(work, range(len(pairs)), small.__getitem__):
         found["rates"].append(rates)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nqz.ground.errors import UsageError
-from nqz.stages.codings import CODINGS
+from nqz.plan.task import MAX_RATE, MIN_RATE
+from nqz.stages.codings import ALLOCATIONS, CODINGS
+from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import DEFAULT, FAMILIES, Lattice, choose
 
-MIN_RATE, MAX_RATE = 0.05, 12.0
 MIN_ERROR = 2.0 * 4.0**-MAX_RATE
 
 
@@ -52,7 +53,7 @@ class EncodeOptions:
     center: bool = True
     lattice: str = DEFAULT
     states: int | None = None
-    coding: str = "entropy"
+    coding: str = CODING.name
     allocate: str | None = None
     kappa: float | None = None
     tensors: Sequence[str] = ()
@@ -80,8 +81,8 @@ class EncodeOptions:
             raise UsageError(
                 f"lattice {self.lattice!r}: the {self.coding.capitalize()} coding needs one of {', '.join(able)}"
             )
-        if self.allocate not in (None, "matrix", "column"):
-            raise UsageError(f"allocation {self.allocate!r}: matrix or column")
+        if self.allocate not in (None, *ALLOCATIONS):
+            raise UsageError(f"allocation {self.allocate!r}: {' or '.join(ALLOCATIONS)}")
         allocations = CODINGS[self.coding].allocations
         if self.allocate is not None and self.allocate not in allocations:
             raise UsageError(

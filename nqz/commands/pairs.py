@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from nqz.commands.factors import Coded, Factor, Plain
-from nqz.files.source import Source, refuse_non_float
+from nqz.files.contract import Source
+from nqz.files.source import refuse_non_float
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import OperandError, UsageError
 from nqz.matrix import open_matrix

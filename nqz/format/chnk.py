@@ -1,7 +1,7 @@
 """The payload of a chunk (record CHNK): the arrays that a coding makes of it, laid out one after the other.
 
-First what has a fixed length, then, in 32 bits each, how many entries every counted array has, then the other arrays. All
-numbers are little-endian. A coding has one line in `LAYOUTS`.
+First what has a fixed length, then, in 32 bits each, how many entries every counted array has, then the other arrays.
+All numbers are little-endian. A coding has one line in `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Section(NamedTuple):
     dtype : str
         Little-endian type of its entries.
     length : int or str
-        Number of entries: fixed, ``LANES`` (one for each lane), ``COUNTED`` (stated in the payload) or ``DERIVED`` (known to the
-        reader from headers and norms).
+        Number of entries: fixed, ``LANES`` (one for each lane), ``COUNTED`` (stated in the payload) or ``DERIVED``
+        (known to the reader from headers and norms).
     """
 
     name: str
@@ -88,7 +88,8 @@ def unpack(coding: str, payload: bytes, lanes: int, derived: Sequence[int]) -> t
     Returns
     -------
     tuple of ndarray
-        The sections in the order of the layout, in native byte order; not writable, for they may share memory with the payload.
+        The sections in the order of the layout, in native byte order; not writable, for they may share memory with
+        the payload.
 
     Raises
     ------

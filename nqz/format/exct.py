@@ -1,4 +1,4 @@
-"""Exact tensors: pieces of 4 MiB, each one zstd frame (records EXCT). Also the zstd frames of the codec."""
+"""Exact tensors: pieces of 4 MiB, each one zstd frame (records EXCT). Also the zstd frames of other records."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Manifest:
         for i, entry in enumerate(fields["tensors"]):
             if not isinstance(entry, list) or len(entry) != len(_TENSOR_SCHEMA):
                 raise CorruptError(f"{where}: tensor {i}: a list of {', '.join(_TENSOR_SCHEMA)} is required")
-            named = dict(zip(_TENSOR_SCHEMA, entry))
+            named = dict(zip(_TENSOR_SCHEMA, entry, strict=True))
             maps.check_fields(named, _TENSOR_SCHEMA, f"{where}: tensor {i}")
             tensors.append(TensorInfo(**{**named, "shape": tuple(named["shape"])}))
         manifest = cls(fields["source"], fields["metadata"], tuple(tensors), fields["writer"])

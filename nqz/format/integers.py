@@ -18,7 +18,7 @@ _SIZE = struct.Struct("<I")
 
 
 def pack(values: NDArray[np.signedinteger]) -> bytes:
-    """Serialize integers of 64 bits: one byte for the form, then byte planes as they are or as a zstd frame, or tokens."""
+    """Serialize integers of 64 bits: one byte for the form, then byte planes, plain or as a zstd frame, or tokens."""
     extremes = int(values.min(initial=0)), int(values.max(initial=0))
     width = max(1, (max(value << 1 ^ value >> 63 for value in extremes).bit_length() + 7) // 8)
     table = np.empty((width, len(values)), np.uint8)

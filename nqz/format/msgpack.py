@@ -118,7 +118,7 @@ def unpack_fields(data: bytes, schema: Mapping[str, Checker], where: str = "list
     if len(values) != len(schema):
         names = ", ".join(schema)
         raise CorruptError(f"{where}: {len(values)} values, expected exactly {len(schema)}: {names}")
-    fields = dict(zip(schema, values))
+    fields = dict(zip(schema, values, strict=True))
     check_fields(fields, schema, where)
     return fields
 

@@ -54,7 +54,7 @@ def unpack_means(payload: bytes, columns: int, where: str) -> tuple[NDArray[np.u
         _check_end(rest)
     except ValueError as error:
         raise CorruptError(f"{where}: {error}") from None
-    narrow = -(1 << 31) <= q.min(initial=0) and q.max(initial=0) < 1 << 31
+    narrow = q.min(initial=0) >= -(1 << 31) and q.max(initial=0) < 1 << 31
     return narrow_shift, q.astype(np.int32) if narrow else q
 
 

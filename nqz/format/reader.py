@@ -125,8 +125,9 @@ class ContainerReader:
         found: list[list[int]] = [[] for _ in self._lengths]
         digests = bytearray(hashlib.sha256(pread(self._access, 0, PREAMBLE_SIZE)).digest())
         offset = PREAMBLE_SIZE
-        count = reported = 0
-        for record, digest in each(lambda record: (record, self._digest(record)), self._scan()):
+        reported = 0
+        digested = each(lambda record: (record, self._digest(record)), self._scan())
+        for count, (record, digest) in enumerate(digested):
             digests += digest
             last = record.end == self._done.offset
             if (record.type == "HEAD") != (count == 0) or (record.type == "INDX") != last:
@@ -137,7 +138,6 @@ class ContainerReader:
                 except ValueError as error:
                     raise CorruptError(f"{self._where(record)}: {error}") from None
             offset = record.end
-            count += 1
             if progress and offset - reported >= _SCAN_BYTES:
                 reported = offset
                 progress(offset, self.size)

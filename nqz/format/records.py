@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from typing import Any, NamedTuple, Protocol
-
-from numpy.typing import NDArray
+from typing import NamedTuple, Protocol
 
 from nqz.ground.errors import CorruptError
 
@@ -22,15 +20,26 @@ _HEADER = struct.Struct("<4sQ")
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
+def framed(*lengths: int) -> int:
+    """Bytes of records with payloads of these lengths."""
+    return sum(lengths) + FRAMING * len(lengths)
+
+
 class Access(Protocol):
     """What the container needs of a file: its size, and reads and writes at given positions."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Bytes of the file."""
+        ...
 
-    def pread_into(self, buffer: memoryview, offset: int) -> object: ...
+    def pread_into(self, buffer: memoryview, offset: int) -> object:
+        """Fill `buffer` with what lies from `offset` on."""
+        ...
 
-    def pwrite(self, buffer: memoryview, offset: int) -> object: ...
+    def pwrite(self, buffer: memoryview, offset: int) -> object:
+        """Write `buffer` to `offset`."""
+        ...
 
 
 class Record(NamedTuple):
@@ -75,7 +84,7 @@ class Sealed(NamedTuple):
     digest: bytes
 
 
-def seal(record_type: str, *payload: bytes | bytearray | memoryview | NDArray[Any]) -> Sealed:
+def seal(record_type: str, *payload: bytes | bytearray | memoryview) -> Sealed:
     """Put the frame around a payload, given in C-contiguous pieces. May be called from any thread."""
     pieces = [memoryview(piece).cast("B") for piece in payload if memoryview(piece).nbytes]
     length = sum(piece.nbytes for piece in pieces)

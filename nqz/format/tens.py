@@ -171,7 +171,8 @@ def _nesting(value: list[Any] | None) -> Nesting | None:
         raise ValueError("the nested code is malformed")
     if not (isinstance(gain, float) and isinstance(power, float)):
         raise ValueError("the gain of the nested code is not a float")
-    return Nesting(tuple(q), mix, tuple(tuple(row) for row in multipliers), gain, power)
+    (fine, coarse), (first, second) = q, multipliers
+    return Nesting((fine, coarse), mix, (tuple(first), tuple(second)), gain, power)
 
 
 _CODES: dict[str, tuple[Callable[[Any], list[Any] | None], Callable[[list[Any] | None], Any]]] = {

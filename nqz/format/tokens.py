@@ -1,9 +1,9 @@
 """Form 2 of a sequence of integers: tokens by rANS, the rest of each value raw.
 
-A value is taken relative to a center. Of the difference some low bits, as many for all, are raw; what is above them, v, has the
-token |v| below 8, otherwise 8 + 4 (L - 4) + t, with L the bit length of |v| and t its two bits below the first. The L - 3 bits
-further below, and the sign of v ≠ 0, are raw too. So a smooth distribution of any width costs about its entropy, and no table
-is longer than 252 frequencies.
+A value is taken relative to a center. Of the difference some low bits, as many for all, are raw; what is above them,
+v, has the token |v| below 8, otherwise 8 + 4 (L - 4) + t, with L the bit length of |v| and t its two bits below the
+first. The L - 3 bits further below, and the sign of v ≠ 0, are raw too. So a smooth distribution of any width costs
+about its entropy, and no table is longer than 252 frequencies.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def _bit_length(magnitude: NDArray[np.uint64]) -> NDArray[np.int32]:
     high = (magnitude >> np.uint64(32)).astype(np.uint32)
     low = (magnitude & np.uint64(0xFFFFFFFF)).astype(np.uint32)
     _, exponent = np.frexp(np.where(high > 0, high, low).astype(np.float64))
-    return exponent + np.where(high > 0, 32, 0)
+    length: NDArray[np.int32] = exponent + np.where(high > 0, 32, 0)
+    return length
 
 
 def _split(values: np.ndarray, low: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -74,8 +75,8 @@ def pack(values: np.ndarray) -> bytes:
     Returns
     -------
     bytes
-        Number of low bits, least and greatest token (a byte each), coder state (32 bits); as varints the center (zigzag), the
-        number of words, and the frequency of every token between the two; words; raw bits.
+        Number of low bits, least and greatest token (a byte each), coder state (32 bits); as varints the center
+        (zigzag), the number of words, and the frequency of every token between the two; words; raw bits.
     """
     sample = values[:: -(-len(values) // _SAMPLE)].astype(np.int64)
     middle = len(sample) // 2
@@ -143,7 +144,8 @@ def _taken(data: bytes, at: int, first: np.ndarray, width: np.ndarray) -> np.nda
     raw: NDArray[np.uint64] = words[word] >> offset | words[word + 1] << np.uint64(1) << (
         np.uint64(63) - offset
     )
-    return raw & ((np.uint64(1) << width.astype(np.uint64)) - np.uint64(1))
+    raw &= (np.uint64(1) << width.astype(np.uint64)) - np.uint64(1)
+    return raw
 
 
 def unpack(data: bytes, count: int) -> tuple[np.ndarray, int]:

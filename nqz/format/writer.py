@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from nqz.format.head import Manifest
 from nqz.format.index import END_SIZE, EndRecord, pack_index
 from nqz.format.order import LEADING, RecordSequence
-from nqz.format.records import FRAMING, PREAMBLE_SIZE, Access, Sealed, is_type, preamble, seal
+from nqz.format.records import FRAMING, PREAMBLE_SIZE, Access, Sealed, framed, is_type, preamble, seal
 from nqz.ground.errors import NqzError
 
 Buffer = bytes | bytearray | memoryview
@@ -23,6 +23,11 @@ class _Mark(NamedTuple):
     tensor_records: int
     tensor_start: int
     sequence: tuple[int, dict[str, int]]
+
+
+def listed_size(lengths: Sequence[int]) -> int:
+    """About the bytes that records with payloads of these lengths take in a file, with their entries in the index."""
+    return framed(*lengths) + 2 * len(lengths)
 
 
 class Draft:
@@ -170,8 +175,7 @@ class ContainerWriter:
         extra = list(extra_lengths)
         lengths = list(self._lengths)
         lengths[self._tensor + 1] = lengths[self._tensor + 1] + extra
-        records = sum(extra) + FRAMING * len(extra)
-        return self.size + records + len(pack_index(lengths)) + FRAMING + END_SIZE
+        return self.size + framed(*extra) + len(pack_index(lengths)) + FRAMING + END_SIZE
 
     def finish(self) -> int:
         """Write INDX and DONE, cut off what was rolled back, and return the size of the file in bytes."""

@@ -1,1 +1,1 @@
-"""The ground that everything stands on: errors, types, arithmetic that is the same everywhere, threads. It imports nothing of nqz."""
+"""The ground of everything: errors, types, arithmetic that is the same everywhere, threads. Imports nothing of nqz."""

@@ -90,8 +90,7 @@ def total_of(parts: Iterable[NDArray[np.float64]]) -> float:
     value: float | None = None
     for part in parts:
         if len(part):
-            part = part if value is None else np.concatenate([[value], part])
-            value = np.add.accumulate(part)[-1]
+            value = np.add.accumulate(part if value is None else np.concatenate([[value], part]))[-1]
     return 0.0 if value is None else float(value)
 
 

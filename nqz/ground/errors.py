@@ -55,7 +55,7 @@ class OperandError(NqzError):
 
 
 class VerifyError(NqzError):
-    """A reconstruction is further from its original than predicted, or the original is another matrix (exit status 8)."""
+    """A reconstruction is further from its original than predicted, or of another matrix (exit status 8)."""
 
     exit_code = 8
 

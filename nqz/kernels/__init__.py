@@ -9,15 +9,10 @@ from __future__ import annotations
 
 import os
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nqz.ground.corrupt import CorruptStream
 from nqz.ground.errors import UsageError
-
-try:
-    from nqz.kernels import _native
-except ImportError:  # built without a compiler
-    _native = None
 
 if TYPE_CHECKING:
     from nqz.reference import (
@@ -87,16 +82,22 @@ __all__ = [
 
 
 def _available() -> list[str]:
-    native: list[str] = _native.available() if _native is not None else []
-    return [*reversed(native), "reference"]
+    try:
+        from nqz.kernels import _native
+    except ImportError:  # built without a compiler
+        return ["reference"]
+    return [*reversed(_native.available()), "reference"]
 
 
 def _load(choice: str) -> ModuleType:
-    if choice != "reference":
-        return getattr(_native, choice)
-    from nqz import reference
+    if choice == "reference":
+        from nqz import reference
 
-    return reference
+        return reference
+    from nqz.kernels import _native
+
+    native: ModuleType = getattr(_native, choice)
+    return native
 
 
 def implementations() -> dict[str, ModuleType]:
@@ -115,7 +116,7 @@ _choice = _choose()
 name = "reference" if _choice == "reference" else f"native:{_choice}"
 
 
-def __getattr__(attribute: str):
+def __getattr__(attribute: str) -> Any:
     # Bound at first use: the reference is not imported where it is not needed.
     if attribute not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from nqz.format.msgpack import pack_fields
 from nqz.format.tens import ALPHA, TensorHeader
 from nqz.plan import budget, voronoi
-from nqz.plan.task import Plan, Planner, Probe, Target, Task
+from nqz.plan.task import MAX_RATE, Plan, Planner, Probe, Target, Task
 from nqz.stages import dither
 from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
@@ -65,6 +65,25 @@ def calibrated(plan: Plan, statistics: Statistics, probe: Probe) -> Plan:
     """The plan with those parameters that can be known only after coding, which `probe` does with the first panel."""
     planner = PLANNERS[plan.parameters.coding.name]
     return replace(plan, parameters=planner.calibrated(plan.parameters, statistics, probe))
+
+
+def rate_within(wanted: int, exact: int, entries: int) -> float:
+    """The rate to try first for a file of at most `wanted` bytes, common to all its matrices.
+
+    Parameters
+    ----------
+    wanted : int
+    exact : int
+        Bytes of the records of what is carried exactly.
+    entries : int
+        Of all matrices.
+    """
+    return min(MAX_RATE, 8.0 * (wanted - exact) / entries) if entries else MAX_RATE
+
+
+def lower_rate(rate: float, bits: float, excess: int, entries: int) -> float:
+    """The rate to try after one with which matrices took `bits` and the file is `excess` bytes too large."""
+    return min(rate, bits / entries) - 8.0 * (excess + 1) / entries
 
 
 def base(task: Task, statistics: Statistics, target: Target) -> Parameters:

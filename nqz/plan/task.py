@@ -17,6 +17,9 @@ from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
 from nqz.stages.transforms import Transform
 
+MIN_RATE, MAX_RATE = 0.05, 12.0
+"""Rates that can be asked for, bits an entry."""
+
 _MARGIN = 0.0005  # bits an entry to aim below the rate, so that it is seldom exceeded and coded again
 
 Probe = Callable[[Parameters], tuple[int, ...]]

@@ -1,10 +1,11 @@
 """Exact inner products of decoded points.
 
-Decoded points are integers, most of them small: they are kept as int8, as int16 or as two int16, and the few that do not fit
-apart. Inner products of two such operands are exact in int32 arithmetic that wraps, in any order, as long as the results fit.
-By Cauchy–Schwarz they are at most ‖y_a‖ ‖y_b‖, from the exact norms of the rows. Where the kernels have no fast integer
-product, or numbers are larger, a floating-point GEMM takes its place: over integers it is exact, too, in any order of
-summation, blocking or contraction, while every partial sum stays below 2²⁴ (float32) or 2⁵³ (float64).
+Decoded points are integers, most of them small: they are kept as int8, as int16 or as two int16, and the few that do
+not fit apart. Inner products of two such operands are exact in int32 arithmetic that wraps, in any order, as long as
+the results fit. By Cauchy–Schwarz they are at most ‖y_a‖ ‖y_b‖, from the exact norms of the rows. Where the kernels
+have no fast integer product, or numbers are larger, a floating-point GEMM takes its place: over integers it is exact,
+too, in any order of summation, blocking or contraction, while every partial sum stays below 2²⁴ (float32) or 2⁵³
+(float64).
 """
 
 from __future__ import annotations
@@ -248,7 +249,7 @@ def _gathered(found: list[Rest]) -> Rest:
     if not found:
         return _NONE
     row, coordinate, value = (
-        np.concatenate(x) for x in zip(*((r.row, r.coordinate, r.value) for r in found))
+        np.concatenate(x) for x in zip(*((r.row, r.coordinate, r.value) for r in found), strict=True)
     )
     order = np.lexsort((coordinate, row))
     return Rest(row[order], coordinate[order], value[order])
@@ -264,8 +265,8 @@ def multiply(a: Integers, b: Integers, rows: slice, columns: slice, out: NDArray
 
     Notes
     -----
-    Exact below 2⁵³. Beyond, the coordinates are split into equal parts whose exact products are added in order, so that the
-    result depends on the operands alone.
+    Exact below 2⁵³. Beyond, the coordinates are split into equal parts whose exact products are added in order, so that
+    the result depends on the operands alone.
     """
     bound = a.bound * b.bound
     narrow = all(x.high is None or x.high.dtype == np.int16 for x in (a, b))

@@ -1,7 +1,7 @@
 """Figure 2: the estimate of AᵀB from exact products of points, scaled entry by entry in float64.
 
-`Product.measure` finds θ and the expected error, from the whole product or from a sample of its columns; `Product.tiles` then
-computes the estimate in pieces.
+`Product.measure` finds θ and the expected error, from the whole product or from a sample of its columns;
+`Product.tiles` then computes the estimate in pieces.
 """
 
 from __future__ import annotations
@@ -127,14 +127,15 @@ class Product:
             What `measure` gave.
         dtype : {"float32", "float64"}
         put : callable
-            put(row, column, tile) is called for every piece, from several threads; the array is valid during the call only.
+            put(row, column, tile) is called for every piece, from several threads; the array is valid during the call
+            only.
         pool : Workers
 
         Yields
         ------
         tuple
-            Share of the product in a piece, and what `put` returned for it; the order of the pieces depends on the operands
-            alone.
+            Share of the product in a piece, and what `put` returned for it; the order of the pieces depends on the
+            operands alone.
 
         Raises
         ------

@@ -1,15 +1,16 @@
-"""What the unbiased estimate tells about the product: how much energy it has and where, and hence θ and the expected error.
+"""What the unbiased estimate tells about a product: how much energy it has and where; θ and the expected error.
 
-Columns are grouped by energy, a quarter of an octave each. For every pair of groups the energy Q of the unbiased estimate
-Ĉ₁ exceeds that of the product by the known noise νP, so for factors α the risk Σ (1 - α)² (Q - νP) + α² νP is an unbiased
-estimate of the error. θ minimizes it, hence `auto` is at least as good as `mmse` (θ = 1) and `unbiased` (θ → ∞) up to what
-the estimate of the risk is off; for small products a prior of θ = 1 is mixed in.
+Columns are grouped by energy, a quarter of an octave each. For every pair of groups the energy Q of the unbiased
+estimate Ĉ₁ exceeds that of the product by the known noise νP, so for factors α the risk Σ (1 - α)² (Q - νP) + α² νP
+is an unbiased estimate of the error. θ minimizes it, hence `auto` is at least as good as `mmse` (θ = 1) and
+`unbiased` (θ → ∞) up to what the estimate of the risk is off; for small products a prior of θ = 1 is mixed in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,10 +75,7 @@ def group(side: Side, energy: NDArray[np.float64]) -> Groups:
 
     def summed(function: Callable[[Any], NDArray[np.float64]]) -> NDArray[np.float64]:
         return np.array(
-            [
-                total_of(function(order[i:j][c]) for c in pieces(j - i))
-                for i, j in zip(edges[:-1].tolist(), edges[1:].tolist())
-            ]
+            [total_of(function(order[i:j][c]) for c in pieces(j - i)) for i, j in pairwise(edges.tolist())]
         )
 
     sums = summed(lambda columns: energy[columns])
@@ -127,7 +125,7 @@ def group_energies(
     same: bool,
     run: Callable[..., Iterable[Any]] = map,
 ) -> NDArray[np.float64]:
-    """Energy of raw products, scaled by units of rows and columns, for every pair of groups; in a fixed order of summation.
+    """Energy of raw products, scaled by units of rows and columns, for every pair of groups, added in a fixed order.
 
     Parameters
     ----------
@@ -154,16 +152,13 @@ def group_energies(
                 continue
             unit = unit_a[i : i + len(block)]
             stripes = sorted({j, *range(j - j % _COLUMNS + _COLUMNS, j + block.shape[1], _COLUMNS)})
-            spans = zip(stripes, [*stripes[1:], j + block.shape[1]])
-            for _ in run(add, (((k, l), (j, block), order, edges, unit, k - i) for k, l in spans)):
+            spans = pairwise([*stripes, j + block.shape[1]])
+            for _ in run(add, ((span, (j, block), order, edges, unit, span[0] - i) for span in spans)):
                 pass
     sums *= unit_b * unit_b
     return np.array(
         [
-            [
-                total_of(row[b.order[i:j][c]] for c in pieces(j - i))
-                for i, j in zip(b.edges[:-1].tolist(), b.edges[1:].tolist())
-            ]
+            [total_of(row[b.order[i:j][c]] for c in pieces(j - i)) for i, j in pairwise(b.edges.tolist())]
             for row in sums
         ]
     )
@@ -185,8 +180,8 @@ class Signal:
     Attributes
     ----------
     dropped : tuple of float
-        Energy of the product in units of P where one column, and where both, are among the quieter half: the best guess for
-        one and for two dropped columns.
+        Energy of the product in units of P where one column, and where both, are among the quieter half: the best
+        guess for one and for two dropped columns.
     """
 
     def __init__(

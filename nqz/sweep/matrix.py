@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from nqz.files.contract import Source, SourceTensor
@@ -13,7 +13,7 @@ from nqz.ground.sources import SourceKind
 
 @dataclass(frozen=True)
 class SweepMatrix:
-    """One matrix of a file, seen as a source of one tensor.
+    """One matrix of a file.
 
     Attributes
     ----------
@@ -29,12 +29,11 @@ class SweepMatrix:
     kind: SourceKind
     tensor: SourceTensor
     axis: int
-    metadata: None = field(default=None, init=False)
 
     @property
-    def tensors(self) -> list[SourceTensor]:
-        """The tensor, as `encode` takes it."""
-        return [self.tensor]
+    def source(self) -> Source:
+        """A source of this one tensor, as `encode` takes it."""
+        return Source(self.kind, self.name, [self.tensor], None)
 
     @property
     def where(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from nqz.ground.errors import UsageError
 from nqz.plan import limit
+from nqz.stages.codings import label
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#b8a800")
 _MARKERS = "osD^vP*X"
@@ -75,10 +76,9 @@ def _draw(report: dict[str, Any], upper: Any, lower: Any) -> None:
     points = report["points"]
     lines: dict[str, list[dict[str, Any]]] = {}
     for point in points:
-        suffix = "" if point["coding"] == "entropy" else f", {point['coding']}"
-        lines.setdefault(point["lattice"] + suffix, []).append(point)
+        lines.setdefault(label(point["lattice"], point["coding"], ", "), []).append(point)
     styles = cycle(zip(_COLORS, _MARKERS, strict=True))
-    for (name, members), (color, marker) in zip(lines.items(), styles):
+    for (name, members), (color, marker) in zip(lines.items(), styles, strict=False):
         for axes, key in ((upper, "error"), (lower, "excess")):
             drawn = [p for p in members if p[key] is not None and (key == "excess" or p[key] > 0)]
             axes.plot(

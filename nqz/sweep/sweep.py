@@ -24,7 +24,8 @@ from nqz.ground.errors import UsageError
 from nqz.ground.threads import Workers
 from nqz.matrix import Matrix, open_matrix
 from nqz.plan import limit
-from nqz.stages.codings import CODINGS
+from nqz.stages.codings import CODINGS, label
+from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import DEFAULT, FAMILIES
 from nqz.sweep.exact_product import ExactProduct, Factor, exact_product
 from nqz.sweep.matrix import SweepMatrix, check_lengths
@@ -51,7 +52,8 @@ class SweepOptions:
         Families; by default the usual one, and "z" and "e8" for comparison.
     states : sequence of int
         States of the convolutional code of "conv"; by default the usual ones.
-    codings : sequence of {"entropy", "voronoi"}
+    codings : sequence of str
+        Keys of `CODINGS`.
         A lattice is used with those that it has.
     seed : int
     """
@@ -59,7 +61,7 @@ class SweepOptions:
     rates: tuple[float, ...] = RATES
     lattices: tuple[str, ...] = ()
     states: tuple[int, ...] = ()
-    codings: tuple[str, ...] = ("entropy",)
+    codings: tuple[str, ...] = (CODING.name,)
     seed: int = 0
 
     def encodings(self) -> list[EncodeOptions]:
@@ -77,7 +79,11 @@ class SweepOptions:
             raise UsageError(f"states {self.states[0]}: only the lattice conv has states")
         found = []
         for family in families:
-            codings = [c for c in self.codings if c not in CODINGS or family not in FAMILIES or CODINGS[c].takes(FAMILIES[family][0])]
+            codings = [
+                c
+                for c in self.codings
+                if c not in CODINGS or family not in FAMILIES or CODINGS[c].takes(FAMILIES[family][0])
+            ]
             # a lattice that was asked for by name is not left out in silence
             for coding in codings or (self.codings if self.lattices else ()):
                 for states in self.states if family == "conv" and self.states else (None,):
@@ -94,8 +100,7 @@ class SweepOptions:
 
 def point_name(encoding: EncodeOptions) -> str:
     """A point of a sweep, as its progress is called."""
-    coding = "" if encoding.coding == "entropy" else f" {encoding.coding}"
-    return f"{encoding.code.name}{coding} {encoding.rate:g}"
+    return f"{label(encoding.code.name, encoding.coding)} {encoding.rate:g}"
 
 
 def _refuse_twice(what: str, values: tuple[Any, ...]) -> None:
@@ -204,8 +209,7 @@ class _Step:
 def _truth(matrix: SweepMatrix, other: SweepMatrix, pool: Workers, step: _Step) -> ExactProduct | None:
     """The exact product; None where all columns of a side are constant: no error is relative to nothing."""
     a, b = (
-        Factor(m.view(), m.tensor.dtype, measure(m.view(), True, m.where, pool=pool))
-        for m in (matrix, other)
+        Factor(m.view(), m.tensor.dtype, measure(m.view(), True, m.where, pool=pool)) for m in (matrix, other)
     )
     return exact_product(a, b, step) if a.energy > 0 and b.energy > 0 else None
 
@@ -272,7 +276,7 @@ def _encoded(
     """The matrix encoded into a temporary file, for as long as it is needed."""
     access = temporary_access(matrix.name)
     try:
-        report = encode(matrix, access, replace(options, axis=matrix.axis), pool, progress)
+        report = encode(matrix.source, access, replace(options, axis=matrix.axis), pool, progress)
         access.truncate(report["file_bytes"])  # what was coded again may have become shorter
         warnings += report["warnings"]
         yield open_matrix(ContainerReader(access, matrix.name), 0)
@@ -280,9 +284,7 @@ def _encoded(
         access.close()
 
 
-def _estimate(
-    a: Matrix, b: Matrix, matrix: SweepMatrix, other: SweepMatrix, pool: Workers
-) -> Prepared:
+def _estimate(a: Matrix, b: Matrix, matrix: SweepMatrix, other: SweepMatrix, pool: Workers) -> Prepared:
     return prepare(
         Pair("", Coded(a, matrix.where), Coded(b, other.where)), MatmulOptions(dtype="float64"), pool
     )

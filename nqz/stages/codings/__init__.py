@@ -31,4 +31,13 @@ CODINGS.update((coding.name, coding) for coding in _ALL)
 
 DEFAULT = ENTROPY
 
-__all__ = ["CODINGS", "DEFAULT", "Coder", "Coding", "Sections"]
+ALLOCATIONS = tuple(dict.fromkeys(name for coding in _ALL for name in coding.allocations))
+"""What some coding can allocate its noise to, the usual one first."""
+
+
+def label(lattice: str, coding: str, between: str = " ") -> str:
+    """A lattice and a coding as tables call them: of the usual coding the lattice alone."""
+    return lattice if coding == DEFAULT.name else f"{lattice}{between}{coding}"
+
+
+__all__ = ["ALLOCATIONS", "CODINGS", "DEFAULT", "Coder", "Coding", "Sections", "label"]

@@ -22,7 +22,9 @@ _SIGNS = 0x5349474E53  # domain of the generator's key: "SIGNS"
 def signs(seed: int, n: int) -> npt.NDArray[np.uint64]:
     """Sign bits of both rounds, shape (2, ⌈n/64⌉): bit i of a row negates coordinate i."""
     words = (n + 63) // 64
-    out = np.stack([kernels.words(kernels.Key(seed, (_SIGNS << 20) ^ (n << 1) ^ r), 0, words) for r in range(2)])
+    out = np.stack(
+        [kernels.words(kernels.Key(seed, (_SIGNS << 20) ^ (n << 1) ^ r), 0, words) for r in range(2)]
+    )
     out.setflags(write=False)
     return out
 

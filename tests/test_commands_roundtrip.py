@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nqz
-from codec_cases import SCHEMES, coded, kept, scheme
+from coded_cases import SCHEMES, coded, kept, scheme
 
 SHAPES = [(1,), (7,), (97,), (61, 1), (1, 9), (2, 3), (101, 23), (64, 48), (16, 130), (3, 5, 7), (2, 31, 16)]
 DTYPES = ["float16", "bfloat16", "float32", "float64"]

@@ -1,8 +1,9 @@
-"""Matrices, containers in memory and bounds for tests of the codec; as a script it prints a fingerprint."""
+"""Matrices, containers in memory and bounds for tests of what is coded; as a script it prints a fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from nqz.files.access import MemoryAccess
 from nqz.format.reader import ContainerReader
 from nqz.matrix import Matrix, open_matrix
 from nqz.plan import budget as allocate
+from nqz.product.operand import Stream
 from nqz.stages import norms
 from nqz.stages.codings import tables
 from nqz.stages.estimate import Side
@@ -125,6 +127,17 @@ def gamma(rate: float) -> float:
     return phi if rate >= knee else 1 - (1 - phi) * max(rate, 0.0) / knee
 
 
+def stream(points, order=None, size=700):
+    """Rows of points as a stream of chunks of some size."""
+    flat = np.ascontiguousarray(points).ravel()
+
+    def read(start):
+        return start, flat[start : start + size]
+
+    order = np.arange(len(points)) if order is None else order
+    return Stream(order, range(0, flat.size, size), read)
+
+
 def fingerprint() -> str:
     """Digest of everything that decides bytes, and of the bytes of files, reconstructions and products."""
     out = hashlib.sha256()
@@ -164,9 +177,9 @@ def fingerprint() -> str:
 def enabled_features() -> list[str]:
     """CPU features that NumPy dispatches on and uses in this process."""
     try:
-        from numpy._core import _multiarray_umath as core
-    except ImportError:
-        from numpy.core import _multiarray_umath as core
+        core = importlib.import_module("numpy._core._multiarray_umath")
+    except ImportError:  # NumPy 1
+        core = importlib.import_module("numpy.core._multiarray_umath")
     return [name for name in core.__cpu_dispatch__ if core.__cpu_features__.get(name)]
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from codec_cases import enabled_features
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from coded_cases import enabled_features
 from nqz import kernels
 from nqz.ground.arithmetic import GRID, exp, exp2, log2, round_log2, total
 
@@ -90,7 +90,7 @@ def run(**changes: str) -> list[str]:
     environment["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(Path(nqz.__file__).parents[1]), os.environ.get("PYTHONPATH")])
     )
-    script = Path(__file__).with_name("codec_cases.py")
+    script = Path(__file__).with_name("coded_cases.py")
     done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -103,7 +103,7 @@ def plain() -> str:
 
 def test_bytes_do_not_depend_on_the_features_numpy_uses(plain):
     features = enabled_features()
-    digest, _, left = (run(NPY_DISABLE_CPU_FEATURES=" ".join(features)) + [""])[:3]
+    digest, _, left = [*run(NPY_DISABLE_CPU_FEATURES=" ".join(features)), ""][:3]
     assert digest == plain
     assert left == "", "the features were not disabled, so nothing was tested"
 
@@ -122,6 +122,6 @@ def test_bytes_do_not_depend_on_blas(plain, changes):
 
 @pytest.mark.parametrize("name", kernels.implementations())
 def test_bytes_do_not_depend_on_the_kernels(plain, name):
-    digest, used, _ = (run(NQZ_KERNELS=name) + [""])[:3]
+    digest, used, _ = [*run(NQZ_KERNELS=name), ""][:3]
     assert used.split(":")[-1] == name
     assert digest == plain

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nqz
-from codec_cases import SCHEMES, coded, scheme
+from coded_cases import SCHEMES, coded, scheme
 from nqz.commands.encode import encode
 from nqz.commands.options import EncodeOptions
 from nqz.files.access import MemoryAccess

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from codec_cases import KINDS, SCHEMES, Truth, centered, coded, pair, scheme
 
 import nqz
+from coded_cases import KINDS, SCHEMES, Truth, centered, coded, pair, scheme
 from nqz.commands.factors import Coded
 from nqz.commands.matmul import MatmulOptions, multiply, prepare
 from nqz.commands.pairs import Pair, pair_up
@@ -194,7 +194,9 @@ def test_overflow_is_an_error_that_names_the_entry():
 )
 def test_operands_that_do_not_fit_are_refused(seeds, lengths, reason):
     rng = np.random.default_rng(0)
-    files = [nqz.encode(rng.standard_normal((n, 6)), rate=3, seed=s) for n, s in zip(lengths, seeds)]
+    files = [
+        nqz.encode(rng.standard_normal((n, 6)), rate=3, seed=s) for n, s in zip(lengths, seeds, strict=True)
+    ]
     with pytest.raises(OperandError, match=reason):
         nqz.matmul(*files)
     if lengths[0] != lengths[1]:
@@ -208,7 +210,7 @@ def test_centered_and_uncentered_operands_do_not_mix():
     """What an uncentered side adds by the means of the other is in no stored number."""
     a, b = (x + 3 for x in pair("gauss"))
     uncentered = nqz.encode(a, rate=3, center=False), nqz.encode(b, rate=3, center=False)
-    with pytest.raises(OperandError, match="was encoded with --no-center.*encode both alike"):
+    with pytest.raises(OperandError, match=r"was encoded with --no-center.*encode both alike"):
         nqz.matmul(uncentered[0], nqz.encode(b, rate=3))
     with pytest.raises(OperandError, match="encode both alike"):
         nqz.predicted_error(nqz.encode(a, rate=3), uncentered[1])

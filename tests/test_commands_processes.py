@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import nqz
-from codec_cases import coded
+from coded_cases import coded
 from nqz.commands.code import code, probe
 from nqz.commands.encode import manifest, target_of, task_of
 from nqz.commands.encode_matrix import assemble, fixed_bytes, leading_records, side_records

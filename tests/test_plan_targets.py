@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nqz
-from codec_cases import coded, kept
+from coded_cases import coded, kept
 from nqz.plan import budget as allocate
 from nqz.plan.search import PLANNERS
 from nqz.stages import norms

@@ -1,0 +1,6 @@
+"""What the compiled module has: the kernels of each instruction set in a module of its own."""
+
+from types import ModuleType
+
+def available() -> list[str]: ...
+def __getattr__(name: str) -> ModuleType: ...
