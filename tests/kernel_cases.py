@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+from collections import OrderedDict
 
 import numpy as np
 
-from nqz import reference
 from nqz.ground.corrupt import CorruptStream
 from nqz.reference.lattices import LATTICES
+from remembered import reference
 
 KEY, COUNTER = (0x0123456789ABCDEF, 0xFEDCBA9876543210), 1 << 63
 LANES = (1, 2, 4, 8, 16, 32)
@@ -108,8 +110,23 @@ class Case:
         return dataclasses.replace(self, tables={**self.tables, **tables})
 
 
+CHUNKS: OrderedDict[str, tuple[Case, dict]] = OrderedDict()
+
+
 def chunk(rng, lattice, count, lanes, m, spread=2.0, modelled=None):
-    """A chunk of Gaussian points with escapes."""
+    """A chunk of Gaussian points with escapes; made once for all builds of the kernels, by generators in one state."""
+    key = repr((rng.bit_generator.state, lattice, count, lanes, m, spread, modelled))
+    if key not in CHUNKS:
+        made = new_chunk(rng, lattice, count, lanes, m, spread, modelled)
+        CHUNKS[key] = made, rng.bit_generator.state
+        if len(CHUNKS) > 2000:
+            CHUNKS.popitem(last=False)
+    made, rng.bit_generator.state = CHUNKS[key]
+    return copy.deepcopy(made)  # tests change it
+
+
+def new_chunk(rng, lattice, count, lanes, m, spread, modelled):
+    """The chunk of a generator, which goes on from there."""
     start = int(rng.integers(0, 3 * m))
     columns = (start + count - 1) // m + 1
     number = int(rng.integers(1, 6))

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from kernel_cases import LANES, assert_same, chunk, dither, key, place, quantize
-from nqz import kernels, reference
+from nqz import kernels
 from nqz.kernels import CorruptStream
 from nqz.reference.lattices import conv
+from remembered import reference
 
 MEMORIES = range(2, 13)
 CODE = {lattice.memory: lattice for lattice in conv.LATTICES}

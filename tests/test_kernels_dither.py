@@ -10,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from nqz import kernels, reference
+from nqz import kernels
+from remembered import reference
 
 MASK = 2**64 - 1
 EVERY = list(kernels.implementations().values())

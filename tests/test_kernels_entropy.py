@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from kernel_cases import LANES, Case, assert_same, chunk, dither, outcome
-from nqz import kernels, reference
+from nqz import kernels
 from nqz.kernels import CorruptStream
+from remembered import reference
 
 
 @pytest.mark.parametrize("lattice", [0, 1, 2])

@@ -19,8 +19,9 @@ from kernel_cases import (
     voronoi_decode,
     voronoi_encode,
 )
-from nqz import kernels, reference
+from nqz import kernels
 from nqz.reference.lattices import LATTICES, NESTED
+from remembered import reference
 
 
 @pytest.mark.parametrize("lattice", [0, 1, 2])

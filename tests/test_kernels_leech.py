@@ -18,9 +18,10 @@ from kernel_cases import (
     voronoi_decode,
     voronoi_encode,
 )
-from nqz import kernels, reference
+from nqz import kernels
 from nqz.kernels import CorruptStream
 from nqz.reference.lattices import leech
+from remembered import reference
 
 LEECH = 3
 ONE = np.full(1, 256, dtype=np.float32)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nqz import kernels, reference
+from nqz import kernels
+from remembered import reference
 
 EVERY = list(kernels.implementations().values())
 SHAPES = [(1, 1), (3, 5), (12, 32), (13, 33), (6, 17), (70, 300), (0, 4), (5, 0)]

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from nqz import kernels, reference
+from nqz import kernels
+from remembered import reference
 
 LAYOUTS = ("C", "F", "strided", "reversed")
 

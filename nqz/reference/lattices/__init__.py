@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
-from nqz.reference.arrays import require
 from nqz.reference.lattices import conv, d4, e8, leech, z
 from nqz.reference.lattices.contract import BlockLattice, Lattice
 
@@ -28,13 +27,15 @@ NESTED = {number: lattice for number, lattice in LATTICES.items() if isinstance(
 
 def lattice_of(number: int) -> Lattice:
     """Return the lattice of a number; ValueError if there is none."""
-    require(number in LATTICES, f"lattice must be {_listed(LATTICES, 'or')}")
+    if number not in LATTICES:
+        raise ValueError(f"lattice must be {_listed(LATTICES, 'or')}")
     return LATTICES[number]
 
 
 def nested_lattice_of(number: int) -> BlockLattice:
     """Return the lattice of a number if it has a Voronoi code; ValueError otherwise."""
-    require(number in NESTED, f"the Voronoi code is for lattices {_listed(NESTED, 'and')}")
+    if number not in NESTED:
+        raise ValueError(f"the Voronoi code is for lattices {_listed(NESTED, 'and')}")
     return NESTED[number]
 
 
