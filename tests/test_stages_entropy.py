@@ -9,13 +9,13 @@ import nqz
 from coded_cases import LATTICE_NAMES, chunk_bytes, coded, scheme
 from nqz import kernels
 from nqz.ground.arithmetic import round_log2
+from nqz.ground.layout import lanes_of, padded
 from nqz.plan import budget as allocate
 from nqz.stages import norms
-from nqz.stages.chunks import lanes_of, padded
 from nqz.stages.codings import tables
 from nqz.stages.codings.entropy import ENTROPY
 from nqz.stages.lattices import LATTICES
-from nqz.stages.panels import arrange, panels
+from nqz.stages.panels import open_panel, panels
 from nqz.stages.parameters import Parameters
 from nqz.stages.project import project
 from nqz.stages.scale import CLASSES, exponents
@@ -115,7 +115,7 @@ def test_lanes_waste_little(count):
     lanes = lanes_of(count)
     assert lanes in (1, 2, 4, 8, 16, 32) and 32 * lanes <= max(32, count * 0.03)
     for lattice in LATTICES.values():
-        size = padded(lattice, count, lanes)
+        size = padded(count, lattice.group, lanes)
         assert lattice.group % lattice.block == 0
         assert size % (lattice.group * lanes) == 0 and 0 <= size - count < lattice.group * lanes
 
@@ -150,13 +150,13 @@ def test_section_sizes_are_what_the_encoder_emits(name, monkeypatch):
     assert name in ("z", "leech") or len({tables.is_modelled(LATTICES[name], c) for c in used}) == 2
     (panel,) = panels(parameters, codes, found)
     assert len(panel.chunks) > 2
-    order = arrange(panel, codes, found)
+    coder = ENTROPY.coder(parameters, found.used)
+    opened = open_panel(panel, codes, found, coder)
     u = np.empty((panel.kept, n), np.float32)
     x = rng.standard_normal((n, columns)) * np.sqrt(norms.energy(codes) / n)
-    TRANSFORM.center_rotate(x, False, np.zeros(columns), exponents(codes), 0, u, order.place)
+    TRANSFORM.center_rotate(x, False, np.zeros(columns), exponents(codes), 0, u, opened.place)
     stream = project(u, 0, m).reshape(-1)
-    coder = ENTROPY.coder(parameters, found.used)
-    coded, factors = coder.columns(order.classes), ENTROPY.forward(parameters, codes[order.columns])
+    coded, factors = opened.coded, ENTROPY.forward(parameters, codes[opened.order])
     for chunk in panel.chunks:
         points = np.empty(coder.working_points(chunk), np.int32)
         piece = stream[chunk.start : chunk.start + chunk.count]

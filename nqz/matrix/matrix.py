@@ -23,10 +23,10 @@ from nqz.ground.threads import Workers
 from nqz.stages import center
 from nqz.stages.chunks import Chunk
 from nqz.stages.codings import Coder
-from nqz.stages.decoder import OpenPanel, open_panel, rebuild
+from nqz.stages.decoder import rebuild
 from nqz.stages.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
 from nqz.stages.norms import Histogram
-from nqz.stages.panels import Panel, panels
+from nqz.stages.panels import OpenPanel, Panel, open_panel, panels
 from nqz.stages.parameters import Parameters
 from nqz.stages.scale import Scales
 

@@ -19,9 +19,9 @@ from itertools import count
 import numpy as np
 
 from nqz.ground.arithmetic import log2, round_log2, total
+from nqz.ground.layout import lanes_of, padded
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
-from nqz.stages.chunks import lanes_of, padded
 from nqz.stages.codings import tables
 from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
@@ -110,7 +110,7 @@ class Columns:
         entries = float(kept.sum()) * m
         for size, number in chunk_counts(self.n, m, int(counts.sum()), int(kept.sum())):
             lanes = lanes_of(size)
-            padding = padded(lattice, size, lanes) - size
+            padding = padded(size, lattice.group, lanes) - size
             bits += number * (padding * bits / entries + 16.0 * lanes + 8.0 * CHUNK_OVERHEAD)
         return bits
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from nqz.ground.arithmetic import round_log2, total
+from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.plan.task import Plan, Probe, Target, Task, alive, check_reached, predicted
 from nqz.stages import norms
 from nqz.stages.codings.voronoi import MAX_POWER, MAX_Q, MIX, Nesting, digit_bits
@@ -75,7 +76,7 @@ def fitted(base: Parameters, columns: int, bits: float, kappa: float | None) -> 
     """The same for so many columns that are not silent."""
     entries = max(1, columns * base.n)
     side = _nested(base.lattice).index_bits / base.lattice.group
-    chunks = (entries + (1 << 20) - 1) >> 20
+    chunks = -(-entries // CHUNK_ENTRIES)
     rate = max(bits - _CHUNK_BITS * chunks, 0.0) / entries
     least = digit_bits(_nested(base.lattice).knee) + side
     if kappa is None:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz import kernels
+from nqz.ground.layout import padded
 from nqz.stages import dither, scale
-from nqz.stages.chunks import Chunk, cut, padded
+from nqz.stages.chunks import Chunk, cut
 from nqz.stages.lattices import LATTICES, Lattice
 
 _MAX_DELTA = 4096 * 8192
@@ -176,7 +177,7 @@ class LatticeCoder(Coder):
 
     def working_points(self, chunk: Chunk) -> int:
         """Whole groups on all lanes."""
-        return padded(self.lattice, chunk.count, chunk.lanes)
+        return padded(chunk.count, self.lattice.group, chunk.lanes)
 
     def place(self, chunk: Chunk) -> kernels.Place:
         """Where a chunk lies in its panel, on its lanes and in the dither, for the kernels."""
