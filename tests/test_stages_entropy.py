@@ -10,7 +10,7 @@ from coded_cases import LATTICE_NAMES, chunk_bytes, coded, scheme
 from nqz import kernels
 from nqz.ground.arithmetic import round_log2
 from nqz.ground.layout import lanes_of, padded
-from nqz.plan import budget as allocate
+from nqz.plan import entropy
 from nqz.stages import norms
 from nqz.stages.codings import tables
 from nqz.stages.codings.entropy import ENTROPY
@@ -94,7 +94,7 @@ def test_expected_bits_are_those_of_gaussian_columns(name, rate):
     x = np.random.default_rng(3).standard_normal((2048, 96)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name)))
     p = matrix.parameters
-    columns = allocate.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
+    columns = entropy.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
     expected = columns.bits(p.m, p.delta)
     assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
 
@@ -105,7 +105,7 @@ def test_expected_bits_hold_for_columns_of_very_different_energy(rate):
     x = (rng.standard_normal((1500, 90)) * 2.0 ** rng.uniform(-4, 4, 90)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate))
     p = matrix.parameters
-    columns = allocate.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
+    columns = entropy.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
     expected = columns.bits(p.m, p.delta)
     assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
 
@@ -141,11 +141,11 @@ def test_section_sizes_are_what_the_encoder_emits(name, monkeypatch):
         mean_digits=None,
         rotation_seed=0,
         dither_key=bytes(range(16)),
-        code=None,
+        coding_parameters=None,
     )
-    found = parameters.scales(norms.Histogram.of(codes))
+    found = parameters.norm_scaling(norms.Histogram.of(codes))
     used = [int(c) for c in np.unique(found.used)]
-    assert 0 < found.at(codes).kept.sum() < columns
+    assert 0 < found.histogram.look_up(found.kept, codes).sum() < columns
     assert len({tables.table(c).raw for c in used}) > 3
     assert name in ("z", "leech") or len({tables.is_modelled(LATTICES[name], c) for c in used}) == 2
     (panel,) = panels(parameters, codes, found)

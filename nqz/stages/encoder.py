@@ -18,7 +18,7 @@ from nqz.stages.codings import Coder
 from nqz.stages.panels import OpenPanel, Panel, open_panel, panels
 from nqz.stages.parameters import Parameters
 from nqz.stages.project import project
-from nqz.stages.scale import Scales, exponents
+from nqz.stages.scale import NormScaling, exponents
 from nqz.stages.statistics import Statistics
 
 
@@ -50,7 +50,7 @@ class Encoder:
     codes : ndarray of int32, shape (a,)
         Norm codes.
     means : Means
-    scales : Scales
+    norm_scaling : NormScaling
     panels : list of Panel
     coder : Coder
     """
@@ -58,15 +58,15 @@ class Encoder:
     parameters: Parameters
     codes: npt.NDArray[np.int32]
     means: Means
-    scales: Scales
+    norm_scaling: NormScaling
     panels: list[Panel]
     coder: Coder
 
     def open_panel(self, panel: Panel) -> SourcePanel:
         """Prepare the coding of a panel."""
         p, here = self.parameters, slice(panel.first, panel.last)
-        codes, found = self.codes[here], open_panel(panel, self.codes, self.scales, self.coder)
-        factors = self.scales.histogram.apply(partial(p.coding.forward, p), codes[found.order])
+        codes, found = self.codes[here], open_panel(panel, self.codes, self.norm_scaling, self.coder)
+        factors = self.norm_scaling.histogram.apply(partial(p.coding.forward, p), codes[found.order])
         means = self.means.at(here)
         return SourcePanel(panel, found.order, found.place, found.coded, means, exponents(codes), factors)
 
@@ -131,6 +131,6 @@ class Encoder:
 def make_encoder(parameters: Parameters, statistics: Statistics) -> Encoder:
     """What a matrix is coded with, by its statistics with rounded means."""
     p, codes = parameters, statistics.codes
-    found = p.scales(statistics.histogram)
+    found = p.norm_scaling(statistics.histogram)
     coder = p.coding.coder(p, found.used)
     return Encoder(p, codes, statistics.means, found, panels(p, codes, found), coder)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from nqz.stages.chunks import Chunk, cut
 from nqz.stages.codings import Coder
 from nqz.stages.parameters import Parameters
-from nqz.stages.scale import Scales
+from nqz.stages.scale import NormScaling
 
 PANEL_ENTRIES = 1 << 24
 
@@ -72,15 +72,15 @@ def panel_columns(n: int) -> int:
     return max(1, PANEL_ENTRIES // n)
 
 
-def panels(parameters: Parameters, codes: npt.NDArray[Any], scales: Scales) -> list[Panel]:
+def panels(parameters: Parameters, codes: npt.NDArray[Any], scaling: NormScaling) -> list[Panel]:
     """Cut a tensor into panels and chunks; `codes` are its norm codes."""
     p, out = parameters, []
-    number, width, all_kept = 0, panel_columns(p.n), bool(scales.kept.all())
+    number, width, all_kept = 0, panel_columns(p.n), bool(scaling.kept.all())
     for first in range(0, len(codes), width):
         last = min(first + width, len(codes))
         kept = last - first
         if not all_kept:
-            kept = int(np.count_nonzero(scales.histogram.spread(scales.kept, codes[first:last])))
+            kept = int(np.count_nonzero(scaling.histogram.look_up(scaling.kept, codes[first:last])))
         sizes = p.coding.cut(p, kept)
         starts = accumulate(sizes, initial=0)
         chunks = tuple(Chunk(number + i, *found) for i, found in enumerate(zip(starts, sizes, strict=False)))
@@ -89,14 +89,14 @@ def panels(parameters: Parameters, codes: npt.NDArray[Any], scales: Scales) -> l
     return out
 
 
-def open_panel(panel: Panel, codes: npt.NDArray[Any], scales: Scales, coder: Coder) -> OpenPanel:
+def open_panel(panel: Panel, codes: npt.NDArray[Any], scaling: NormScaling, coder: Coder) -> OpenPanel:
     """Put the columns of a panel in order, by their classes; `codes` are the norm codes of the whole tensor."""
-    index = scales.histogram.index(codes[panel.first : panel.last])
-    classes = scales.classes[index]
+    index = scaling.histogram.index(codes[panel.first : panel.last])
+    classes = scaling.classes[index]
     if panel.kept == panel.width:
         columns = np.argsort(classes, kind="stable")  # in linear time for 16 bits
     else:
-        alive = np.flatnonzero(scales.kept[index])
+        alive = np.flatnonzero(scaling.kept[index])
         columns = alive[np.argsort(classes[alive], kind="stable")]
     place = np.full(panel.width, -1)
     place[columns] = np.arange(len(columns))
