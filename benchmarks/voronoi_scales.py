@@ -64,7 +64,7 @@ def search(lattice, q: int, start, u):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument(
-        "lattices", nargs="*", default=[name for name, lattice in LATTICES.items() if lattice.nested]
+        "lattices", nargs="*", default=[name for name, lattice in LATTICES.items() if lattice.voronoi]
     )
     parser.add_argument("--q", default="2,3,4,6,8,16,64")
     arguments = parser.parse_args()

@@ -12,7 +12,7 @@ import nqz
 from nqz.files.access import MemoryAccess
 from nqz.format.reader import ContainerReader
 from nqz.matrix import Matrix, open_matrix
-from nqz.plan import budget as allocate
+from nqz.plan import entropy
 from nqz.product.operand import Stream
 from nqz.stages import norms
 from nqz.stages.codings import tables
@@ -22,7 +22,7 @@ from nqz.stages.scale import CLASSES
 
 # Of the family of convolutional codes the smallest and a middle one: the others differ in a table only.
 LATTICE_NAMES = [name for name in LATTICES if not name.startswith("conv") or name in ("conv4", "conv64")]
-NESTED = [name for name, lattice in LATTICES.items() if lattice.nested]
+NESTED = [name for name, lattice in LATTICES.items() if lattice.voronoi]
 SCHEMES = [(name, "entropy") for name in LATTICE_NAMES] + [(name, "voronoi") for name in NESTED]
 
 
@@ -73,7 +73,7 @@ def coded(data: bytes) -> Matrix:
 
 def kept(matrix: Matrix) -> np.ndarray:
     """False for the columns that were not coded."""
-    return matrix.scales.at(matrix.codes).kept
+    return matrix.histogram.look_up(matrix.norm_scaling.kept, matrix.codes)
 
 
 def side_of(codes: np.ndarray, noise: np.ndarray, n: int, kappa: float) -> Side:
@@ -152,14 +152,14 @@ def fingerprint() -> str:
     rng = np.random.default_rng(5)
     energy = np.ldexp(rng.integers(1, 1 << 50, 300).astype(np.float64), -40)
     codes = norms.encode(energy, rng.integers(-200, 200, 300))
-    add(codes, norms.energy(codes, norms.reference(codes)))
+    add(codes, norms.energy(codes, norms.loudest(codes)))
     close = np.sort(norms.encode(energy, np.zeros(300, np.int64)))
     for name in LATTICE_NAMES:
-        add(allocate.lowest_class(LATTICES[name]))
+        add(entropy.lowest_class(LATTICES[name]))
         for rate in (0.4, 2.2):
             for how in ("matrix", "column"):
-                columns = allocate.columns_of(norms.Histogram.of(close), 1000, LATTICES[name], how)
-                plan = allocate.fewest_errors(columns, rate * 300_000)
+                columns = entropy.columns_of(norms.Histogram.of(close), 1000, LATTICES[name], how)
+                plan = entropy.least_error(columns, rate * 300_000)
                 add(plan.m, plan.delta, plan.lowest_class, plan.bits)
     a = np.ldexp(rng.integers(-99, 100, (60, 24)).astype(np.float64), rng.integers(-3, 3, 24)).astype(
         np.float32

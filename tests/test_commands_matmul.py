@@ -311,7 +311,7 @@ def test_columns_that_are_all_noise_tell_nothing(lattice):
     """So few bits that Δ is beyond 10⁶⁰ times the data: squares of noises overflow."""
     x = np.random.default_rng(7).standard_normal((8, 3)).astype(np.float32)
     data = nqz.encode(x, rate=0.05, lattice=lattice, allocate="column", kappa=0.1)
-    assert coded(data).scales.noise.min() > 1e100
+    assert coded(data).norm_scaling.noise.min() > 1e100
     assert np.isfinite(nqz.matmul(data, data)).all()
     assert 0 <= nqz.predicted_error(data, data) <= 1
     assert nqz.predicted_error(data, x) == pytest.approx(1, rel=1e-3)

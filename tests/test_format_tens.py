@@ -41,9 +41,11 @@ ENTROPY = Parameters(
     mean_digits=2,
     rotation_seed=9,
     dither_key=bytes(range(16)),
-    code=None,
+    coding_parameters=None,
 )
-VORONOI = dataclasses.replace(ENTROPY, coding=CODINGS["voronoi"], allocate="column", code=NESTING)
+VORONOI = dataclasses.replace(
+    ENTROPY, coding=CODINGS["voronoi"], allocate="column", coding_parameters=NESTING
+)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ VORONOI = dataclasses.replace(ENTROPY, coding=CODINGS["voronoi"], allocate="colu
         {"mean_digits": -1},
         {"mean_digits": 65},
         {"dither_key": bytes(15)},
-        {"code": NESTING},
+        {"coding_parameters": NESTING},
         {"lattice": Lattice("e8", "e8", 2, 8, 8, 8, 0.5, 0.1)},
         {"lattice": Lattice("x", "x", 2, 8, 8, 8, 0.5, 0.1)},
     ],
@@ -72,7 +74,9 @@ def test_parameters_out_of_range_are_refused(change):
         dataclasses.replace(ENTROPY, **change).check()
 
 
-@pytest.mark.parametrize("change", [{"code": None}, {"allocate": "matrix"}, {"coding": CODINGS["entropy"]}])
+@pytest.mark.parametrize(
+    "change", [{"coding_parameters": None}, {"allocate": "matrix"}, {"coding": CODINGS["entropy"]}]
+)
 def test_codings_and_their_parameters_go_together(change):
     VORONOI.check()
     with pytest.raises(ValueError):

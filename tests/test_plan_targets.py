@@ -7,7 +7,7 @@ import pytest
 
 import nqz
 from coded_cases import coded, kept
-from nqz.plan import budget as allocate
+from nqz.plan import entropy
 from nqz.plan.search import PLANNERS
 from nqz.stages import norms
 from nqz.stages.codings import CODINGS
@@ -113,11 +113,11 @@ def test_the_drop_rule_is_near_its_optimum():
     budget = 1.0 * LOUD.size
 
     def error(lowest):
-        columns = allocate.Columns(n, norms.Histogram.of(codes), lattice, "matrix", lowest)
+        columns = entropy.Columns(n, norms.Histogram.of(codes), lattice, "matrix", lowest)
         delta, _ = columns.solve(n, budget)
         return 1 - columns.shrinkage(delta) ** 2
 
-    ours = allocate.lowest_class(lattice)
+    ours = entropy.lowest_class(lattice)
     best = min(error(lowest) for lowest in range(ours - 12, ours + 13))
     assert error(ours) <= 1.03 * best
 

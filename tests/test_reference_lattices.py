@@ -94,7 +94,9 @@ def test_the_stages_mean_the_same_lattice(lattice):
     assert stage.second_moment == lattice.second_moment
     assert stage.code_bits * lattice.block == lattice.code_bits
     assert stage.last_follows == lattice.last_follows
-    assert (stage.nested is not None) == (lattice.number in NESTED)
+    assert (stage.voronoi is not None) == (lattice.number in NESTED)
+    if stage.codewords and isinstance(lattice, BlockLattice):
+        assert np.array_equal(stage.codewords, [lattice.codewords])
 
 
 def test_there_are_as_many_lattices_in_the_stages():

@@ -9,13 +9,13 @@ import nqz
 from coded_cases import LATTICE_NAMES, chunk_bytes, coded, scheme
 from nqz import kernels
 from nqz.ground.arithmetic import round_log2
-from nqz.plan import budget as allocate
+from nqz.ground.layout import lanes_of, padded
+from nqz.plan import entropy
 from nqz.stages import norms
-from nqz.stages.chunks import lanes_of, padded
 from nqz.stages.codings import tables
 from nqz.stages.codings.entropy import ENTROPY
 from nqz.stages.lattices import LATTICES
-from nqz.stages.panels import arrange, panels
+from nqz.stages.panels import open_panel, panels
 from nqz.stages.parameters import Parameters
 from nqz.stages.project import project
 from nqz.stages.scale import CLASSES, exponents
@@ -94,7 +94,7 @@ def test_expected_bits_are_those_of_gaussian_columns(name, rate):
     x = np.random.default_rng(3).standard_normal((2048, 96)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name)))
     p = matrix.parameters
-    columns = allocate.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
+    columns = entropy.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
     expected = columns.bits(p.m, p.delta)
     assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
 
@@ -105,7 +105,7 @@ def test_expected_bits_hold_for_columns_of_very_different_energy(rate):
     x = (rng.standard_normal((1500, 90)) * 2.0 ** rng.uniform(-4, 4, 90)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate))
     p = matrix.parameters
-    columns = allocate.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
+    columns = entropy.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
     expected = columns.bits(p.m, p.delta)
     assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
 
@@ -115,7 +115,7 @@ def test_lanes_waste_little(count):
     lanes = lanes_of(count)
     assert lanes in (1, 2, 4, 8, 16, 32) and 32 * lanes <= max(32, count * 0.03)
     for lattice in LATTICES.values():
-        size = padded(lattice, count, lanes)
+        size = padded(count, lattice.group, lanes)
         assert lattice.group % lattice.block == 0
         assert size % (lattice.group * lanes) == 0 and 0 <= size - count < lattice.group * lanes
 
@@ -141,22 +141,22 @@ def test_section_sizes_are_what_the_encoder_emits(name, monkeypatch):
         mean_digits=None,
         rotation_seed=0,
         dither_key=bytes(range(16)),
-        code=None,
+        coding_parameters=None,
     )
-    found = parameters.scales(norms.Histogram.of(codes))
+    found = parameters.norm_scaling(norms.Histogram.of(codes))
     used = [int(c) for c in np.unique(found.used)]
-    assert 0 < found.at(codes).kept.sum() < columns
+    assert 0 < found.histogram.look_up(found.kept, codes).sum() < columns
     assert len({tables.table(c).raw for c in used}) > 3
     assert name in ("z", "leech") or len({tables.is_modelled(LATTICES[name], c) for c in used}) == 2
     (panel,) = panels(parameters, codes, found)
     assert len(panel.chunks) > 2
-    order = arrange(panel, codes, found)
+    coder = ENTROPY.coder(parameters, found.used)
+    opened = open_panel(panel, codes, found, coder)
     u = np.empty((panel.kept, n), np.float32)
     x = rng.standard_normal((n, columns)) * np.sqrt(norms.energy(codes) / n)
-    TRANSFORM.center_rotate(x, False, np.zeros(columns), exponents(codes), 0, u, order.place)
+    TRANSFORM.center_rotate(x, False, np.zeros(columns), exponents(codes), 0, u, opened.place)
     stream = project(u, 0, m).reshape(-1)
-    coder = ENTROPY.coder(parameters, found.used)
-    coded, factors = coder.columns(order.classes), ENTROPY.forward(parameters, codes[order.columns])
+    coded, factors = opened.coded, ENTROPY.forward(parameters, codes[opened.order])
     for chunk in panel.chunks:
         points = np.empty(coder.working_points(chunk), np.int32)
         piece = stream[chunk.start : chunk.start + chunk.count]

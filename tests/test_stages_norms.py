@@ -32,17 +32,17 @@ def test_a_column_without_energy_has_its_own_code():
 
 def test_energies_of_extreme_codes_are_relative_to_the_loudest():
     codes = norms.encode(np.array([0.75, 0.75, 0.75]), np.array([1000, 999, -1000]))
-    reference = norms.reference(codes)
+    reference = norms.loudest(codes)
     assert reference == codes[0]
     assert norms.energy(codes, reference).tolist() == [1.0, 0.25, 0.0]  # the last one underflows
-    assert norms.energy(codes[2:], norms.reference(codes[2:])).tolist() == [1.0]
+    assert norms.energy(codes[2:], norms.loudest(codes[2:])).tolist() == [1.0]
 
 
 @pytest.mark.parametrize("codes", [[], [norms.ZERO], [norms.ZERO, norms.ZERO]])
 def test_the_reference_of_silent_columns_is_a_proper_code(codes):
     codes = np.array(codes, np.int64)
-    assert abs(norms.reference(codes)) <= 1 << 21
-    assert (norms.energy(codes, norms.reference(codes)) == 0).all()
+    assert abs(norms.loudest(codes)) <= 1 << 21
+    assert (norms.energy(codes, norms.loudest(codes)) == 0).all()
 
 
 @settings(max_examples=200, deadline=None)
@@ -74,7 +74,7 @@ def test_histograms_count_codes_and_add(left, right, dtype):
         assert histogram.codes.tolist() == codes.tolist() and histogram.counts.tolist() == counts.tolist()
         assert histogram.columns == len(both)
         assert np.array_equal(histogram.codes[histogram.index(both)], both)
-        assert np.array_equal(histogram.spread(histogram.codes * 3, both), both.astype(np.int64) * 3)
+        assert np.array_equal(histogram.look_up(histogram.codes * 3, both), both.astype(np.int64) * 3)
 
 
 def test_histograms_of_close_codes_have_a_table():

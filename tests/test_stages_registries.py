@@ -21,7 +21,7 @@ ALL = [*LATTICES.values(), *TRANSFORMS.values(), *CODINGS.values()]
 PARAMETERS = Parameters(
     n=50, columns=7, m=40, transform=TRANSFORMS["hadamard-2"], lattice=LATTICES["e8"], coding=CODINGS["voronoi"],
     allocate="column", delta=-4000, lowest_class=0, mean_digits=2, rotation_seed=9, dither_key=bytes(range(16)),
-    code=Nesting((3, 4), 77, ((1, 2, 3, 4), (2, 3, 4, 5)), 0.98, 1.01),
+    coding_parameters=Nesting((3, 4), 77, ((1, 2, 3, 4), (2, 3, 4, 5)), 0.98, 1.01),
 )  # fmt: skip
 
 
@@ -48,12 +48,14 @@ def test_constants_of_a_lattice_fit_together(lattice):
     assert bool(lattice.modelled_below) == bool(lattice.codewords)
     for words in lattice.codewords:
         assert words.shape[1] == lattice.block and set(np.unique(words)) <= {0, 1}
-    if lattice.nested is not None:
+    if lattice.voronoi is not None:
         cells = [
-            *lattice.nested.cells.values(),
-            *(row for pair in lattice.nested.mixed.values() for row in pair),
+            *lattice.voronoi.cells.values(),
+            *(row for pair in lattice.voronoi.mixed.values() for row in pair),
         ]
-        assert min(lattice.nested.cells) == 2 and list(lattice.nested.cells) == sorted(lattice.nested.cells)
+        assert min(lattice.voronoi.cells) == 2 and list(lattice.voronoi.cells) == sorted(
+            lattice.voronoi.cells
+        )
         assert all(len(row) == 4 and list(row) == sorted(row) for row in cells)
 
 
@@ -94,7 +96,7 @@ def test_hadamard_2_undoes_itself():
 @pytest.mark.parametrize("coding", CODINGS.values(), ids=lambda coding: coding.name)
 def test_codings_check_what_they_are_given(coding):
     with pytest.raises(ValueError, match="disagree"):
-        replace(PARAMETERS, coding=coding, code="something").check()
+        replace(PARAMETERS, coding=coding, coding_parameters="something").check()
     with pytest.raises(ValueError, match="scale is out of range"):
         replace(PARAMETERS, coding=coding, delta=1 << 40).check()
     assert all(coding.allocations.count(way) == 1 for way in coding.allocations)
@@ -102,7 +104,11 @@ def test_codings_check_what_they_are_given(coding):
 
 @pytest.mark.parametrize("coding", CODINGS.values(), ids=lambda coding: coding.name)
 def test_columns_are_scaled_by_their_norms_alone(coding):
-    p = replace(PARAMETERS, coding=coding, code=None if coding.name == "entropy" else PARAMETERS.code)
+    p = replace(
+        PARAMETERS,
+        coding=coding,
+        coding_parameters=None if coding.name == "entropy" else PARAMETERS.coding_parameters,
+    )
     p.check()
     codes = np.array([norms.ZERO, -500, 0, 0, 700])
     found = coding.scaling(p, codes)

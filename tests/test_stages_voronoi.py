@@ -73,7 +73,7 @@ def base(name, n=1000, columns=100):
         mean_digits=None,
         rotation_seed=0,
         dither_key=bytes(16),
-        code=None,
+        coding_parameters=None,
     )
 
 
@@ -96,12 +96,12 @@ def test_plans_hit_the_budget(name, rate):
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name, "voronoi")))
     bits = 8.0 * (chunk_bytes(matrix) + 18 * len(matrix.reader.find(0, "CHNK")))
     planned = nest.fitted(base(name), 100, bits, None)
-    p, q = matrix.parameters, planned.code
+    p, q = matrix.parameters, planned.coding_parameters
     level = sum(
         mod.digit_bits(r) * share
         for r, share in zip(q.q, (1 - q.mix / mod.MIX, q.mix / mod.MIX), strict=True)
     )
-    real = p.code
+    real = p.coding_parameters
     used = sum(
         mod.digit_bits(r) * share
         for r, share in zip(real.q, (1 - real.mix / mod.MIX, real.mix / mod.MIX), strict=True)
@@ -115,7 +115,7 @@ def test_gain_and_power_are_those_of_the_decoded_points(name, rate):
     """û / g has no bias along u, and its relative noise is what the header says."""
     x = np.random.default_rng(7).standard_normal((512, 80)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name, "voronoi"), kappa=1.0))
-    nesting = matrix.parameters.code
+    nesting = matrix.parameters.coding_parameters
     assert 0.8 < nesting.gain < 1.02
     back = np.empty(x.shape)
     for _ in matrix.blocks(Workers(1), "unbiased", into=lambda panel: back[:, panel.first : panel.last]):

@@ -14,15 +14,14 @@ from nqz.format import chnk
 from nqz.format.records import Sealed, seal
 from nqz.ground.threads import Workers
 from nqz.stages.chunks import Chunk
-from nqz.stages.encoder import Encoder, OpenPanel
-from nqz.stages.encoder import encoder as encoder_of
+from nqz.stages.encoder import Encoder, SourcePanel, make_encoder
 from nqz.stages.panels import Panel
 from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
 
 Progress = Callable[[float], object]
 Moments = tuple[int, ...]
-Read = Callable[[OpenPanel, Chunk], Stream]
+Read = Callable[[SourcePanel, Chunk], Stream]
 
 
 def code(
@@ -55,7 +54,7 @@ def code(
     Sealed
         Records CHNK, in order.
     """
-    encoder = encoder_of(parameters, statistics.rounded(parameters.mean_digits))
+    encoder = make_encoder(parameters, statistics.rounded(parameters.mean_digits))
     chosen = encoder.panels if panels is None else [encoder.panels[number] for number in panels]
     entries = sum(panel.kept for panel in encoder.panels) * parameters.m
     chunks = (chunk for panel in chosen for chunk in panel.chunks)
@@ -67,7 +66,7 @@ def code(
 
 def probe(view: VectorView, statistics: Statistics, pool: Workers, parameters: Parameters) -> Moments:
     """Code the first panel for nothing but the sums of the moments of `Coder.encode_chunk`; none without a chunk."""
-    encoder = encoder_of(parameters, statistics.rounded(parameters.mean_digits))
+    encoder = make_encoder(parameters, statistics.rounded(parameters.mean_digits))
     moments = (moments for _, moments in _coded(view, encoder, encoder.panels[:1], pool))
     return tuple(map(sum, zip(*moments, strict=True)))
 
@@ -99,12 +98,12 @@ def _groups(
             )
 
 
-def _piece(stream: Stream, opened: OpenPanel, chunk: Chunk) -> Stream:
+def _piece(stream: Stream, opened: SourcePanel, chunk: Chunk) -> Stream:
     return stream[chunk.start : chunk.start + chunk.count]
 
 
 def _code_chunk(
-    encoder: Encoder, pool: Workers, read: Read, place: tuple[OpenPanel, Chunk]
+    encoder: Encoder, pool: Workers, read: Read, place: tuple[SourcePanel, Chunk]
 ) -> tuple[Sealed, Moments]:
     opened, chunk = place
     u = read(opened, chunk)

@@ -139,7 +139,7 @@ def task_of(source: Tensors, tensor: SourceTensor, options: EncodeOptions) -> Ta
         axis=0 if len(tensor.shape) == 1 else options.axis,
         center=options.center,
         transform=TRANSFORM,
-        lattice=options.code,
+        lattice=options.chosen_lattice,
         coding=coding,
         allocate=options.allocate or coding.allocations[0],
         seed=options.seed,

@@ -108,6 +108,6 @@ class EncodeOptions:
             raise UsageError(f"{self.max_bytes} bytes: a positive number is needed")
 
     @property
-    def code(self) -> Lattice:
-        """The lattice."""
+    def chosen_lattice(self) -> Lattice:
+        """The lattice, of so many states where it has some."""
         return choose(self.lattice, self.states)

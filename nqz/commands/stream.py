@@ -17,7 +17,7 @@ from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.vectors import VectorView
 from nqz.ground.threads import Workers
 from nqz.stages.chunks import Chunk
-from nqz.stages.encoder import Encoder, OpenPanel
+from nqz.stages.encoder import Encoder, SourcePanel
 from nqz.stages.panels import Panel
 
 _STEP = 1 << 19  # entries that one thread takes at a time
@@ -31,7 +31,7 @@ _SCATTERED = 2
 Stream = npt.NDArray[np.float32]
 
 
-def by_chunks(view: VectorView, encoder: Encoder, opened: OpenPanel) -> bool:
+def by_chunks(view: VectorView, encoder: Encoder, opened: SourcePanel) -> bool:
     """Whether `chunk_stream` is the way to the chunks of a panel."""
     n, panel = encoder.parameters.n, opened.panel
     if view.memory != VECTOR_MAJOR or n > _LONG:
@@ -44,7 +44,7 @@ def by_chunks(view: VectorView, encoder: Encoder, opened: OpenPanel) -> bool:
 
 
 def chunk_stream(
-    view: VectorView, encoder: Encoder, opened: OpenPanel, chunk: Chunk, pool: Workers
+    view: VectorView, encoder: Encoder, opened: SourcePanel, chunk: Chunk, pool: Workers
 ) -> Stream:
     """Read, center, rotate and project the columns of a chunk, each contiguous in the source.
 
@@ -52,7 +52,7 @@ def chunk_stream(
     ----------
     view : VectorView
     encoder : Encoder
-    opened : OpenPanel
+    opened : SourcePanel
     chunk : Chunk
         One of the panel's.
     pool : Workers
@@ -69,7 +69,7 @@ def chunk_stream(
     for columns, block in _blocks(view, panel, wanted, pool):
         place = opened.place[columns] - first_row
         place[place >= len(wanted)] = -1
-        encoder.rotated(opened, columns, block, view.bfloat16, place, rows)
+        encoder.center_rotate_project(opened, columns, block, view.bfloat16, place, rows)
     start = chunk.start - first_row * p.m
     return rows.reshape(-1)[start : start + chunk.count]
 
@@ -104,14 +104,16 @@ def _runs(columns: npt.NDArray[np.int64], n: int) -> list[tuple[int, int]]:
     ]
 
 
-def fill_stream(view: VectorView, encoder: Encoder, opened: OpenPanel, stream: Stream, pool: Workers) -> None:
+def fill_stream(
+    view: VectorView, encoder: Encoder, opened: SourcePanel, stream: Stream, pool: Workers
+) -> None:
     """Read a panel, center, rotate and project its columns.
 
     Parameters
     ----------
     view : VectorView
     encoder : Encoder
-    opened : OpenPanel
+    opened : SourcePanel
     stream : ndarray of float32, shape (kept columns, m)
         Written.
     pool : Workers
@@ -122,7 +124,9 @@ def fill_stream(view: VectorView, encoder: Encoder, opened: OpenPanel, stream: S
         step = max(1, _STEP // panel.width)
         _all(pool, partial(_center, view, encoder, opened, stream, pool, step), range(0, p.n, step))
         step = max(1, _STEP // p.n)
-        _all(pool, lambda first: encoder.turned(stream[first : first + step]), range(0, len(stream), step))
+        _all(
+            pool, lambda first: encoder.rotate_rows(stream[first : first + step]), range(0, len(stream), step)
+        )
         return
     if block is None and view.memory != VECTOR_MAJOR:
         whole = pool.buffers.array("block", (p.n * panel.width,), view.dtype)
@@ -134,7 +138,7 @@ def fill_stream(view: VectorView, encoder: Encoder, opened: OpenPanel, stream: S
 
 
 def _rotate(
-    view: VectorView, encoder: Encoder, opened: OpenPanel, stream: Stream, pool: Workers, step: int,
+    view: VectorView, encoder: Encoder, opened: SourcePanel, stream: Stream, pool: Workers, step: int,
     block: npt.NDArray[Any] | None, first: int,
 ) -> None:  # fmt: skip
     """Columns from number `first` on, of the panel's `block` if it has been read."""
@@ -145,17 +149,23 @@ def _rotate(
         buffer = pool.local.array("block", (view.length * (last - first),), view.dtype)
         columns = view.read(panel.first + first, panel.first + last, buffer)
     which = slice(first, last)
-    encoder.rotated(opened, which, columns, view.bfloat16, opened.place[which], stream)
+    encoder.center_rotate_project(opened, which, columns, view.bfloat16, opened.place[which], stream)
 
 
 def _center(
-    view: VectorView, encoder: Encoder, opened: OpenPanel, stream: Stream, pool: Workers, step: int, row: int
+    view: VectorView,
+    encoder: Encoder,
+    opened: SourcePanel,
+    stream: Stream,
+    pool: Workers,
+    step: int,
+    row: int,
 ) -> None:
     """Rows of a file in which they are contiguous: no more than a few are in memory at once."""
     panel, end = opened.panel, min(row + step, view.length)
     buffer = pool.local.array("block", ((end - row) * panel.width,), view.dtype)
     block = view.read(panel.first, panel.last, buffer, (row, end))
-    encoder.centered(opened, block, view.bfloat16, row, stream)
+    encoder.center_rows(opened, block, view.bfloat16, row, stream)
 
 
 def _all(pool: Workers, function: Any, items: range) -> None:

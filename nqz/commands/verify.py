@@ -186,7 +186,7 @@ def column_errors(
         A power of two near the norm of the loudest column.
     """
     view = original.vectors(matrix.header.axis)
-    exponent = norms.reference(matrix.codes) >> 9
+    exponent = norms.loudest(matrix.codes) >> 9
     p = matrix.parameters
     errors = np.empty(p.columns)
     held: list[tuple[int, npt.NDArray[Any]]] = []  # first column and entries of the panel in the original

@@ -97,7 +97,7 @@ class TensorHeader:
             "alpha": self.alpha,
             "energy": [float(self.energy[0]), int(self.energy[1])],
             "digest": self.digest,
-            "nesting": _CODES[p.coding.name][0](p.code),
+            "nesting": _CODES[p.coding.name][0](p.coding_parameters),
         }
 
     def pack(self) -> bytes:
@@ -136,7 +136,7 @@ def unpack(data: bytes, layout: Callable[[int], tuple[int, int]], where: str) ->
             mean_digits=fields["mean_digits"],
             rotation_seed=fields["rotation_seed"],
             dither_key=fields["dither_key"],
-            code=_CODES[fields["coding"]][1](fields["nesting"]),
+            coding_parameters=_CODES[fields["coding"]][1](fields["nesting"]),
         )
         parameters.check()
         mantissa, exponent = fields["energy"]

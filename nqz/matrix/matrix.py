@@ -23,12 +23,12 @@ from nqz.ground.threads import Workers
 from nqz.stages import center
 from nqz.stages.chunks import Chunk
 from nqz.stages.codings import Coder
-from nqz.stages.decoder import OpenPanel, open_panel, rebuild
+from nqz.stages.decoder import rebuild
 from nqz.stages.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
 from nqz.stages.norms import Histogram
-from nqz.stages.panels import Panel, panels
+from nqz.stages.panels import OpenPanel, Panel, open_panel, panels
 from nqz.stages.parameters import Parameters
-from nqz.stages.scale import Scales
+from nqz.stages.scale import NormScaling
 
 _STEP = 1 << 19
 """Entries that one thread rebuilds at a time."""
@@ -56,7 +56,7 @@ class Matrix:
         Norm codes.
     histogram : Histogram
         Of them.
-    scales : Scales
+    norm_scaling : NormScaling
         What the parameters say of the columns of each code.
     panels : list of Panel
     chunks : list of Record
@@ -71,7 +71,7 @@ class Matrix:
     header: tens.TensorHeader
     codes: npt.NDArray[np.int32]
     histogram: Histogram
-    scales: Scales
+    norm_scaling: NormScaling
     panels: list[Panel]
     chunks: list[Record]
     kept_means: center.Means | None = field(default=None, repr=False)
@@ -89,7 +89,7 @@ class Matrix:
     @cached_property
     def coder(self) -> Coder:
         """What decodes chunks, made when the first one is: many a matrix is opened for what its header says."""
-        return self.parameters.coding.coder(self.parameters, self.scales.used)
+        return self.parameters.coding.coder(self.parameters, self.norm_scaling.used)
 
     @property
     def centered(self) -> bool:
@@ -118,7 +118,7 @@ class Matrix:
     def side(self) -> Side:
         """The matrix as the estimators see it."""
         p = self.parameters
-        return Side(self.codes, self.histogram, self.scales.noise, p.n, p.kappa)
+        return Side(self.codes, self.histogram, self.norm_scaling.noise, p.n, p.kappa)
 
     def predicted_reconstruction(self, estimator: str = "mmse") -> float:
         """Expected ‖A - Â‖² / ‖Ā‖² of the decoded matrix."""
@@ -130,7 +130,7 @@ class Matrix:
 
     def shrinkage(self) -> float:
         """Energy-weighted mean of w = 1 / (1 + d): the default α of one side."""
-        return float((self.side.power() / (1.0 + self.scales.noise)).sum())
+        return float((self.side.power() / (1.0 + self.norm_scaling.noise)).sum())
 
     def load_means(self) -> center.Means:
         """Read the means, unless that was done before; `means` and `mean_steps` need them.
@@ -159,7 +159,7 @@ class Matrix:
 
     def open_panel(self, panel: Panel) -> OpenPanel:
         """A panel with what decoding has to know of its columns."""
-        return open_panel(panel, self.codes, self.scales, self.coder)
+        return open_panel(panel, self.codes, self.norm_scaling, self.coder)
 
     def chunk_points(self, opened: OpenPanel, chunk: Chunk, out: npt.NDArray[np.int32]) -> None:
         """Decode the points of one chunk of a panel's stream to `out`, of shape (chunk.count,).
@@ -280,7 +280,7 @@ class Matrix:
         # narrower types are rounded once, from float64
         if out is None or dtype not in ("float32", "float64"):
             out = pool.local.array("rebuilt", (columns.stop - columns.start, p.n), np.float64).T
-        chosen = self.histogram.spread(scale, self.codes[here])
+        chosen = self.histogram.look_up(scale, self.codes[here])
         rebuild(p, points, opened.place[columns], chosen, means.at(here), out)
         if target is None or out is target:
             return out
@@ -308,7 +308,7 @@ def open_matrix(reader: ContainerReader, index: int) -> Matrix:
     if bool(reader.find(index, "MEAN")) != (p.mean_digits is not None):
         raise CorruptError(f"{reader.name}: tensor {info.name!r}: header and record MEAN disagree")
     histogram = Histogram.of(codes)
-    found = p.scales(histogram)
+    found = p.norm_scaling(histogram)
     cut, chunks = panels(p, codes, found), reader.find(index, "CHNK")
     wanted = sum(len(panel.chunks) for panel in cut)
     if len(chunks) != wanted:

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from nqz.format.msgpack import pack_fields
 from nqz.format.tens import ALPHA, TensorHeader
-from nqz.plan import budget, voronoi
+from nqz.plan import entropy, voronoi
 from nqz.plan.task import MAX_RATE, Plan, Planner, Probe, Target, Task
 from nqz.stages import dither
 from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
 
-PLANNERS: dict[str, Planner] = {"entropy": budget, "voronoi": voronoi}
+PLANNERS: dict[str, Planner] = {"entropy": entropy, "voronoi": voronoi}
 """By coding."""
 
 _TRIES = 6
@@ -96,7 +96,8 @@ def base(task: Task, statistics: Statistics, target: Target) -> Parameters:
     start = Parameters(
         n=statistics.n, columns=statistics.columns, m=statistics.n, transform=task.transform, lattice=task.lattice,
         coding=task.coding, allocate=task.allocate, delta=0, lowest_class=0,
-        mean_digits=target.digits if task.center else None, rotation_seed=task.seed, dither_key=bytes(16), code=None,
+        mean_digits=target.digits if task.center else None, rotation_seed=task.seed, dither_key=bytes(16),
+        coding_parameters=None,
     )  # fmt: skip
     fields = header(task, statistics, Plan(start, target.rate)).fields()
     for outcome in _OUTCOME:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from nqz.ground.arithmetic import round_log2, total
+from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.plan.task import Plan, Probe, Target, Task, alive, check_reached, predicted
 from nqz.stages import norms
 from nqz.stages.codings.voronoi import MAX_POWER, MAX_Q, MIX, Nesting, digit_bits
-from nqz.stages.lattices import Lattice, Nested
+from nqz.stages.lattices import Lattice, VoronoiCells
 from nqz.stages.parameters import Parameters
 from nqz.stages.scale import FIXED_POINT, ratio
 from nqz.stages.statistics import Statistics
@@ -25,22 +26,22 @@ _CHUNK_BITS = 8.0 * (16 + 10 + 5 + 2 * 32)  # framing, sizes and states of a chu
 
 def multipliers(lattice: Lattice, q: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Scales of q and q + 1 in units of Δ = σ / (fineness (q + 1))."""
-    rows, nested = [], _nested(lattice)
-    mixed = nested.mixed.get(q)
+    rows, found = [], _cells(lattice)
+    mixed = found.mixed.get(q)
     for i, base in enumerate((q, q + 1)):
-        cells = mixed[i] if mixed else nested.cells[max(known for known in nested.cells if known <= base)]
-        rows.append(tuple(max(1, int(c * nested.fineness * (q + 1) / base + 0.5)) for c in cells))
+        cells = mixed[i] if mixed else found.cells[max(known for known in found.cells if known <= base)]
+        rows.append(tuple(max(1, int(c * found.fineness * (q + 1) / base + 0.5)) for c in cells))
     return rows[0], rows[1]
 
 
-def _nested(lattice: Lattice) -> Nested:
-    assert lattice.nested is not None
-    return lattice.nested
+def _cells(lattice: Lattice) -> VoronoiCells:
+    assert lattice.voronoi is not None
+    return lattice.voronoi
 
 
 def delta_code(lattice: Lattice, n: int, q: int) -> int:
     """Delta code, relative to the column's norm, of Δ = ‖ā‖ / (√n · fineness (q + 1))."""
-    scale = _nested(lattice).fineness * (q + 1)
+    scale = _cells(lattice).fineness * (q + 1)
     return -int(round_log2(float(n * scale * scale), 2048))
 
 
@@ -58,7 +59,7 @@ def _at_level(base: Parameters, m: int, level: float) -> Parameters:
         allocate="column",
         delta=delta_code(base.lattice, base.n, q),
         lowest_class=0,
-        code=nesting,
+        coding_parameters=nesting,
     )
 
 
@@ -74,10 +75,10 @@ def for_rate(base: Parameters, statistics: Statistics, bits: float, kappa: float
 def fitted(base: Parameters, columns: int, bits: float, kappa: float | None) -> Parameters:
     """The same for so many columns that are not silent."""
     entries = max(1, columns * base.n)
-    side = _nested(base.lattice).index_bits / base.lattice.group
-    chunks = (entries + (1 << 20) - 1) >> 20
+    side = _cells(base.lattice).index_bits / base.lattice.group
+    chunks = -(-entries // CHUNK_ENTRIES)
     rate = max(bits - _CHUNK_BITS * chunks, 0.0) / entries
-    least = digit_bits(_nested(base.lattice).knee) + side
+    least = digit_bits(_cells(base.lattice).knee) + side
     if kappa is None:
         m = base.n if rate >= least else max(1, int(base.n * rate / least))
     else:
@@ -118,7 +119,7 @@ def adjusted(
 
     Good is at most the bits wanted, and in the first attempts within half a percent of them.
     """
-    nesting: Nesting = replace(parameters.code, gain=1.0, power=1.0)
+    nesting: Nesting = replace(parameters.coding_parameters, gain=1.0, power=1.0)
     entries = alive(statistics) * parameters.m
     if entries == 0 or (excess <= 0 and (-excess < 0.005 * wanted or attempt > 2)):
         return None
@@ -133,7 +134,7 @@ def adjusted(
         m = int(parameters.m * min(1.0 - (least - level) / (least + 0.2), 0.999))
         return None if m < 1 else _at_level(parameters, m, least)
     again = _at_level(parameters, parameters.m, level)
-    return None if again.code == nesting else again
+    return None if again.coding_parameters == nesting else again
 
 
 def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
@@ -144,14 +145,14 @@ def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> 
         * parameters.m
         * float(ratio(np.array([-2 * parameters.delta]), parameters.n)[0])
     )
-    return replace(parameters, code=with_gain(parameters, energy, cross, square))
+    return replace(parameters, coding_parameters=with_gain(parameters, energy, cross, square))
 
 
 def first_energy(statistics: Statistics) -> float:
     """Σ of the energies of the columns of the first panel, each relative to that of its norm code."""
     energy, exponent = statistics.energy, statistics.exponent
     codes = statistics.codes[: len(energy)]
-    octave = norms.reference(codes) >> 8
+    octave = norms.loudest(codes) >> 8
     loud = codes != norms.ZERO
     shift = np.clip(2 * exponent.astype(np.int64) - octave, -1000, 1000)
     actual = np.ldexp(energy, shift.astype(np.int32))
@@ -168,7 +169,7 @@ def with_gain(parameters: Parameters, energy: float, cross: int, square: int) ->
     cross, square : int
         Σ t y and Σ y² as the encoder returns them.
     """
-    lattice, nesting = parameters.lattice, parameters.code
+    lattice, nesting = parameters.lattice, parameters.coding_parameters
     assert isinstance(nesting, Nesting)
     if energy <= 0.0:
         return nesting

@@ -167,14 +167,14 @@ def part_edges(m: int, parts: int) -> NDArray[np.int64]:
     return np.linspace(0, m, parts + 1).astype(np.int64)
 
 
-def _narrowest(spread: float) -> int:
+def _narrowest(rms: float) -> int:
     """Which of the ways to keep points will do, unless they are far from Gaussian."""
-    return sum(_SPREADS * spread >= limit for limit in _RANGE)
+    return sum(_SPREADS * rms >= limit for limit in _RANGE)
 
 
-def entry_size(spread: float) -> int:
+def entry_size(rms: float) -> int:
     """Bytes that a point of a root mean square takes."""
-    return sum(np.dtype(t).itemsize for t in _TYPES[_narrowest(spread)] if t is not None)
+    return sum(np.dtype(t).itemsize for t in _TYPES[_narrowest(rms)] if t is not None)
 
 
 def load(
@@ -182,7 +182,7 @@ def load(
     width: int,
     m: int,
     meet: NDArray[np.int64] | None,
-    spread: float,
+    rms: float,
     pool: Workers,
 ) -> Integers:
     """Decode a block of columns, in the narrowest type that nearly all points fit.
@@ -196,12 +196,12 @@ def load(
         Coordinates of a column.
     meet : ndarray of int, optional
         The coordinates to keep; all by default.
-    spread : float
+    rms : float
         Root mean square of the loudest column, about.
     pool : Workers
     """
     make = np.empty if len(stream.order) == width else np.zeros
-    for low_type, high_type in _TYPES[_narrowest(spread) :]:
+    for low_type, high_type in _TYPES[_narrowest(rms) :]:
         rows: Rows = make((width, m), low_type)
         high: Rows | None = None if high_type is None else make((width, m), high_type)
         most = 16 + (rows.size >> _RARE)

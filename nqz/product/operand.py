@@ -92,7 +92,7 @@ class Operand(ABC):
         """Energies of centered columns in units of 4 ** exponent."""
         return norms.energy(self.side.codes[columns], 512 * self.exponent)
 
-    def spread(self, first: int, last: int) -> float:
+    def rms(self, first: int, last: int) -> float:
         """Root mean square of the points of the loudest of some columns, as the norms have it."""
         chosen = slice(first, last)
         unit, noise = self.units(chosen), self.noise(chosen)

@@ -263,7 +263,7 @@ class Product:
             return None
         unit_a, unit_b = a.units(chosen_a) / self.kappa, b.units(chosen_b)
         found = group_energies(raw, unit_a, unit_b, group_a, group_b, self.same, pool.map)
-        entries = side_a.spread() * side_b.spread()
+        entries = side_a.effective_columns() * side_b.effective_columns()
         return Signal(found, group_a, group_b, a.side.n, self.kappa, entries)
 
     def _measured(

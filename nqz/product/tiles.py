@@ -66,7 +66,7 @@ class Blocks:
     def sizes(self) -> list[int]:
         """Bytes that each block takes, about."""
         return [
-            width * self.operand.m * entry_size(self.operand.spread(*block)) if width else 0
+            width * self.operand.m * entry_size(self.operand.rms(*block)) if width else 0
             for width, block in zip(self.widths, self.operand.blocks, strict=True)
         ]
 
@@ -91,8 +91,8 @@ class Blocks:
         stream = self.operand.stream(first, last, self._pool)
         if self._watch is not None:
             stream = self._watch.over(stream)
-        spread = self.operand.spread(first, last)
-        return load(stream, last - first, self.operand.m, self._meet, spread, self._pool)
+        rms = self.operand.rms(first, last)
+        return load(stream, last - first, self.operand.m, self._meet, rms, self._pool)
 
     def groups(self) -> Iterator[list[int]]:
         """Consecutive blocks that can be held at a time."""

@@ -34,10 +34,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from nqz.ground.arithmetic import exp2, round_log2
+from nqz.ground.keys import permutation_key, signs_key
+from nqz.ground.layout import lanes_of
 from nqz.reference.arrays import Array, Floats, Ints
 from nqz.reference.dither import Key, levels_of, words
 from nqz.reference.lattices import lattice_of
-from nqz.reference.layout import Place, lanes_of
+from nqz.reference.layout import Place
 from nqz.reference.rotate import rotate
 from nqz.reference.scale import UNIT, fixed_point
 
@@ -64,12 +66,12 @@ class Code:
 
     def rotation(self) -> Array:
         """Return the signs of S, whose two rounds of signs and Walsh-Hadamard transforms are in `rotate`."""
-        keys = [Key(self.seed, 0x5349474E53 << 20 ^ self.n << 1 ^ r) for r in (0, 1)]
+        keys = [Key(*signs_key(self.seed, self.n, r)) for r in (0, 1)]
         return np.stack([words(key, 0, -(-self.n // 64)) for key in keys])
 
     def projection(self) -> Ints:
         """Return the coordinates that P keeps: the first of a random order, in increasing order."""
-        order = np.argsort(words(Key(self.seed, 0x5045524D << 28 ^ self.n), 0, self.n), kind="stable")
+        order = np.argsort(words(Key(*permutation_key(self.seed, self.n)), 0, self.n), kind="stable")
         return np.sort(order[: self.kept])
 
 

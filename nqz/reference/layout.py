@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nqz.ground.layout import CHUNK_ENTRIES, padded
 from nqz.reference.arrays import Ints, require
 from nqz.reference.lattices import lattice_of
-
-MAX_COUNT = 1 << 20
 
 
 def check_lanes(lanes: int) -> None:
@@ -50,7 +49,7 @@ class Place:
 
     def __post_init__(self) -> None:
         lattice_of(self.lattice)
-        require(1 <= self.count <= MAX_COUNT, "a chunk has 1 to 2^20 entries")
+        require(1 <= self.count <= CHUNK_ENTRIES, "a chunk has 1 to 2^20 entries")
         check_lanes(self.lanes)
         right = 0 <= self.start <= 1 << 62 and 1 <= self.m <= 1 << 40
         require(right, "start must be at least 0 and m at least 1")
@@ -59,8 +58,7 @@ class Place:
     @property
     def positions(self) -> int:
         """P, the entries and those that fill the last group row up."""
-        row = lattice_of(self.lattice).group * self.lanes
-        return -(-self.count // row) * row
+        return padded(self.count, lattice_of(self.lattice).group, self.lanes)
 
     @property
     def groups(self) -> int:
@@ -79,11 +77,3 @@ class Place:
         require(right, "the chunk reaches past the last column of the panel")
         p = np.minimum(np.arange(self.positions, dtype=np.int64), self.count - 1)
         return (self.start + p) // self.m
-
-
-def lanes_of(count: int) -> int:
-    """Return the lanes of a chunk of `count` entries in a file: 32, fewer for small chunks."""
-    lanes = 1
-    while lanes < 32 and count >= 4096 * lanes:
-        lanes *= 2
-    return lanes

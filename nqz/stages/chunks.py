@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nqz.stages.lattices import Lattice
-
-CHUNK_ENTRIES = 1 << 20
+from nqz.ground.layout import CHUNK_ENTRIES, lanes_of
 
 
 @dataclass(frozen=True)
@@ -21,20 +19,6 @@ class Chunk:
     def lanes(self) -> int:
         """Lanes that its entries are dealt out to: 32, fewer for small chunks."""
         return lanes_of(self.count)
-
-
-def lanes_of(count: int) -> int:
-    """Lanes of a chunk of `count` entries."""
-    lanes = 1
-    while lanes < 32 and count >= 4096 * lanes:
-        lanes *= 2
-    return lanes
-
-
-def padded(lattice: Lattice, count: int, lanes: int) -> int:
-    """Entries of a chunk rounded up to whole groups on all lanes."""
-    unit = lattice.group * lanes
-    return (count + unit - 1) // unit * unit
 
 
 def cut(entries: int) -> list[int]:

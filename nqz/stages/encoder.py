@@ -1,7 +1,7 @@
 """The encoder of Figure 1: center, rotate, project, scale, dither, lattice, mod.
 
-`rotated` (or `centered` and `turned`) takes columns of a panel to rotated coordinates: the stream that chunks are cut
-from. The `Coder` of the coding takes a chunk of it to arrays.
+`Encoder.center_rotate_project` (or `center_rows` and then `rotate_rows`) takes columns of a panel to rotated
+coordinates: the stream that chunks are cut from. The `Coder` of the coding takes a chunk of it to arrays.
 """
 
 from __future__ import annotations
@@ -14,46 +14,30 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz.stages.center import Means, center
-from nqz.stages.chunks import Chunk
 from nqz.stages.codings import Coder
-from nqz.stages.panels import Panel, arrange, panels
+from nqz.stages.panels import OpenPanel, Panel, open_panel, panels
 from nqz.stages.parameters import Parameters
 from nqz.stages.project import project
-from nqz.stages.scale import Scales, exponents
+from nqz.stages.scale import NormScaling, exponents
 from nqz.stages.statistics import Statistics
 
 
 @dataclass(frozen=True, eq=False)
-class OpenPanel:
-    """A panel, and what coding has to know of its columns, in the order of the stream or in their own.
+class SourcePanel(OpenPanel):
+    """An open panel, and what its columns in the source are centered and scaled with.
 
     Attributes
     ----------
-    panel : Panel
-    order : ndarray of int64, shape (kept,)
-        The kept columns, relative to the panel's first, in the order of the stream.
-    place : ndarray of int64, shape (width,)
-        Row of the stream of each column, -1 for dropped ones.
     means : ndarray of float64, shape (width,)
     exponents : ndarray of int32, shape (width,)
         Powers of two that columns are divided by.
     factors : ndarray of float32, shape (kept,)
-        From rotated columns to what the coder takes.
-    coded : ndarray of int32, shape (kept,)
-        What the coder has to know.
+        From rotated columns to what the coder takes, in the order of the stream.
     """
 
-    panel: Panel
-    order: npt.NDArray[np.int64]
-    place: npt.NDArray[np.int64]
     means: npt.NDArray[np.float64]
     exponents: npt.NDArray[np.int32]
     factors: npt.NDArray[np.float32]
-    coded: npt.NDArray[np.int32]
-
-    def columns_of(self, chunk: Chunk) -> npt.NDArray[np.int64]:
-        """The columns that a chunk has entries of, in the order of the stream."""
-        return self.order[self.panel.rows_of(chunk)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +50,7 @@ class Encoder:
     codes : ndarray of int32, shape (a,)
         Norm codes.
     means : Means
-    scales : Scales
+    norm_scaling : NormScaling
     panels : list of Panel
     coder : Coder
     """
@@ -74,30 +58,27 @@ class Encoder:
     parameters: Parameters
     codes: npt.NDArray[np.int32]
     means: Means
-    scales: Scales
+    norm_scaling: NormScaling
     panels: list[Panel]
     coder: Coder
 
-    def open_panel(self, panel: Panel) -> OpenPanel:
+    def open_panel(self, panel: Panel) -> SourcePanel:
         """Prepare the coding of a panel."""
-        p, order = self.parameters, arrange(panel, self.codes, self.scales)
-        here = slice(panel.first, panel.last)
-        codes = self.codes[here]
-        factors = self.scales.histogram.apply(partial(p.coding.forward, p), codes[order.columns])
-        coded = self.coder.columns(order.classes)
-        return OpenPanel(
-            panel, order.columns, order.place, self.means.at(here), exponents(codes), factors, coded
-        )
+        p, here = self.parameters, slice(panel.first, panel.last)
+        codes, found = self.codes[here], open_panel(panel, self.codes, self.norm_scaling, self.coder)
+        factors = self.norm_scaling.histogram.apply(partial(p.coding.forward, p), codes[found.order])
+        means = self.means.at(here)
+        return SourcePanel(panel, found.order, found.place, found.coded, means, exponents(codes), factors)
 
-    def centered(
+    def center_rows(
         self,
-        opened: OpenPanel,
+        opened: SourcePanel,
         block: npt.NDArray[Any],
         bfloat16: bool,
         row: int,
         stream: npt.NDArray[np.float32],
     ) -> None:
-        """Center rows of a panel and put them in their places in the stream, where `turned` has to rotate the columns.
+        """Center rows of a panel and put them in their places in the stream, for `rotate_rows` to rotate.
 
         Parameters
         ----------
@@ -109,13 +90,13 @@ class Encoder:
         out = stream[:, row : row + len(block)]
         center(block, bfloat16, opened.means, opened.exponents, out, opened.place)
 
-    def turned(self, stream: npt.NDArray[np.float32]) -> None:
+    def rotate_rows(self, stream: npt.NDArray[np.float32]) -> None:
         """Rotate centered rows of the stream in place."""
         self.parameters.transform.rotate(stream, self.parameters.rotation_seed)
 
-    def rotated(
+    def center_rotate_project(
         self,
-        opened: OpenPanel,
+        opened: SourcePanel,
         columns: slice | npt.NDArray[np.int64],
         block: npt.NDArray[Any],
         bfloat16: bool,
@@ -147,9 +128,9 @@ class Encoder:
             rows[kept] = project(out, p.rotation_seed, p.m)
 
 
-def encoder(parameters: Parameters, statistics: Statistics) -> Encoder:
+def make_encoder(parameters: Parameters, statistics: Statistics) -> Encoder:
     """What a matrix is coded with, by its statistics with rounded means."""
     p, codes = parameters, statistics.codes
-    found = p.scales(statistics.histogram)
+    found = p.norm_scaling(statistics.histogram)
     coder = p.coding.coder(p, found.used)
     return Encoder(p, codes, statistics.means, found, panels(p, codes, found), coder)

@@ -52,11 +52,11 @@ class Side:
         """The side of some of the columns."""
         codes = self.codes[columns]
         histogram = norms.Histogram.of(codes)
-        return Side(codes, histogram, self.histogram.spread(self.noise, histogram.codes), self.n, self.kappa)
+        return Side(codes, histogram, self.histogram.look_up(self.noise, histogram.codes), self.n, self.kappa)
 
     def noise_at(self, columns: slice | npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Relative noise of columns."""
-        return self.histogram.spread(self.noise, self.codes[columns])
+        return self.histogram.look_up(self.noise, self.codes[columns])
 
     def coded_columns(self) -> int:
         """Number of columns that are not dropped."""
@@ -65,7 +65,7 @@ class Side:
     def power(self) -> npt.NDArray[np.float64]:
         """Share of the energy that columns of each code of the histogram have."""
         codes = self.histogram.codes
-        energy: npt.NDArray[np.float64] = norms.energy(codes, norms.reference(codes)) * self.histogram.counts
+        energy: npt.NDArray[np.float64] = norms.energy(codes, norms.loudest(codes)) * self.histogram.counts
         whole = total(energy)
         return energy / whole if whole > 0 else energy
 
@@ -73,9 +73,9 @@ class Side:
         """Share of the energy that is in coded columns."""
         return total(self.power()[np.isfinite(self.noise)])
 
-    def spread(self) -> float:
-        """Effective number of columns, (Σe)² / Σe²."""
-        loudest = norms.reference(self.codes)
+    def effective_columns(self) -> float:
+        """So many columns of equal energies would count as much, (Σe)² / Σe²."""
+        loudest = norms.loudest(self.codes)
 
         def energies() -> Iterator[npt.NDArray[np.float64]]:
             return (norms.energy(self.codes[chosen], loudest) for chosen in pieces(len(self.codes)))

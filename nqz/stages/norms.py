@@ -47,15 +47,15 @@ def encode(energy: np.ndarray, exponent: np.ndarray) -> np.ndarray:
     return codes
 
 
-def energy(codes: np.ndarray, reference: int = 0) -> np.ndarray:
-    """Energies in units of 2 ** (reference / 256): float64, zero for `ZERO`."""
+def energy(codes: np.ndarray, relative_to: int = 0) -> np.ndarray:
+    """Energies in units of 2 ** (relative_to / 256): float64, zero for `ZERO`."""
     codes = np.asarray(codes, np.int64)
-    shifted = np.where(codes == ZERO, 0, codes - reference)
+    shifted = np.where(codes == ZERO, 0, codes - relative_to)
     return np.where(codes == ZERO, 0.0, exp2(shifted * 16))
 
 
-def reference(codes: np.ndarray) -> int:
-    """A code that all energies can be taken relative to without overflow: the loudest column's."""
+def loudest(codes: np.ndarray) -> int:
+    """The code of the loudest column, relative to which energies do not overflow."""
     return max(0 if len(codes) == 0 else int(codes.max()), -_LIMIT)
 
 
@@ -122,7 +122,7 @@ class Histogram:
         rows: npt.NDArray[Any] = self.rows[np.maximum(codes, floor) - floor]
         return rows
 
-    def spread(self, values: npt.NDArray[Any], codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def look_up(self, values: npt.NDArray[Any], codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """For some codes, what `values` has for each of the different ones."""
         found: npt.NDArray[Any] = values[self.index(codes)]
         return found
@@ -133,7 +133,7 @@ class Histogram:
         """What a function that works entry by entry makes of some codes; of the different ones if these are fewer."""
         if len(codes) <= len(self.codes):
             return function(codes.astype(np.int64))
-        return self.spread(function(self.codes), codes)
+        return self.look_up(function(self.codes), codes)
 
 
 def _least(codes: np.ndarray) -> int:

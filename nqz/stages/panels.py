@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz.stages.chunks import Chunk, cut
+from nqz.stages.codings import Coder
 from nqz.stages.parameters import Parameters
-from nqz.stages.scale import Scales
+from nqz.stages.scale import NormScaling
 
 PANEL_ENTRIES = 1 << 24
 
@@ -42,22 +43,28 @@ class Panel:
 
 
 @dataclass(frozen=True, eq=False)
-class Order:
-    """The order of the columns of a panel in its stream.
+class OpenPanel:
+    """A panel, and the order of its columns in its stream.
 
     Attributes
     ----------
-    columns : ndarray of int64, shape (kept,)
+    panel : Panel
+    order : ndarray of int64, shape (kept,)
         The kept columns, relative to the panel's first, in the order of the stream.
     place : ndarray of int64, shape (width,)
         Row of the stream of each column, -1 for dropped ones.
-    classes : ndarray of int16, shape (kept,)
-        Classes of the kept columns, in the order of the stream.
+    coded : ndarray of int32, shape (kept,)
+        What the coder has to know of the kept columns, in the order of the stream.
     """
 
-    columns: npt.NDArray[np.int64]
+    panel: Panel
+    order: npt.NDArray[np.int64]
     place: npt.NDArray[np.int64]
-    classes: npt.NDArray[np.int16]
+    coded: npt.NDArray[np.int32]
+
+    def columns_of(self, chunk: Chunk) -> npt.NDArray[np.int64]:
+        """The columns that a chunk has entries of, in the order of the stream."""
+        return self.order[self.panel.rows_of(chunk)]
 
 
 def panel_columns(n: int) -> int:
@@ -65,15 +72,15 @@ def panel_columns(n: int) -> int:
     return max(1, PANEL_ENTRIES // n)
 
 
-def panels(parameters: Parameters, codes: npt.NDArray[Any], scales: Scales) -> list[Panel]:
+def panels(parameters: Parameters, codes: npt.NDArray[Any], scaling: NormScaling) -> list[Panel]:
     """Cut a tensor into panels and chunks; `codes` are its norm codes."""
     p, out = parameters, []
-    number, width, all_kept = 0, panel_columns(p.n), bool(scales.kept.all())
+    number, width, all_kept = 0, panel_columns(p.n), bool(scaling.kept.all())
     for first in range(0, len(codes), width):
         last = min(first + width, len(codes))
         kept = last - first
         if not all_kept:
-            kept = int(np.count_nonzero(scales.histogram.spread(scales.kept, codes[first:last])))
+            kept = int(np.count_nonzero(scaling.histogram.look_up(scaling.kept, codes[first:last])))
         sizes = p.coding.cut(p, kept)
         starts = accumulate(sizes, initial=0)
         chunks = tuple(Chunk(number + i, *found) for i, found in enumerate(zip(starts, sizes, strict=False)))
@@ -82,18 +89,18 @@ def panels(parameters: Parameters, codes: npt.NDArray[Any], scales: Scales) -> l
     return out
 
 
-def arrange(panel: Panel, codes: npt.NDArray[Any], scales: Scales) -> Order:
-    """The order of the columns of a panel; `codes` are the norm codes of the whole tensor."""
-    index = scales.histogram.index(codes[panel.first : panel.last])
-    classes = scales.classes[index]
+def open_panel(panel: Panel, codes: npt.NDArray[Any], scaling: NormScaling, coder: Coder) -> OpenPanel:
+    """Put the columns of a panel in order, by their classes; `codes` are the norm codes of the whole tensor."""
+    index = scaling.histogram.index(codes[panel.first : panel.last])
+    classes = scaling.classes[index]
     if panel.kept == panel.width:
         columns = np.argsort(classes, kind="stable")  # in linear time for 16 bits
     else:
-        alive = np.flatnonzero(scales.kept[index])
+        alive = np.flatnonzero(scaling.kept[index])
         columns = alive[np.argsort(classes[alive], kind="stable")]
     place = np.full(panel.width, -1)
     place[columns] = np.arange(len(columns))
-    return Order(columns, place, classes[columns])
+    return OpenPanel(panel, columns, place, coder.columns(classes[columns]))
 
 
 def chunk_counts(n: int, m: int, columns: int, kept: int) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ import numpy as np
 from nqz.stages.codings import CODINGS, Coding
 from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
-from nqz.stages.scale import Scales
+from nqz.stages.scale import NormScaling
 from nqz.stages.transforms import TRANSFORMS, Transform
 
 
@@ -38,7 +38,7 @@ class Parameters:
     rotation_seed : int
     dither_key : bytes
         16 bytes.
-    code : object or None
+    coding_parameters : object or None
         What the coding alone has to know: a `Nesting` of the Voronoi coding, None of the entropy coding.
     """
 
@@ -54,17 +54,17 @@ class Parameters:
     mean_digits: int | None
     rotation_seed: int
     dither_key: bytes
-    code: Any
+    coding_parameters: Any
 
     @property
     def kappa(self) -> float:
         """The kept fraction of coordinates."""
         return self.m / self.n
 
-    def scales(self, histogram: Histogram) -> Scales:
-        """What they say about columns of the norm codes of a matrix."""
+    def norm_scaling(self, histogram: Histogram) -> NormScaling:
+        """What they say about columns of each of the norm codes of a matrix."""
         found = self.coding.scaling(self, histogram.codes)
-        return Scales(histogram, found.kept, found.classes.astype(np.int16), found.noise)
+        return NormScaling(histogram, found.kept, found.classes.astype(np.int16), found.noise)
 
     def check(self) -> None:
         """Raise ValueError, naming the field, unless all values are within the format's limits."""

@@ -12,13 +12,12 @@ from functools import lru_cache
 import numpy as np
 
 from nqz import kernels
-
-_PERMUTATION = 0x5045524D  # domain of the generator's key: "PERM"
+from nqz.ground.keys import permutation_key
 
 
 @lru_cache(maxsize=2)
 def _permutation(seed: int, n: int) -> np.ndarray:
-    order = np.argsort(kernels.words(kernels.Key(seed, (_PERMUTATION << 28) ^ n), 0, n), kind="stable")
+    order = np.argsort(kernels.words(kernels.Key(*permutation_key(seed, n)), 0, n), kind="stable")
     order.setflags(write=False)
     return order
 

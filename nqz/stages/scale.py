@@ -7,7 +7,6 @@ A delta code d stands for Δ = 2 ** (d / 4096). With allocation "matrix" it is o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,8 +76,8 @@ def scaling(
 
 
 @dataclass(frozen=True, eq=False)
-class Scales:
-    """What a matrix's parameters say about its columns, by their norm codes.
+class NormScaling:
+    """What a matrix's parameters say about the columns of each norm code: its `Scaling`, without what planning needs.
 
     Attributes
     ----------
@@ -101,11 +100,6 @@ class Scales:
     def used(self) -> npt.NDArray[np.int16]:
         """Classes of the kept columns, each at least once."""
         return self.classes[self.kept]
-
-    def at(self, codes: npt.NDArray[Any]) -> Scales:
-        """The same for columns of some of the norm codes, one by one: arrays in their order."""
-        index = self.histogram.index(codes)
-        return Scales(self.histogram, self.kept[index], self.classes[index], self.noise[index])
 
 
 def exponents(codes: np.ndarray) -> np.ndarray:

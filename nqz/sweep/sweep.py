@@ -100,7 +100,7 @@ class SweepOptions:
 
 def point_name(encoding: EncodeOptions) -> str:
     """A point of a sweep, as its progress is called."""
-    return f"{label(encoding.code.name, encoding.coding)} {encoding.rate:g}"
+    return f"{label(encoding.chosen_lattice.name, encoding.coding)} {encoding.rate:g}"
 
 
 def _refuse_twice(what: str, values: tuple[Any, ...]) -> None:
@@ -247,7 +247,7 @@ def _point(
         needed = None if equivalent is None else limit.gamma_inverse(equivalent)
         gamma = limit.gamma(rate)
         return {
-            "lattice": options.code.name,
+            "lattice": options.chosen_lattice.name,
             "coding": options.coding,
             "rate_asked": options.rate,
             "rate": rate,

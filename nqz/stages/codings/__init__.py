@@ -4,7 +4,7 @@
 decoded coordinate is an integer times the unit of its column. It owns everything that follows from how it codes:
 
 - *scale*: `forward` (what rotated columns are multiplied by), `unit` (what its integers are worth, so that the mean
-  over dithers is the column) and what it needs for them: parameters of its own (`Parameters.code`);
+  over dithers is the column) and what it needs for them: parameters of its own (`Parameters.coding_parameters`);
 - *allocation*: `scaling` says of every column, from its norm code, whether it is coded, in which class, and how noisy
   it comes out. Columns of a panel are sorted by class. The planner of a coding (`nqz.plan`) chooses the parameters
   that decide this;

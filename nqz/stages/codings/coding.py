@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz import kernels
+from nqz.ground.layout import padded
 from nqz.stages import dither, scale
-from nqz.stages.chunks import Chunk, cut, padded
+from nqz.stages.chunks import Chunk, cut
 from nqz.stages.lattices import LATTICES, Lattice
 
 _MAX_DELTA = 4096 * 8192
@@ -21,7 +22,7 @@ Sections = tuple[npt.NDArray[Any], ...]
 """The arrays of a chunk, in the order of the file; `nqz.format.chnk` lays them out."""
 
 
-class CodingParameters(Protocol):
+class MatrixParameters(Protocol):
     """What a coding sees of the parameters of a matrix; see `nqz.stages.parameters`."""
 
     @property
@@ -53,7 +54,7 @@ class CodingParameters(Protocol):
         """Key of the dither."""
 
     @property
-    def code(self) -> Any:
+    def coding_parameters(self) -> Any:
         """The coding's own parameters."""
 
 
@@ -128,29 +129,29 @@ class Coding(ABC):
         """Whether it codes points of this lattice."""
 
     @abstractmethod
-    def check(self, parameters: CodingParameters) -> None:
+    def check(self, parameters: MatrixParameters) -> None:
         """Raise ValueError unless the parameters are such as it can code with: lattice, allocation, and its own."""
 
     @abstractmethod
-    def scaling(self, parameters: CodingParameters, codes: npt.NDArray[np.int64]) -> scale.Scaling:
+    def scaling(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> scale.Scaling:
         """What each column costs and how noisy it is, from its norm code: whether it is coded, class, noise."""
 
     @abstractmethod
-    def cut(self, parameters: CodingParameters, kept: int) -> list[int]:
+    def cut(self, parameters: MatrixParameters, kept: int) -> list[int]:
         """Sizes of the chunks that the stream of a panel with so many kept columns is cut into."""
 
     @abstractmethod
-    def forward(self, parameters: CodingParameters, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def forward(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Factors from rotated columns, divided by 2 ** `scale.exponents`, to what `Coder.encode_chunk` takes."""
 
     @abstractmethod
     def unit(
-        self, parameters: CodingParameters, codes: npt.NDArray[np.int64], exponent: int = 0
+        self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
     ) -> npt.NDArray[np.float64]:
         """What one unit of a decoded point is worth, without bias, in each column, in units of 2 ** exponent."""
 
     @abstractmethod
-    def coder(self, parameters: CodingParameters, classes: npt.NDArray[Any]) -> Coder:
+    def coder(self, parameters: MatrixParameters, classes: npt.NDArray[Any]) -> Coder:
         """A coder for columns of the given classes: here its tables are built."""
 
     def __reduce__(self) -> tuple[Callable[[str], Coding], tuple[Any, ...]]:
@@ -176,7 +177,7 @@ class LatticeCoder(Coder):
 
     def working_points(self, chunk: Chunk) -> int:
         """Whole groups on all lanes."""
-        return padded(self.lattice, chunk.count, chunk.lanes)
+        return padded(chunk.count, self.lattice.group, chunk.lanes)
 
     def place(self, chunk: Chunk) -> kernels.Place:
         """Where a chunk lies in its panel, on its lanes and in the dither, for the kernels."""
@@ -187,8 +188,8 @@ class LatticeCoder(Coder):
 class LatticeCoding(Coding):
     """What the codings of points of a dithered lattice share: one lattice scale Δ, and a class from e/Δ² + D."""
 
-    def check(self, parameters: CodingParameters) -> None:
-        """Lattice, lattice scale and lowest class, and what `check_code` says."""
+    def check(self, parameters: MatrixParameters) -> None:
+        """Lattice, lattice scale and lowest class, and what `check_own` says."""
         p = parameters
         if p.lattice is not LATTICES.get(p.lattice.name):
             raise ValueError("unknown lattice")
@@ -196,27 +197,27 @@ class LatticeCoding(Coding):
             raise ValueError("the lattice scale is out of range")
         if not 0 <= p.lowest_class <= 1024:
             raise ValueError("the lowest class is out of range")
-        self.check_code(p)
+        self.check_own(p)
 
     @abstractmethod
-    def check_code(self, parameters: CodingParameters) -> None:
+    def check_own(self, parameters: MatrixParameters) -> None:
         """Raise ValueError unless the lattice and the allocation are ones for it, and its own parameters are right."""
 
-    def cut(self, parameters: CodingParameters, kept: int) -> list[int]:
+    def cut(self, parameters: MatrixParameters, kept: int) -> list[int]:
         """2²⁰ entries each, the last one fewer."""
         return cut(kept * parameters.m)
 
-    def scaling(self, parameters: CodingParameters, codes: npt.NDArray[np.int64]) -> scale.Scaling:
+    def scaling(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> scale.Scaling:
         """From e/Δ² + D."""
         p = parameters
         return scale.scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
 
-    def forward(self, parameters: CodingParameters, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def forward(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """To fixed point in units of Δ."""
         return scale.forward(codes, parameters.delta, parameters.allocate)
 
     def unit(
-        self, parameters: CodingParameters, codes: npt.NDArray[np.int64], exponent: int = 0
+        self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
     ) -> npt.NDArray[np.float64]:
         """Δ / F."""
         return scale.backward(codes, parameters.delta, parameters.allocate, parameters.lattice, exponent)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from nqz import kernels
 from nqz.stages import dither
-from nqz.stages.chunks import Chunk, padded
-from nqz.stages.codings.coding import CodingParameters, LatticeCoder, LatticeCoding, Sections
+from nqz.stages.chunks import Chunk
+from nqz.stages.codings.coding import LatticeCoder, LatticeCoding, MatrixParameters, Sections
 from nqz.stages.codings.tables import Tables, tables
 from nqz.stages.lattices import Lattice
 
@@ -28,11 +28,11 @@ class _Entropy(LatticeCoding):
     def takes(self, lattice: Lattice) -> bool:
         return True
 
-    def check_code(self, parameters: CodingParameters) -> None:
-        if parameters.code is not None:
+    def check_own(self, parameters: MatrixParameters) -> None:
+        if parameters.coding_parameters is not None:
             raise ValueError("the coding and its parameters disagree")
 
-    def coder(self, parameters: CodingParameters, classes: npt.NDArray[Any]) -> EntropyCoder:
+    def coder(self, parameters: MatrixParameters, classes: npt.NDArray[Any]) -> EntropyCoder:
         p = parameters
         return EntropyCoder(p.lattice, p.m, dither.halves(p.dither_key), tables(p.lattice, classes))
 
@@ -74,7 +74,7 @@ class EntropyCoder(LatticeCoder):
     def sizes(self, chunk: Chunk, columns: npt.NDArray[np.int32]) -> tuple[int, ...]:
         """Bytes of the raw code bits and of the raw low bits."""
         lattice, m, lanes, found = self.lattice, self.m, chunk.lanes, self.tables
-        size, row = padded(lattice, chunk.count, lanes), lattice.group * lanes
+        size, row = self.working_points(chunk), lattice.group * lanes
         rows = np.arange(0, size, row, dtype=np.int64)
         raw_rows = int((found.modelled[columns[(chunk.start + rows) // m]] == 0).sum())
         code = round(raw_rows * row * lattice.code_bits)

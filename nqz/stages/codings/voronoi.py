@@ -19,7 +19,7 @@ import numpy.typing as npt
 from nqz import kernels
 from nqz.stages import dither
 from nqz.stages.chunks import Chunk
-from nqz.stages.codings.coding import CodingParameters, LatticeCoder, LatticeCoding, Sections
+from nqz.stages.codings.coding import LatticeCoder, LatticeCoding, MatrixParameters, Sections
 from nqz.stages.codings.tables import TOTAL
 from nqz.stages.lattices import Lattice
 from nqz.stages.scale import Scaling
@@ -34,7 +34,7 @@ MAX_POWER = 1e6
 
 @dataclass(frozen=True)
 class Nesting:
-    """A nested code.
+    """The nested code that a tensor is in: what the coding's own parameters in its header say.
 
     Attributes
     ----------
@@ -109,28 +109,28 @@ class _Voronoi(LatticeCoding):
     allocations = ("column",)
 
     def takes(self, lattice: Lattice) -> bool:
-        return lattice.nested is not None
+        return lattice.voronoi is not None
 
-    def check_code(self, parameters: CodingParameters) -> None:
-        if not isinstance(parameters.code, Nesting):
+    def check_own(self, parameters: MatrixParameters) -> None:
+        if not isinstance(parameters.coding_parameters, Nesting):
             raise ValueError("the coding and its parameters disagree")
         if not self.takes(parameters.lattice):
             raise ValueError("a lattice without a Voronoi code")
         if parameters.allocate not in self.allocations:
             raise ValueError("a Voronoi code scales every column by its norm")
-        parameters.code.check()
+        parameters.coding_parameters.check()
 
-    def scaling(self, parameters: CodingParameters, codes: npt.NDArray[np.int64]) -> Scaling:
+    def scaling(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> Scaling:
         found = super().scaling(parameters, codes)
         noise = np.where(found.kept, _nesting(parameters).noise, np.inf)
         return Scaling(found.log_ratio, noise, found.classes, found.kept)
 
     def unit(
-        self, parameters: CodingParameters, codes: npt.NDArray[np.int64], exponent: int = 0
+        self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
     ) -> npt.NDArray[np.float64]:
         return super().unit(parameters, codes, exponent) / _nesting(parameters).gain
 
-    def coder(self, parameters: CodingParameters, classes: npt.NDArray[Any]) -> VoronoiCoder:
+    def coder(self, parameters: MatrixParameters, classes: npt.NDArray[Any]) -> VoronoiCoder:
         p = parameters
         return VoronoiCoder(p.lattice, p.m, dither.halves(p.dither_key), _nesting(p))
 
@@ -138,9 +138,9 @@ class _Voronoi(LatticeCoding):
 VORONOI = _Voronoi()
 
 
-def _nesting(parameters: CodingParameters) -> Nesting:
-    assert isinstance(parameters.code, Nesting)  # see `check`
-    return parameters.code
+def _nesting(parameters: MatrixParameters) -> Nesting:
+    assert isinstance(parameters.coding_parameters, Nesting)  # see `check`
+    return parameters.coding_parameters
 
 
 @dataclass(frozen=True, eq=False)

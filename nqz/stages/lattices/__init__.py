@@ -13,7 +13,7 @@ from __future__ import annotations
 from nqz.stages.lattices.conv import CONV
 from nqz.stages.lattices.d4 import D4
 from nqz.stages.lattices.e8 import E8
-from nqz.stages.lattices.lattice import LATTICES, Lattice, Nested
+from nqz.stages.lattices.lattice import LATTICES, Lattice, VoronoiCells
 from nqz.stages.lattices.leech import LEECH
 from nqz.stages.lattices.z import Z
 
@@ -39,4 +39,4 @@ def choose(family: str, states: int | None = None) -> Lattice:
     return next(lattice for lattice in several if lattice.states == (states or DEFAULT_STATES))
 
 
-__all__ = ["DEFAULT", "DEFAULT_STATES", "FAMILIES", "LATTICES", "Lattice", "Nested", "choose"]
+__all__ = ["DEFAULT", "DEFAULT_STATES", "FAMILIES", "LATTICES", "Lattice", "VoronoiCells", "choose"]

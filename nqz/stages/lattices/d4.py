@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nqz.stages.lattices.lattice import Lattice, Nested
+from nqz.stages.lattices.lattice import Lattice, VoronoiCells
 
 
 def _words() -> npt.NDArray[np.int64]:
@@ -29,7 +29,7 @@ D4 = Lattice(
     second_moment=13 / 120,
     modelled_below=46,
     codewords=(_words(),),
-    nested=Nested(
+    voronoi=VoronoiCells(
         fineness=8,
         cells={
             2: (4.8, 4.95, 5.0, 5.3),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nqz.stages.lattices.lattice import Lattice, Nested
+from nqz.stages.lattices.lattice import Lattice, VoronoiCells
 
 
 def _words() -> npt.NDArray[np.int64]:
@@ -28,7 +28,7 @@ E8 = Lattice(
     second_moment=929 / 6480,
     modelled_below=48,
     codewords=(_words(),),
-    nested=Nested(
+    voronoi=VoronoiCells(
         fineness=8,
         cells={
             2: (3.45, 4.55, 4.6, 5.05),

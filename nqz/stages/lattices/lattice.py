@@ -14,8 +14,11 @@ Cells = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Nested:
-    """What is true of the nested codes Λ/qΛ of a lattice.
+class VoronoiCells:
+    """What the planner knows of the nested codes Λ/qΛ of a lattice: how large their cells should be.
+
+    Of a tensor, `nqz.stages.codings.voronoi.Nesting` says which code it is in.
+
 
     Attributes
     ----------
@@ -70,7 +73,7 @@ class Lattice:
         Whether the parity of the last k of a block follows from the others: then half of it is coded.
     states : int or None
         States of the trellis, of a convolutional code.
-    nested : Nested or None
+    voronoi : VoronoiCells or None
         None for a lattice without a Voronoi coding.
     """
 
@@ -86,7 +89,7 @@ class Lattice:
     codewords: tuple[npt.NDArray[np.int64], ...] = ()
     last_follows: bool = False
     states: int | None = None
-    nested: Nested | None = None
+    voronoi: VoronoiCells | None = None
 
     @property
     def fine_moment(self) -> float:

@@ -6,7 +6,7 @@ of Conway & Sloane (1982) is 0.52617 ± 0.0006.
 
 from __future__ import annotations
 
-from nqz.stages.lattices.lattice import Lattice, Nested
+from nqz.stages.lattices.lattice import Lattice, VoronoiCells
 
 LEECH = Lattice(
     name="leech",
@@ -18,7 +18,7 @@ LEECH = Lattice(
     code_bits=13 / 24,
     second_moment=0.526024,
     last_follows=True,
-    nested=Nested(
+    voronoi=VoronoiCells(
         fineness=16,
         cells={  # below q = 4 one scale does best; the others are never accepted
             2: (0.3, 0.4, 0.5, 1.2),

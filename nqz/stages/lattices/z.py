@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nqz.stages.lattices.lattice import Lattice, Nested
+from nqz.stages.lattices.lattice import Lattice, VoronoiCells
 
 Z = Lattice(
     name="z",
@@ -13,7 +13,7 @@ Z = Lattice(
     group=8,
     code_bits=0.0,
     second_moment=1 / 12,
-    nested=Nested(
+    voronoi=VoronoiCells(
         fineness=8,
         cells={
             2: (4.7, 4.75, 4.8, 5.4),

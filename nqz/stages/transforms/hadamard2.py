@@ -13,18 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz import kernels
+from nqz.ground.keys import signs_key
 from nqz.stages.transforms.transform import Transform
-
-_SIGNS = 0x5349474E53  # domain of the generator's key: "SIGNS"
 
 
 @lru_cache(maxsize=4)
 def signs(seed: int, n: int) -> npt.NDArray[np.uint64]:
     """Sign bits of both rounds, shape (2, ⌈n/64⌉): bit i of a row negates coordinate i."""
     words = (n + 63) // 64
-    out = np.stack(
-        [kernels.words(kernels.Key(seed, (_SIGNS << 20) ^ (n << 1) ^ r), 0, words) for r in range(2)]
-    )
+    out = np.stack([kernels.words(kernels.Key(*signs_key(seed, n, r)), 0, words) for r in range(2)])
     out.setflags(write=False)
     return out
 

@@ -19,9 +19,9 @@ from itertools import count
 import numpy as np
 
 from nqz.ground.arithmetic import log2, round_log2, total
+from nqz.ground.layout import lanes_of, padded
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
-from nqz.stages.chunks import lanes_of, padded
 from nqz.stages.codings import tables
 from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
@@ -110,7 +110,7 @@ class Columns:
         entries = float(kept.sum()) * m
         for size, number in chunk_counts(self.n, m, int(counts.sum()), int(kept.sum())):
             lanes = lanes_of(size)
-            padding = padded(lattice, size, lanes) - size
+            padding = padded(size, lattice.group, lanes) - size
             bits += number * (padding * bits / entries + 16.0 * lanes + 8.0 * CHUNK_OVERHEAD)
         return bits
 
@@ -118,7 +118,7 @@ class Columns:
         """w: the energy-weighted mean of 1 / (1 + d), 0 for dropped columns."""
         codes = self.histogram.codes
         s = scaling(codes, self.n, self.lattice, delta, self.allocate, self.lowest)
-        energy = norms.energy(codes, norms.reference(codes)) * self.histogram.counts
+        energy = norms.energy(codes, norms.loudest(codes)) * self.histogram.counts
         whole = total(energy)
         return total(energy / (1.0 + s.noise)) / whole if whole > 0 else 0.0
 
@@ -130,7 +130,7 @@ class Columns:
     @property
     def finest(self) -> int:
         """The least delta code."""
-        return finest_delta(norms.reference(self.histogram.codes), self.n, self.allocate)
+        return finest_delta(norms.loudest(self.histogram.codes), self.n, self.allocate)
 
     def solve(self, m: int, budget: float) -> tuple[int, float]:
         """The least delta code whose expected bits fit the budget, and those bits."""
@@ -162,8 +162,8 @@ class Columns:
         several = max(1.0, total(counts))
         entries = several * m
         norm = 8.0 * total(codes * counts) / several if self.allocate == "matrix" else 0.0
-        spread = 2048.0 * float(log2(self.n * self.lattice.second_moment))
-        return int(norm - spread - 4096.0 * (budget / entries)), entries / 4096.0
+        noise = 2048.0 * float(log2(self.n * self.lattice.second_moment))
+        return int(norm - noise - 4096.0 * (budget / entries)), entries / 4096.0
 
     def candidates(self, kappa: float | None) -> Iterator[int]:
         """Numbers of coordinates to try, all of them first."""
@@ -181,7 +181,7 @@ def columns_of(histogram: Histogram, n: int, lattice: Lattice, allocate: str) ->
     return Columns(n, histogram, lattice, allocate, lowest_class(lattice) if allocate == "matrix" else 0)
 
 
-def fewest_errors(columns: Columns, budget: float, kappa: float | None = None) -> Choice:
+def least_error(columns: Columns, budget: float, kappa: float | None = None) -> Choice:
     """What gives the least error for at most `budget` bits.
 
     `kappa`, the fraction of coordinates to keep, is the user's, if any.
@@ -231,7 +231,7 @@ def _columns(base: Parameters, statistics: Statistics) -> Columns:
 
 def for_rate(base: Parameters, statistics: Statistics, bits: float, kappa: float | None) -> Parameters:
     """Parameters whose chunks should take `bits` in all."""
-    return fewest_errors(_columns(base, statistics), bits, kappa).of(base)
+    return least_error(_columns(base, statistics), bits, kappa).of(base)
 
 
 def for_error(task: Task, base: Parameters, statistics: Statistics, target: Target, probe: Probe) -> Plan:
