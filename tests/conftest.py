@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ def native(request):
 
 def pytest_configure(config):
     """Keep failures in a file where only a line of each is shown: `make test` says where."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # started in the background of a shell: the programs that are tested would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     path = os.environ.get("NQZ_TEST_FAILURES")
     if path and hasattr(config, "workerinput"):
         config.option.tbstyle = "short"  # what the collecting process does not show, it writes

@@ -33,6 +33,13 @@ def test_files_that_are_named_exist(page):
         assert (ROOT / folder).exists() or "NAME" not in name, name
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/format.md", "docs/theory.md"])
+def test_tests_that_are_named_exist(page):
+    tests = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")}
+    for name in re.findall(r"`(test_\w+)`", read(page)):
+        assert any(f"\ndef {name}(" in text for text in tests.values()), name
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_goals_that_are_named_exist(page):
     for goal in re.findall(r"(?:^|`)make ([\w-]+)", read(page), re.MULTILINE):

@@ -117,7 +117,7 @@ class Source:
     Parameters
     ----------
     accesses : Access
-        All that it reads from and is to close, the file itself first.
+        All that it reads from, the file itself first; `close` closes them.
 
     Attributes
     ----------
@@ -145,7 +145,7 @@ class Source:
         self.name = name
         self.tensors = tensors
         self.metadata = metadata
-        self.identity: tuple[int, int] | None = accesses[0].identity if accesses else None
+        self.identity: tuple[int, int] | None = accesses[0].identity
 
     def close(self) -> None:
         """Close what it reads from."""

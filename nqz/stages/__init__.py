@@ -22,6 +22,7 @@ bytes or paths.
 | α, and what error to expect | estimate.py | product.py | estimate | 4 | - |
 
 `parameters.Parameters` name a transform, a lattice and a coding: objects of the registries `transforms.TRANSFORMS`,
-`lattices.LATTICES` and `codings.CODINGS`, each with a written contract. `digest` names the data of a source, for the
-key of the dither. What to spend bits on is chosen in `nqz.plan`; products, Figure 2, are in `nqz.product`.
+`lattices.LATTICES` and `codings.CODINGS`, each with a written contract. `grid` cuts a matrix for the first pass;
+`digest` names the data of a source, for the key of the dither. What to spend bits on is chosen in `nqz.plan`;
+products, Figure 2, are in `nqz.product`.
 """

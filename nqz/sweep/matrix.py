@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nqz.files.contract import Source, SourceTensor
@@ -13,7 +13,7 @@ from nqz.ground.sources import SourceKind
 
 @dataclass(frozen=True)
 class SweepMatrix:
-    """One matrix of a file.
+    """One matrix of a file, seen as a source of one tensor.
 
     Attributes
     ----------
@@ -29,11 +29,12 @@ class SweepMatrix:
     kind: SourceKind
     tensor: SourceTensor
     axis: int
+    metadata: None = field(default=None, init=False)
 
     @property
-    def source(self) -> Source:
-        """A source of this one tensor, as `encode` takes it."""
-        return Source(self.kind, self.name, [self.tensor], None)
+    def tensors(self) -> list[SourceTensor]:
+        """The tensor, as `encode` takes it."""
+        return [self.tensor]
 
     @property
     def where(self) -> str:

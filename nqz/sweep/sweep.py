@@ -276,7 +276,7 @@ def _encoded(
     """The matrix encoded into a temporary file, for as long as it is needed."""
     access = temporary_access(matrix.name)
     try:
-        report = encode(matrix.source, access, replace(options, axis=matrix.axis), pool, progress)
+        report = encode(matrix, access, replace(options, axis=matrix.axis), pool, progress)
         access.truncate(report["file_bytes"])  # what was coded again may have become shorter
         warnings += report["warnings"]
         yield open_matrix(ContainerReader(access, matrix.name), 0)
