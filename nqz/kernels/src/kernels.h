@@ -160,7 +160,7 @@ struct Kernels {
                            int64_t* sums);
     const char* (*voronoi_decode)(const Place& place, const Key& key, const Nest& nest, const uint8_t* choice,
                                   uint8_t* level, const uint16_t* digits, const uint8_t* beta, int32_t* out);
-    void (*pack_digits)(const uint16_t* digits, int64_t count, const Packing& packing, uint8_t* out);
+    bool (*pack_digits)(const uint16_t* digits, int64_t count, const Packing& packing, uint8_t* out);
     const char* (*unpack_digits)(const uint8_t* data, int64_t bytes, int64_t count, const Packing& packing,
                                  uint16_t* out);
 

@@ -299,13 +299,14 @@ struct Bindings {
     OwnedVector<uint8_t> pack_digits(Vector<uint16_t> digits, uint64_t q, int64_t per_word, int bits) const {
         Packing packing = packing_of(q, per_word, bits);
         int64_t count = size(digits);
-        for (int64_t i = 0; i < count; i++) require(digits(i) < q, "a digit is not below q");
         Owned<uint8_t> out(((count + per_word - 1) / per_word * bits + 7) / 8, 16);
+        bool below;
         {
             nb::gil_scoped_release release;
             out.clear();
-            k.pack_digits(digits.data(), count, packing, out.data());
+            below = k.pack_digits(digits.data(), count, packing, out.data());
         }
+        require(below, "a digit is not below q");
         return out.give();
     }
 

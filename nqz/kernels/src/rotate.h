@@ -44,10 +44,12 @@ void transform_base(float* u, int64_t n, const uint64_t* signs) {
         Vector v[COUNT];
 #pragma GCC unroll 16
         for (int k = 0; k < COUNT; k++) {
-            const int at = k * VECTOR;
-            v[k] = load_vector(u + i + at);
-            // The vectors share a word of signs, or begin at one.
-            if (signs) v[k] = Simd::negate(v[k], signs[i / 64 + at / 64] >> (i & 63) >> (at & 63));
+            const int64_t at = i + k * VECTOR;
+            v[k] = load_vector(u + at);
+            // Short vectors share a word of signs, or begin at one; told so for long ones, GCC spills registers.
+            const int64_t past = VECTOR < 16 ? (i & 63) + (k * VECTOR & 63) : at & 63;
+            const int64_t word = VECTOR < 16 ? i / 64 + k * VECTOR / 64 : at / 64;
+            if (signs) v[k] = Simd::negate(v[k], signs[word] >> past);
             v[k] = within(v[k]);
         }
         across<COUNT>(v);

@@ -7,9 +7,12 @@
 namespace nqz::NQZ_ISA {
 namespace {
 
-// `out` is zeroed, with 16 bytes to spare.
-void pack_digits(const uint16_t* digits, int64_t count, const Packing& packing, uint8_t* out) {
+// `out` is zeroed, with 16 bytes to spare. Returns false if a digit is not below q.
+bool pack_digits(const uint16_t* digits, int64_t count, const Packing& packing, uint8_t* out) {
     int64_t position = 0;
+    uint16_t largest = 0;
+    for (int64_t i = 0; i < count; i++) largest = digits[i] > largest ? digits[i] : largest;
+    if (largest >= packing.q) return false;
     for (int64_t first = 0; first < count; first += packing.per_word) {
         uint64_t value = 0;
         for (int64_t i = least(packing.per_word, count - first) - 1; i >= 0; i--)
@@ -18,6 +21,7 @@ void pack_digits(const uint16_t* digits, int64_t count, const Packing& packing, 
         put_bits(out, position + 32, value >> 32);
         position += packing.bits;
     }
+    return true;
 }
 
 const char* unpack_digits(const uint8_t* data, int64_t bytes, int64_t count, const Packing& packing, uint16_t* out) {
