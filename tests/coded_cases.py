@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import math
+from collections import OrderedDict
 
 import numpy as np
 
@@ -125,6 +126,22 @@ def gamma(rate: float) -> float:
     knee = 0.9063232
     phi = 2 * 4.0 ** -max(rate, knee) - 16.0 ** -max(rate, knee)
     return phi if rate >= knee else 1 - (1 - phi) * max(rate, 0.0) / knee
+
+
+ENCODED: OrderedDict[tuple, bytes] = OrderedDict()
+
+
+def encoded(x: np.ndarray, **options) -> bytes:
+    """The file of an array as `nqz.encode` makes it, once for each array and options."""
+    data = hashlib.sha256(x.tobytes()).digest()
+    key = (x.dtype.str, x.shape, x.flags.f_contiguous, data, tuple(sorted(options.items())))
+    if key not in ENCODED:
+        made = nqz.encode(x, **options)
+        assert made is not None
+        ENCODED[key] = made
+        if len(ENCODED) > 500:
+            ENCODED.popitem(last=False)
+    return ENCODED[key]
 
 
 def stream(points, order=None, size=700):

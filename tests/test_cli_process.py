@@ -471,15 +471,18 @@ def test_all_kernels_give_the_same_bytes(folder, lattice, coding):
     from nqz import kernels
 
     save(folder / "m.npy", matrix(700, 60, seed=3) * np.logspace(-3, 3, 60, dtype=np.float32))
+    lines = [
+        f"encode m.npy -r 2.5 --lattice {lattice} --coding {coding} -o m.nqz -f",
+        "decode m.nqz -o d.npy -f",
+        "matmul m.nqz m.npy -o c.npy -f",
+    ]
+    program = f"import sys, nqz.cli; sys.exit(max(nqz.cli.run(line.split()) for line in {lines}))"
     results = {}
     for name in kernels.implementations():
-        env = {"NQZ_KERNELS": name}
-        code = ["--lattice", lattice, "--coding", coding]
-        assert process("encode", "m.npy", "-r", "2.5", *code, "-o", "m.nqz", "-f", env=env).returncode == 0
-        decoded = process("decode", "m.nqz", "-o", "-", env=env).stdout
-        product = process("matmul", "m.nqz", "m.npy", env=env).stdout
-        assert decoded and product
-        results[name] = ((folder / "m.nqz").read_bytes(), decoded, product)
+        assert process(program=program, env={"NQZ_KERNELS": name}).returncode == 0
+        results[name] = [(folder / made).read_bytes() for made in ("m.nqz", "d.npy", "c.npy")]
+        for made in ("m.nqz", "d.npy", "c.npy"):
+            (folder / made).unlink()
     assert all(result == results["reference"] for result in results.values())
 
 

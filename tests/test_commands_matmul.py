@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nqz
-from coded_cases import KINDS, SCHEMES, Truth, centered, coded, pair, scheme
+from coded_cases import KINDS, SCHEMES, Truth, centered, coded, encoded, pair, scheme
 from nqz.commands.factors import Coded
 from nqz.commands.matmul import MatmulOptions, multiply, prepare
 from nqz.commands.pairs import Pair, pair_up
@@ -42,7 +42,7 @@ def test_expected_error_is_the_real_one(kind, estimator):
     a, b = pair(kind)
 
     def make(seed):
-        return nqz.encode(a, rate=2, seed=seed), nqz.encode(b, rate=2.5, seed=seed)
+        return encoded(a, rate=2, seed=seed), encoded(b, rate=2.5, seed=seed)
 
     found, allowed = ratio(a, b, make, estimator)
     assert found == pytest.approx(1, abs=allowed)
@@ -55,8 +55,8 @@ def test_expected_error_for_every_scheme(name, coding, estimator):
 
     def make(seed):
         return (
-            nqz.encode(a, rate=2.2, seed=seed, **scheme(name, coding)),
-            nqz.encode(b, rate=3, seed=seed, **scheme(name, coding)),
+            encoded(a, rate=2.2, seed=seed, **scheme(name, coding)),
+            encoded(b, rate=3, seed=seed, **scheme(name, coding)),
         )
 
     found, allowed = ratio(a, b, make, estimator)
@@ -68,12 +68,12 @@ def test_expected_error_for_every_scheme(name, coding, estimator):
 def test_expected_error_when_coordinates_are_dropped(kind, estimator):
     """Different rates, so different κ, on both sides: the files meet on the smaller set."""
     a, b = pair(kind)
-    files = nqz.encode(a, rate=0.7), nqz.encode(b, rate=0.9)
+    files = encoded(a, rate=0.7), encoded(b, rate=0.9)
     kappas = [coded(data).parameters.kappa for data in files]
     assert 0 < kappas[0] < kappas[1] <= 1
 
     def make(seed):
-        return nqz.encode(a, rate=0.7, seed=seed), nqz.encode(b, rate=0.9, seed=seed)
+        return encoded(a, rate=0.7, seed=seed), encoded(b, rate=0.9, seed=seed)
 
     found, allowed = ratio(a, b, make, estimator)
     # what a prediction learns from so noisy an estimate of a small product varies by 6 %
@@ -86,7 +86,7 @@ def test_expected_error_of_quiet_and_dropped_columns(allocate):
     a, b = ((rng.standard_normal((400, 60)) * rng.lognormal(0, 1, 60)).astype(np.float32) for _ in range(2))
 
     def make(seed):
-        return tuple(nqz.encode(x, rate=1.5, seed=seed, allocate=allocate) for x in (a, b))
+        return tuple(encoded(x, rate=1.5, seed=seed, allocate=allocate) for x in (a, b))
 
     found, allowed = ratio(a, b, make, "auto", allocate == "column")
     assert found == pytest.approx(1, abs=allowed)
@@ -97,7 +97,7 @@ def test_water_filling_pays_on_columns_of_different_energy():
     a, b = ((rng.standard_normal((400, 60)) * rng.lognormal(0, 1, 60)).astype(np.float32) for _ in range(2))
     truth = Truth(a, b)
     errors = [
-        truth.error(nqz.matmul(*(nqz.encode(x, rate=2, allocate=how) for x in (a, b))))
+        truth.error(nqz.matmul(*(encoded(x, rate=2, allocate=how) for x in (a, b))))
         for how in ("matrix", "column")
     ]
     assert errors[0] < 0.5 * errors[1]
@@ -107,11 +107,11 @@ def test_water_filling_pays_on_columns_of_different_energy():
 def test_one_sided_products(estimator):
     a, b = pair("related")
     truth = Truth(a, b)
-    for make in (lambda s: (nqz.encode(a, rate=2, seed=s), b), lambda s: (a, nqz.encode(b, rate=2, seed=s))):
+    for make in (lambda s: (encoded(a, rate=2, seed=s), b), lambda s: (a, encoded(b, rate=2, seed=s))):
         found, allowed = ratio(a, b, make, estimator)
         assert found == pytest.approx(1, abs=allowed)
-    both = nqz.predicted_error(nqz.encode(a, rate=2), nqz.encode(b, rate=2), estimator)
-    one = nqz.predicted_error(nqz.encode(a, rate=2), b, estimator)
+    both = nqz.predicted_error(encoded(a, rate=2), encoded(b, rate=2), estimator)
+    one = nqz.predicted_error(encoded(a, rate=2), b, estimator)
     assert one < 0.8 * both and truth.signal > 1
 
 
@@ -121,7 +121,7 @@ def test_one_sided_products_of_extreme_columns():
     a = rng.standard_normal((200, 12))
     b = rng.standard_normal((200, 6)) * 10.0 ** np.array([-200, -9, 0, 9, 100, 0])
     b[:, 5] = 3.0
-    found = nqz.matmul(nqz.encode(a, rate=8), b)
+    found = nqz.matmul(encoded(a, rate=8), b)
     true = a.T @ b
     scale = (
         np.sqrt(np.square(a).sum(axis=0))[:, None] * np.sqrt(np.square(b / b[0]).sum(axis=0)) * np.abs(b[0])
@@ -139,7 +139,7 @@ def test_a_file_times_itself(kind, estimator):
     off = ~np.eye(64, dtype=bool)
     real, expected = [], []
     for seed in range(SEEDS):
-        data = nqz.encode(a, rate=2, seed=seed)
+        data = encoded(a, rate=2, seed=seed)
         gram = nqz.matmul(data, data, estimator=estimator, dtype="float64")
         assert np.array_equal(gram, gram.T)
         diagonal = np.diag(gram) - 384 * np.square(a.astype(np.float64).mean(axis=0))

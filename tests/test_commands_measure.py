@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+from functools import lru_cache
 
 import ml_dtypes
 import numpy as np
@@ -107,6 +108,21 @@ def test_extreme_but_finite_values_are_measured():
         assert found.mean[0] == pytest.approx(2 * scale, rel=1e-15, abs=0) and found.mean[1] == 0
 
 
+@lru_cache(maxsize=1)
+def offset_matrix(shape, dtype):
+    """Entries of mean 3 and variance 1, in C order."""
+    x = (3 + np.random.default_rng(3).standard_normal(shape)).astype(dtype)
+    x.setflags(write=False)
+    return x
+
+
+@lru_cache(maxsize=2)
+def moments(shape, dtype, axis):
+    """Mean of each vector of that matrix, and the energy around it."""
+    x = offset_matrix(shape, dtype)
+    return x.mean(axis=axis, dtype=np.float64), x.var(axis=axis, dtype=np.float64) * shape[axis]
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["float32", ">f8", "float16"])
@@ -115,8 +131,7 @@ def test_extreme_but_finite_values_are_measured():
 )
 def test_pieces_and_threads_do_not_change_what_is_measured(tmp_path, shape, dtype, order, axis):
     # Pieces of the digest end within rows and columns; rows are longer than a piece; very many columns.
-    x = (3 + np.random.default_rng(3).standard_normal(shape)).astype(dtype)
-    x = np.asarray(x, order=order)
+    x = np.asarray(offset_matrix(shape, dtype), order=order)
     np.save(tmp_path / "x.npy", x)
     found = []
     with open_source(tmp_path / "x.npy") as source:
@@ -129,9 +144,8 @@ def test_pieces_and_threads_do_not_change_what_is_measured(tmp_path, shape, dtyp
         assert other.mean.tobytes() == found[0].mean.tobytes()
         assert other.energy.tobytes() == found[0].energy.tobytes()
     assert found[0].digest == digest(x.tobytes("A"))
-    mean = x.mean(axis=axis, dtype=np.float64)
+    mean, energy = moments(shape, dtype, axis)
     assert np.allclose(found[0].mean, mean, rtol=1e-11)
-    energy = x.var(axis=axis, dtype=np.float64) * shape[axis]
     assert np.allclose(found[0].energy, energy, rtol=1e-8, atol=1e-12)
 
 
