@@ -167,8 +167,8 @@ class _Codec(NamedTuple):
     unpack: Callable[[Any], Any]
 
 
-def _as_it_is(value: Any) -> Any:
-    return value  # nil: `Coding.check` refuses anything else
+def _pack_nil(value: None) -> None:
+    return value
 
 
 def _pack_nesting(nesting: Nesting | None) -> list[Any] | None:
@@ -194,7 +194,8 @@ def _unpack_nesting(value: list[Any] | None) -> Nesting | None:
 
 
 _CODING_PARAMETERS = {
-    "entropy": _Codec(_as_it_is, _as_it_is),
+    # it has none: another form is refused here, a nested code by `Coding.check`
+    "entropy": _Codec(_pack_nil, _unpack_nesting),
     "voronoi": _Codec(_pack_nesting, _unpack_nesting),
 }
 """By coding."""
