@@ -21,7 +21,8 @@ from safetensors.numpy import load_file, save_file
 import nqz
 from cli_tools import fail, listing, matrix, save, succeed
 from nqz.commands.opening import open_file
-from nqz.files import npz
+from nqz.files import npz, unzip
+from nqz.files import zip as zip_records
 from nqz.files.access import FileAccess, MemoryAccess
 from nqz.files.contract import TensorSpec
 from nqz.files.npy import build_header
@@ -498,7 +499,8 @@ def test_a_member_never_writes_more_than_it_states(monkeypatch):
 
 
 def test_a_huge_directory_is_not_read(monkeypatch):
-    monkeypatch.setattr(npz, "_MAX_DIRECTORY", 100)
+    for module in (zip_records, unzip):
+        monkeypatch.setattr(module, "MAX_DIRECTORY", 100)
     opened(build([Member()])).close()
     with pytest.raises(UnsupportedError, match=r"a zip directory of \d+ bytes; nqz reads up to 100"):
         opened(build([Member(), Member(b"b.npy")]))
@@ -540,8 +542,8 @@ class Sparse:
 def test_sizes_and_offsets_of_64_bits(monkeypatch):
     monkeypatch.setattr(npz, "_check", lambda *arguments: None)
     monkeypatch.setattr(zlib, "crc32", lambda data, value=0: 7)
-    monkeypatch.setattr(npz, "_PIECE", 1 << 30)
-    monkeypatch.setattr(npz, "_read", small_reads(npz._read))
+    monkeypatch.setattr(zip_records, "_PIECE", 1 << 30)
+    monkeypatch.setattr(zip_records, "read", small_reads(zip_records.read))
     specs = [TensorSpec("a", (5, 1 << 30), "int8"), TensorSpec("b", (3,), "int8")]
     access = Sparse()
     sink = MatrixSink(access, "npz", specs)
@@ -550,7 +552,7 @@ def test_sizes_and_offsets_of_64_bits(monkeypatch):
     assert [(t.name, t.shape, t.offset) for t in source.tensors] == [
         (spec.name, spec.shape, offset) for spec, offset in zip(specs, sink._layout.offsets, strict=True)
     ]
-    with zipfile.ZipFile(npz._Stream(access)) as archive:
+    with zipfile.ZipFile(unzip._Stream(access)) as archive:
         big, small = archive.infolist()
         assert big.file_size == (5 << 30) + 128 and small.header_offset > 5 << 30
 
@@ -561,7 +563,8 @@ def small_reads(read):
 
 
 def test_many_members(monkeypatch):
-    monkeypatch.setattr(npz, "_FULL16", 100)  # 65 535 take a while
+    for module in (zip_records, unzip):
+        monkeypatch.setattr(module, "FULL16", 100)  # 65 535 take a while
     specs = [TensorSpec(str(i), (1,), "uint8") for i in range(200)]
     access = MemoryAccess(bytearray())
     sink = MatrixSink(access, "npz", specs)

@@ -40,7 +40,7 @@ class CodedOperand(Operand):
             matrix.side,
             p.m,
             p.rotation_seed,
-            norms.loudest(matrix.codes) >> 9,
+            norms.loudest(matrix.codes) // norms.DOUBLING,
             [(panel.first, panel.last) for panel in matrix.panels],
         )
         self._matrix = matrix
@@ -94,7 +94,9 @@ class PlainOperand(Operand):
     ):  # fmt: skip
         n, width = view.length, panel_columns(view.length)
         blocks = [(first, min(first + width, view.count)) for first in range(0, view.count, width)]
-        super().__init__(name, Side.exact(codes, n), n, rotation_seed, norms.loudest(codes) >> 9, blocks)
+        super().__init__(
+            name, Side.exact(codes, n), n, rotation_seed, norms.loudest(codes) // norms.DOUBLING, blocks
+        )
         self._view, self._bfloat16, self._codes, self._mean = view, bfloat16, codes, mean
         self._transform = transform
         # a power of two that takes the standard deviation of each column's entries to 2 ** GRID_BITS or a little more

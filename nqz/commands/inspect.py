@@ -9,7 +9,7 @@ import numpy as np
 
 from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
-from nqz.ground.arithmetic import pieces
+from nqz.ground.arithmetic import GRID, pieces
 from nqz.matrix import Matrix, open_matrix
 from nqz.stages import norms
 
@@ -74,7 +74,7 @@ def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
         "rate": matrix.rate,
         "kappa": p.kappa,
         "alpha": _number(matrix.shrinkage()),
-        "delta": _power_of_two(p.delta / 4096),
+        "delta": _power_of_two(p.delta / GRID),
         "rotation_seed": p.rotation_seed,
         "dither_key": p.dither_key.hex(),
         "norms": None if brief else _norms(matrix.histogram),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -195,30 +196,14 @@ def multiply(
     )
 
     def work(index: int, inner: Workers) -> tuple[tuple[float, float], float, list[str]]:
-        pair, decoded = pairs[index], 0.0
+        pair = pairs[index]
 
         def report(share: float) -> None:
             if progress is not None:
                 progress(pair.name, share / 2 / len(pairs))
 
-        def watch(share: float) -> None:
-            nonlocal decoded
-            decoded += share
-            report(share)
-
-        prepared = prepare(pair, options, inner, None if progress is None else watch)
-        report(1.0 - decoded)
-        columns, size = prepared.product.b.columns, np.dtype(prepared.dtype).itemsize
-
-        def put(i: int, j: int, tile: NDArray[Any]) -> None:
-            if tile.shape[1] == columns:
-                sink.write_bytes(index, i * columns * size, tile)
-                return
-            for row in tile:
-                sink.write_bytes(index, (i * columns + j) * size, row)
-                i += 1
-
-        for share, _ in tiles(prepared, put, inner):
+        prepared = _prepared(pair, options, inner, report)
+        for share, _ in tiles(prepared, partial(_put, sink, index, prepared), inner):
             report(share)
         return prepared.rates, prepared.error, prepared.notes
 
@@ -238,6 +223,33 @@ def multiply(
         found["notes"] += notes
     sink.finish()
     return found
+
+
+def _prepared(
+    pair: Pair, options: MatmulOptions, pool: Workers, report: Callable[[float], object]
+) -> Prepared:
+    """`prepare`, with shares reported that add up to 1."""
+    left = 1.0
+
+    def watch(share: float) -> None:
+        nonlocal left
+        left -= share
+        report(share)
+
+    prepared = prepare(pair, options, pool, watch)
+    report(left)
+    return prepared
+
+
+def _put(sink: MatrixSink, index: int, prepared: Prepared, i: int, j: int, tile: NDArray[Any]) -> None:
+    """Write a tile of product number `index`, of which it has rows i, … and columns j, …."""
+    columns, size = prepared.product.b.columns, np.dtype(prepared.dtype).itemsize
+    if tile.shape[1] == columns:
+        sink.write_bytes(index, i * columns * size, tile)
+        return
+    for row in tile:
+        sink.write_bytes(index, (i * columns + j) * size, row)
+        i += 1
 
 
 def tiles(prepared: Prepared, put: Callable[..., Any], pool: Workers) -> Iterator[tuple[float, Any]]:

@@ -18,7 +18,8 @@ from nqz.ground.errors import InputError, NqzError, UnsupportedError
 from nqz.ground.threads import Workers
 from nqz.stages import digest
 from nqz.stages.grid import PIECE_BYTES, Grid
-from nqz.stages.statistics import Known, State, Statistics, Sums, add_later, known, merged, rescaled
+from nqz.stages.statistics import Statistics, merged
+from nqz.stages.sums import KnownColumns, State, Sums, add_later, finish, rescaled
 
 _SLAB = 2 * digest.PIECE  # bytes that are hashed and summed at once: they stay in the second-level cache
 _ROWS = 8  # rows of a stripe that are read at once
@@ -114,7 +115,7 @@ class _Pass(ABC):
         start, stop = self.grid.span(unit)
         return (stop - start) * self.itemsize
 
-    def one(self, unit: int, digests: bytes, part: Sums | Known) -> Statistics:
+    def one(self, unit: int, digests: bytes, part: Sums | KnownColumns) -> Statistics:
         """Statistics of a unit."""
         return Statistics(self.grid, self.center, unit, unit + 1, digests, (part,))
 
@@ -272,7 +273,7 @@ class _Stripes(_Pass):
         spans = (self.view.span(first, min(first + step, stop), buffer) for first in range(start, stop, step))
         return b"".join(digest.of_pieces(raw) for raw, _ in spans)
 
-    def _stripe(self, unit: int) -> Known | None:
+    def _stripe(self, unit: int) -> KnownColumns | None:
         """What is known of a stripe of columns, None if an entry is not finite."""
         first, last = self.grid.stripe(unit)
         state = self._sums(first, last)
@@ -281,7 +282,7 @@ class _Stripes(_Pass):
         exponent = rescaled(state)
         if exponent is not None and (state := self._sums(first, last, exponent)) is None:
             return None
-        return known(self.grid, self.center, first, state, exponent)
+        return finish(self.grid, self.center, first, state, exponent)
 
     def _sums(self, first: int, last: int, exponent: Exponents | None = None) -> State | None:
         """Sums of a stripe, None if an entry is not finite."""

@@ -186,7 +186,7 @@ def column_errors(
         A power of two near the norm of the loudest column.
     """
     view = original.vectors(matrix.header.axis)
-    exponent = norms.loudest(matrix.codes) >> 9
+    exponent = norms.loudest(matrix.codes) // norms.DOUBLING
     p = matrix.parameters
     errors = np.empty(p.columns)
     held: list[tuple[int, npt.NDArray[Any]]] = []  # first column and entries of the panel in the original
@@ -279,7 +279,7 @@ def standard_error(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> f
 
     def expectation(chosen: slice) -> tuple[npt.NDArray[np.float64], ...]:
         """Energy, relative noise, w and expected error of some columns."""
-        energy, noise = norms.energy(matrix.codes[chosen], 512 * exponent), side.noise_at(chosen)
+        energy, noise = norms.energy(matrix.codes[chosen], norms.DOUBLING * exponent), side.noise_at(chosen)
         alive = np.isfinite(noise)
         shrink = np.where(alive, 1.0 / (1.0 + noise), 0.0)
         return energy, np.where(alive, noise, 0.0), shrink, energy * (1.0 - p.kappa * shrink)

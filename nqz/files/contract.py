@@ -1,7 +1,8 @@
 """What a format of files of matrices is, and the values that it gives and takes.
 
-A new format is a module with one object of a class derived from `Format`, a line in `nqz.files.formats.FORMATS`, and a
-line with its facts in `nqz.ground.sources.SOURCES`. Nothing else knows of it.
+A new format is a module with one object of a class derived from `Format`; a line in `nqz.files.formats.FORMATS`, where
+it is looked up; and a line in `nqz.ground.sources.SOURCES`: what it can hold, under the name that containers record.
+Everything else asks these two.
 """
 
 from __future__ import annotations

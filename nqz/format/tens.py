@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from nqz.format.msgpack import (
     checker,
@@ -27,6 +27,12 @@ from nqz.stages.transforms import TRANSFORMS
 
 ALPHA = "auto"
 
+_OWN = "nesting"
+"""Field of the parameters that a coding alone has: those of the Voronoi coding, nil of the entropy coding."""
+
+PLANNED = ("rate", "kept", "delta", "lowest_class", _OWN)
+"""Fields that planners decide; the others follow from what is coded and how."""
+
 
 @checker("an integer")
 def _is_int(value: Any) -> bool:
@@ -48,7 +54,7 @@ SCHEMA = {
     "alpha": one_of("auto", "mmse", "unbiased"),
     "energy": list_of(lambda item: isinstance(item, (int, float)) and not isinstance(item, bool), 2),
     "digest": is_bytes,
-    "nesting": optional(list_of(lambda item: item is not None, 5)),
+    _OWN: optional(list_of(lambda item: item is not None, 5)),
     "dither_key": is_bytes,
 }
 
@@ -97,7 +103,7 @@ class TensorHeader:
             "alpha": self.alpha,
             "energy": [float(self.energy[0]), int(self.energy[1])],
             "digest": self.digest,
-            "nesting": _CODES[p.coding.name][0](p.coding_parameters),
+            _OWN: _CODING_PARAMETERS[p.coding.name].pack(p.coding_parameters),
         }
 
     def pack(self) -> bytes:
@@ -136,7 +142,7 @@ def unpack(data: bytes, layout: Callable[[int], tuple[int, int]], where: str) ->
             mean_digits=fields["mean_digits"],
             rotation_seed=fields["rotation_seed"],
             dither_key=fields["dither_key"],
-            coding_parameters=_CODES[fields["coding"]][1](fields["nesting"]),
+            coding_parameters=_CODING_PARAMETERS[fields["coding"]].unpack(fields[_OWN]),
         )
         parameters.check()
         mantissa, exponent = fields["energy"]
@@ -154,13 +160,25 @@ def unpack(data: bytes, layout: Callable[[int], tuple[int, int]], where: str) ->
     )
 
 
-def _nesting_fields(code: Nesting | None) -> list[Any] | None:
-    if code is None:  # before it is planned
+class _Codec(NamedTuple):
+    """A coding's own parameters to a value of the header, and back: ValueError for one that is malformed."""
+
+    pack: Callable[[Any], Any]
+    unpack: Callable[[Any], Any]
+
+
+def _pack_nil(value: None) -> None:
+    return value
+
+
+def _pack_nesting(nesting: Nesting | None) -> list[Any] | None:
+    if nesting is None:  # before it is planned
         return None
-    return [list(code.q), code.mix, [list(row) for row in code.multipliers], code.gain, code.power]
+    rows = [list(row) for row in nesting.multipliers]
+    return [list(nesting.q), nesting.mix, rows, nesting.gain, nesting.power]
 
 
-def _nesting(value: list[Any] | None) -> Nesting | None:
+def _unpack_nesting(value: list[Any] | None) -> Nesting | None:
     if value is None:
         return None
     q, mix, multipliers, gain, power = value
@@ -175,8 +193,9 @@ def _nesting(value: list[Any] | None) -> Nesting | None:
     return Nesting((fine, coarse), mix, (tuple(first), tuple(second)), gain, power)
 
 
-_CODES: dict[str, tuple[Callable[[Any], list[Any] | None], Callable[[list[Any] | None], Any]]] = {
-    "entropy": (lambda code: code, _nesting),
-    "voronoi": (_nesting_fields, _nesting),
+_CODING_PARAMETERS = {
+    # it has none: another form is refused here, a nested code by `Coding.check`
+    "entropy": _Codec(_pack_nil, _unpack_nesting),
+    "voronoi": _Codec(_pack_nesting, _unpack_nesting),
 }
-"""By the name of the coding: its own parameters as values of the header, and back."""
+"""By coding."""

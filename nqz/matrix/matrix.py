@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -239,6 +239,7 @@ class Matrix:
         p = self.parameters
         scale = p.coding.unit(p, self.histogram.codes) * reconstruction_factor(self.side, estimator)
         width = max(1, step // p.n)
+        builder = _Builder(self, scale, dtype, work, width, pool)
         for panel in self.panels:
             block = None if into is None else into(panel)
             opened = self.open_panel(panel)
@@ -246,45 +247,54 @@ class Matrix:
             if block is None and work is None:
                 yield panel, None, []
                 continue
-            means = self.load_means()
-
-            def piece(
-                first: int,
-                opened: OpenPanel = opened,
-                points: Points = points,
-                block: Block = block,
-                means: center.Means = means,
-            ) -> Any:
-                columns = slice(first, min(first + width, opened.panel.width))
-                target = None if block is None else block[:, columns]
-                found = self._rebuilt(opened, points, columns, scale, means, dtype, target, pool)
-                return None if work is None else work(opened.panel.first + first, found)
-
+            self.load_means()
+            piece = partial(builder.piece, opened, points, block)
             yield panel, block, list(pool.map(piece, range(0, panel.width, width)))
 
-    def _rebuilt(
-        self,
-        opened: OpenPanel,
-        points: Points,
-        columns: slice,
-        scale: npt.NDArray[np.float64],
-        means: center.Means,
-        dtype: str,
-        target: Block,
-        pool: Workers,
-    ) -> npt.NDArray[Any]:
-        """Rebuild some columns of a panel, in an array or in memory of the thread; `scale` is by norm code."""
-        p, first = self.parameters, opened.panel.first
+
+@dataclass(frozen=True, eq=False)
+class _Builder:
+    """Rebuilds columns of a matrix, `width` at a time; see `Matrix.blocks`.
+
+    Attributes
+    ----------
+    matrix : Matrix
+        With its means.
+    scale : ndarray of float64
+        What points are multiplied by, by norm code.
+    dtype : str
+    work : callable or None
+    width : int
+    pool : Workers
+    """
+
+    matrix: Matrix
+    scale: npt.NDArray[np.float64]
+    dtype: str
+    work: Callable[[int, npt.NDArray[Any]], Any] | None
+    width: int
+    pool: Workers
+
+    def piece(self, opened: OpenPanel, points: Points, block: Block, first: int) -> Any:
+        """Rebuild columns of a panel from number `first` on, in its block or in memory of the thread; work on them."""
+        columns = slice(first, min(first + self.width, opened.panel.width))
+        found = self._rebuilt(opened, points, columns, None if block is None else block[:, columns])
+        return None if self.work is None else self.work(opened.panel.first + first, found)
+
+    def _rebuilt(self, opened: OpenPanel, points: Points, columns: slice, target: Block) -> npt.NDArray[Any]:
+        matrix, first = self.matrix, opened.panel.first
         here = slice(first + columns.start, first + columns.stop)
         out = target
         # narrower types are rounded once, from float64
-        if out is None or dtype not in ("float32", "float64"):
-            out = pool.local.array("rebuilt", (columns.stop - columns.start, p.n), np.float64).T
-        chosen = self.histogram.look_up(scale, self.codes[here])
-        rebuild(p, points, opened.place[columns], chosen, means.at(here), out)
+        if out is None or self.dtype not in ("float32", "float64"):
+            out = self.pool.local.array(
+                "rebuilt", (columns.stop - columns.start, matrix.parameters.n), np.float64
+            ).T
+        scale = matrix.histogram.look_up(self.scale, matrix.codes[here])
+        rebuild(matrix.parameters, points, opened.place[columns], scale, matrix.means(here), out)
         if target is None or out is target:
             return out
-        target[...] = cast_saturating(out, dtype)
+        target[...] = cast_saturating(out, self.dtype)
         return target
 
 

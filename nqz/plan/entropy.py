@@ -18,7 +18,7 @@ from itertools import count
 
 import numpy as np
 
-from nqz.ground.arithmetic import log2, round_log2, total
+from nqz.ground.arithmetic import GRID, log2, round_log2, total
 from nqz.ground.layout import lanes_of, padded
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
@@ -27,7 +27,7 @@ from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import chunk_counts
 from nqz.stages.parameters import Parameters
-from nqz.stages.scale import CLASSES, MAX_LOG_VARIANCE, ratio, scaling
+from nqz.stages.scale import CLASSES, ENERGY_STEP, MAX_LOG_VARIANCE, ratio, scaling
 from nqz.stages.statistics import Statistics
 
 HEADER_ROOM = 16
@@ -38,9 +38,13 @@ CHUNK_OVERHEAD = 16 + 4 + 5
 
 _DROP_MARGIN = 3 * CLASSES // 4
 
+_LN_2 = 0.6931471805599453
+
+_STATE_BITS = 16.0  # of the rANS state of a lane, those that hold nothing else
+
 _STEPS = 8  # tries by slope before the range is halved
 
-_DELTA_RANGE = (MAX_LOG_VARIANCE // 2 + 8) * 4096
+_DELTA_RANGE = (MAX_LOG_VARIANCE // 2 + 8) * GRID
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def lowest_class(lattice: Lattice) -> int:
         variance = tables.class_variance(index)
         x = variance / lattice.fine_moment - 1.0
         bits = float(tables.rate(lattice, np.array([variance]), np.array([index]))[0])
-        if x > 0 and x * x / (1.0 + x) >= 2.0 * 0.6931471805599453 * bits:
+        if x > 0 and x * x / (1.0 + x) >= 2.0 * _LN_2 * bits:
             return index - _DROP_MARGIN
         index += 1
 
@@ -73,7 +77,7 @@ def lowest_class(lattice: Lattice) -> int:
 def finest_delta(loudest: int, n: int, allocate: str) -> int:
     """The least delta code that the kernels' fixed point allows for the loudest column, by its norm code."""
     absolute = loudest if allocate == "matrix" else 0
-    return (16 * absolute - 4096 * (n.bit_length() - 1) - (MAX_LOG_VARIANCE << 12)) // 2 + 4096
+    return (ENERGY_STEP * absolute - GRID * (n.bit_length() - 1 + MAX_LOG_VARIANCE)) // 2 + GRID
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +115,7 @@ class Columns:
         for size, number in chunk_counts(self.n, m, int(counts.sum()), int(kept.sum())):
             lanes = lanes_of(size)
             padding = padded(size, lattice.group, lanes) - size
-            bits += number * (padding * bits / entries + 16.0 * lanes + 8.0 * CHUNK_OVERHEAD)
+            bits += number * (padding * bits / entries + _STATE_BITS * lanes + 8.0 * CHUNK_OVERHEAD)
         return bits
 
     def shrinkage(self, delta: int) -> float:
@@ -161,9 +165,9 @@ class Columns:
         codes, counts = self.histogram.codes[alive], self.histogram.counts[alive]
         several = max(1.0, total(counts))
         entries = several * m
-        norm = 8.0 * total(codes * counts) / several if self.allocate == "matrix" else 0.0
-        noise = 2048.0 * float(log2(self.n * self.lattice.second_moment))
-        return int(norm - noise - 4096.0 * (budget / entries)), entries / 4096.0
+        norm = ENERGY_STEP / 2 * total(codes * counts) / several if self.allocate == "matrix" else 0.0
+        noise = GRID / 2 * float(log2(self.n * self.lattice.second_moment))
+        return int(norm - noise - GRID * (budget / entries)), entries / GRID
 
     def candidates(self, kappa: float | None) -> Iterator[int]:
         """Numbers of coordinates to try, all of them first."""
@@ -263,7 +267,7 @@ def adjusted(
     coded = coded_entries(parameters, statistics)
     if coded == 0 or (excess <= 0 and (-excess < 0.005 * wanted or attempt)):
         return None
-    step = math.ceil(4096.0 * (excess / coded)) + (1 if excess > 0 else 2)
+    step = math.ceil(GRID * (excess / coded)) + (1 if excess > 0 else 2)
     delta = max(parameters.delta + step, _columns(parameters, statistics).finest)
     return None if delta == parameters.delta else replace(parameters, delta=delta)
 

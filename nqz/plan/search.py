@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nqz.format.msgpack import pack_fields
-from nqz.format.tens import ALPHA, TensorHeader
+from nqz.format.tens import ALPHA, PLANNED, TensorHeader
 from nqz.plan import entropy, voronoi
 from nqz.plan.task import MAX_RATE, Plan, Planner, Probe, Target, Task
 from nqz.stages import dither
@@ -16,9 +16,6 @@ PLANNERS: dict[str, Planner] = {"entropy": entropy, "voronoi": voronoi}
 """By coding."""
 
 _TRIES = 6
-
-_OUTCOME = ("rate", "kept", "delta", "lowest_class", "nesting")
-"""Fields of the header that planners decide."""
 
 
 def plan(task: Task, statistics: Statistics, target: Target, probe: Probe) -> Plan:
@@ -100,8 +97,8 @@ def base(task: Task, statistics: Statistics, target: Target) -> Parameters:
         coding_parameters=None,
     )  # fmt: skip
     fields = header(task, statistics, Plan(start, target.rate)).fields()
-    for outcome in _OUTCOME:
-        del fields[outcome]
+    for name in PLANNED:
+        del fields[name]
     fields["asked"] = [
         target.max_bytes,
         target.error,

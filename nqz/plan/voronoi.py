@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nqz.ground.arithmetic import round_log2, total
+from nqz.ground.arithmetic import GRID, round_log2, total
 from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.units import FIXED_POINT
 from nqz.plan.task import Plan, Probe, Target, Task, alive, check_reached, predicted
@@ -22,6 +22,8 @@ HEADER_ROOM = 48
 
 _SLACK = 48.0  # bits by which another choice of multipliers may move the size
 _BISECTIONS = 12
+_HIGH_RATE = 16.0  # more than the digits of MAX_Q take
+_HEAD_BITS = 2048.0  # more than the head of a chunk takes
 _CHUNK_BITS = 8.0 * (16 + 10 + 5 + 2 * 32)  # framing, sizes and states of a chunk
 
 
@@ -43,7 +45,7 @@ def _cells(lattice: Lattice) -> VoronoiCells:
 def delta_code(lattice: Lattice, n: int, q: int) -> int:
     """Delta code, relative to the column's norm, of Δ = ‖ā‖ / (√n · fineness (q + 1))."""
     scale = _cells(lattice).fineness * (q + 1)
-    return -int(round_log2(float(n * scale * scale), 2048))
+    return -int(round_log2(float(n * scale * scale), GRID // 2))
 
 
 def _at_level(base: Parameters, m: int, level: float) -> Parameters:
@@ -95,7 +97,7 @@ def for_error(task: Task, base: Parameters, statistics: Statistics, target: Targ
     def at(rate: float) -> Parameters:
         return calibrated(for_rate(base, statistics, rate * entries, task.kappa), statistics, probe)
 
-    low, high = 0.0, 16.0 + 2048.0 / entries  # every chunk has a head
+    low, high = 0.0, _HIGH_RATE + _HEAD_BITS / entries
     best = at(high)
     check_reached(task, error, predicted(best, statistics))
     for _ in range(_BISECTIONS):
@@ -153,11 +155,11 @@ def first_energy(statistics: Statistics) -> float:
     """Σ of the energies of the columns of the first panel, each relative to that of its norm code."""
     energy, exponent = statistics.energy, statistics.exponent
     codes = statistics.codes[: len(energy)]
-    octave = norms.loudest(codes) >> 8
+    octave = norms.loudest(codes) // norms.STEPS
     loud = codes != norms.ZERO
     shift = np.clip(2 * exponent.astype(np.int64) - octave, -1000, 1000)
     actual = np.ldexp(energy, shift.astype(np.int32))
-    return total(actual[loud] / norms.energy(codes, octave << 8)[loud])
+    return total(actual[loud] / norms.energy(codes, octave * norms.STEPS)[loud])
 
 
 def with_gain(parameters: Parameters, energy: float, cross: int, square: int) -> Nesting:

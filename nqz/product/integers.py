@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -204,37 +205,46 @@ def load(
     for low_type, high_type in _TYPES[_narrowest(rms) :]:
         rows: Rows = make((width, m), low_type)
         high: Rows | None = None if high_type is None else make((width, m), high_type)
-        most = 16 + (rows.size >> _RARE)
-
-        def take(
-            chunk: Any, rows: Rows = rows, high: Rows | None = high, most: int = most
-        ) -> tuple[int, Rest | None]:
-            start, points = stream.read(chunk)
-            if high is not None:
-                upper = (points >> SHIFT) + (points >> (SHIFT - 1) & 1)
-                kernels.narrow(points - (upper << SHIFT), start, stream.order, rows)
-                points = upper
-            into = rows if high is None else high
-            clipped = kernels.narrow(points, start, stream.order, into)
-            return clipped, _beyond(points, start, stream.order, into) if 0 < clipped <= most else None
-
-        found, total = [], 0
-        for clipped, rest in pool.map(take, stream.chunks):
-            total += clipped
-            if rest is not None and total <= most:
-                found.append(rest)
-        if total <= most:
+        rest = _filled(stream, rows, high, pool)
+        if rest is not None:
             break
-    rest = _gathered(found)
+    assert rest is not None  # the last way takes all
+    return Integers(rows, rest, high) if meet is None else _at(meet, rows, rest, high)
+
+
+def _filled(stream: Stream, rows: Rows, high: Rows | None, pool: Workers) -> Rest | None:
+    """Put all points into rows; return what they have beyond their type, None if that is too much."""
+    most, total = 16 + (rows.size >> _RARE), 0
+    found = []
+    for clipped, rest in pool.map(partial(_take, stream, rows, high, most), stream.chunks):
+        total += clipped
+        if rest is not None and total <= most:
+            found.append(rest)
+    if total > most:
+        return None
+    whole = _gathered(found)
+    return whole if high is None else Rest(whole.row, whole.coordinate, whole.value << SHIFT)
+
+
+def _take(stream: Stream, rows: Rows, high: Rows | None, most: int, chunk: Any) -> tuple[int, Rest | None]:
+    """Put the points of a chunk into rows; count those beyond their type, and return them if there are few."""
+    start, points = stream.read(chunk)
     if high is not None:
-        rest = Rest(rest.row, rest.coordinate, rest.value << SHIFT)
-    if meet is not None:
-        rows = np.ascontiguousarray(rows[:, meet])
-        high = None if high is None else np.ascontiguousarray(high[:, meet])
-        place = np.minimum(np.searchsorted(meet, rest.coordinate), len(meet) - 1)
-        kept = meet[place] == rest.coordinate
-        rest = Rest(rest.row[kept], place[kept], rest.value[kept])
-    return Integers(rows, rest, high)
+        upper = (points >> SHIFT) + (points >> (SHIFT - 1) & 1)
+        kernels.narrow(points - (upper << SHIFT), start, stream.order, rows)
+        points = upper
+    into = rows if high is None else high
+    clipped = kernels.narrow(points, start, stream.order, into)
+    return clipped, _beyond(points, start, stream.order, into) if 0 < clipped <= most else None
+
+
+def _at(meet: NDArray[np.int64], rows: Rows, rest: Rest, high: Rows | None) -> Integers:
+    """Some of the coordinates alone."""
+    rows = np.ascontiguousarray(rows[:, meet])
+    high = None if high is None else np.ascontiguousarray(high[:, meet])
+    place = np.minimum(np.searchsorted(meet, rest.coordinate), len(meet) - 1)
+    kept = meet[place] == rest.coordinate
+    return Integers(rows, Rest(rest.row[kept], place[kept], rest.value[kept]), high)
 
 
 def _beyond(points: NDArray[np.int32], start: int, order: NDArray[np.int64], rows: Rows) -> Rest:

@@ -90,7 +90,7 @@ class Operand(ABC):
 
     def energies(self, columns: Columns) -> NDArray[np.float64]:
         """Energies of centered columns in units of 4 ** exponent."""
-        return norms.energy(self.side.codes[columns], 512 * self.exponent)
+        return norms.energy(self.side.codes[columns], norms.DOUBLING * self.exponent)
 
     def rms(self, first: int, last: int) -> float:
         """Root mean square of the points of the loudest of some columns, as the norms have it."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
-from nqz.ground.arithmetic import exp2, pieces, total, total_of
+from nqz.ground.arithmetic import GRID, exp2, pieces, total, total_of
 from nqz.stages.estimate import Side, alpha, excess_noise
 
 _PRIOR_ENTRIES = 4.0
@@ -213,7 +213,7 @@ class Signal:
         """The candidate θ of least estimated risk of `auto`."""
         signal = (1.0 - self._prior) * (self._found - self._noise) + self._prior * self._power
         best, least = 1.0, np.inf
-        for theta in exp2(_THETA * (4096 // _OCTAVE)):
+        for theta in exp2(_THETA * (GRID // _OCTAVE)):
             factor = alpha("auto", float(theta), self._nu)
             risk = _sum(np.square(1.0 - factor) * signal + np.square(factor) * self._noise)
             if risk < least:

@@ -6,7 +6,7 @@ bytes or paths.
 
 | box | module | reference | kernels | theory | format |
 |---|---|---|---|---|---|
-| norms and means | statistics.py, norms.py, grid.py | statistics.py | column_statistics | 3 | 10, 11 |
+| norms and means | statistics.py, sums.py, norms.py | statistics.py | column_statistics | 3 | 10, 11 |
 | center | center.py | center_rotate.py | center_rotate | 4 | 11, 12 |
 | S: rotate | transforms/ | rotate.py | center_rotate, rotate | 4 | 12 |
 | P: keep κn coordinates | project.py | figure1.py | words | 4, 5 | 12 |
@@ -23,6 +23,6 @@ bytes or paths.
 
 `parameters.Parameters` name a transform, a lattice and a coding: objects of the registries `transforms.TRANSFORMS`,
 `lattices.LATTICES` and `codings.CODINGS`, each with a written contract. `digest` names the data of a source, for the
-key of the dither; `grid` fixes the order of sums. What to spend bits on is chosen in `nqz.plan`; products, Figure 2,
-are in `nqz.product`.
+key of the dither; `grid` fixes the order of sums, in which `merging` adds those of ranges. What to spend bits on is
+chosen in `nqz.plan`; products, Figure 2, are in `nqz.product`.
 """

@@ -91,7 +91,7 @@ class Means:
 
 def base_exponent(codes: npt.NDArray[Any], n: int, digits: int) -> npt.NDArray[Any]:
     """Exponent of the step for |mean| ≤ σ: at most σ / (8 √n) · 2 ** -digits, from integers alone."""
-    return (codes >> 9) - (n - 1).bit_length() - _GUARD - digits
+    return (codes // norms.DOUBLING) - (n - 1).bit_length() - _GUARD - digits
 
 
 def quantize(
@@ -125,7 +125,7 @@ def _quantize(
     mean: npt.NDArray[np.float64], codes: npt.NDArray[np.int64], n: int, digits: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     _, exponent = np.frexp(mean)
-    sigma = (codes >> 9) - (n.bit_length() + 1) // 2
+    sigma = (codes // norms.DOUBLING) - (n.bit_length() + 1) // 2
     shift = np.maximum(0, exponent.astype(np.int64) - sigma)
     step = base_exponent(codes, n, digits) - shift
     exact = (codes == norms.ZERO) | (exponent - step > 52) | (shift >= EXACT) | (step < -1074)

@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nqz.ground.arithmetic import exp2, pieces, round_log2
+from nqz.ground.arithmetic import GRID, exp2, pieces, round_log2
 from nqz.ground.units import NORM_STEPS, NORM_ZERO
 
 STEPS = NORM_STEPS
 """Steps an octave of energy."""
+
+DOUBLING = 2 * STEPS
+"""Steps in which the norm itself doubles: the power of two of a norm is code // DOUBLING."""
 
 ZERO = NORM_ZERO
 """Code of a column whose energy is zero."""
@@ -43,7 +46,7 @@ def encode(energy: np.ndarray, exponent: np.ndarray) -> np.ndarray:
     codes = np.full(len(energy), ZERO, np.int32)
     for chosen in pieces(len(energy)):
         e, power = energy[chosen], exponent[chosen].astype(np.int64)
-        rounded = round_log2(np.where(e > 0, e, 1.0), STEPS) + 2 * STEPS * power
+        rounded = round_log2(np.where(e > 0, e, 1.0), STEPS) + DOUBLING * power
         np.copyto(codes[chosen], rounded, where=e > 0, casting="same_kind")
     return codes
 
@@ -52,7 +55,7 @@ def energy(codes: np.ndarray, relative_to: int = 0) -> np.ndarray:
     """Energies in units of 2 ** (relative_to / 256): float64, zero for `ZERO`."""
     codes = np.asarray(codes, np.int64)
     shifted = np.where(codes == ZERO, 0, codes - relative_to)
-    return np.where(codes == ZERO, 0.0, exp2(shifted * 16))
+    return np.where(codes == ZERO, 0.0, exp2(shifted * (GRID // STEPS)))
 
 
 def loudest(codes: np.ndarray) -> int:

@@ -14,6 +14,8 @@ from nqz.stages.norms import Histogram
 from nqz.stages.scale import NormScaling
 from nqz.stages.transforms import TRANSFORMS, Transform
 
+_MAX_EXPONENT = 4096  # of an energy
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -30,7 +32,7 @@ class Parameters:
     allocate : {"matrix", "column"}
         One lattice scale for the matrix, or one for each column in proportion to its norm.
     delta : int
-        Δ = 2 ** (delta / 4096), see `scale`.
+        Δ = 2 ** (delta / GRID), see `scale`.
     lowest_class : int
         Columns of lower classes are dropped.
     mean_digits : int or None
@@ -88,5 +90,5 @@ def check_energy(mantissa: float, exponent: int) -> None:
     """Raise ValueError unless mantissa · 2 ** exponent is a normalized energy."""
     if mantissa == 0.0 and exponent == 0:
         return
-    if not (0.5 <= mantissa < 1.0 and math.isfinite(mantissa) and abs(exponent) < 4096):
+    if not (0.5 <= mantissa < 1.0 and math.isfinite(mantissa) and abs(exponent) < _MAX_EXPONENT):
         raise ValueError("the energy is not normalized")

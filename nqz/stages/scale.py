@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nqz.ground.arithmetic import exp2, round_log2
+from nqz.ground.arithmetic import GRID, exp2, round_log2
 from nqz.ground.units import FIXED_POINT
 from nqz.stages import norms
 from nqz.stages.lattices import Lattice
@@ -19,8 +19,14 @@ from nqz.stages.lattices import Lattice
 CLASSES = 8
 """Coder classes an octave of variance: a sixteenth of an octave of standard deviation."""
 
+ENERGY_STEP = GRID // norms.STEPS
+"""Steps of the grid in a step of a norm code, which is one of energy; of a norm it is half as many."""
+
 MAX_LOG_VARIANCE = 32
 """A column's energy per entry may be at most 2 ** 32 Δ²: what 32-bit fixed point holds with room for peaks."""
+
+_MAX_RATIO = 64 * GRID  # within float64, and far above MAX_LOG_VARIANCE
+_MAX_SHIFT = 119 * GRID  # FIXED_POINT times as much is within float32
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Scaling:
     Attributes
     ----------
     log_ratio : ndarray of int64
-        4096 · log2(‖ā‖² / Δ²), 0 where `silent`.
+        GRID · log2(‖ā‖² / Δ²), 0 where `silent`.
     noise : ndarray of float64
         d = D Δ² / e, the relative noise (infinite for dropped columns).
     classes : ndarray of int64
@@ -48,13 +54,13 @@ class Scaling:
 def column_delta(codes: np.ndarray, delta: int, allocate: str) -> np.ndarray:
     """Delta code of every column."""
     if allocate == "column":
-        return delta + 8 * np.where(codes == norms.ZERO, 0, codes)
+        return delta + ENERGY_STEP // 2 * np.where(codes == norms.ZERO, 0, codes)
     return np.full(np.shape(codes), delta, dtype=np.int64)
 
 
 def ratio(log_ratio: np.ndarray, n: int) -> np.ndarray:
     """Energy per entry e / Δ²."""
-    return exp2(np.minimum(log_ratio, 64 << 12)) / n
+    return exp2(np.minimum(log_ratio, _MAX_RATIO)) / n
 
 
 def scaling(
@@ -63,7 +69,7 @@ def scaling(
     """Derive the `Scaling` of columns of length n from their norm codes and the delta code."""
     codes = np.asarray(codes, np.int64)
     silent = codes == norms.ZERO
-    log_ratio = np.where(silent, 0, 16 * codes - 2 * column_delta(codes, delta, allocate))
+    log_ratio = np.where(silent, 0, ENERGY_STEP * codes - 2 * column_delta(codes, delta, allocate))
     x = np.where(silent, 0.0, ratio(log_ratio, n))
     variance = (x + lattice.second_moment) * (lattice.fine * lattice.fine)
     classes = round_log2(variance, CLASSES)
@@ -102,15 +108,15 @@ class NormScaling:
 
 def exponents(codes: np.ndarray) -> np.ndarray:
     """Power of two by which each column is divided before the rotation: its norm then lies in [1, 2)."""
-    return np.where(codes == norms.ZERO, 0, codes >> 9).astype(np.int32)
+    return np.where(codes == norms.ZERO, 0, codes // norms.DOUBLING).astype(np.int32)
 
 
 def forward(codes: np.ndarray, delta: int, allocate: str) -> np.ndarray:
     """Factors from rotated columns (divided by 2 ** exponent) to fixed point, float32 of shape (a,)."""
-    shift = (exponents(codes).astype(np.int64) << 12) - column_delta(codes, delta, allocate)
-    return (exp2(np.clip(shift, -(119 << 12), 119 << 12)) * FIXED_POINT).astype(np.float32)
+    shift = GRID * exponents(codes).astype(np.int64) - column_delta(codes, delta, allocate)
+    return (exp2(np.clip(shift, -_MAX_SHIFT, _MAX_SHIFT)) * FIXED_POINT).astype(np.float32)
 
 
 def backward(codes: np.ndarray, delta: int, allocate: str, lattice: Lattice, exponent: int = 0) -> np.ndarray:
     """Factors Δ / fine from fine units back to the data, in units of 2 ** exponent; float64 of shape (a,)."""
-    return exp2(column_delta(codes, delta, allocate) - (exponent << 12)) / lattice.fine
+    return exp2(column_delta(codes, delta, allocate) - GRID * exponent) / lattice.fine

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz import kernels
+from nqz.ground.arithmetic import GRID
 from nqz.ground.layout import padded
 from nqz.stages import dither, scale
 from nqz.stages.chunks import Chunk, cut
 from nqz.stages.lattices import LATTICES, Lattice
 
-_MAX_DELTA = 4096 * 8192
+_MAX_DELTA = 8192 * GRID
 
 Sections = tuple[npt.NDArray[Any], ...]
 """The arrays of a chunk, in the order of the file; `nqz.format.chnk` lays them out."""

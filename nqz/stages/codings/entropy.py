@@ -1,4 +1,6 @@
-"""The entropy coding of λ mod Λc: Λc = q Zⁿ with q large, an escape beyond, static rANS tables (see `tables`).
+"""The box "mod Λc" of the entropy coding: Λc = q Zⁿ, with q so large that no point is ever reduced.
+
+So points are coded as they are, by static rANS tables (see `tables`), with an escape for those beyond a table.
 
 In a block of Leech the parity of the last k follows from the others. Of that entry Y >> 1 is coded, in the class of
 half its σ; the context of Y >> 1 holds the parity.

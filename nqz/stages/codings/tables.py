@@ -21,8 +21,15 @@ from nqz.stages.lattices import Lattice
 from nqz.stages.scale import CLASSES
 
 TOTAL = 4096
-_TAIL = 3.1
-_RAW_SIGMA = 8
+"""What the frequencies of a table sum up to."""
+
+CONTEXTS = 16
+"""Contexts o of Y = 16 k + o, and the steps of Y in one of k."""
+
+_TAIL = 3.1  # standard deviations up to which there are symbols, about
+_RAW_SIGMA = 8  # least standard deviation, in symbols, where low bits of k are sent as they are
+_DITHERS = 2048  # groups of dither levels that entropies are taken over
+_HALF_LOG2_E = 0.7213475204444817  # from half the excess of a variance, in nats, to bits
 
 LONGEST_RUN = 20
 """Ones of an escape's Rice code after which its distance follows in DISTANCE_BITS bits."""
@@ -68,23 +75,23 @@ def table(index: int) -> Table:
     variance = class_variance(index)
     sigma = math.sqrt(variance)
     raw = 0
-    while sigma / 16 / (1 << raw) >= 2 * _RAW_SIGMA:
+    while sigma / CONTEXTS / (1 << raw) >= 2 * _RAW_SIGMA:
         raw += 1
-    step = 16 << raw
+    step = CONTEXTS << raw
     half = math.ceil(_TAIL * sigma / step + 0.5)
     k = np.arange(-half - (half + 2), half + (half + 2))  # a margin on both sides for the mass of the escape
-    context = np.arange(16)
-    mass = np.zeros((16, len(k)))
+    context = np.arange(CONTEXTS)
+    mass = np.zeros((CONTEXTS, len(k)))
     stride = max(1, (1 << raw) >> 4)  # above 16 values the density is flat enough to sample
     for low in range(stride >> 1, 1 << raw, stride):
-        y = (k[None, :] * (1 << raw) + low) * 16 + context[:, None]
+        y = (k[None, :] * (1 << raw) + low) * CONTEXTS + context[:, None]
         mass = mass + exp(-(y * y).astype(np.float64) / (2.0 * variance))
     total = np.add.accumulate(mass, axis=1)[:, -1]
     inside = mass[:, half + 2 : -(half + 2)]
     outside = total - np.add.accumulate(inside, axis=1)[:, -1]
     p = np.concatenate([inside, np.maximum(outside, 0.0)[:, None]], axis=1) / total[:, None]
     frequency = _frequencies(p)
-    cumulative = np.zeros((16, 2 * half + 2), np.uint16)
+    cumulative = np.zeros((CONTEXTS, 2 * half + 2), np.uint16)
     cumulative[:, 1:] = np.cumsum(frequency, axis=1)
     cost = math.log2(TOTAL) - log2(frequency.astype(np.float64))
     share = total / np.add.accumulate(total)[-1]
@@ -125,7 +132,9 @@ def code_bits(lattice: Lattice, index: int) -> float:
     """Bits an entry of modelled codewords in class `index`: the entropy of C given a fixed sample of dithers."""
     weight = table(index).weight
     levels = (
-        kernels.levels(kernels.Key(1, 2), 0, 2048 * lattice.group).reshape(-1, lattice.block).astype(np.int64)
+        kernels.levels(kernels.Key(1, 2), 0, _DITHERS * lattice.group)
+        .reshape(-1, lattice.block)
+        .astype(np.int64)
     )
     bits = [_label_entropy(lattice.fine, weight, levels, words) for words in lattice.codewords]
     return sum(bits) / len(bits)
@@ -138,7 +147,7 @@ def _label_entropy(
     block = levels.shape[1]
     probability = np.ones((len(levels), len(words)))
     for i in range(block):
-        probability = probability * weight[(fine * words[None, :, i] - levels[:, i : i + 1]) & 15]
+        probability = probability * weight[(fine * words[None, :, i] - levels[:, i : i + 1]) & (CONTEXTS - 1)]
     total = np.add.accumulate(probability, axis=1)[:, -1:]
     p = np.maximum(probability / total, 1e-300)
     entropy = -np.add.accumulate(p * log2(p), axis=1)[:, -1]
@@ -173,7 +182,7 @@ def rate(lattice: Lattice, variance: np.ndarray, classes: np.ndarray) -> np.ndar
         chosen = classes == index
         own = point_bits(lattice, int(index))
         own += code_bits(lattice, int(index)) if is_modelled(lattice, int(index)) else lattice.code_bits
-        out[chosen] = own + (variance[chosen] / class_variance(int(index)) - 1.0) * 0.7213475204444817
+        out[chosen] = own + (variance[chosen] / class_variance(int(index)) - 1.0) * _HALF_LOG2_E
     return out
 
 
@@ -252,7 +261,7 @@ def tables(lattice: Lattice, classes: npt.NDArray[Any]) -> Tables:
         rice=np.array([t.rice for t in found], np.int32),
         offset=np.array([sum(sizes[:i]) for i in range(len(sizes))], np.int64),
         cumulative=np.concatenate([np.zeros(0, np.uint16), *(t.cumulative.ravel() for t in found)]),
-        weight=np.array([t.weight for t in found], np.float64).reshape(len(found), 16),
+        weight=np.array([t.weight for t in found], np.float64).reshape(len(found), CONTEXTS),
         modelled=np.array([is_modelled(lattice, c) for c in used], np.uint8),
         last=np.array(last, np.int32),
     )

@@ -28,6 +28,7 @@ MIX = 1 << 16
 """Denominator of the fraction of group rows that use the larger q."""
 
 MAX_Q = 4096
+_MAX_MULTIPLIER = 4096
 
 MAX_POWER = 1e6
 
@@ -66,7 +67,7 @@ class Nesting:
         if not (2 <= self.q[0] < MAX_Q and self.q[1] == self.q[0] + 1 and 0 <= self.mix <= MIX):
             raise ValueError("the nesting ratios are out of range")
         for row in self.multipliers:
-            if len(row) != 4 or not all(0 < b <= 4096 for b in row) or list(row) != sorted(row):
+            if len(row) != 4 or not all(0 < b <= _MAX_MULTIPLIER for b in row) or list(row) != sorted(row):
                 raise ValueError("the scales of the Voronoi code are out of range")
         if not (math.isfinite(self.gain) and 1e-3 <= self.gain <= 1e3 and 0 <= self.power <= MAX_POWER):
             raise ValueError("the gain of the Voronoi code is out of range")

@@ -23,7 +23,8 @@ class VoronoiCells:
     Attributes
     ----------
     fineness : int
-        Steps of the multipliers, relative to the cell over q + 1.
+        How fine Δ is, σ / (fineness · (q + 1)): multipliers are whole numbers of Δ, so cells of q + 1 come in steps of
+        1 / fineness.
     cells : mapping of int to tuple of float
         The cells of least rate-distortion cost on Gaussian data, by the least q that they are for
         (benchmarks/voronoi_scales.py).
@@ -54,9 +55,10 @@ class Lattice:
     family : str
         What users call it and its relatives.
     number : int
-        What the kernels call it, and the order of the columns of tables.
+        By which kernels and reference know it; files have its name.
     fine : int
-        Dither levels a unit: 16 over the period of the lattice modulo the code.
+        Dither levels in one step of the integers: there are 16 levels in all, over the period with which residues of
+        points repeat (1 for z, 4 for leech, 2 for the others).
     block : int
         Dimension of one block.
     group : int
