@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nqz.reference.fixed_point import UNIT
 from nqz.reference.lattices import FAMILIES, LATTICES, NESTED
 from nqz.reference.lattices.contract import BlockLattice, from_blocks, to_blocks
-from nqz.reference.scale import UNIT
 from nqz.stages import lattices
 
 EVERY = list(LATTICES.values())

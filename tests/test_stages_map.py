@@ -36,3 +36,12 @@ def test_every_stage_is_a_box_or_named():
         f"{name}.py" for name in re.findall(r"`(\w+)[`.]", stages.__doc__)
     }
     assert {path.name for path in (ROOT / "nqz/stages").iterdir()} <= named
+
+
+def test_the_architecture_shows_the_same_table():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| box \|.*\n\|[-|]*\n((?:\|.*\n)*)", text, re.MULTILINE)
+    plain = re.sub(r"`(?:nqz/(?:stages|reference)/)?|§", "", table).replace("—", "-")
+    shown = [[cell.strip() for cell in line.split("|")[1:-1]] for line in plain.splitlines()]
+    assert shown[: len(ROWS)] == ROWS
+    assert all(row[1] in ("nqz/product/", "nqz/plan/") for row in shown[len(ROWS) :])

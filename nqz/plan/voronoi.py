@@ -8,12 +8,13 @@ import numpy as np
 
 from nqz.ground.arithmetic import round_log2, total
 from nqz.ground.layout import CHUNK_ENTRIES
+from nqz.ground.units import FIXED_POINT
 from nqz.plan.task import Plan, Probe, Target, Task, alive, check_reached, predicted
 from nqz.stages import norms
 from nqz.stages.codings.voronoi import MAX_POWER, MAX_Q, MIX, Nesting, digit_bits
 from nqz.stages.lattices import Lattice, VoronoiCells
 from nqz.stages.parameters import Parameters
-from nqz.stages.scale import FIXED_POINT, ratio
+from nqz.stages.scale import ratio
 from nqz.stages.statistics import Statistics
 
 HEADER_ROOM = 48

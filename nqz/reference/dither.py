@@ -1,4 +1,4 @@
-"""Dither: 4-bit levels from a counter-based generator, and quantization with them (docs/theory.md, section 2).
+"""Dither: 4-bit levels from a counter-based generator (docs/theory.md, section 2).
 
 The generator is a pair of SplitMix64 finalizers (Steele, Lea & Flood, Fast splittable pseudorandom number generators,
 2014); docs/format.md, sections 12 and 13.
@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nqz.reference.arrays import Array, Ints, check, require
-from nqz.reference.lattices import lattice_of
+from nqz.reference.arrays import Ints, require
 from nqz.reference.layout import Place
-from nqz.reference.scale import UNIT, fixed_point, scaled
 
 Words = npt.NDArray[np.uint64]
 
@@ -62,25 +60,3 @@ def levels(key: Key, counter: int, count: int) -> npt.NDArray[np.uint8]:
 def levels_of(place: Place, key: Key) -> Ints:
     """Return the dither levels of the positions of a chunk, int64."""
     return levels(key, place.counter, place.positions).astype(np.int64)
-
-
-def dither_quantize(place: Place, key: Key, u: Array, scale: Array, out: Array) -> None:
-    """Quantize a chunk with subtractive dither: the point nearest to u · scale + dither, less the dither.
-
-    Parameters
-    ----------
-    place : Place
-    key : Key
-    u : numpy.ndarray
-        float32 [N], the chunk's entries.
-    scale : numpy.ndarray
-        float32 [c], 256 / (lattice step) for every column of the panel.
-    out : numpy.ndarray
-        int32 [P], written: fine coordinates Y = fine · λ - level.
-    """
-    check({"u float32 [N]": u, "scale float32 [c]": scale, "out int32 [P]": out}, **place.sizes)
-    lattice, z = lattice_of(place.lattice), levels_of(place, key)
-    column = place.columns(scale.size)[: place.count]
-    t = fixed_point(scaled(u, scale[column]), place.positions)
-    point = lattice.quantize(t + z * (UNIT // lattice.fine), place.lanes, UNIT)
-    out[...] = lattice.fine * point - z

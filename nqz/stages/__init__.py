@@ -6,20 +6,20 @@ bytes or paths.
 
 | box | module | reference | kernels | theory | format |
 |---|---|---|---|---|---|
-| norms and means | statistics.py, norms.py | statistics.py | column_statistics | 3 | 10 |
-| center | center.py | center_rotate.py | center_rotate | 4 | 11 |
-| S: rotate | transforms/hadamard2.py | rotate.py | center_rotate, rotate | 4 | 12 |
-| P: keep κn coordinates | project.py | - | words | 4, 5 | 12 |
-| 1/Δ: scale, class | scale.py | scale.py | dither_quantize | 3, 5 | 13 |
-| panels, chunks, lanes | panels.py, chunks.py | layout.py | - | - | 13 |
-| + z: dither | dither.py | dither.py | words, levels | 2 | 13 |
-| Q: nearest point of Λ | lattices/ | lattices/ | dither_quantize | 2, 3 | 14 |
+| norms and means | statistics.py, norms.py, grid.py | statistics.py | column_statistics | 3 | 10, 11 |
+| center | center.py | center_rotate.py | center_rotate | 4 | 11, 12 |
+| S: rotate | transforms/ | rotate.py | center_rotate, rotate | 4 | 12 |
+| P: keep κn coordinates | project.py | figure1.py | words | 4, 5 | 12 |
+| 1/Δ: scale, class | scale.py | fixed_point.py | dither_quantize | 3, 5 | 13 |
+| panels, chunks, lanes | panels.py, chunks.py | layout.py | Place | - | 13 |
+| + z: dither | dither.py | dither.py | words, levels, dither_quantize | 2 | 13 |
+| Q: nearest point of Λ | lattices/ | lattices/, dither_quantize.py | dither_quantize | 2, 3 | 14 |
 | mod Λc: entropy coding | codings/entropy.py | codings/entropy.py | entropy_encode, entropy_decode | 3 | 15 |
-| its tables | codings/tables.py | codings/tables.py | - | 3 | 15 |
+| its tables | codings/tables.py | codings/tables.py | Tables | 3 | 15 |
 | mod Λc: nested code | codings/voronoi.py | codings/voronoi.py | voronoi_encode, voronoi_decode | 6 | 16 |
-| the whole way there | encoder.py | - | - | - | - |
-| back: scale, rotate, add the mean | decoder.py | center_rotate.py | restore | 2 | 12 |
-| α, and what error to expect | estimate.py | product.py | estimate | 4 | - |
+| the whole way there | encoder.py | figure1.py | - | - | - |
+| back: scale, rotate, add the mean | decoder.py | restore.py | restore | 2, 3 | 12, 13 |
+| α, and what error to expect | estimate.py | estimate.py | estimate | 4 | - |
 
 `parameters.Parameters` name a transform, a lattice and a coding: objects of the registries `transforms.TRANSFORMS`,
 `lattices.LATTICES` and `codings.CODINGS`, each with a written contract. `digest` names the data of a source, for the

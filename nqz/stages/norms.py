@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz.ground.arithmetic import exp2, pieces, round_log2
+from nqz.ground.units import NORM_STEPS, NORM_ZERO
 
-STEPS = 256
+STEPS = NORM_STEPS
 """Steps an octave of energy."""
 
-ZERO = -(1 << 31)
+ZERO = NORM_ZERO
 """Code of a column whose energy is zero."""
 
 _LIMIT = 1 << 21

@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz.ground.arithmetic import exp2, round_log2
+from nqz.ground.units import FIXED_POINT
 from nqz.stages import norms
 from nqz.stages.lattices import Lattice
-
-FIXED_POINT = 256
-"""Fixed-point units a lattice unit in the kernels' nearest-point search."""
 
 CLASSES = 8
 """Coder classes an octave of variance: a sixteenth of an octave of standard deviation."""

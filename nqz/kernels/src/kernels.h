@@ -52,7 +52,7 @@ struct Raw {
     int64_t rows, columns, stride;
 };
 
-// What makes an estimate of a product: see nqz/reference/product.py.
+// What makes an estimate of a product: see nqz/reference/estimate.py.
 struct Scaling {
     const double *unit_a, *unit_b, *spread_a, *spread_b, *mean_a, *mean_b;
     double share, theta, factor, length, power[2];

@@ -13,13 +13,13 @@ import numpy as np
 
 from nqz.ground.corrupt import CorruptStream
 from nqz.reference.arrays import Array, Ints, check
+from nqz.reference.codings.pack import pack_bits, unpack_bits
+from nqz.reference.codings.rans import Decoder, encode_steps
+from nqz.reference.codings.rice import EscapeReader, encode_escapes
 from nqz.reference.codings.tables import Chunk, Tables, chances, prepare
 from nqz.reference.dither import Key
 from nqz.reference.lattices.contract import to_blocks
 from nqz.reference.layout import Place
-from nqz.reference.pack import pack_bits, unpack_bits
-from nqz.reference.rans import Decoder, encode_steps
-from nqz.reference.rice import EscapeReader, encode_escapes
 
 K_LIMIT = 1 << 27
 
@@ -48,7 +48,7 @@ def entropy_encode(place: Place, key: Key, tables: Tables, table_of_column: Arra
     code, low : numpy.ndarray
         uint8, raw code bits and raw low bits, lowest bit first.
     escapes : numpy.ndarray
-        uint8, Rice codes of the values outside the tables; see `nqz.reference.rice`.
+        uint8, Rice codes of the values outside the tables; see `nqz.reference.codings.rice`.
     """
     chunk = prepare(place, key, tables, table_of_column)
     check({"points int32 [P]": points}, **place.sizes)

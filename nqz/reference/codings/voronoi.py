@@ -15,10 +15,10 @@ import numpy as np
 from nqz.ground.corrupt import CorruptStream
 from nqz.reference.arrays import Array, Bits, Ints, check, require, within
 from nqz.reference.dither import Key, levels_of
+from nqz.reference.fixed_point import UNIT, fixed_point, scaled
 from nqz.reference.lattices import nested_lattice_of
 from nqz.reference.lattices.contract import BlockLattice, from_blocks, to_blocks
 from nqz.reference.layout import Place
-from nqz.reference.scale import UNIT, fixed_point, scaled
 
 SHRINK_LIMIT = 200
 

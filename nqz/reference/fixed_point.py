@@ -1,12 +1,13 @@
-"""Scale: from rotated entries to fixed point, in which lattice points are searched."""
+"""Fixed point: entries times their scales, in which lattice points are searched (docs/format.md, section 13)."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from nqz.ground.units import FIXED_POINT
 from nqz.reference.arrays import Array, Ints, check
 
-UNIT = 256  # fixed-point steps in one integer step of a lattice
+UNIT = FIXED_POINT
 LIMIT = np.float32(2**29)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from nqz.ground.corrupt import CorruptStream
 from nqz.reference.arrays import Array
-from nqz.reference.pack import pack_bits, unpack_bits
+from nqz.reference.codings.pack import pack_bits, unpack_bits
 
 LONGEST_RUN = 20
 DISTANCE_BITS = 28
