@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +59,18 @@ def test_constants_of_a_lattice_fit_together(lattice):
             lattice.voronoi.cells
         )
         assert all(len(row) == 4 and list(row) == sorted(row) for row in cells)
+
+
+def test_the_theory_states_moments_and_ideal_excesses():
+    text = (Path(__file__).parent.parent / "docs" / "theory.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) \|$", text, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(LATTICES)
+    for name, moment, excess in rows:
+        lattice = LATTICES[name]
+        assert f"{lattice.second_moment:.6f}" == moment
+        # standard errors below 0.01 %, and the last digit that is shown
+        ideal = 0.5 * np.log2(2 * np.pi * np.e * lattice.second_moment / lattice.side**2)
+        assert abs(ideal - float(excess)) < 0.00015
 
 
 def test_families_cover_all_lattices():
