@@ -7,7 +7,7 @@ import pytest
 
 from nqz.reference.fixed_point import UNIT
 from nqz.reference.lattices import FAMILIES, LATTICES, NESTED
-from nqz.reference.lattices.contract import from_blocks, to_blocks
+from nqz.reference.lattices.contract import BlockLattice, from_blocks, to_blocks
 from nqz.stages import lattices
 
 EVERY = list(LATTICES.values())

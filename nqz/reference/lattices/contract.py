@@ -2,9 +2,9 @@
 
 Λ is a lattice of integer points whose *residues* λ mod 16/`fine` (mod 2; mod 4 for the Leech lattice, mod 1 for Z) are
 those of a code: its *code bits* say which. What the residues do not say is a multiple of 16/`fine` at each coordinate,
-any one: 16/`fine` · Zⁿ is part of Λ, but for the one parity a group that `last_follows` stands for. A lane of a chunk is
-cut into *blocks* of consecutive coordinates, and an *index* of `code_bits` bits names the residues of a block, where
-needed with the *state* that the blocks before it left.
+any one: 16/`fine` · Zⁿ is part of Λ, but for the one parity of a group that `last_follows` stands for. A lane of a
+chunk is cut into *blocks* of consecutive coordinates, and an *index* of `code_bits` bits names the residues of a block,
+where needed with the *state* that the blocks before it left.
 
 Arrays of a chunk are arranged as [T, lanes, block]: T blocks of each lane. Numbers are int64.
 """
