@@ -56,9 +56,7 @@ def main() -> None:
     for name in arguments.lattices or LATTICES:
         lattice = LATTICES[name]
         moment, error, samples = measure(lattice, arguments.samples, arguments.seed)
-        # Volume an entry: Construction A keeps 2^(code bits) of 2 cosets of 2Z; Leech is √8 times larger than usual.
-        volume = 1.0 if name == "z" else 8**0.5 if name == "leech" else 2.0 ** (1 - lattice.code_bits)
-        gain = 10 * np.log10(volume**2 / 12 / moment)
+        gain = 10 * np.log10(lattice.side**2 / 12 / moment)
         print(
             f"{name:9s} {samples:10d}  {moment:.6f}    {error:.6f}  {lattice.second_moment:.6f}"
             f"  {moment / lattice.second_moment:.5f}  {gain:.3f}",

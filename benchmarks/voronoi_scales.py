@@ -20,6 +20,13 @@ from nqz.stages.lattices import LATTICES
 FINENESS = 64
 STARTS = 16
 ENTRIES = 3 << 16  # whole group rows, whatever the lattice
+BEGIN = {
+    "z": [3.4, 4.2, 5.2, 8.0],
+    "d4": [2.8, 3.5, 4.2, 6.5],
+    "e8": [2.4, 3.2, 3.8, 5.5],
+    "leech": [1.3, 1.45, 1.65, 1.95],
+}
+"""Cells to begin the search with, by lattice; those of others are as large as those of e8."""
 
 
 def evaluate(lattice, q: int, cells, u) -> tuple[float, float, float]:
@@ -70,8 +77,7 @@ def main() -> None:
     arguments = parser.parse_args()
     u = np.random.default_rng(7).standard_normal(ENTRIES).astype(np.float32)
     for name in arguments.lattices:
-        common = {"z": [3.4, 4.2, 5.2, 8.0], "d4": [2.8, 3.5, 4.2, 6.5], "e8": [2.4, 3.2, 3.8, 5.5],
-                 "leech": [1.3, 1.45, 1.65, 1.95]}[name]  # fmt: skip
+        common = BEGIN.get(name) or [c * LATTICES["e8"].side / LATTICES[name].side for c in BEGIN["e8"]]
         cells = common
         for q in map(int, arguments.q.split(",")):
             # from several places: there are local minima, some with scales that are never used

@@ -42,14 +42,15 @@ def fuzz(seconds: float) -> tuple[int, int]:
 
     from kernel_cases import LANES, chunk, key, place
     from nqz import kernels
+    from nqz.reference.lattices import LATTICES, NESTED
 
     builds = [k for name, k in kernels.implementations().items() if name != "reference"]
     rng = np.random.default_rng()
     tried = refused = 0
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        lattice, lanes = int(rng.choice([0, 1, 2, 3, *range(34, 45)])), int(rng.choice(LANES))
-        nested = lattice % 3 if lattice > 3 else lattice
+        lattice, lanes = int(rng.choice(list(LATTICES))), int(rng.choice(LANES))
+        nested = lattice if lattice in NESTED else int(rng.choice(list(NESTED)))
         count, m = int(rng.integers(1, 3000)), int(rng.integers(1, 1500))
         case = chunk(rng, lattice, count, lanes, m)
         build = builds[int(rng.integers(0, len(builds)))]

@@ -83,7 +83,7 @@ def test_chances_are_those_of_the_residues(lattice):
 def test_constants_fit_together(lattice):
     assert lattice.group % lattice.block == 0 and UNIT % lattice.fine == 0 and 16 % lattice.fine == 0
     assert LATTICES[lattice.number] is lattice
-    assert (lattice.number in NESTED) == isinstance(lattice, BlockLattice)
+    assert (lattice.number in NESTED) == hasattr(lattice, "to_digits")
     assert sum(lattice in family for family in FAMILIES.values()) == 1
 
 
@@ -101,3 +101,13 @@ def test_the_stages_mean_the_same_lattice(lattice):
 
 def test_there_are_as_many_lattices_in_the_stages():
     assert sorted(lattices.LATTICES) == sorted(names(EVERY))
+
+
+@pytest.mark.parametrize("lattice", SMALL, ids=names(SMALL))
+def test_the_period_of_the_dither_is_one_of_the_lattice(lattice):
+    """What makes levels 0 to 15 uniform modulo the lattice, for one dimension at a time."""
+    period = 16 // lattice.fine * (2 if lattice.last_follows else 1)
+    for at in range(lattice.group):
+        point = np.zeros(lattice.group * LANES, dtype=np.int64)
+        point[at * LANES] = period
+        assert (lattice.quantize(UNIT * point, LANES, UNIT) == point).all()

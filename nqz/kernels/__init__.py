@@ -11,74 +11,10 @@ import os
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from nqz.ground.corrupt import CorruptStream
 from nqz.ground.errors import UsageError
 
 if TYPE_CHECKING:
-    from nqz.reference import (
-        Key,
-        Nest,
-        Place,
-        Tables,
-        center_rotate,
-        column_statistics,
-        dither_quantize,
-        entropy_decode,
-        entropy_encode,
-        estimate,
-        fast_product,
-        group_energies,
-        integer_product,
-        levels,
-        narrow,
-        pack_digits,
-        point_products,
-        rans_decode,
-        rans_encode,
-        restore,
-        rotate,
-        round_scaled,
-        row_energies,
-        sha256_pieces,
-        unpack_digits,
-        voronoi_decode,
-        voronoi_encode,
-        words,
-    )
-
-__all__ = [
-    "CorruptStream",
-    "Key",
-    "Nest",
-    "Place",
-    "Tables",
-    "center_rotate",
-    "column_statistics",
-    "dither_quantize",
-    "entropy_decode",
-    "entropy_encode",
-    "estimate",
-    "fast_product",
-    "group_energies",
-    "implementations",
-    "integer_product",
-    "levels",
-    "name",
-    "narrow",
-    "pack_digits",
-    "point_products",
-    "rans_decode",
-    "rans_encode",
-    "restore",
-    "rotate",
-    "round_scaled",
-    "row_energies",
-    "sha256_pieces",
-    "unpack_digits",
-    "voronoi_decode",
-    "voronoi_encode",
-    "words",
-]
+    from nqz.reference import *  # noqa: F403 - names and signatures are those of the reference
 
 
 def _available() -> list[str]:
@@ -118,10 +54,13 @@ name = "reference" if _choice == "reference" else f"native:{_choice}"
 
 def __getattr__(attribute: str) -> Any:
     # Bound at first use: the reference is not imported where it is not needed.
-    if attribute not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
-    value = getattr(_load(_choice), attribute, None)
-    if value is None:  # sha256_pieces, where the processor has no instructions for it
-        value = getattr(_load("reference"), attribute)
-    globals()[attribute] = value
-    return value
+    if not attribute.startswith("_"):
+        for choice in (
+            _choice,
+            "reference",
+        ):  # sha256_pieces is not there where the processor has no instructions
+            value = getattr(_load(choice), attribute, None)
+            if value is not None:
+                globals()[attribute] = value
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")

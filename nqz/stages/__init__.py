@@ -6,7 +6,7 @@ bytes or paths.
 
 | box | module | reference | kernels | theory | format |
 |---|---|---|---|---|---|
-| norms and means | statistics.py, sums.py, norms.py | statistics.py | column_statistics | 3 | 10, 11 |
+| norms and means | statistics.py, sums.py, norms.py, grid.py | statistics.py | column_statistics | 3 | 10, 11 |
 | center | center.py | center_rotate.py | center_rotate | 4 | 11, 12 |
 | S: rotate | transforms/ | rotate.py | center_rotate, rotate | 4 | 12 |
 | P: keep κn coordinates | project.py | figure1.py | words | 4, 5 | 12 |

@@ -15,8 +15,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from nqz.cli import run
+from nqz.stages.codings import CODINGS
+from nqz.stages.lattices import LATTICES
 
-LATTICES = [("z",), ("d4",), ("e8",), ("leech",), *(("conv", "--states", str(2**m)) for m in range(2, 13))]
 ROWS, COLUMNS = 776, 9
 
 
@@ -58,13 +59,15 @@ def main() -> None:
         a, b, product = work / "a.npy", work / "b.npy", work / "product.npy"
         np.save(a, matrix(1).astype(np.float32))
         np.save(b, matrix(2).astype(np.float32))
-        for lattice in LATTICES:
-            codings = ("entropy",) if lattice[0] == "conv" else ("entropy", "voronoi")
-            for coding in codings:
+        for lattice in LATTICES.values():
+            chosen = (
+                (lattice.family, "--states", str(lattice.states)) if lattice.states else (lattice.family,)
+            )
+            for coding in (name for name, coding in CODINGS.items() if coding.takes(lattice)):
                 rates = ("0.7", "3") if coding == "entropy" else ("3",)
                 for rate in rates:
-                    options = ("-r", rate, "--lattice", *lattice, "--coding", coding)
-                    what = f"{' '.join(lattice)}, {coding}, rate {rate}"
+                    options = ("-r", rate, "--lattice", *chosen, "--coding", coding)
+                    what = f"{' '.join(chosen)}, {coding}, rate {rate}"
                     left = through(work, a, what, *options).rename(work / "left.nqz")
                     right = through(work, b, what + ", b", *options)
                     call("matmul", left, right, "-o", product, "-f", "-q", "--dtype", "float64")

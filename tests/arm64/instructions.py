@@ -19,6 +19,7 @@ def work(implementation: str) -> Iterator[tuple[str, float, Callable[[], object]
     import numpy as np
 
     from nqz import kernels
+    from nqz.stages.lattices import LATTICES
 
     native = kernels.implementations()[implementation]
     rng = np.random.default_rng(1)
@@ -39,8 +40,9 @@ def work(implementation: str) -> Iterator[tuple[str, float, Callable[[], object]
         call = quantize(32 + memory)
         states = 32 * 24 * 64 / 2 * 2**memory
         yield f"Viterbi, {2**memory} states: a state of a step", states, call
-    for number, name in enumerate(("z", "d4", "e8", "leech")):
-        yield f"nearest point of {name}: an entry", 32 * 24 * 64, quantize(number)
+    for lattice in LATTICES.values():
+        if not lattice.states:
+            yield f"nearest point of {lattice.name}: an entry", 32 * 24 * 64, quantize(lattice.number)
 
     for dtype in (np.int8, np.int16):
         a, b = (rng.integers(-128, 128, size=(rows, 4096)).astype(dtype) for rows in (240, 128))

@@ -17,7 +17,7 @@ from nqz.reference.arrays import Array, Bits, Ints, check, require, within
 from nqz.reference.dither import Key, levels_of
 from nqz.reference.fixed_point import UNIT, fixed_point, scaled
 from nqz.reference.lattices import nested_lattice_of
-from nqz.reference.lattices.contract import BlockLattice, from_blocks, to_blocks
+from nqz.reference.lattices.contract import NestedLattice, from_blocks, to_blocks
 from nqz.reference.layout import Place
 
 SHRINK_LIMIT = 200
@@ -48,13 +48,13 @@ class Nest:
         require(within(self.multiplier, 1, 32767), "multiplier must be 1 to 32767")
 
 
-def member(lattice: BlockLattice, digits: Ints, level: Ints, q: Ints) -> Ints:
+def member(lattice: NestedLattice, digits: Ints, level: Ints, q: Ints) -> Ints:
     """Return the fine coordinates [..., group] of the coset's member in the cell of qΛ around the dither."""
     x = lattice.fine * lattice.from_digits(digits) - level
     return x - lattice.fine * q * lattice.nearest_point(x, lattice.fine * q)
 
 
-def check_nest(place: Place, nest: Nest, choice: Array) -> BlockLattice:
+def check_nest(place: Place, nest: Nest, choice: Array) -> NestedLattice:
     """Return the lattice of a chunk; ValueError where the nest and the choice of its moduli do not fit the place."""
     require(place.lattice == nest.lattice, "the place and the nest are of different lattices")
     check({"choice uint8 [group rows]": choice}, **place.sizes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from nqz.reference.lattices import conv, d4, e8, leech, z
-from nqz.reference.lattices.contract import BlockLattice, Lattice
+from nqz.reference.lattices.contract import Lattice, NestedLattice
 
 FAMILIES: dict[str, Sequence[Lattice]] = {
     "z": [z.LATTICE],
@@ -21,7 +21,7 @@ FAMILIES: dict[str, Sequence[Lattice]] = {
 LATTICES = {lattice.number: lattice for family in FAMILIES.values() for lattice in family}
 """By number."""
 
-NESTED = {number: lattice for number, lattice in LATTICES.items() if isinstance(lattice, BlockLattice)}
+NESTED = {number: lattice for number, lattice in LATTICES.items() if isinstance(lattice, NestedLattice)}
 """Those that have a Voronoi code."""
 
 
@@ -32,7 +32,7 @@ def lattice_of(number: int) -> Lattice:
     return LATTICES[number]
 
 
-def nested_lattice_of(number: int) -> BlockLattice:
+def nested_lattice_of(number: int) -> NestedLattice:
     """Return the lattice of a number if it has a Voronoi code; ValueError otherwise."""
     if number not in NESTED:
         raise ValueError(f"the Voronoi code is for lattices {_listed(NESTED, 'and')}")

@@ -1,8 +1,10 @@
 """What a lattice is to the stages: the contract that every file of this package fills in.
 
 Λ is a lattice of integer points whose *residues* λ mod 16/`fine` (mod 2; mod 4 for the Leech lattice, mod 1 for Z) are
-those of a code: its *code bits* say which. A lane of a chunk is cut into *blocks* of consecutive coordinates, and an
-*index* of `code_bits` bits names the residues of a block, where needed with the *state* that the blocks before it left.
+those of a code: its *code bits* say which. What the residues do not say is a multiple of 16/`fine` at each coordinate,
+any one: 16/`fine` · Zⁿ is part of Λ, but for the one parity of a group that `last_follows` stands for. A lane of a
+chunk is cut into *blocks* of consecutive coordinates, and an *index* of `code_bits` bits names the residues of a block,
+where needed with the *state* that the blocks before it left.
 
 Arrays of a chunk are arranged as [T, lanes, block]: T blocks of each lane. Numbers are int64.
 """
@@ -92,7 +94,7 @@ class Lattice(ABC):
 
 
 class BlockLattice(Lattice):
-    """A lattice whose groups are independent of each other; it has a Voronoi code.
+    """A lattice whose groups are independent of each other.
 
     Attributes
     ----------
@@ -105,14 +107,6 @@ class BlockLattice(Lattice):
     @abstractmethod
     def nearest_point(self, x: Ints, unit: Ints | int) -> Ints:
         """Return the lattice point nearest to each group of `x`, [..., group]; one `unit` for all of a group."""
-
-    @abstractmethod
-    def to_digits(self, point: Ints, q: Ints | int) -> Ints:
-        """Return the digits to base q, [..., group], that name the cosets of points modulo qΛ."""
-
-    @abstractmethod
-    def from_digits(self, digits: Ints) -> Ints:
-        """Return a point of the coset that digits name."""
 
     def quantize(self, x: Ints, lanes: int, unit: int) -> Ints:
         """Return the nearest points, group by group."""
@@ -133,6 +127,18 @@ class BlockLattice(Lattice):
             result.append(chance(zero, one))
             product = zero + one
         return result
+
+
+class NestedLattice(BlockLattice):
+    """A lattice with a Voronoi code Λ/qΛ: its groups have coordinates in a basis of Λ."""
+
+    @abstractmethod
+    def to_digits(self, point: Ints, q: Ints | int) -> Ints:
+        """Return the digits to base q, [..., group], that name the cosets of points modulo qΛ."""
+
+    @abstractmethod
+    def from_digits(self, digits: Ints) -> Ints:
+        """Return a point of the coset that digits name."""
 
 
 def chance(zero: Floats, one: Floats) -> Ints:

@@ -6,12 +6,12 @@ import numpy as np
 
 from nqz.reference.arrays import Ints
 from nqz.reference.lattices import construction_a
-from nqz.reference.lattices.contract import BlockLattice
+from nqz.reference.lattices.contract import NestedLattice
 
 CHECKS = {3: (0, 1, 2), 7: (4, 5, 6)}
 
 
-class D4(BlockLattice):
+class D4(NestedLattice):
     """The points of Z⁴ with an even sum. The index of a codeword is its first three bits."""
 
     number, name = 1, "d4"

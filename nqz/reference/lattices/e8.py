@@ -6,7 +6,7 @@ import numpy as np
 
 from nqz.reference.arrays import Ints
 from nqz.reference.lattices import construction_a
-from nqz.reference.lattices.contract import BlockLattice
+from nqz.reference.lattices.contract import NestedLattice
 
 CHECKS = {3: (0, 1, 2), 5: (0, 1, 4), 6: (0, 2, 4), 7: (1, 2, 4)}
 
@@ -17,7 +17,7 @@ CODE = np.array(
 WALSH = 1 - 2 * CODE[0::2]  # without a0: the Walsh matrix
 
 
-class E8(BlockLattice):
+class E8(NestedLattice):
     """The points of Z⁸ whose parities are a codeword."""
 
     number, name = 2, "e8"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from nqz.reference.arrays import Ints
-from nqz.reference.lattices.contract import BlockLattice
+from nqz.reference.lattices.contract import NestedLattice
 
 SIZE = 24
 
@@ -25,7 +25,7 @@ GOLAY = np.concatenate([INFORMATION, INFORMATION @ CHECKS % 2], axis=1)  # by in
 BATCH = 32  # blocks that are compared with all codewords at once
 
 
-class Leech(BlockLattice):
+class Leech(NestedLattice):
     """√8 times the Leech lattice. The index of a block is the information bits of c, then m."""
 
     number, name = 3, "leech"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from nqz.reference.arrays import Ints
-from nqz.reference.lattices.contract import BlockLattice
+from nqz.reference.lattices.contract import NestedLattice
 
 
-class Integers(BlockLattice):
+class Integers(NestedLattice):
     """Zⁿ."""
 
     number, name = 0, "z"

@@ -98,6 +98,12 @@ class Lattice:
         """Second moment in units of 1/fine squared."""
         return self.second_moment * self.fine * self.fine
 
+    @property
+    def side(self) -> float:
+        """Volume of a cell to the power of one over the dimension: of a unit what residues and parity leave."""
+        bits = self.code_bits - self.last_follows / self.block
+        return float(16 // self.fine * 2.0**-bits)
+
     def __reduce__(self) -> tuple[Callable[[str], Lattice], tuple[Any, ...]]:
         return _by_name, (self.name,)  # there is one of each, in other processes too
 
