@@ -122,7 +122,7 @@ def test_hadamard_2_undoes_itself():
 
 
 def test_every_coding_has_a_layout_parameters_and_a_planner():
-    assert set(chnk.LAYOUTS) == set(tens._CODES) == set(PLANNERS) == set(CODINGS)
+    assert set(chnk.LAYOUTS) == set(tens._CODING_PARAMETERS) == set(PLANNERS) == set(CODINGS)
 
 
 @pytest.mark.parametrize("coding", CODINGS.values(), ids=lambda coding: coding.name)
