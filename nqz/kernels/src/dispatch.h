@@ -9,27 +9,26 @@ namespace nqz::NQZ_ISA {
 namespace {
 
 // Calls f with an object of the lattice's struct; the number must be one of a lattice.
+template <class F, class L, class... Rest>
+NQZ_INLINE auto with_lattice(int number, F f, List<L, Rest...>) {
+    if (number == L::NUMBER) return f(L());
+    if constexpr (sizeof...(Rest) > 0)
+        return with_lattice(number, f, List<Rest...>());
+    else
+        return f(Conv());
+}
+
 template <class F>
 NQZ_INLINE auto with_lattice(int number, F f) {
-    switch (number) {
-        case Z::NUMBER:
-            return f(Z());
-        case D4::NUMBER:
-            return f(D4());
-        case E8::NUMBER:
-            return f(E8());
-        case Leech::NUMBER:
-            return f(Leech());
-        default:
-            return f(Conv());
-    }
+    return with_lattice(number, f, GroupLattices());
 }
 
 LatticeFacts lattice_facts(int number) {
-    const bool exists = (number >= Z::NUMBER && number <= Leech::NUMBER) || Conv::is(number);
     return with_lattice(number, [&](auto lattice) {
         typedef decltype(lattice) L;
-        return LatticeFacts{exists, L::GROUP, L::NESTED != 0, L::HALVES_LAST != 0, L::MODELLED != 0};
+        bool exists = true;
+        if constexpr (L::TRELLIS) exists = L::is(number);
+        return LatticeFacts{exists, L::NAME, L::GROUP, L::NESTED != 0, L::HALVES_LAST != 0, L::MODELLED != 0};
     });
 }
 

@@ -12,6 +12,7 @@ namespace nqz {
 // What the bindings must know of a lattice; see lattices/lattices.h.
 struct LatticeFacts {
     bool exists;
+    const char* name;
     int group;         // steps of a group
     bool nested;       // has a Voronoi code
     bool halves_last;  // the last step of a group has tables of its own

@@ -13,11 +13,31 @@
 
 namespace {
 
+constexpr int MAX_LATTICES = 256;  // a byte of the format
+
 // Facts of lattices are the same for every instruction set.
 inline nqz::LatticeFacts facts_of(int lattice) { return nqz::baseline::kernels.facts(lattice); }
 
+// The lattices that `chosen` takes, as numbers and names: "0 (z), 1 (d4) or 34 to 44 (convolutional)".
+template <class Chosen>
+std::string listed(Chosen chosen, const std::string& last) {
+    std::vector<std::string> items;
+    for (int first = 0, end; first < MAX_LATTICES; first = end) {
+        end = first + 1;
+        const nqz::LatticeFacts facts = facts_of(first);
+        if (!facts.exists || !chosen(facts)) continue;
+        while (facts_of(end).exists && facts_of(end).name == std::string(facts.name)) end++;
+        const std::string to = end > first + 1 ? " to " + std::to_string(end - 1) : "";
+        items.push_back(std::to_string(first) + to + " (" + facts.name + ")");
+    }
+    std::string list = items[0];
+    for (size_t i = 1; i < items.size(); i++) list += (i + 1 < items.size() ? ", " : " " + last + " ") + items[i];
+    return list;
+}
+
 inline void check_lattice(int lattice) {
-    require(facts_of(lattice).exists, "lattice must be 0 (z), 1 (d4), 2 (e8), 3 (leech) or 34 to 44 (convolutional)");
+    if (!facts_of(lattice).exists)
+        throw nb::value_error(("lattice must be " + listed([](const auto&) { return true; }, "or")).c_str());
 }
 
 inline nqz::Place place_of(int lattice, int64_t count, int64_t start, int64_t m, int lanes, uint64_t counter) {
@@ -40,8 +60,9 @@ inline void check_columns(const nqz::Place& place, int64_t columns) {
 }
 
 inline nqz::Nest nest_of(int lattice, const Vector<int32_t>& q, const Matrix<const int32_t>& multiplier) {
-    require(facts_of(lattice).exists && facts_of(lattice).nested,
-            "the Voronoi code is for lattices 0 (z), 1 (d4), 2 (e8) and 3 (leech)");
+    const auto nested = [](const nqz::LatticeFacts& facts) { return facts.nested; };
+    if (!facts_of(lattice).exists || !facts_of(lattice).nested)
+        throw nb::value_error(("the Voronoi code is for lattices " + listed(nested, "and")).c_str());
     require(size(q) == 2, "q must be int32 [2]");
     require(size(multiplier, 0) == 2 && size(multiplier, 1) == 4, "multiplier must be int32 [2, 4]");
     nqz::Nest nest = {lattice, {}, {}};
@@ -79,7 +100,8 @@ class CoderTables {
         require(offset_.size() == count, "offset must be int64 [T]");
         require(weight.shape(0) == count && weight.shape(1) == 16, "weight must be float64 [T, 16]");
         require(modelled_.size() == count, "modelled must be uint8 [T]");
-        require(last_.size() == (halves_last_ ? count : 0), "last must be int32, [T] for leech and [0] otherwise");
+        require(last_.size() == (halves_last_ ? count : 0),
+                "last must be int32, [T] where last steps have tables of their own, else [0]");
         for (int32_t t : last_) require(t >= 0 && t < (int64_t)count, "last names a table that does not exist");
         for (size_t t = 0; t < count; t++) check(t);
     }
@@ -115,7 +137,9 @@ class CoderTables {
         }
         require(valid, "cum is not a table of 12-bit frequencies");
         if (!modelled_[t]) return;
-        require(facts_of(lattice_).modelled, "the code bits of leech are not modelled");
+        const nqz::LatticeFacts facts = facts_of(lattice_);
+        if (!facts.modelled)
+            throw nb::value_error((std::string("the code bits of ") + facts.name + " are not modelled").c_str());
         for (int o = 0; o < 16; o++)
             require(weight_[16 * t + o] >= 0 && weight_[16 * t + o] <= 4294967296.0, "weight must be 0 to 2^32");
     }

@@ -53,7 +53,7 @@ class Tables:
         check({**rows, "modelled uint8 [T]": self.modelled, "cum uint16 [n]": self.cum}, T=count)
         halves = (count if lattice.last_follows else 0,)
         right = self.last.shape == halves and self.last.dtype == np.int32
-        require(right, "last must be int32, [T] for leech and [0] otherwise")
+        require(right, "last must be int32, [T] where last steps have tables of their own, else [0]")
         require(within(self.last, 0, count - 1), "last names a table that does not exist")
         require(within(self.half, 1, 127), "half must be 1 to 127")
         require(within(self.raw, 0, 20), "raw must be 0 to 20")

@@ -75,6 +75,7 @@ struct Taps {
 // conv: integers whose parities are a codeword of a convolutional code. The nearest points are found by viterbi.h, and
 // the inputs are coded by codings/trellis.h.
 struct Conv {
+    static constexpr const char* NAME = "convolutional";
     enum { NUMBER = 32 };          // and the memory
     enum { GROUP = 8, FINE = 8 };  // a group row is four trellis steps
     enum { NESTED = 0, HALVES_LAST = 0, TRELLIS = 1, MODELLED = 1 };

@@ -7,6 +7,7 @@ namespace nqz::NQZ_ISA {
 namespace {
 
 struct D4 : ConstructionA<D4> {
+    static constexpr const char* NAME = "d4";
     enum { NUMBER = 1, FINE = 8 };
     enum { BLOCKS = 2, SIZE = 4, BITS = 3 };
     enum { PARITIES = 2 };

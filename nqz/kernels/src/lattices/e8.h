@@ -7,6 +7,7 @@ namespace nqz::NQZ_ISA {
 namespace {
 
 struct E8 : ConstructionA<E8> {
+    static constexpr const char* NAME = "e8";
     enum { NUMBER = 2, FINE = 8 };
     enum { BLOCKS = 1, SIZE = 8, BITS = 4 };
     enum { PARITIES = 4 };

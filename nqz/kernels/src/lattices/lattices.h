@@ -2,7 +2,8 @@
 // the rest of the kernels knows.
 //
 // A lattice with groups (z, d4, e8, leech) has
-//     NUMBER, GROUP, FINE             its number in the format, steps of a group, fine coordinates to an integer
+//     NAME, NUMBER                    its name in messages, its number in the format
+//     GROUP, FINE                     steps of a group, fine coordinates to an integer
 //     NESTED                          whether it has a Voronoi code
 //     nearest(x, unit, point)         the nearest points of the 32 groups of a tile, in integers
 //     to_digits, to_point             for the Voronoi code: the coordinates of a point in a basis, modulo q, and back
@@ -18,3 +19,14 @@
 #include "e8.h"
 #include "leech.h"
 #include "z.h"
+
+namespace nqz::NQZ_ISA {
+namespace {
+
+template <class...>
+struct List {};
+
+typedef List<Z, D4, E8, Leech> GroupLattices;
+
+}  // namespace
+}  // namespace nqz::NQZ_ISA

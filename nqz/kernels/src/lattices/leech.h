@@ -215,6 +215,7 @@ NQZ_INLINE void add_checks(const Row* digit, int32_t sign, Row* to) {
 }
 
 struct Leech {
+    static constexpr const char* NAME = "leech";
     enum { NUMBER = 3, GROUP = GOLAY_SIZE, FINE = 4 };
     enum { NESTED = 1, HALVES_LAST = 1, TRELLIS = 0, MODELLED = 0 };
     enum { BLOCKS = 1, SIZE = GOLAY_SIZE, BITS = GOLAY_BITS + 1 };

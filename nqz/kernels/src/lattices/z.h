@@ -7,6 +7,7 @@ namespace nqz::NQZ_ISA {
 namespace {
 
 struct Z : ConstructionA<Z> {
+    static constexpr const char* NAME = "z";
     enum { NUMBER = 0, FINE = 16 };
     enum { BLOCKS = 0, SIZE = 8, BITS = 0 };
     enum { PARITIES = 0 };
