@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nqz import kernels
+from remembered import reference
 
 NATIVE = [name for name in kernels.implementations() if name != "reference"]
 
@@ -16,11 +17,21 @@ NATIVE = [name for name in kernels.implementations() if name != "reference"]
 @pytest.fixture(params=NATIVE or ["reference"])
 def native(request):
     """Every build of the native kernels that runs here (the reference itself where none was built)."""
-    return kernels.implementations()[request.param]
+    return kernels.implementations()[request.param] if NATIVE else reference
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out what is marked as a question to native kernels, where none were built."""
+    for item in items:
+        mark = item.get_closest_marker("native")
+        if mark and not NATIVE:
+            item.add_marker(pytest.mark.skip(reason=f"without native kernels: {mark.kwargs['reason']}"))
 
 
 def pytest_configure(config):
     """Keep failures in a file where only a line of each is shown: `make test` says where."""
+    if not NATIVE:  # asked for, they are used without the warning that they are slow, which no test expects
+        os.environ.setdefault("NQZ_KERNELS", "reference")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # started in the background of a shell: the programs that are tested would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -486,6 +486,16 @@ def test_all_kernels_give_the_same_bytes(folder, lattice, coding):
     assert all(result == results["reference"] for result in results.values())
 
 
+def test_plain_kernels_are_used_with_a_warning_unless_they_are_asked_for(folder):
+    from nqz import kernels
+
+    warning = b"nqz: warning: the native kernels are not installed; the plain ones in use are slow\n"
+    expected = warning if list(kernels.implementations()) == ["reference"] else b""
+    for env, found in (({"NQZ_KERNELS": ""}, expected), ({"NQZ_KERNELS": "reference"}, b"")):
+        done = process("inspect", "a.nqz", env=env)
+        assert done.returncode == 0 and done.stderr == found
+
+
 def test_unknown_kernels_are_refused(folder):
     done = process("verify", "a.nqz", env={"NQZ_KERNELS": "quantum"})
     assert done.returncode == 2 and done.stderr.startswith(b"nqz: error: NQZ_KERNELS=quantum: ")
