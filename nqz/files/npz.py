@@ -9,14 +9,17 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nqz.files.access import Access, temporary_access
 from nqz.files.contract import FileLayout, Format, Parts, Source, TensorSpec
 from nqz.files.npy import HEADER_BYTES, NpyHeader, array_tensor, build_header, read_header
-from nqz.files.unzip import Member, members
 from nqz.files.zip import CRC_OFFSET, END_SIGN, FULL16, UTF8, Entry, directory, pieces, quote, trick
 from nqz.ground.errors import CorruptError, UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES
+
+if TYPE_CHECKING:
+    from nqz.files.unzip import Member
 
 _SUFFIX = ".npy"
 
@@ -34,6 +37,8 @@ class Npz(Format):
 
     def read(self, access: Access, name: str) -> Source:
         """See `Format.read`."""
+        from nqz.files.unzip import members  # zipfile costs every start 5 ms
+
         found = members(access, name, _unfit)
         # nothing is written before all headers have been found to be in order
         headers = [_header(member, access) for member in found]
