@@ -202,7 +202,15 @@ def multiply(
             if progress is not None:
                 progress(pair.name, share / 2 / len(pairs))
 
-        prepared = _prepared(pair, options, inner, report)
+        left = 1.0
+
+        def watch(share: float) -> None:
+            nonlocal left
+            left -= share
+            report(share)
+
+        prepared = prepare(pair, options, inner, watch)
+        report(left)  # what was not decoded: shares add up to 1
         for share, _ in tiles(prepared, partial(_put, sink, index, prepared), inner):
             report(share)
         return prepared.rates, prepared.error, prepared.notes
@@ -223,22 +231,6 @@ def multiply(
         found["notes"] += notes
     sink.finish()
     return found
-
-
-def _prepared(
-    pair: Pair, options: MatmulOptions, pool: Workers, report: Callable[[float], object]
-) -> Prepared:
-    """`prepare`, with shares reported that add up to 1."""
-    left = 1.0
-
-    def watch(share: float) -> None:
-        nonlocal left
-        left -= share
-        report(share)
-
-    prepared = prepare(pair, options, pool, watch)
-    report(left)
-    return prepared
 
 
 def _put(sink: MatrixSink, index: int, prepared: Prepared, i: int, j: int, tile: NDArray[Any]) -> None:

@@ -205,25 +205,18 @@ def load(
     for low_type, high_type in _TYPES[_narrowest(rms) :]:
         rows: Rows = make((width, m), low_type)
         high: Rows | None = None if high_type is None else make((width, m), high_type)
-        rest = _filled(stream, rows, high, pool)
-        if rest is not None:
+        most, total, found = 16 + (rows.size >> _RARE), 0, []
+        for clipped, rest in pool.map(partial(_take, stream, rows, high, most), stream.chunks):
+            total += clipped
+            if rest is not None and total <= most:
+                found.append(rest)
+        if total <= most:
             break
-    assert rest is not None  # the last way takes all
-    return Integers(rows, rest, high) if meet is None else _at(meet, rows, rest, high)
-
-
-def _filled(stream: Stream, rows: Rows, high: Rows | None, pool: Workers) -> Rest | None:
-    """Put all points into rows; return what they have beyond their type, None if that is too much."""
-    most, total = 16 + (rows.size >> _RARE), 0
-    found = []
-    for clipped, rest in pool.map(partial(_take, stream, rows, high, most), stream.chunks):
-        total += clipped
-        if rest is not None and total <= most:
-            found.append(rest)
-    if total > most:
-        return None
+    assert total <= most  # the last way takes all
     whole = _gathered(found)
-    return whole if high is None else Rest(whole.row, whole.coordinate, whole.value << SHIFT)
+    if high is not None:
+        whole = Rest(whole.row, whole.coordinate, whole.value << SHIFT)
+    return Integers(rows, whole, high) if meet is None else _at(meet, rows, whole, high)
 
 
 def _take(stream: Stream, rows: Rows, high: Rows | None, most: int, chunk: Any) -> tuple[int, Rest | None]:
