@@ -11,6 +11,7 @@ import numpy as np
 from nqz.commands.stream import Stream, by_chunks, chunk_stream, fill_stream
 from nqz.files.vectors import VectorView
 from nqz.format import chnk
+from nqz.format.norm_mean import pack_means, pack_norms
 from nqz.format.records import Sealed, seal
 from nqz.ground.threads import Workers
 from nqz.stages.chunks import Chunk
@@ -52,16 +53,26 @@ def code(
     Yields
     ------
     Sealed
-        Records CHNK, in order.
+        Records of each panel: NORM, MEAN if columns are centered, and CHNK.
     """
-    encoder = make_encoder(parameters, statistics.rounded(parameters.mean_digits))
+    found = statistics.rounded(parameters.mean_digits)
+    encoder = make_encoder(parameters, found)
     chosen = encoder.panels if panels is None else [encoder.panels[number] for number in panels]
     entries = sum(panel.kept for panel in encoder.panels) * parameters.m
-    chunks = (chunk for panel in chosen for chunk in panel.chunks)
-    for chunk, (record, _) in zip(chunks, _coded(view, encoder, chosen, pool or Workers(1)), strict=True):
-        yield record
-        if progress is not None:
-            progress(chunk.count / entries)
+    coded = _coded(view, encoder, chosen, pool or Workers(1))
+    for panel in chosen:
+        yield from side_records(found, panel.first, panel.last)
+        for chunk, (record, _) in zip(panel.chunks, coded):
+            yield record
+            if progress is not None:
+                progress(chunk.count / entries)
+
+
+def side_records(statistics: Statistics, first: int, last: int) -> list[Sealed]:
+    """The norms and means of the columns of a panel, with means rounded."""
+    here, means = slice(first, last), statistics.means
+    norms = seal("NORM", pack_norms(statistics.codes[here]))
+    return [norms] if means.digits is None else [norms, seal("MEAN", pack_means(means.shift[here], means.q[here]))]
 
 
 def probe(view: VectorView, statistics: Statistics, pool: Workers, parameters: Parameters) -> Moments:

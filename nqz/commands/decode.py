@@ -15,7 +15,7 @@ from nqz.files.contract import TensorSpec
 from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.sink import MatrixSink
 from nqz.format.exct import decode_exact
-from nqz.format.head import TensorInfo
+from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES, SourceKind
@@ -142,7 +142,7 @@ def _spec(info: TensorInfo, kind: SourceKind, source: SourceKind, dtype: str | N
     elif source.alone:
         name = name or "array"
     wanted = dtype if dtype is not None and info.kind == "matrix" else info.dtype
-    if wanted == "bfloat16" and not kind.bfloat16:
+    if wanted == "bfloat16" and not kind.holds(wanted):
         choice = "choose --dtype float32, or " if info.kind == "matrix" else ""
         raise UnsupportedError(
             f"tensor {info.name!r}: .{kind.name} has no bfloat16; {choice}write .safetensors"

@@ -19,7 +19,7 @@ from nqz.commands.select import select
 from nqz.files.contract import SourceTensor, Tensors
 from nqz.files.source import refuse_non_float
 from nqz.format.exct import exact_pieces
-from nqz.format.head import Manifest, TensorInfo
+from nqz.format.manifest import EXACT, MATRIX, Manifest, TensorInfo
 from nqz.format.records import framed, seal
 from nqz.format.writer import ContainerWriter, Draft
 from nqz.ground.errors import UsageError
@@ -96,6 +96,7 @@ class _Run:
         for index, (draft, found) in enumerate(each):
             if draft is not None:
                 writer.begin(index)
+                writer.parameters = draft.parameters
                 assemble(writer, draft.records)
             for key, value in found.items():
                 report[key] += value
@@ -188,8 +189,8 @@ def manifest(source: Tensors, chosen: list[SourceTensor]) -> Manifest:
 def tensor_info(tensor: SourceTensor, kind: SourceKind) -> TensorInfo:
     """The entry of the manifest for a tensor of a source: whether it becomes a coded matrix, or is carried exactly."""
     return TensorInfo(
+        MATRIX if kind.is_matrix(tensor.shape, tensor.dtype) else EXACT,
         tensor.name,
-        "matrix" if kind.is_matrix(tensor.shape, tensor.dtype) else "exact",
         tuple(tensor.shape),
         tensor.dtype,
         "F" if tensor.fortran_order else "C",

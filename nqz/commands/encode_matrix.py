@@ -11,16 +11,16 @@ from functools import partial
 from itertools import chain, count
 from typing import Any
 
-from nqz.commands.code import Progress, code, probe
+from nqz.commands.code import Progress, code, probe, side_records
 from nqz.commands.measure import measure
 from nqz.files.contract import SourceTensor
-from nqz.format.norm_mean import pack_means, pack_norms
-from nqz.format.records import Sealed, seal
+from nqz.format.records import Sealed
 from nqz.format.writer import ContainerWriter, Draft, listed_size
 from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
 from nqz.plan.search import calibrated, header, header_bytes, plan, replan
-from nqz.plan.task import Plan, Target, Task, alive, coded_entries
+from nqz.plan.task import Target, Task, alive, coded_entries
+from nqz.stages.panels import panel_columns
 from nqz.stages.statistics import Statistics
 
 
@@ -62,7 +62,12 @@ def encode_matrix(
     found = measure(view, task.center, task.where, pool=pool, progress=lambda size: progress(share * size))
     statistics = found.rounded(target.digits if task.center else None)
     del found  # means take 8 bytes a column, rounded ones 5
-    side = side_records(statistics)
+    width = panel_columns(view.length)
+    side = [
+        record
+        for first in range(0, view.count, width)
+        for record in side_records(statistics, first, min(first + width, view.count))
+    ]
     target = target.with_fixed(fixed_bytes(task, statistics, target, side, whole))
     first_panel = partial(probe, view, statistics, pool)
     chosen = plan(task, statistics, target, first_panel)
@@ -72,7 +77,8 @@ def encode_matrix(
         chunks = code(
             view, statistics, final.parameters, pool=pool, progress=lambda share: progress(share / 2)
         )
-        assemble(writer, leading_records(task, statistics, final, side), chunks)
+        writer.parameters = header(task, statistics, final).values()
+        assemble(writer, chunks)
         size = whole.projected_size() if whole else writer.tensor_bytes()
         again = replan(task, statistics, target, chosen, size, attempt)
         if again is None:
@@ -88,17 +94,6 @@ def encode_matrix(
     return []
 
 
-def side_records(statistics: Statistics) -> list[Sealed]:
-    """The norms and means of a matrix, with means rounded."""
-    norms, means = seal("NORM", pack_norms(statistics.codes)), statistics.means
-    return [norms] if means.digits is None else [norms, seal("MEAN", pack_means(means.shift, means.q))]
-
-
-def leading_records(task: Task, statistics: Statistics, plan: Plan, side: list[Sealed]) -> list[Sealed]:
-    """Everything in front of the chunks."""
-    return [seal("TENS", header(task, statistics, plan).pack()), *side]
-
-
 def assemble(writer: ContainerWriter | Draft, *records: Iterable[Sealed]) -> None:
     """Append the records of a tensor, which has been begun, to a container."""
     for record in chain(*records):
@@ -109,8 +104,8 @@ def fixed_bytes(
     task: Task, statistics: Statistics, target: Target, side: list[Sealed], file: ContainerWriter | None
 ) -> int:
     """Bytes beside the chunks that the rate counts: of all of the file, if it is given."""
-    lengths = [header_bytes(task, statistics, target), *(record.length for record in side)]
-    return listed_size(lengths) if file is None else file.projected_size(lengths)
+    lengths, parameters = [record.length for record in side], header_bytes(task, statistics, target)
+    return listed_size(lengths) + parameters if file is None else file.projected_size(lengths, parameters)
 
 
 def _nothing_left_warning(task: Task, statistics: Statistics, target: Target) -> str:

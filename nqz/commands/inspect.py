@@ -13,7 +13,7 @@ from nqz.ground.arithmetic import GRID, pieces
 from nqz.matrix import Matrix, open_matrix
 from nqz.stages import norms
 
-_PARTS = {"TENS": "header", "NORM": "norms", "MEAN": "means", "CHNK": "chunks"}
+_PARTS = {"NORM": "norms", "MEAN": "means", "CHNK": "chunks"}
 
 
 def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
@@ -38,8 +38,9 @@ def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
     """
     tensors = []
     for index, info in enumerate(reader.manifest.tensors):
-        sizes = _sizes(reader, index)
-        description = _matrix(open_matrix(reader, index), brief) if info.kind == "matrix" else _exact()
+        matrix = open_matrix(reader, index) if info.kind == "matrix" else None
+        description = _exact() if matrix is None else _matrix(matrix, brief)
+        sizes = _sizes(reader, index, matrix)
         predicted = description.pop("predicted")
         tensors.append(
             {
@@ -87,16 +88,18 @@ def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
     }
 
 
-def _sizes(reader: ContainerReader, index: int) -> dict[str, int | None]:
-    """Bytes of the records of a tensor, framing included."""
-    records = reader.records(index)
-    matrix = reader.manifest.tensors[index].kind == "matrix"
-    sizes: dict[str, int | None] = dict.fromkeys(_PARTS.values(), 0 if matrix else None)
-    for record in records:
+def _sizes(reader: ContainerReader, index: int, matrix: Matrix | None) -> dict[str, int | None]:
+    """Bytes that a tensor takes: of its records, framing included, and of its parameters in the manifest."""
+    sizes: dict[str, int | None] = dict.fromkeys(_PARTS.values(), None if matrix is None else 0)
+    sizes["header"] = None if matrix is None else matrix.header.size()
+    whole = sizes["header"] or 0
+    for record in reader.records(index) if reader.manifest.tensors[index].newer is None else []:
+        size = record.end - record.offset
+        whole += size
         part = _PARTS.get(record.type)
         if part is not None:
-            sizes[part] = (sizes[part] or 0) + record.end - record.offset
-    sizes["total"] = records[-1].end - records[0].offset if records else 0
+            sizes[part] = (sizes[part] or 0) + size
+    sizes["total"] = whole
     return sizes
 
 

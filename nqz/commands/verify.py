@@ -19,7 +19,7 @@ import numpy.typing as npt
 from nqz.files.contract import Source, SourceTensor
 from nqz.format.exct import decode_exact
 from nqz.format.reader import ContainerReader
-from nqz.ground.arithmetic import pieces
+from nqz.ground.arithmetic import pieces, total
 from nqz.ground.dtypes import widen
 from nqz.ground.errors import VerifyError
 from nqz.ground.threads import SMALL, Workers
@@ -220,8 +220,8 @@ def _energies(
 
 def measured_error(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> float:
     """‖A - Â‖² / ‖Ā‖² from the `column_errors`; infinite for an error where there should be none."""
-    mantissa, power = matrix.header.energy
-    whole = math.ldexp(mantissa, power - 2 * exponent)
+    histogram = matrix.histogram
+    whole = total(histogram.counts * norms.energy(histogram.codes, norms.DOUBLING * exponent))
     spent = float(errors.sum())
     return 0.0 if spent == 0.0 else spent / whole if whole > 0.0 else math.inf
 
@@ -284,24 +284,24 @@ def standard_error(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> f
         shrink = np.where(alive, 1.0 / (1.0 + noise), 0.0)
         return energy, np.where(alive, noise, 0.0), shrink, energy * (1.0 - p.kappa * shrink)
 
-    total = own = share = 0.0
+    whole = own = share = 0.0
     count = 0
     for chosen in parts:
         energy, d, shrink, expected = expectation(chosen)
-        total += float(expected.sum())
+        whole += float(expected.sum())
         own += float((np.square(energy * p.kappa * shrink * d * shrink) * (1.0 + 2.0 * d)).sum())
         share += float((energy * shrink * (2.0 - shrink)).sum())
         count += int((expected > 0).sum())
-    if total <= 0.0:
+    if whole <= 0.0:
         return 0.0
     # the share of the energy that the kept coordinates have, common to columns that are alike
     share *= math.sqrt(2.0 * p.kappa * (1.0 - p.kappa) / p.n)
     theory = own * 2.0 / p.m + share * share
     between = 0.0
     if count >= _FEW_COLUMNS and np.isfinite(errors).all():
-        ratio = float(errors.sum()) / total
+        ratio = float(errors.sum()) / whole
         for chosen in parts:
             *_, expected = expectation(chosen)
             residual = errors[chosen] - ratio * expected
             between += float(np.square(residual[expected > 0]).sum()) * count / (count - 1)
-    return math.sqrt(max(theory, between)) / total
+    return math.sqrt(max(theory, between)) / whole

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from nqz.files.access import Access, temporary_access
 from nqz.files.contract import FileLayout, Format, Parts, Source, TensorSpec
 from nqz.files.npy import HEADER_BYTES, NpyHeader, array_tensor, build_header, read_header
-from nqz.files.zip import CRC_OFFSET, END_SIGN, FULL16, UTF8, Entry, directory, pieces, quote, trick
+from nqz.files.zip import CRC_OFFSET, END_SIGN, FULL16, UTF8, Entry, directory, pieces, quote
 from nqz.ground.errors import CorruptError, UnsupportedError, UsageError
+from nqz.ground.sources import path_fault
 from nqz.ground.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -123,13 +124,13 @@ def _unfit(name: str) -> str | None:
         return "is a folder; a .npz file has arrays only"
     if not name.endswith(_SUFFIX):
         return "is no array (.npy); save with numpy.savez"
-    found = trick(name)
+    found = path_fault(name)
     return None if found is None else f"its name {found}; rename the array"
 
 
 def _member_name(name: str) -> tuple[bytes, int]:
     """Return the member that holds an array of this name: its name, and the flags that go with it."""
-    found = trick(name)
+    found = path_fault(name)
     if found is not None:
         raise UnsupportedError(
             f"tensor {quote(name)}: its name {found}, which a .npz file cannot have; write .safetensors"

@@ -53,17 +53,6 @@ def quote(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
-def trick(name: str) -> str | None:
-    """Return what is wrong with a name where archives are unpacked, if anything."""
-    if "\0" in name:
-        return "contains a NUL"
-    if "\\" in name:
-        return "contains a backslash"
-    if name.startswith("/") or re.match("[A-Za-z]:/", name):
-        return "is an absolute path"
-    return "leads out of its folder" if ".." in name.split("/") else None
-
-
 def wide_sizes(extra: bytes) -> list[int] | None:
     """Return packed and plain size from the extra field with sizes of 64 bits, if there is one."""
     while len(extra) >= 4:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nqz.format.index import END_LENGTH, END_SIZE
-from nqz.format.records import FRAMING, MAGIC, PREAMBLE_SIZE, VERSION, Access, pread, read_header
+from nqz.format.records import MAGIC, PREAMBLE_SIZE, VERSION, Access, preamble, pread, read_header
 from nqz.ground.errors import CorruptError, NewerFormatError, NqzError
 from nqz.ground.sources import SOURCES
 
@@ -19,28 +19,34 @@ _MANGLED = (
 
 
 def check_preamble(access: Access, name: str) -> None:
-    """Check magic, version and reserved bytes.
+    """Check magic, CRC-32, version and features, in this order.
 
     Raises
     ------
     CorruptError
         Not a container, or one whose first bytes are damaged or missing.
     NewerFormatError
-        Written by a later version of the format.
+        Written by a later version of the format, or with features that this one does not know.
     """
-    head = bytes(pread(access, 0, min(access.size, 16)))
+    head = bytes(pread(access, 0, min(access.size, PREAMBLE_SIZE)))
     if not head.startswith(MAGIC):
         raise CorruptError(f"{name}: {_other_format(head, access.size)} (at byte 0)")
-    if access.size < PREAMBLE_SIZE:
+    if len(head) < PREAMBLE_SIZE:
         raise CorruptError(f"{name}: truncated: the file ends at byte {access.size}, within its preamble")
-    version = int.from_bytes(head[8:10], "little")
+    version, features = (int.from_bytes(head[at : at + 2], "little") for at in (8, 10))
+    if head != preamble(version, features):
+        raise CorruptError(f"{name}: damaged: the checksum of the preamble at byte 12 does not match")
     if version > VERSION:
         raise NewerFormatError(
             f"{name}: written in version {version} of the nqz format (at byte 8); "
             f"this program reads version {VERSION}: a later release is needed"
         )
-    if head[10:12] != b"\0\0":
-        raise CorruptError(f"{name}: damaged: the reserved bytes at byte 10 are not zero")
+    if features:
+        bits = ", ".join(str(bit) for bit in range(16) if features >> bit & 1)
+        raise NewerFormatError(
+            f"{name}: needs features {bits} of the nqz format (at byte 10), which this program does not know: "
+            "a later release is needed"
+        )
 
 
 def end_error(access: Access, name: str) -> NqzError:
@@ -50,7 +56,7 @@ def end_error(access: Access, name: str) -> NqzError:
         if offset == access.size:
             return CorruptError(f"{name}: truncated: the file ends at byte {offset}, before its end record")
         try:
-            record = read_header(access, offset, access.size, name)
+            record = read_header(access, offset, access.size, name).record
         except NqzError as error:
             return error
         if record.type == "DONE":
@@ -62,7 +68,7 @@ def end_error(access: Access, name: str) -> NqzError:
                     "a container ends with it (two files concatenated?)"
                 )
             return CorruptError(f"{name}: damaged: the end record at byte {offset} is not valid")
-        offset += FRAMING + record.length
+        offset = record.end
     return CorruptError(f"{name}: truncated or damaged: no end record at byte {access.size - END_SIZE}")
 
 

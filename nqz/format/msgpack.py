@@ -1,31 +1,25 @@
 """Canonical msgpack: one byte string for each value, bounded in size, depth and number of items.
 
-The msgpack library accepts much that a canonical format must not: duplicate keys, long forms of small
-integers, NaN, timestamps. It also allocates what a header declares. So the bytes are walked once before
-it sees them, and what it returns must pack to the same bytes again.
+The msgpack library accepts much that a canonical format must not: duplicate keys, long forms of small integers, NaN,
+extension types. So what it returns must pack to the same bytes again, and is looked at value by value where its form
+is not known. It allocates what the header of an array declares, for which it is given a bound.
 """
 
 from __future__ import annotations
 
 import math
 import reprlib
-import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nqz.ground.errors import CorruptError, NqzError, UnsupportedError
 
 MAX_DEPTH = 8
 MAX_BYTES = 1_000_000
-MAX_ITEMS = 1 << 22
+MAX_ITEMS = 1024
+"""Items of an array, but for the list of tensors."""
 
 Checker = Callable[[Any], bool]
-
-# Tag -> size of the length field that follows it.
-_STRINGS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
-_ARRAYS = {0xDC: 2, 0xDD: 4}
-_MAPS = {0xDE: 2, 0xDF: 4}
-_INTEGERS = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
 
 
 def pack(value: Any) -> bytes:
@@ -38,17 +32,24 @@ def pack(value: Any) -> bytes:
     NqzError
         The value is of another type, not finite, or nested deeper than 8 (a fault of the caller).
     """
+    fault = fault_of(value)
+    if fault is not None:
+        raise NqzError(f"internal error: {fault}")
+    return packed(value)
+
+
+def packed(value: Any) -> bytes:
+    """Pack a value that is known to be packable, but for strings that are not Unicode."""
     import msgpack
 
-    _check_packable(value, 1)
     try:
-        packed: bytes = msgpack.packb(value, use_bin_type=True)
-        return packed
+        data: bytes = msgpack.packb(value, use_bin_type=True)
+        return data
     except UnicodeEncodeError:
         raise UnsupportedError("a name or a metadata string is not Unicode text (a lone surrogate)") from None
 
 
-def unpack(data: bytes, where: str, max_bytes: int = MAX_BYTES, max_items: int = MAX_ITEMS) -> Any:
+def unpack(data: bytes, where: str, max_bytes: int = MAX_BYTES) -> Any:
     """Unpack one canonical value that fills `data`.
 
     Parameters
@@ -56,71 +57,83 @@ def unpack(data: bytes, where: str, max_bytes: int = MAX_BYTES, max_items: int =
     data : bytes
     where : str
         File, record and offset, for messages.
-    max_bytes, max_items : int
-        Bounds on the size of `data` and on the items declared in all its arrays and maps together.
+    max_bytes : int
+        Bound on the size of `data`.
 
     Raises
     ------
     CorruptError
         The bytes are not canonical, or beyond a bound.
     """
-    import msgpack
-
     if len(data) > max_bytes:
         raise CorruptError(f"{where}: {len(data)} bytes where at most {max_bytes} are allowed")
-    fault = _scan(data, max_items)
-    if fault:
+    source = Source(data, where)
+    value = source.next()
+    source.finish()
+    fault = fault_of(value)
+    if fault is not None:
         raise CorruptError(f"{where}: {fault}")
-    try:
-        value = msgpack.unpackb(data, raw=False, object_pairs_hook=_unique_pairs)
-        canonical = msgpack.packb(value, use_bin_type=True) == data
-    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-        raise CorruptError(f"{where}: not a canonical value: {error}") from None
-    if not canonical:
+    if packed(value) != data:
         raise CorruptError(f"{where}: not in canonical form")
     return value
 
 
-def pack_fields(fields: Mapping[str, Any]) -> bytes:
-    """Pack the values of a map, in its order, as a list: the names are known from the format.
-
-    Raises
-    ------
-    NqzError
-        It does not fit into 1 MB, or a value cannot be packed.
-    """
-    data = pack(list(fields.values()))
-    if len(data) > MAX_BYTES:
-        raise NqzError(f"internal error: fields of {len(data)} bytes, at most {MAX_BYTES} are allowed")
-    return data
-
-
-def unpack_fields(data: bytes, schema: Mapping[str, Checker], where: str = "list") -> dict[str, Any]:
-    """Unpack a canonical list of at most 1 MB: one value for every key of `schema`, in its order.
+class Source:
+    """Values of a byte string, one after the other; no more memory is taken than a few times what is there.
 
     Parameters
     ----------
     data : bytes
-    schema : mapping of str to callable
-        For every key a function that tells whether a value is acceptable: those of this module
-        (`is_str`, `one_of` …) or any other. Its attribute ``expects``, if any, goes into the message.
     where : str
         File, record and offset, for messages.
-
-    Raises
-    ------
-    CorruptError
-        The bytes are not canonical, values are missing or superfluous, or one is refused.
     """
-    values = unpack(data, where)
-    if not isinstance(values, list):
-        raise CorruptError(f"{where}: a list is required")
-    if len(values) != len(schema):
-        names = ", ".join(schema)
-        raise CorruptError(f"{where}: {len(values)} values, expected exactly {len(schema)}: {names}")
-    fields = dict(zip(schema, values, strict=True))
-    check_fields(fields, schema, where)
-    return fields
+
+    def __init__(self, data: bytes, where: str) -> None:
+        import msgpack
+
+        self._where, self._size = where, len(data)
+        self._unpacker = msgpack.Unpacker(
+            max_buffer_size=max(1, len(data)), max_array_len=MAX_ITEMS, max_map_len=len(data), max_ext_len=0
+        )
+        self._unpacker.feed(data)
+
+    @property
+    def position(self) -> int:
+        """How many bytes have been taken."""
+        return int(self._unpacker.tell())
+
+    def next(self) -> Any:
+        """The next value, whose form is not looked at yet."""
+        return self._taken(self._unpacker.unpack)
+
+    def map(self) -> int:
+        """The number of pairs of a map, which follow."""
+        return self._count(self._unpacker.read_map_header, 2)
+
+    def array(self) -> int:
+        """The number of items of an array, which follow."""
+        return self._count(self._unpacker.read_array_header, 1)
+
+    def finish(self) -> None:
+        """Check that nothing is left."""
+        if self.position != self._size:
+            raise CorruptError(f"{self._where}: {self._size - self.position} bytes follow the value")
+
+    def _count(self, read: Callable[[], Any], least: int) -> int:
+        count = int(self._taken(read))
+        if least * count > self._size - self.position:
+            raise CorruptError(f"{self._where}: a collection declares more items than there are bytes")
+        return count
+
+    def _taken(self, read: Callable[[], Any]) -> Any:
+        import msgpack
+
+        try:
+            return read()
+        except msgpack.OutOfData:
+            raise CorruptError(f"{self._where}: the value is cut short") from None
+        except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+            raise CorruptError(f"{self._where}: not a canonical value: {error}") from None
 
 
 def check_fields(value: Any, schema: Mapping[str, Checker], where: str) -> None:
@@ -135,6 +148,24 @@ def check_fields(value: Any, schema: Mapping[str, Checker], where: str) -> None:
         if not accepts(value[key]):
             expects = getattr(accepts, "expects", "another value")
             raise CorruptError(f"{where}: {key} is {reprlib.repr(value[key])}, expected {expects}")
+
+
+def named(values: Any, schema: Mapping[str, Checker], where: str) -> dict[str, Any]:
+    """The values of a list by name: one proper value for every key of `schema`, in its order.
+
+    Raises
+    ------
+    CorruptError
+        Not a list, values are missing or superfluous, or one is refused.
+    """
+    if not isinstance(values, list):
+        raise CorruptError(f"{where}: a list is required")
+    if len(values) != len(schema):
+        names = ", ".join(schema)
+        raise CorruptError(f"{where}: {len(values)} values, expected exactly {len(schema)}: {names}")
+    fields = dict(zip(schema, values, strict=True))
+    check_fields(fields, schema, where)
+    return fields
 
 
 def checker(expects: str) -> Callable[[Checker], Checker]:
@@ -159,6 +190,12 @@ def is_bytes(value: Any) -> bool:
     return isinstance(value, bytes)
 
 
+@checker("an integer")
+def is_int(value: Any) -> bool:
+    """Accept an integer from -2**63 to 2**64 - 1."""
+    return type(value) is int
+
+
 @checker("an integer, 0 or more")
 def is_uint(value: Any) -> bool:
     """Accept an integer from 0 to 2**64 - 1."""
@@ -171,22 +208,18 @@ def is_float(value: Any) -> bool:
     return isinstance(value, float)
 
 
+@checker("a name and a list of parameters")
+def is_named_list(value: Any) -> bool:
+    """Accept a list of a str and a list."""
+    return isinstance(value, list) and [type(item) for item in value] == [str, list]
+
+
 def one_of(*allowed: Any) -> Checker:
     """Accept a value that equals one of `allowed` and is of the same type."""
 
     @checker("one of " + ", ".join(map(repr, allowed)))
     def accepts(value: Any) -> bool:
         return any(type(value) is type(item) and value == item for item in allowed)
-
-    return accepts
-
-
-def list_of(accepts_item: Checker, count: int | None = None) -> Checker:
-    """Accept a list of acceptable items, of exactly `count` if that is given."""
-
-    @checker("a list" + (f" of {count} items" if count is not None else ""))
-    def accepts(value: Any) -> bool:
-        return isinstance(value, list) and count in (None, len(value)) and all(map(accepts_item, value))
 
     return accepts
 
@@ -201,89 +234,23 @@ def optional(accepts_value: Checker) -> Checker:
     return accepts
 
 
-def _unique_pairs(pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
-    # A TypeError for an unhashable key and a ValueError for the rest both become CorruptError above.
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key occurs twice")
-    if not all(isinstance(key, str) for key in fields):
-        raise ValueError("a key is not a string")
-    return fields
-
-
-def _check_packable(value: Any, depth: int) -> None:
-    # Exact types: an extension type of the library is a tuple too.
+def fault_of(value: Any, depth: int = 1) -> str | None:
+    """Say why a value cannot be in canonical form, None if it can."""
+    # exact types: an extension type of the library is a tuple too
     if isinstance(value, Mapping) or type(value) in (list, tuple):
         if depth > MAX_DEPTH:
-            raise NqzError(f"internal error: a value is nested deeper than {MAX_DEPTH}")
+            return f"nested deeper than {MAX_DEPTH}"
         if isinstance(value, Mapping):
             if not all(isinstance(key, str) for key in value):
-                raise NqzError("internal error: a key of a map is not a string")
+                return "a key of a map is not a string"
             value = value.values()
-        for item in value:
-            _check_packable(item, depth + 1)
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise NqzError("internal error: a number is not finite")
-    elif isinstance(value, int):
-        if not -(1 << 63) <= value < 1 << 64:
-            raise NqzError("internal error: an integer does not fit into 64 bits")
-    elif not (value is None or isinstance(value, (str, bytes))):
-        raise NqzError(f"internal error: a {type(value).__name__} cannot be packed")
-
-
-def _scan(data: bytes, max_items: int) -> str | None:
-    """Walk over the tags; return what is wrong, or None. Allocates a stack of MAX_DEPTH counts."""
-    end = len(data)
-    position = 0
-    remaining = outstanding = 1  # items still to come: in the innermost collection, and in all
-    declared = 0
-    stack: list[int] = []
-    while True:
-        while remaining == 0:
-            if not stack:
-                if position > end:
-                    return "the value is cut short"
-                return f"{end - position} bytes follow the value" if position < end else None
-            remaining = stack.pop()
-        if position >= end:
-            return "the value is cut short"
-        remaining -= 1
-        outstanding -= 1
-        tag = data[position]
-        position += 1
-        if tag < 0x80 or tag >= 0xE0 or tag in (0xC0, 0xC2, 0xC3):
-            continue
-        if tag in _INTEGERS:
-            position += _INTEGERS[tag]
-        elif tag == 0xCB:
-            if position + 8 <= end and not math.isfinite(struct.unpack_from(">d", data, position)[0]):
-                return "a number is not finite"
-            position += 8
-        elif 0xA0 <= tag < 0xC0:
-            position += tag & 0x1F
-        elif tag in _STRINGS:
-            width = _STRINGS[tag]
-            position += width + int.from_bytes(data[position : position + width], "big")
-        elif tag < 0xA0 or tag in _ARRAYS or tag in _MAPS:
-            is_map = tag < 0x90 or tag in _MAPS
-            if tag < 0xA0:
-                count = tag & 0x0F
-            else:
-                width = _MAPS[tag] if is_map else _ARRAYS[tag]
-                count = int.from_bytes(data[position : position + width], "big")
-                position += width
-            count *= 2 if is_map else 1
-            outstanding += count
-            declared += count
-            # Every item takes at least one byte, so more items than bytes cannot be.
-            if outstanding > end - position:
-                return "a collection declares more items than there are bytes"
-            if declared > max_items:
-                return f"more than {max_items} items"
-            stack.append(remaining)
-            if len(stack) > MAX_DEPTH:
-                return f"nested deeper than {MAX_DEPTH}"
-            remaining = count
-        else:
-            return f"the type 0x{tag:02x} is not allowed"
+        elif len(value) > MAX_ITEMS:
+            return f"an array of more than {MAX_ITEMS} items"
+        return next((fault for item in value if (fault := fault_of(item, depth + 1)) is not None), None)
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "a number is not finite"
+    if isinstance(value, int):
+        return None if -(1 << 63) <= value < 1 << 64 else "an integer does not fit into 64 bits"
+    if value is None or isinstance(value, (str, bytes)):
+        return None
+    return f"a {type(value).__name__} cannot be packed"

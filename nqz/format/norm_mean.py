@@ -27,7 +27,7 @@ def unpack_norms(payload: bytes, columns: int, where: str) -> NDArray[np.int32]:
         if len(payload) < _LEAST.size:
             raise ValueError("the record ends too early")
         (least,) = _LEAST.unpack_from(payload)
-        offsets, rest = integers.unpack(payload[_LEAST.size :], columns, where)
+        offsets, rest = integers.unpack(payload[_LEAST.size :], columns)
         _check_end(rest)
         return norms.from_offsets(least, offsets)
     except ValueError as error:
@@ -45,12 +45,12 @@ def unpack_means(payload: bytes, columns: int, where: str) -> tuple[NDArray[np.u
     q is int32 where all of its values are, int64 otherwise.
     """
     try:
-        shift, rest = integers.unpack(payload, columns, where)
+        shift, rest = integers.unpack(payload, columns)
         if shift.min(initial=0) < 0 or shift.max(initial=0) > center.EXACT:
             raise ValueError("the shift of a mean is out of range")
         narrow_shift = shift.astype(np.uint8)
         del shift
-        q, rest = integers.unpack(rest, columns, where)
+        q, rest = integers.unpack(rest, columns)
         _check_end(rest)
     except ValueError as error:
         raise CorruptError(f"{where}: {error}") from None

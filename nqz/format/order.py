@@ -1,120 +1,38 @@
-"""The order in which records may follow one another, and the tensor to which each belongs."""
+"""The order of the records of a tensor."""
 
 from __future__ import annotations
 
-import reprlib
+import re
 from collections.abc import Sequence
 
-from nqz.format.head import TensorInfo
+from nqz.format.manifest import EXACT, MATRIX, TensorInfo
 from nqz.format.records import is_optional
+from nqz.ground.errors import NewerFormatError
 
-LEADING = -1
-"""Stands for the tensor of optional records in front of the first tensor."""
-
-# Type -> (rank in the tensor, least number of records, most of them or None).
-_MATRIX_RECORDS = {
-    "TENS": (0, 1, 1),
-    "NORM": (1, 1, 1),
-    "MEAN": (2, 0, 1),
-    "CHNK": (3, 0, None),
+_LETTERS = {"NORM": "N", "MEAN": "M", "CHNK": "C", "EXCT": "X"}
+_ORDERS = {
+    MATRIX: (re.compile("(?:NC*)+|(?:NMC*)+"), "NORM, MEAN where columns are centered, and CHNK, panel after panel"),
+    EXACT: (re.compile("X*"), "EXCT"),
 }
-TENSOR_TYPES = frozenset(_MATRIX_RECORDS) | {"EXCT"}
+"""By codec: the order of the critical records, as letters and in words."""
 
 
-class RecordSequence:
-    """Follow the records between HEAD and INDX.
+def check_order(info: TensorInfo, types: Sequence[str]) -> None:
+    """Check the types of the records of a tensor, in the order of the file.
 
-    Parameters
-    ----------
-    tensors : sequence of TensorInfo
-
-    Notes
-    -----
-    An optional record belongs to the tensor of the last critical record before it. A tensor of no bytes
-    has no records at all. The methods raise ValueError, with the reason, for a record out of order.
+    Raises
+    ------
+    ValueError
+        Records are missing, superfluous or out of order.
+    NewerFormatError
+        A record that must not be ignored is of a type that this release does not know.
     """
-
-    def __init__(self, tensors: Sequence[TensorInfo]) -> None:
-        self._tensors = tensors
-        self._tensor = LEADING
-        self._counts: dict[str, int] = {}
-
-    def accept(self, record_type: str) -> int:
-        """Take the next record; return the index of its tensor, or LEADING."""
-        if is_optional(record_type):
-            return self._tensor
-        if record_type not in TENSOR_TYPES:
-            raise ValueError(f"unknown critical record {record_type}")
-        if record_type == "TENS":
-            self._next_tensor("matrix", record_type)
-        elif record_type == "EXCT":
-            if self._kind() != "exact" or self._counts["EXCT"] == self._tensors[self._tensor].pieces:
-                self._next_tensor("exact", record_type)
-        else:
-            self._check_order(record_type)
-        self._counts[record_type] = self._counts.get(record_type, 0) + 1
-        return self._tensor
-
-    def finish(self) -> None:
-        """Check that no tensor lacks records."""
-        self.finish_tensor()
-        for tensor in range(self._tensor + 1, len(self._tensors)):
-            if self._needs_records(tensor):
-                raise ValueError(f"the records of {self._label(tensor)} are missing")
-
-    def finish_tensor(self) -> None:
-        """Check that the current tensor is complete."""
-        if self._kind() == "matrix":
-            for record_type, (_, least, _) in _MATRIX_RECORDS.items():
-                if self._counts.get(record_type, 0) < least:
-                    raise ValueError(f"{self._label(self._tensor)} has no record {record_type}")
-        elif self._kind() == "exact":
-            pieces = self._tensors[self._tensor].pieces
-            if self._counts["EXCT"] != pieces:
-                raise ValueError(
-                    f"{self._label(self._tensor)} has {self._counts['EXCT']} records EXCT, "
-                    f"its size calls for {pieces}"
-                )
-
-    @property
-    def state(self) -> tuple[int, dict[str, int]]:
-        """The current tensor and the numbers of its records so far."""
-        return self._tensor, dict(self._counts)
-
-    @state.setter
-    def state(self, state: tuple[int, dict[str, int]]) -> None:
-        self._tensor, self._counts = state[0], dict(state[1])
-
-    def _label(self, tensor: int) -> str:
-        return f"tensor {reprlib.repr(self._tensors[tensor].name)}"
-
-    def _kind(self) -> str | None:
-        return None if self._tensor == LEADING else self._tensors[self._tensor].kind
-
-    def _needs_records(self, tensor: int) -> bool:
-        return self._tensors[tensor].kind == "matrix" or self._tensors[tensor].nbytes > 0
-
-    def _next_tensor(self, kind: str, record_type: str) -> None:
-        self.finish_tensor()
-        tensor = self._tensor + 1
-        while tensor < len(self._tensors) and not self._needs_records(tensor):
-            tensor += 1
-        if tensor == len(self._tensors):
-            raise ValueError(f"a record {record_type} beyond the last tensor")
-        if self._tensors[tensor].kind != kind:
-            raise ValueError(f"a record {record_type} where {self._label(tensor)} begins, not of kind {kind}")
-        self._tensor = tensor
-        self._counts = {}
-
-    def _check_order(self, record_type: str) -> None:
-        rank, _, most = _MATRIX_RECORDS[record_type]
-        if self._kind() != "matrix":
-            raise ValueError(f"a record {record_type} outside of a matrix tensor")
-        for other, (other_rank, least, _) in _MATRIX_RECORDS.items():
-            count = self._counts.get(other, 0)
-            if other_rank < rank and count < least:
-                raise ValueError(f"a record {record_type} before {other}")
-            if other_rank > rank and count:
-                raise ValueError(f"a record {record_type} after {other}")
-        if most is not None and self._counts.get(record_type, 0) >= most:
-            raise ValueError(f"a second record {record_type} of {self._label(self._tensor)}")
+    critical = [name for name in types if not is_optional(name)]
+    unknown = next((name for name in critical if name not in _LETTERS), None)
+    if unknown is not None:
+        raise NewerFormatError(f"a record {unknown}, which this release of nqz does not know; a later one is needed")
+    pattern, words = _ORDERS[info.codec]
+    if pattern.fullmatch("".join(_LETTERS[name] for name in critical)) is None:
+        raise ValueError(f"its records are not in the order {words}")
+    if info.codec == EXACT and len(critical) != info.pieces:
+        raise ValueError(f"{len(critical)} records EXCT, its size calls for {info.pieces}")

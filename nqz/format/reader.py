@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from nqz.format.diagnose import check_preamble, end_error
-from nqz.format.head import MAX_HEAD_BYTES, Manifest
-from nqz.format.index import END_LENGTH, END_SIZE, EndRecord, max_index_length, unpack_index
-from nqz.format.order import RecordSequence
+from nqz.format.index import END_LENGTH, END_SIZE, MAX_RECORDS, EndRecord, max_index_length, unpack_index
+from nqz.format.manifest import LEAST_ENTRY, MAX_BYTES, Manifest
+from nqz.format.order import check_order
 from nqz.format.records import (
     FRAMING,
     PREAMBLE_SIZE,
     Access,
+    Header,
     Record,
+    RecordDigest,
+    check_padding,
     checksum_error,
+    digest_of,
     pread,
     read_header,
     read_record,
+    record_size,
 )
-from nqz.ground.errors import CorruptError
+from nqz.ground.errors import CorruptError, NewerFormatError
 
 _SCAN_BYTES = 1 << 20
+_TAIL = 64 << 10
+"""Bytes at the end of a file that are read at once: manifest, index and end record of most are among them."""
 
 
 class ContainerReader:
-    """Open a container. Reads its preamble, end record, index and manifest, and nothing else.
+    """Open a container. Reads its preamble, and end record, index and manifest at its end, and nothing else.
 
     Parameters
     ----------
@@ -48,7 +54,7 @@ class ContainerReader:
     CorruptError
         Not a container, truncated, damaged, or followed by other bytes.
     NewerFormatError
-        Written by a later version of the format.
+        Written by a later version of the format, or with features that this release does not know.
 
     Notes
     -----
@@ -60,34 +66,48 @@ class ContainerReader:
         self.size = access.size
         self._access = access
         check_preamble(access, name)
-        self._end = self._read_end()
-        head = read_header(access, PREAMBLE_SIZE, self._end.index_offset, name)
-        where = self._where(head)
-        if head.type != "HEAD":
-            raise CorruptError(f"{where}: the first record must be HEAD")
-        if head.length > MAX_HEAD_BYTES:
-            raise CorruptError(f"{where}: {head.length} bytes where at most {MAX_HEAD_BYTES} are allowed")
-        self.manifest = Manifest.unpack(read_record(access, head, name), where)
-        self._lengths = self._read_index(head.end)
-        self._starts = [head.end]
-        for lengths in self._lengths:
-            self._starts.append(self._starts[-1] + sum(lengths) + FRAMING * len(lengths))
-        self._records: dict[int, list[Record]] = {}
+        tail = _Tail(access, _TAIL)
+        self._done = Record("DONE", self.size - END_SIZE, END_LENGTH)
+        self._end = self._read_end(tail)
+        tail = tail.from_offset(self._end.manifest_offset, self._done.offset)
+        mani = self._last_record(tail, "MANI", self._end.manifest_offset, self._end.index_offset, MAX_BYTES)
+        payload, where = read_record(tail, mani, name), self._where(mani)
+        self.manifest = Manifest.unpack(payload, where)
+        tensors = len(self.manifest.tensors)
+        most = max_index_length(tensors, self._end.records)
+        indx = self._last_record(tail, "INDX", self._end.index_offset, self._done.offset, most)
+        self._index = unpack_index(read_record(tail, indx, name), tensors, self._end, self._where(indx))
+        self._last = mani, indx
+        self._checked: set[int] = set()
 
-    def records(self, tensor_index: int) -> list[Record]:
-        """Return the records of a tensor, in order; their headers are read and checked on the first call.
+    def record(self, number: int) -> Record:
+        """The record of a number, by the index."""
+        index = self._index
+        return Record(index.types[index.numbers[number]], int(index.offsets[number]), int(index.lengths[number]))
+
+    def span(self, tensor_index: int) -> range:
+        """Numbers of the records of a tensor.
 
         Raises
         ------
         CorruptError
-            A record is not where the index says, or the records are not those of such a tensor.
+            The records are not those of such a tensor, by the index.
+        NewerFormatError
+            The tensor, or one of its records, is of a kind that this release does not know.
         """
-        if tensor_index not in self._records:
-            self._records[tensor_index] = self._read_records(tensor_index)
-        return self._records[tensor_index]
+        bounds = self._index.bounds
+        numbers = range(int(bounds[tensor_index + 1]), int(bounds[tensor_index + 2]))
+        if tensor_index not in self._checked:
+            self._check(tensor_index, numbers)
+            self._checked.add(tensor_index)
+        return numbers
+
+    def records(self, tensor_index: int) -> list[Record]:
+        """Return the records of a tensor, in order; see `span`."""
+        return [self.record(number) for number in self.span(tensor_index)]
 
     def find(self, tensor_index: int, type: str) -> list[Record]:
-        """Return the records of one type of a tensor, in order; see `records`."""
+        """Return the records of one type of a tensor, in order; see `span`."""
         return [record for record in self.records(tensor_index) if record.type == type]
 
     def read(self, record: Record, expected_type: str | None = None) -> bytes:
@@ -120,115 +140,127 @@ class ContainerReader:
         ------
         CorruptError
             The file is not exactly as it was written.
+        NewerFormatError
+            A tensor, or a record, is of a kind that this release does not know.
         """
-        sequence = RecordSequence(self.manifest.tensors)
-        found: list[list[int]] = [[] for _ in self._lengths]
-        digests = bytearray(hashlib.sha256(pread(self._access, 0, PREAMBLE_SIZE)).digest())
-        offset = PREAMBLE_SIZE
+        digests = bytearray(digest_of(pread(self._access, 0, PREAMBLE_SIZE)))
         reported = 0
-        digested = each(lambda record: (record, self._digest(record)), self._scan())
-        for count, (record, digest) in enumerate(digested):
+        for header, digest in each(lambda header: (header, self._digest(header)), self._scan()):
             digests += digest
-            last = record.end == self._done.offset
-            if (record.type == "HEAD") != (count == 0) or (record.type == "INDX") != last:
-                raise CorruptError(f"{self._where(record)}: out of order")
-            if count and not last:
-                try:
-                    found[sequence.accept(record.type) + 1].append(record.length)
-                except ValueError as error:
-                    raise CorruptError(f"{self._where(record)}: {error}") from None
-            offset = record.end
-            if progress and offset - reported >= _SCAN_BYTES:
-                reported = offset
-                progress(offset, self.size)
-        try:
-            sequence.finish()
-        except ValueError as error:
-            raise CorruptError(f"{self.name}: {error}, at byte {self._end.index_offset}") from None
-        if found != self._lengths:
-            raise CorruptError(f"{self.name}: the index does not list the records found, at byte {offset}")
-        if hashlib.sha256(digests).digest() != self._end.digest:
-            raise CorruptError(f"{self.name}: damaged: the digest at byte {self._done.end - 36} is wrong")
+            if progress and header.record.end - reported >= _SCAN_BYTES:
+                reported = header.record.end
+                progress(reported, self.size)
+        for tensor in range(len(self.manifest.tensors)):
+            self.span(tensor)
+        if digest_of(digests) != self._end.digest:
+            raise CorruptError(f"{self.name}: damaged: the digest at byte {self._done.end - 32} is wrong")
         # The end record again: the file may have changed since it was opened.
         if EndRecord.unpack(read_record(self._access, self._done, self.name)) != self._end:
             raise CorruptError(f"{self._where(self._done)}: changed while it was being read")
         if progress:
             progress(self.size, self.size)
 
-    def _scan(self) -> Iterator[Record]:
+    def _scan(self) -> Iterator[Header]:
         """All records but the last, as they follow one another in the file."""
-        offset = PREAMBLE_SIZE
-        while offset < self._done.offset:
-            record = read_header(self._access, offset, self._done.offset, self.name)
-            yield record
-            offset = record.end
+        offset, listed = PREAMBLE_SIZE, self._end.records - 3
+        for number in range(listed + 2):
+            header = read_header(self._access, offset, self._done.offset, self.name)
+            expected = self.record(number) if number < listed else self._last[number - listed]
+            if header.record != expected:
+                raise CorruptError(
+                    f"{self._where(header.record)}: {header.record.length} bytes; "
+                    f"the index has {expected.type} of {expected.length} bytes"
+                )
+            yield header
+            offset = header.record.end
 
     def _where(self, record: Record) -> str:
         return f"{self.name}: record {record.type} at byte {record.offset}"
 
-    def _read_end(self) -> EndRecord:
-        self._done = Record("DONE", self.size - END_SIZE, END_LENGTH)
+    def _read_end(self, access: Access) -> EndRecord:
         if self._done.offset < PREAMBLE_SIZE:
             raise end_error(self._access, self.name)
         try:
-            end = EndRecord.unpack(read_record(self._access, self._done, self.name))
+            end = EndRecord.unpack(read_record(access, self._done, self.name))
         except CorruptError:
             raise end_error(self._access, self.name) from None
         if end.file_length != self.size:
             raise end_error(self._access, self.name)
-        if not PREAMBLE_SIZE + FRAMING <= end.index_offset <= self._done.offset - FRAMING:
-            raise CorruptError(f"{self._where(self._done)}: places the index at byte {end.index_offset}")
-        if not 3 <= end.records <= (self.size - PREAMBLE_SIZE) // FRAMING:
+        places = (PREAMBLE_SIZE, end.manifest_offset, end.index_offset, self._done.offset)
+        if any(a % 8 or b - a < least for a, b, least in zip(places, places[1:], (0, FRAMING, FRAMING), strict=False)):
+            raise CorruptError(
+                f"{self._where(self._done)}: places manifest and index at bytes {places[1]} and {places[2]}"
+            )
+        most = max_index_length((places[2] - places[1]) // LEAST_ENTRY, min(end.records, MAX_RECORDS))
+        if places[2] - places[1] > record_size(MAX_BYTES) or places[3] - places[2] > record_size(most):
+            raise CorruptError(f"{self._where(self._done)}: leaves more room for manifest or index than they take")
+        if not 3 <= end.records <= min(MAX_RECORDS, 3 + (places[1] - PREAMBLE_SIZE) // FRAMING):
             raise CorruptError(f"{self._where(self._done)}: counts {end.records} records")
         return end
 
-    def _read_index(self, first: int) -> list[list[int]]:
-        offset = self._end.index_offset
-        record = Record("INDX", offset, self._done.offset - offset - FRAMING)
-        tensors = len(self.manifest.tensors)
-        if record.length > max_index_length(tensors, self._end.records):
-            raise CorruptError(f"{self._where(record)}: {record.length} bytes, more than an index takes")
-        payload = read_record(self._access, record, self.name)
-        return unpack_index(payload, tensors, first, offset, self._end.records, self._where(record))
+    def _last_record(self, access: Access, type: str, offset: int, limit: int, most: int) -> Record:
+        """The record between two offsets, of a type and not too long."""
+        record = read_header(access, offset, limit, self.name).record
+        if record.type != type or record.end != limit:
+            raise CorruptError(f"{self._where(record)}: the record {type} must be here, and end at byte {limit}")
+        if record.length > most:
+            raise CorruptError(f"{self._where(record)}: {record.length} bytes where at most {most} are allowed")
+        return record
 
-    def _read_records(self, tensor_index: int) -> list[Record]:
-        info = self.manifest.tensors[tensor_index]
-        sequence = RecordSequence([info])
-        offset = self._starts[tensor_index + 1]
-        limit = self._starts[tensor_index + 2]
-        records = []
-        for length in self._lengths[tensor_index + 1]:
-            record = read_header(self._access, offset, limit, self.name)
-            try:
-                if record.length != length:
-                    raise ValueError(f"{record.length} bytes where the index says {length}")
-                if sequence.accept(record.type) != 0:
-                    raise ValueError("an optional record in front of the first one of a tensor")
-            except ValueError as error:
-                raise CorruptError(f"{self._where(record)}: {error}") from None
-            records.append(record)
-            offset = record.end
+    def _check(self, tensor_index: int, numbers: range) -> None:
+        info, index = self.manifest.tensors[tensor_index], self._index
+        where = f"{self.name}: tensor {info.name!r}" if info.name else self.name
+        if info.newer is not None:
+            raise NewerFormatError(f"{where}: {info.newer} is not known to this release of nqz; a later one is needed")
         try:
-            sequence.finish()
+            here = slice(numbers.start, numbers.stop)
+            check_order(info, [index.types[number] for number in index.numbers[here].tolist()])
         except ValueError as error:
-            raise CorruptError(f"{self.name}: {error}, at byte {self._starts[tensor_index + 1]}") from None
-        return records
+            raise CorruptError(f"{where}: {error}, at byte {index.offsets[numbers.start]}") from None
+        except NewerFormatError as error:
+            raise NewerFormatError(f"{where}: {error}") from None
 
-    def _digest(self, record: Record) -> bytes:
-        """Check the CRC-32 of a record, piece by piece; return the SHA-256 of its bytes."""
+    def _digest(self, header: Header) -> bytes:
+        """Check the CRC-32 of a record, piece by piece; return the digest of its bytes."""
+        record = header.record
         buffer = memoryview(bytearray(min(_SCAN_BYTES, record.end - record.offset)))
-        digest = hashlib.sha256()
-        crc = 0
-        offset = record.offset
-        body_end = record.end - 4
-        while offset < body_end:
-            piece = buffer[: min(len(buffer), body_end - offset)]
+        digest, crc, offset = RecordDigest(), header.start, record.offset
+        while offset < record.end:
+            piece = buffer[: min(len(buffer), record.end - offset)]
             self._access.pread_into(piece, offset)
-            crc = zlib.crc32(piece, crc)
             digest.update(piece)
+            crc = zlib.crc32(piece[FRAMING:] if offset == record.offset else piece, crc)
             offset += len(piece)
-        stored = pread(self._access, body_end, 4)
-        digest.update(stored)
-        if crc != int.from_bytes(stored, "little"):
+        if crc != header.crc:
             raise checksum_error(record, self.name)
+        padding = record_size(record.length) - FRAMING - record.length
+        if padding:
+            check_padding(piece[-padding:], record, self.name)
         return digest.digest()
+
+
+class _Tail:
+    """The end of a file, read at once; what stands before it is read as asked for."""
+
+    def __init__(self, access: Access, length: int, stop: int | None = None) -> None:
+        self._access = access
+        self.size = access.size
+        self._start = max(0, self.size - length)
+        self._held = memoryview(pread(access, self._start, (self.size if stop is None else stop) - self._start))
+
+    def from_offset(self, offset: int, stop: int) -> _Tail:
+        """The same, from an offset on."""
+        return self if offset >= self._start else _Tail(self._access, self.size - offset, stop)
+
+    def pread_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill `buffer` with what lies from `offset` on."""
+        first = offset - self._start
+        if first < 0 or first + len(buffer) > len(self._held):
+            self._access.pread_into(buffer, offset)
+        else:
+            buffer[:] = self._held[first : first + len(buffer)]
+
+    def pwrite(self, buffer: memoryview, offset: int) -> None:
+        """Nothing is written through it."""
+        raise NotImplementedError
+

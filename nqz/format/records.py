@@ -1,4 +1,4 @@
-"""Framing: the preamble of the file, and the type, length and CRC-32 around every record."""
+"""Framing: the preamble of the file, and the header, CRC-32 and padding of every record."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from nqz.ground.errors import CorruptError
 
 MAGIC = b"\x8eNQZ\r\n\x1a\n"
 VERSION = 0
-PREAMBLE_SIZE = 12
-HEADER_SIZE = 12
-FRAMING = 16
-"""Bytes that a record takes besides its payload: type (4), length (8), CRC-32 (4)."""
+ALIGNMENT = 8
+"""Records, and so their payloads, begin at multiples of this."""
 
-_HEADER = struct.Struct("<4sQ")
+PREAMBLE_SIZE = 16
+FRAMING = 16
+"""Bytes in front of a payload: type (4), CRC-32 (4), length (8)."""
+
+_HEADER = struct.Struct("<4sIQ")
+_PREAMBLE = struct.Struct("<8sHH")
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+def record_size(length: int) -> int:
+    """Bytes that a record with a payload of so many takes: header, payload and padding."""
+    return FRAMING + length + -length % ALIGNMENT
 
 
 def framed(*lengths: int) -> int:
     """Bytes of records with payloads of these lengths."""
-    return sum(lengths) + FRAMING * len(lengths)
+    return sum(map(record_size, lengths))
 
 
 class Access(Protocol):
@@ -52,12 +60,13 @@ class Record(NamedTuple):
     @property
     def end(self) -> int:
         """Offset of the first byte after the record."""
-        return self.offset + FRAMING + self.length
+        return self.offset + record_size(self.length)
 
 
-def preamble() -> bytes:
-    """Return the first 12 bytes of a file: magic, version, two reserved bytes."""
-    return MAGIC + struct.pack("<HH", VERSION, 0)
+def preamble(version: int = VERSION, features: int = 0) -> bytes:
+    """Return the first 16 bytes of a file: magic, version, features needed to read it, and their CRC-32."""
+    head = _PREAMBLE.pack(MAGIC, version, features)
+    return head + zlib.crc32(head).to_bytes(4, "little")
 
 
 def is_type(record_type: str) -> bool:
@@ -70,13 +79,13 @@ def is_optional(record_type: str) -> bool:
     return bool(ord(record_type[0]) & 0x20)
 
 
-def pack_header(record_type: str, length: int) -> bytes:
-    """Return the 12 bytes in front of a payload of `length` bytes."""
-    return _HEADER.pack(record_type.encode("ascii"), length)
+def _unsealed(record_type: bytes, length: int) -> tuple[bytes, int]:
+    """Type and length of a record as bytes, and their CRC-32, with which that of the record begins."""
+    return record_type, zlib.crc32(length.to_bytes(8, "little"), zlib.crc32(record_type))
 
 
 class Sealed(NamedTuple):
-    """A record ready to be written: its type, the length of its payload, all of its bytes, and their SHA-256."""
+    """A record ready to be written: its type, the length of its payload, all of its bytes, and their digest."""
 
     type: str
     length: int
@@ -84,16 +93,27 @@ class Sealed(NamedTuple):
     digest: bytes
 
 
+RecordDigest = hashlib.sha256
+"""Digest of the bytes of a record, of the preamble, and of all their digests: 32 bytes."""
+
+DIGEST_SIZE = 32
+
+
+def digest_of(data: bytes | bytearray | memoryview) -> bytes:
+    """Digest of bytes that are there at once."""
+    return RecordDigest(data).digest()
+
+
 def seal(record_type: str, *payload: bytes | bytearray | memoryview) -> Sealed:
     """Put the frame around a payload, given in C-contiguous pieces. May be called from any thread."""
     pieces = [memoryview(piece).cast("B") for piece in payload if memoryview(piece).nbytes]
     length = sum(piece.nbytes for piece in pieces)
-    pieces.insert(0, memoryview(pack_header(record_type, length)))
-    crc = 0
+    pieces.append(memoryview(bytes(-length % ALIGNMENT)))
+    raw_type, crc = _unsealed(record_type.encode("ascii"), length)
     for piece in pieces:
         crc = zlib.crc32(piece, crc)
-    data = b"".join([*pieces, crc.to_bytes(4, "little")])
-    return Sealed(record_type, length, data, hashlib.sha256(data).digest())
+    data = b"".join([_HEADER.pack(raw_type, crc, length), *pieces])
+    return Sealed(record_type, length, data, digest_of(data))
 
 
 def pread(access: Access, offset: int, length: int) -> bytearray:
@@ -104,13 +124,21 @@ def pread(access: Access, offset: int, length: int) -> bytearray:
     return buffer
 
 
-def parse_header(data: bytes | bytearray | memoryview, offset: int, limit: int, name: str) -> Record:
+class Header(NamedTuple):
+    """The header of a record: where it lies, its CRC-32, and what the CRC-32 is before the payload."""
+
+    record: Record
+    crc: int
+    start: int
+
+
+def parse_header(data: bytes | bytearray | memoryview, offset: int, limit: int, name: str) -> Header:
     """Read a record's header, and check that the record ends at or before `limit`.
 
     Parameters
     ----------
     data : bytes-like
-        The first 12 bytes of the record.
+        The first 16 bytes of the record.
     offset : int
         Where in the file they lie.
     limit : int
@@ -123,7 +151,7 @@ def parse_header(data: bytes | bytearray | memoryview, offset: int, limit: int, 
     CorruptError
         The type is not four letters, or the record is longer than the bytes present.
     """
-    raw_type, length = _HEADER.unpack_from(data)
+    raw_type, crc, length = _HEADER.unpack_from(data)
     if not _LETTERS.issuperset(raw_type):
         raise CorruptError(f"{name}: damaged: no record begins at byte {offset}")
     record = Record(raw_type.decode("ascii"), offset, length)
@@ -132,32 +160,40 @@ def parse_header(data: bytes | bytearray | memoryview, offset: int, limit: int, 
             f"{name}: damaged or truncated: the record {record.type} at byte {offset} "
             f"declares {length} bytes, {max(0, limit - offset - FRAMING)} are present"
         )
-    return record
+    return Header(record, crc, _unsealed(raw_type, length)[1])
 
 
-def read_header(access: Access, offset: int, limit: int, name: str) -> Record:
+def read_header(access: Access, offset: int, limit: int, name: str) -> Header:
     """Read the header of the record at `offset`; see `parse_header`."""
     if offset + FRAMING > limit:
         raise CorruptError(f"{name}: truncated: no room for a record at byte {offset}")
-    return parse_header(pread(access, offset, HEADER_SIZE), offset, limit, name)
+    return parse_header(pread(access, offset, FRAMING), offset, limit, name)
 
 
 def read_record(access: Access, record: Record, name: str) -> bytes:
-    """Read a whole record and return its payload, once its header and its CRC-32 are found right.
+    """Read a whole record and return its payload, once its header, its CRC-32 and its padding are found right.
 
     Raises
     ------
     CorruptError
-        The header is not the expected one, or the CRC-32 does not match.
+        The header is not the expected one, the CRC-32 does not match, or the padding is not zero.
     """
-    data = memoryview(pread(access, record.offset, FRAMING + record.length))
-    if bytes(data[:HEADER_SIZE]) != pack_header(record.type, record.length):
+    data = memoryview(pread(access, record.offset, record_size(record.length)))
+    raw_type, crc, length = _HEADER.unpack_from(data)
+    if (raw_type, length) != (record.type.encode("ascii"), record.length):
         raise CorruptError(
             f"{name}: damaged: no record {record.type} of {record.length} bytes at byte {record.offset}"
         )
-    if zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
+    if zlib.crc32(data[FRAMING:], _unsealed(raw_type, length)[1]) != crc:
         raise checksum_error(record, name)
-    return bytes(data[HEADER_SIZE:-4])
+    check_padding(data[FRAMING + length :], record, name)
+    return bytes(data[FRAMING : FRAMING + length])
+
+
+def check_padding(padding: bytes | memoryview, record: Record, name: str) -> None:
+    """Raise CorruptError unless all bytes after a payload are zero."""
+    if any(padding):
+        raise CorruptError(f"{name}: the padding of the record {record.type} at byte {record.offset} is not zero")
 
 
 def checksum_error(record: Record, name: str) -> CorruptError:

@@ -1,4 +1,4 @@
-"""Form 2 of a sequence of integers: tokens by rANS, the rest of each value raw.
+"""Form 1 of a sequence of integers: tokens by rANS, the rest of each value raw.
 
 A value is taken relative to a center. Of the difference some low bits, as many for all, are raw; what is above them,
 v, has the token |v| below 8, otherwise 8 + 4 (L - 4) + t, with L the bit length of |v| and t its two bits below the

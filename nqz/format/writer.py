@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-from nqz.format.head import Manifest
 from nqz.format.index import END_SIZE, EndRecord, pack_index
-from nqz.format.order import LEADING, RecordSequence
-from nqz.format.records import FRAMING, PREAMBLE_SIZE, Access, Sealed, framed, is_type, preamble, seal
+from nqz.format.manifest import Manifest
+from nqz.format.msgpack import pack
+from nqz.format.order import check_order
+from nqz.format.records import (
+    DIGEST_SIZE,
+    PREAMBLE_SIZE,
+    Access,
+    Sealed,
+    digest_of,
+    framed,
+    is_optional,
+    is_type,
+    preamble,
+    record_size,
+    seal,
+)
 from nqz.ground.errors import NqzError
 
 Buffer = bytes | bytearray | memoryview
+
+_LEADING = -1
+"""Stands for the tensor of optional records in front of the first tensor."""
 
 
 class _Mark(NamedTuple):
     size: int
     records: int
-    leading: int
-    tensor: int
-    tensor_records: int
+    tensors: int
+    count: int
     tensor_start: int
-    sequence: tuple[int, dict[str, int]]
 
 
-def listed_size(lengths: Sequence[int]) -> int:
+def listed_size(lengths: Iterable[int]) -> int:
     """About the bytes that records with payloads of these lengths take in a file, with their entries in the index."""
-    return framed(*lengths) + 2 * len(lengths)
+    return sum(record_size(length) + 3 for length in lengths)
 
 
 class Draft:
-    """Records of one tensor that are kept in memory, to be appended to a container later.
+    """Records and parameters of one tensor that are kept in memory, to be appended to a container later.
 
     Attributes
     ----------
     records : list of Sealed
+    parameters : list or None
+        What the manifest will have.
     """
 
     def __init__(self) -> None:
         self.records: list[Sealed] = []
+        self.parameters: list[Any] | None = None
 
     def write(self, type: str, *payload: Buffer) -> None:
         """Append a record; see `ContainerWriter.write`."""
@@ -50,8 +66,8 @@ class Draft:
         self.records.append(record)
 
     def tensor_bytes(self) -> int:
-        """Return the bytes of all records, framing included."""
-        return sum(len(record.data) for record in self.records)
+        """Return the bytes of all records, framing included, and of the parameters."""
+        return sum(len(record.data) for record in self.records) + _packed_size(self.parameters)
 
     def mark(self) -> int:
         """Return the present state, for `rollback`."""
@@ -63,13 +79,14 @@ class Draft:
 
 
 class ContainerWriter:
-    """Append records to a new file: HEAD at once, then the tensors in order, then INDX and DONE.
+    """Append records to a new file: those of the tensors in order, then MANI, INDX and DONE.
 
     Parameters
     ----------
     access : Access
         An empty file. It needs ``truncate(size)`` too if `rollback` is used or space was reserved.
     manifest : Manifest
+        Without the parameters of the matrices.
 
     Raises
     ------
@@ -85,22 +102,37 @@ class ContainerWriter:
         self.manifest = manifest
         self.size = PREAMBLE_SIZE
         self._access = access
-        self._sequence = RecordSequence(manifest.tensors)
-        self._lengths: list[list[int]] = [[] for _ in range(len(manifest.tensors) + 1)]
-        self._tensor = LEADING
+        self._types: list[str] = []
+        self._lengths: list[int] = []
+        self._counts = [0]  # records in front of the first tensor, and of each tensor
+        self._parameters: list[list[Any] | None] = []
         self._tensor_start = 0
         self._finished = False
-        head = manifest.pack()
+        # what does not fit is refused before the work
+        manifest.check()
         access.pwrite(memoryview(preamble()), 0)
-        self._digests = bytearray(hashlib.sha256(preamble()).digest())
-        self._append(seal("HEAD", head))
+        self._digests = bytearray(digest_of(preamble()))
+
+    @property
+    def _tensor(self) -> int:
+        return len(self._counts) - 2
+
+    @property
+    def parameters(self) -> list[Any] | None:
+        """What the manifest will have for the current tensor."""
+        return self._parameters[-1] if self._parameters else None
+
+    @parameters.setter
+    def parameters(self, values: list[Any] | None) -> None:
+        self._parameters[-1] = values
 
     def begin(self, index: int) -> None:
         """Begin tensor `index`; the one before must be complete."""
         if index != self._tensor + 1 or index >= len(self.manifest.tensors):
             raise NqzError(f"internal error: tensor {index} begun after tensor {self._tensor}")
         self._end_tensor()
-        self._tensor = index
+        self._counts.append(0)
+        self._parameters.append(None)
         self._tensor_start = self.size
 
     def write(self, type: str, *payload: Buffer) -> None:
@@ -119,35 +151,21 @@ class ContainerWriter:
 
     def add(self, record: Sealed) -> None:
         """Append a record that is sealed already to the current tensor."""
-        if self._finished:
+        if self._finished or (self._tensor == _LEADING and not is_optional(record.type)):
             raise NqzError(f"internal error: a record {record.type!r} cannot be written here")
-        state = self._sequence.state
-        try:
-            owner = self._sequence.accept(record.type)
-        except ValueError as error:
-            raise NqzError(f"internal error: {error}") from None
-        if owner != self._tensor:
-            # Such as an optional record in front of a tensor's first one: a scan would give it to another.
-            self._sequence.state = state
-            raise NqzError(f"internal error: a record {record.type} where tensor {self._tensor} is written")
-        self._lengths[owner + 1].append(record.length)
+        self._types.append(record.type)
+        self._lengths.append(record.length)
+        self._counts[-1] += 1
         self._append(record)
 
     def tensor_bytes(self) -> int:
-        """Return the bytes written since `begin`, framing included."""
-        return self.size - self._tensor_start
+        """Return the bytes written since `begin`, framing included, and those of the parameters."""
+        return self.size - self._tensor_start + _packed_size(self.parameters)
 
     def mark(self) -> object:
         """Return the present state, for `rollback`."""
-        lengths = self._lengths[self._tensor + 1]
         return _Mark(
-            self.size,
-            len(self._digests),
-            len(self._lengths[0]),
-            self._tensor,
-            len(lengths),
-            self._tensor_start,
-            self._sequence.state,
+            self.size, len(self._types), len(self._counts), self._counts[-1], self._tensor_start
         )
 
     def rollback(self, mark: object) -> None:
@@ -155,40 +173,44 @@ class ContainerWriter:
         if not isinstance(mark, _Mark) or mark.size > self.size or self._finished:
             raise NqzError("internal error: no such mark")
         self.size = mark.size
-        del self._digests[mark.records :]
-        for tensor in range(mark.tensor + 1, self._tensor + 1):
-            self._lengths[tensor + 1].clear()
-        del self._lengths[mark.tensor + 1][mark.tensor_records :]
-        del self._lengths[0][mark.leading :]
-        self._tensor = mark.tensor
+        del self._types[mark.records :], self._lengths[mark.records :]
+        del self._digests[DIGEST_SIZE * (1 + mark.records) :]
+        del self._counts[mark.tensors :], self._parameters[mark.tensors - 1 :]
+        self._counts[-1] = mark.count
         self._tensor_start = mark.tensor_start
-        self._sequence.state = mark.sequence
 
-    def projected_size(self, extra_lengths: Iterable[int] = ()) -> int:
+    def projected_size(self, extra_lengths: Iterable[int] = (), extra: int = 0) -> int:
         """Return the size in bytes of the finished file.
 
         Parameters
         ----------
         extra_lengths : iterable of int
             Payload lengths of the records that are still to come, all of them of the current tensor.
+        extra : int
+            Bytes by which the manifest will grow.
         """
-        extra = list(extra_lengths)
-        lengths = list(self._lengths)
-        lengths[self._tensor + 1] = lengths[self._tensor + 1] + extra
-        return self.size + framed(*extra) + len(pack_index(lengths)) + FRAMING + END_SIZE
+        lengths = list(extra_lengths)
+        counts = [*self._counts[:-1], self._counts[-1] + len(lengths)]
+        counts += [0] * (len(self.manifest.tensors) + 1 - len(counts))
+        index = pack_index([*self._types, *["CHNK"] * len(lengths)], [*self._lengths, *lengths], counts)
+        manifest = self._complete_manifest().size() + extra
+        return self.size + framed(*lengths, manifest, len(index)) + END_SIZE
 
     def finish(self) -> int:
-        """Write INDX and DONE, cut off what was rolled back, and return the size of the file in bytes."""
+        """Write MANI, INDX and DONE, cut off what was rolled back, and return the size of the file in bytes."""
         if self._finished or self._tensor != len(self.manifest.tensors) - 1:
             raise NqzError(f"internal error: finished after tensor {self._tensor}")
         self._end_tensor()
-        index_offset = self.size
-        self._append(seal("INDX", pack_index(self._lengths)))
+        offsets = [self.size]
+        self._append(seal("MANI", self._complete_manifest().pack()))
+        offsets.append(self.size)
+        self._append(seal("INDX", pack_index(self._types, self._lengths, self._counts)))
         end = EndRecord(
             file_length=self.size + END_SIZE,
-            index_offset=index_offset,
-            records=len(self._digests) // 32,  # the preamble's digest stands in for DONE, which has none
-            digest=hashlib.sha256(self._digests).digest(),
+            manifest_offset=offsets[0],
+            index_offset=offsets[1],
+            records=len(self._types) + 3,
+            digest=digest_of(self._digests),
         )
         self._append(seal("DONE", end.pack()))
         self._finished = True
@@ -196,18 +218,29 @@ class ContainerWriter:
             self._access.truncate(self.size)  # type: ignore[attr-defined]
         return self.size
 
+    def _complete_manifest(self) -> Manifest:
+        tensors = list(self.manifest.tensors)
+        for number, parameters in enumerate(self._parameters):
+            if parameters is not None:
+                tensors[number] = tensors[number]._replace(parameters=parameters)
+        return self.manifest._replace(tensors=tuple(tensors))
+
     def _end_tensor(self) -> None:
-        state = self._sequence.state
+        if self._tensor == _LEADING:
+            return
+        info, count = self.manifest.tensors[self._tensor], self._counts[-1]
         try:
-            if self._tensor != LEADING:
-                info = self.manifest.tensors[self._tensor]
-                if (info.kind == "matrix" or info.nbytes) and state[0] != self._tensor:
-                    raise ValueError(f"tensor {self._tensor} has no records")
-            self._sequence.finish_tensor()
-        except ValueError as error:
-            raise NqzError(f"internal error: {error}") from None
+            check_order(info, self._types[len(self._types) - count :])
+            if (info.kind == "matrix") is (self.parameters is None):
+                raise ValueError("a matrix needs parameters, and nothing else has them")
+        except (ValueError, NqzError) as error:
+            raise NqzError(f"internal error: tensor {self._tensor}: {error}") from None
 
     def _append(self, record: Sealed) -> None:
         self._access.pwrite(memoryview(record.data), self.size)
         self.size += len(record.data)
         self._digests += record.digest
+
+
+def _packed_size(parameters: list[Any] | None) -> int:
+    return 0 if parameters is None else len(pack(parameters))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from nqz.ground.dtypes import is_matrix_dtype
+from nqz.ground.dtypes import is_matrix_dtype, to_npy_descr, to_safetensors
+
+_ZIP_NAME_BYTES = 0xFFFF
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,10 @@ class SourceKind:
         It may carry a map of strings beside its tensors.
     any_layout : bool
         It can hold Fortran-order and big-endian arrays, which then keep their form.
-    bfloat16 : bool
-        It can hold bfloat16.
+    holds : callable
+        holds(dtype) tells whether it can hold entries of a type.
+    name_fault : callable
+        name_fault(name) tells why a tensor cannot have a name, None if it can.
     """
 
     name: str
@@ -38,7 +43,16 @@ class SourceKind:
     least_rank: int = 2
     metadata: bool = False
     any_layout: bool = False
-    bfloat16: bool = False
+    holds: Callable[[str], bool] = lambda dtype: to_npy_descr(dtype, "<") is not None
+    name_fault: Callable[[str], str | None] = lambda name: None
+
+    def tensor_fault(self, dtype: str, order: str, byte_order: str) -> str | None:
+        """Tell why it cannot hold a tensor, None if it can."""
+        if not self.holds(dtype):
+            return f"{dtype} entries"
+        if not self.any_layout and (order == "F" or byte_order == ">"):
+            return "Fortran or big-endian order"
+        return None
 
     def has_mark(self, start: bytes | bytearray) -> bool:
         """Whether the first bytes of a file are those of this kind."""
@@ -49,12 +63,35 @@ class SourceKind:
         return is_matrix_dtype(dtype) and 0 not in shape and len(shape) >= self.least_rank
 
 
+def path_fault(name: str) -> str | None:
+    """Tell what is wrong with a name where archives are unpacked, if anything."""
+    if "\0" in name:
+        return "contains a NUL"
+    if "\\" in name:
+        return "contains a backslash"
+    if name.startswith("/") or re.match("[A-Za-z]:/", name):
+        return "is an absolute path"
+    return "leads out of its folder" if ".." in name.split("/") else None
+
+
+def _npz_name_fault(name: str) -> str | None:
+    if len(name.encode()) + len(".npy") > _ZIP_NAME_BYTES:
+        return "is too long"
+    return path_fault(name)
+
+
 SOURCES = {
     kind.name: kind
     for kind in (
-        SourceKind("npy", b"\x93NUMPY", alone=True, least_rank=1, any_layout=True),
-        SourceKind("npz", b"PK\3\4", any_layout=True),
-        SourceKind("safetensors", b"{", 8, metadata=True, bfloat16=True),
+        SourceKind(
+            "npy", b"\x93NUMPY", alone=True, least_rank=1, any_layout=True,
+            name_fault=lambda name: "is a name" if name else None,
+        ),
+        SourceKind("npz", b"PK\3\4", any_layout=True, name_fault=_npz_name_fault),
+        SourceKind(
+            "safetensors", b"{", 8, metadata=True, holds=lambda dtype: to_safetensors(dtype) is not None,
+            name_fault=lambda name: "is kept for metadata" if name == "__metadata__" else None,
+        ),
     )
 }
 """All kinds of sources, by name. The names are part of the file format."""

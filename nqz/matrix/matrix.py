@@ -11,12 +11,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nqz.format import chnk, tens
-from nqz.format.head import TensorInfo
+from nqz.format import chnk, header
+from nqz.format.manifest import TensorInfo
 from nqz.format.norm_mean import unpack_means, unpack_norms
 from nqz.format.reader import ContainerReader
 from nqz.format.records import Record
-from nqz.ground.arithmetic import pieces
 from nqz.ground.dtypes import cast_saturating
 from nqz.ground.errors import CorruptError
 from nqz.ground.threads import Workers
@@ -26,7 +25,7 @@ from nqz.stages.codings import Coder
 from nqz.stages.decoder import rebuild
 from nqz.stages.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
 from nqz.stages.norms import Histogram
-from nqz.stages.panels import OpenPanel, Panel, open_panel, panels
+from nqz.stages.panels import OpenPanel, Panel, open_panel, panel_columns, panels
 from nqz.stages.parameters import Parameters
 from nqz.stages.scale import NormScaling
 
@@ -68,7 +67,7 @@ class Matrix:
     reader: ContainerReader
     index: int
     info: TensorInfo
-    header: tens.TensorHeader
+    header: header.TensorHeader
     codes: npt.NDArray[np.int32]
     histogram: Histogram
     norm_scaling: NormScaling
@@ -107,7 +106,7 @@ class Matrix:
         if self.reader.manifest.kind.alone:
             return self.reader.size
         records = self.reader.records(self.index)
-        return records[-1].end - records[0].offset
+        return records[-1].end - records[0].offset + self.header.size()
 
     @property
     def rate(self) -> float:
@@ -306,24 +305,38 @@ def open_matrix(reader: ContainerReader, index: int) -> Matrix:
     CorruptError
         A record is damaged or does not agree with the others.
     """
-    info = reader.manifest.tensors[index]
-    (record,) = reader.find(index, "TENS")
-    payload, where = reader.read(record, "TENS"), _where(reader, record)
-    header = tens.unpack(payload, lambda axis: _length_and_count(info.shape, axis), where)
-    p = header.parameters
-    if len(info.shape) == 1 and header.axis != 0:
+    info, records = reader.manifest.tensors[index], reader.records(index)
+    where = f"{reader.name}: tensor {info.name!r}" if info.name else reader.name
+    found = header.unpack(info.parameters, lambda axis: _length_and_count(info.shape, axis), where)
+    p = found.parameters
+    if len(info.shape) == 1 and found.axis != 0:
         raise CorruptError(f"{where}: axis 1 for an array of one dimension")
-    (record,) = reader.find(index, "NORM")
-    codes = unpack_norms(reader.read(record, "NORM"), p.columns, _where(reader, record))
-    if bool(reader.find(index, "MEAN")) != (p.mean_digits is not None):
-        raise CorruptError(f"{reader.name}: tensor {info.name!r}: header and record MEAN disagree")
+    if any(record.type == "MEAN" for record in records) != (p.mean_digits is not None):
+        raise CorruptError(f"{where}: parameters and records MEAN disagree")
+    width = panel_columns(p.n)
+    wanted = -(-p.columns // width)
+    if (cut := sum(record.type == "NORM" for record in records)) != wanted:
+        raise CorruptError(f"{where}: {cut} records NORM where its shape calls for {wanted}")
+    codes = np.empty(p.columns, np.int32)
+    for number, record in enumerate(record for record in records if record.type == "NORM"):
+        here = codes[number * width : (number + 1) * width]
+        here[:] = unpack_norms(reader.read(record, "NORM"), len(here), _where(reader, record))
     histogram = Histogram.of(codes)
-    found = p.norm_scaling(histogram)
-    cut, chunks = panels(p, codes, found), reader.find(index, "CHNK")
-    wanted = sum(len(panel.chunks) for panel in cut)
-    if len(chunks) != wanted:
-        raise CorruptError(f"{where}: {len(chunks)} chunks where its norms call for {wanted}")
-    return Matrix(reader, index, info, header, codes, histogram, found, cut, chunks)
+    scaling = p.norm_scaling(histogram)
+    panels_found, chunks = panels(p, codes, scaling), reader.find(index, "CHNK")
+    _check_chunks(records, panels_found, where)
+    return Matrix(reader, index, info, found, codes, histogram, scaling, panels_found, chunks)
+
+
+def _check_chunks(records: list[Record], panels: list[Panel], where: str) -> None:
+    """Check that every panel has as many chunks as its norms call for."""
+    last = [i for i, record in enumerate(records) if record.type == "NORM"] + [len(records)]
+    for panel, first, end in zip(panels, last[:-1], last[1:], strict=True):
+        count = sum(record.type == "CHNK" for record in records[first:end])
+        if count != len(panel.chunks):
+            raise CorruptError(
+                f"{where}: {count} chunks where the norms at byte {records[first].offset} call for {len(panel.chunks)}"
+            )
 
 
 def _length_and_count(shape: tuple[int, ...], axis: int) -> tuple[int, int]:
@@ -336,15 +349,18 @@ def _read_means(matrix: Matrix) -> center.Means:
     p, reader = matrix.parameters, matrix.reader
     if p.mean_digits is None:
         return center.Means.none(matrix.codes, p.n)
-    (record,) = reader.find(matrix.index, "MEAN")
-    where = _where(reader, record)
-    shift, q = unpack_means(reader.read(record, "MEAN"), p.columns, where)
-    means = center.Means(matrix.codes, p.n, p.mean_digits, shift, q)
-    with np.errstate(over="ignore"):
-        for columns in pieces(p.columns):
-            if not np.isfinite(means.at(columns)).all():
+    width = panel_columns(p.n)
+    shift, q = np.empty(p.columns, np.uint8), np.empty(p.columns, np.int64)
+    for number, record in enumerate(reader.find(matrix.index, "MEAN")):
+        where, chosen = _where(reader, record), slice(number * width, min((number + 1) * width, p.columns))
+        shift[chosen], q[chosen] = unpack_means(
+            reader.read(record, "MEAN"), chosen.stop - chosen.start, where
+        )
+        with np.errstate(over="ignore"):
+            found = center.Means(matrix.codes[chosen], p.n, p.mean_digits, shift[chosen], q[chosen])
+            if not np.isfinite(found.at(slice(None))).all():
                 raise CorruptError(f"{where}: a mean is not finite")
-    return means
+    return center.Means(matrix.codes, p.n, p.mean_digits, shift, q)
 
 
 def _where(reader: ContainerReader, record: Record) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nqz.format.msgpack import pack_fields
-from nqz.format.tens import ALPHA, PLANNED, TensorHeader
+from nqz.format.header import PLANNED, TensorHeader
+from nqz.format.msgpack import pack
 from nqz.plan import entropy, voronoi
 from nqz.plan.task import MAX_RATE, Plan, Planner, Probe, Target, Task
 from nqz.stages import dither
@@ -99,13 +99,14 @@ def base(task: Task, statistics: Statistics, target: Target) -> Parameters:
     fields = header(task, statistics, Plan(start, target.rate)).fields()
     for name in PLANNED:
         del fields[name]
+    fields["coding"] = task.coding.name
     fields["asked"] = [
         target.max_bytes,
         target.error,
         None if target.max_bytes else asked_rate(target),
         task.kappa,
     ]
-    return replace(start, dither_key=dither.key(task.seed, statistics.digest, task.name, pack_fields(fields)))
+    return replace(start, dither_key=dither.key(task.seed, statistics.digest, task.name, pack(list(fields.values()))))
 
 
 def asked_rate(target: Target) -> float | None:
@@ -115,10 +116,10 @@ def asked_rate(target: Target) -> float | None:
 
 def header(task: Task, statistics: Statistics, plan: Plan) -> TensorHeader:
     """The header of a matrix."""
-    return TensorHeader(plan.parameters, task.axis, plan.rate, ALPHA, statistics.total, statistics.digest)
+    return TensorHeader(plan.parameters, task.axis, plan.rate, statistics.digest)
 
 
 def header_bytes(task: Task, statistics: Statistics, target: Target) -> int:
-    """The most bytes that a header takes, whatever the plan."""
-    size = len(header(task, statistics, Plan(base(task, statistics, target), target.rate)).pack())
-    return size + PLANNERS[task.coding.name].HEADER_ROOM
+    """The most bytes that the parameters take in a manifest, whatever the plan."""
+    found = header(task, statistics, Plan(base(task, statistics, target), target.rate))
+    return found.size() + PLANNERS[task.coding.name].HEADER_ROOM

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +12,6 @@ from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
 from nqz.stages.scale import NormScaling
 from nqz.stages.transforms import TRANSFORMS, Transform
-
-_MAX_EXPONENT = 4096  # of an energy
 
 
 @dataclass(frozen=True)
@@ -84,11 +81,3 @@ class Parameters:
             raise ValueError("the digits of the means are out of range")
         if len(self.dither_key) != 16:
             raise ValueError("the dither key is not 16 bytes long")
-
-
-def check_energy(mantissa: float, exponent: int) -> None:
-    """Raise ValueError unless mantissa · 2 ** exponent is a normalized energy."""
-    if mantissa == 0.0 and exponent == 0:
-        return
-    if not (0.5 <= mantissa < 1.0 and math.isfinite(mantissa) and abs(exponent) < _MAX_EXPONENT):
-        raise ValueError("the energy is not normalized")

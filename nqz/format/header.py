@@ -1,0 +1,192 @@
+"""Parameters of a matrix of codec "nqz-1": a canonical list in its entry of the manifest."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from nqz.format.msgpack import (
+    is_bytes,
+    is_float,
+    is_int,
+    is_named_list,
+    is_str,
+    is_uint,
+    named,
+    one_of,
+    optional,
+    pack,
+)
+from nqz.ground.errors import CorruptError, NewerFormatError
+from nqz.stages.codings import ALLOCATIONS, CODINGS
+from nqz.stages.codings.voronoi import Nesting
+from nqz.stages.digest import SIZE as DIGEST_SIZE
+from nqz.stages.lattices import LATTICES
+from nqz.stages.parameters import Parameters
+from nqz.stages.transforms import TRANSFORMS
+
+PLANNED = ("rate", "kept", "coding", "delta", "lowest_class")
+"""Fields that planners decide; the others follow from what is coded and how."""
+
+SCHEMA = {
+    "axis": one_of(0, 1),
+    "rate": is_float,
+    "kept": is_uint,
+    "transform": is_named_list,
+    "lattice": is_str,
+    "coding": is_named_list,
+    "allocate": is_str,
+    "delta": is_int,
+    "lowest_class": is_uint,
+    "mean_digits": optional(is_uint),
+    "digest": is_bytes,
+    "dither_key": is_bytes,
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TensorHeader:
+    """Everything that the parameters of a matrix say.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    axis : int
+        Axis of the source along which the vectors lie.
+    rate : float
+        Rate asked for, bits an entry.
+    digest : bytes
+        The first 16 bytes of the content digest of the source's data.
+    """
+
+    parameters: Parameters
+    axis: int
+    rate: float
+    digest: bytes
+
+    def fields(self) -> dict[str, Any]:
+        """The values by name, without the last one, the dither key, which is derived from these."""
+        p = self.parameters
+        own = [] if p.coding_parameters is None else _CODING_PARAMETERS[p.coding.name].pack(p.coding_parameters)
+        return {
+            "axis": self.axis,
+            "rate": float(self.rate),
+            "kept": p.m,
+            "transform": [p.transform.name, [p.rotation_seed]],
+            "lattice": p.lattice.name,
+            "coding": [p.coding.name, own],
+            "allocate": p.allocate,
+            "delta": p.delta,
+            "lowest_class": p.lowest_class,
+            "mean_digits": p.mean_digits,
+            "digest": self.digest,
+        }
+
+    def values(self) -> list[Any]:
+        """The list in the manifest."""
+        return [*self.fields().values(), self.parameters.dither_key]
+
+    def size(self) -> int:
+        """Bytes that the list takes."""
+        return len(pack(self.values()))
+
+
+def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) -> TensorHeader:
+    """Read the parameters of a matrix.
+
+    Parameters
+    ----------
+    values : list
+        What the manifest has.
+    layout : callable
+        layout(axis) gives length and number of the vectors, as the manifest's shape has it.
+    where : str
+
+    Raises
+    ------
+    CorruptError
+        A value is missing, of another type, or out of range.
+    NewerFormatError
+        A transform, lattice, coding or allocation is one that this release does not know.
+    """
+    fields = named(values, SCHEMA, where)
+    n, columns = layout(fields["axis"])
+    (transform, seed), (coding, own) = fields["transform"], fields["coding"]
+    found = {
+        "transform": _known(TRANSFORMS, "transform", transform, where),
+        "lattice": _known(LATTICES, "lattice", fields["lattice"], where),
+        "coding": _known(CODINGS, "coding", coding, where),
+        "allocate": _known(dict(zip(ALLOCATIONS, ALLOCATIONS, strict=True)), "allocation", fields["allocate"], where),
+    }
+    try:
+        if len(seed) != 1 or not is_uint(seed[0]):
+            raise ValueError("the rotation has one parameter, its seed")
+        parameters = Parameters(
+            n=n,
+            columns=columns,
+            m=fields["kept"],
+            **found,
+            delta=fields["delta"],
+            lowest_class=fields["lowest_class"],
+            mean_digits=fields["mean_digits"],
+            rotation_seed=seed[0],
+            dither_key=fields["dither_key"],
+            coding_parameters=_CODING_PARAMETERS[coding].unpack(own),
+        )
+        parameters.check()
+        if len(fields["digest"]) != DIGEST_SIZE:
+            raise ValueError(f"the digest is not {DIGEST_SIZE} bytes long")
+        if not 0.0 < fields["rate"] <= 64.0:
+            raise ValueError("the rate is out of range")
+    except (ValueError, TypeError) as error:
+        raise CorruptError(f"{where}: {error}") from None
+    return TensorHeader(parameters, fields["axis"], fields["rate"], fields["digest"])
+
+
+def _known(table: Mapping[str, T], what: str, name: str, where: str) -> T:
+    if name not in table:
+        raise NewerFormatError(
+            f"{where}: {what} {reprlib.repr(name)} is not known to this release of nqz; a later one is needed"
+        )
+    return table[name]
+
+
+class _Codec(NamedTuple):
+    """A coding's own parameters to a list of the header, and back: ValueError for one that is malformed."""
+
+    pack: Callable[[Any], list[Any]]
+    unpack: Callable[[list[Any]], Any]
+
+
+def _unpack_nothing(values: list[Any]) -> None:
+    if values:
+        raise ValueError("the coding has no parameters")
+
+
+def _pack_nesting(nesting: Nesting) -> list[Any]:
+    rows = [list(row) for row in nesting.multipliers]
+    return [list(nesting.q), nesting.mix, rows, nesting.gain, nesting.power]
+
+
+def _unpack_nesting(values: list[Any]) -> Nesting:
+    q, mix, multipliers, gain, power = values
+    if not all(isinstance(part, list) for part in (q, multipliers, *multipliers)):
+        raise ValueError("the nested code is malformed")
+    integers = [*q, mix, *(b for row in multipliers for b in row)]
+    if len(q) != 2 or len(multipliers) != 2 or not all(type(item) is int for item in integers):
+        raise ValueError("the nested code is malformed")
+    if not (isinstance(gain, float) and isinstance(power, float)):
+        raise ValueError("the gain of the nested code is not a float")
+    (fine, coarse), (first, second) = q, multipliers
+    return Nesting((fine, coarse), mix, (tuple(first), tuple(second)), gain, power)
+
+
+_CODING_PARAMETERS = {
+    "entropy": _Codec(lambda value: [], _unpack_nothing),
+    "voronoi": _Codec(_pack_nesting, _unpack_nesting),
+}
+"""By coding."""
