@@ -46,9 +46,9 @@ class SourceKind:
     holds: Callable[[str], bool] = lambda dtype: to_npy_descr(dtype, "<") is not None
     name_fault: Callable[[str], str | None] = lambda name: None
 
-    def tensor_fault(self, dtype: str, order: str, byte_order: str) -> str | None:
+    def tensor_fault(self, dtype: str, order: str, byte_order: str, exact: bool) -> str | None:
         """Tell why it cannot hold a tensor, None if it can."""
-        if not self.holds(dtype):
+        if exact and not self.holds(dtype):  # matrices can be converted
             return f"{dtype} entries"
         if not self.any_layout and (order == "F" or byte_order == ">"):
             return "Fortran or big-endian order"
