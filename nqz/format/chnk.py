@@ -1,6 +1,7 @@
 """The payload of a chunk (record CHNK): the arrays that a coding makes of it, laid out one after the other.
 
-First what has a fixed length, then, in 32 bits each, how many entries every counted array has, then the other arrays.
+First the array with an entry for each lane, then, in 32 bits each, how many entries every counted array has, then the
+other arrays: from wide entries to narrow ones, so that all of them are aligned.
 All numbers are little-endian. A coding has one line in `LAYOUTS`.
 """
 
@@ -42,8 +43,8 @@ LAYOUTS: dict[str, tuple[Section, ...]] = {
         Section("escapes", "u1", COUNTED),
     ),
     "voronoi": (
-        Section("frequencies", "<u2", 3),
         Section("states", "<u4", LANES),
+        Section("frequencies", "<u2", 3),
         Section("words", "<u2", COUNTED),
         Section("digits to the smaller base", "u1", DERIVED),
         Section("digits to the larger base", "u1", DERIVED),
@@ -109,13 +110,14 @@ def unpack(coding: str, payload: bytes, lanes: int, derived: Sequence[int]) -> t
         return array.astype(array.dtype.newbyteorder("="), copy=False)
 
     for section in filter(_leads, layout):
-        found[section.name] = take(section.dtype, lanes if section.length == LANES else int(section.length))
+        found[section.name] = take(section.dtype, lanes)
     counted = [section.name for section in layout if section.length == COUNTED]
     counts = dict(zip(counted, take("<u4", len(counted)).tolist(), strict=True))
     for section in layout:
         if not _leads(section):
+            fixed = section.length if isinstance(section.length, int) else None
             found[section.name] = take(
-                section.dtype, counts[section.name] if section.name in counts else next(lengths)
+                section.dtype, counts[section.name] if section.name in counts else fixed or next(lengths)
             )
     if at != len(payload):
         raise ValueError("the chunk is longer than its sections")
@@ -123,7 +125,7 @@ def unpack(coding: str, payload: bytes, lanes: int, derived: Sequence[int]) -> t
 
 
 def _leads(section: Section) -> bool:
-    return section.length not in (COUNTED, DERIVED)
+    return section.length == LANES
 
 
 def _stored(section: Section, array: NDArray[Any]) -> NDArray[Any]:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz import kernels
+from nqz.ground.arithmetic import GRID
 from nqz.stages import dither
 from nqz.stages.chunks import Chunk
 from nqz.stages.codings.coding import LatticeCoder, LatticeCoding, MatrixParameters, Sections
@@ -31,6 +32,11 @@ MAX_Q = 4096
 _MAX_MULTIPLIER = 4096
 
 MAX_POWER = 1e6
+_ROUNDED = 1.0 - 2.0**-10
+"""By so much the power of an estimate may seem to be below that of what it has of the data, g²."""
+
+_FINENESS = 64
+"""About Δ⁻² in units of the variance of a column, for each (q + 1)²: from 64 to 256 are in use."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,10 @@ class Nesting:
         for row in self.multipliers:
             if len(row) != 4 or not all(0 < b <= _MAX_MULTIPLIER for b in row) or list(row) != sorted(row):
                 raise ValueError("the scales of the Voronoi code are out of range")
-        if not (math.isfinite(self.gain) and 1e-3 <= self.gain <= 1e3 and 0 <= self.power <= MAX_POWER):
+        if not (math.isfinite(self.gain) and 1e-3 <= self.gain <= 1e3):
             raise ValueError("the gain of the Voronoi code is out of range")
+        if not self.gain * self.gain * _ROUNDED <= self.power <= MAX_POWER:
+            raise ValueError("the power of the Voronoi code is out of range")
 
     def choice(self, rows: int) -> npt.NDArray[np.uint8]:
         """Which q each of the group rows of a chunk uses: uint8 of shape (rows,)."""
@@ -119,11 +127,16 @@ class _Voronoi(LatticeCoding):
             raise ValueError("a lattice without a Voronoi code")
         if parameters.allocate not in self.allocations:
             raise ValueError("a Voronoi code scales every column by its norm")
-        parameters.coding_parameters.check()
+        nesting: Nesting = parameters.coding_parameters
+        nesting.check()
+        length = (_FINENESS * parameters.n * nesting.q[1] ** 2).bit_length()
+        if not -(length + 3) <= 2 * parameters.delta / GRID <= 4 - length:
+            raise ValueError("the lattice scale does not suit the nesting ratios")
 
     def scaling(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> Scaling:
         found = super().scaling(parameters, codes)
-        noise = np.where(found.kept, _nesting(parameters).noise, np.inf)
+        # what was measured, and not less than a lattice of this scale leaves
+        noise = np.where(found.kept, np.maximum(_nesting(parameters).noise, found.noise), np.inf)
         return Scaling(found.log_ratio, noise, found.classes, found.kept)
 
     def unit(
@@ -169,7 +182,7 @@ class VoronoiCoder(LatticeCoder):
         u: npt.NDArray[np.float32],
         points: npt.NDArray[np.int32],
     ) -> tuple[Sections, tuple[int, ...]]:
-        """Code classes of nearest points: frequencies, states and words of the multipliers, digits of each q.
+        """Code classes of nearest points: states, frequencies and words of the multipliers, digits of each q.
 
         Measured are Σ t y and Σ y², t the scaled entry in fixed point.
         """
@@ -184,7 +197,7 @@ class VoronoiCoder(LatticeCoder):
             kernels.pack_digits(np.ascontiguousarray(rows[choice == which]).ravel(), q, *packing(q))
             for which, q in enumerate(self.nesting.q)
         ]
-        return (frequency[:3], states, words, *packed), moments
+        return (states, frequency[:3], words, *packed), moments
 
     def sizes(self, chunk: Chunk, columns: npt.NDArray[np.int32]) -> tuple[int, ...]:
         """Bytes of the digits of each q."""
@@ -197,13 +210,12 @@ class VoronoiCoder(LatticeCoder):
         self, chunk: Chunk, columns: npt.NDArray[np.int32], sections: Sections, out: npt.NDArray[np.int32]
     ) -> None:
         """See `Coder`."""
-        frequency, states, words, *packed = sections
+        states, frequency, words, *packed = sections
         cumulative = _cumulative(
             np.append(frequency.astype(np.int64), TOTAL - int(frequency.sum(dtype=np.int64)))
         )
         choice, lanes, size = self._choice(chunk), chunk.lanes, self.working_points(chunk)
-        # the states may lie anywhere in the payload: a copy is aligned
-        beta = kernels.rans_decode(len(choice) * lanes, cumulative, lanes, states.copy(), words)
+        beta = kernels.rans_decode(len(choice) * lanes, cumulative, lanes, states, words)
         digits = np.empty((len(choice), self.lattice.group * lanes), np.uint16)
         for which, (q, data) in enumerate(zip(self.nesting.q, packed, strict=True)):
             chosen = choice == which
