@@ -31,9 +31,7 @@ MIX = 1 << 16
 MAX_Q = 4096
 _MAX_MULTIPLIER = 4096
 
-MAX_POWER = 1e6
-_ROUNDED = 1.0 - 2.0**-10
-"""By so much the power of an estimate may seem to be below that of what it has of the data, g²."""
+_MIN_POWER, MAX_POWER = 1e-6, 1e6
 
 _FINENESS = 64
 """About Δ⁻² in units of the variance of a column, for each (q + 1)²: from 64 to 256 are in use."""
@@ -77,7 +75,7 @@ class Nesting:
                 raise ValueError("the scales of the Voronoi code are out of range")
         if not (math.isfinite(self.gain) and 1e-3 <= self.gain <= 1e3):
             raise ValueError("the gain of the Voronoi code is out of range")
-        if not self.gain * self.gain * _ROUNDED <= self.power <= MAX_POWER:
+        if not _MIN_POWER <= self.power <= MAX_POWER:
             raise ValueError("the power of the Voronoi code is out of range")
 
     def choice(self, rows: int) -> npt.NDArray[np.uint8]:
