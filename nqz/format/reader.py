@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,6 +20,7 @@ from nqz.format.records import (
     read_header,
     read_record,
 )
+from nqz.ground import digests
 from nqz.ground.errors import CorruptError
 
 _SCAN_BYTES = 1 << 20
@@ -123,12 +123,12 @@ class ContainerReader:
         """
         sequence = RecordSequence(self.manifest.tensors)
         found: list[list[int]] = [[] for _ in self._lengths]
-        digests = bytearray(hashlib.sha256(pread(self._access, 0, PREAMBLE_SIZE)).digest())
+        hashed = bytearray(digests.of(pread(self._access, 0, PREAMBLE_SIZE)))
         offset = PREAMBLE_SIZE
         reported = 0
         digested = each(lambda record: (record, self._digest(record)), self._scan())
         for count, (record, digest) in enumerate(digested):
-            digests += digest
+            hashed += digest
             last = record.end == self._done.offset
             if (record.type == "HEAD") != (count == 0) or (record.type == "INDX") != last:
                 raise CorruptError(f"{self._where(record)}: out of order")
@@ -147,7 +147,7 @@ class ContainerReader:
             raise CorruptError(f"{self.name}: {error}, at byte {self._end.index_offset}") from None
         if found != self._lengths:
             raise CorruptError(f"{self.name}: the index does not list the records found, at byte {offset}")
-        if hashlib.sha256(digests).digest() != self._end.digest:
+        if digests.of(hashed) != self._end.digest:
             raise CorruptError(f"{self.name}: damaged: the digest at byte {self._done.end - 36} is wrong")
         # The end record again: the file may have changed since it was opened.
         if EndRecord.unpack(read_record(self._access, self._done, self.name)) != self._end:
@@ -217,7 +217,7 @@ class ContainerReader:
     def _digest(self, record: Record) -> bytes:
         """Check the CRC-32 of a record, piece by piece; return the SHA-256 of its bytes."""
         buffer = memoryview(bytearray(min(_SCAN_BYTES, record.end - record.offset)))
-        digest = hashlib.sha256()
+        digest = digests.begun()
         crc = 0
         offset = record.offset
         body_end = record.end - 4

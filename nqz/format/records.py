@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zlib
 from typing import NamedTuple, Protocol
 
+from nqz.ground import digests
 from nqz.ground.errors import CorruptError
 
 MAGIC = b"\x8eNQZ\r\n\x1a\n"
@@ -93,7 +93,7 @@ def seal(record_type: str, *payload: bytes | bytearray | memoryview) -> Sealed:
     for piece in pieces:
         crc = zlib.crc32(piece, crc)
     data = b"".join([*pieces, crc.to_bytes(4, "little")])
-    return Sealed(record_type, length, data, hashlib.sha256(data).digest())
+    return Sealed(record_type, length, data, digests.of(data))
 
 
 def pread(access: Access, offset: int, length: int) -> bytearray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from nqz.format.head import Manifest
 from nqz.format.index import END_SIZE, EndRecord, pack_index
 from nqz.format.order import LEADING, RecordSequence
 from nqz.format.records import FRAMING, PREAMBLE_SIZE, Access, Sealed, framed, is_type, preamble, seal
+from nqz.ground import digests
 from nqz.ground.errors import NqzError
 
 Buffer = bytes | bytearray | memoryview
@@ -92,7 +92,7 @@ class ContainerWriter:
         self._finished = False
         head = manifest.pack()
         access.pwrite(memoryview(preamble()), 0)
-        self._digests = bytearray(hashlib.sha256(preamble()).digest())
+        self._digests = bytearray(digests.of(preamble()))
         self._append(seal("HEAD", head))
 
     def begin(self, index: int) -> None:
@@ -188,7 +188,7 @@ class ContainerWriter:
             file_length=self.size + END_SIZE,
             index_offset=index_offset,
             records=len(self._digests) // 32,  # the preamble's digest stands in for DONE, which has none
-            digest=hashlib.sha256(self._digests).digest(),
+            digest=digests.of(self._digests),
         )
         self._append(seal("DONE", end.pack()))
         self._finished = True
