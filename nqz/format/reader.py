@@ -16,15 +16,14 @@ from nqz.format.records import (
     Access,
     Header,
     Record,
-    RecordDigest,
     check_padding,
     checksum_error,
-    digest_of,
     pread,
     read_header,
     read_record,
     record_size,
 )
+from nqz.ground import digests
 from nqz.ground.errors import CorruptError, NewerFormatError
 
 _SCAN_BYTES = 1 << 20
@@ -143,16 +142,16 @@ class ContainerReader:
         NewerFormatError
             A tensor, or a record, is of a kind that this release does not know.
         """
-        digests = bytearray(digest_of(pread(self._access, 0, PREAMBLE_SIZE)))
+        hashed = bytearray(digests.of(pread(self._access, 0, PREAMBLE_SIZE)))
         reported = 0
         for header, digest in each(lambda header: (header, self._digest(header)), self._scan()):
-            digests += digest
+            hashed += digest
             if progress and header.record.end - reported >= _SCAN_BYTES:
                 reported = header.record.end
                 progress(reported, self.size)
         for tensor in range(len(self.manifest.tensors)):
             self.span(tensor)
-        if digest_of(digests) != self._end.digest:
+        if digests.of(hashed) != self._end.digest:
             raise CorruptError(f"{self.name}: damaged: the digest at byte {self._done.end - 32} is wrong")
         # The end record again: the file may have changed since it was opened.
         if EndRecord.unpack(read_record(self._access, self._done, self.name)) != self._end:
@@ -224,7 +223,7 @@ class ContainerReader:
         """Check the CRC-32 of a record, piece by piece; return the digest of its bytes."""
         record = header.record
         buffer = memoryview(bytearray(min(_SCAN_BYTES, record.end - record.offset)))
-        digest, crc, offset = RecordDigest(), header.start, record.offset
+        digest, crc, offset = digests.begun(), header.start, record.offset
         while offset < record.end:
             piece = buffer[: min(len(buffer), record.end - offset)]
             self._access.pread_into(piece, offset)

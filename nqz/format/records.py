@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zlib
 from typing import NamedTuple, Protocol
 
+from nqz.ground import digests
 from nqz.ground.errors import CorruptError
 
 MAGIC = b"\x8eNQZ\r\n\x1a\n"
@@ -93,17 +93,6 @@ class Sealed(NamedTuple):
     digest: bytes
 
 
-RecordDigest = hashlib.sha256
-"""Digest of the bytes of a record, of the preamble, and of all their digests: 32 bytes."""
-
-DIGEST_SIZE = 32
-
-
-def digest_of(data: bytes | bytearray | memoryview) -> bytes:
-    """Digest of bytes that are there at once."""
-    return RecordDigest(data).digest()
-
-
 def seal(record_type: str, *payload: bytes | bytearray | memoryview) -> Sealed:
     """Put the frame around a payload, given in C-contiguous pieces. May be called from any thread."""
     pieces = [memoryview(piece).cast("B") for piece in payload if memoryview(piece).nbytes]
@@ -113,7 +102,7 @@ def seal(record_type: str, *payload: bytes | bytearray | memoryview) -> Sealed:
     for piece in pieces:
         crc = zlib.crc32(piece, crc)
     data = b"".join([_HEADER.pack(raw_type, crc, length), *pieces])
-    return Sealed(record_type, length, data, digest_of(data))
+    return Sealed(record_type, length, data, digests.of(data))
 
 
 def pread(access: Access, offset: int, length: int) -> bytearray:

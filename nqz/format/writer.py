@@ -10,11 +10,9 @@ from nqz.format.manifest import Manifest
 from nqz.format.msgpack import pack
 from nqz.format.order import check_order
 from nqz.format.records import (
-    DIGEST_SIZE,
     PREAMBLE_SIZE,
     Access,
     Sealed,
-    digest_of,
     framed,
     is_optional,
     is_type,
@@ -22,6 +20,7 @@ from nqz.format.records import (
     record_size,
     seal,
 )
+from nqz.ground import digests
 from nqz.ground.errors import NqzError
 
 Buffer = bytes | bytearray | memoryview
@@ -111,7 +110,7 @@ class ContainerWriter:
         # what does not fit is refused before the work
         manifest.check()
         access.pwrite(memoryview(preamble()), 0)
-        self._digests = bytearray(digest_of(preamble()))
+        self._digests = bytearray(digests.of(preamble()))
 
     @property
     def _tensor(self) -> int:
@@ -174,7 +173,7 @@ class ContainerWriter:
             raise NqzError("internal error: no such mark")
         self.size = mark.size
         del self._types[mark.records :], self._lengths[mark.records :]
-        del self._digests[DIGEST_SIZE * (1 + mark.records) :]
+        del self._digests[digests.SIZE * (1 + mark.records) :]
         del self._counts[mark.tensors :], self._parameters[mark.tensors - 1 :]
         self._counts[-1] = mark.count
         self._tensor_start = mark.tensor_start
@@ -210,7 +209,7 @@ class ContainerWriter:
             manifest_offset=offsets[0],
             index_offset=offsets[1],
             records=len(self._types) + 3,
-            digest=digest_of(self._digests),
+            digest=digests.of(self._digests),
         )
         self._append(seal("DONE", end.pack()))
         self._finished = True

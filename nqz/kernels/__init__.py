@@ -55,12 +55,8 @@ name = "reference" if _choice == "reference" else f"native:{_choice}"
 def __getattr__(attribute: str) -> Any:
     # Bound at first use: the reference is not imported where it is not needed.
     if not attribute.startswith("_"):
-        for choice in (
-            _choice,
-            "reference",
-        ):  # sha256_pieces is not there where the processor has no instructions
-            value = getattr(_load(choice), attribute, None)
-            if value is not None:
-                globals()[attribute] = value
-                return value
+        value = getattr(_load(_choice), attribute, None)
+        if value is not None:
+            globals()[attribute] = value
+            return value
     raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")

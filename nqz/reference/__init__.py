@@ -24,7 +24,6 @@ from nqz.reference.operand import narrow, point_products, row_energies
 from nqz.reference.product import fast_product, integer_product
 from nqz.reference.restore import restore
 from nqz.reference.rotate import rotate
-from nqz.reference.sha256 import sha256_pieces
 from nqz.reference.statistics import column_statistics
 
 __all__ = [
@@ -52,7 +51,6 @@ __all__ = [
     "rotate",
     "round_scaled",
     "row_energies",
-    "sha256_pieces",
     "unpack_digits",
     "voronoi_decode",
     "voronoi_encode",

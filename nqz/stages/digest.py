@@ -5,12 +5,9 @@ SHA-256 over the SHA-256s of fixed pieces of the data, cut off: the pieces can b
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-import numpy as np
-
-from nqz import kernels
+from nqz.ground import digests
 
 PIECE = 256 << 10
 SIZE = 16
@@ -18,18 +15,18 @@ SIZE = 16
 
 def of_pieces(data: Any) -> bytes:
     """SHA-256s of the pieces of a buffer that begins with a piece: 32 bytes for each."""
-    return kernels.sha256_pieces(np.frombuffer(data, np.uint8), PIECE).tobytes()
+    return digests.of_pieces(data, PIECE)
 
 
 class ContentDigest:
     """Digest of data whose pieces are given in order, by their own digests."""
 
     def __init__(self) -> None:
-        self._hash = hashlib.sha256()
+        self._hash = digests.begun()
 
-    def add(self, digests: bytes) -> None:
+    def add(self, pieces: bytes) -> None:
         """Add what `of_pieces` makes of the data that follows."""
-        self._hash.update(digests)
+        self._hash.update(pieces)
 
     def value(self) -> bytes:
         """The digest of all data so far; 16 bytes."""

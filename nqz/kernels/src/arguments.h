@@ -29,8 +29,6 @@ using AnyMatrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::device::cpu>;
 using AnyOutput = nb::ndarray<nb::ndim<2>, nb::device::cpu>;
 template <class T>
 using OwnedVector = nb::ndarray<nb::numpy, T, nb::ndim<1>>;
-template <class T>
-using OwnedMatrix = nb::ndarray<nb::numpy, T, nb::ndim<2>>;
 
 inline void require(bool condition, const char* message) {
     if (!condition) throw nb::value_error(message);
@@ -144,11 +142,6 @@ class Owned {
     OwnedVector<T> give() {
         nb::capsule owner(data_, [](void* p) noexcept { free(p); });
         return OwnedVector<T>(std::exchange(data_, nullptr), {(size_t)count_}, owner);
-    }
-    // The same in rows of `width` items.
-    OwnedMatrix<T> give_rows(int64_t width) {
-        nb::capsule owner(data_, [](void* p) noexcept { free(p); });
-        return OwnedMatrix<T>(std::exchange(data_, nullptr), {(size_t)(count_ / width), (size_t)width}, owner);
     }
 
   private:

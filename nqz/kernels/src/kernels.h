@@ -194,10 +194,4 @@ namespace avx512vnni {
 extern const IntegerProduct product;
 }
 
-// Where the processor has instructions for SHA-256: the digests, 32 bytes each, of pieces of `size` bytes, the last one
-// shorter or not.
-namespace shani {
-void sha256_pieces(const uint8_t* data, int64_t bytes, int64_t size, uint8_t* out);
-}
-
 }  // namespace nqz

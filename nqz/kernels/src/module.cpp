@@ -9,10 +9,6 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#ifdef NQZ_X86_64
-#include <cpuid.h>
-#endif
-
 #include <cmath>
 #include <optional>
 #include <string>
@@ -463,25 +459,6 @@ Kernels with_product(const Kernels& others, const IntegerProduct& product) {
 }
 #endif
 
-#ifdef NQZ_X86_64
-// Digests of the pieces of some data: uint8 [pieces, 32].
-OwnedMatrix<uint8_t> sha256_pieces(Vector<uint8_t> data, int64_t size_of_piece) {
-    require(size_of_piece >= 1, "pieces have at least one byte");
-    const int64_t bytes = size(data), pieces = bytes / size_of_piece + (bytes % size_of_piece != 0);
-    Owned<uint8_t> out(32 * pieces);
-    {
-        nb::gil_scoped_release release;
-        shani::sha256_pieces(data.data(), bytes, size_of_piece, out.data());
-    }
-    return out.give_rows(32);
-}
-
-bool has_sha256() {
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1 && __builtin_cpu_supports("sse4.1");
-}
-#endif
-
 void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     typedef Bindings B;
     nb::module_ m = parent.def_submodule(isa);
@@ -513,10 +490,6 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
             "exponent", "out"});
     define(m, "group_energies", k, &B::group_energies, {"raw", "order", "edges", "unit", "skips", "diagonal", "out"});
     define(m, "fast_product", k, &B::fast_product, {});
-#ifdef NQZ_X86_64
-    if (std::string(isa) != "baseline" && has_sha256())
-        m.def("sha256_pieces", &sha256_pieces, nb::arg("data").noconvert(), nb::arg("size"));
-#endif
 }
 
 // An instruction set that was built, and whether this processor and operating system run it.
