@@ -203,51 +203,52 @@ def _tensors(
 ) -> tuple[TensorInfo, ...]:
     """Read the entries, in batches that are compared with their canonical form."""
     tensors: list[TensorInfo] = []
-    known: dict[Any, tuple[int, ...]] = {}  # shapes by what of an entry does not depend on its name
+    known: dict[Any, TensorInfo] = {}
     names: set[str] = set()
     for first in range(0, count, _BATCH):
-        begin, batch = source.position, []
-        for number in range(first, min(first + _BATCH, count)):
-            value = source.next()
-            batch.append(value)
-            tensors.append(_entry(value, known, kind, f"{where}: tensor {number}"))
-            names.add(tensors[-1].name)
-            if len(names) != len(tensors):
-                raise CorruptError(f"{where}: two tensors have the name {reprlib.repr(tensors[-1].name)}")
+        begin = source.position
+        batch = [source.next() for _ in range(first, min(first + _BATCH, count))]
         if _packed(batch) != data[begin : source.position]:
             raise CorruptError(f"{where}: not in canonical form")
+        for number, value in enumerate(batch, first):
+            info = _entry(value, known, kind, f"{where}: tensor {number}")
+            names.add(info.name)
+            if len(names) != number + 1:
+                raise CorruptError(f"{where}: two tensors have the name {reprlib.repr(info.name)}")
+            tensors.append(info)
     return tuple(tensors)
 
 
-def _entry(value: Any, known: dict[Any, tuple[int, ...]], kind: SourceKind, where: str) -> TensorInfo:
-    """One tensor of the list."""
-    try:
-        codec, name, shape, dtype, order, byte_order, parameters, extensions = value
-        key = (codec, tuple(shape), dtype, order, byte_order)
-        size = known.get(key) if all(type(extent) is int for extent in shape) else None
-    except (TypeError, ValueError):
-        size = None
-    if size is None:
-        fields = maps.named(value, _TENSOR_SCHEMA, where)
-        *_, parameters, extensions = fields.values()
-        info = TensorInfo(**{**fields, "shape": tuple(fields["shape"])})
-        _check_tensor(info, kind, where)
-        size = known[info[0], info.shape, info.dtype, info.order, info.byte_order] = info.shape
-        name = info.name
-    if type(name) is not str or len(name) > MAX_NAME_BYTES // 4 and len(name.encode()) > MAX_NAME_BYTES:
-        raise CorruptError(f"{where}: the name is not a string of at most {MAX_NAME_BYTES} bytes")
-    fault = kind.name_fault(name) if codec_known(value[0]) else None
+def _entry(value: Any, known: dict[Any, TensorInfo], kind: SourceKind, where: str) -> TensorInfo:
+    """One tensor of the list; those that differ in their names alone are looked at once."""
+    like = None
+    if type(value) is list and len(value) == len(_TENSOR_SCHEMA) and value[6] is None and not value[7]:
+        key = maps.packed([value[0], *value[2:]])
+        like = known.get(key)
+        if like is None:
+            like = known[key] = _checked(value, kind, where)
+    name = value[1] if like is not None else None
+    if like is None or type(name) is not str:
+        like = _checked(value, kind, where)
+        name = like.name
+    if len(name) > MAX_NAME_BYTES // 4 and len(name.encode()) > MAX_NAME_BYTES:
+        raise CorruptError(f"{where}: a name of {len(name.encode())} bytes; at most {MAX_NAME_BYTES} are allowed")
+    fault = kind.name_fault(name)
     if fault is not None:
         raise CorruptError(f"{where}: {reprlib.repr(name)} {fault}, which a .{kind.name} file cannot have")
-    if (parameters is None) is not (value[0] == EXACT) and codec_known(value[0]):
+    return TensorInfo(like.codec, name, *like[2:])
+
+
+def _checked(value: Any, kind: SourceKind, where: str) -> TensorInfo:
+    """One tensor of the list, but for its name."""
+    fields = maps.named(value, _TENSOR_SCHEMA, where)
+    info = TensorInfo(**{**fields, "shape": tuple(fields["shape"]), "extensions": fields["extensions"] or None})
+    _check_tensor(info, kind, where)
+    if codec_known(info.codec) and (info.parameters is None) is not (info.codec == EXACT):
         raise CorruptError(f"{where}: a matrix has parameters, and nothing else has")
-    if parameters is not None:
-        _check_free(parameters, f"{where}: parameters", 4)
-    if extensions != {}:
-        if type(extensions) is not dict:
-            raise CorruptError(f"{where}: the extensions are no map")
-        _check_free(extensions, f"{where}: extensions", 4)
-    return TensorInfo(value[0], name, size, value[3], value[4], value[5], parameters, extensions or None)
+    _check_free(info.parameters, f"{where}: parameters", 4)
+    _check_free(fields["extensions"], f"{where}: extensions", 4)
+    return info
 
 
 def codec_known(codec: Any) -> bool:

@@ -17,6 +17,22 @@ _ORDERS = {
 """By codec: the order of the critical records, as letters and in words."""
 
 
+def check_file_records(types: Sequence[str]) -> None:
+    """Check the types of the records that belong to no tensor, which are optional; errors are those of `check_order`."""
+    found = _critical(types)
+    if found:
+        raise ValueError(f"a record {found[0]} that belongs to no tensor")
+
+
+def _critical(types: Sequence[str]) -> list[str]:
+    """Those of the types that must not be ignored, all of them known."""
+    critical = [name for name in types if not is_optional(name)]
+    unknown = next((name for name in critical if name not in _LETTERS), None)
+    if unknown is not None:
+        raise NewerFormatError(f"a record {unknown}, which this release of nqz does not know; a later one is needed")
+    return critical
+
+
 def check_order(info: TensorInfo, types: Sequence[str]) -> None:
     """Check the types of the records of a tensor, in the order of the file.
 
@@ -27,10 +43,7 @@ def check_order(info: TensorInfo, types: Sequence[str]) -> None:
     NewerFormatError
         A record that must not be ignored is of a type that this release does not know.
     """
-    critical = [name for name in types if not is_optional(name)]
-    unknown = next((name for name in critical if name not in _LETTERS), None)
-    if unknown is not None:
-        raise NewerFormatError(f"a record {unknown}, which this release of nqz does not know; a later one is needed")
+    critical = _critical(types)
     pattern, words = _ORDERS[info.codec]
     if pattern.fullmatch("".join(_LETTERS[name] for name in critical)) is None:
         raise ValueError(f"its records are not in the order {words}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from nqz.format.diagnose import check_preamble, end_error
 from nqz.format.index import END_LENGTH, END_SIZE, MAX_RECORDS, EndRecord, max_index_length, unpack_index
 from nqz.format.manifest import LEAST_ENTRY, MAX_BYTES, Manifest
-from nqz.format.order import check_order
+from nqz.format.order import check_file_records, check_order
 from nqz.format.records import (
     FRAMING,
     PREAMBLE_SIZE,
@@ -77,6 +78,7 @@ class ContainerReader:
         indx = self._last_record(tail, "INDX", self._end.index_offset, self._done.offset, most)
         self._index = unpack_index(read_record(tail, indx, name), tensors, self._end, self._where(indx))
         self._last = mani, indx
+        self._check_types(check_file_records, range(int(self._index.bounds[1])), name)
         self._checked: set[int] = set()
 
     def record(self, number: int) -> Record:
@@ -207,13 +209,17 @@ class ContainerReader:
         return record
 
     def _check(self, tensor_index: int, numbers: range) -> None:
-        info, index = self.manifest.tensors[tensor_index], self._index
+        info = self.manifest.tensors[tensor_index]
         where = f"{self.name}: tensor {info.name!r}" if info.name else self.name
         if info.newer is not None:
             raise NewerFormatError(f"{where}: {info.newer} is not known to this release of nqz; a later one is needed")
+        self._check_types(partial(check_order, info), numbers, where)
+
+    def _check_types(self, check: Callable[[list[str]], None], numbers: range, where: str) -> None:
+        """Check the types of some records."""
+        index = self._index
         try:
-            here = slice(numbers.start, numbers.stop)
-            check_order(info, [index.types[number] for number in index.numbers[here].tolist()])
+            check([index.types[number] for number in index.numbers[numbers.start : numbers.stop].tolist()])
         except ValueError as error:
             raise CorruptError(f"{where}: {error}, at byte {index.offsets[numbers.start]}") from None
         except NewerFormatError as error:

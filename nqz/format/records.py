@@ -167,7 +167,7 @@ def read_record(access: Access, record: Record, name: str) -> bytes:
     CorruptError
         The header is not the expected one, the CRC-32 does not match, or the padding is not zero.
     """
-    data = memoryview(pread(access, record.offset, record_size(record.length)))
+    data = memoryview(pread(access, record.offset, record_size(record.length))).toreadonly()
     raw_type, crc, length = _HEADER.unpack_from(data)
     if (raw_type, length) != (record.type.encode("ascii"), record.length):
         raise CorruptError(
