@@ -1,1 +1,1 @@
-"""The ground of everything: errors, types, arithmetic that is the same everywhere, threads. Imports nothing of nqz."""
+"""The ground of everything: errors, types, reproducible arithmetic, digests, threads. Imports nothing of nqz."""
