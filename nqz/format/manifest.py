@@ -207,7 +207,7 @@ def _tensors(
     names: set[str] = set()
     for first in range(0, count, _BATCH):
         begin = source.position
-        batch = [source.next() for _ in range(first, min(first + _BATCH, count))]
+        batch = source.several(min(_BATCH, count - first))
         if _packed(batch) != data[begin : source.position]:
             raise CorruptError(f"{where}: not in canonical form")
         for number, value in enumerate(batch, first):
@@ -223,8 +223,12 @@ def _entry(value: Any, known: dict[Any, TensorInfo], kind: SourceKind, where: st
     """One tensor of the list; those that differ in their names alone are looked at once."""
     like = None
     if type(value) is list and len(value) == len(_TENSOR_SCHEMA) and value[6] is None and not value[7]:
-        key = maps.packed([value[0], *value[2:]])
-        like = known.get(key)
+        codec, _, shape, *layout = value[:6]
+        try:
+            key = (codec, *shape, *map(type, shape), *layout)  # 1, True and 1.0 are equal
+            like = known.get(key)
+        except TypeError:  # it holds what it must not
+            like = _checked(value, kind, where)
         if like is None:
             like = known[key] = _checked(value, kind, where)
     name = value[1] if like is not None else None

@@ -106,6 +106,12 @@ class Source:
         """The next value, whose form is not looked at yet."""
         return self._taken(self._unpacker.unpack)
 
+    def several(self, count: int) -> list[Any]:
+        """The next values, whose form is not looked at yet."""
+        unpack = self._unpacker.unpack
+        values: list[Any] = self._taken(lambda: [unpack() for _ in range(count)])
+        return values
+
     def map(self) -> int:
         """The number of pairs of a map, which follow."""
         return self._count(self._unpacker.read_map_header, 2)
