@@ -140,7 +140,7 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
         parameters.check()
         if len(fields["digest"]) != DIGEST_SIZE:
             raise ValueError(f"the digest is not {DIGEST_SIZE} bytes long")
-        if not 0.0 < fields["rate"] <= 64.0:
+        if not fields["rate"] > 0.0:
             raise ValueError("the rate is out of range")
     except (ValueError, TypeError) as error:
         raise CorruptError(f"{where}: {error}") from None
