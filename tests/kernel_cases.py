@@ -45,6 +45,11 @@ def quantize(implementation, lattice, u, lanes=32, start=0, m=None, scale=256.0)
     return out
 
 
+def weights(share):
+    """Weights of contexts from how likely they are, at most 1."""
+    return np.floor(65535 * share + 0.5).astype(np.uint16)
+
+
 def tables(rng, count, modelled=None, lattice=0):
     """Entropy tables of random shapes: half 1 to 127, some raw low bits, some modelled code bits where they may be."""
     half = rng.choice([1, 2, 3, 7, 20, 127], count).astype(np.int32)
@@ -61,7 +66,7 @@ def tables(rng, count, modelled=None, lattice=0):
             cum.append(np.concatenate([[0], np.cumsum(steps)]))
         at += 16 * (2 * int(h) + 2)
     y = np.arange(16) - 8.0
-    weight = np.stack([np.exp(-0.5 * (y / s) ** 2) for s in rng.choice([0.2, 2, 4, 8], count)])
+    weight = np.stack([weights(np.exp(-0.5 * (y / s) ** 2)) for s in rng.choice([0.2, 2, 4, 8], count)])
     flags = rng.integers(0, 2, count) if modelled is None else np.full(count, modelled)
     if not LATTICES[lattice].models_code:
         flags = np.zeros(count)

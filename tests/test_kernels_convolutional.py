@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from kernel_cases import LANES, assert_same, chunk, dither, key, place, quantize
+from kernel_cases import LANES, assert_same, chunk, dither, key, place, quantize, weights
 from nqz import kernels
 from nqz.kernels import CorruptStream
 from nqz.reference.lattices import conv, nested_lattice_of
@@ -125,7 +125,7 @@ def test_code_bits_cost_less_where_they_are_modelled():
     tables = len(case.tables["half"])
     y = np.arange(16) - 16 * (np.arange(16) >= 8)
     sigma2 = (8 * 0.2) ** 2 + 64 * 0.1258
-    weight = np.tile(np.exp(-(y**2) / (2 * sigma2)), (tables, 1))
+    weight = np.tile(weights(np.exp(-(y**2) / (2 * sigma2))), (tables, 1))
     sizes = {}
     for modelled in (0, 1):
         changed = case.changed(weight=weight, modelled=np.full(tables, modelled, dtype=np.uint8))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+
 import numpy as np
 import pytest
 
-from kernel_cases import LANES, Case, assert_same, chunk, dither, outcome
+import nqz.reference
+from kernel_cases import LANES, Case, assert_same, chunk, dither, outcome, weights
 from nqz import kernels
 from nqz.kernels import CorruptStream
+from nqz.reference.lattices.contract import chance
 from remembered import reference
 
 
@@ -59,7 +64,7 @@ def one_table(half, raw, rice):
         **{name: np.array([value], np.int32) for name, value in values.items()},
         "offset": np.zeros(1, np.int64),
         "cum": cum,
-        "weight": np.ones((1, 16)),
+        "weight": np.ones((1, 16), np.uint16),
         "modelled": np.zeros(1, np.uint8),
         "last": np.zeros(0, np.int32),
     }
@@ -154,7 +159,7 @@ def test_code_bits_cost_what_the_model_says():
     tables = len(case.tables["half"])
     y = np.arange(16) - 16 * (np.arange(16) >= 8)
     sigma2 = (8 * 0.2) ** 2 + 64 * 929 / 6480
-    weight = np.tile(np.exp(-(y**2) / (2 * sigma2)), (tables, 1))
+    weight = np.tile(weights(np.exp(-(y**2) / (2 * sigma2))), (tables, 1))
     sizes = {}
     for modelled in (0, 1):
         changed = case.changed(weight=weight, modelled=np.full(tables, modelled, dtype=np.uint8))
@@ -162,6 +167,70 @@ def test_code_bits_cost_what_the_model_says():
         assert (changed.decode(kernels, streams) == case.points).all()
         sizes[modelled] = 16 * streams[1].size + 8 * streams[2].size
     assert sizes[1] < sizes[0] - 0.02 * 65536
+
+
+@pytest.mark.parametrize("lattice", [1, 2, 34, 44])
+@pytest.mark.parametrize("lanes", [32, 4])
+def test_least_and_largest_weights_of_code_bits(native, lattice, lanes):
+    """Sums of all words at their largest, of no word but one, and of words that weigh nothing."""
+    rng = np.random.default_rng(49)
+    kinds = [[65535], [0], [0, 65535], [0, 1, 65534, 65535], [255, 256, 257], [32767, 32768, 65535]]
+    for m in (1000, 97):  # whole group rows of one table, and of several
+        for values in kinds:
+            case = chunk(rng, lattice, 2 * 1000, lanes, m, modelled=1)
+            case = case.changed(weight=rng.choice(values, case.tables["weight"].shape).astype(np.uint16))
+            streams = case.encode(native)
+            assert_same(streams, case.encode(reference))
+            assert (case.decode(native, streams) == case.points).all()
+            assert streams[2].size == 0
+    assert (case.decode(reference, streams) == case.points).all()
+
+
+def test_chances_are_exact_quotients():
+    zero, one = np.meshgrid(np.arange(1, 400), np.arange(1, 400))
+    rng = np.random.default_rng(50)
+    large = rng.integers(1, 8 * 65535 + 1, (2, 100000))
+    zero, one = np.concatenate([[zero.ravel(), one.ravel()], large], axis=1)
+    expected = [1 + 4095 * b // (a + b) for a, b in zip(zero.tolist(), one.tolist(), strict=True)]
+    assert chance(zero, one).tolist() == expected
+    assert min(expected) == 1 and max(expected) == 4095
+
+
+def test_the_reference_decodes_without_floating_point():
+    """Neither a variable of a function that works on a chunk, nor what it returns, has to do with floats."""
+    cases = [
+        chunk(np.random.default_rng(51), n, 90, 4, 17, modelled=int(n not in (0, 3)))
+        for n in (0, 1, 2, 3, 35)
+    ]
+    arguments = [(case.arguments(nqz.reference), case.encode(nqz.reference)) for case in cases]
+    seen: set[str] = set()
+
+    def floats(value):
+        if isinstance(value, (list, tuple)):
+            return any(floats(item) for item in value)
+        if dataclasses.is_dataclass(value):
+            return any(floats(item) for item in vars(value).values())
+        return isinstance(value, (float, np.floating)) or (
+            isinstance(value, np.ndarray) and value.dtype.kind not in "iub"
+        )
+
+    def watch(frame, event, value):
+        if not frame.f_globals["__name__"].startswith("nqz."):
+            return None
+        found = {name: v for name, v in [*frame.f_locals.items(), ("returned", value)] if floats(v)}
+        assert not found, (frame.f_code.co_name, found)
+        seen.add(frame.f_code.co_name)
+        return watch
+
+    outs = [np.zeros_like(case.points) for case in cases]
+    sys.settrace(watch)
+    try:
+        for (first, streams), out in zip(arguments, outs, strict=True):
+            nqz.reference.entropy_decode(*first, streams, out)
+    finally:
+        sys.settrace(None)
+    assert all((case.points == out).all() for case, out in zip(cases, outs, strict=True))
+    assert {"chances", "weight_of_all", "chance", "step", "prepare", "last_residue", "branch"} <= seen
 
 
 def test_rans_is_within_a_few_bits_of_the_entropy(native):
@@ -279,7 +348,6 @@ def test_tables_that_are_not_valid_are_refused(native):
         "rice": (21, -1),
         "offset": (-1, 2**62),
         "cum": (0,),
-        "weight": (np.nan, -1),
     }
     bad = [{name: np.full_like(good[name], value)} for name, values in filled.items() for value in values]
     bad += [

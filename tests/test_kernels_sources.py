@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
@@ -57,6 +58,50 @@ def test_intrinsics_stand_only_in_the_headers_of_instruction_sets():
     intrinsics = re.compile(r"\b_mm\d*_|\b__m\d+|__AVX|__SSE|__ARM|immintrin|arm_neon")
     found = [name(p) for p in SOURCES.rglob("*.*") if p not in allowed and intrinsics.search(p.read_text())]
     assert found == []
+
+
+CONTRACTING = ["-O3", "-ffp-contract=fast", *(["-march=native"] if X86 else [])]
+CHANCES = """
+#include "codings/chances.h"
+
+// Where the quotient steps from one integer to the next: the first sum from `first` to `last` that is wrong, or 0.
+extern "C" uint32_t wrong_chance(uint32_t first, uint32_t last, uint32_t step) {
+    const uint32_t most = 8 * 65535;
+    for (uint32_t sum = first; sum <= last; sum += step)
+        for (uint64_t quotient = 0; quotient < 4096; quotient++)
+            for (uint64_t one = quotient * sum / 4095; one <= quotient * sum / 4095 + 1; one++) {
+                if (one < 1 || one >= sum || one > most || sum - one > most) continue;
+                uint64_t chance = nqz::baseline::chance_of((uint32_t)(sum - one), (uint32_t)one);
+                if (chance != 1 + 4095 * one / sum || chance > 4095) return sum;
+            }
+    return 0;
+}
+"""
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no compiler")
+@pytest.mark.parametrize(
+    "flags", [["-O2"], ["-O3", "-ffp-contract=fast", *(["-march=native"] if X86 else [])]], ids=str
+)
+def test_chances_of_code_bits_are_exact_whatever_is_contracted(flags, tmp_path):
+    library = tmp_path / "chances.so"
+    command = [
+        COMPILER,
+        "-x",
+        "c++",
+        "-std=c++17",
+        "-shared",
+        "-fPIC",
+        *flags,
+        f"-I{SOURCES}",
+        "-o",
+        library,
+        "-",
+    ]
+    subprocess.run(command, input=CHANCES, text=True, check=True)
+    wrong = ctypes.CDLL(str(library)).wrong_chance
+    for first, last, step in ((2, 1000, 1), (1001, 16 * 65535, 1999), (16 * 65535 - 99, 16 * 65535, 1)):
+        assert wrong(first, last, step) == 0
 
 
 def test_only_the_dispatch_knows_the_number_of_a_lattice():

@@ -70,7 +70,7 @@ def test_chances_are_those_of_the_residues(lattice):
     point = blocks_of(lattice)
     index = lattice.index_of(point)
     state, residue = states_of(lattice, index), point % (16 // lattice.fine)
-    weight = (residue[..., None] == np.arange(16 // lattice.fine)).astype(np.float64)
+    weight = 65535 * (residue[..., None] == np.arange(16 // lattice.fine))
     chances = lattice.chances(weight)
     assert len(chances) == lattice.code_bits
     for b, chance in enumerate(chances):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import nqz
 from coded_cases import LATTICE_NAMES, chunk_bytes, coded, scheme
+from kernel_cases import Case, assert_same, quantize
 from nqz import kernels
 from nqz.ground.arithmetic import round_log2
 from nqz.ground.layout import lanes_of, padded
@@ -20,6 +24,9 @@ from nqz.stages.parameters import Parameters
 from nqz.stages.project import project
 from nqz.stages.scale import CLASSES, exponents
 from nqz.stages.transforms import DEFAULT as TRANSFORM
+from remembered import reference
+
+FORMAT = Path(__file__).parent.parent / "docs" / "format.md"
 
 LOWEST = int(round_log2(min(lattice.fine_moment for lattice in LATTICES.values()), CLASSES))
 LEAST = tables.halved(int(round_log2(LATTICES["leech"].fine_moment, CLASSES)))  # of a block's last entry
@@ -34,7 +41,42 @@ def test_tables_are_valid_for_the_kernels(index):
     assert (frequency >= 1).all() and (frequency.sum(axis=1) == tables.TOTAL).all()
     assert (table.cumulative[:, 0] == 0).all()
     assert 1 <= table.half <= 127 and 0 <= table.raw <= 20 and 0 <= table.rice <= 20
-    assert table.weight.max() == 1.0 and (table.weight > 0).all()
+    assert table.weight.dtype == np.uint16 and (table.weight >= 1).all()
+    assert (np.maximum(table.weight, np.roll(table.weight, 8)) == tables.WEIGHT).all()
+
+
+def test_all_tables_have_the_digest_of_the_format():
+    digest = hashlib.sha256()
+    for index in range(300):
+        t = tables.table(index)
+        digest.update(bytes([t.half, t.raw, t.rice]))
+        digest.update(t.cumulative.astype("<u2").tobytes() + t.weight.astype("<u2").tobytes())
+    assert f"`{digest.hexdigest()}`" in FORMAT.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["d4", "e8", "conv4", "conv64"])
+def test_code_bits_of_real_tables_equal_the_reference(native, name):
+    """From the lowest class to the last modelled one and beyond, alone and several in a group row."""
+    lattice, rng = LATTICES[name], np.random.default_rng(8)
+    limit = lattice.modelled_below
+    for first in (int(round_log2(lattice.fine_moment, CLASSES)), limit - 2, limit - 1, limit):
+        for m in (70, 600):
+            classes = np.array([first, first, first + 1, limit, limit + 20])
+            made, count = tables.tables(lattice, classes), m * len(classes)
+            sigma = np.sqrt([max(tables.class_variance(c) - lattice.fine_moment, 0.01) for c in classes])
+            u = (rng.standard_normal(count) * np.repeat(sigma, m) / lattice.fine).astype(np.float32)
+            points = quantize(reference, lattice.number, u, m=m, scale=np.full(len(classes), 256, np.float32))
+            used = {
+                name: getattr(made, name)
+                for name in ("half", "raw", "rice", "offset", "weight", "modelled", "last")
+            }
+            used["cum"] = made.cumulative
+            case = Case(lattice.number, points, count, 0, m, 32, made.of_columns(classes), used)
+            streams = case.encode(native)
+            assert_same(streams, case.encode(reference))
+            assert (case.decode(native, streams) == points).all()
+            assert (case.decode(reference, streams) == points).all()
+            assert (streams[1].size > 0) and (streams[2].size > 0)
 
 
 def cost(table, variance):

@@ -71,7 +71,7 @@ struct Tables {
     const int32_t* rice;
     const int64_t* offset;
     const uint16_t* cum;
-    const double* weight;
+    const uint16_t* weight;
     const uint8_t* modelled;
     const int32_t* last;  // for leech: the table of a block's last entry
     const int32_t* used;  // the tables that the chunk uses
@@ -91,7 +91,7 @@ struct Encoded {
     const uint8_t* escapes;
     int64_t escape_bytes;
     uint32_t* inputs;   // working memory, [P / (2 L) + 12]; used for convolutional lattices
-    uint32_t* chances;  // working memory, [256 used tables]
+    uint32_t* chances;  // working memory, [256 used tables]; holds weights for the lattices with codewords
 };
 
 struct Streams {

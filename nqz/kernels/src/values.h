@@ -81,7 +81,7 @@ inline nqz::Nest nest_of(int lattice, const Vector<int32_t>& q, const Matrix<con
 class CoderTables {
   public:
     CoderTables(int lattice, const Vector<int32_t>& half, const Vector<int32_t>& raw, const Vector<int32_t>& rice,
-                const Vector<int64_t>& offset, const Vector<uint16_t>& cum, const Matrix<const double>& weight,
+                const Vector<int64_t>& offset, const Vector<uint16_t>& cum, const Matrix<const uint16_t>& weight,
                 const Vector<uint8_t>& modelled, const Vector<int32_t>& last)
         : lattice_(lattice),
           halves_last_(facts_of(lattice).halves_last),
@@ -98,7 +98,7 @@ class CoderTables {
         require(raw_.size() == count, "raw must be int32 [T]");
         require(rice_.size() == count, "rice must be int32 [T]");
         require(offset_.size() == count, "offset must be int64 [T]");
-        require(weight.shape(0) == count && weight.shape(1) == 16, "weight must be float64 [T, 16]");
+        require(weight.shape(0) == count && weight.shape(1) == 16, "weight must be uint16 [T, 16]");
         require(modelled_.size() == count, "modelled must be uint8 [T]");
         require(last_.size() == (halves_last_ ? count : 0),
                 "last must be int32, [T] where last steps have tables of their own, else [0]");
@@ -115,7 +115,7 @@ class CoderTables {
     std::vector<int32_t> half_, raw_, rice_, last_;
     std::vector<int64_t> offset_;
     std::vector<uint16_t> cum_;
-    std::vector<double> weight_;
+    std::vector<uint16_t> weight_;
     std::vector<uint8_t> modelled_;
 
     template <class T>
@@ -140,8 +140,6 @@ class CoderTables {
         const nqz::LatticeFacts facts = facts_of(lattice_);
         if (!facts.modelled)
             throw nb::value_error((std::string("the code bits of ") + facts.name + " are not modelled").c_str());
-        for (int o = 0; o < 16; o++)
-            require(weight_[16 * t + o] >= 0 && weight_[16 * t + o] <= 4294967296.0, "weight must be 0 to 2^32");
     }
 };
 
@@ -201,7 +199,7 @@ inline void define_values(nb::module_& m) {
         .def_prop_ro("groups", &groups_of);
     nb::class_<CoderTables>(m, "Tables", "Tables of the entropy coder of a tensor.")
         .def(nb::init<int, const Vector<int32_t>&, const Vector<int32_t>&, const Vector<int32_t>&,
-                      const Vector<int64_t>&, const Vector<uint16_t>&, const Matrix<const double>&,
+                      const Vector<int64_t>&, const Vector<uint16_t>&, const Matrix<const uint16_t>&,
                       const Vector<uint8_t>&, const Vector<int32_t>&>(),
              nb::arg("lattice"), nb::arg("half").noconvert(), nb::arg("raw").noconvert(), nb::arg("rice").noconvert(),
              nb::arg("offset").noconvert(), nb::arg("cum").noconvert(), nb::arg("weight").noconvert(),

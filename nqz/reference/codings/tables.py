@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nqz.reference.arrays import Array, Bits, Floats, Ints, check, require, within
+from nqz.reference.arrays import Array, Bits, Ints, check, require, within
 from nqz.reference.dither import Key, levels_of
 from nqz.reference.lattices import lattice_of
 from nqz.reference.lattices.contract import Lattice, to_blocks
@@ -29,7 +29,7 @@ class Tables:
     cum : numpy.ndarray
         uint16: for each of 16 contexts of a table, 2 half + 2 cumulative 12-bit frequencies.
     weight : numpy.ndarray
-        float64 [T, 16], 0 to 2^32 where code bits are modelled: weight of each context.
+        uint16 [T, 16], weight of each context, by which code bits are modelled.
     modelled : numpy.ndarray
         uint8 [T]: are code bits modelled? Never for leech.
     last : numpy.ndarray
@@ -49,7 +49,7 @@ class Tables:
     def __post_init__(self) -> None:
         lattice, count = lattice_of(self.lattice), self.half.size
         rows = {f"{name} int32 [T]": getattr(self, name) for name in ("half", "raw", "rice")}
-        rows |= {"offset int64 [T]": self.offset, "weight float64 [T, 16]": self.weight}
+        rows |= {"offset int64 [T]": self.offset, "weight uint16 [T, 16]": self.weight}
         check({**rows, "modelled uint8 [T]": self.modelled, "cum uint16 [n]": self.cum}, T=count)
         halves = (count if lattice.last_follows else 0,)
         right = self.last.shape == halves and self.last.dtype == np.int32
@@ -66,7 +66,6 @@ class Tables:
             require(right, "cum is not a table of 12-bit frequencies")
         chosen = self.modelled != 0
         require(lattice.models_code or not chosen.any(), f"the code bits of {lattice.name} are not modelled")
-        require(within(self.weight[chosen], 0, 2.0**32), "weight must be 0 to 2^32")
 
     def contexts(self, t: int) -> Ints:
         """Return the cumulative frequencies of a table, [16, 2 half + 2]."""
@@ -134,6 +133,6 @@ def chances(chunk: Chunk, tables: Tables, lanes: int) -> list[Ints]:
     fine = chunk.lattice.fine
     residue = np.arange(16 // fine)
     context = (fine * residue - chunk.level[:, None]) & 15
-    weight: Floats = tables.weight[chunk.table[:, None], context]
+    weight = tables.weight[chunk.table[:, None], context].astype(np.int64)
     by_residue = [to_blocks(w, chunk.lattice.block, lanes) for w in weight.T]
     return chunk.lattice.chances(np.stack(by_residue, axis=-1))

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import numpy as np
-
-from nqz.reference.arrays import Array, Floats, Ints
+from nqz.reference.arrays import Array, Ints
 
 
 class Lattice(ABC):
@@ -66,10 +64,10 @@ class Lattice(ABC):
         """Return the residues [..., block] of blocks by the state before them and their index."""
 
     @abstractmethod
-    def chances(self, weight: Floats) -> list[Ints]:
+    def chances(self, weight: Ints) -> list[Ints]:
         """Return, for every bit of the index, the 12-bit chances of a one, by branch; int64 [T, lanes, branches].
 
-        `weight`, [T, lanes, block, 16/fine], says how likely each residue is at each coordinate by itself.
+        `weight`, [T, lanes, block, 16/fine], says how likely each residue is at each coordinate by itself, 0 to 65535.
         """
 
     def branch(self, state: Ints, above: Ints) -> Ints:
@@ -116,16 +114,14 @@ class BlockLattice(Lattice):
         """Return codewords."""
         return self.codewords[index]
 
-    def chances(self, weight: Floats) -> list[Ints]:
+    def chances(self, weight: Ints) -> list[Ints]:
         """Sum the weights of all codewords pairwise into a binary tree; the branch of a bit is the bits above it."""
-        product = weight[:, :, 0, self.codewords[:, 0]]
-        for i in range(1, self.block):
-            product = product * weight[:, :, i, self.codewords[:, i]]
+        total = weight_of_all([weight[:, :, i, self.codewords[:, i]] for i in range(self.block)])
         result = []
         for _ in range(self.code_bits):
-            zero, one = product[..., 0::2], product[..., 1::2]
+            zero, one = total[..., 0::2], total[..., 1::2]
             result.append(chance(zero, one))
-            product = zero + one
+            total = zero + one
         return result
 
 
@@ -141,12 +137,19 @@ class NestedLattice(BlockLattice):
         """Return a point of the coset that digits name."""
 
 
-def chance(zero: Floats, one: Floats) -> Ints:
-    """Return the 12-bit chance of a one, 1 to 4095, by the weights of zero and one."""
-    with np.errstate(all="ignore"):
-        total = zero + one
-        p1 = np.clip(np.floor(4096 * (one / total) + 0.5), 1, 4095)
-        return np.where(total == 0, 2048, p1).astype(np.int64)
+def weight_of_all(weights: list[Ints]) -> Ints:
+    """Return the weight of several residues, 1 to 65535: products of neighbors, until there is one; the last bit is 1.
+
+    Of a product of 32 bits the upper 16 are kept.
+    """
+    while len(weights) > 1:
+        weights = [first * second >> 16 for first, second in zip(weights[0::2], weights[1::2], strict=True)]
+    return weights[0] | 1
+
+
+def chance(zero: Ints, one: Ints) -> Ints:
+    """Return the 12-bit chance of a one, 1 to 4095, by the weights of zero and one, which are at least 1."""
+    return 1 + 4095 * one // (zero + one)
 
 
 def to_blocks(values: Array, size: int, lanes: int) -> Array:

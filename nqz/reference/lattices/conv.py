@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nqz.reference.arrays import Array, Floats, Ints
+from nqz.reference.arrays import Array, Ints
 from nqz.reference.lattices import construction_a
-from nqz.reference.lattices.contract import Lattice, chance, from_blocks
+from nqz.reference.lattices.contract import Lattice, chance, from_blocks, weight_of_all
 
 # Generators by memory. They are part of the format.
 GENERATORS = {
@@ -101,10 +101,11 @@ class Convolutional(Lattice):
         label = self.label[state << 1 | index]
         return np.stack([label >> 1, label & 1], axis=-1)
 
-    def chances(self, weight: Floats) -> list[Ints]:
+    def chances(self, weight: Ints) -> list[Ints]:
         """Compare the weights of the two branches, whose labels are complementary, by the label of that of a zero."""
         first, second = weight[:, :, 0], weight[:, :, 1]
-        zero = np.stack([first[..., label >> 1] * second[..., label & 1] for label in range(4)], axis=-1)
+        by_label = [weight_of_all([first[..., label >> 1], second[..., label & 1]]) for label in range(4)]
+        zero = np.stack(by_label, axis=-1)
         return [chance(zero, zero[..., ::-1])]
 
     def search(self, cost: Ints) -> Ints:

@@ -31,6 +31,9 @@ _RAW_SIGMA = 8  # least standard deviation, in symbols, where low bits of k are 
 _DITHERS = 2048  # groups of dither levels that entropies are taken over
 _HALF_LOG2_E = 0.7213475204444817  # from half the excess of a variance, in nats, to bits
 
+WEIGHT = 65535
+"""The largest weight of a context."""
+
 LONGEST_RUN = 20
 """Ones of an escape's Rice code after which its distance follows in DISTANCE_BITS bits."""
 DISTANCE_BITS = 28
@@ -49,8 +52,8 @@ class Table:
     rice : int
         Number of low bits of an escape's distance in its Rice code.
     cumulative : ndarray of uint16, shape (16, 2K + 2)
-    weight : ndarray of float64, shape (16,)
-        Relative probability of each context.
+    weight : ndarray of uint16, shape (16,)
+        Relative probability of each context; of contexts that differ by half a period the likelier one has WEIGHT.
     bits : float
         Expected bits an entry for k at the class's own σ, code bits not included.
     """
@@ -102,7 +105,7 @@ def table(index: int) -> Table:
     )[-1]
     lengths = [np.add.accumulate(beyond * rice_lengths(np.arange(half + 2), b))[-1] for b in range(8)]
     rice = lengths.index(min(lengths))
-    return Table(half, raw, rice, cumulative, total / total.max(), float(bits + lengths[rice]))
+    return Table(half, raw, rice, cumulative, _weights(total), float(bits + lengths[rice]))
 
 
 def _frequencies(p: np.ndarray) -> np.ndarray:
@@ -121,6 +124,16 @@ def _frequencies(p: np.ndarray) -> np.ndarray:
             return frequency.astype(np.int64)
 
 
+def _weights(total: np.ndarray) -> np.ndarray:
+    """Integer weights of contexts of probabilities `total`.
+
+    A code bit shifts the context by 8: only the ratio of two contexts 8 apart matters.
+    """
+    likelier = np.maximum(total, np.roll(total, CONTEXTS // 2))
+    weight: np.ndarray = np.maximum(1.0, np.floor(total / likelier * WEIGHT + 0.5)).astype(np.uint16)
+    return weight
+
+
 def rice_lengths(distance: np.ndarray, rice: int) -> np.ndarray:
     """Bits of the codes of escapes that lie `distance` beyond the last symbol, int64."""
     run = distance >> rice
@@ -130,7 +143,7 @@ def rice_lengths(distance: np.ndarray, rice: int) -> np.ndarray:
 @lru_cache(maxsize=64)
 def code_bits(lattice: Lattice, index: int) -> float:
     """Bits an entry of modelled codewords in class `index`: the entropy of C given a fixed sample of dithers."""
-    weight = table(index).weight
+    weight = table(index).weight / WEIGHT
     levels = (
         kernels.levels(kernels.Key(1, 2), 0, _DITHERS * lattice.group)
         .reshape(-1, lattice.block)
@@ -201,7 +214,7 @@ class Tables:
     offset : ndarray of int64
         Where the frequencies of each begin in `cumulative`.
     cumulative : ndarray of uint16
-    weight : ndarray of float64, shape (tables, 16)
+    weight : ndarray of uint16, shape (tables, 16)
     modelled : ndarray of uint8
         Whether the code bits of groups of each are modelled.
     last : ndarray of int32
@@ -215,7 +228,7 @@ class Tables:
     rice: npt.NDArray[np.int32]
     offset: npt.NDArray[np.int64]
     cumulative: npt.NDArray[np.uint16]
-    weight: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.uint16]
     modelled: npt.NDArray[np.uint8]
     last: npt.NDArray[np.int32]
 
@@ -261,7 +274,7 @@ def tables(lattice: Lattice, classes: npt.NDArray[Any]) -> Tables:
         rice=np.array([t.rice for t in found], np.int32),
         offset=np.array([sum(sizes[:i]) for i in range(len(sizes))], np.int64),
         cumulative=np.concatenate([np.zeros(0, np.uint16), *(t.cumulative.ravel() for t in found)]),
-        weight=np.array([t.weight for t in found], np.float64).reshape(len(found), CONTEXTS),
+        weight=np.array([t.weight for t in found], np.uint16).reshape(len(found), CONTEXTS),
         modelled=np.array([is_modelled(lattice, c) for c in used], np.uint8),
         last=np.array(last, np.int32),
     )

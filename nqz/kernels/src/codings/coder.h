@@ -60,7 +60,6 @@ struct CodeBits {
     int group;
     bool halves_last;
     bool plain_levels, modelled_levels;  // whether encoding reads levels, plain bits and modelled ones
-    bool modelled_tables;                // whether modelled bits need the table of every position
     // Before the first row; may be null.
     void (*begin_encoding)(Encoder& encoder);
     void (*begin_decoding)(Decoder& decoder);

@@ -3,6 +3,7 @@
 
 #include "../base.h"
 #include "../lanes.h"
+#include "../simd/simd.h"
 #include "bits.h"
 #include "chances.h"
 #include "coder.h"
@@ -11,35 +12,86 @@
 namespace nqz::NQZ_ISA {
 namespace {
 
-// Chances of a one, of 4096, for one block of a group row: chance[h][l], h = 1 at the top bit, then 2 h + bit.
-// `table` holds the table of every position of the block.
+// Weights by dither level instead of context, of every used table: 16 for a zero, then 16 for a one.
+void fill_weights(const Tables& tables, uint16_t* weights) {
+    for (int u = 0; u < tables.used_count; u++)
+        for (int z = 0; z < 32; z++)
+            *weights++ = tables.weight[16 * (int64_t)tables.used[u] + ((8 * (z >> 4) - z) & 15)];
+}
+
+// Words that are equal in some of their positions share the weight of these: least[k][p][c] is the least word that
+// equals c in part p of 2^k positions.
 template <class Lattice>
-void codeword_chances(const int32_t* table, const double* weight, const uint8_t* level, int lanes,
-                      int32_t (*__restrict chance)[32]) {
-    enum { WORDS = 1 << Lattice::BITS };
-    double heap[2 * WORDS][32];
+struct Parts {
+    uint8_t least[4][Lattice::SIZE][1 << Lattice::BITS];
+
+    constexpr Parts() : least() {
+        for (int k = 0; 1 << k <= Lattice::SIZE; k++)
+            for (int p = 0; p < Lattice::SIZE >> k; p++)
+                for (int c = 0; c < 1 << Lattice::BITS; c++)
+                    while (!equal(c, least[k][p][c], p << k, (p + 1) << k)) least[k][p][c]++;
+    }
+    static constexpr bool equal(int c, int other, int begin, int end) {
+        for (int i = begin; i < end; i++)
+            if (Lattice::code_bit((uint32_t)c, i) != Lattice::code_bit((uint32_t)other, i)) return false;
+        return true;
+    }
+};
+
+template <class Lanes>
+NQZ_INLINE void multiply(const uint16_t* __restrict a, const uint16_t* __restrict b, Lanes n,
+                         uint16_t* __restrict product) {
+    for (int l = 0; l < n; l++) product[l] = product_of(a[l], b[l]);
+}
+
+// Sums of the weights of words of one block of a group row: sum[h][l], h = 1 of all, 2 h + bit of those of h whose next
+// bit, from the highest on, is this one. `weights` are those of fill_weights.
+template <class Lattice>
+void codeword_sums(const GroupRow& row, int block, const Tables& tables, const uint16_t* weights, int lanes,
+                   uint32_t (*__restrict sum)[32]) {
+    enum { WORDS = 1 << Lattice::BITS, SIZE = Lattice::SIZE };
+    static constexpr Parts<Lattice> parts;
+    const uint8_t* level = row.level + block * SIZE * lanes;
+    uint16_t weight[2][SIZE][WORDS][32];  // of parts by word, in turn of those of 2^k and of 2^(k + 1) positions
     with_lanes(lanes, [&](auto n) {
-        for (int i = 0; i < Lattice::SIZE; i++) {
-            double w[2][32];
-            for (int l = 0; l < n; l++) {
-                const double* of = weight + 16 * (int64_t)table[i * n + l];
-                w[0][l] = of[-level[i * n + l] & 15];
-                w[1][l] = of[(8 - level[i * n + l]) & 15];
-            }
+        for (int i = 0; i < SIZE; i++)
             for (int c = 0; c < WORDS; c++) {
-                const double* chosen = w[Lattice::code_bit((uint32_t)c, i)];
-                double* product = heap[WORDS + c];
-                if (i == 0)
-                    for (int l = 0; l < n; l++) product[l] = chosen[l];
+                if (parts.least[0][i][c] != c) continue;
+                const uint16_t* of_bit = weights + 16 * Lattice::code_bit((uint32_t)c, i);
+                const uint8_t* z = level + i * n;
+                uint16_t* to = weight[0][i][c];
+                if (row.same && n == 32)
+                    Simd::look_up(of_bit + 32 * tables.slot[row.t], z, to);
                 else
-                    for (int l = 0; l < n; l++) product[l] = product[l] * chosen[l];
+                    for (int l = 0; l < n; l++) {
+                        int32_t t = row.same ? row.t : row.table[(block * SIZE + i) * n + l];
+                        to[l] = of_bit[32 * tables.slot[t] + z[l]];
+                    }
             }
-        }
+        int k = 0;
+        for (; 2 << k <= SIZE; k++)
+            for (int p = 0; p < SIZE >> k; p += 2)
+                for (int c = 0; c < WORDS; c++)
+                    if (parts.least[k + 1][p / 2][c] == c)
+                        multiply(weight[k & 1][p][parts.least[k][p][c]], weight[k & 1][p + 1][parts.least[k][p + 1][c]],
+                                 n, weight[~k & 1][p / 2][c]);
+        for (int c = 0; c < WORDS; c++)
+            for (int l = 0; l < n; l++) sum[WORDS + c][l] = weight[k & 1][0][c][l] | 1u;
         for (int h = WORDS - 1; h >= 1; h--)
-            for (int l = 0; l < n; l++) {
-                chance[h][l] = chance_of(heap[2 * h][l], heap[2 * h + 1][l]);
-                heap[h][l] = heap[2 * h][l] + heap[2 * h + 1][l];
-            }
+            for (int l = 0; l < n; l++) sum[h][l] = sum[2 * h][l] + sum[2 * h + 1][l];
+    });
+}
+
+// Chances of a one on every lane where the bits above are those of h[l].
+NQZ_INLINE void codeword_chances(const uint32_t (*__restrict sum)[32], const uint32_t* h, int lanes,
+                                 uint32_t* __restrict chance) {
+    with_lanes(lanes, [&](auto n) {
+        uint32_t zero[32], one[32];
+        for (int l = 0; l < n; l++) {
+            zero[l] = sum[2 * h[l]][l];
+            one[l] = sum[2 * h[l] + 1][l];
+        }
+        for (int l = 0; l < n; l++) chance[l] = chance_of(zero[l], one[l]);
     });
 }
 
@@ -64,16 +116,16 @@ void encode_codewords(Encoder& e, const GroupRow& row) {
         });
         if constexpr (Lattice::MODELLED) {
             if (!row.modelled) continue;
-            int32_t chance[1 << Lattice::BITS][32];
-            codeword_chances<Lattice>(row.table + block * size, e.tables.weight, row.level + block * size, n, chance);
+            uint32_t sum[2 << Lattice::BITS][32];
+            codeword_sums<Lattice>(row, block, e.tables, (const uint16_t*)e.out.chances, n, sum);
             for (int b = 0; b < Lattice::BITS; b++) {
-                uint32_t bits = 0, of_one[32];
+                uint32_t bits = 0, above[32], chance[32];
                 for (int l = 0; l < n; l++) {
-                    uint32_t above = index[l] >> (b + 1) | 1u << (Lattice::BITS - 1 - b);
-                    of_one[l] = (uint32_t)chance[above][l];
+                    above[l] = index[l] >> (b + 1) | 1u << (Lattice::BITS - 1 - b);
                     bits |= (index[l] >> b & 1) << l;
                 }
-                encode_bits(bits, of_one, n, e.state, e.words);
+                codeword_chances(sum, above, n, chance);
+                encode_bits(bits, chance, n, e.state, e.words);
             }
         }
     }
@@ -82,7 +134,7 @@ void encode_codewords(Encoder& e, const GroupRow& row) {
 // Decodes the codewords of a group row to index[block][lane], and these to the contexts of its points.
 template <class Lattice>
 bool decode_codewords(Decoder& d, const GroupRow& row, uint32_t (*__restrict index)[32], uint8_t* __restrict context) {
-    const int n = d.n, size = Lattice::SIZE * n;
+    const int n = d.n;
     for (int block = 0; block < Lattice::BLOCKS; block++) {
         uint32_t* c = index[block];
         if (!row.modelled) {
@@ -95,13 +147,13 @@ bool decode_codewords(Decoder& d, const GroupRow& row, uint32_t (*__restrict ind
                 }
             });
         } else if constexpr (Lattice::MODELLED) {
-            int32_t chance[1 << Lattice::BITS][32];
-            codeword_chances<Lattice>(row.table + block * size, d.tables.weight, row.level + block * size, n, chance);
+            uint32_t sum[2 << Lattice::BITS][32];
+            codeword_sums<Lattice>(row, block, d.tables, (const uint16_t*)d.chances, n, sum);
             for (int l = 0; l < n; l++) c[l] = 1;
             for (int b = 0; b < Lattice::BITS; b++) {
-                uint32_t bits, of_one[32];
-                for (int l = 0; l < n; l++) of_one[l] = (uint32_t)chance[c[l]][l];
-                if (!decode_bits(of_one, n, d.state, d.words, d.end, bits)) return false;
+                uint32_t bits, chance[32];
+                codeword_chances(sum, c, n, chance);
+                if (!decode_bits(chance, n, d.state, d.words, d.end, bits)) return false;
                 for (int l = 0; l < n; l++) c[l] = 2 * c[l] + (bits >> l & 1);
             }
             for (int l = 0; l < n; l++) c[l] -= 1u << Lattice::BITS;
@@ -118,14 +170,16 @@ void find_last(const uint32_t (*__restrict index)[32], const GroupRow& row, cons
         with_lanes(n, [&](auto lanes) { Lattice::last(index, points, row.level, lanes, context, known); });
 }
 
+void begin_encoding_codewords(Encoder& e) { fill_weights(e.tables, (uint16_t*)e.out.chances); }
+void begin_decoding_codewords(Decoder& d) { fill_weights(d.tables, (uint16_t*)d.chances); }
+
 template <class Lattice>
 constexpr CodeBits CODEWORDS = {Lattice::GROUP,
                                 Lattice::HALVES_LAST != 0,
                                 Lattice::BLOCKS != 0,
                                 Lattice::BLOCKS != 0,
-                                Lattice::BLOCKS != 0,
-                                nullptr,
-                                nullptr,
+                                begin_encoding_codewords,
+                                begin_decoding_codewords,
                                 encode_codewords<Lattice>,
                                 decode_codewords<Lattice>,
                                 Lattice::HALVES_LAST ? find_last<Lattice> : nullptr};

@@ -176,8 +176,7 @@ void entropy_encode(const Place& place, const Key& key, const Tables& tables, co
         const int32_t* y = points + first;
         const bool modelled = tables.modelled[run.table] != 0;
         GroupRow row = {first, y, nullptr, run.table, run.end >= first + row_size, table, modelled};
-        if (!row.same || (modelled && code.modelled_tables))
-            row_tables(code.group, code.halves_last, place, tables, first, table);
+        if (!row.same) row_tables(code.group, code.halves_last, place, tables, first, table);
         if (modelled ? code.modelled_levels : code.plain_levels)
             row.level = row_levels(dither, e.level, first, row_size, own);
         if (code.halves_last) {
@@ -374,8 +373,7 @@ const char* entropy_decode(const Place& place, const Key& key, const Tables& tab
         GroupRow row = {
             first, nullptr, row_levels(dither, d.level, first, row_size, own), run.table, run.end >= first + row_size,
             table, modelled};
-        if (!row.same || (modelled && code.modelled_tables))
-            row_tables(code.group, code.halves_last, place, tables, first, table);
+        if (!row.same) row_tables(code.group, code.halves_last, place, tables, first, table);
 
         uint32_t index[2][32];
         if (!code.decode(d, row, index, context)) return WORDS_SHORT;

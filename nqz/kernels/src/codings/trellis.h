@@ -32,16 +32,21 @@ NQZ_INLINE uint32_t parities(const int32_t* points, const uint8_t* level, int n)
     return bits;
 }
 
+// The chance of an input of one, by the contexts of the two points on the zero branch.
+NQZ_INLINE uint32_t input_chance(const uint16_t* of_first, const uint16_t* of_second, int first, int second) {
+    return chance_of(product_of(of_first[first], of_second[second]) | 1u,
+                     product_of(of_first[first ^ 8], of_second[second ^ 8]) | 1u);
+}
+
 // Chances of an input of one in every used table whose code bits are modelled, 256 for each: by the contexts of the
 // zero branch of a trellis step, 16 · first + second.
 void fill_chances(const Tables& tables, uint32_t* chances) {
     for (int u = 0; u < tables.used_count; u++) {
         if (!tables.modelled[tables.used[u]]) continue;
-        const double* weight = tables.weight + 16 * (int64_t)tables.used[u];
+        const uint16_t* weight = tables.weight + 16 * (int64_t)tables.used[u];
         uint32_t* chance = chances + 256 * (int64_t)u;
         for (int o = 0; o < 16; o++)
-            for (int o2 = 0; o2 < 16; o2++)
-                *chance++ = (uint32_t)chance_of(weight[o] * weight[o2], weight[o ^ 8] * weight[o2 ^ 8]);
+            for (int o2 = 0; o2 < 16; o2++) *chance++ = input_chance(weight, weight, o, o2);
     }
 }
 
@@ -65,10 +70,9 @@ NQZ_INLINE void input_chances(uint32_t c0, uint32_t c1, const GroupRow& row, int
     }
     const int32_t* table = row.table + 2 * i * n;
     for (int l = 0; l < n; l++) {
-        const double* of_first = tables.weight + 16 * (int64_t)table[l];
-        const double* of_second = tables.weight + 16 * (int64_t)table[n + l];
-        chance[l] = (uint32_t)chance_of(of_first[first[l]] * of_second[second[l]],
-                                        of_first[first[l] ^ 8] * of_second[second[l] ^ 8]);
+        const uint16_t* of_first = tables.weight + 16 * (int64_t)table[l];
+        const uint16_t* of_second = tables.weight + 16 * (int64_t)table[n + l];
+        chance[l] = input_chance(of_first, of_second, first[l], second[l]);
     }
 }
 
@@ -139,7 +143,7 @@ bool decode_inputs(Decoder& d, const GroupRow& row, uint32_t (*)[32], uint8_t* _
 }
 
 constexpr CodeBits TRELLIS = {
-    Conv::GROUP, false, false, true, false, find_inputs, begin_trellis, encode_inputs, decode_inputs, nullptr,
+    Conv::GROUP, false, false, true, find_inputs, begin_trellis, encode_inputs, decode_inputs, nullptr,
 };
 
 }  // namespace

@@ -44,7 +44,9 @@ struct D4 : ConstructionA<D4> {
     }
 
     // Bit i of the codeword of index c.
-    static NQZ_INLINE uint32_t code_bit(uint32_t c, int i) { return (i < 3 ? c >> i : c ^ (c >> 1) ^ (c >> 2)) & 1; }
+    static constexpr NQZ_INLINE uint32_t code_bit(uint32_t c, int i) {
+        return (i < 3 ? c >> i : c ^ (c >> 1) ^ (c >> 2)) & 1;
+    }
 
     // Indices of the codewords of one block of a group row, from the parities of its points.
     template <class Lanes>

@@ -51,7 +51,7 @@ struct E8 : ConstructionA<E8> {
     }
 
     // Bit i of the codeword of index c.
-    static NQZ_INLINE uint32_t code_bit(uint32_t c, int i) {
+    static constexpr NQZ_INLINE uint32_t code_bit(uint32_t c, int i) {
         uint32_t hits = (c >> 1) & (uint32_t)i;
         return (c ^ hits ^ (hits >> 1) ^ (hits >> 2)) & 1;
     }

@@ -19,7 +19,7 @@ struct Z : ConstructionA<Z> {
             for (int l = 0; l < 32; l++) point[i][l] = unit.over_one(x[i][l] + unit.half(l), l);
     }
 
-    static NQZ_INLINE uint32_t code_bit(uint32_t, int) { return 0; }
+    static constexpr NQZ_INLINE uint32_t code_bit(uint32_t, int) { return 0; }
     template <class Lanes>
     static NQZ_INLINE void codewords(const int32_t*, const uint8_t*, Lanes, uint32_t*) {}
 };

@@ -104,6 +104,18 @@ struct Simd : Portable {
         }
     };
 
+    static NQZ_INLINE void look_up(const uint16_t* table, const uint8_t* index, uint16_t* to) {
+        const __m256i bytes = _mm256_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15, 0, 2, 4, 6, 8, 10,
+                                               12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+        __m256i entries = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i*)table), bytes);
+        __m256i low = _mm256_permute4x64_epi64(entries, 0x88), high = _mm256_permute4x64_epi64(entries, 0xDD);
+        __m256i place = _mm256_permute4x64_epi64(_mm256_loadu_si256((const __m256i*)index), 0xD8);
+        low = _mm256_shuffle_epi8(low, place);
+        high = _mm256_shuffle_epi8(high, place);
+        _mm256_storeu_si256((__m256i*)to, _mm256_unpacklo_epi8(low, high));
+        _mm256_storeu_si256((__m256i*)to + 1, _mm256_unpackhi_epi8(low, high));
+    }
+
     static NQZ_INLINE Words widen(const uint8_t* from) {
         return (Words)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)from));
     }

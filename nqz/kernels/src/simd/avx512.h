@@ -112,6 +112,12 @@ struct Avx512 : Portable {
         }
     };
 
+    static NQZ_INLINE void look_up(const uint16_t* table, const uint8_t* index, uint16_t* to) {
+        __m512i place = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i*)index));
+        __m512i entries = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i*)table));
+        _mm512_storeu_si512(to, _mm512_permutexvar_epi16(place, entries));
+    }
+
     static NQZ_INLINE Words widen(const uint8_t* from) {
         return (Words)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from));
     }

@@ -114,6 +114,14 @@ struct Simd : Portable {
         }
     };
 
+    static NQZ_INLINE void look_up(const uint16_t* table, const uint8_t* index, uint16_t* to) {
+        const uint8x16x2_t bytes = vld2q_u8((const uint8_t*)table);  // the low ones and the high ones
+        for (int l = 0; l < 32; l += 16) {
+            uint8x16_t place = vld1q_u8(index + l);
+            vst2q_u8((uint8_t*)(to + l), {{vqtbl1q_u8(bytes.val[0], place), vqtbl1q_u8(bytes.val[1], place)}});
+        }
+    }
+
   private:
     static NQZ_INLINE void transpose4(float32x4_t* r) {
         float64x2_t t0 = (float64x2_t)vtrn1q_f32(r[0], r[1]), t1 = (float64x2_t)vtrn2q_f32(r[0], r[1]);

@@ -153,6 +153,13 @@ struct Portable {
         }
     };
 
+    // ------------------------------------------------------------------------------------------------ code bits
+
+    // table[index[l]] of 32 lanes; the table has 16 entries, and indices are below 16.
+    static NQZ_INLINE void look_up(const uint16_t* table, const uint8_t* index, uint16_t* to) {
+        for (int l = 0; l < 32; l++) to[l] = table[index[l]];
+    }
+
     // ------------------------------------------------------------------------------------------------ coder lanes
     // Used where GATHERS; VECTOR divides 32.
 
