@@ -11,6 +11,7 @@ import os
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from nqz.ground.corrupt import CorruptStream as CorruptStream
 from nqz.ground.errors import UsageError
 
 if TYPE_CHECKING:
