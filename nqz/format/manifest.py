@@ -140,7 +140,10 @@ class Manifest(NamedTuple):
         waiting = tuple(t._replace(parameters=[]) if t.codec == MATRIX else t for t in self.tensors)
         try:
             Manifest.unpack(self._replace(tensors=waiting).pack(), "the manifest")
-        except CorruptError as error:
+            newer = next((info.newer for info in self.tensors if info.newer is not None), None)
+            if newer is not None:
+                raise NewerFormatError(f"{newer} is not known")
+        except (CorruptError, NewerFormatError) as error:
             raise UnsupportedError(f"these tensors do not fit into a container: {error}") from None
 
     def size(self) -> int:
@@ -222,7 +225,7 @@ def _tensors(
 def _entry(value: Any, known: dict[Any, TensorInfo], kind: SourceKind, where: str) -> TensorInfo:
     """One tensor of the list; those that differ in their names alone are looked at once."""
     like = None
-    if type(value) is list and len(value) == len(_TENSOR_SCHEMA) and value[6] is None and not value[7]:
+    if type(value) is list and value[6:] == [None, {}] and type(value[2]) is list:
         codec, _, shape, *layout = value[:6]
         try:
             key = (codec, *shape, *map(type, shape), *layout)  # 1, True and 1.0 are equal
