@@ -335,7 +335,7 @@ def test_newer_version_names_both():
 
 
 @pytest.mark.parametrize(("features", "names"), [(1, "0"), (0x8000, "15"), (0x8003, "0, 1, 15")])
-def test_unknown_features_are_newer_and_named(features, names):
+def test_unknown_features_are_newer(features, names):
     data = PARTS.replaced(preamble=preamble(0, features)).build()
     refused(data, f"needs features {names} of the nqz format .* later release", NewerFormatError)
 
@@ -399,12 +399,20 @@ def test_exact_tensors_in_pieces():
 
 def test_dtypes_are_those_of_the_document():
     from nqz.ground import dtypes
+    from nqz.ground.sources import SOURCES
 
-    text = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
-    table = text.split("| dtype | bits per entry |")[1].split("\n\n")[0]
+    text = (Path(__file__).parent.parent / "docs" / "format.md").read_text(encoding="utf-8")
+    table = text.split("| dtype | bits per entry | npy, npz | safetensors |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| (`.*`) \| (\d+) \| *(\w*) *\| *(\w*) *\|$", table, re.MULTILINE)
     stated = {
-        name: int(bits)
-        for names, bits in re.findall(r"^\| (`.*`) \| (\d+) \|$", table, re.MULTILINE)
+        name: (int(bits), numpy == "yes", numpy == "yes", safetensors == "yes")
+        for names, bits, numpy, safetensors in rows
         for name in re.findall(r"`(\w+)`", names)
     }
-    assert stated == {name: dtypes.data_bytes((8,), name) for name in dtypes._TABLE}
+    assert stated == {
+        name: (
+            dtypes.data_bytes((8,), name),
+            *(SOURCES[kind].holds(name) for kind in ("npy", "npz", "safetensors")),
+        )
+        for name in dtypes._TABLE
+    }
