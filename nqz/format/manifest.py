@@ -270,7 +270,7 @@ def _check_tensor(info: TensorInfo, kind: SourceKind, where: str) -> None:
     if (info.byte_order == "|") != (default_byte_order(info.dtype) == "|"):
         raise CorruptError(f"{where}: {info.dtype} with byte order {info.byte_order}")
     if info.nbytes > MAX_EXTENT:
-        raise CorruptError(f"{where}: {info.nbytes} bytes, more than a file can have")
+        raise CorruptError(f"{where}: more bytes than a file can have")
     proper = is_matrix_dtype(info.dtype) and info.nbytes > 0 and info.shape
     if info.codec == MATRIX and not proper:
         raise CorruptError(f"{where}: a matrix needs a floating-point dtype, an axis and an entry")
