@@ -173,6 +173,8 @@ class Manifest(NamedTuple):
         fields: dict[Any, Any] = {}
         for _ in range(pairs := source.map()):
             key = source.next()
+            if not isinstance(key, str):
+                raise CorruptError(f"{where}: a key of a map is not a string")
             if key == "tensors":
                 break
             fields[key] = source.next()
