@@ -299,7 +299,7 @@ def test_an_array_alone_is_the_only_one(count):
         (b"\x86\xa6source", b"\x87\xa6source", "7 keys"),
         (b"\x86\xa6source", b"\x85\xa6source", "the keys are|5 keys"),
         (b"\xa6source", b"\xd9\x06source", "canonical form"),
-        (b"\xa6source", b"\xc4\x06source", "the keys are"),
+        (b"\xa6source", b"\xc4\x06source", "a key of a map is not a string"),
         (b"\xa7tensors\x94", b"\xa7tensors\xdc\x00\x04", "canonical form"),
         (b"\xa7tensors\x94", b"\xa7tensors\xdd\x00\x00\x00\x04", "canonical form"),
         (b"\xa7tensors\x94", b"\xa7tensors\xdd\xff\xff\xff\xff", "more items than there are bytes"),
@@ -322,6 +322,16 @@ def test_manifests_in_another_form_are_refused(old, new, match):
     payload = PARTS.packed_manifest()
     assert payload.count(old) == 1
     refused(PARTS.replaced(manifest=payload.replace(old, new)).build(), match)
+
+
+@pytest.mark.parametrize(
+    "key", [b"\x90", b"\x80", b"\xc0", b"\x05", b"\xc4\x01a", b"\xcb\x7f\xf8\0\0\0\0\0\0"]
+)
+def test_keys_of_manifests_are_strings(key):
+    payload = PARTS.packed_manifest()
+    for old in (b"\xa6source", b"\xa7tensors"):
+        with pytest.raises(CorruptError, match="here: a key of a map is not a string"):
+            Manifest.unpack(payload.replace(old, key), "here")
 
 
 def test_manifests_cut_short_or_too_long_are_refused():
