@@ -213,14 +213,15 @@ def _tensors(
     for first in range(0, count, _BATCH):
         begin = source.position
         batch = source.several(min(_BATCH, count - first))
-        if _packed(batch) != data[begin : source.position]:
-            raise CorruptError(f"{where}: not in canonical form")
         for number, value in enumerate(batch, first):
             info = _entry(value, known, kind, f"{where}: tensor {number}")
             names.add(info.name)
             if len(names) != number + 1:
                 raise CorruptError(f"{where}: two tensors have the name {reprlib.repr(info.name)}")
             tensors.append(info)
+        # not before: what is nested too deep for the library cannot be packed
+        if _packed(batch) != data[begin : source.position]:
+            raise CorruptError(f"{where}: not in canonical form")
     return tuple(tensors)
 
 
