@@ -174,9 +174,9 @@ def test_damage_is_found_before_what_is_newer():
         (IDS, lambda r: [*r, CHUNK], "'ids': its records are not in the order EXCT"),
         (IDS, lambda r: [CHUNK], "'ids': its records are not in the order EXCT"),
         (FLAG, lambda r: [], "'flag': 0 records EXCT, its size calls for 1"),
-        (W, lambda r: [("MANI", b""), *r], "'w': a record MANI among those of tensors"),
-        (IDS, lambda r: [*r, ("INDX", b"")], "'ids': a record INDX among those of tensors"),
-        (FLAG, lambda r: [*r, ("DONE", bytes(64))], "'flag': a record DONE among those of tensors"),
+        (W, lambda r: [("MANI", b""), *r], "'w': a record MANI in front of the manifest"),
+        (IDS, lambda r: [*r, ("INDX", b"")], "'ids': a record INDX in front of the manifest"),
+        (FLAG, lambda r: [*r, ("DONE", bytes(64))], "'flag': a record DONE in front of the manifest"),
     ],
 )
 def test_records_out_of_order_are_refused(place, edit, match):
@@ -209,7 +209,7 @@ def test_panels_of_a_matrix_are_alike():
 def test_records_of_no_tensor_are_optional(kind):
     for leading in ([(kind, b"x")], [("nOTE", b"x"), (kind, b"x"), ("nOTE", b"")]):
         data = PARTS.replaced(leading=leading).build()
-        with pytest.raises(CorruptError, match=f"f.nqz: a record {kind} (that|among)"):
+        with pytest.raises(CorruptError, match=rf"f.nqz: a record {kind} (that|in front)"):
             opened(data)
 
 

@@ -185,6 +185,7 @@ LIST = b"\x91"  # [ …
         (b"\x91" * 8 + b"\x01", "nested deeper than 8"),
         (b"\x91" * 500 + b"\x01", "nested deeper than 8"),
         (b"\x81\xa1a" * 500 + b"\x01", "nested deeper than 8"),
+        (b"\x91" * 1000 + b"\x01", "nested deeper than 8"),
         (b"\x91" * 5000 + b"\x01", "nested deeper than 8|not a canonical value"),
         (b"\x81\xa1a" * 5000 + b"\x01", "nested deeper than 8|not a canonical value"),
         (b"\x91" * 1_000_000 + b"\x01", "nested deeper than 8|not a canonical value"),
