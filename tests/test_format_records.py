@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 import struct
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgpack
 import pytest
 
-from nqz.format.exct import decode_exact, exact_pieces, zstd_pack
-from nqz.format.head import PIECE, Manifest, TensorInfo
-from nqz.format.msgpack import is_float, is_uint, pack_fields, unpack_fields
+from container_builder import END, Container, exact, offsets, preamble, record, split, taken_apart, tensor
+from container_builder import manifest as manifest_map
+from nqz.format.exct import decode_exact, exact_pieces
+from nqz.format.manifest import EXACT, MATRIX, PIECE, Manifest, PartOfSet, TensorInfo
 from nqz.format.reader import ContainerReader
-from nqz.format.records import FRAMING, MAGIC, VERSION
+from nqz.format.records import ALIGNMENT, FRAMING, MAGIC, VERSION
 from nqz.format.writer import ContainerWriter
 from nqz.ground.errors import CorruptError, NewerFormatError, NqzError
 
-EXACT = bytes(random.Random(1).randbytes(800))
+DATA = bytes(random.Random(1).randbytes(800))
 TENSORS = (
-    TensorInfo("w", "matrix", (16, 16), "float32"),
-    TensorInfo("empty", "exact", (0, 3), "int64"),
-    TensorInfo("ids", "exact", (100,), "int64"),
-    TensorInfo("flag", "exact", (), "bool", byte_order="|"),
+    TensorInfo(MATRIX, "w", (16, 16), "float32"),
+    TensorInfo(EXACT, "empty", (0, 3), "int64"),
+    TensorInfo(EXACT, "ids", (100,), "int64"),
+    TensorInfo(EXACT, "flag", (), "bool", byte_order="|"),
 )
-PARAMETERS = {"axis": 0, "delta": 0.25}
+PARAMETERS = [0, 0.25, ["hadamard", [7]]]
 CHUNKS = [random.Random(2).randbytes(300), random.Random(3).randbytes(1)]
-SCHEMA = {"axis": is_uint, "delta": is_float}
+EXTENSIONS = {"org.example": {"a": [1, None]}}
+PART = PartOfSet(bytes(range(16)), 2, 5)
 
 
 class Memory:
@@ -55,42 +54,56 @@ class Memory:
         del self.data[size:]
 
 
-def manifest(tensors=TENSORS, source="safetensors", metadata=None):
-    return Manifest(source, metadata, tuple(tensors), "nqz test")
+class Counting(Memory):
+    """Remembers where it was read."""
+
+    def __init__(self, data):
+        super().__init__(data)
+        self.reads = []
+
+    def pread_into(self, buffer, offset):
+        self.reads.append((offset, len(buffer)))
+        super().pread_into(buffer, offset)
+
+
+def manifest(tensors=TENSORS, source="safetensors", metadata=None, **fields):
+    return Manifest(source, metadata, tuple(tensors), "nqz test", **fields)
 
 
 def write_matrix(writer, chunks=CHUNKS, center=True):
-    writer.write("TENS", pack_fields(PARAMETERS))
-    writer.write("NORM", zstd_pack(b"norms" * 9))
+    writer.parameters = PARAMETERS
+    writer.write("NORM", b"norms" * 9)
     if center:
-        writer.write("MEAN", zstd_pack(b"means" * 9))
+        writer.write("MEAN", b"means" * 9)
     for chunk in chunks:
         writer.write("CHNK", chunk)
 
 
-def build(extra=None):
+def build(extra=None, tensors=TENSORS, **fields):
     """A container of four tensors; `extra(writer, place)` may add records in places 0 to 4."""
     memory = Memory()
-    writer = ContainerWriter(memory, manifest(metadata={"z": "1", "a": "ä"}))
+    writer = ContainerWriter(memory, manifest(tensors, metadata={"z": "1", "a": "ä"}, **fields))
     add = extra or (lambda writer, place: None)
     add(writer, 0)
     writer.begin(0)
     write_matrix(writer)
     add(writer, 1)
     writer.begin(1)
-    writer.begin(2)
-    for payload in exact_pieces([EXACT[:300], EXACT[300:]]):
-        writer.write("EXCT", payload)
     add(writer, 2)
+    writer.begin(2)
+    for payload in exact_pieces([DATA[:300], DATA[300:]]):
+        writer.write("EXCT", payload)
+    add(writer, 3)
     writer.begin(3)
     for payload in exact_pieces([b"\1"]):
         writer.write("EXCT", payload)
-    add(writer, 3)
+    add(writer, 4)
     assert writer.projected_size() == writer.finish() == memory.size
     return bytes(memory.data)
 
 
 FILE = build()
+PARTS = taken_apart(FILE)
 
 
 def check(data):
@@ -100,51 +113,9 @@ def check(data):
     for index, info in enumerate(reader.manifest.tensors):
         if info.kind == "exact":
             assert len(b"".join(decode_exact(reader, index))) == info.nbytes
-        else:
-            unpack_fields(reader.read(reader.find(index, "TENS")[0]), SCHEMA)
-            for record in reader.records(index):
-                reader.read(record)
+        for found in reader.records(index):
+            reader.read(found)
     return reader
-
-
-def split(data):
-    """Take a file apart, independently of the reader: [(type, payload)] of HEAD to INDX."""
-    records = []
-    offset = 12
-    while True:
-        kind, length = struct.unpack_from("<4sQ", data, offset)
-        if kind == b"DONE":
-            return records
-        records.append((kind, data[offset + 12 : offset + 12 + length]))
-        offset += 16 + length
-
-
-def frame(kind, payload):
-    body = kind + struct.pack("<Q", len(payload)) + payload
-    return body + struct.pack("<I", zlib.crc32(body))
-
-
-def join(records, count=None, length=None, index_offset=None, digest=None, start=None):
-    """Put a file together, independently of the writer, with right checksums throughout."""
-    parts = [start or MAGIC + b"\0\0\0\0"] + [frame(*record) for record in records]
-    total = sum(map(len, parts)) + 72
-    end = struct.pack(
-        "<QQQ",
-        total if length is None else length,
-        total - 72 - len(parts[-1]) if index_offset is None else index_offset,
-        len(parts) if count is None else count,
-    )
-    sums = b"".join(hashlib.sha256(part).digest() for part in parts)
-    parts.append(frame(b"DONE", end + (digest or hashlib.sha256(sums).digest())))
-    return b"".join(parts)
-
-
-def with_index(records, lengths):
-    return [*records[:-1], (b"INDX", msgpack.packb(lengths))]
-
-
-def lengths_of(records):
-    return msgpack.unpackb(records[-1][1])
 
 
 def refused(data, match, error=CorruptError):
@@ -155,49 +126,102 @@ def refused(data, match, error=CorruptError):
 
 
 def test_layout_is_the_specified_one():
-    assert VERSION == 0 and MAGIC == b"\x8eNQZ\r\n\x1a\n" and FRAMING == 16
-    assert join(split(FILE)) == FILE
+    assert VERSION == 0 and MAGIC == b"\x8eNQZ\r\n\x1a\n" and FRAMING == 16 and ALIGNMENT == 8
+    assert PARTS.build() == FILE
     kinds = [kind for kind, _ in split(FILE)]
-    assert kinds == [b"HEAD", b"TENS", b"NORM", b"MEAN", b"CHNK", b"CHNK", b"EXCT", b"EXCT", b"INDX"]
-    head = msgpack.unpackb(split(FILE)[0][1])
-    assert list(head) == ["source", "metadata", "tensors", "writer"]
-    assert list(head["metadata"].items()) == [("z", "1"), ("a", "ä")]
-    assert head["tensors"] == [
-        ["w", "matrix", [16, 16], "float32", "C", "<"],
-        ["empty", "exact", [0, 3], "int64", "C", "<"],
-        ["ids", "exact", [100], "int64", "C", "<"],
-        ["flag", "exact", [], "bool", "C", "|"],
+    assert kinds == ["NORM", "MEAN", "CHNK", "CHNK", "EXCT", "EXCT", "MANI", "INDX", "DONE"]
+    entries = PARTS.manifest
+    assert list(entries) == ["source", "metadata", "set", "writer", "extensions", "tensors"]
+    assert list(entries["metadata"].items()) == [("z", "1"), ("a", "ä")]
+    assert entries["set"] is None and entries["extensions"] == {}
+    assert entries["tensors"] == [
+        ["nqz-1", "w", [16, 16], "float32", "C", "<", PARAMETERS, {}],
+        ["exact-1", "empty", [0, 3], "int64", "C", "<", None, {}],
+        ["exact-1", "ids", [100], "int64", "C", "<", None, {}],
+        ["exact-1", "flag", [], "bool", "C", "|", None, {}],
     ]
-    assert split(FILE)[1][1] == b"\x92\x00\xcb" + struct.pack(">d", 0.25)
-    sizes = [len(payload) for _, payload in split(FILE)]
-    assert lengths_of(split(FILE)) == [[], sizes[1:6], [], sizes[6:7], sizes[7:8]]
+    assert [len(records) for records in (PARTS.leading, *PARTS.tensors)] == [0, 4, 0, 1, 1]
+    assert FILE[:16].hex() == "8e4e515a0d0a1a0a" + "0000" + "0000" + f"{PREAMBLE_CRC:08x}"
+    indx = split(FILE)[-2][1]
+    assert indx[:4] == b"\4\0\0\0" and indx[4:20] == b"NORMMEANCHNKEXCT"
+    assert indx[20:27] == b"\0\1" + bytes([0, 8, 0, 2, 2])  # zigzag: 0, 4, 0, 1, 1
+    assert indx[27:35] == b"\0\1" + bytes([0, 2, 4, 4, 6, 6])
+
+
+PREAMBLE_CRC = int.from_bytes(preamble()[12:], "big")
+
+
+def test_payloads_are_aligned():
+    """Also after payloads of every length, and those of the last three records."""
+    lengths = [*range(18), 100, 101]
+    parts = PARTS.replaced(leading=[("nOTE", bytes([1]) * length) for length in lengths])
+    data = parts.build()
+    starts = offsets(data)
+    assert len(starts) == len(lengths) + len(split(FILE)) and len(data) % 8 == 0
+    assert all(start % 8 == 0 for start in starts)
+    reader = check(data)
+    assert [reader.record(number).offset for number in range(len(starts) - 3)] == starts[:-3]
+    assert all(reader.record(number).offset % 8 == 0 for number in range(len(starts) - 3))
 
 
 def test_reader_returns_what_was_written():
     reader = check(FILE)
-    assert reader.manifest == manifest(metadata={"z": "1", "a": "ä"})
-    assert [r.type for r in reader.records(0)] == ["TENS", "NORM", "MEAN", "CHNK", "CHNK"]
+    expected = manifest(
+        (TENSORS[0]._replace(parameters=PARAMETERS), *TENSORS[1:]), metadata={"z": "1", "a": "ä"}
+    )
+    assert reader.manifest == expected and list(reader.manifest.metadata) == ["z", "a"]
+    assert [r.type for r in reader.records(0)] == ["NORM", "MEAN", "CHNK", "CHNK"]
     assert [reader.read(r, "CHNK") for r in reader.find(0, "CHNK")] == CHUNKS
-    assert unpack_fields(reader.read(reader.find(0, "TENS")[0]), SCHEMA) == PARAMETERS
     assert reader.records(1) == [] and list(decode_exact(reader, 1, 0)) == []
-    assert b"".join(decode_exact(reader, 2, 800)) == EXACT
+    assert b"".join(decode_exact(reader, 2, 800)) == DATA
     assert b"".join(decode_exact(reader, 3)) == b"\1"
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(reader.read, reader.find(0, "CHNK") * 20)) == CHUNKS * 20
 
 
+def test_parts_of_sets_and_extensions_come_back():
+    tensors = [info._replace(extensions=EXTENSIONS) for info in TENSORS]
+    data = build(part=PART, extensions=EXTENSIONS, tensors=tensors)
+    found = check(data).manifest
+    assert found.part == PART and found.extensions == EXTENSIONS
+    assert all(info.extensions == EXTENSIONS for info in found.tensors)
+    entries = taken_apart(data).manifest
+    assert entries["set"] == [bytes(range(16)), 2, 5] and entries["extensions"] == EXTENSIONS
+    assert [entry[-1] for entry in entries["tensors"]] == [EXTENSIONS] * 4
+    assert [reader_bytes(data, i) for i in (1, 2, 3)] == [reader_bytes(FILE, i) for i in (1, 2, 3)]
+
+
+def reader_bytes(data, tensor_index):
+    return b"".join(decode_exact(ContainerReader(Memory(data), "f.nqz"), tensor_index))
+
+
 def test_opening_reads_only_the_ends_and_the_manifest():
-    reads = []
+    bulk = PARTS.replaced(leading=[("nOTE", bytes(300_000))])
+    data = bulk.build()
+    memory = Counting(data)
+    ContainerReader(memory, "f.nqz")
+    assert memory.reads == [(0, 16), (len(data) - (64 << 10), 64 << 10)]
+    # what does not fit into the bytes that are read at once
+    bulk.manifest["metadata"] = {"long": "x" * 200_000}
+    data = bulk.build()
+    memory = Counting(data)
+    reader = ContainerReader(memory, "f.nqz")
+    assert memory.reads[2] == (start := offsets(data)[-3], len(data) - END - start) and len(memory.reads) == 3
+    reader.records(0)
+    assert len(memory.reads) == 3
 
-    class Counting(Memory):
-        def pread_into(self, buffer, offset):
-            reads.append((offset, len(buffer)))
-            super().pread_into(buffer, offset)
 
-    ContainerReader(Counting(FILE), "f.nqz")
-    head = 12 + 16 + len(split(FILE)[0][1])
-    index = len(FILE) - 72 - 16 - len(split(FILE)[-1][1])
-    assert reads and all(offset + size <= head or offset >= index for offset, size in reads)
+def test_many_records_are_opened_in_few_reads():
+    notes = [("nOTE", bytes(number % 5)) for number in range(100_000)]
+    entries = manifest_map([tensor("a", (3,)), tensor("b", (3,))])
+    data = Container(
+        entries, [[*notes[:60_000], ("EXCT", exact(b"abc"))], [("EXCT", exact(b"def")), *notes[60_000:]]]
+    ).build()
+    memory = Counting(data)
+    reader = ContainerReader(memory, "f.nqz")
+    assert len(reader.records(0)) == 60_001 and len(reader.records(1)) == 40_001
+    assert b"".join(decode_exact(reader, 1)) == b"def"
+    assert len(memory.reads) <= 12 and sum(size for _, size in memory.reads) < 500_000
 
 
 def test_every_flipped_bit_is_detected():
@@ -206,7 +230,7 @@ def test_every_flipped_bit_is_detected():
         for bit in range(8):
             damaged = bytearray(FILE)
             damaged[position] ^= 1 << bit
-            with pytest.raises((CorruptError, NewerFormatError)):
+            with pytest.raises(CorruptError):
                 ContainerReader(Memory(damaged), "f.nqz").verify()
 
 
@@ -226,28 +250,57 @@ def test_every_truncation_is_detected():
     assert "at byte" in messages[-1]
 
 
-@pytest.mark.parametrize("tail", [b"\0", b"\n", bytes(72), FILE, FILE[-72:]])
+@pytest.mark.parametrize("tail", [b"\0", b"\n", bytes(8), bytes(END), FILE, FILE[-END:]])
 def test_trailing_bytes_and_concatenations_are_refused(tail):
     message = refused(FILE + tail, "follow the end record")
     assert f"{len(tail)} bytes follow" in message and f"at byte {len(FILE)}" in message
 
 
 def test_bytes_in_front_are_refused():
-    refused(b"\n" + FILE, "not an nqz file")
+    for front in (b"\n", bytes(8), FILE[:8]):
+        refused(front + FILE, "not an nqz file|checksum of the preamble")
 
 
 def test_a_file_that_changes_is_noticed():
     memory = Memory(FILE)
     reader = ContainerReader(memory, "f.nqz")
-    memory.data[:] = join(split(FILE), digest=bytes(32))
+    memory.data[:] = PARTS.replaced(end={"digest": bytes(32)}).build()
     with pytest.raises(CorruptError, match="changed while it was being read"):
         reader.verify()
 
 
-def test_a_gap_between_records_is_refused():
-    end = len(FILE) - 72
-    patched = struct.pack("<Q", len(FILE) + 1) + FILE[end + 20 : end + 68]
-    refused(FILE[:end] + b"\0" + frame(b"DONE", patched), "byte")
+@pytest.mark.parametrize("gap", [1, 7, 8, 16, 24])
+def test_a_gap_between_records_is_refused(gap):
+    """Behind each record in turn, with an end record that has the places right."""
+    framed = [record(*part) for part in split(FILE)[:-1]]
+    for place in range(-1, len(framed)):
+        pieces = [FILE[:16], *framed]
+        pieces[place + 1] += bytes(gap)
+        at = [sum(map(len, pieces[:count])) for count in range(len(pieces) + 1)]
+        end = struct.pack("<QQQQ", at[-1] + END, at[-3], at[-2], len(framed) + 1) + FILE[-32:]
+        refused(b"".join(pieces) + record("DONE", end), "byte")
+
+
+@pytest.mark.parametrize("length", range(8))
+def test_padding_must_be_zero(length):
+    """Also where the checksum of the record is right: each byte of it, of every record that has some."""
+    parts = PARTS.replaced()
+    parts.manifest["metadata"] = {"a": "x" * length}
+    data, padded = parts.build(), []
+    for start, (kind, payload) in zip(offsets(data), split(data), strict=True):
+        for position in range(size := -len(payload) % 8):
+            padding = bytes(position) + b"\1" + bytes(size - position - 1)
+            changed = record(kind, payload, padding=padding)
+            changed_file = data[:start] + changed + data[start + len(changed) :]
+            refused(changed_file, f"the padding of the record {kind} at byte {start} is not zero")
+            padded.append(kind)
+            if kind == "CHNK":
+                reader = ContainerReader(Memory(changed_file), "f.nqz")
+                with pytest.raises(CorruptError, match=f"CHNK at byte {start} is not zero"):
+                    [reader.read(found) for found in reader.find(0, "CHNK")]
+    # the manifest has every size modulo 8
+    assert {"NORM", "CHNK", "EXCT", "INDX"} <= set(padded)
+    assert padded.count("MANI") == -len(parts.packed_manifest()) % 8
 
 
 @pytest.mark.parametrize(
@@ -263,8 +316,8 @@ def test_a_gap_between_records_is_refused():
         (FILE.decode("utf-8", "replace").encode("utf-8"), "text mode"),
         (b"PK\3\4" + bytes(100), "not an nqz file"),
         (bytes(200), "not an nqz file"),
-        (MAGIC + b"\0\0\0\0", "truncated"),
-        (MAGIC + b"\0\0\0\0" + bytes(1 << 20), "no record begins at byte 12"),
+        (preamble(), "truncated"),
+        (preamble() + bytes(1 << 20), "no record begins at byte 16"),
     ],
 )
 def test_other_files_are_told_apart(data, match):
@@ -273,24 +326,46 @@ def test_other_files_are_told_apart(data, match):
 
 def test_newer_version_names_both():
     for version in (1, 256, 65535):
-        data = join(split(FILE), start=MAGIC + struct.pack("<HH", version, 0))
-        message = refused(data, "later release", NewerFormatError)
+        message = refused(
+            PARTS.replaced(preamble=preamble(version)).build(), "later release", NewerFormatError
+        )
         assert f"version {version} " in message and "reads version 0" in message
+        # whatever follows: its layout is not known
+        refused(preamble(version, 3) + b"anything", "later release", NewerFormatError)
 
 
-@pytest.mark.parametrize("reserved", [1, 0x8000])
-def test_reserved_bytes_must_be_zero(reserved):
-    refused(join(split(FILE), start=MAGIC + struct.pack("<HH", 0, reserved)), "reserved bytes at byte 10")
+@pytest.mark.parametrize(("features", "names"), [(1, "0"), (0x8000, "15"), (0x8003, "0, 1, 15")])
+def test_unknown_features_are_newer(features, names):
+    data = PARTS.replaced(preamble=preamble(0, features)).build()
+    refused(data, f"needs features {names} of the nqz format .* later release", NewerFormatError)
 
 
-@pytest.mark.parametrize("place", range(4))
-def test_unknown_optional_record_is_skipped(place):
-    data = build(lambda writer, here: writer.write("nOTE", b"hello") if here == place else None)
+def test_a_damaged_preamble_is_not_a_newer_version():
+    for position in range(8, 16):
+        for value in range(256):
+            if value != FILE[position]:
+                damaged = FILE[:position] + bytes([value]) + FILE[position + 1 :]
+                refused(damaged, "damaged: the checksum of the preamble")
+
+
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("kind", ["nOTE", "xyzz", "aaaa"])
+def test_unknown_optional_record_is_skipped(place, kind):
+    data = build(lambda writer, here: writer.write(kind, b"hello") if here == place else None)
     reader = check(data)
-    owner = {0: None, 1: 0, 2: 2, 3: 3}[place]
     for index in range(4):
-        assert len(reader.find(index, "nOTE")) == (index == owner)
-    assert b"".join(decode_exact(reader, 2)) == EXACT
+        assert len(reader.find(index, kind)) == (index == place - 1)
+    assert [r.type for r in reader.records(0) if r.type != kind] == ["NORM", "MEAN", "CHNK", "CHNK"]
+    assert b"".join(decode_exact(reader, 2)) == DATA
+
+
+def test_optional_records_may_stand_anywhere_in_a_tensor():
+    parts = PARTS.replaced()
+    for records in parts.tensors:
+        records[:] = [x for part in records for x in (("nOTE", b""), part)] + [("oTHR", b"x")] * 2
+    reader = check(parts.build())
+    assert [len(reader.find(index, "nOTE")) for index in range(4)] == [4, 0, 1, 1]
+    assert [reader.read(r, "CHNK") for r in reader.find(0, "CHNK")] == CHUNKS
 
 
 def test_verify_reports_progress():
@@ -306,7 +381,7 @@ def test_verify_reports_progress():
 
 def test_exact_tensors_in_pieces():
     raw = bytes(PIECE) + random.Random(5).randbytes(1000)
-    info = TensorInfo("x", "exact", (len(raw),), "uint8", byte_order="|")
+    info = TensorInfo(EXACT, "x", (len(raw),), "uint8", byte_order="|")
     memory = Memory()
     writer = ContainerWriter(memory, manifest([info]))
     writer.begin(0)
@@ -324,12 +399,20 @@ def test_exact_tensors_in_pieces():
 
 def test_dtypes_are_those_of_the_document():
     from nqz.ground import dtypes
+    from nqz.ground.sources import SOURCES
 
-    text = (Path(__file__).parent.parent / "docs" / "format.md").read_text()
-    table = text.split("| dtype | bits per entry |")[1].split("\n\n")[0]
+    text = (Path(__file__).parent.parent / "docs" / "format.md").read_text(encoding="utf-8")
+    table = text.split("| dtype | bits per entry | npy, npz | safetensors |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| (`.*`) \| (\d+) \| *(\w*) *\| *(\w*) *\|$", table, re.MULTILINE)
     stated = {
-        name: int(bits)
-        for names, bits in re.findall(r"^\| (`.*`) \| (\d+) \|$", table, re.MULTILINE)
+        name: (int(bits), numpy == "yes", numpy == "yes", safetensors == "yes")
+        for names, bits, numpy, safetensors in rows
         for name in re.findall(r"`(\w+)`", names)
     }
-    assert stated == {name: dtypes.data_bytes((8,), name) for name in dtypes._TABLE}
+    assert stated == {
+        name: (
+            dtypes.data_bytes((8,), name),
+            *(SOURCES[kind].holds(name) for kind in ("npy", "npz", "safetensors")),
+        )
+        for name in dtypes._TABLE
+    }

@@ -5,18 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nqz.format.head import TensorInfo
-from nqz.format.msgpack import pack_fields
+from nqz.format.manifest import MATRIX, TensorInfo
+from nqz.format.msgpack import pack
 from nqz.format.reader import ContainerReader
-from nqz.format.records import FRAMING
-from nqz.format.writer import ContainerWriter
+from nqz.format.records import PREAMBLE_SIZE, framed, record_size, seal
+from nqz.format.writer import ContainerWriter, Draft
 from nqz.ground.errors import NqzError
-from test_format_records import CHUNKS, TENSORS, Memory, check, manifest, write_matrix
+from test_format_records import (
+    CHUNKS,
+    PARAMETERS,
+    TENSORS,
+    Memory,
+    build,
+    check,
+    manifest,
+    write_matrix,
+)
 
-MATRIX = TENSORS[0]
+W = TENSORS[0]
 
 
-def start(tensors=(MATRIX,), memory=None):
+def start(tensors=(W,), memory=None):
     return ContainerWriter(memory or Memory(), manifest(tensors))
 
 
@@ -29,7 +38,7 @@ def finished(tensors, steps):
 
 
 def two_matrices(first, second):
-    tensors = (MATRIX, TensorInfo("v", "matrix", (4,), "float64"))
+    tensors = (W, TensorInfo(MATRIX, "v", (4,), "float64"))
 
     def steps(writer):
         writer.begin(0)
@@ -50,7 +59,8 @@ def test_rollback_leaves_no_trace():
         writer.write("nOTE", b"x")
         writer.rollback(mark)
         mark = writer.mark()
-        writer.write("TENS", b"")
+        writer.parameters = [1] * 1000
+        writer.write("NORM", b"")
         writer.rollback(mark)
         write_matrix(writer, CHUNKS[:1])
         mark = writer.mark()
@@ -72,9 +82,9 @@ def test_rollback_across_tensors():
         writer.begin(0)
         write_matrix(writer)
         writer.begin(1)
-        writer.write("TENS", b"")
+        writer.write("NORM", b"")
         writer.rollback(before)
-        assert writer.tensor_bytes() == writer.size
+        assert writer.size == PREAMBLE_SIZE and writer.parameters is None
         plain[1](writer)
 
     plain = two_matrices(write_matrix, write_matrix)
@@ -106,24 +116,70 @@ def test_projected_size_is_the_final_size(lengths):
 
 
 def test_projected_size_before_anything_is_written():
+    """The index counts chunks where other records come; that is no more than a few bytes."""
     writer = start()
     writer.begin(0)
-    projected = writer.projected_size([3, 5, 7])
-    for record_type, length in (("TENS", 3), ("NORM", 5), ("CHNK", 7)):
+    projected = writer.projected_size([3, 5, 7], len(pack(PARAMETERS)) - 1)
+    writer.parameters = PARAMETERS
+    assert writer.projected_size([3, 5, 7]) == projected
+    for record_type, length in (("NORM", 3), ("MEAN", 5), ("CHNK", 7)):
         writer.write(record_type, bytes(length))
-    assert writer.finish() == projected
+    assert projected <= writer.projected_size() == writer.finish() <= projected + 16
 
 
-def test_tensor_bytes_count_the_framing():
-    writer = start((MATRIX, TENSORS[1]))
+@pytest.mark.parametrize("extra", range(9))
+def test_projected_size_with_more_in_the_manifest(extra):
+    writer = start()
     writer.begin(0)
-    assert writer.tensor_bytes() == 0
-    writer.write("TENS", b"12345")
-    assert writer.tensor_bytes() == 5 + FRAMING
-    writer.write("NORM", b"123", bytearray(4), memoryview(b"56"))
-    assert writer.tensor_bytes() == 5 + 9 + 2 * FRAMING
+    writer.write("NORM", b"")
+    writer.parameters = [b"x" * 10]
+    projected = writer.projected_size(extra=extra)
+    writer.parameters = [b"x" * (10 + extra)]
+    assert writer.projected_size() == projected == writer.finish()
+
+
+def test_tensor_bytes_count_the_framing_and_the_parameters():
+    for draft in (False, True):
+        writer = Draft() if draft else start((W, TENSORS[1]))
+        if not draft:
+            writer.begin(0)
+        assert writer.tensor_bytes() == 0 and writer.parameters is None
+        writer.write("NORM", b"12345")
+        assert writer.tensor_bytes() == record_size(5) == 16 + 8
+        writer.write("CHNK", b"123", bytearray(4), memoryview(b"56"))
+        assert writer.tensor_bytes() == framed(5, 9) == 24 + 32
+        writer.parameters = PARAMETERS
+        assert writer.tensor_bytes() == 56 + len(pack(PARAMETERS)) and writer.parameters == PARAMETERS
+    writer = start((W, TENSORS[1]))
+    writer.begin(0)
+    write_matrix(writer)
     writer.begin(1)
-    assert writer.tensor_bytes() == 0
+    assert writer.tensor_bytes() == 0 and writer.parameters is None
+
+
+def test_a_draft_is_appended_as_it_was_written():
+    draft = Draft()
+    write_matrix(draft, [b"other"])
+    mark = draft.mark()
+    draft.write("CHNK", b"more")
+    draft.rollback(mark)
+    draft.rollback(0)
+    write_matrix(draft)
+
+    def appended(writer):
+        for record in draft.records:
+            writer.add(record)
+        writer.parameters = draft.parameters
+
+    tensors, steps = two_matrices(appended, write_matrix)
+    assert finished(tensors, steps) == finished(*two_matrices(write_matrix, write_matrix))
+
+
+def test_a_sealed_record_is_written_anywhere_alike():
+    expected = build(lambda writer, place: writer.write("nOTE", b"ab", b"c") if place < 4 else None)
+    record = seal("nOTE", b"abc")
+    assert build(lambda writer, place: writer.add(record) if place < 4 else None) == expected
+    assert record.length == 3 and len(record.data) == 24 and expected.count(record.data) == 4
 
 
 def test_payloads_of_several_buffers():
@@ -131,14 +187,14 @@ def test_payloads_of_several_buffers():
     memory = Memory()
     writer = start(memory=memory)
     writer.begin(0)
-    writer.write("TENS", pack_fields({"axis": 0, "delta": 1.0}))
+    writer.parameters = PARAMETERS
     writer.write("NORM")
     writer.write("CHNK", array)
     writer.write("CHNK", b"ab", b"", array[:3].reshape(1, 3), np.empty((0, 2)))
     writer.finish()
     reader = ContainerReader(memory, "f")
     reader.verify()
-    assert reader.read(reader.records(0)[1]) == b""
+    assert reader.read(reader.records(0)[0]) == b""
     assert [reader.read(r) for r in reader.find(0, "CHNK")] == [array.tobytes(), b"ab" + array[:3].tobytes()]
 
 
@@ -151,42 +207,71 @@ def test_space_reserved_in_advance_is_cut_off():
     check(memory.data)
 
 
+def refuse(*calls, match="internal error"):
+    for call in calls:
+        with pytest.raises(NqzError, match=match):
+            call()
+
+
 def test_calls_out_of_order_are_refused():
     writer = start(TENSORS)
-    calls = [
-        lambda: writer.begin(1),
-        lambda: writer.write("TENS", b""),
-        writer.finish,
-    ]
-    for call in calls:
-        with pytest.raises(NqzError, match="internal error"):
-            call()
+    refuse(lambda: writer.begin(1), lambda: writer.write("NORM", b""), writer.finish)
     writer.begin(0)
-    for record_type in ("nOTE", "CHNK", "EXCT", "HEAD", "DONE", "NOTE", "TEN", "TENSO", "TEN1", "TÉNS"):
-        with pytest.raises(NqzError, match="internal error"):
-            writer.write(record_type, b"")
-    for call in (lambda: writer.begin(1), lambda: writer.begin(0), writer.finish):
-        with pytest.raises(NqzError, match="internal error"):
-            call()
+    for record_type in ("TEN", "TENSO", "TEN1", "TÉNS", ""):
+        refuse(lambda kind=record_type: writer.write(kind, b""))
+    refuse(lambda: writer.begin(1), lambda: writer.begin(0), writer.finish)
     write_matrix(writer)
+    writer.parameters = None
+    refuse(lambda: writer.begin(1), match="a matrix needs parameters, and nothing else has them")
+    writer.parameters = PARAMETERS
     writer.begin(1)
-    for record_type in ("EXCT", "CHNK", "nOTE"):
-        with pytest.raises(NqzError, match="internal error"):
-            writer.write(record_type, b"")
+    writer.parameters = PARAMETERS
+    refuse(lambda: writer.begin(2), match="a matrix needs parameters, and nothing else has them")
+    writer.parameters = None
     writer.begin(2)
-    with pytest.raises(NqzError, match="no records"):
-        writer.begin(3)
+    refuse(lambda: writer.begin(3), match="0 records EXCT, its size calls for 1")
     writer.write("EXCT", b"")
-    with pytest.raises(NqzError, match="internal error"):
-        writer.write("EXCT", b"")
     writer.begin(3)
-    with pytest.raises(NqzError, match="no records"):
-        writer.finish()
+    refuse(writer.finish, match="0 records EXCT, its size calls for 1")
     writer.write("EXCT", b"")
     writer.finish()
-    for call in (writer.finish, lambda: writer.write("nOTE", b"")):
-        with pytest.raises(NqzError, match="internal error"):
-            call()
+    refuse(writer.finish, lambda: writer.write("nOTE", b""), lambda: writer.rollback(writer.mark()))
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("kinds", ["CHNK NORM", "NORM EXCT EXCT", "NOTE", "MANI", "DONE", "NORM INDX"])
+def test_records_that_a_reader_would_refuse_are_not_written(number, kinds):
+    """In a matrix, in an exact tensor of no bytes and in one of some, whatever comes then."""
+    tensors = (W, *TENSORS[1:3])
+    for then in (lambda writer: writer.begin(number + 1), ContainerWriter.finish):
+        writer = start(tensors[: number + 1] if then is ContainerWriter.finish else (*tensors, TENSORS[3]))
+        for tensor in range(number + 1):
+            writer.begin(tensor)
+            if tensor == 0:
+                writer.parameters = PARAMETERS
+            right = ["NORM"] if tensor == 0 else []
+            for kind in kinds.split() if tensor == number else right:
+                writer.write(kind, b"")
+        refuse(lambda then=then, writer=writer: then(writer), match=f"internal error: tensor {number}: ")
+
+
+def test_files_begin_with_what_belongs_to_no_tensor():
+    writer = start()
+    for kind in ("NORM", "EXCT", "MANI", "NOTE", "noT"):
+        refuse(lambda kind=kind: writer.write(kind, b""))
+    writer.write("nOTE", b"hello")
+    writer.begin(0)
+    write_matrix(writer)
+    writer.finish()
+
+
+def test_an_index_of_many_types_is_bounded():
+    memory = Memory()
+    writer = start((), memory)
+    for number in range(256):
+        writer.write("z" + chr(65 + number // 26) * 2 + chr(97 + number % 26), b"")
+    writer.finish()
+    check(memory.data)
 
 
 def test_a_container_without_tensors():

@@ -140,7 +140,10 @@ class Manifest(NamedTuple):
         waiting = tuple(t._replace(parameters=[]) if t.codec == MATRIX else t for t in self.tensors)
         try:
             Manifest.unpack(self._replace(tensors=waiting).pack(), "the manifest")
-        except CorruptError as error:
+            newer = next((info.newer for info in self.tensors if info.newer is not None), None)
+            if newer is not None:
+                raise NewerFormatError(f"{newer} is not known")
+        except (CorruptError, NewerFormatError) as error:
             raise UnsupportedError(f"these tensors do not fit into a container: {error}") from None
 
     def size(self) -> int:
@@ -170,6 +173,8 @@ class Manifest(NamedTuple):
         fields: dict[Any, Any] = {}
         for _ in range(pairs := source.map()):
             key = source.next()
+            if not isinstance(key, str):
+                raise CorruptError(f"{where}: a key of a map is not a string")
             if key == "tensors":
                 break
             fields[key] = source.next()
@@ -208,21 +213,22 @@ def _tensors(
     for first in range(0, count, _BATCH):
         begin = source.position
         batch = source.several(min(_BATCH, count - first))
-        if _packed(batch) != data[begin : source.position]:
-            raise CorruptError(f"{where}: not in canonical form")
         for number, value in enumerate(batch, first):
             info = _entry(value, known, kind, f"{where}: tensor {number}")
             names.add(info.name)
             if len(names) != number + 1:
                 raise CorruptError(f"{where}: two tensors have the name {reprlib.repr(info.name)}")
             tensors.append(info)
+        # not before: what is nested too deep for the library cannot be packed
+        if _packed(batch) != data[begin : source.position]:
+            raise CorruptError(f"{where}: not in canonical form")
     return tuple(tensors)
 
 
 def _entry(value: Any, known: dict[Any, TensorInfo], kind: SourceKind, where: str) -> TensorInfo:
     """One tensor of the list; those that differ in their names alone are looked at once."""
     like = None
-    if type(value) is list and len(value) == len(_TENSOR_SCHEMA) and value[6] is None and not value[7]:
+    if type(value) is list and value[6:] == [None, {}] and type(value[2]) is list:
         codec, _, shape, *layout = value[:6]
         try:
             key = (codec, *shape, *map(type, shape), *layout)  # 1, True and 1.0 are equal
@@ -267,7 +273,7 @@ def _check_tensor(info: TensorInfo, kind: SourceKind, where: str) -> None:
     if (info.byte_order == "|") != (default_byte_order(info.dtype) == "|"):
         raise CorruptError(f"{where}: {info.dtype} with byte order {info.byte_order}")
     if info.nbytes > MAX_EXTENT:
-        raise CorruptError(f"{where}: {info.nbytes} bytes, more than a file can have")
+        raise CorruptError(f"{where}: more bytes than a file can have")
     proper = is_matrix_dtype(info.dtype) and info.nbytes > 0 and info.shape
     if info.codec == MATRIX and not proper:
         raise CorruptError(f"{where}: a matrix needs a floating-point dtype, an axis and an entry")

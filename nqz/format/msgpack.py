@@ -15,7 +15,6 @@ from typing import Any
 from nqz.ground.errors import CorruptError, NqzError, UnsupportedError
 
 MAX_DEPTH = 8
-MAX_BYTES = 1_000_000
 MAX_ITEMS = 1024
 """Items of an array, but for the list of tensors."""
 
@@ -47,35 +46,6 @@ def packed(value: Any) -> bytes:
         return data
     except UnicodeEncodeError:
         raise UnsupportedError("a name or a metadata string is not Unicode text (a lone surrogate)") from None
-
-
-def unpack(data: bytes, where: str, max_bytes: int = MAX_BYTES) -> Any:
-    """Unpack one canonical value that fills `data`.
-
-    Parameters
-    ----------
-    data : bytes
-    where : str
-        File, record and offset, for messages.
-    max_bytes : int
-        Bound on the size of `data`.
-
-    Raises
-    ------
-    CorruptError
-        The bytes are not canonical, or beyond a bound.
-    """
-    if len(data) > max_bytes:
-        raise CorruptError(f"{where}: {len(data)} bytes where at most {max_bytes} are allowed")
-    source = Source(data, where)
-    value = source.next()
-    source.finish()
-    fault = fault_of(value)
-    if fault is not None:
-        raise CorruptError(f"{where}: {fault}")
-    if packed(value) != data:
-        raise CorruptError(f"{where}: not in canonical form")
-    return value
 
 
 class Source:

@@ -10,6 +10,7 @@ from nqz.format.records import is_optional
 from nqz.ground.errors import NewerFormatError
 
 _LETTERS = {"NORM": "N", "MEAN": "M", "CHNK": "C", "EXCT": "X"}
+_LAST = ("MANI", "INDX", "DONE")
 _ORDERS = {
     MATRIX: (re.compile("(?:NC*)+|(?:NMC*)+"), "NORM, MEAN where columns are centered, and CHNK, panel after panel"),
     EXACT: (re.compile("X*"), "EXCT"),
@@ -28,6 +29,8 @@ def _critical(types: Sequence[str]) -> list[str]:
     """Those of the types that must not be ignored, all of them known."""
     critical = [name for name in types if not is_optional(name)]
     unknown = next((name for name in critical if name not in _LETTERS), None)
+    if unknown in _LAST:
+        raise ValueError(f"a record {unknown} in front of the manifest")
     if unknown is not None:
         raise NewerFormatError(f"a record {unknown}, which this release of nqz does not know; a later one is needed")
     return critical
