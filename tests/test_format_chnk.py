@@ -41,9 +41,9 @@ def test_the_entropy_layout_is_that_of_the_format():
 
 
 def test_the_voronoi_layout_is_that_of_the_format():
-    made = [np.array([1, 2, 3], np.uint16), np.array([4], np.uint32), np.array([5], np.uint16),
+    made = [np.array([4], np.uint32), np.array([1, 2, 3], np.uint16), np.array([5], np.uint16),
             np.array([6], np.uint8), np.array([7], np.uint8)]  # fmt: skip
-    assert payload("voronoi", made).hex() == "010002000300" + "04000000" + "01000000" + "0500" + "06" + "07"
+    assert payload("voronoi", made).hex() == "04000000" + "01000000" + "010002000300" + "0500" + "06" + "07"
 
 
 @pytest.mark.parametrize("coding", chnk.LAYOUTS)

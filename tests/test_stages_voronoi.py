@@ -10,6 +10,7 @@ import pytest
 import nqz
 from coded_cases import NESTED, centered, chunk_bytes, coded, scheme
 from nqz import kernels
+from nqz.format import chnk
 from nqz.ground.threads import Workers
 from nqz.plan import voronoi as nest
 from nqz.stages import norms
@@ -155,3 +156,17 @@ def test_check_refuses(change):
     mod.Nesting(**valid).check()
     with pytest.raises(ValueError):
         mod.Nesting(**{**valid, **change}).check()
+
+
+@pytest.mark.parametrize("frequency", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (4094, 1, 1), (65535, 65535, 65535)])
+def test_corrupt_multipliers_are_refused(frequency):
+    matrix = coded(np.random.default_rng(1).standard_normal((64, 8)), rate=3, lattice="e8", coding="voronoi")
+    (panel,) = matrix.panels
+    (chunk,), opened = panel.chunks, matrix.open_panel(panel)
+    payload = matrix.reader.read(matrix.reader.find(0, "CHNK")[0])
+    sections = list(chnk.unpack("voronoi", payload, 1, matrix.coder.sizes(chunk, opened.coded)))
+    out = np.empty(chunk.count, np.int32)
+    matrix.coder.decode_chunk(chunk, opened.coded, sections, out)
+    sections[1] = np.array(frequency, np.uint16)
+    with pytest.raises(ValueError, match="frequencies of the scale index"):
+        matrix.coder.decode_chunk(chunk, opened.coded, sections, out)
