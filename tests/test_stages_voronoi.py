@@ -160,7 +160,8 @@ def test_check_refuses(change):
 
 @pytest.mark.parametrize("frequency", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (4094, 1, 1), (65535, 65535, 65535)])
 def test_corrupt_multipliers_are_refused(frequency):
-    matrix = coded(np.random.default_rng(1).standard_normal((64, 8)), rate=3, lattice="e8", coding="voronoi")
+    array = np.random.default_rng(1).standard_normal((64, 8))
+    matrix = coded(nqz.encode(array, rate=3, lattice="e8", coding="voronoi"))
     (panel,) = matrix.panels
     (chunk,), opened = panel.chunks, matrix.open_panel(panel)
     payload = matrix.reader.read(matrix.reader.find(0, "CHNK")[0])
