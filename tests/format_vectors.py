@@ -1,7 +1,7 @@
 """The test vectors of docs/format.md, section 19: written into the document, and read back by test_format_document.py.
 
-    python tests/format_vectors.py          prints the section
-    python tests/format_vectors.py --write  puts it into the document; only while the format's version is 0
+python tests/format_vectors.py          prints the section
+python tests/format_vectors.py --write  puts it into the document; only while the format's version is 0
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 
 import nqz
 from nqz import kernels
-from nqz.format.manifest import Manifest
 from nqz.format.reader import ContainerReader
 from nqz.format.records import preamble, record_size
 from nqz.ground.arithmetic import exp, exp2
@@ -72,7 +71,13 @@ def numbers() -> str:
     for k0, k1, i in WORDS:
         (word,) = kernels.words(kernels.Key(k0, k1), i, 1)
         lines.append(f"| {k0} | {k1} | {i} | `{int(word):016X}` |")
-    lines += ["", "As float64, the most significant byte first:", "", "| function | argument | value |", "|---|---|---|"]
+    lines += [
+        "",
+        "As float64, the most significant byte first:",
+        "",
+        "| function | argument | value |",
+        "|---|---|---|",
+    ]
     for code in POWERS:
         lines.append(f"| exp2 | {code}/4096 | `{_bits(exp2(code))}` |")
     lines += [f"| exp | {x} | `{_bits(exp(x))}` |" for x in EXPONENTS]
@@ -117,7 +122,9 @@ def example(title: str, array: np.ndarray, options: dict) -> str:
     with nqz.open(data) as opened:
         back = opened.matrix.decode(estimator="unbiased")
     asked = ", ".join(f"{key} {value}" for key, value in options.items())
-    rows = ["; ".join(" ".join(map(repr, row)) for row in table.tolist()) for table in (array, points(data), back)]
+    rows = [
+        "; ".join(" ".join(map(repr, row)) for row in table.tolist()) for table in (array, points(data), back)
+    ]
     return "\n".join(
         [
             f"**{title}** ({array.dtype}, {asked}). Matrix, row by row:", "", f"    {rows[0]}", "",

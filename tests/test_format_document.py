@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-import format_vectors
 import numpy as np
 import pytest
 
+import format_vectors
 import nqz
 from nqz import kernels
 from nqz.ground.arithmetic import exp, exp2
@@ -65,7 +65,9 @@ def test_files_are_what_is_written(title):
 
 @pytest.mark.parametrize("title", TITLES)
 def test_every_byte_of_a_file_is_explained(title):
-    lines = re.findall(r"^ *(\d+)  ((?:[0-9A-F]{2} ?)+)", TEXT.split(f"**{title}**")[1].split("```")[1], re.MULTILINE)
+    lines = re.findall(
+        r"^ *(\d+)  ((?:[0-9A-F]{2} ?)+)", TEXT.split(f"**{title}**")[1].split("```")[1], re.MULTILINE
+    )
     at = 0
     for offset, piece in lines:
         assert int(offset) == at

@@ -62,7 +62,7 @@ def code(
     coded = _coded(view, encoder, chosen, pool or Workers(1))
     for panel in chosen:
         yield from side_records(found, panel.first, panel.last)
-        for chunk, (record, _) in zip(panel.chunks, coded):
+        for chunk, (record, _) in zip(panel.chunks, coded, strict=False):
             yield record
             if progress is not None:
                 progress(chunk.count / entries)
@@ -72,7 +72,11 @@ def side_records(statistics: Statistics, first: int, last: int) -> list[Sealed]:
     """The norms and means of the columns of a panel, with means rounded."""
     here, means = slice(first, last), statistics.means
     norms = seal("NORM", pack_norms(statistics.codes[here]))
-    return [norms] if means.digits is None else [norms, seal("MEAN", pack_means(means.shift[here], means.q[here]))]
+    return (
+        [norms]
+        if means.digits is None
+        else [norms, seal("MEAN", pack_means(means.shift[here], means.q[here]))]
+    )
 
 
 def probe(view: VectorView, statistics: Statistics, pool: Workers, parameters: Parameters) -> Moments:

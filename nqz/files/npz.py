@@ -16,8 +16,7 @@ from nqz.files.contract import FileLayout, Format, Parts, Source, TensorSpec
 from nqz.files.npy import HEADER_BYTES, NpyHeader, array_tensor, build_header, read_header
 from nqz.files.zip import CRC_OFFSET, END_SIGN, FULL16, UTF8, Entry, directory, pieces, quote
 from nqz.ground.errors import CorruptError, UnsupportedError, UsageError
-from nqz.ground.sources import path_fault
-from nqz.ground.sources import SOURCES
+from nqz.ground.sources import SOURCES, path_fault
 
 if TYPE_CHECKING:
     from nqz.files.unzip import Member

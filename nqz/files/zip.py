@@ -6,7 +6,6 @@ records, which say where it begins. `unzip` reads all this.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nqz.format.index import END_LENGTH, END_SIZE
-from nqz.format.records import MAGIC, PREAMBLE_SIZE, VERSION, Access, preamble, pread, read_header
+from nqz.format.records import MAGIC, PREAMBLE_SIZE, VERSION, Access, pread, preamble, read_header
 from nqz.ground.errors import CorruptError, NewerFormatError, NqzError
 from nqz.ground.sources import SOURCES
 

@@ -71,7 +71,9 @@ class TensorHeader:
     def fields(self) -> dict[str, Any]:
         """The values by name, without the last one, the dither key, which is derived from these."""
         p = self.parameters
-        own = [] if p.coding_parameters is None else _CODING_PARAMETERS[p.coding.name].pack(p.coding_parameters)
+        own = (
+            [] if p.coding_parameters is None else _CODING_PARAMETERS[p.coding.name].pack(p.coding_parameters)
+        )
         return {
             "axis": self.axis,
             "rate": float(self.rate),
@@ -120,7 +122,9 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
         "transform": _known(TRANSFORMS, "transform", transform, where),
         "lattice": _known(LATTICES, "lattice", fields["lattice"], where),
         "coding": _known(CODINGS, "coding", coding, where),
-        "allocate": _known(dict(zip(ALLOCATIONS, ALLOCATIONS, strict=True)), "allocation", fields["allocate"], where),
+        "allocate": _known(
+            dict(zip(ALLOCATIONS, ALLOCATIONS, strict=True)), "allocation", fields["allocate"], where
+        ),
     }
     try:
         if len(seed) != 1 or not is_uint(seed[0]):

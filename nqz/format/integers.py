@@ -58,7 +58,10 @@ def unpack(data: bytes, count: int) -> tuple[NDArray[np.int64], bytes]:
     width, data = data[0], data[1:]
     if len(data) < width * count:
         raise ValueError(f"{len(data)} bytes where {width * count} are needed")
-    planes, values = np.frombuffer(data, np.uint8, width * count).reshape(width, count), np.empty(count, np.int64)
+    planes, values = (
+        np.frombuffer(data, np.uint8, width * count).reshape(width, count),
+        np.empty(count, np.int64),
+    )
     for chosen in pieces(count):
         table = np.zeros((chosen.stop - chosen.start, 8), np.uint8)
         table[:, :width] = planes[:, chosen].T

@@ -242,7 +242,9 @@ def _entry(value: Any, known: dict[Any, TensorInfo], kind: SourceKind, where: st
         like = _checked(value, kind, where)
         name = like.name
     if len(name) > MAX_NAME_BYTES // 4 and len(name.encode()) > MAX_NAME_BYTES:
-        raise CorruptError(f"{where}: a name of {len(name.encode())} bytes; at most {MAX_NAME_BYTES} are allowed")
+        raise CorruptError(
+            f"{where}: a name of {len(name.encode())} bytes; at most {MAX_NAME_BYTES} are allowed"
+        )
     fault = kind.name_fault(name)
     if fault is not None:
         raise CorruptError(f"{where}: {reprlib.repr(name)} {fault}, which a .{kind.name} file cannot have")
@@ -252,7 +254,9 @@ def _entry(value: Any, known: dict[Any, TensorInfo], kind: SourceKind, where: st
 def _checked(value: Any, kind: SourceKind, where: str) -> TensorInfo:
     """One tensor of the list, but for its name."""
     fields = maps.named(value, _TENSOR_SCHEMA, where)
-    info = TensorInfo(**{**fields, "shape": tuple(fields["shape"]), "extensions": fields["extensions"] or None})
+    info = TensorInfo(
+        **{**fields, "shape": tuple(fields["shape"]), "extensions": fields["extensions"] or None}
+    )
     _check_tensor(info, kind, where)
     if codec_known(info.codec) and (info.parameters is None) is not (info.codec == EXACT):
         raise CorruptError(f"{where}: a matrix has parameters, and nothing else has")

@@ -12,14 +12,17 @@ from nqz.ground.errors import NewerFormatError
 _LETTERS = {"NORM": "N", "MEAN": "M", "CHNK": "C", "EXCT": "X"}
 _LAST = ("MANI", "INDX", "DONE")
 _ORDERS = {
-    MATRIX: (re.compile("(?:NC*)+|(?:NMC*)+"), "NORM, MEAN where columns are centered, and CHNK, panel after panel"),
+    MATRIX: (
+        re.compile("(?:NC*)+|(?:NMC*)+"),
+        "NORM, MEAN where columns are centered, and CHNK, panel after panel",
+    ),
     EXACT: (re.compile("X*"), "EXCT"),
 }
 """By codec: the order of the critical records, as letters and in words."""
 
 
 def check_file_records(types: Sequence[str]) -> None:
-    """Check the types of the records that belong to no tensor, which are optional; errors are those of `check_order`."""
+    """Check the types of records that belong to no tensor, which are optional; errors are those of `check_order`."""
     found = _critical(types)
     if found:
         raise ValueError(f"a record {found[0]} that belongs to no tensor")
@@ -32,7 +35,9 @@ def _critical(types: Sequence[str]) -> list[str]:
     if unknown in _LAST:
         raise ValueError(f"a record {unknown} in front of the manifest")
     if unknown is not None:
-        raise NewerFormatError(f"a record {unknown}, which this release of nqz does not know; a later one is needed")
+        raise NewerFormatError(
+            f"a record {unknown}, which this release of nqz does not know; a later one is needed"
+        )
     return critical
 
 

@@ -84,7 +84,9 @@ class ContainerReader:
     def record(self, number: int) -> Record:
         """The record of a number, by the index."""
         index = self._index
-        return Record(index.types[index.numbers[number]], int(index.offsets[number]), int(index.lengths[number]))
+        return Record(
+            index.types[index.numbers[number]], int(index.offsets[number]), int(index.lengths[number])
+        )
 
     def span(self, tensor_index: int) -> range:
         """Numbers of the records of a tensor.
@@ -188,13 +190,18 @@ class ContainerReader:
         if end.file_length != self.size:
             raise end_error(self._access, self.name)
         places = (PREAMBLE_SIZE, end.manifest_offset, end.index_offset, self._done.offset)
-        if any(a % 8 or b - a < least for a, b, least in zip(places, places[1:], (0, FRAMING, FRAMING), strict=False)):
+        if any(
+            a % 8 or b - a < least
+            for a, b, least in zip(places, places[1:], (0, FRAMING, FRAMING), strict=False)
+        ):
             raise CorruptError(
                 f"{self._where(self._done)}: places manifest and index at bytes {places[1]} and {places[2]}"
             )
         most = max_index_length((places[2] - places[1]) // LEAST_ENTRY, min(end.records, MAX_RECORDS))
         if places[2] - places[1] > record_size(MAX_BYTES) or places[3] - places[2] > record_size(most):
-            raise CorruptError(f"{self._where(self._done)}: leaves more room for manifest or index than they take")
+            raise CorruptError(
+                f"{self._where(self._done)}: leaves more room for manifest or index than they take"
+            )
         if not 3 <= end.records <= min(MAX_RECORDS, 3 + (places[1] - PREAMBLE_SIZE) // FRAMING):
             raise CorruptError(f"{self._where(self._done)}: counts {end.records} records")
         return end
@@ -203,16 +210,22 @@ class ContainerReader:
         """The record between two offsets, of a type and not too long."""
         record = read_header(access, offset, limit, self.name).record
         if record.type != type or record.end != limit:
-            raise CorruptError(f"{self._where(record)}: the record {type} must be here, and end at byte {limit}")
+            raise CorruptError(
+                f"{self._where(record)}: the record {type} must be here, and end at byte {limit}"
+            )
         if record.length > most:
-            raise CorruptError(f"{self._where(record)}: {record.length} bytes where at most {most} are allowed")
+            raise CorruptError(
+                f"{self._where(record)}: {record.length} bytes where at most {most} are allowed"
+            )
         return record
 
     def _check(self, tensor_index: int, numbers: range) -> None:
         info = self.manifest.tensors[tensor_index]
         where = f"{self.name}: tensor {info.name!r}" if info.name else self.name
         if info.newer is not None:
-            raise NewerFormatError(f"{where}: {info.newer} is not known to this release of nqz; a later one is needed")
+            raise NewerFormatError(
+                f"{where}: {info.newer} is not known to this release of nqz; a later one is needed"
+            )
         self._check_types(partial(check_order, info), numbers, where)
 
     def _check_types(self, check: Callable[[list[str]], None], numbers: range, where: str) -> None:
@@ -251,7 +264,9 @@ class _Tail:
         self._access = access
         self.size = access.size
         self._start = max(0, self.size - length)
-        self._held = memoryview(pread(access, self._start, (self.size if stop is None else stop) - self._start))
+        self._held = memoryview(
+            pread(access, self._start, (self.size if stop is None else stop) - self._start)
+        )
 
     def from_offset(self, offset: int, stop: int) -> _Tail:
         """The same, from an offset on."""
@@ -268,4 +283,3 @@ class _Tail:
     def pwrite(self, buffer: memoryview, offset: int) -> None:
         """Nothing is written through it."""
         raise NotImplementedError
-

@@ -182,7 +182,9 @@ def read_record(access: Access, record: Record, name: str) -> bytes:
 def check_padding(padding: bytes | memoryview, record: Record, name: str) -> None:
     """Raise CorruptError unless all bytes after a payload are zero."""
     if any(padding):
-        raise CorruptError(f"{name}: the padding of the record {record.type} at byte {record.offset} is not zero")
+        raise CorruptError(
+            f"{name}: the padding of the record {record.type} at byte {record.offset} is not zero"
+        )
 
 
 def checksum_error(record: Record, name: str) -> CorruptError:

@@ -163,9 +163,7 @@ class ContainerWriter:
 
     def mark(self) -> object:
         """Return the present state, for `rollback`."""
-        return _Mark(
-            self.size, len(self._types), len(self._counts), self._counts[-1], self._tensor_start
-        )
+        return _Mark(self.size, len(self._types), len(self._counts), self._counts[-1], self._tensor_start)
 
     def rollback(self, mark: object) -> None:
         """Forget every record, and every tensor begun, since `mark`."""

@@ -84,12 +84,20 @@ SOURCES = {
     kind.name: kind
     for kind in (
         SourceKind(
-            "npy", b"\x93NUMPY", alone=True, least_rank=1, any_layout=True,
+            "npy",
+            b"\x93NUMPY",
+            alone=True,
+            least_rank=1,
+            any_layout=True,
             name_fault=lambda name: "is a name" if name else None,
         ),
         SourceKind("npz", b"PK\3\4", any_layout=True, name_fault=_npz_name_fault),
         SourceKind(
-            "safetensors", b"{", 8, metadata=True, holds=lambda dtype: to_safetensors(dtype) is not None,
+            "safetensors",
+            b"{",
+            8,
+            metadata=True,
+            holds=lambda dtype: to_safetensors(dtype) is not None,
             name_fault=lambda name: "is kept for metadata" if name == "__metadata__" else None,
         ),
     )

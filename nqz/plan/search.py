@@ -106,7 +106,9 @@ def base(task: Task, statistics: Statistics, target: Target) -> Parameters:
         None if target.max_bytes else asked_rate(target),
         task.kappa,
     ]
-    return replace(start, dither_key=dither.key(task.seed, statistics.digest, task.name, pack(list(fields.values()))))
+    return replace(
+        start, dither_key=dither.key(task.seed, statistics.digest, task.name, pack(list(fields.values())))
+    )
 
 
 def asked_rate(target: Target) -> float | None:
