@@ -45,7 +45,7 @@ ENTROPY = Parameters(
     coding_parameters=None,
 )
 VORONOI = dataclasses.replace(
-    ENTROPY, coding=CODINGS["voronoi"], allocate="column", coding_parameters=NESTING
+    ENTROPY, coding=CODINGS["voronoi"], allocate="column", delta=-32768, coding_parameters=NESTING
 )
 
 
@@ -92,7 +92,7 @@ def made(parameters):
 ENTROPY_VALUES = [0, 2.5, 40, ["hadamard-2", [9]], "e8", ["entropy", []], "matrix", -4000, 20, 2]
 ENTROPY_VALUES += [bytes(range(16, 32)), bytes(range(16))]
 OWN = [[3, 4], 77, [[1, 2, 3, 4], [2, 3, 4, 5]], 0.98, 1.01]
-VORONOI_VALUES = [*ENTROPY_VALUES[:5], ["voronoi", OWN], "column", *ENTROPY_VALUES[7:]]
+VORONOI_VALUES = [*ENTROPY_VALUES[:5], ["voronoi", OWN], "column", -32768, *ENTROPY_VALUES[8:]]
 
 BOTH = pytest.mark.parametrize("values", [ENTROPY_VALUES, VORONOI_VALUES], ids=["entropy", "voronoi"])
 NAMES = list(header.SCHEMA)
@@ -116,7 +116,7 @@ def test_round_trip(parameters):
 
 def test_layout_is_the_specified_one():
     names = ["axis", "rate", "kept", "transform", "lattice", "coding", "allocate", "delta", "lowest_class"]
-    assert NAMES == [*names, "mean_digits", "digest", "dither_key"]
+    assert [*names, "mean_digits", "digest", "dither_key"] == NAMES
     assert made(ENTROPY).values() == ENTROPY_VALUES and made(VORONOI).values() == VORONOI_VALUES
     assert [made(p).size() for p in (ENTROPY, VORONOI)] == [
         len(msgpack.packb(values)) for values in (ENTROPY_VALUES, VORONOI_VALUES)
@@ -269,7 +269,7 @@ def test_headers_of_another_form_are_corrupt(values, edit, match):
     "key, good, bad",
     [
         ("axis", [0, 1], [2, -1, True, None]),
-        ("rate", [1e-9, 64.0], [0.0, -1.0, 64.000001, 2, None]),
+        ("rate", [1e-9, 1e300], [0.0, -1.0, 2, None]),
         ("kept", [1, 50], [0, 51, -1, 1 << 63]),
         ("transform", [["hadamard-2", [0]], ["hadamard-2", [(1 << 64) - 1]]], [["hadamard-2", [-1]]]),
         ("lowest_class", [0, 1024], [1025, -1]),
@@ -282,7 +282,7 @@ def test_values_up_to_their_bounds(values, key, good, bad):
     for value in good:
         assert unpacks_or_is_refused(replaced(values, key, value))
     for value in bad:
-        with pytest.raises(CorruptError, match="^here: "):
+        with pytest.raises(CorruptError, match=r"^here: "):
             unpack(replaced(values, key, value))
 
 
@@ -319,7 +319,7 @@ def test_nested_codes_up_to_their_bounds(place, good, bad):
     for value in good:
         assert unpacks_or_is_refused(with_own(value)), value
     for value in bad:
-        with pytest.raises(CorruptError, match="^here: "):
+        with pytest.raises(CorruptError, match=r"^here: "):
             unpack(with_own(value))
 
 
@@ -336,7 +336,7 @@ def test_nested_codes_up_to_their_bounds(place, good, bad):
         (b"\x28\x92\xaahadamard", b"\xcc\x28\x92\xaahadamard", "canonical form"),
         (b"\x28\x92\xaahadamard", b"\xd0\x28\x92\xaahadamard", "canonical form"),
         (b"\xaahadamard-2\x91\x09", b"\xaahadamard-2\xdc\x00\x01\x09", "canonical form"),
-        (b"\xd1\xf0\x60", b"\xd2\xff\xff\xf0\x60", "canonical form"),
+        (b"\x14\x02\xc4", b"\xd1\x00\x14\x02\xc4", "canonical form"),
         (b"\xcb\x40\x04\0\0\0\0\0\0", b"\xca\x40\x20\0\0", "canonical form"),
         (b"\xcb\x40\x04\0\0\0\0\0\0", b"\xcb\x7f\xf8\0\0\0\0\0\0", "not finite"),
         (b"\x02\xc4\x10", b"\x02\xc5\x00\x10", "canonical form"),
@@ -394,7 +394,7 @@ def test_every_swap_of_two_values_is_corrupt_or_another_valid_header(values):
 def test_every_malformed_part_of_the_nested_code_is_corrupt(place, value):
     own = [value if number == place else old for number, old in enumerate(OWN)]
     valid = unpacks_or_is_refused(replaced(VORONOI_VALUES, "coding", ["voronoi", own]))
-    assert valid == ((place, value) in [(0, [3, 4]), (1, 0), (3, 2.0), (4, 2.0)])
+    assert valid == ((place, repr(value)) in [(0, "[3, 4]"), (1, "0"), (3, "2.0"), (4, "2.0")])
     for fewer in (OWN[:place], [*OWN, value]):
         assert not unpacks_or_is_refused(replaced(VORONOI_VALUES, "coding", ["voronoi", fewer]))
 
