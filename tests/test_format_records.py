@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli_tools import process
 from container_builder import END, Container, exact, offsets, preamble, record, split, taken_apart, tensor
 from container_builder import manifest as manifest_map
 from nqz.format.exct import decode_exact, exact_pieces
@@ -222,6 +223,39 @@ def test_many_records_are_opened_in_few_reads():
     assert len(reader.records(0)) == 60_001 and len(reader.records(1)) == 40_001
     assert b"".join(decode_exact(reader, 1)) == b"def"
     assert len(memory.reads) <= 12 and sum(size for _, size in memory.reads) < 500_000
+
+
+LISTING = """
+import pathlib, re, sys, time
+import nqz
+
+begin = time.process_time()
+with nqz.open(sys.argv[1]) as container:
+    names = list(container)
+taken = time.process_time() - begin
+# not getrusage: there the process that started this one counts too
+status = pathlib.Path("/proc/self/status")
+peak = re.search("VmHWM:[^0-9]*([0-9]+) kB", status.read_text())[1] if status.exists() else 0
+print(len(names), len(set(names)), taken, peak)
+"""
+
+
+def test_half_a_million_tensors_are_opened_and_listed(tmp_path):
+    """In seconds and 300 MB, in a process of its own; the best of three, others may be at work."""
+    count = 500_000
+    entries = [tensor(f"layer.{number}.weight", (0,)) for number in range(count)]
+    nothing = bytes([0, 1])  # of one byte each, in form 0
+    made = Container(manifest_map(entries), index=bytes(4) + nothing + bytes(count + 1) + 2 * nothing)
+    (tmp_path / "many.nqz").write_bytes(made.build())
+    seconds = []
+    while not seconds or (min(seconds) >= 3 and len(seconds) < 3):
+        result = process(tmp_path / "many.nqz", program=LISTING, text=True)
+        assert result.returncode == 0, result.stderr
+        found, different, taken, peak = result.stdout.split()
+        assert int(found) == int(different) == count
+        assert int(peak) < 300_000  # KiB
+        seconds.append(float(taken))
+    assert min(seconds) < 3
 
 
 def test_every_flipped_bit_is_detected():
