@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from contextlib import nullcontext
 from typing import Any, TypeAlias
 
 from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError, UsageError
@@ -220,7 +221,8 @@ class MemoryAccess:
             return
         if offset + wanted > len(self._data):
             raise InputError(f"{self.name}: ends at byte {len(self._data)}, before byte {offset + wanted}")
-        with self._lock, memoryview(self._data) as data:
+        # what does not grow is read without the lock: a child forked meanwhile would wait for it for ever
+        with self._lock if self._grows else nullcontext(), memoryview(self._data) as data:
             memoryview(buffer).cast("B")[:] = data[offset : offset + wanted]
 
     def view(self, offset: int, nbytes: int) -> memoryview | None:

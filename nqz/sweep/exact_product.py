@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from nqz.commands.matmul import Prepared, tiles
 from nqz.files.access import FileAccess, temporary_access
+from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import widen
 from nqz.ground.threads import Workers
 from nqz.stages.statistics import Statistics

@@ -9,13 +9,13 @@ half its σ; the context of Y >> 1 holds the parity.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nqz import kernels
+from nqz.ground.cached import cached_property
 from nqz.stages import dither
 from nqz.stages.chunks import Chunk
 from nqz.stages.codings.coding import LatticeCoder, LatticeCoding, MatrixParameters, Sections
