@@ -10,11 +10,10 @@ of every answer stated. On Gaussian matrices they are within 0.06 bit an entry o
 
 import os
 
-from nqz._version import __version__
-
-# The command begins with this file, and may be interrupted here: not even `typing` is imported.
+# The command begins with this file, and may be interrupted here: nothing is imported that takes a moment.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nqz._version import __version__
     from nqz.api import CompressedMatrix, Container, ExactTensor, encode, matmul, open, predicted_error
     from nqz.ground.errors import (
         CorruptError,
@@ -72,10 +71,15 @@ os.register_at_fork(after_in_child=_forked)
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'nqz' has no attribute {name!r}")
+    from nqz import _version
     from nqz.ground import errors
 
     # NumPy and what needs it are imported only when they are used
-    value = _interface(errors.NqzError, name) if name in _API else getattr(errors, name)
+    value: object = (
+        _interface(errors.NqzError, name)
+        if name in _API
+        else getattr(_version if name == "__version__" else errors, name)
+    )
     globals()[name] = value
     return value
 
