@@ -18,6 +18,7 @@ import weakref
 from contextlib import nullcontext
 from typing import Any, TypeAlias
 
+from nqz.files.room import require, room
 from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -150,6 +151,10 @@ class FileAccess:
         with self._lock:
             self.size = size
 
+    def require(self, size: int) -> None:
+        """Raise DiskFullError if the file system says that it has no room for so many bytes that it cannot compress."""
+        require(self.name, self._base + size, room(self._fd))
+
     def reserve(self, size: int) -> None:
         """Make the file `size` bytes long, of zeros, with disk space for all of them where the file system can tell.
 
@@ -161,9 +166,12 @@ class FileAccess:
         self.truncate(size)
         if not size or not hasattr(os, "posix_fallocate"):
             return
+        most = room(self._fd)
         try:
             os.posix_fallocate(self._fd, self._base, size)
         except OSError as error:
+            if error.errno in _FULL:
+                require(self.name, self._base + size, most)
             # Some file systems cannot allocate ahead; writing will tell.
             if error.errno not in _NO_RESERVE:
                 raise output_error(self.name, error) from error
@@ -253,6 +261,9 @@ class MemoryAccess:
             self._extend(size)
 
     reserve = truncate
+
+    def require(self, size: int) -> None:
+        """Memory grows as long as there is some."""
 
     def _extend(self, size: int) -> None:
         if size > len(self._data):

@@ -136,6 +136,7 @@ def exact_product(a: Factor, b: Factor, progress: Callable[[float], object] | No
     scale = a.energy * b.energy / a.view.length
     access = temporary_access("the exact product")
     try:
+        access.reserve(8 * a.view.count * b.view.count)
         with np.errstate(over="ignore", invalid="ignore"):
             signal = _fill(access, a, b, progress) / scale
     except BaseException:
