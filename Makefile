@@ -24,7 +24,7 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .NOTPARALLEL:
-.PHONY: help test pytest lint format demo test-all test-reference test-pythons test-arm64 bench fuzz coverage clean
+.PHONY: help test pytest lint format demo test-all test-faults test-reference test-pythons test-arm64 bench fuzz coverage clean
 
 help:
 	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
@@ -58,7 +58,12 @@ demo: $(VENV)/nqz
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh fixtures/demo.sh
 
 # What takes long, or needs environments of its own under build/.
-test-all: test test-reference test-pythons test-arm64
+test-all: test test-faults test-reference test-pythons test-arm64
+
+# What happens at random, kills, interrupts and forks, tried so often that what is rare is met.
+test-faults: export NQZ_TEST_MANY := 1
+test-faults: $(VENV)/test
+	$(PYTEST) tests/test_cli_faults.py tests/test_api_forks.py $(ARGS)
 
 # An installation that found no compiler runs on NumPy alone. What is compared there with the native kernels, or is
 # about their speed, says so and is left out.

@@ -8,29 +8,26 @@ of every answer stated. On Gaussian matrices they are within 0.06 bit an entry o
 >>> c = nqz.matmul(nqz.encode(a, rate=4), nqz.encode(b, rate=4))
 """
 
-from __future__ import annotations
+import os
 
-from typing import TYPE_CHECKING
-
-from nqz._version import __version__
-from nqz.ground.errors import (
-    CorruptError,
-    DiskFullError,
-    InputError,
-    NewerFormatError,
-    NqzError,
-    OperandError,
-    OutputError,
-    OutputExistsError,
-    UnsupportedError,
-    UsageError,
-    VerifyError,
-)
-
+# The command begins with this file, and may be interrupted here: nothing is imported that takes a moment.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nqz._version import __version__
     from nqz.api import CompressedMatrix, Container, ExactTensor, encode, matmul, open, predicted_error
-
-_LAZY = ("CompressedMatrix", "Container", "ExactTensor", "encode", "matmul", "open", "predicted_error")
+    from nqz.ground.errors import (
+        CorruptError,
+        DiskFullError,
+        InputError,
+        NewerFormatError,
+        NqzError,
+        OperandError,
+        OutputError,
+        OutputExistsError,
+        UnsupportedError,
+        UsageError,
+        VerifyError,
+    )
 
 __all__ = [
     "CompressedMatrix",
@@ -55,12 +52,50 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in _LAZY:  # NumPy and what needs it are imported only when they are used
-        from nqz import api
+_API = ("CompressedMatrix", "Container", "ExactTensor", "encode", "matmul", "open", "predicted_error")
 
-        return getattr(api, name)
-    raise AttributeError(f"module 'nqz' has no attribute {name!r}")
+
+class _Loading:
+    """Whether a thread imports the interface, and whether one did so in the parent when this process was forked."""
+
+    now = torn = False
+
+
+def _forked() -> None:
+    _Loading.torn = _Loading.now
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'nqz' has no attribute {name!r}")
+    from nqz import _version
+    from nqz.ground import errors
+
+    # NumPy and what needs it are imported only when they are used
+    value: object = (
+        _interface(errors.NqzError, name)
+        if name in _API
+        else getattr(_version if name == "__version__" else errors, name)
+    )
+    globals()[name] = value
+    return value
+
+
+def _interface(error: type[Exception], name: str) -> object:
+    if _Loading.torn:  # the modules that were being imported stay locked here, for ever
+        raise error(
+            "this process was forked while another thread was loading nqz; import nqz.api before threads are started"
+        )
+    _Loading.now = True
+    try:
+        from nqz import api
+    finally:
+        _Loading.now = False
+    value: object = getattr(api, name)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,27 +1,40 @@
 """``python -m nqz``, and the program ``nqz``."""
 
-from __future__ import annotations
-
+# Nothing here takes a moment to load, not even `signal` or `__future__`: what comes before `main` may be interrupted.
 import os
-import signal
 import sys
-from types import FrameType
+from _signal import (  # type: ignore[import-not-found]
+    SIG_DFL,
+    SIGHUP,
+    SIGINT,
+    SIGTERM,
+    default_int_handler,
+    getsignal,
+    signal,
+)
+
+_ENDS = {SIGINT: ("interrupted", 130), SIGTERM: ("terminated", 143), SIGHUP: ("hung up", 129)}
 
 
 def main() -> int:
     """Entry point of the program: `nqz.cli.main`, which takes a moment to load, without a traceback on Ctrl-C."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
+    try:
+        for number in _ENDS:
+            if getsignal(number) in (SIG_DFL, default_int_handler):  # not those that are ignored
+                signal(number, _leave)
+    except KeyboardInterrupt:  # before the first one was handled
+        _leave(SIGINT, None)
     from nqz.cli import main
 
     return main()
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _leave(number: int, frame: object) -> None:
+    what, code = _ENDS[number]
     try:
-        os.write(2, b"nqz: error: interrupted\n")
+        os.write(2, f"nqz: error: {what}\n".encode())
     finally:
-        os._exit(130)
+        os._exit(code)
 
 
 if __name__ == "__main__":

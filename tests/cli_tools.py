@@ -12,6 +12,9 @@ import numpy as np
 
 from nqz.cli import run
 
+MANY = os.environ.get("NQZ_TEST_MANY") == "1"
+"""Whether what happens at random is tried very often: `make test-faults`."""
+
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 
 
@@ -65,7 +68,7 @@ def process(*arguments: object, program: str | None = None, **options) -> subpro
     return subprocess.run(
         [sys.executable, *start, *map(str, arguments)],
         env=environment(**options.pop("env", {})),
-        timeout=60,
+        timeout=options.pop("timeout", 60),
         **options,
     )
 

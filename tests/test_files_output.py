@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import io
 import os
 import stat
@@ -15,9 +16,16 @@ import threading
 
 import pytest
 
-from nqz.files import flush
+from nqz.files import flush, unpublished
 from nqz.files.output import Output
 from nqz.ground.errors import DiskFullError, OutputError, OutputExistsError, UsageError
+
+
+@pytest.fixture(params=[True, False], ids=["unnamed", "named"], autouse=True)
+def unnamed(request, monkeypatch):
+    """Files without a name until they are whole, and such with one."""
+    monkeypatch.setattr(unpublished, "UNNAMED", request.param)
+    return request.param and hasattr(os, "O_TMPFILE")
 
 
 def identity(path):
@@ -75,22 +83,6 @@ def test_no_commit_no_file(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_killed_process_leaves_the_old_file(tmp_path):
-    path = tmp_path / "out"
-    path.write_bytes(b"old")
-    script = (
-        "import os, sys\n"
-        "from nqz.files.output import Output\n"
-        "output = Output(sys.argv[1], force=True)\n"
-        "output.access.pwrite(b'partial', 0)\n"
-        "os.kill(os.getpid(), 9)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", script, str(path)], env=environment)
-    assert done.returncode == -9
-    assert path.read_bytes() == b"old"
-
-
 def test_existing_file_needs_force(tmp_path):
     path = tmp_path / "out"
     path.write_bytes(b"old")
@@ -119,7 +111,7 @@ def test_input_is_never_the_output(tmp_path, alias):
     assert {"x", "y"} >= set(os.listdir(tmp_path))
 
 
-def no_link(*paths):
+def no_link(*paths, **options):
     raise PermissionError(1, "Operation not permitted")
 
 
@@ -136,11 +128,93 @@ def test_file_that_appears_meanwhile_is_kept(tmp_path, monkeypatch, no_links):
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_file_system_without_links(tmp_path, monkeypatch):
+@pytest.mark.parametrize("force", [False, True])
+def test_file_system_without_links(tmp_path, monkeypatch, force):
+    path, content = tmp_path / "out", os.urandom(3 << 20)
+    if force:
+        path.write_bytes(b"old")
+        path.chmod(0o640)
     monkeypatch.setattr(os, "link", no_link)
-    publish(tmp_path / "out")
-    assert (tmp_path / "out").read_bytes() == b"new"
+    publish(path, content, force=force)
+    assert path.read_bytes() == content
     assert os.listdir(tmp_path) == ["out"]
+    if force:
+        assert mode(path) == 0o640
+
+
+def test_files_without_a_name_need_the_folder_of_descriptors(tmp_path, monkeypatch):
+    real = os.path.lexists
+    monkeypatch.setattr(os.path, "lexists", lambda path: not str(path).startswith("/proc") and real(path))
+    with Output(tmp_path / "out") as output:
+        assert os.listdir(tmp_path) == [".out.0.nqz.tmp"]
+        output.access.pwrite(b"new", 0)
+        output.commit()
+    assert (tmp_path / "out").read_bytes() == b"new"
+
+
+def test_leftovers_of_this_output_are_removed_and_nothing_else(tmp_path):
+    """A file that another process has locked is in use."""
+    ours, used = tmp_path / ".out.0.nqz.tmp", tmp_path / ".out.1.nqz.tmp"
+    others = [
+        ".out.2.nqz.tmp",
+        ".out.3.nqz.tmp",
+        ".out.16.nqz.tmp",
+        ".out2.0.nqz.tmp",
+        ".out.x.nqz.tmp",
+        "file",
+    ]
+    ours.write_bytes(b"left")
+    used.write_bytes(b"used")
+    os.mkfifo(tmp_path / others[0])
+    (tmp_path / others[1]).symlink_to("file")
+    for name in others[2:]:
+        (tmp_path / name).write_bytes(b"other")
+    with used.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        publish(tmp_path / "out")
+        assert set(os.listdir(tmp_path)) == {"out", used.name, *others}
+    publish(tmp_path / "out", force=True)
+    assert set(os.listdir(tmp_path)) == {"out", *others}
+
+
+def test_outputs_to_one_place_at_once(tmp_path):
+    path = tmp_path / "out"
+    path.write_bytes(b"old")
+    with Output(path, force=True) as first, Output(path, force=True) as second:
+        first.access.pwrite(b"first", 0)
+        second.access.pwrite(b"second", 0)
+        first.commit()
+        assert path.read_bytes() == b"first"
+        with Output(path, force=True) as third:
+            third.access.pwrite(b"third", 0)
+            third.commit()
+        second.commit()
+    assert path.read_bytes() == b"second" and os.listdir(tmp_path) == ["out"]
+
+
+def test_a_name_taken_for_a_leftover_is_not_used(tmp_path, monkeypatch, unnamed):
+    """Another process may remove a file with a name before it is locked."""
+    real = unpublished._lock
+
+    def late(fd):
+        monkeypatch.setattr(unpublished, "_lock", real)
+        for name in os.listdir(tmp_path):
+            os.unlink(tmp_path / name)
+        return real(fd)
+
+    monkeypatch.setattr(unpublished, "_lock", late)
+    publish(tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"new" and os.listdir(tmp_path) == ["out"]
+
+
+def test_all_names_taken(tmp_path, unnamed):
+    path = tmp_path / "out"
+    path.write_bytes(b"old")
+    for number in range(16):
+        (tmp_path / f".out.{number}.nqz.tmp").mkdir()
+    with pytest.raises(OutputError, match="all names for unfinished files are taken"):
+        publish(path, force=True)
+    assert path.read_bytes() == b"old" and len(os.listdir(tmp_path)) == 17
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
@@ -162,14 +236,13 @@ def test_replaced_file_keeps_its_mode(tmp_path, kept):
     assert path.read_bytes() == b"new" and mode(path) == kept
 
 
-def test_temporary_file_is_no_more_open_than_the_target(tmp_path):
+def test_temporary_file_is_no_more_open_than_the_target(tmp_path, unnamed):
     path = tmp_path / "out"
     path.write_bytes(b"old")
     path.chmod(0o600)
-    with Output(path, force=True):
-        (temporary,) = set(os.listdir(tmp_path)) - {"out"}
-        assert temporary.startswith(".out.") and temporary.endswith(".tmp")
-        assert mode(tmp_path / temporary) == 0o600
+    with Output(path, force=True) as output:
+        assert set(os.listdir(tmp_path)) - {"out"} == (set() if unnamed else {".out.0.nqz.tmp"})
+        assert stat.S_IMODE(os.fstat(output.access.fileno()).st_mode) == 0o600
 
 
 def test_symbolic_link_is_followed(tmp_path):
@@ -224,7 +297,7 @@ def test_folder_without_permission(tmp_path, monkeypatch):
     real = os.open
 
     def denied(path, flags, *args, **kwargs):
-        if flags & os.O_CREAT:
+        if flags & (os.O_CREAT | os.O_RDWR):
             raise PermissionError(13, "Permission denied")
         return real(path, flags, *args, **kwargs)
 
@@ -441,7 +514,7 @@ def run(code, **options):
 
 SCRIPT = """
 import sys
-from nqz.files import flush
+from nqz.files import flush, unpublished
 from nqz.files.output import Output
 with Output({target!r}) as output:
     output.access.pwrite(b"new", 0)

@@ -6,7 +6,13 @@ import operator
 from contextlib import ExitStack
 from typing import Any
 
+# The command line loads these four when it needs them. Here nothing may be imported later, while threads are at work:
+# a child forked at that moment would find the module locked, for ever.
+import concurrent.futures.thread  # noqa: F401  isort: skip
+import msgpack  # noqa: F401
 import numpy as np
+import threadpoolctl  # noqa: F401
+import zstandard  # noqa: F401
 
 from nqz.api.objects import (
     CompressedMatrix,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -13,6 +12,7 @@ from nqz.commands.opening import Opened, open_file
 from nqz.files.access import MemoryAccess
 from nqz.format.exct import decode_exact
 from nqz.format.reader import ContainerReader
+from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import bfloat16_to_float32, from_numpy, is_matrix_dtype, storage_dtype
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.threads import workers

@@ -121,11 +121,12 @@ def main() -> int:
     """Entry point of the program: `run` on the arguments of the process, with its signals handled."""
     try:
         code = _main()
-    except signals.Signalled as error:  # before the command, or after it
+        signals.ignore()
+    except signals.Signalled as error:  # before the command, or after it; there is no second one
         code = _signalled(*signals.MEANING[error.number])
+        signals.ignore()
     if code:
         _drop_standard_output()
-    signals.ignore()
     return code
 
 

@@ -56,6 +56,8 @@ def command(
         chosen = select([info.name for info in reader.manifest.tensors], tensors, reader.name)
         sizes = _sizes(reader, chosen, options, checked=not tensors)
         with open_output(target, force, [opened]) as out, notices.progress("decoding", sizes) as progress:
+            # before anything that takes long; the file is no smaller than its data
+            out.access.reserve(sum(size for name, size in sizes.items() if name is not None))
             if not tensors:
                 reader.verify(scanned(progress), pool.map)
             report = decode(reader, out.access, options, pool, progress)

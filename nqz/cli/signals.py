@@ -41,10 +41,14 @@ _cleanups: list[Any] = []
 
 
 class _Putting:
-    """How many stretches of statements put signals off now, and the signal that came meanwhile."""
+    """How many stretches of statements put signals off now, and the signal that came meanwhile; whether one is raised.
+
+    It is raised once: what cleans up, and what tells of it, is not interrupted again.
+    """
 
     off = 0
     pending: int | None = None
+    raised = False
 
 
 def install() -> None:
@@ -55,6 +59,7 @@ def install() -> None:
     for number in handled:
         signal.signal(number, _handle)
     signal.set_wakeup_fd(send.fileno(), warn_on_full_buffer=False)
+    sys.unraisablehook = _unraisable
     # the thread keeps both ends open
     threading.Thread(target=_watch, args=(receive, send), daemon=True).start()
 
@@ -74,8 +79,15 @@ def ignore() -> None:
 def _handle(number: int, frame: FrameType | None) -> None:
     if _Putting.off:
         _Putting.pending = number
-        return
-    raise Signalled(number)
+    elif not _Putting.raised:
+        _Putting.raised = True
+        raise Signalled(number)
+
+
+def _unraisable(what: Any) -> None:
+    """Say nothing of a signal that was raised where nobody can catch it, as in a finalizer: the watchdog leaves."""
+    if what.exc_type is not Signalled:
+        sys.__unraisablehook__(what)
 
 
 @contextmanager
@@ -89,7 +101,7 @@ def held() -> Iterator[None]:
     number = _Putting.pending
     if number is not None and not _Putting.off:
         _Putting.pending = None
-        raise Signalled(number)
+        _handle(number, None)
 
 
 @contextmanager

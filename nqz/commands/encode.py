@@ -121,6 +121,7 @@ class _Run:
             tensor, task_of(self.source, tensor, options), target_of(tensor, options), writer,
             file if self.source.kind.alone else None, pool,
             lambda share: self.progress(tensor.name, share * tensor.nbytes),
+            lambda size: None if draft is not None else self.access.require(file.size + size),
         )  # fmt: skip
         bits = 8.0 * writer.tensor_bytes()
         return draft, {"matrices": 1, "entries": tensor.entries, "bits": bits, "warnings": warnings}

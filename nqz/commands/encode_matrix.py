@@ -6,7 +6,7 @@ again a little coarser.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain, count
 from typing import Any
@@ -19,7 +19,7 @@ from nqz.format.writer import ContainerWriter, Draft, listed_size
 from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
 from nqz.plan.search import calibrated, header, header_bytes, plan, replan
-from nqz.plan.task import Target, Task, alive, coded_entries
+from nqz.plan.task import Target, Task, alive, coded_entries, least_bytes
 from nqz.stages.panels import panel_columns
 from nqz.stages.statistics import Statistics
 
@@ -32,6 +32,7 @@ def encode_matrix(
     whole: ContainerWriter | None,
     pool: Workers,
     progress: Progress,
+    require: Callable[[int], object],
 ) -> list[str]:
     """Encode one matrix.
 
@@ -48,6 +49,8 @@ def encode_matrix(
     pool : Workers
     progress : callable
         Called with the share of the work that was done since the last call.
+    require : callable
+        Called with bytes that will certainly be written, before the work that they come from.
 
     Returns
     -------
@@ -71,6 +74,7 @@ def encode_matrix(
     target = target.with_fixed(fixed_bytes(task, statistics, target, side, whole))
     first_panel = partial(probe, view, statistics, pool)
     chosen = plan(task, statistics, target, first_panel)
+    require(sum(record.length for record in side) + least_bytes(chosen.parameters, statistics))
     start: Any = writer.mark()
     for attempt in count():
         final = calibrated(chosen, statistics, first_panel)

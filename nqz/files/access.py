@@ -15,8 +15,10 @@ import sys
 import tempfile
 import threading
 import weakref
+from contextlib import nullcontext
 from typing import Any, TypeAlias
 
+from nqz.files.room import require, room
 from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -149,6 +151,10 @@ class FileAccess:
         with self._lock:
             self.size = size
 
+    def require(self, size: int) -> None:
+        """Raise DiskFullError if the file system says that it has no room for so many bytes that it cannot compress."""
+        require(self.name, self._base + size, room(self._fd))
+
     def reserve(self, size: int) -> None:
         """Make the file `size` bytes long, of zeros, with disk space for all of them where the file system can tell.
 
@@ -160,9 +166,12 @@ class FileAccess:
         self.truncate(size)
         if not size or not hasattr(os, "posix_fallocate"):
             return
+        most = room(self._fd)
         try:
             os.posix_fallocate(self._fd, self._base, size)
         except OSError as error:
+            if error.errno in _FULL:
+                require(self.name, self._base + size, most)
             # Some file systems cannot allocate ahead; writing will tell.
             if error.errno not in _NO_RESERVE:
                 raise output_error(self.name, error) from error
@@ -220,7 +229,8 @@ class MemoryAccess:
             return
         if offset + wanted > len(self._data):
             raise InputError(f"{self.name}: ends at byte {len(self._data)}, before byte {offset + wanted}")
-        with self._lock, memoryview(self._data) as data:
+        # what does not grow is read without the lock: a child forked meanwhile would wait for it for ever
+        with self._lock if self._grows else nullcontext(), memoryview(self._data) as data:
             memoryview(buffer).cast("B")[:] = data[offset : offset + wanted]
 
     def view(self, offset: int, nbytes: int) -> memoryview | None:
@@ -251,6 +261,9 @@ class MemoryAccess:
             self._extend(size)
 
     reserve = truncate
+
+    def require(self, size: int) -> None:
+        """Memory grows as long as there is some."""
 
     def _extend(self, size: int) -> None:
         if size > len(self._data):

@@ -14,27 +14,19 @@ from typing import Any
 
 from nqz.files.access import FileAccess, output_error, reason, temporary_access
 from nqz.files.flush import flush
+from nqz.files.unpublished import Unpublished
 from nqz.ground.errors import NqzError, OutputError, OutputExistsError, UsageError
 
 _COPY_PIECE = 1 << 20
 _STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
-_NO_LINK = (
-    errno.EPERM,
-    errno.EACCES,
-    errno.ENOTSUP,
-    errno.EOPNOTSUPP,
-    errno.ENOSYS,
-    errno.EMLINK,
-    errno.EXDEV,
-)
 
 
 class Output:
     """A file to be written through `access` and published by `commit`.
 
-    A regular file is written beside its place and renamed over it; leaving the context without `commit`
-    removes it and touches nothing else. Standard output, pipes, devices and file objects get a copy of a
-    temporary file.
+    A regular file is written in the folder that it will be in and appears there when it is whole; leaving the context
+    without `commit` removes it and touches nothing else. Standard output, pipes, devices and file objects get a copy
+    of a temporary file.
 
     Parameters
     ----------
@@ -70,7 +62,7 @@ class Output:
         self._stream: Any = None  # a file object to write to
         self._fd = -1  # a descriptor to write to, owned
         self._final: str | None = None  # the path to publish at, all links followed
-        self._temporary: str | None = None
+        self._file: Unpublished | None = None
         self._mode: int | None = None  # permissions and owner of the file to be replaced
         self._owner: tuple[int, int] | None = None
         if hasattr(target, "write"):
@@ -94,7 +86,7 @@ class Output:
                 raise output_error(path, error) from error
             except ValueError as error:  # a NUL in the path
                 raise OutputError(f"{path!r}: cannot write: {error}") from error
-        if self._temporary is None:
+        if self._file is None:
             try:
                 self.access = temporary_access(self.name)
             except NqzError:
@@ -144,31 +136,29 @@ class Output:
             self._mode = stat.S_IMODE(status.st_mode) & 0o777
             self._owner = (status.st_uid, status.st_gid)
         self._final = final
-        self._create_temporary()
+        self._create()
 
     def _refuse_input(self, status: os.stat_result) -> None:
         if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) in self._inputs:
             self._close_target()
             raise OutputExistsError(f"{self.name}: is the same file as an input; write to another")
 
-    def _create_temporary(self) -> None:
+    def _create(self) -> None:
         assert self._final is not None
-        folder, base = os.path.split(self._final)
         # The kernel applies the umask, so that a new file has ordinary permissions from the start.
         mode = 0o666 if self._mode is None else self._mode | stat.S_IWUSR
-        while True:
-            path = os.path.join(folder, f".{base[:40]}.{os.urandom(4).hex()}.tmp")
-            try:
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-            except FileExistsError:
-                continue
-            except FileNotFoundError as error:
-                there = os.path.isdir(folder)  # as /proc is, where nothing can be created
-                text = f"no file can be created in {folder}" if there else f"there is no folder {folder}"
-                raise OutputError(f"{self.name}: cannot write: {text}") from error
-            self._temporary = path
-            self.access = FileAccess(fd, self.name)
-            return
+        try:
+            self._file = Unpublished(self._final, mode)
+        except FileNotFoundError as error:
+            folder = os.path.dirname(self._final)
+            there = os.path.isdir(folder)  # as /proc is, where nothing can be created
+            text = f"no file can be created in {folder}" if there else f"there is no folder {folder}"
+            raise OutputError(f"{self.name}: cannot write: {text}") from error
+        try:
+            self.access = FileAccess(os.dup(self._file.fd), self.name)
+        except OSError:
+            self._file.discard()
+            raise
 
     def __enter__(self) -> Output:
         return self
@@ -177,10 +167,8 @@ class Output:
         self._close_target()
         with contextlib.suppress(OutputError):
             self.access.close()
-        if self._temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._temporary)
-            self._temporary = None
+        if self._file is not None:
+            self._file.discard()
 
     def commit(self, size: int | None = None) -> None:
         """Publish what was written.
@@ -201,13 +189,13 @@ class Output:
         """
         # What was rolled back is given back here.
         self.access.truncate(self.access.size if size is None else size)
-        if self._temporary is None:
+        if self._file is None:
             self._copy_out()
         else:
             self._publish()
 
     def _publish(self) -> None:
-        assert self._final is not None and self._temporary is not None
+        assert self._final is not None and self._file is not None
         fd = self.access.fileno()
         try:
             if self._owner is not None:
@@ -217,29 +205,14 @@ class Output:
                 os.fchmod(fd, self._mode)
             flush(fd, self.access.size)
             self.access.close()
-            if self._force:
-                os.replace(self._temporary, self._final)
-            else:
-                self._rename_to_new()
-            self._temporary = None
+            try:
+                self._file.publish(self._force)
+            except FileExistsError as error:
+                text = "appeared meanwhile; use --force (-f) to replace it"
+                raise OutputExistsError(f"{self.name}: {text}") from error
             _sync_folder(os.path.dirname(self._final))
         except OSError as error:
             raise output_error(self.name, error) from error
-
-    def _rename_to_new(self) -> None:
-        """Rename without replacing a file that another process has put there since."""
-        assert self._final is not None and self._temporary is not None
-        try:
-            os.link(self._temporary, self._final)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, *_NO_LINK):
-                raise
-            if error.errno == errno.EEXIST or os.path.lexists(self._final):
-                text = "appeared meanwhile; use --force (-f) to replace it"
-                raise OutputExistsError(f"{self.name}: {text}") from error
-            os.rename(self._temporary, self._final)
-        else:
-            os.unlink(self._temporary)
 
     def _copy_out(self) -> None:
         buffer = memoryview(bytearray(min(_COPY_PIECE, max(1, self.access.size))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,8 @@ def array_source(array: Any, name: str = "<array>") -> Source:
     UnsupportedError
         If the data type is not supported, or the array is masked.
     """
-    if isinstance(array, np.ma.MaskedArray):
+    # there are none where numpy.ma, which takes a moment to load, has not been imported
+    if isinstance(array, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())):
         raise UnsupportedError(f"{name}: is a masked array; fill it first with x.filled(value)")
     array = np.asarray(array)
     known = from_numpy(array.dtype)

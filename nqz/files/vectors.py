@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from nqz.files.bands import BandReader, BandWriter, worthwhile
 from nqz.files.layout import COORDINATE_MAJOR, VECTOR_MAJOR, Layout, tensor_index, vector_layout
+from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import storage_dtype
 from nqz.ground.errors import UsageError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ from nqz.format.manifest import TensorInfo
 from nqz.format.norm_mean import unpack_means, unpack_norms
 from nqz.format.reader import ContainerReader
 from nqz.format.records import Record
+from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import cast_saturating
 from nqz.ground.errors import CorruptError
 from nqz.ground.threads import Workers

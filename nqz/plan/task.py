@@ -171,6 +171,14 @@ def coded_entries(parameters: Parameters, statistics: Statistics) -> int:
     return int(histogram.counts[kept].sum()) * parameters.m
 
 
+def least_bytes(parameters: Parameters, statistics: Statistics) -> int:
+    """Bytes that all chunks take at least, whatever the columns hold."""
+    p, histogram = parameters, statistics.histogram
+    found = p.coding.scaling(p, histogram.codes)
+    bits = p.coding.least_bits(p, found.classes[found.kept])
+    return int(0.99 * p.m * (histogram.counts[found.kept] * bits).sum()) // 8  # coders round
+
+
 def predicted(parameters: Parameters, statistics: Statistics) -> float:
     """Predicted error of a product with an unrelated partner coded alike."""
     p, histogram = parameters, statistics.histogram

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
+from nqz.ground.cached import cached_property
 from nqz.ground.threads import Workers
 from nqz.product.integers import Integers, entry_size, load
 from nqz.product.operand import Operand, Watch

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from nqz.ground.arithmetic import pieces
+from nqz.ground.cached import cached_property
 from nqz.ground.errors import NqzError
 from nqz.stages import norms
 from nqz.stages.center import Means, quantize

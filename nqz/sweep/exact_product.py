@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from nqz.commands.matmul import Prepared, tiles
 from nqz.files.access import FileAccess, temporary_access
+from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import widen
 from nqz.ground.threads import Workers
 from nqz.stages.statistics import Statistics
@@ -136,6 +136,7 @@ def exact_product(a: Factor, b: Factor, progress: Callable[[float], object] | No
     scale = a.energy * b.energy / a.view.length
     access = temporary_access("the exact product")
     try:
+        access.reserve(8 * a.view.count * b.view.count)
         with np.errstate(over="ignore", invalid="ignore"):
             signal = _fill(access, a, b, progress) / scale
     except BaseException:

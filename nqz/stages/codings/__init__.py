@@ -7,7 +7,7 @@ decoded coordinate is an integer times the unit of its column. It owns everythin
   over dithers is the column) and what it needs for them: parameters of its own (`Parameters.coding_parameters`);
 - *allocation*: `scaling` says of every column, from its norm code, whether it is coded, in which class, and how noisy
   it comes out. Columns of a panel are sorted by class. The planner of a coding (`nqz.plan`) chooses the parameters
-  that decide this;
+  that decide this. `least_bits` says what a class costs at least;
 - *prediction*: the relative noise d of `scaling`, with errors of different columns uncorrelated and of mean zero;
   estimators and predictions of products are made from d and κ alone;
 - *random access*: a chunk is coded and decoded by itself, from its number, the parameters and the classes of its

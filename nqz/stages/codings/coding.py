@@ -138,6 +138,12 @@ class Coding(ABC):
         """What each column costs and how noisy it is, from its norm code: whether it is coded, class, noise."""
 
     @abstractmethod
+    def least_bits(
+        self, parameters: MatrixParameters, classes: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """Bits an entry that columns of these classes take at least, whatever they hold."""
+
+    @abstractmethod
     def cut(self, parameters: MatrixParameters, kept: int) -> list[int]:
         """Sizes of the chunks that the stream of a panel with so many kept columns is cut into."""
 

@@ -9,17 +9,17 @@ half its σ; the context of Y >> 1 holds the parity.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nqz import kernels
+from nqz.ground.cached import cached_property
 from nqz.stages import dither
 from nqz.stages.chunks import Chunk
 from nqz.stages.codings.coding import LatticeCoder, LatticeCoding, MatrixParameters, Sections
-from nqz.stages.codings.tables import Tables, tables
+from nqz.stages.codings.tables import Tables, least_bits, tables
 from nqz.stages.lattices import Lattice
 
 
@@ -33,6 +33,12 @@ class _Entropy(LatticeCoding):
     def check_own(self, parameters: MatrixParameters) -> None:
         if parameters.coding_parameters is not None:
             raise ValueError("the coding and its parameters disagree")
+
+    def least_bits(
+        self, parameters: MatrixParameters, classes: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        used, index = np.unique(classes, return_inverse=True)
+        return np.array([least_bits(parameters.lattice, int(c)) for c in used])[index]
 
     def coder(self, parameters: MatrixParameters, classes: npt.NDArray[Any]) -> EntropyCoder:
         p = parameters

@@ -177,6 +177,15 @@ def halved(index: int) -> int:
     return index - 2 * CLASSES
 
 
+def least_bits(lattice: Lattice, index: int) -> float:
+    """Bits an entry that points of a class take at least: all of them the likeliest symbol."""
+    found, code = [], 0.0 if is_modelled(lattice, index) else lattice.code_bits
+    for used in (index, halved(index)) if lattice.last_follows else (index,):
+        frequency = np.diff(table(used).cumulative.astype(np.int64), axis=1, append=TOTAL)
+        found.append(table(used).raw + math.log2(TOTAL / int(frequency.max())))
+    return code + min(found)
+
+
 def point_bits(lattice: Lattice, index: int) -> float:
     """Expected bits an entry of points of a class at its own σ, code bits not included."""
     bits = table(index).bits

@@ -142,6 +142,11 @@ class _Voronoi(LatticeCoding):
     ) -> npt.NDArray[np.float64]:
         return super().unit(parameters, codes, exponent) / _nesting(parameters).gain
 
+    def least_bits(
+        self, parameters: MatrixParameters, classes: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        return np.full(len(classes), digit_bits(min(_nesting(parameters).q)))
+
     def coder(self, parameters: MatrixParameters, classes: npt.NDArray[Any]) -> VoronoiCoder:
         p = parameters
         return VoronoiCoder(p.lattice, p.m, dither.halves(p.dither_key), _nesting(p))
