@@ -51,23 +51,27 @@ void codeword_sums(const GroupRow& row, int block, const Tables& tables, const u
                    uint32_t (*__restrict sum)[32]) {
     enum { WORDS = 1 << Lattice::BITS, SIZE = Lattice::SIZE };
     static constexpr Parts<Lattice> parts;
-    const uint8_t* level = row.level + block * SIZE * lanes;
     uint16_t weight[2][SIZE][WORDS][32];  // of parts by word, in turn of those of 2^k and of 2^(k + 1) positions
     with_lanes(lanes, [&](auto n) {
-        for (int i = 0; i < SIZE; i++)
+        for (int i = 0; i < SIZE; i++) {
+            const uint8_t* z = row.level + (block * SIZE + i) * n;
+            const bool in_vectors = row.same && n == 32;
+            uint32_t place[32];
+            if (!in_vectors)
+                for (int l = 0; l < n; l++) {
+                    const int32_t t = row.same ? row.t : row.table[(block * SIZE + i) * n + l];
+                    place[l] = 32 * (uint32_t)tables.slot[t] + z[l];
+                }
             for (int c = 0; c < WORDS; c++) {
                 if (parts.least[0][i][c] != c) continue;
                 const uint16_t* of_bit = weights + 16 * Lattice::code_bit((uint32_t)c, i);
-                const uint8_t* z = level + i * n;
                 uint16_t* to = weight[0][i][c];
-                if (row.same && n == 32)
+                if (in_vectors)
                     Simd::look_up(of_bit + 32 * tables.slot[row.t], z, to);
                 else
-                    for (int l = 0; l < n; l++) {
-                        int32_t t = row.same ? row.t : row.table[(block * SIZE + i) * n + l];
-                        to[l] = of_bit[32 * tables.slot[t] + z[l]];
-                    }
+                    for (int l = 0; l < n; l++) to[l] = of_bit[place[l]];
             }
+        }
         int k = 0;
         for (; 2 << k <= SIZE; k++)
             for (int p = 0; p < SIZE >> k; p += 2)

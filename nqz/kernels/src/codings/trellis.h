@@ -4,6 +4,7 @@
 #pragma once
 
 #include "../base.h"
+#include "../lanes.h"
 #include "../lattices/conv.h"
 #include "../simd/simd.h"
 #include "bits.h"
@@ -32,10 +33,9 @@ NQZ_INLINE uint32_t parities(const int32_t* points, const uint8_t* level, int n)
     return bits;
 }
 
-// The chance of an input of one, by the contexts of the two points on the zero branch.
-NQZ_INLINE uint32_t input_chance(const uint16_t* of_first, const uint16_t* of_second, int first, int second) {
-    return chance_of(product_of(of_first[first], of_second[second]) | 1u,
-                     product_of(of_first[first ^ 8], of_second[second ^ 8]) | 1u);
+// The chance of an input of one, by the weights of the two points on the branch of zero and on that of one.
+NQZ_INLINE uint32_t input_chance(uint16_t zero, uint16_t zero2, uint16_t one, uint16_t one2) {
+    return chance_of(product_of(zero, zero2) | 1u, product_of(one, one2) | 1u);
 }
 
 // Chances of an input of one in every used table whose code bits are modelled, 256 for each: by the contexts of the
@@ -46,8 +46,26 @@ void fill_chances(const Tables& tables, uint32_t* chances) {
         const uint16_t* weight = tables.weight + 16 * (int64_t)tables.used[u];
         uint32_t* chance = chances + 256 * (int64_t)u;
         for (int o = 0; o < 16; o++)
-            for (int o2 = 0; o2 < 16; o2++) *chance++ = input_chance(weight, weight, o, o2);
+            for (int o2 = 0; o2 < 16; o2++)
+                *chance++ = input_chance(weight[o], weight[o2], weight[o ^ 8], weight[o2 ^ 8]);
     }
+}
+
+// Chances of an input of one at a trellis step, by the tables and the contexts of its two points.
+void mixed_input_chances(const int32_t* table, const uint8_t* first, const uint8_t* second, const uint16_t* weight,
+                         int n, uint32_t* __restrict chance) {
+    uint16_t zero[2][32], one[2][32];
+    for (int l = 0; l < n; l++) {
+        const uint16_t* of_first = weight + 16 * (int64_t)table[l];
+        const uint16_t* of_second = weight + 16 * (int64_t)table[n + l];
+        zero[0][l] = of_first[first[l]];
+        one[0][l] = of_first[first[l] ^ 8];
+        zero[1][l] = of_second[second[l]];
+        one[1][l] = of_second[second[l] ^ 8];
+    }
+    with_lanes(n, [&](auto lanes) {
+        for (int l = 0; l < lanes; l++) chance[l] = input_chance(zero[0][l], zero[1][l], one[0][l], one[1][l]);
+    });
 }
 
 // Chances of an input of one at step i of a row's four, whose zero branch has the code bits c0 and c1; `chances` are
@@ -58,22 +76,14 @@ NQZ_INLINE void input_chances(uint32_t c0, uint32_t c1, const GroupRow& row, int
     uint8_t first[32], second[32];
     code_contexts(c0, level, n, first);
     code_contexts(c1, level + n, n, second);
-    if (row.same) {
-        const uint32_t* of_table = chances + 256 * tables.slot[row.t];
-        if (Simd::GATHERS && n == 32) {
-            for (int l = 0; l < 32; l += VECTOR)
-                store_words(chance + l, Simd::gather(of_table, Simd::widen(first + l) << 4 | Simd::widen(second + l)));
-            return;
-        }
-        for (int l = 0; l < n; l++) chance[l] = of_table[16 * first[l] + second[l]];
+    if (!row.same) return mixed_input_chances(row.table + 2 * i * n, first, second, tables.weight, n, chance);
+    const uint32_t* of_table = chances + 256 * tables.slot[row.t];
+    if (Simd::GATHERS && n == 32) {
+        for (int l = 0; l < 32; l += VECTOR)
+            store_words(chance + l, Simd::gather(of_table, Simd::widen(first + l) << 4 | Simd::widen(second + l)));
         return;
     }
-    const int32_t* table = row.table + 2 * i * n;
-    for (int l = 0; l < n; l++) {
-        const uint16_t* of_first = tables.weight + 16 * (int64_t)table[l];
-        const uint16_t* of_second = tables.weight + 16 * (int64_t)table[n + l];
-        chance[l] = input_chance(of_first, of_second, first[l], second[l]);
-    }
+    for (int l = 0; l < n; l++) chance[l] = of_table[16 * first[l] + second[l]];
 }
 
 // Finds the inputs of every trellis step, from the parities of its first step. MEMORY_MAX zeros stand before them.
