@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import nqz
 from nqz import kernels
+from nqz.files.access import MemoryAccess
 from nqz.format.reader import ContainerReader
 from nqz.format.records import preamble, record_size
 from nqz.ground.arithmetic import exp, exp2
@@ -27,7 +29,7 @@ WORDS = [(0, 0, 0), (1, 2, 0), (1, 2, 1), (2**64 - 1, 2**63, 12345)]
 POWERS = [1, 2048, -1, 4095, 123456]
 EXPONENTS = [-1.0, -0.3, -123.456]
 
-FILES = {
+FILES: dict[str, dict[str, Any]] = {
     "Z, entropy coding": {
         "array": np.array([[1.0, -2.0], [3.5, 2.0], [-4.0, 0.25], [0.5, 1.0]], np.float32),
         "options": {"error": 0.001, "lattice": "z"},
@@ -47,18 +49,14 @@ FILES = {
 }
 
 
-class _Bytes:
-    def __init__(self, data: bytes) -> None:
-        self.data, self.size = data, len(data)
-
-    def pread_into(self, buffer: memoryview, offset: int) -> None:
-        """Read."""
-        buffer[:] = self.data[offset : offset + len(buffer)]
+def reader_of(data: bytes) -> ContainerReader:
+    """Open a file in memory."""
+    return ContainerReader(MemoryAccess(memoryview(data).toreadonly(), "vectors"), "vectors")
 
 
 def points(data: bytes) -> np.ndarray:
     """Return Y of the columns of a file with one matrix in one panel, shape (a, m); zeros in dropped columns."""
-    matrix = open_matrix(ContainerReader(_Bytes(data), "vectors"), 0)
+    matrix = open_matrix(reader_of(data), 0)
     (panel,) = matrix.panels
     opened, found = matrix.open_panel(panel), np.zeros((panel.width, panel.m), np.int64)
     found[opened.order] = matrix.points(opened, Workers(1))
@@ -90,7 +88,7 @@ def _bits(value: np.ndarray) -> str:
 
 def dump(data: bytes) -> list[str]:
     """Return a file in hex, record by record and field by field."""
-    reader = ContainerReader(_Bytes(data), "vectors")
+    reader = reader_of(data)
     lines, at = [], 0
 
     def put(length: int, words: str) -> None:
@@ -116,9 +114,10 @@ def dump(data: bytes) -> list[str]:
     return lines
 
 
-def example(title: str, array: np.ndarray, options: dict) -> str:
+def example(title: str, array: np.ndarray, options: dict[str, Any]) -> str:
     """Return one file, what was encoded and what comes back."""
     data = nqz.encode(array, **options)
+    assert data is not None
     with nqz.open(data) as opened:
         back = opened.matrix.decode(estimator="unbiased")
     asked = ", ".join(f"{key} {value}" for key, value in options.items())

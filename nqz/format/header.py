@@ -118,14 +118,11 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
     fields = named(values, SCHEMA, where)
     n, columns = layout(fields["axis"])
     (transform, seed), (coding, own) = fields["transform"], fields["coding"]
-    found = {
-        "transform": _known(TRANSFORMS, "transform", transform, where),
-        "lattice": _known(LATTICES, "lattice", fields["lattice"], where),
-        "coding": _known(CODINGS, "coding", coding, where),
-        "allocate": _known(
-            dict(zip(ALLOCATIONS, ALLOCATIONS, strict=True)), "allocation", fields["allocate"], where
-        ),
-    }
+    known_transform = _known(TRANSFORMS, "transform", transform, where)
+    known_lattice = _known(LATTICES, "lattice", fields["lattice"], where)
+    known_coding = _known(CODINGS, "coding", coding, where)
+    allocations = dict(zip(ALLOCATIONS, ALLOCATIONS, strict=True))
+    allocate = _known(allocations, "allocation", fields["allocate"], where)
     try:
         if len(seed) != 1 or not is_uint(seed[0]):
             raise ValueError("the rotation has one parameter, its seed")
@@ -133,7 +130,10 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
             n=n,
             columns=columns,
             m=fields["kept"],
-            **found,
+            transform=known_transform,
+            lattice=known_lattice,
+            coding=known_coding,
+            allocate=allocate,
             delta=fields["delta"],
             lowest_class=fields["lowest_class"],
             mean_digits=fields["mean_digits"],

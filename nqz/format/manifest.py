@@ -94,8 +94,8 @@ class PartOfSet(NamedTuple):
     """Where a container belongs that is one of several parts of a set: its id, its number and how many there are."""
 
     id: bytes
-    index: int
-    count: int
+    number: int
+    parts: int
 
 
 class Manifest(NamedTuple):

@@ -33,7 +33,7 @@ class _Mark(NamedTuple):
     size: int
     records: int
     tensors: int
-    count: int
+    own: int
     tensor_start: int
 
 
@@ -173,7 +173,7 @@ class ContainerWriter:
         del self._types[mark.records :], self._lengths[mark.records :]
         del self._digests[digests.SIZE * (1 + mark.records) :]
         del self._counts[mark.tensors :], self._parameters[mark.tensors - 1 :]
-        self._counts[-1] = mark.count
+        self._counts[-1] = mark.own
         self._tensor_start = mark.tensor_start
 
     def projected_size(self, extra_lengths: Iterable[int] = (), extra: int = 0) -> int:
