@@ -71,7 +71,9 @@ class Container(Mapping[str, "CompressedMatrix | ExactTensor"]):
     @property
     def matrix(self) -> CompressedMatrix:
         """The matrix of a container that holds exactly one; `OperandError` otherwise."""
-        names = [info.name for info in self.reader.manifest.tensors if info.kind == "matrix"]
+        infos = self.reader.manifest.tensors
+        names = [info.name for info in infos if info.kind == "matrix"]
+        names = names or [info.name for info in infos if info.kind == "unknown"][:1]
         if len(names) != 1:
             raise OperandError(f"{self.reader.name}: holds {len(names)} matrices; choose one by name")
         return self[names[0]]  # type: ignore[return-value]

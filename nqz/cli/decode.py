@@ -72,8 +72,8 @@ def _sizes(
     """Bytes to check and to write, by tensor."""
     sizes: dict[str | None, int] = {None: reader.size} if checked else {}
     for info in (reader.manifest.tensors[index] for index in chosen):
-        dtype = options.dtype if options.dtype and info.kind == "matrix" else info.dtype
-        sizes[info.name] = data_bytes(info.shape, dtype)
+        other = options.dtype if info.kind == "matrix" else None
+        sizes[info.name] = data_bytes(info.shape, other) if other else info.nbytes
     return sizes
 
 

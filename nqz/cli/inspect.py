@@ -25,8 +25,7 @@ def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_p
     with workers(threads), open_file(source, container=True) as opened:
         reader = opened.content
         infos = reader.manifest.tensors
-        alone = len(infos) == 1 and infos[0].kind == "matrix"
-        found = inspect(reader, brief=not (alone or as_json))
+        found = inspect(reader, brief=len(infos) != 1 and not as_json)
         if as_json:
             payload(json.dumps(found, indent=2, allow_nan=False) + "\n")
             return
@@ -35,7 +34,7 @@ def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_p
             f"{escape(reader.name)}: format {found['format']}, {found['file_bytes']} bytes, "
             f"{counted(len(tensors), 'tensor')}, from .{reader.manifest.source}\n\n"
         )
-        if alone:
+        if [tensor["kind"] for tensor in tensors] == ["matrix"]:
             payload(title + properties(_properties(tensors[0])))
         else:
             units = f"\n{_UNITS}" if any(tensor["kind"] == "matrix" for tensor in tensors) else ""
@@ -51,8 +50,8 @@ _UNITS = "predicted errors, relative to ‖Ā‖² and ‖Ā‖²‖B̄‖²/n, 
 def _row(tensor: dict[str, Any]) -> list[str]:
     start = [tensor["name"] or "array", shape_text(tensor["shape"]), tensor["dtype"]]
     size = str(tensor["bytes"]["total"])
-    if tensor["kind"] == "exact":
-        return [*start, "exact", "", "", "", "", "", size]
+    if tensor["kind"] != "matrix":
+        return [*start, tensor["kind"], "", "", "", "", "", size]
     predicted = tensor["predicted"]
     return [
         *start,

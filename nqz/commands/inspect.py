@@ -10,6 +10,7 @@ import numpy as np
 from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
 from nqz.ground.arithmetic import GRID, pieces
+from nqz.ground.errors import NewerFormatError
 from nqz.matrix import Matrix, open_matrix
 from nqz.stages import norms
 
@@ -29,7 +30,7 @@ def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
     -------
     dict
         ``format``, ``file_bytes`` and ``tensors``, made of JSON types; numbers beyond float64 are None. What
-        does not apply to an exact tensor is None.
+        does not apply to a tensor that is no matrix is None.
 
     Raises
     ------
@@ -38,7 +39,7 @@ def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
     """
     tensors = []
     for index, info in enumerate(reader.manifest.tensors):
-        matrix = open_matrix(reader, index) if info.kind == "matrix" else None
+        kind, matrix = _opened(reader, index)
         description = _exact() if matrix is None else _matrix(matrix, brief)
         sizes = _sizes(reader, index, matrix)
         predicted = description.pop("predicted")
@@ -47,13 +48,23 @@ def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
                 "name": info.name,
                 "shape": list(info.shape),
                 "dtype": info.dtype,
-                "kind": info.kind,
+                "kind": kind,
                 **description,
                 "bytes": sizes,
                 "predicted": predicted,
             }
         )
     return {"format": VERSION, "file_bytes": reader.size, "tensors": tensors}
+
+
+def _opened(reader: ContainerReader, index: int) -> tuple[str, Matrix | None]:
+    """The kind of a tensor, ``"unknown"`` where only a later release can read it, and the matrix, if it is one."""
+    kind = reader.manifest.tensors[index].kind
+    try:
+        reader.span(index)
+        return kind, open_matrix(reader, index) if kind == "matrix" else None
+    except NewerFormatError:
+        return "unknown", None
 
 
 def _exact() -> dict[str, Any]:
@@ -93,11 +104,11 @@ def _sizes(reader: ContainerReader, index: int, matrix: Matrix | None) -> dict[s
     sizes: dict[str, int | None] = dict.fromkeys(_PARTS.values(), None if matrix is None else 0)
     sizes["header"] = None if matrix is None else matrix.header.size()
     whole = sizes["header"] or 0
-    for record in reader.records(index) if reader.manifest.tensors[index].newer is None else []:
+    for record in map(reader.record, reader.listed(index)):
         size = record.end - record.offset
         whole += size
         part = _PARTS.get(record.type)
-        if part is not None:
+        if part is not None and matrix is not None:
             sizes[part] = (sizes[part] or 0) + size
     sizes["total"] = whole
     return sizes

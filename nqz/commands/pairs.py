@@ -83,6 +83,9 @@ def _candidates(
             if info.kind == "matrix"
         }
         known = [info.name for info in side.manifest.tensors]
+        for i, info in enumerate(side.manifest.tensors):
+            if info.kind == "unknown" and (not found if wanted is None else wanted == info.name):
+                side.span(i)  # raises
     else:
         found = {
             t.name: partial(Plain, t, side.name, axis)

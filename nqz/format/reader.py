@@ -98,12 +98,16 @@ class ContainerReader:
         NewerFormatError
             The tensor, or one of its records, is of a kind that this release does not know.
         """
-        bounds = self._index.bounds
-        numbers = range(int(bounds[tensor_index + 1]), int(bounds[tensor_index + 2]))
+        numbers = self.listed(tensor_index)
         if tensor_index not in self._checked:
             self._check(tensor_index, numbers)
             self._checked.add(tensor_index)
         return numbers
+
+    def listed(self, tensor_index: int) -> range:
+        """Numbers of the records that the index has for a tensor, whatever they are."""
+        bounds = self._index.bounds
+        return range(int(bounds[tensor_index + 1]), int(bounds[tensor_index + 2]))
 
     def records(self, tensor_index: int) -> list[Record]:
         """Return the records of a tensor, in order; see `span`."""
