@@ -13,6 +13,7 @@ import pytest
 
 import nqz
 from cli_tools import FIXTURES, environment, matrix
+from container_builder import preamble
 
 
 def relative(estimate, a, b):
@@ -244,7 +245,7 @@ encode: Any = nqz.encode
         (nqz.CorruptError, lambda a, data: nqz.open(b"not a container")),
         (nqz.CorruptError, lambda a, data: nqz.open(data[:-1])),
         (nqz.CorruptError, lambda a, data: nqz.open(data + b"x")),
-        (nqz.NewerFormatError, lambda a, data: nqz.open(data[:8] + b"\x07" + data[9:])),
+        (nqz.NewerFormatError, lambda a, data: nqz.open(preamble(7) + data[16:])),
         (nqz.OperandError, lambda a, data: nqz.matmul(a, a)),
         (nqz.OperandError, lambda a, data: nqz.matmul(data, a[1:])),
         (nqz.OperandError, lambda a, data: nqz.matmul(data, nqz.encode(a, rate=2, seed=1))),

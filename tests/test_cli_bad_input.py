@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import nqz
 from cli_tools import fail, invoke, listing, matrix, save, succeed
+from container_builder import preamble, taken_apart
 
 
 @pytest.fixture
@@ -90,11 +93,9 @@ def test_a_flipped_bit_anywhere(folder, capsys):
         flipped = bytearray(data)
         flipped[position] ^= 1 << (position % 8)
         (folder / "bad.nqz").write_bytes(flipped)
-        # the version is at byte 8
-        code = 6 if position in (8, 9) else 5
-        assert fail(capsys, code, "verify", "bad.nqz").startswith("bad.nqz: ")
-        assert fail(capsys, code, "decode", "bad.nqz", "-o", "out.npy").startswith("bad.nqz: ")
-        assert fail(capsys, code, "matmul", "bad.nqz", "a.npy", "-o", "out.npy").startswith("bad.nqz: ")
+        assert fail(capsys, 5, "verify", "bad.nqz").startswith("bad.nqz: ")
+        assert fail(capsys, 5, "decode", "bad.nqz", "-o", "out.npy").startswith("bad.nqz: ")
+        assert fail(capsys, 5, "matmul", "bad.nqz", "a.npy", "-o", "out.npy").startswith("bad.nqz: ")
     assert not (folder / "out.npy").exists()
 
 
@@ -113,11 +114,78 @@ def test_outputs_that_cannot_be(folder, capsys):
 
 
 def test_a_newer_format_names_both_versions(folder, capsys):
-    data = bytearray((folder / "a.nqz").read_bytes())
-    data[8] = 9
-    (folder / "new.nqz").write_bytes(data)
-    line = fail(capsys, 6, "inspect", "new.nqz")
-    assert "version 9" in line and "version 0" in line
+    data = (folder / "a.nqz").read_bytes()
+    (folder / "new.nqz").write_bytes(preamble(9) + data[16:])
+    for command in ("inspect", "verify", "decode"):
+        line = fail(capsys, 6, command, "new.nqz")
+        assert "version 9" in line and "version 0" in line
+
+
+def test_what_is_newer_in_a_file_is_named(folder, capsys):
+    """Features, source, and of a matrix its codec, transform, lattice, coding, and records: exit status 6."""
+    parts = taken_apart((folder / "a.nqz").read_bytes())
+    (entry,) = parts.manifest["tensors"]
+    *known, parameters, extensions = entry
+
+    def with_value(place, value):
+        changed = [value if number == place else old for number, old in enumerate(parameters)]
+        return {"manifest": {**parts.manifest, "tensors": [[*known, changed, extensions]]}}
+
+    for name, fields in {
+        "features 3": {"preamble": preamble(0, 8)},
+        "'zarr'": {"manifest": {**parts.manifest, "source": "zarr"}},
+        "codec 'nqz-2'": {"manifest": {**parts.manifest, "tensors": [["nqz-2", *entry[1:]]]}},
+        "dtype 'float128'": {
+            "manifest": {**parts.manifest, "tensors": [[*entry[:3], "float128", *entry[4:]]]}
+        },
+        "transform 'dct'": with_value(3, ["dct", []]),
+        "lattice 'barnes-wall'": with_value(4, "barnes-wall"),
+        "coding 'huffman'": with_value(5, ["huffman", []]),
+        "allocation 'row'": with_value(6, "row"),
+        "record SIGN": {"tensors": [[*parts.tensors[0], ("SIGN", b"")]]},
+    }.items():
+        (folder / "new.nqz").write_bytes(parts.replaced(**fields).build())
+        for arguments in (
+            ["verify", "new.nqz"],
+            ["decode", "new.nqz", "-o", "out.npy"],
+            ["matmul", "new.nqz", "a.npy", "-o", "out.npy"],
+        ):
+            line = fail(capsys, 6, *arguments)
+            assert line.startswith("new.nqz: ") and name in line and "later" in line
+    assert not (folder / "out.npy").exists()
+
+
+def test_tensors_that_only_a_later_release_reads_leave_the_others_alone(folder, capsys):
+    arrays = {name: matrix(64, 16, seed=seed) for seed, name in enumerate("pqr")}
+    save_file(arrays | {"ids": np.arange(9)}, folder / "m.safetensors")
+    succeed(capsys, "encode", "m.safetensors", "-r", "4", "-q")
+    parts = taken_apart((folder / "m.nqz").read_bytes())
+    entries = {entry[1]: entry for entry in parts.manifest["tensors"]}
+    entries["p"][0] = "nqz-2"
+    entries["q"][6][4] = "barnes-wall"
+    (folder / "new.nqz").write_bytes(parts.build())
+    found = json.loads(succeed(capsys, "inspect", "new.nqz", "--json").out)["tensors"]
+    assert {tensor["name"]: tensor["kind"] for tensor in found} == {
+        **dict.fromkeys("pq", "unknown"), "r": "matrix", "ids": "exact",
+    }  # fmt: skip
+    assert all(tensor["bytes"]["total"] > 0 for tensor in found)
+    assert succeed(capsys, "inspect", "new.nqz").out.count("unknown") == 2
+    succeed(capsys, "decode", "new.nqz", "-o", "out.safetensors", "--tensor", "r", "--tensor", "ids")
+    succeed(capsys, "matmul", "new.nqz", "m.nqz", "--tensor-a", "r", "--tensor-b", "q", "-o", "c.npy")
+    for name, what in (("p", "codec 'nqz-2'"), ("q", "lattice 'barnes-wall'")):
+        for arguments in (
+            ["decode", "new.nqz", "-o", "out.npy", "--tensor", name],
+            ["matmul", "new.nqz", "m.nqz", "--tensor-a", name, "--tensor-b", "r", "-o", "out.npy"],
+        ):
+            assert what in fail(capsys, 6, *arguments)
+    assert "codec 'nqz-2'" in fail(capsys, 6, "verify", "new.nqz")
+    assert "codec 'nqz-2'" in fail(capsys, 6, "decode", "new.nqz", "-o", "all.safetensors")
+    assert not (folder / "out.npy").exists() and not (folder / "all.safetensors").exists()
+    with nqz.open(folder / "new.nqz") as container:
+        assert container["r"].decode().shape == (64, 16) and list(container) == list(entries)
+        for name in "pq":
+            with pytest.raises(nqz.NewerFormatError):
+                container[name].decode()
 
 
 @pytest.mark.parametrize("axis", [0, 1])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nqz import kernels
-from nqz.format import chnk, tens
+from nqz.format import chnk, header
 from nqz.plan.search import PLANNERS
 from nqz.stages import center, norms
 from nqz.stages.codings import CODINGS
@@ -24,7 +24,7 @@ from nqz.stages.transforms.hadamard2 import signs
 ALL = [*LATTICES.values(), *TRANSFORMS.values(), *CODINGS.values()]
 PARAMETERS = Parameters(
     n=50, columns=7, m=40, transform=TRANSFORMS["hadamard-2"], lattice=LATTICES["e8"], coding=CODINGS["voronoi"],
-    allocate="column", delta=-4000, lowest_class=0, mean_digits=2, rotation_seed=9, dither_key=bytes(range(16)),
+    allocate="column", delta=-32768, lowest_class=0, mean_digits=2, rotation_seed=9, dither_key=bytes(range(16)),
     coding_parameters=Nesting((3, 4), 77, ((1, 2, 3, 4), (2, 3, 4, 5)), 0.98, 1.01),
 )  # fmt: skip
 
@@ -122,7 +122,7 @@ def test_hadamard_2_undoes_itself():
 
 
 def test_every_coding_has_a_layout_parameters_and_a_planner():
-    assert set(chnk.LAYOUTS) == set(tens._CODING_PARAMETERS) == set(PLANNERS) == set(CODINGS)
+    assert set(chnk.LAYOUTS) == set(header._CODING_PARAMETERS) == set(PLANNERS) == set(CODINGS)
 
 
 @pytest.mark.parametrize("coding", CODINGS.values(), ids=lambda coding: coding.name)
