@@ -76,7 +76,7 @@ def tensor(
 
 def manifest(tensors: list[Any], source: str = "safetensors", **fields: Any) -> dict[str, Any]:
     """The map of a manifest, in its order; `fields` replaces some."""
-    known = {
+    known: dict[str, Any] = {
         "source": source, "metadata": None, "set": None, "writer": "nqz test", "extensions": {},
         "tensors": tensors,
     }  # fmt: skip
@@ -140,11 +140,13 @@ class Container:
         """Payload of INDX."""
         if self.index is not None:
             return self.index
-        stated = self.types, self.counts, self.numbers, self.lengths
-        made = (
-            right if other is None else other for right, other in zip(self.sequences(), stated, strict=True)
+        types, counts, numbers, lengths = self.sequences()
+        return index(
+            types if self.types is None else self.types,
+            counts if self.counts is None else self.counts,
+            numbers if self.numbers is None else self.numbers,
+            lengths if self.lengths is None else self.lengths,
         )
-        return index(*made)
 
     def build(self) -> bytes:
         """The bytes of the file."""
