@@ -13,9 +13,9 @@ import pytest
 
 import nqz
 from coded_cases import coded
-from nqz.commands.code import code, probe
+from nqz.commands.code import code, probe, side_records
 from nqz.commands.encode import manifest, target_of, task_of
-from nqz.commands.encode_matrix import assemble, fixed_bytes, leading_records, side_records
+from nqz.commands.encode_matrix import assemble, fixed_bytes
 from nqz.commands.measure import grid, measure, settled
 from nqz.commands.options import EncodeOptions
 from nqz.files.access import MemoryAccess, open_input
@@ -23,7 +23,8 @@ from nqz.files.source import array_source, open_source
 from nqz.format.writer import ContainerWriter
 from nqz.ground.errors import InputError
 from nqz.ground.threads import Workers
-from nqz.plan.search import calibrated, plan, replan
+from nqz.plan.search import calibrated, header, plan, replan
+from nqz.stages.panels import panel_columns
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,9 @@ def encode(source, options, executor):
     ]
     first, *others = [job.result() for job in jobs]
     statistics = settled(view, sum(others, first), task.where).rounded(target.digits if task.center else None)
-    side = side_records(statistics)
+    width = panel_columns(view.length)
+    ranges = [(first, min(first + width, view.count)) for first in range(0, view.count, width)]
+    side = [record for columns in ranges for record in side_records(statistics, *columns)]
     data = bytearray()
     writer = ContainerWriter(MemoryAccess(data), manifest(source, source.tensors))
     writer.begin(0)
@@ -76,8 +79,8 @@ def encode(source, options, executor):
         p = final.parameters
         panels = [range(*found) for found in cuts(final.panels, 2)]
         coding = [executor.submit(records, view, statistics, p, found) for found in panels]
-        chunks = (record for job in coding for record in job.result())
-        assemble(writer, leading_records(task, statistics, final, side), chunks)
+        writer.parameters = header(task, statistics, final).values()
+        assemble(writer, *(job.result() for job in coding))
         again = replan(task, statistics, target, chosen, writer.projected_size(), attempt)
         if again is None:
             break

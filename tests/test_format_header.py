@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -203,26 +204,12 @@ def unpacks_or_is_refused(values):
     return False
 
 
-JUNK = [
-    None,
-    True,
-    -1,
-    1 << 63,
-    (1 << 64) - 1,
-    -(1 << 63),
-    1.5,
-    -0.0,
-    1e308,
-    "",
-    "x",
-    b"",
-    b"\1" * 16,
-    [],
-    {},
-]
+JUNK: list[Any] = [None, True, -1, 1 << 63, (1 << 64) - 1, -(1 << 63), 1.5, -0.0, 1e308, "", "x", b""]
+JUNK += [b"\1" * 16, [], {}]
 JUNK += [[1, 2], [0.5, 1], [0.5, 1.0], [True, False], {"a": 1}, ["a", "b"], [[1]] * 5, [None] * 5, [1] * 5]
 JUNK += [["entropy", [0]], ["voronoi", []], ["entropy", OWN], ["voronoi", OWN], ["hadamard-2", []]]
-JUNK += [["hadamard-2", value] for value in (9, [9, 9], [-1], [1.0], [True], ["9"], [None], [[9]], {})]
+SEEDS: list[Any] = [9, [9, 9], [-1], [1.0], [True], ["9"], [None], [[9]], {}]
+JUNK += [["hadamard-2", value] for value in SEEDS]
 
 
 @BOTH
