@@ -7,11 +7,13 @@ import pytest
 
 import nqz
 from coded_cases import KINDS, SCHEMES, Truth, centered, coded, encoded, pair, scheme
+from container_builder import taken_apart
 from nqz.commands.factors import Coded
 from nqz.commands.matmul import MatmulOptions, multiply, prepare
 from nqz.commands.pairs import Pair, pair_up
 from nqz.files.access import MemoryAccess
 from nqz.files.source import array_source
+from nqz.format.header import SCHEMA
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.threads import Workers, workers
@@ -308,10 +310,16 @@ def test_progress_adds_up(columns):
 
 @pytest.mark.parametrize("lattice", ["z", "conv"])
 def test_columns_that_are_all_noise_tell_nothing(lattice):
-    """So few bits that Δ is beyond 10⁶⁰ times the data: squares of noises overflow."""
+    """So few bits that there is nothing but noise; and, as others may write it, Δ beyond 10⁶⁰ times the data."""
     x = np.random.default_rng(7).standard_normal((8, 3)).astype(np.float32)
-    data = nqz.encode(x, rate=0.05, lattice=lattice, allocate="column", kappa=0.1)
+    written = nqz.encode(x, rate=0.05, lattice=lattice, allocate="column", kappa=0.1)
+    assert 1e3 < coded(written).norm_scaling.noise.min() < 1e9
+    parts = taken_apart(written)
+    values = parts.manifest["tensors"][0][6]
+    values[list(SCHEMA).index("delta")] = 200 * 4096
+    data = parts.build()
     assert coded(data).norm_scaling.noise.min() > 1e100
+    assert np.isfinite(nqz.matmul(written, written)).all()
     assert np.isfinite(nqz.matmul(data, data)).all()
     assert 0 <= nqz.predicted_error(data, data) <= 1
     assert nqz.predicted_error(data, x) == pytest.approx(1, rel=1e-3)

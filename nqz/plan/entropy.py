@@ -268,7 +268,8 @@ def adjusted(
     if coded == 0 or (excess <= 0 and (-excess < 0.005 * wanted or attempt)):
         return None
     step = math.ceil(GRID * (excess / coded)) + (1 if excess > 0 else 2)
-    delta = max(parameters.delta + step, _columns(parameters, statistics).finest)
+    finest = _columns(parameters, statistics).finest
+    delta = min(max(parameters.delta + step, finest), finest + _DELTA_RANGE)  # coarser, nothing is left to save
     return None if delta == parameters.delta else replace(parameters, delta=delta)
 
 
