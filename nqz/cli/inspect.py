@@ -27,6 +27,7 @@ def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_p
         infos = reader.manifest.tensors
         alone = len(infos) == 1 and infos[0].kind == "matrix"
         found = inspect(reader, brief=not (alone or as_json))
+        opened.check()
         if as_json:
             payload(json.dumps(found, indent=2, allow_nan=False) + "\n")
             return
