@@ -11,6 +11,7 @@ import numpy.typing as npt
 from nqz.commands.opening import Opened, open_file
 from nqz.files.access import MemoryAccess
 from nqz.format.exct import decode_exact
+from nqz.format.head import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import bfloat16_to_float32, from_numpy, is_matrix_dtype, storage_dtype
@@ -59,7 +60,7 @@ class Container(Mapping[str, "CompressedMatrix | ExactTensor"]):
         if name not in self._tensors:
             index = self._numbers[name]
             exact = self.reader.manifest.tensors[index].kind == "exact"
-            self._tensors[name] = (ExactTensor if exact else CompressedMatrix)(self.reader, index)
+            self._tensors[name] = (ExactTensor if exact else CompressedMatrix)(self._opened, index)
         return self._tensors[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -90,9 +91,10 @@ class Container(Mapping[str, "CompressedMatrix | ExactTensor"]):
 
 
 class _Tensor:
-    def __init__(self, reader: ContainerReader, index: int):
-        self.reader, self._index = reader, index
-        self._info = reader.manifest.tensors[index]
+    def __init__(self, opened: Opened, index: int):
+        self._opened, self._index = opened, index
+        self.reader: ContainerReader = opened.content
+        self._info: TensorInfo = self.reader.manifest.tensors[index]
 
     @property
     def name(self) -> str:
@@ -158,6 +160,8 @@ class CompressedMatrix(_Tensor):
             Unknown type or estimator.
         CorruptError
             The data is damaged.
+        InputError
+            The file has changed since it was opened.
         """
         if estimator not in ("mmse", "unbiased"):
             raise UsageError(f"estimator {estimator!r}: mmse or unbiased")
@@ -168,7 +172,7 @@ class CompressedMatrix(_Tensor):
         out = np.empty((n, count), storage_dtype(name))
         if matrix.header.axis == 1:
             out = out.reshape(count, n).T
-        with workers(threads) as pool:
+        with self._opened.unchanged(), workers(threads) as pool:
             for _ in matrix.blocks(pool, estimator, name, lambda panel: out[:, panel.first : panel.last]):
                 pass
         array = (out.T if matrix.header.axis == 1 else out).reshape(self.shape)
@@ -181,7 +185,8 @@ class ExactTensor(_Tensor):
 
     def tobytes(self) -> bytes:
         """The data as in the source; `CorruptError` if it is damaged."""
-        return b"".join(decode_exact(self.reader, self._index))
+        with self._opened.unchanged():
+            return b"".join(decode_exact(self.reader, self._index))
 
     def decode(self) -> np.ndarray:
         """The tensor; bfloat16 as float32, exactly.

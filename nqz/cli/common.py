@@ -79,8 +79,14 @@ def open_output(target: str, force: bool, inputs: Iterable[Any]) -> AbstractCont
     from nqz.files.output import Output
 
     check_output(target)
+    inputs = list(inputs)
     identities = [opened.identity for opened in inputs]
-    return signals.cleaned(lambda: Output(target, force=force, inputs=identities))
+
+    def check() -> None:
+        for opened in inputs:
+            opened.check()
+
+    return signals.cleaned(lambda: Output(target, force=force, inputs=identities, check=check))
 
 
 def replaced_suffix(path: str, suffix: str) -> str:

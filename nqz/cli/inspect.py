@@ -26,6 +26,7 @@ def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_p
         reader = opened.content
         infos = reader.manifest.tensors
         found = inspect(reader, brief=len(infos) != 1 and not as_json)
+        opened.check()
         if as_json:
             payload(json.dumps(found, indent=2, allow_nan=False) + "\n")
             return

@@ -115,6 +115,8 @@ def command(
         with notices.progress("sweeping", dict.fromkeys(points, nbytes)) as progress:
             shares = progress and (lambda name, share: progress(name, share * nbytes))
             report = sweep(matrix, other, options, pool, shares)
+        for one in opened:
+            one.check()
         if out is not None:
             data = _rendered(report, str(kind))
             out.access.pwrite(data, 0)

@@ -42,16 +42,18 @@ def command(
         raise UsageError("standard input can be one of the two inputs, not both")
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
-        reader = stack.enter_context(open_file(source, container=True)).content
-        original = None
+        opened = [stack.enter_context(open_file(source, container=True))]
         if against is not None:
-            original = stack.enter_context(open_file(against, container=False)).content
+            opened.append(stack.enter_context(open_file(against, container=False)))
+        reader, original = opened[0].content, None if against is None else opened[1].content
         infos = reader.manifest.tensors
         sizes = {None: reader.size, **{info.name: info.nbytes for info in infos}}
         compared = infos if original is not None else ()
         stages = {info.name: _STAGES for info in compared if info.kind == "matrix"}
         with notices.progress("verifying", sizes, stages) as progress:
             found = verify(reader, original, pool, progress)
+        for one in opened:
+            one.check()
         if as_json:
             payload(json.dumps({**found, "against": against}, indent=2, allow_nan=False) + "\n")
         elif original is None:

@@ -29,6 +29,22 @@ class Opened:
         self.content: Any = content
         self.identity = access.identity
         self._closes = content if isinstance(content, Source) else access
+        self._access, self._checked = access, False
+
+    def check(self) -> None:
+        """Raise InputError if the file has changed since it was opened; to be called when what is needed was read."""
+        self._access.check()
+        self._checked = True
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Raise InputError after a block if the file has changed, whatever else is wrong then."""
+        try:
+            yield
+        except Exception:
+            self._access.check()
+            raise
+        self._access.check()
 
     def close(self) -> None:
         """Close the file, and what a source has beside it."""
@@ -37,8 +53,13 @@ class Opened:
     def __enter__(self) -> Opened:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        try:
+            # an input that has changed is what is wrong, whatever else came of it
+            if isinstance(error, Exception) or (error is None and not self._checked):
+                self.check()
+        finally:
+            self.close()
 
 
 def open_file(target: Any, *, container: bool | None = None) -> Opened:

@@ -55,6 +55,8 @@ class FileAccess:
         Device and inode of an input that is a regular file.
     owned : bool
         Whether `close` closes the descriptor.
+    watched : bool
+        Whether nobody is to change the file; see `check`.
 
     Attributes
     ----------
@@ -70,6 +72,7 @@ class FileAccess:
         base: int = 0,
         identity: tuple[int, int] | None = None,
         owned: bool = True,
+        watched: bool = False,
     ) -> None:
         self._fd = fd
         self._base = base
@@ -77,13 +80,22 @@ class FileAccess:
         self._lock = threading.Lock()
         self.name = name
         self.identity = identity
-        self.size = max(0, os.fstat(fd).st_size - base)
+        status = os.fstat(fd)
+        self.size = max(0, status.st_size - base)
+        self._found = (status.st_size, status.st_mtime_ns) if watched else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle an input by its address; it is opened again where it is unpickled."""
         if self.identity is None:
             raise TypeError(f"{self.name}: is not a regular file, and cannot be passed to another process")
         return _reopened, (os.path.abspath(self.name), self.name, self._base, self.identity, self.size)
+
+    def check(self) -> None:
+        """Raise InputError if the file has changed since it was opened: what was read may not belong together."""
+        if self._found is not None:
+            status = os.fstat(self._fd)
+            if (status.st_size, status.st_mtime_ns) != self._found:
+                raise InputError(f"{self.name}: changed while it was being read")
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -262,6 +274,9 @@ class MemoryAccess:
 
     reserve = truncate
 
+    def check(self) -> None:
+        """Memory belongs to the caller."""
+
     def require(self, size: int) -> None:
         """Memory grows as long as there is some."""
 
@@ -304,7 +319,7 @@ def open_input(source: Any) -> Access:
             raise InputError("<stdin>: standard input is closed")
         if sys.stdin.isatty():
             raise UsageError("<stdin>: standard input is a terminal; give a file or a pipe")
-        return _open_stream(sys.stdin.buffer, "<stdin>")
+        return _open_stream(sys.stdin.buffer, "<stdin>", watched=True)
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         return _open_stream(source, name if isinstance(name, str) else "<file object>")
@@ -323,7 +338,7 @@ def open_input(source: Any) -> Access:
         if stat.S_ISDIR(status.st_mode):
             raise InputError(f"{path}: is a directory, not a file")
         if stat.S_ISREG(status.st_mode):
-            return FileAccess(fd, path, identity=(status.st_dev, status.st_ino))
+            return FileAccess(fd, path, identity=(status.st_dev, status.st_ino), watched=True)
         with open(fd, "rb", buffering=0, closefd=False) as stream:
             access = _spool(stream, path)
     except BaseException:
@@ -333,7 +348,7 @@ def open_input(source: Any) -> Access:
     return access
 
 
-def _open_stream(stream: Any, name: str) -> Access:
+def _open_stream(stream: Any, name: str, *, watched: bool = False) -> Access:
     if isinstance(stream, io.TextIOBase):
         raise UsageError(f"{name}: the file object must be open in binary mode")
     if isinstance(stream, io.BytesIO):
@@ -347,7 +362,9 @@ def _open_stream(stream: Any, name: str) -> Access:
                 raise InputError(f"{name}: is a directory, not a file")
             if stat.S_ISREG(status.st_mode):
                 identity = (status.st_dev, status.st_ino)
-                return FileAccess(raw.fileno(), name, base=stream.tell(), identity=identity, owned=False)
+                return FileAccess(
+                    raw.fileno(), name, base=stream.tell(), identity=identity, owned=False, watched=watched
+                )
         except OSError as error:
             raise InputError(f"{name}: cannot read: {reason(error)}") from error
     return _spool(stream, name)

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nqz.files.access import FileAccess, output_error, reason, temporary_access
@@ -36,6 +36,8 @@ class Output:
         Whether an existing regular file may be replaced.
     inputs : iterable of (device, inode) or None
         Identities of the inputs, none of which may be the output.
+    check : callable, optional
+        Called by `commit` before anything is published; may raise an NqzError.
 
     Attributes
     ----------
@@ -55,9 +57,15 @@ class Output:
     """
 
     def __init__(
-        self, target: Any, *, force: bool = False, inputs: Iterable[tuple[int, int] | None] = ()
+        self,
+        target: Any,
+        *,
+        force: bool = False,
+        inputs: Iterable[tuple[int, int] | None] = (),
+        check: Callable[[], object] | None = None,
     ) -> None:
         self._force = force
+        self._check = check
         self._inputs = {identity for identity in inputs if identity is not None}
         self._stream: Any = None  # a file object to write to
         self._fd = -1  # a descriptor to write to, owned
@@ -187,6 +195,8 @@ class Output:
         BrokenPipeError
             If the reader of a pipe has gone.
         """
+        if self._check is not None:
+            self._check()
         # What was rolled back is given back here.
         self.access.truncate(self.access.size if size is None else size)
         if self._file is None:
