@@ -9,7 +9,6 @@ half its σ; the context of Y >> 1 holds the parity.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,14 +47,6 @@ class EntropyCoder(LatticeCoder):
 
     tables: Tables
 
-    @cached_property
-    def bound(self) -> kernels.Tables:
-        """The tables as the kernels take them, checked once."""
-        return self.tables.bound(self.lattice)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "bound"}
-
     def columns(self, classes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """Numbers of the columns' tables."""
         return self.tables.of_columns(classes)
@@ -71,7 +62,7 @@ class EntropyCoder(LatticeCoder):
         """Find the nearest points, and code these: states, words, code bits, low bits, escapes."""
         place, key = self.place(chunk), kernels.Key(*self.key)
         kernels.dither_quantize(place, key, u, factors, points)
-        return kernels.entropy_encode(place, key, self.bound, columns, points), ()
+        return kernels.entropy_encode(place, key, self.tables.bound, columns, points), ()
 
     def sizes(self, chunk: Chunk, columns: npt.NDArray[np.int32]) -> tuple[int, ...]:
         """Bytes of the raw code bits and of the raw low bits."""
@@ -100,6 +91,6 @@ class EntropyCoder(LatticeCoder):
         place, key = self.place(chunk), kernels.Key(*self.key)
         states, words, code, low, escapes = sections
         streams = states, words, code, low, escapes
-        kernels.entropy_decode(place, key, self.bound, columns, streams, points)
+        kernels.entropy_decode(place, key, self.tables.bound, columns, streams, points)
         if points is not out:
             out[:] = points[: chunk.count]
