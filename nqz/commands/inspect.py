@@ -124,6 +124,7 @@ def _means(matrix: Matrix) -> dict[str, float | None]:
     count = matrix.parameters.columns
     least, low, high, greatest = ranked(
         lambda: (panel.means.at(c) for panel in matrix.panels for c in pieces(len(panel.codes))),
+        count,
         [0, (count - 1) // 2, count // 2, count - 1],
     )
     return {"min": _number(least), "median": _number(low * 0.5 + high * 0.5), "max": _number(greatest)}

@@ -159,7 +159,7 @@ class Matrix:
             sections = chnk.unpack(self.parameters.coding.name, payload, chunk.lanes, sizes)
             panel.coder.decode_chunk(chunk, coded, sections, out)
         except ValueError as error:
-            raise CorruptError(f"{self.panels.where(record)}: {error}") from None
+            raise CorruptError(f"{self.reader.name}: record CHNK at byte {record.offset}: {error}") from None
 
     def points(self, panel: CodedPanel, pool: Workers) -> npt.NDArray[np.int32]:
         """Decoded points of a panel in the order of its stream, shape (kept columns, m); valid until the next panel's.

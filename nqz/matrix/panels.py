@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from functools import cached_property
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +15,7 @@ from nqz.format.reader import ContainerReader
 from nqz.format.records import Record
 from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import CorruptError
+from nqz.ground.guard import Guard
 from nqz.stages.center import Means
 from nqz.stages.codings import Coder
 from nqz.stages.norms import Histogram
@@ -29,6 +28,14 @@ _HELD, _COUNT = 1 << 21, 256
 
 Columns: TypeAlias = "slice | npt.NDArray[Any]"
 """Which columns: a range, or their numbers."""
+
+
+class _File(NamedTuple):
+    """What the panels of a matrix have in common: where they are read, and who may do so."""
+
+    reader: ContainerReader
+    parameters: Parameters
+    guard: Guard
 
 
 class CodedPanel:
@@ -44,10 +51,16 @@ class CodedPanel:
     """
 
     def __init__(
-        self, panels: Panels, panel: Panel, codes: npt.NDArray[np.int32], scaling: NormScaling
+        self,
+        file: _File,
+        panel: Panel,
+        codes: npt.NDArray[np.int32],
+        scaling: NormScaling,
+        mean: Record | None,
     ) -> None:
         self.panel, self.codes, self.scaling = panel, codes, scaling
-        self._panels = panels
+        self._file, self._mean = file, mean
+        self._coder: Coder | None = None
         self._means: Means | None = None
         self._opened: OpenPanel | None = None
 
@@ -56,16 +69,19 @@ class CodedPanel:
         """The norm codes, counted."""
         return self.scaling.histogram
 
-    @cached_property
+    @property
     def coder(self) -> Coder:
         """What decodes its chunks, made when the first one is."""
-        p = self._panels.parameters
-        return p.coding.coder(p, self.scaling.used)
+        with self._file.guard:
+            if self._coder is None:
+                p = self._file.parameters
+                self._coder = p.coding.coder(p, self.scaling.used)
+            return self._coder
 
     @property
     def opened(self) -> OpenPanel:
         """The order of its columns in its stream."""
-        with self._panels.lock:
+        with self._file.guard:
             if self._opened is None:
                 self._opened = open_panel(self.panel, self.codes, self.scaling, self.coder)
             return self._opened
@@ -73,10 +89,23 @@ class CodedPanel:
     @property
     def means(self) -> Means:
         """Its means as they are stored; `CorruptError` if they are damaged."""
-        with self._panels.lock:
+        with self._file.guard:
             if self._means is None:
-                self._means = self._panels.read_means(self)
+                self._means = self._read_means()
             return self._means
+
+    def _read_means(self) -> Means:
+        p, reader, record = self._file.parameters, self._file.reader, self._mean
+        if p.mean_digits is None or record is None:
+            return Means.none(self.codes, p.n)
+        where = _where(reader, record)
+        shift, q = unpack_means(reader.read(record, "MEAN"), len(self.codes), where)
+        means = Means(self.codes, p.n, p.mean_digits, shift, q)
+        with np.errstate(over="ignore"):
+            for chosen in pieces(len(self.codes)):
+                if not np.isfinite(means.at(chosen)).all():
+                    raise CorruptError(f"{where}: a mean is not finite")
+        return means
 
 
 class Panels:
@@ -99,9 +128,9 @@ class Panels:
 
     def __init__(self, reader: ContainerReader, index: int, parameters: Parameters, where: str) -> None:
         self.parameters = p = parameters
-        self.lock = threading.RLock()
+        self._file = _File(reader, p, Guard())
         self.width = panel_columns(p.n)
-        self._reader, self._where = reader, where
+        self._where = where
         self._norms, self._means, self._chunks = (
             reader.numbers(index, kind) for kind in ("NORM", "MEAN", "CHNK")
         )
@@ -121,7 +150,7 @@ class Panels:
 
     def __getitem__(self, number: int) -> CodedPanel:
         """A panel; `CorruptError` if its norms are damaged, or do not agree with the number of its chunks."""
-        with self.lock:
+        with self._file.guard:
             found = self._held.pop(number, None) or self._read(number)
             self._held[number] = found
             if len(self._held) > max(1, min(_COUNT, _HELD // self.width)):
@@ -139,7 +168,7 @@ class Panels:
 
     def chunk(self, number: int) -> Record:
         """Record of a chunk."""
-        return self._reader.record(int(self._chunks[number]))
+        return self._file.reader.record(int(self._chunks[number]))
 
     def split(self, columns: Columns) -> Iterator[tuple[CodedPanel, Columns, Columns]]:
         """Columns by panel: each panel once, which of its columns they are, and where in `columns` they stand."""
@@ -159,14 +188,10 @@ class Panels:
             number = int(owner[places[0]])
             yield self[number], columns[places] - number * self.width, places
 
-    def where(self, record: Record) -> str:
-        """A record as messages call it."""
-        return f"{self._reader.name}: record {record.type} at byte {record.offset}"
-
     def _read(self, number: int) -> CodedPanel:
-        p, (first, last) = self.parameters, self.edges(number)
-        record = self._reader.record(int(self._norms[number]))
-        codes = unpack_norms(self._reader.read(record, "NORM"), last - first, self.where(record))
+        p, reader, (first, last) = self.parameters, self._file.reader, self.edges(number)
+        record = reader.record(int(self._norms[number]))
+        codes = unpack_norms(reader.read(record, "NORM"), last - first, _where(reader, record))
         scaling = p.norm_scaling(Histogram.of(codes))
         chunks, end = int(self._starts[number]), int(self._starts[number + 1])
         panel = cut_panel(p, first, last, int(scaling.histogram.counts[scaling.kept].sum()), chunks)
@@ -175,18 +200,9 @@ class Panels:
                 f"{self._where}: {end - chunks} chunks where the norms at byte {record.offset} "
                 f"call for {len(panel.chunks)}"
             )
-        return CodedPanel(self, panel, codes, scaling)
+        mean = reader.record(int(self._means[number])) if len(self._means) else None
+        return CodedPanel(self._file, panel, codes, scaling, mean)
 
-    def read_means(self, panel: CodedPanel) -> Means:
-        """The means of a panel; `CodedPanel.means` keeps them."""
-        p = self.parameters
-        if p.mean_digits is None:
-            return Means.none(panel.codes, p.n)
-        record = self._reader.record(int(self._means[panel.panel.first // self.width]))
-        shift, q = unpack_means(self._reader.read(record, "MEAN"), len(panel.codes), self.where(record))
-        means = Means(panel.codes, p.n, p.mean_digits, shift, q)
-        with np.errstate(over="ignore"):
-            for chosen in pieces(len(panel.codes)):
-                if not np.isfinite(means.at(chosen)).all():
-                    raise CorruptError(f"{self.where(record)}: a mean is not finite")
-        return means
+
+def _where(reader: ContainerReader, record: Record) -> str:
+    return f"{reader.name}: record {record.type} at byte {record.offset}"
