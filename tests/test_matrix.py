@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 import nqz
-from coded_cases import SCHEMES, coded, kept, scheme
+from coded_cases import SCHEMES, coded, kept, rewritten, scheme
 from nqz.commands.factors import Coded
 from nqz.commands.matmul import MatmulOptions, prepare
 from nqz.commands.pairs import Pair
 from nqz.commands.verify import verify
 from nqz.files.access import MemoryAccess
 from nqz.format.reader import ContainerReader
-from nqz.format.writer import ContainerWriter
 from nqz.ground.errors import CorruptError, OperandError
 from nqz.ground.threads import Workers
 from nqz.matrix import open_matrix
@@ -191,29 +190,9 @@ def test_threads_that_ask_for_the_same_panel_read_it_once(cut_small):
     assert len(access.reads) == 4
 
 
-def rewritten(data, edit):
-    """A container with right checksums, of records that `edit(type, payload, number)` has changed or dropped."""
-    reader, out = (
-        ContainerReader(MemoryAccess(memoryview(data).toreadonly(), "x"), "x"),
-        MemoryAccess(bytearray()),
-    )
-    writer = ContainerWriter(out, reader.manifest._replace(tensors=tuple(reader.manifest.tensors)))
-    for index, info in enumerate(reader.manifest.tensors):
-        writer.begin(index)
-        writer.parameters = info.parameters
-        for number, record in enumerate(reader.records(index)):
-            payload = edit(record.type, reader.read(record), number)
-            if payload is not None:
-                writer.write(record.type, payload)
-    size = writer.finish()
-    found = bytearray(size)
-    out.pread_into(found, 0)
-    return bytes(found)
-
-
 def test_a_missing_chunk_is_found_where_its_panel_is_read(pool, cut_small):
     data = nqz.encode(X, rate=2)
-    assert rewritten(data, lambda kind, payload, number: payload) == data
+    assert rewritten(data) == data
     kinds = [record.type for record in coded(data).reader.records(0)]
     last = len(kinds) - 1 - kinds[::-1].index("CHNK")
     matrix = coded(rewritten(data, lambda kind, payload, number: payload if number != last else None))
