@@ -6,12 +6,14 @@ import hashlib
 import importlib
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 
 import nqz
 from nqz.files.access import MemoryAccess
 from nqz.format.reader import ContainerReader
+from nqz.format.writer import ContainerWriter
 from nqz.matrix import Matrix, open_matrix
 from nqz.plan import entropy
 from nqz.product.operand import Stream
@@ -72,9 +74,36 @@ def coded(data: bytes) -> Matrix:
     )
 
 
+def rewritten(
+    data: bytes,
+    edit: Callable[[str, bytes, int], bytes | None] = lambda kind, payload, number: payload,
+    shape: tuple[int, ...] | None = None,
+    times: int = 1,
+) -> bytes:
+    """A container with right checksums, of records that `edit(type, payload, number)` has changed or dropped.
+
+    The first tensor is said to have another shape, perhaps, and all records several times.
+    """
+    reader = ContainerReader(MemoryAccess(memoryview(data).toreadonly()), "test.nqz")
+    first, *others = reader.manifest.tensors
+    tensors = (first._replace(shape=shape or first.shape), *others)
+    out = MemoryAccess(bytearray())
+    writer = ContainerWriter(out, reader.manifest._replace(tensors=tensors))
+    for index, info in enumerate(tensors):
+        writer.begin(index)
+        writer.parameters = info.parameters
+        records = [(record.type, reader.read(record)) for record in reader.records(index)]
+        for number, (kind, payload) in enumerate(records * times):
+            if (changed := edit(kind, payload, number)) is not None:
+                writer.write(kind, changed)
+    found = bytearray(writer.finish())
+    out.pread_into(found, 0)
+    return bytes(found)
+
+
 def kept(matrix: Matrix) -> np.ndarray:
     """False for the columns that were not coded."""
-    return matrix.histogram.look_up(matrix.norm_scaling.kept, matrix.codes)
+    return matrix.histogram.look_up(matrix.norm_scaling.kept, matrix.codes())
 
 
 def side_of(codes: np.ndarray, noise: np.ndarray, n: int, kappa: float) -> Side:
@@ -82,7 +111,7 @@ def side_of(codes: np.ndarray, noise: np.ndarray, n: int, kappa: float) -> Side:
     histogram = norms.Histogram.of(codes)
     by_code = np.empty(len(histogram.codes))
     by_code[histogram.index(codes)] = noise
-    return Side(codes, histogram, by_code, n, kappa)
+    return Side(histogram, by_code, n, kappa)
 
 
 def chunk_bytes(matrix: Matrix) -> int:

@@ -291,7 +291,7 @@ def test_norms_are_all_that_the_diagonal_knows():
     a = np.random.default_rng(1).standard_normal((100, 9))
     data = nqz.encode(a, rate=3, center=False)
     gram = nqz.matmul(data, data)
-    assert np.allclose(np.diag(gram), norms.energy(coded(data).codes), rtol=1e-15)
+    assert np.allclose(np.diag(gram), norms.energy(coded(data).codes()), rtol=1e-15)
 
 
 @pytest.mark.parametrize("columns", [(40, 30), (5000, 4000)])

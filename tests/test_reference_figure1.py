@@ -45,20 +45,20 @@ def encoded(matrix, lattice, options):
     data = nqz.encode(matrix, lattice=family, states=states, seed=7, **options)
     coded = nqz.open(data).matrix._coded
     p, (panel,) = coded.parameters, coded.panels
-    opened = coded.open_panel(panel)
+    opened = panel.opened
     halves = np.frombuffer(p.dither_key, "<u8").tolist()
     page = figure1.encode(
         matrix,
         figure1.Shared(p.lattice.number, p.n, p.m, p.rotation_seed),
         reference.Key(*halves),
-        scale.column_delta(np.asarray(coded.codes, np.int64), p.delta, p.allocate),
+        scale.column_delta(np.asarray(coded.codes(), np.int64), p.delta, p.allocate),
         coded.means(slice(None)),
         opened.order,
     )
     points = np.zeros((p.columns, p.m), np.int64)
     with workers(1) as pool:
-        points[opened.order] = coded.points(opened, pool)
-    assert (page.codes == coded.codes).all()
+        points[opened.order] = coded.points(panel, pool)
+    assert (page.codes == coded.codes()).all()
     return data, points, page
 
 

@@ -32,7 +32,7 @@ def test_decoded_matrices_and_products_have_the_noise_that_is_predicted(rate, co
         back = x.matrix.decode("float64", estimator="unbiased")
         predicted = nqz.predicted_error(x, y)
     noise = np.square(back - a).sum() / np.square(centered(a)).sum()
-    relative = p.coding.scaling(p, matrix.codes).noise.mean()
+    relative = p.coding.scaling(p, matrix.codes()).noise.mean()
     assert noise == pytest.approx(
         (relative + 1 - p.kappa) / p.kappa, rel=0.03
     )  # dropped coordinates decode as zero
@@ -46,7 +46,7 @@ def test_the_rate_is_that_of_the_gaussian_channel_and_the_space_filling_loss(rat
     x = gaussian(512, n=2048)
     matrix = coded(nqz.encode(x, rate=rate, lattice="leech", kappa=1.0))
     p = matrix.parameters
-    noise = scale.scaling(matrix.codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class).noise
+    noise = scale.scaling(matrix.codes(), p.n, p.lattice, p.delta, p.allocate, p.lowest_class).noise
     ideal = 0.5 * np.log2(1 + 1 / noise).mean() + SPACE_FILLING
     assert -0.001 < 8 * chunk_bytes(matrix) / x.size - ideal < 0.01
 

@@ -67,7 +67,7 @@ def test_codes_beyond_the_limit_are_refused():
 def test_histograms_count_codes_and_add(left, right, dtype):
     left, right = np.array(left, dtype), np.array(right, dtype)
     both = np.concatenate([left, right])
-    found = norms.Histogram.of(left) + norms.Histogram.of(right)
+    found = norms.Histogram.joined([norms.Histogram.of(left), norms.Histogram.of(right)])
     for histogram in (found, norms.Histogram.of(both), pickle.loads(pickle.dumps(found))):  # noqa: S301
         codes, counts = np.unique(both, return_counts=True)
         assert histogram.codes.dtype == histogram.counts.dtype == np.int64
@@ -75,6 +75,15 @@ def test_histograms_count_codes_and_add(left, right, dtype):
         assert histogram.columns == len(both)
         assert np.array_equal(histogram.codes[histogram.index(both)], both)
         assert np.array_equal(histogram.look_up(histogram.codes * 3, both), both.astype(np.int64) * 3)
+
+
+def test_histograms_are_gathered_from_as_many_as_there_are(monkeypatch):
+    monkeypatch.setattr("nqz.stages.norms._GATHERED", 20)
+    codes = np.random.default_rng(3).integers(-40, 40, 900)
+    for parts in (1, 2, 90, 900):
+        found = norms.Histogram.gathered(map(norms.Histogram.of, np.array_split(codes, parts)))
+        expected = norms.Histogram.of(codes)
+        assert np.array_equal(found.codes, expected.codes) and np.array_equal(found.counts, expected.counts)
 
 
 def test_histograms_of_close_codes_have_a_table():

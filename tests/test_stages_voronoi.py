@@ -122,7 +122,7 @@ def test_gain_and_power_are_those_of_the_decoded_points(name, rate):
     for _ in matrix.blocks(Workers(1), "unbiased", into=lambda panel: back[:, panel.first : panel.last]):
         pass
     back -= matrix.means(slice(None))
-    loud = np.sqrt(norms.energy(matrix.codes))  # every column counts alike, as in the encoder
+    loud = np.sqrt(norms.energy(matrix.codes()))  # every column counts alike, as in the encoder
     u, back = centered(x) / loud, back / loud
     cross, share = (u * back).sum(), np.square(u).sum()
     assert cross / share == pytest.approx(1.0, abs=2e-6)

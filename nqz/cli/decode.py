@@ -16,7 +16,7 @@ from nqz.cli.common import (
     shown,
     span,
 )
-from nqz.commands.decode import DecodeOptions, decode
+from nqz.commands.decode import DecodeOptions, check_records, decode
 from nqz.commands.opening import open_file
 from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
@@ -54,6 +54,7 @@ def command(
         target = output if output is not None else replaced_suffix(source, f".{origin}")
         options = DecodeOptions(kind_of(target, origin), tensors, dtype, estimator)
         chosen = select([info.name for info in reader.manifest.tensors], tensors, reader.name)
+        check_records(reader, chosen)
         sizes = _sizes(reader, chosen, options, checked=not tensors)
         with open_output(target, force, [opened]) as out, notices.progress("decoding", sizes) as progress:
             # before anything that takes long; the file is no smaller than its data

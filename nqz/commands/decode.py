@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Literal
@@ -83,6 +83,7 @@ def decode(
     for index in chosen:
         reader.span(index)  # what cannot be read is refused before anything is written
     specs = [_spec(manifest.tensors[i], kind, manifest.kind, options.dtype) for i in chosen]
+    check_records(reader, chosen)
     sink = MatrixSink(access, kind.name, specs, manifest.metadata if kind.metadata else None)
 
     def rebuild(position: int, inner: Workers) -> str:
@@ -106,6 +107,21 @@ def decode(
         report[what] += 1
     sink.finish()
     return report
+
+
+def check_records(reader: ContainerReader, tensors: Iterable[int]) -> None:
+    """Check that a container has the records that the shapes of tensors call for, before memory or disk is taken.
+
+    Raises
+    ------
+    CorruptError, NewerFormatError
+        It does not, or the parameters of a matrix are invalid or those of a later release.
+    """
+    for index in tensors:
+        if reader.manifest.tensors[index].kind == "matrix":
+            open_matrix(reader, index)
+        else:
+            reader.span(index)
 
 
 def _decode_matrix(

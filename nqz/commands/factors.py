@@ -40,14 +40,18 @@ class CodedOperand(Operand):
             matrix.side,
             p.m,
             p.rotation_seed,
-            norms.loudest(matrix.codes) // norms.DOUBLING,
-            [(panel.first, panel.last) for panel in matrix.panels],
+            norms.loudest(matrix.histogram.codes) // norms.DOUBLING,
+            [matrix.panels.edges(number) for number in range(len(matrix.panels))],
         )
         self._matrix = matrix
 
-    def units(self, columns: Columns) -> NDArray[np.float64]:
+    def codes(self, columns: Columns) -> NDArray[Any]:
         """See `Operand`."""
-        return self._matrix.units(columns, self.exponent)
+        return self._matrix.codes(columns)
+
+    def units(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """See `Operand`."""
+        return self._matrix.units(codes, self.exponent)
 
     def means(self, columns: Columns) -> NDArray[np.float64]:
         """See `Operand`."""
@@ -60,15 +64,14 @@ class CodedOperand(Operand):
     def stream(self, first: int, last: int, pool: Workers) -> Stream:
         """See `Operand`."""
         matrix = self._matrix
-        (panel,) = (panel for panel in matrix.panels if panel.first == first)
-        opened = matrix.open_panel(panel)
+        panel = matrix.panels[first // matrix.panels.width]
 
         def read(chunk: Any) -> tuple[int, NDArray[np.int32]]:
             points = pool.local.array("points", (chunk.count,), np.int32)
-            matrix.chunk_points(opened, chunk, points)
+            matrix.chunk_points(panel, chunk, points)
             return chunk.start, points
 
-        return Stream(opened.order, panel.chunks, read)
+        return Stream(panel.opened.order, panel.panel.chunks, read)
 
 
 class PlainOperand(Operand):
@@ -95,16 +98,20 @@ class PlainOperand(Operand):
         n, width = view.length, panel_columns(view.length)
         blocks = [(first, min(first + width, view.count)) for first in range(0, view.count, width)]
         super().__init__(
-            name, Side.exact(codes, n), n, rotation_seed, norms.loudest(codes) // norms.DOUBLING, blocks
-        )
+            name, Side.exact(norms.Histogram.of(codes), n), n, rotation_seed,
+            norms.loudest(codes) // norms.DOUBLING, blocks,
+        )  # fmt: skip
         self._view, self._bfloat16, self._codes, self._mean = view, bfloat16, codes, mean
         self._transform = transform
         # a power of two that takes the standard deviation of each column's entries to 2 ** GRID_BITS or a little more
         self._power = GRID_BITS + n.bit_length() // 2
 
-    def units(self, columns: Columns) -> NDArray[np.float64]:
+    def codes(self, columns: Columns) -> NDArray[Any]:
         """See `Operand`."""
-        codes = self._codes[columns]
+        return self._codes[columns]
+
+    def units(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """See `Operand`."""
         silent = codes == norms.ZERO
         power = np.where(silent, 0, exponents(codes) - self.exponent - self._power)
         return np.where(silent, 0.0, np.ldexp(1.0, power))

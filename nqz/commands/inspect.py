@@ -11,6 +11,7 @@ from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
 from nqz.ground.arithmetic import GRID, pieces
 from nqz.ground.errors import NewerFormatError
+from nqz.ground.ranks import ranked
 from nqz.matrix import Matrix, open_matrix
 from nqz.stages import norms
 
@@ -77,7 +78,7 @@ def _exact() -> dict[str, Any]:
 
 def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
     header, p = matrix.header, matrix.parameters
-    means = _summary(_all_means(matrix)) if matrix.centered and not brief else None
+    means = _means(matrix) if matrix.centered and not brief else None
     return {
         "axis": header.axis,
         "lattice": p.lattice.name,
@@ -91,7 +92,7 @@ def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
         "dither_key": p.dither_key.hex(),
         "norms": None if brief else _norms(matrix.histogram),
         "means": means,
-        "chunks": len(matrix.chunks),
+        "chunks": matrix.panels.chunk_count,
         "predicted": {
             "reconstruction": _number(matrix.predicted_reconstruction()),
             "product": _number(matrix.predicted_product()),
@@ -104,12 +105,10 @@ def _sizes(reader: ContainerReader, index: int, matrix: Matrix | None) -> dict[s
     sizes: dict[str, int | None] = dict.fromkeys(_PARTS.values(), None if matrix is None else 0)
     sizes["header"] = None if matrix is None else matrix.header.size()
     whole = sizes["header"] or 0
-    for record in map(reader.record, reader.listed(index)):
-        size = record.end - record.offset
+    for kind, size in reader.sizes(index).items():
         whole += size
-        part = _PARTS.get(record.type)
-        if part is not None and matrix is not None:
-            sizes[part] = (sizes[part] or 0) + size
+        if kind in _PARTS and size and matrix is not None:
+            sizes[_PARTS[kind]] = size
     sizes["total"] = whole
     return sizes
 
@@ -130,22 +129,15 @@ def _norm(code: int) -> float | None:
     return 0.0 if code == norms.ZERO else _power_of_two(int(code) / (2 * norms.STEPS))
 
 
-def _all_means(matrix: Matrix) -> np.ndarray:
-    out = np.empty(matrix.parameters.columns)
-    for chosen in pieces(len(out)):
-        out[chosen] = matrix.means(chosen)
-    return out
-
-
-def _summary(values: np.ndarray) -> dict[str, float | None]:
-    """Summary of numbers, which are sorted."""
-    values.sort()
-    middle = values[[(len(values) - 1) // 2, len(values) // 2]]
-    return {
-        "min": _number(values[0]),
-        "median": _number(float(middle[0]) * 0.5 + float(middle[1]) * 0.5),
-        "max": _number(values[-1]),
-    }
+def _means(matrix: Matrix) -> dict[str, float | None]:
+    """Summary of the means, panel by panel."""
+    count = matrix.parameters.columns
+    least, low, high, greatest = ranked(
+        lambda: (panel.means.at(c) for panel in matrix.panels for c in pieces(len(panel.codes))),
+        count,
+        [0, (count - 1) // 2, count // 2, count - 1],
+    )
+    return {"min": _number(least), "median": _number(low * 0.5 + high * 0.5), "max": _number(greatest)}
 
 
 def _power_of_two(exponent: float) -> float | None:

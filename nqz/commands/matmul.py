@@ -16,12 +16,12 @@ from nqz.commands.pairs import Pair
 from nqz.files.access import FileAccess, MemoryAccess
 from nqz.files.contract import TensorSpec
 from nqz.files.sink import MatrixSink
-from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.sources import SOURCES
 from nqz.ground.threads import SMALL, Workers
 from nqz.product.operand import Operand, Watch
 from nqz.product.product import Measured, NotFiniteError, Product
+from nqz.stages import norms
 from nqz.stages.estimate import ESTIMATORS
 
 
@@ -142,6 +142,8 @@ def prepare(
         See `check`.
     """
     same = check(pair, options)
+    if same:
+        _check_copy(pair, pool)
     notes = ["both sides are the same matrix: its diagonal comes from the norms"] if same else []
     left, right = pair.a.operand(pair.b, pool), pair.b.operand(pair.a, pool)
     notes += _dropped(left) + ([] if same else _dropped(right))
@@ -260,7 +262,7 @@ def tiles(prepared: Prepared, put: Callable[..., Any], pool: Workers) -> Iterato
 def _is_same(a: Coded, b: Coded) -> bool:
     if a.matrix.parameters.dither_key != b.matrix.parameters.dither_key:
         return False
-    if a.matrix.header == b.matrix.header and np.array_equal(a.matrix.codes, b.matrix.codes):
+    if a.matrix.header == b.matrix.header and _norms_agree(a, b):
         return True
     raise OperandError(
         f"{a.file} and {b.file}: two matrices with the same dither, whose product would be biased; "
@@ -268,10 +270,25 @@ def _is_same(a: Coded, b: Coded) -> bool:
     )
 
 
-def _dropped(operand: Operand) -> list[str]:
-    count = sum(
-        int((np.isinf(operand.noise(c)) & (operand.energies(c) > 0)).sum()) for c in pieces(operand.columns)
+def _check_copy(pair: Pair, pool: Workers) -> None:
+    """Check the records of the second of two copies of a matrix, of which the first may be all that is decoded."""
+    assert isinstance(pair.a, Coded) and isinstance(pair.b, Coded)
+    matrix, reader = pair.b.matrix, pair.b.matrix.reader
+    if reader is not pair.a.matrix.reader:
+        for _ in pool.map(reader.read, map(reader.record, reader.span(matrix.index))):
+            pass
+
+
+def _norms_agree(a: Coded, b: Coded) -> bool:
+    return all(
+        np.array_equal(x.codes, y.codes) for x, y in zip(a.matrix.panels, b.matrix.panels, strict=True)
     )
+
+
+def _dropped(operand: Operand) -> list[str]:
+    histogram = operand.side.histogram
+    lost = np.isinf(operand.side.noise) & (histogram.codes != norms.ZERO)
+    count = int(histogram.counts[lost].sum())
     return (
         [f"{operand.name}: {count} of {operand.columns} vectors too quiet to be coded count as zero"]
         if count

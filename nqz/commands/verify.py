@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from nqz.files.contract import Source, SourceTensor
 from nqz.format.exct import decode_exact
 from nqz.format.reader import ContainerReader
-from nqz.ground.arithmetic import pieces, total
+from nqz.ground.arithmetic import total
 from nqz.ground.dtypes import widen
 from nqz.ground.errors import VerifyError
 from nqz.ground.threads import SMALL, Workers
@@ -162,13 +163,64 @@ def _exact(
     }
 
 
-def column_errors(
+@dataclass
+class Errors:
+    """Sums over columns of the errors of their reconstruction, to be compared with what is expected of them.
+
+    Energies are in units of 4 ** exponent. Of the differences of a column's error and its expected one there are the
+    sums that give their spread about any multiple of what is expected.
+
+    Attributes
+    ----------
+    exponent : int
+        A power of two near the norm of the loudest column.
+    spent : float
+        Energy of all errors.
+    finite : bool
+        Whether all are finite.
+    square, mixed, expected_square : float
+        Σ δ², Σ δ x and Σ x² over columns with x > 0 expected and x + δ measured.
+    count : int
+        Number of these.
+    exact : bool
+        Whether columns without energy, which come back exactly, did.
+    """
+
+    exponent: int
+    spent: float = 0.0
+    finite: bool = True
+    square: float = 0.0
+    mixed: float = 0.0
+    expected_square: float = 0.0
+    count: int = 0
+    exact: bool = True
+
+    def add(self, errors: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> None:
+        """Add columns: energies of their errors, and what is expected, 0 for columns without energy."""
+        self.spent += float(errors.sum())
+        self.finite = self.finite and bool(np.isfinite(errors).all())
+        loud = expected > 0.0
+        x = expected[loud]
+        with np.errstate(over="ignore", invalid="ignore"):
+            delta = errors[loud] - x
+            self.square += float((delta * delta).sum())
+            self.mixed += float((delta * x).sum())
+        self.expected_square += float((x * x).sum())
+        self.count += len(x)
+
+    def spread(self, ratio: float) -> float:
+        """Sum of the squares of what errors have beyond `ratio` times the expected ones."""
+        more = 1.0 - ratio
+        return max(0.0, self.square + more * (2.0 * self.mixed + more * self.expected_square))
+
+
+def measured_errors(
     matrix: Matrix,
     original: SourceTensor,
     pool: Workers,
     done: Callable[[float], object] | None = None,
-) -> tuple[npt.NDArray[Any], int]:
-    """Energies of the errors of the reconstructed columns, before any rounding to a narrower type.
+) -> Errors:
+    """Energies of the errors of the reconstructed columns, before any rounding to a narrower type, summed.
 
     Parameters
     ----------
@@ -177,34 +229,28 @@ def column_errors(
     pool : Workers
     done : callable, optional
         Called with the share of the columns compared since the last call.
-
-    Returns
-    -------
-    errors : ndarray of float64, shape (a,)
-        In units of 4 ** exponent.
-    exponent : int
-        A power of two near the norm of the loudest column.
     """
-    view = original.vectors(matrix.header.axis)
-    exponent = norms.loudest(matrix.codes) // norms.DOUBLING
-    p = matrix.parameters
-    errors = np.empty(p.columns)
+    view, p = original.vectors(matrix.header.axis), matrix.parameters
+    found = Errors(norms.loudest(matrix.histogram.codes) // norms.DOUBLING)
+    expected = _Expected.of(matrix, found.exponent).error
     held: list[tuple[int, npt.NDArray[Any]]] = []  # first column and entries of the panel in the original
 
     def read(panel: Panel) -> None:
         buffer = pool.buffers.array("block", (p.n * panel.width,), view.dtype)
         held[:] = [(panel.first, view.read(panel.first, panel.last, buffer))]
 
-    def compare(first: int, rebuilt: npt.NDArray[Any]) -> None:
+    def compare(first: int, rebuilt: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         ((start, block),), last = held, first + rebuilt.shape[1]
-        errors[first:last] = _energies(
-            block[:, first - start : last - start], rebuilt, original.dtype, exponent
-        )
+        return _energies(block[:, first - start : last - start], rebuilt, original.dtype, found.exponent)
 
-    for panel, _, _ in matrix.blocks(pool, into=read, work=compare, step=_STEP):
+    for panel, _, errors in matrix.blocks(pool, into=read, work=compare, step=_STEP):
+        codes = matrix.codes(slice(panel.first, panel.last))
+        energies = np.concatenate(errors)
+        found.add(energies, matrix.histogram.look_up(expected, codes))
+        found.exact = found.exact and not energies[codes == norms.ZERO].any()
         if done is not None:
             done(panel.width / p.columns)
-    return errors, exponent
+    return found
 
 
 def _energies(
@@ -218,12 +264,10 @@ def _energies(
     return energies
 
 
-def measured_error(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> float:
-    """‖A - Â‖² / ‖Ā‖² from the `column_errors`; infinite for an error where there should be none."""
-    histogram = matrix.histogram
-    whole = total(histogram.counts * norms.energy(histogram.codes, norms.DOUBLING * exponent))
-    spent = float(errors.sum())
-    return 0.0 if spent == 0.0 else spent / whole if whole > 0.0 else math.inf
+def measured_error(matrix: Matrix, errors: Errors) -> float:
+    """‖A - Â‖² / ‖Ā‖² from the `measured_errors`; infinite for an error where there should be none."""
+    whole = total(matrix.histogram.energies(norms.DOUBLING * errors.exponent))
+    return 0.0 if errors.spent == 0.0 else errors.spent / whole if whole > 0.0 else math.inf
 
 
 def _compared(
@@ -235,24 +279,24 @@ def _compared(
     ):
         whole.add(digests)
         done(size / 2)
-    errors, exponent = column_errors(matrix, partner, pool, lambda share: done(share * partner.nbytes / 2))
+    errors = measured_errors(matrix, partner, pool, lambda share: done(share * partner.nbytes / 2))
     same = whole.value() == matrix.header.digest
-    result = _judge(matrix, errors, exponent)
+    result = _judge(matrix, errors)
     if result["problem"] and not same:
         result["problem"] += "; its bytes are not those that were encoded"
     return {"same_bytes": same, **result}
 
 
-def _judge(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> dict[str, Any]:
-    """Compare error energies of the columns, in units of 4 ** exponent, with their predictions."""
+def _judge(matrix: Matrix, errors: Errors) -> dict[str, Any]:
+    """Compare the errors of the columns with their predictions."""
     predicted = matrix.predicted_reconstruction()
-    error = standard_error(matrix, errors, exponent)
+    error = standard_error(matrix, errors)
     allowed = TOLERANCE + STANDARD_ERRORS * error
-    measured = measured_error(matrix, errors, exponent)
+    measured = measured_error(matrix, errors)
     problem = None
     if not abs(measured - predicted) <= allowed * predicted:
         problem = f"error {measured:.4g} of the energy where {predicted:.4g} is predicted"
-    elif errors[matrix.codes == norms.ZERO].any():
+    elif not errors.exact:
         problem = "constant columns, which come back exactly, differ from the original"
     return {
         "measured": measured if math.isfinite(measured) else None,
@@ -264,44 +308,37 @@ def _judge(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> dict[str,
     }
 
 
-def standard_error(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> float:
-    """Relative standard error of the measured reconstruction error.
+class _Expected(NamedTuple):
+    """By the norm codes of a matrix: energy of a column, its relative noise d and w (0 if dropped), expected error."""
 
-    Parameters
-    ----------
-    matrix : Matrix
-    errors : ndarray of float64, shape (a,)
-        Error energies of the columns in units of 4 ** exponent.
-    exponent : int
-    """
-    p, side = matrix.parameters, matrix.side
-    parts = pieces(p.columns)
+    energy: npt.NDArray[np.float64]
+    noise: npt.NDArray[np.float64]
+    shrink: npt.NDArray[np.float64]
+    error: npt.NDArray[np.float64]
 
-    def expectation(chosen: slice) -> tuple[npt.NDArray[np.float64], ...]:
-        """Energy, relative noise, w and expected error of some columns."""
-        energy, noise = norms.energy(matrix.codes[chosen], norms.DOUBLING * exponent), side.noise_at(chosen)
-        alive = np.isfinite(noise)
-        shrink = np.where(alive, 1.0 / (1.0 + noise), 0.0)
-        return energy, np.where(alive, noise, 0.0), shrink, energy * (1.0 - p.kappa * shrink)
+    @classmethod
+    def of(cls, matrix: Matrix, exponent: int) -> _Expected:
+        """Energies in units of 4 ** exponent."""
+        side = matrix.side
+        energy = norms.energy(side.histogram.codes, norms.DOUBLING * exponent)
+        alive = np.isfinite(side.noise)
+        shrink = np.where(alive, 1.0 / (1.0 + side.noise), 0.0)
+        return cls(energy, np.where(alive, side.noise, 0.0), shrink, energy * (1.0 - side.kappa * shrink))
 
-    whole = own = share = 0.0
-    count = 0
-    for chosen in parts:
-        energy, d, shrink, expected = expectation(chosen)
-        whole += float(expected.sum())
-        own += float((np.square(energy * p.kappa * shrink * d * shrink) * (1.0 + 2.0 * d)).sum())
-        share += float((energy * shrink * (2.0 - shrink)).sum())
-        count += int((expected > 0).sum())
+
+def standard_error(matrix: Matrix, errors: Errors) -> float:
+    """Relative standard error of the measured reconstruction error."""
+    p, counts = matrix.parameters, matrix.histogram.counts
+    energy, d, shrink, expected = _Expected.of(matrix, errors.exponent)
+    whole = total(counts * expected)
     if whole <= 0.0:
         return 0.0
+    own = total(counts * np.square(energy * p.kappa * shrink * d * shrink) * (1.0 + 2.0 * d))
     # the share of the energy that the kept coordinates have, common to columns that are alike
-    share *= math.sqrt(2.0 * p.kappa * (1.0 - p.kappa) / p.n)
-    theory = own * 2.0 / p.m + share * share
-    between = 0.0
-    if count >= _FEW_COLUMNS and np.isfinite(errors).all():
-        ratio = float(errors.sum()) / whole
-        for chosen in parts:
-            *_, expected = expectation(chosen)
-            residual = errors[chosen] - ratio * expected
-            between += float(np.square(residual[expected > 0]).sum()) * count / (count - 1)
+    share = total(counts * energy * shrink * (2.0 - shrink)) * math.sqrt(
+        2.0 * p.kappa * (1.0 - p.kappa) / p.n
+    )
+    theory, between = own * 2.0 / p.m + share * share, 0.0
+    if errors.count >= _FEW_COLUMNS and errors.finite:
+        between = errors.spread(errors.spent / whole) * errors.count / (errors.count - 1)
     return math.sqrt(max(theory, between)) / whole

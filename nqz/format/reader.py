@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from nqz.format.diagnose import check_preamble, end_error
 from nqz.format.index import END_LENGTH, END_SIZE, MAX_RECORDS, EndRecord, max_index_length, unpack_index
 from nqz.format.manifest import LEAST_ENTRY, MAX_BYTES, Manifest
@@ -113,9 +116,22 @@ class ContainerReader:
         """Return the records of a tensor, in order; see `span`."""
         return [self.record(number) for number in self.span(tensor_index)]
 
+    def numbers(self, tensor_index: int, type: str) -> npt.NDArray[np.int64]:
+        """Numbers of the records of one type of a tensor, in order; see `span`."""
+        span, index = self.span(tensor_index), self._index
+        wanted = index.types.index(type) if type in index.types else -1
+        return span.start + np.flatnonzero(index.numbers[span.start : span.stop] == wanted)
+
     def find(self, tensor_index: int, type: str) -> list[Record]:
         """Return the records of one type of a tensor, in order; see `span`."""
-        return [record for record in self.records(tensor_index) if record.type == type]
+        return list(map(self.record, self.numbers(tensor_index, type)))
+
+    def sizes(self, tensor_index: int) -> dict[str, int]:
+        """Bytes that all records of each type of a tensor take by the index, framing included."""
+        span, index = self.listed(tensor_index), self._index
+        here = index.numbers[span.start : span.stop]
+        sizes = np.diff(index.offsets[span.start : span.stop + 1])
+        return {type: int(sizes[here == number].sum()) for number, type in enumerate(index.types)}
 
     def read(self, record: Record, expected_type: str | None = None) -> bytes:
         """Return the payload of a record, once its type, length and CRC-32 are found right.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from nqz.matrix.matrix import Columns, Matrix, open_matrix
+from nqz.matrix.matrix import Matrix, open_matrix
+from nqz.matrix.panels import CodedPanel, Columns
 
-__all__ = ["Columns", "Matrix", "open_matrix"]
+__all__ = ["CodedPanel", "Columns", "Matrix", "open_matrix"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -13,28 +13,23 @@ import numpy.typing as npt
 
 from nqz.format import chnk, header
 from nqz.format.manifest import TensorInfo
-from nqz.format.norm_mean import unpack_means, unpack_norms
 from nqz.format.reader import ContainerReader
-from nqz.format.records import Record
 from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import cast_saturating
 from nqz.ground.errors import CorruptError
 from nqz.ground.threads import Workers
-from nqz.stages import center
+from nqz.matrix.panels import CodedPanel, Columns, Panels
+from nqz.stages.center import Means
 from nqz.stages.chunks import Chunk
-from nqz.stages.codings import Coder
 from nqz.stages.decoder import rebuild
 from nqz.stages.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
 from nqz.stages.norms import Histogram
-from nqz.stages.panels import OpenPanel, Panel, open_panel, panel_columns, panels
+from nqz.stages.panels import Panel
 from nqz.stages.parameters import Parameters
 from nqz.stages.scale import NormScaling
 
 _STEP = 1 << 19
 """Entries that one thread rebuilds at a time."""
-
-Columns: TypeAlias = "slice | npt.NDArray[Any]"
-"""Which columns: a range, or their numbers."""
 
 Points: TypeAlias = "npt.NDArray[np.int32]"
 Block: TypeAlias = "npt.NDArray[Any] | None"
@@ -42,7 +37,7 @@ Block: TypeAlias = "npt.NDArray[Any] | None"
 
 @dataclass(eq=False)
 class Matrix:
-    """A coded matrix of a container, made by `open_matrix`.
+    """A coded matrix of a container, made by `open_matrix`; what its records say is read when it is used.
 
     Attributes
     ----------
@@ -52,29 +47,14 @@ class Matrix:
     info : TensorInfo
         What the manifest says of it.
     header : TensorHeader
-    codes : ndarray of int32, shape (a,)
-        Norm codes.
-    histogram : Histogram
-        Of them.
-    norm_scaling : NormScaling
-        What the parameters say of the columns of each code.
-    panels : list of Panel
-    chunks : list of Record
-        By the numbers of the chunks.
-    kept_means : Means or None
-        As they are in the file, once `load_means` has read them.
+    panels : Panels
     """
 
     reader: ContainerReader
     index: int
     info: TensorInfo
     header: header.TensorHeader
-    codes: npt.NDArray[np.int32]
-    histogram: Histogram
-    norm_scaling: NormScaling
-    panels: list[Panel]
-    chunks: list[Record]
-    kept_means: center.Means | None = field(default=None, repr=False)
+    panels: Panels
 
     @property
     def name(self) -> str:
@@ -87,9 +67,14 @@ class Matrix:
         return self.header.parameters
 
     @cached_property
-    def coder(self) -> Coder:
-        """What decodes chunks, made when the first one is: many a matrix is opened for what its header says."""
-        return self.parameters.coding.coder(self.parameters, self.norm_scaling.used)
+    def histogram(self) -> Histogram:
+        """The norm codes of all columns, counted; all of them are read for it."""
+        return Histogram.gathered(panel.histogram for panel in self.panels)
+
+    @cached_property
+    def norm_scaling(self) -> NormScaling:
+        """What the parameters say of columns of each of the norm codes."""
+        return self.parameters.norm_scaling(self.histogram)
 
     @property
     def centered(self) -> bool:
@@ -106,19 +91,18 @@ class Matrix:
         """What the rate counts: the whole file for a container of a single array, else the records of the tensor."""
         if self.reader.manifest.kind.alone:
             return self.reader.size
-        records = self.reader.records(self.index)
-        return records[-1].end - records[0].offset + self.header.size()
+        return sum(self.reader.sizes(self.index).values()) + self.header.size()
 
     @property
     def rate(self) -> float:
         """Bits an entry."""
         return 8.0 * self.coded_bytes / self.entries
 
-    @property
+    @cached_property
     def side(self) -> Side:
         """The matrix as the estimators see it."""
         p = self.parameters
-        return Side(self.codes, self.histogram, self.norm_scaling.noise, p.n, p.kappa)
+        return Side(self.histogram, self.norm_scaling.noise, p.n, p.kappa)
 
     def predicted_reconstruction(self, estimator: str = "mmse") -> float:
         """Expected ‖A - Â‖² / ‖Ā‖² of the decoded matrix."""
@@ -132,36 +116,36 @@ class Matrix:
         """Energy-weighted mean of w = 1 / (1 + d): the default α of one side."""
         return float((self.side.power() / (1.0 + self.norm_scaling.noise)).sum())
 
-    def load_means(self) -> center.Means:
-        """Read the means, unless that was done before; `means` and `mean_steps` need them.
+    def codes(self, columns: Columns = slice(None)) -> npt.NDArray[np.int32]:
+        """Norm codes of columns."""
+        return self._gathered(columns, np.int32, lambda panel, chosen: panel.codes[chosen])
 
-        Raises
-        ------
-        CorruptError
-            They are damaged.
-        """
-        if self.kept_means is None:
-            self.kept_means = _read_means(self)
-        return self.kept_means
-
-    def means(self, columns: Columns) -> npt.NDArray[np.float64]:
+    def means(self, columns: Columns = slice(None)) -> npt.NDArray[np.float64]:
         """The stored means of columns, zeros where the matrix is not centered."""
-        return self.load_means().at(columns)
+        return self._gathered(columns, np.float64, lambda panel, chosen: panel.means.at(chosen))
 
     def mean_steps(self, columns: Columns, exponent: int = 0) -> npt.NDArray[np.float64]:
         """Steps of their means in units of 2 ** exponent, zeros where these are exact."""
-        return self.load_means().steps(columns, exponent)
+        return self._gathered(columns, np.float64, lambda panel, chosen: panel.means.steps(chosen, exponent))
 
-    def units(self, columns: Columns, exponent: int = 0) -> npt.NDArray[np.float64]:
-        """What one unit of a decoded point is worth in each of some columns, in units of 2 ** exponent."""
+    def units(self, codes: npt.NDArray[Any], exponent: int = 0) -> npt.NDArray[np.float64]:
+        """What one unit of a decoded point is worth in columns of norm codes that occur, in units of 2 ** exponent."""
         p = self.parameters
-        return self.histogram.apply(lambda codes: p.coding.unit(p, codes, exponent), self.codes[columns])
+        return self.histogram.apply(lambda found: p.coding.unit(p, found, exponent), codes)
 
-    def open_panel(self, panel: Panel) -> OpenPanel:
-        """A panel with what decoding has to know of its columns."""
-        return open_panel(panel, self.codes, self.norm_scaling, self.coder)
+    def _gathered(
+        self, columns: Columns, dtype: Any, take: Callable[[CodedPanel, Columns], npt.NDArray[Any]]
+    ) -> npt.NDArray[Any]:
+        """What `take` gives of columns, panel by panel."""
+        count = len(
+            range(*columns.indices(self.parameters.columns)) if isinstance(columns, slice) else columns
+        )
+        out = np.empty(count, dtype)
+        for panel, chosen, places in self.panels.split(columns):
+            out[places] = take(panel, chosen)
+        return out
 
-    def chunk_points(self, opened: OpenPanel, chunk: Chunk, out: npt.NDArray[np.int32]) -> None:
+    def chunk_points(self, panel: CodedPanel, chunk: Chunk, out: npt.NDArray[np.int32]) -> None:
         """Decode the points of one chunk of a panel's stream to `out`, of shape (chunk.count,).
 
         Raises
@@ -169,16 +153,16 @@ class Matrix:
         CorruptError
             The chunk is damaged.
         """
-        record = self.chunks[chunk.number]
-        payload = self.reader.read(record, "CHNK")
+        record = self.panels.chunk(chunk.number)
+        payload, coded = self.reader.read(record, "CHNK"), panel.opened.coded
         try:
-            sizes = self.coder.sizes(chunk, opened.coded)
+            sizes = panel.coder.sizes(chunk, coded)
             sections = chnk.unpack(self.parameters.coding.name, payload, chunk.lanes, sizes)
-            self.coder.decode_chunk(chunk, opened.coded, sections, out)
+            panel.coder.decode_chunk(chunk, coded, sections, out)
         except ValueError as error:
-            raise CorruptError(f"{_where(self.reader, record)}: {error}") from None
+            raise CorruptError(f"{self.reader.name}: record CHNK at byte {record.offset}: {error}") from None
 
-    def points(self, opened: OpenPanel, pool: Workers) -> npt.NDArray[np.int32]:
+    def points(self, panel: CodedPanel, pool: Workers) -> npt.NDArray[np.int32]:
         """Decoded points of a panel in the order of its stream, shape (kept columns, m); valid until the next panel's.
 
         Raises
@@ -186,14 +170,14 @@ class Matrix:
         CorruptError
             A chunk is damaged.
         """
-        panel = opened.panel
-        out = pool.buffers.array("points of panel", (panel.kept, panel.m), np.int32)
+        shape, chunks = (panel.panel.kept, panel.panel.m), panel.panel.chunks
+        out = pool.buffers.array("points of panel", shape, np.int32)
         flat = out.reshape(-1)
 
         def decode(chunk: Chunk) -> None:
-            self.chunk_points(opened, chunk, flat[chunk.start : chunk.start + chunk.count])
+            self.chunk_points(panel, chunk, flat[chunk.start : chunk.start + chunk.count])
 
-        for _ in pool.map(decode, panel.chunks):
+        for _ in pool.map(decode, chunks):
             pass
         return out
 
@@ -229,7 +213,31 @@ class Matrix:
         ------
         tuple
             The panel, the array it is in, if any, and what `work` returned for its pieces. With neither `into` nor
-            `work` points are decoded, and no columns rebuilt.
+            `work` all records are read and decoded, and no columns rebuilt.
+
+        Raises
+        ------
+        CorruptError
+            A record is damaged.
+        """
+        width = max(1, step // self.parameters.n)
+        for panel in self.panels:
+            cut = panel.panel
+            block = None if into is None else into(cut)
+            means, points = panel.means, self.points(panel, pool)
+            if block is None and work is None:
+                yield cut, None, []
+                continue
+            builder = _Builder(
+                self.parameters, panel, means, self._scale(panel, estimator), dtype, work, width, pool
+            )
+            piece = partial(builder.piece, points, block)
+            yield cut, block, list(pool.map(piece, range(0, cut.width, width)))
+
+    def columns(
+        self, chosen: npt.NDArray[np.int64], pool: Workers, estimator: str = "mmse"
+    ) -> npt.NDArray[np.float64]:
+        """Decode some columns, from the chunks that they lie in and no others; shape (n, number of them).
 
         Raises
         ------
@@ -237,29 +245,54 @@ class Matrix:
             A record is damaged.
         """
         p = self.parameters
-        scale = p.coding.unit(p, self.histogram.codes) * reconstruction_factor(self.side, estimator)
-        width = max(1, step // p.n)
-        builder = _Builder(self, scale, dtype, work, width, pool)
-        for panel in self.panels:
-            block = None if into is None else into(panel)
-            opened = self.open_panel(panel)
-            points = self.points(opened, pool)
-            if block is None and work is None:
-                yield panel, None, []
-                continue
-            self.load_means()
-            piece = partial(builder.piece, opened, points, block)
-            yield panel, block, list(pool.map(piece, range(0, panel.width, width)))
+        out = np.empty((p.n, len(chosen)))
+        for panel, local, places in self.panels.split(chosen):
+            rows = panel.opened.place[local]
+            kept = np.flatnonzero(rows >= 0)
+            place = np.full(len(rows), -1)
+            place[kept] = np.arange(len(kept))
+            found = np.empty((p.n, len(rows)))
+            scale = panel.histogram.look_up(self._scale(panel, estimator), panel.codes[local])
+            points = self._rows(panel, rows[kept], pool)
+            rebuild(p, points, place, scale, panel.means.at(local), found)
+            out[:, places] = found
+        return out
+
+    def _rows(self, panel: CodedPanel, rows: npt.NDArray[np.int64], pool: Workers) -> Points:
+        """Points of some rows of a panel's stream."""
+        m = panel.panel.m
+        out = np.empty((len(rows), m), np.int32)
+
+        def take(chunk: Chunk) -> None:
+            points = pool.local.array("points", (chunk.count,), np.int32)
+            self.chunk_points(panel, chunk, points)
+            for row, target in zip((rows * m - chunk.start).tolist(), out, strict=True):
+                low, high = max(row, 0), min(row + m, chunk.count)
+                target[max(low - row, 0) : max(high - row, 0)] = points[low : max(low, high)]
+
+        first, last = rows * m, rows * m + m
+        wanted = (c for c in panel.panel.chunks if ((first < c.start + c.count) & (last > c.start)).any())
+        for _ in pool.map(take, wanted):
+            pass
+        return out
+
+    def _scale(self, panel: CodedPanel, estimator: str) -> npt.NDArray[np.float64]:
+        """What points are multiplied by, by the norm codes of a panel."""
+        p, scaling = self.parameters, panel.scaling
+        side = Side(scaling.histogram, scaling.noise, p.n, p.kappa)
+        return p.coding.unit(p, scaling.histogram.codes) * reconstruction_factor(side, estimator)
 
 
 @dataclass(frozen=True, eq=False)
 class _Builder:
-    """Rebuilds columns of a matrix, `width` at a time; see `Matrix.blocks`.
+    """Rebuilds columns of a panel, `width` at a time; see `Matrix.blocks`.
 
     Attributes
     ----------
-    matrix : Matrix
-        With its means.
+    parameters : Parameters
+    panel : CodedPanel
+    means : Means
+        Its own.
     scale : ndarray of float64
         What points are multiplied by, by norm code.
     dtype : str
@@ -268,30 +301,30 @@ class _Builder:
     pool : Workers
     """
 
-    matrix: Matrix
+    parameters: Parameters
+    panel: CodedPanel
+    means: Means
     scale: npt.NDArray[np.float64]
     dtype: str
     work: Callable[[int, npt.NDArray[Any]], Any] | None
     width: int
     pool: Workers
 
-    def piece(self, opened: OpenPanel, points: Points, block: Block, first: int) -> Any:
-        """Rebuild columns of a panel from number `first` on, in its block or in memory of the thread; work on them."""
-        columns = slice(first, min(first + self.width, opened.panel.width))
-        found = self._rebuilt(opened, points, columns, None if block is None else block[:, columns])
-        return None if self.work is None else self.work(opened.panel.first + first, found)
+    def piece(self, points: Points, block: Block, first: int) -> Any:
+        """Rebuild columns from number `first` on, in the panel's block or in memory of the thread; work on them."""
+        panel = self.panel.panel
+        columns = slice(first, min(first + self.width, panel.width))
+        found = self._rebuilt(points, columns, None if block is None else block[:, columns])
+        return None if self.work is None else self.work(panel.first + first, found)
 
-    def _rebuilt(self, opened: OpenPanel, points: Points, columns: slice, target: Block) -> npt.NDArray[Any]:
-        matrix, first = self.matrix, opened.panel.first
-        here = slice(first + columns.start, first + columns.stop)
-        out = target
+    def _rebuilt(self, points: Points, columns: slice, target: Block) -> npt.NDArray[Any]:
+        panel, out = self.panel, target
         # narrower types are rounded once, from float64
         if out is None or self.dtype not in ("float32", "float64"):
-            out = self.pool.local.array(
-                "rebuilt", (columns.stop - columns.start, matrix.parameters.n), np.float64
-            ).T
-        scale = matrix.histogram.look_up(self.scale, matrix.codes[here])
-        rebuild(matrix.parameters, points, opened.place[columns], scale, matrix.means(here), out)
+            shape = columns.stop - columns.start, self.parameters.n
+            out = self.pool.local.array("rebuilt", shape, np.float64).T
+        scale = panel.histogram.look_up(self.scale, panel.codes[columns])
+        rebuild(self.parameters, points, panel.opened.place[columns], scale, self.means.at(columns), out)
         if target is None or out is target:
             return out
         target[...] = cast_saturating(out, self.dtype)
@@ -299,70 +332,22 @@ class _Builder:
 
 
 def open_matrix(reader: ContainerReader, index: int) -> Matrix:
-    """Read header and norms of tensor `index` of a container, a matrix.
+    """Read the parameters of tensor `index` of a container, a matrix, and find its records; none of these is read.
 
     Raises
     ------
     CorruptError
-        A record is damaged or does not agree with the others.
+        The parameters are invalid, or there are not as many records as its shape calls for.
     """
-    info, records = reader.manifest.tensors[index], reader.records(index)
+    info = reader.manifest.tensors[index]
     where = f"{reader.name}: tensor {info.name!r}" if info.name else reader.name
     found = header.unpack(info.parameters, lambda axis: _length_and_count(info.shape, axis), where)
-    p = found.parameters
     if len(info.shape) == 1 and found.axis != 0:
         raise CorruptError(f"{where}: axis 1 for an array of one dimension")
-    if any(record.type == "MEAN" for record in records) != (p.mean_digits is not None):
-        raise CorruptError(f"{where}: parameters and records MEAN disagree")
-    width = panel_columns(p.n)
-    wanted = -(-p.columns // width)
-    if (cut := sum(record.type == "NORM" for record in records)) != wanted:
-        raise CorruptError(f"{where}: {cut} records NORM where its shape calls for {wanted}")
-    codes = np.empty(p.columns, np.int32)
-    for number, record in enumerate(record for record in records if record.type == "NORM"):
-        here = codes[number * width : (number + 1) * width]
-        here[:] = unpack_norms(reader.read(record, "NORM"), len(here), _where(reader, record))
-    histogram = Histogram.of(codes)
-    scaling = p.norm_scaling(histogram)
-    panels_found, chunks = panels(p, codes, scaling), reader.find(index, "CHNK")
-    _check_chunks(records, panels_found, where)
-    return Matrix(reader, index, info, found, codes, histogram, scaling, panels_found, chunks)
-
-
-def _check_chunks(records: list[Record], panels: list[Panel], where: str) -> None:
-    """Check that every panel has as many chunks as its norms call for."""
-    last = [i for i, record in enumerate(records) if record.type == "NORM"] + [len(records)]
-    for panel, first, end in zip(panels, last[:-1], last[1:], strict=True):
-        count = sum(record.type == "CHNK" for record in records[first:end])
-        if count != len(panel.chunks):
-            raise CorruptError(
-                f"{where}: {count} chunks where the norms at byte {records[first].offset} call for {len(panel.chunks)}"
-            )
+    return Matrix(reader, index, info, found, Panels(reader, index, found.parameters, where))
 
 
 def _length_and_count(shape: tuple[int, ...], axis: int) -> tuple[int, int]:
     """Length and number of the vectors of a tensor."""
     count = 1 if len(shape) == 1 else shape[-1] if axis == 0 else shape[0]
     return math.prod(shape) // count, count
-
-
-def _read_means(matrix: Matrix) -> center.Means:
-    p, reader = matrix.parameters, matrix.reader
-    if p.mean_digits is None:
-        return center.Means.none(matrix.codes, p.n)
-    width = panel_columns(p.n)
-    shift, q = np.empty(p.columns, np.uint8), np.empty(p.columns, np.int64)
-    for number, record in enumerate(reader.find(matrix.index, "MEAN")):
-        where, chosen = _where(reader, record), slice(number * width, min((number + 1) * width, p.columns))
-        shift[chosen], q[chosen] = unpack_means(
-            reader.read(record, "MEAN"), chosen.stop - chosen.start, where
-        )
-        with np.errstate(over="ignore"):
-            found = center.Means(matrix.codes[chosen], p.n, p.mean_digits, shift[chosen], q[chosen])
-            if not np.isfinite(found.at(slice(None))).all():
-                raise CorruptError(f"{where}: a mean is not finite")
-    return center.Means(matrix.codes, p.n, p.mean_digits, shift, q)
-
-
-def _where(reader: ContainerReader, record: Record) -> str:
-    return f"{reader.name}: record {record.type} at byte {record.offset}"

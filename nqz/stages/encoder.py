@@ -65,7 +65,7 @@ class Encoder:
     def open_panel(self, panel: Panel) -> SourcePanel:
         """Prepare the coding of a panel."""
         p, here = self.parameters, slice(panel.first, panel.last)
-        codes, found = self.codes[here], open_panel(panel, self.codes, self.norm_scaling, self.coder)
+        codes, found = self.codes[here], open_panel(panel, self.codes[here], self.norm_scaling, self.coder)
         factors = self.norm_scaling.histogram.apply(partial(p.coding.forward, p), codes[found.order])
         means = self.means.at(here)
         return SourcePanel(panel, found.order, found.place, found.coded, means, exponents(codes), factors)

@@ -6,7 +6,7 @@ an unbounded exponent, so that columns of 1e±300 need no special care.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,9 @@ def loudest(codes: np.ndarray) -> int:
     return max(0 if len(codes) == 0 else int(codes.max()), -_LIMIT)
 
 
+_GATHERED = 1 << 14  # norm codes of histograms that wait to be joined
+
+
 @dataclass(frozen=True, eq=False)
 class Histogram:
     """How many columns there are of each norm code: nearly everything about a column follows from its code.
@@ -106,17 +109,35 @@ class Histogram:
         rows[loud - loud[:1] + 1] = np.arange(len(codes) - len(loud), len(codes))
         return cls(codes, counts, rows)
 
-    def __add__(self, other: Histogram) -> Histogram:
-        codes = np.concatenate([self.codes, other.codes])
+    @classmethod
+    def joined(cls, parts: Sequence[Histogram]) -> Histogram:
+        """The columns of several together."""
+        codes = np.concatenate([part.codes for part in parts])
         order = np.argsort(codes, kind="stable")
-        codes, counts = codes[order], np.concatenate([self.counts, other.counts])[order]
+        codes, counts = codes[order], np.concatenate([part.counts for part in parts])[order]
         start = np.flatnonzero(np.diff(codes, prepend=codes[:1] - 1))
-        return self._made(codes[start], np.add.reduceat(counts, start) if len(start) else counts)
+        return cls._made(codes[start], np.add.reduceat(counts, start) if len(start) else counts)
+
+    @classmethod
+    def gathered(cls, parts: Iterable[Histogram]) -> Histogram:
+        """The same of a great many, at least one, of which only a few are in memory at a time."""
+        left = iter(parts)
+        held, waiting = [next(left)], 0
+        for part in left:
+            held.append(part)
+            waiting += len(part.codes)
+            if waiting > max(_GATHERED, len(held[0].codes)):
+                held, waiting = [cls.joined(held)], 0
+        return cls.joined(held) if len(held) > 1 else held[0]
 
     @property
     def columns(self) -> int:
         """Number of columns."""
         return int(self.counts.sum())
+
+    def energies(self, relative_to: int = 0) -> npt.NDArray[np.float64]:
+        """Energy of all columns of each of the codes, in units of 2 ** (relative_to / 256)."""
+        return energy(self.codes, relative_to) * self.counts
 
     def index(self, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Position in `codes` of each of some codes, which all must be there."""

@@ -1,7 +1,8 @@
 """How the columns of a tensor become streams and chunks: part of the format, derived by both sides from the norms.
 
-Consecutive columns of 2²⁴ entries (at least one column) make a panel. Within a panel the kept columns are ordered by
-class (stably), concatenated to a stream, and the stream is cut into chunks of 2²⁰ entries; no chunk crosses a panel.
+Consecutive columns of 2²⁴ entries, at most 2²⁰ of them and at least one, make a panel. Within a panel the kept columns
+are ordered by class (stably), concatenated to a stream, and the stream is cut into chunks of 2²⁰ entries; no chunk
+crosses a panel.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from nqz.stages.parameters import Parameters
 from nqz.stages.scale import NormScaling
 
 PANEL_ENTRIES = 1 << 24
+_COLUMNS = 1 << 20  # of a panel, at most
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class OpenPanel:
 
 def panel_columns(n: int) -> int:
     """Columns a panel for columns of n entries."""
-    return max(1, PANEL_ENTRIES // n)
+    return max(1, min(_COLUMNS, PANEL_ENTRIES // n))
 
 
 def panels(parameters: Parameters, codes: npt.NDArray[Any], scaling: NormScaling) -> list[Panel]:
@@ -81,17 +83,22 @@ def panels(parameters: Parameters, codes: npt.NDArray[Any], scaling: NormScaling
         kept = last - first
         if not all_kept:
             kept = int(np.count_nonzero(scaling.histogram.look_up(scaling.kept, codes[first:last])))
-        sizes = p.coding.cut(p, kept)
-        starts = accumulate(sizes, initial=0)
-        chunks = tuple(Chunk(number + i, *found) for i, found in enumerate(zip(starts, sizes, strict=False)))
-        number += len(chunks)
-        out.append(Panel(first, last, kept, p.m, chunks))
+        out.append(cut_panel(p, first, last, kept, number))
+        number += len(out[-1].chunks)
     return out
 
 
+def cut_panel(parameters: Parameters, first: int, last: int, kept: int, number: int) -> Panel:
+    """Cut the stream of `kept` of the columns first … last - 1 into chunks, of which the first has this number."""
+    sizes = parameters.coding.cut(parameters, kept)
+    starts = accumulate(sizes, initial=0)
+    chunks = tuple(Chunk(number + i, *found) for i, found in enumerate(zip(starts, sizes, strict=False)))
+    return Panel(first, last, kept, parameters.m, chunks)
+
+
 def open_panel(panel: Panel, codes: npt.NDArray[Any], scaling: NormScaling, coder: Coder) -> OpenPanel:
-    """Put the columns of a panel in order, by their classes; `codes` are the norm codes of the whole tensor."""
-    index = scaling.histogram.index(codes[panel.first : panel.last])
+    """Put the columns of a panel in order, by their classes; `codes` are their norm codes."""
+    index = scaling.histogram.index(codes)
     classes = scaling.classes[index]
     if panel.kept == panel.width:
         columns = np.argsort(classes, kind="stable")  # in linear time for 16 bits

@@ -17,7 +17,7 @@ from nqz.commands.matmul import MatmulOptions, Prepared, prepare
 from nqz.commands.measure import measure
 from nqz.commands.options import EncodeOptions
 from nqz.commands.pairs import Pair
-from nqz.commands.verify import column_errors, measured_error
+from nqz.commands.verify import measured_error, measured_errors
 from nqz.files.access import temporary_access
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
@@ -292,7 +292,7 @@ def _estimate(a: Matrix, b: Matrix, matrix: SweepMatrix, other: SweepMatrix, poo
 
 def _reconstruction(coded: Matrix, matrix: SweepMatrix, pool: Workers) -> float | None:
     """Measured ‖A - Â‖² / ‖Ā‖², in float64."""
-    return _finite(measured_error(coded, *column_errors(coded, matrix.tensor, pool)))
+    return _finite(measured_error(coded, measured_errors(coded, matrix.tensor, pool)))
 
 
 def _finite(value: float) -> float | None:

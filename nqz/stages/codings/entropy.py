@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz import kernels
-from nqz.ground.cached import cached_property
 from nqz.stages import dither
 from nqz.stages.chunks import Chunk
 from nqz.stages.codings.coding import LatticeCoder, LatticeCoding, MatrixParameters, Sections
@@ -54,14 +53,6 @@ class EntropyCoder(LatticeCoder):
 
     tables: Tables
 
-    @cached_property
-    def bound(self) -> kernels.Tables:
-        """The tables as the kernels take them, checked once."""
-        return self.tables.bound(self.lattice)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "bound"}
-
     def columns(self, classes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """Numbers of the columns' tables."""
         return self.tables.of_columns(classes)
@@ -77,7 +68,7 @@ class EntropyCoder(LatticeCoder):
         """Find the nearest points, and code these: states, words, code bits, low bits, escapes."""
         place, key = self.place(chunk), kernels.Key(*self.key)
         kernels.dither_quantize(place, key, u, factors, points)
-        return kernels.entropy_encode(place, key, self.bound, columns, points), ()
+        return kernels.entropy_encode(place, key, self.tables.bound, columns, points), ()
 
     def sizes(self, chunk: Chunk, columns: npt.NDArray[np.int32]) -> tuple[int, ...]:
         """Bytes of the raw code bits and of the raw low bits."""
@@ -106,6 +97,6 @@ class EntropyCoder(LatticeCoder):
         place, key = self.place(chunk), kernels.Key(*self.key)
         states, words, code, low, escapes = sections
         streams = states, words, code, low, escapes
-        kernels.entropy_decode(place, key, self.bound, columns, streams, points)
+        kernels.entropy_decode(place, key, self.tables.bound, columns, streams, points)
         if points is not out:
             out[:] = points[: chunk.count]

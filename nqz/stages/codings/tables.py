@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from nqz import kernels
 from nqz.ground.arithmetic import GRID, exp, exp2, log2
+from nqz.ground.cached import cached_property
 from nqz.stages.lattices import Lattice
 from nqz.stages.scale import CLASSES
 
@@ -214,6 +215,8 @@ class Tables:
 
     Attributes
     ----------
+    lattice : int
+        Number of the lattice.
     lowest : int
         The lowest class.
     number : ndarray of int32
@@ -230,6 +233,7 @@ class Tables:
         Of a lattice whose last k follows: the table of the last entry of a block.
     """
 
+    lattice: int
     lowest: int
     number: npt.NDArray[np.int32]
     half: npt.NDArray[np.int32]
@@ -246,10 +250,11 @@ class Tables:
         numbers: npt.NDArray[np.int32] = self.number[classes - self.lowest]
         return numbers
 
-    def bound(self, lattice: Lattice) -> kernels.Tables:
-        """The tables as the kernels take them, checked."""
+    @cached_property
+    def bound(self) -> kernels.Tables:
+        """The tables as the kernels take them, checked once."""
         return kernels.Tables(
-            lattice.number,
+            self.lattice,
             self.half,
             self.raw,
             self.rice,
@@ -260,10 +265,17 @@ class Tables:
             self.last,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "bound"}
+
 
 def tables(lattice: Lattice, classes: npt.NDArray[Any]) -> Tables:
     """The tables of columns of the given classes."""
-    wanted = set(classes.tolist())
+    return _tables(lattice, frozenset(classes.tolist()))
+
+
+@lru_cache(maxsize=8)  # panels of a matrix mostly have the same classes
+def _tables(lattice: Lattice, wanted: frozenset[int]) -> Tables:
     if lattice.last_follows:
         wanted |= {halved(c) for c in wanted}
     used = sorted(wanted)
@@ -276,6 +288,7 @@ def tables(lattice: Lattice, classes: npt.NDArray[Any]) -> Tables:
     # tables for halves only have none for theirs: 0 stands in
     last = [used.index(halved(c)) if halved(c) in used else 0 for c in used] if lattice.last_follows else []
     return Tables(
+        lattice=lattice.number,
         lowest=lowest,
         number=number,
         half=np.array([t.half for t in found], np.int32),
