@@ -58,8 +58,8 @@ def points(data: bytes) -> np.ndarray:
     """Return Y of the columns of a file with one matrix in one panel, shape (a, m); zeros in dropped columns."""
     matrix = open_matrix(reader_of(data), 0)
     (panel,) = matrix.panels
-    opened, found = matrix.open_panel(panel), np.zeros((panel.width, panel.m), np.int64)
-    found[opened.order] = matrix.points(opened, Workers(1))
+    found = np.zeros((panel.panel.width, panel.panel.m), np.int64)
+    found[panel.opened.order] = matrix.points(panel, Workers(1))
     return found
 
 

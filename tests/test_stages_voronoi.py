@@ -163,11 +163,11 @@ def test_corrupt_multipliers_are_refused(frequency):
     array = np.random.default_rng(1).standard_normal((64, 8))
     matrix = coded(nqz.encode(array, rate=3, lattice="e8", coding="voronoi"))
     (panel,) = matrix.panels
-    (chunk,), opened = panel.chunks, matrix.open_panel(panel)
+    (chunk,), opened, coder = panel.panel.chunks, panel.opened, panel.coder
     payload = matrix.reader.read(matrix.reader.find(0, "CHNK")[0])
-    sections = list(chnk.unpack("voronoi", payload, 1, matrix.coder.sizes(chunk, opened.coded)))
+    sections = list(chnk.unpack("voronoi", payload, 1, coder.sizes(chunk, opened.coded)))
     out = np.empty(chunk.count, np.int32)
-    matrix.coder.decode_chunk(chunk, opened.coded, sections, out)
+    coder.decode_chunk(chunk, opened.coded, sections, out)
     sections[1] = np.array(frequency, np.uint16)
     with pytest.raises(ValueError, match="frequencies of the scale index"):
-        matrix.coder.decode_chunk(chunk, opened.coded, sections, out)
+        coder.decode_chunk(chunk, opened.coded, sections, out)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nqz.commands.opening import Opened, open_file
 from nqz.files.access import MemoryAccess
 from nqz.format.exct import decode_exact
-from nqz.format.head import TensorInfo
+from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import bfloat16_to_float32, from_numpy, is_matrix_dtype, storage_dtype
@@ -206,7 +206,8 @@ class ExactTensor(_Tensor):
         except TypeError:
             dtype = _extended_type(info.dtype, f"{self.reader.name}: tensor {self.name!r}")
         array: npt.NDArray[Any] = np.frombuffer(bytearray(self.tobytes()), dtype)
-        return array.reshape(info.shape, order="F" if info.order == "F" else "C")
+        found: npt.NDArray[Any] = array.reshape(info.shape, order="F" if info.order == "F" else "C")
+        return found
 
 
 def as_target(source: Any) -> Any:

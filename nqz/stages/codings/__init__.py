@@ -14,7 +14,7 @@ decoded coordinate is an integer times the unit of its column. It owns everythin
   panel's columns (`Coder`); nothing passes from one chunk to another.
 
 Everything is a function of plain values, and arrays of columns follow from norm codes, one by one. A coding makes no
-bytes: `nqz.format.chnk` has the layout of its arrays, and `nqz.format.tens` that of its own parameters, by its name.
+bytes: `nqz.format.chnk` has the layout of its arrays, and `nqz.format.header` that of its own parameters, by its name.
 
 A coding is a `Coding` and a line of `_ALL`.
 """
