@@ -82,7 +82,7 @@ def side_of(codes: np.ndarray, noise: np.ndarray, n: int, kappa: float) -> Side:
     histogram = norms.Histogram.of(codes)
     by_code = np.empty(len(histogram.codes))
     by_code[histogram.index(codes)] = noise
-    return Side(codes, histogram, by_code, n, kappa)
+    return Side(histogram, by_code, n, kappa)
 
 
 def chunk_bytes(matrix: Matrix) -> int:

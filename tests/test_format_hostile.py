@@ -66,10 +66,10 @@ def test_unknown_critical_record_is_refused():
 @pytest.mark.parametrize(
     ("edit", "match"),
     [
-        (lambda r: r[:2] + r[3:], "before NORM"),
+        (lambda r: r[:2] + r[3:], "MEAN after TENS"),
         (lambda r: [r[0], r[2], r[1], *r[3:]], "NORM outside"),
         (lambda r: [*r[:3], r[4], r[3], *r[5:]], "after CHNK"),
-        (lambda r: [*r[:3], r[2], *r[3:]], "second record NORM"),
+        (lambda r: [*r[:4], r[3], *r[4:]], "MEAN after MEAN"),
         (lambda r: [*r[:2], r[1], *r[2:]], "has no record NORM"),
         (lambda r: r[:1] + r[6:], "tensor 'w' begins"),
         (lambda r: r[:6] + r[8:], "of tensor 'ids' are missing"),

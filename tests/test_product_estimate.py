@@ -35,26 +35,35 @@ def operand(x, d, rng, m=None, seed=0, mean_step=None):
     sigma = np.sqrt(np.where(np.isfinite(d), d, 0.0) * energy / n)
     kept = project.kept(seed, n, m)
     noisy = (u + sigma[:, None] * rng.standard_normal(u.shape))[:, slice(None) if kept is None else kept]
-    unit = np.sqrt(np.maximum(energy, 1e-300) / n) / (1 << 16)
+    codes = norms.encode(energy, np.zeros(columns, np.int32))
+    unit = units(codes, n)
     points = np.rint(noisy / unit[:, None]).astype(np.int32)
     points[np.isinf(d)] = 0
     mean = x.astype(np.float64).mean(axis=0)
     step = np.zeros(columns) if mean_step is None else np.broadcast_to(mean_step, columns)
     stored = np.where(step > 0, np.rint(mean / np.where(step > 0, step, 1)) * step, mean)
-    side = side_of(norms.encode(energy, np.zeros(columns, np.int32)), d, n, m / n)
-    return Synthetic(side, m, seed, points, unit, stored, step.copy())
+    return Synthetic(side_of(codes, d, n, m / n), m, seed, points, codes, stored, step.copy())
+
+
+def units(codes, n):
+    """What a point is worth."""
+    return np.sqrt(np.maximum(norms.energy(codes), 1e-300) / n) / (1 << 16)
 
 
 class Synthetic(Operand):
     """An operand of points in memory, in two blocks."""
 
-    def __init__(self, side, m, seed, points, unit, mean, step):
+    def __init__(self, side, m, seed, points, norm_codes, mean, step):
         columns = len(points)
         super().__init__("test", side, m, seed, 0, [(0, columns // 2), (columns // 2, columns)])
-        self.points, self.unit, self.mean, self.step = points, unit, mean, step
+        self.points, self.norm_codes, self.mean, self.step = points, norm_codes, mean, step
+        self.scale = 1.0  # of what a point is worth
 
-    def units(self, columns):
-        return self.unit[columns]
+    def codes(self, columns):
+        return self.norm_codes[columns]
+
+    def units(self, codes):
+        return units(codes, self.side.n) * self.scale
 
     def means(self, columns):
         return self.mean[columns]
@@ -253,7 +262,7 @@ def test_few_vectors_too_large_for_the_sums_take_the_general_path(monkeypatch):
     expected = whole(Product(*sides, "mmse"))
     loud = operand(a, 0.0, rng)
     loud.points = loud.points << 12
-    loud.unit = loud.unit / 4096
+    loud.scale = 1 / 4096
     assert Product(loud, sides[1], "mmse").few_raw(POOL) is None
     assert np.allclose(whole(Product(loud, sides[1], "mmse")), expected, rtol=1e-9)
 

@@ -67,7 +67,7 @@ def test_codes_beyond_the_limit_are_refused():
 def test_histograms_count_codes_and_add(left, right, dtype):
     left, right = np.array(left, dtype), np.array(right, dtype)
     both = np.concatenate([left, right])
-    found = norms.Histogram.of(left) + norms.Histogram.of(right)
+    found = norms.Histogram.joined([norms.Histogram.of(left), norms.Histogram.of(right)])
     for histogram in (found, norms.Histogram.of(both), pickle.loads(pickle.dumps(found))):  # noqa: S301
         codes, counts = np.unique(both, return_counts=True)
         assert histogram.codes.dtype == histogram.counts.dtype == np.int64

@@ -16,12 +16,12 @@ from nqz.commands.pairs import Pair
 from nqz.files.access import FileAccess, MemoryAccess
 from nqz.files.contract import TensorSpec
 from nqz.files.sink import MatrixSink
-from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.sources import SOURCES
 from nqz.ground.threads import SMALL, Workers
 from nqz.product.operand import Operand, Watch
 from nqz.product.product import Measured, NotFiniteError, Product
+from nqz.stages import norms
 from nqz.stages.estimate import ESTIMATORS
 
 
@@ -269,9 +269,9 @@ def _is_same(a: Coded, b: Coded) -> bool:
 
 
 def _dropped(operand: Operand) -> list[str]:
-    count = sum(
-        int((np.isinf(operand.noise(c)) & (operand.energies(c) > 0)).sum()) for c in pieces(operand.columns)
-    )
+    histogram = operand.side.histogram
+    lost = np.isinf(operand.side.noise) & (histogram.codes != norms.ZERO)
+    count = int(histogram.counts[lost].sum())
     return (
         [f"{operand.name}: {count} of {operand.columns} vectors too quiet to be coded count as zero"]
         if count

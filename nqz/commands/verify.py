@@ -19,7 +19,7 @@ import numpy.typing as npt
 from nqz.files.contract import Source, SourceTensor
 from nqz.format.exct import decode_exact
 from nqz.format.reader import ContainerReader
-from nqz.ground.arithmetic import pieces
+from nqz.ground.arithmetic import pieces, total
 from nqz.ground.dtypes import widen
 from nqz.ground.errors import VerifyError
 from nqz.ground.threads import SMALL, Workers
@@ -220,8 +220,7 @@ def _energies(
 
 def measured_error(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> float:
     """‖A - Â‖² / ‖Ā‖² from the `column_errors`; infinite for an error where there should be none."""
-    mantissa, power = matrix.header.energy
-    whole = math.ldexp(mantissa, power - 2 * exponent)
+    whole = total(matrix.histogram.energies(norms.DOUBLING * exponent))
     spent = float(errors.sum())
     return 0.0 if spent == 0.0 else spent / whole if whole > 0.0 else math.inf
 
@@ -279,7 +278,10 @@ def standard_error(matrix: Matrix, errors: npt.NDArray[Any], exponent: int) -> f
 
     def expectation(chosen: slice) -> tuple[npt.NDArray[np.float64], ...]:
         """Energy, relative noise, w and expected error of some columns."""
-        energy, noise = norms.energy(matrix.codes[chosen], norms.DOUBLING * exponent), side.noise_at(chosen)
+        energy, noise = (
+            norms.energy(matrix.codes[chosen], norms.DOUBLING * exponent),
+            side.noise_at(matrix.codes[chosen]),
+        )
         alive = np.isfinite(noise)
         shrink = np.where(alive, 1.0 / (1.0 + noise), 0.0)
         return energy, np.where(alive, noise, 0.0), shrink, energy * (1.0 - p.kappa * shrink)

@@ -11,12 +11,12 @@ from nqz.format.records import is_optional
 LEADING = -1
 """Stands for the tensor of optional records in front of the first tensor."""
 
-# Type -> (rank in the tensor, least number of records, most of them or None).
-_MATRIX_RECORDS = {
-    "TENS": (0, 1, 1),
-    "NORM": (1, 1, 1),
-    "MEAN": (2, 0, 1),
-    "CHNK": (3, 0, None),
+# Type -> least number of records in a tensor, and the types that one may follow. A panel begins with NORM.
+_MATRIX_RECORDS: dict[str, tuple[int, frozenset[str]]] = {
+    "TENS": (1, frozenset()),
+    "NORM": (1, frozenset({"TENS", "NORM", "MEAN", "CHNK"})),
+    "MEAN": (0, frozenset({"NORM"})),
+    "CHNK": (0, frozenset({"NORM", "MEAN", "CHNK"})),
 }
 TENSOR_TYPES = frozenset(_MATRIX_RECORDS) | {"EXCT"}
 
@@ -38,6 +38,7 @@ class RecordSequence:
         self._tensors = tensors
         self._tensor = LEADING
         self._counts: dict[str, int] = {}
+        self._last = ""
 
     def accept(self, record_type: str) -> int:
         """Take the next record; return the index of its tensor, or LEADING."""
@@ -53,6 +54,7 @@ class RecordSequence:
         else:
             self._check_order(record_type)
         self._counts[record_type] = self._counts.get(record_type, 0) + 1
+        self._last = record_type
         return self._tensor
 
     def finish(self) -> None:
@@ -65,7 +67,7 @@ class RecordSequence:
     def finish_tensor(self) -> None:
         """Check that the current tensor is complete."""
         if self._kind() == "matrix":
-            for record_type, (_, least, _) in _MATRIX_RECORDS.items():
+            for record_type, (least, _) in _MATRIX_RECORDS.items():
                 if self._counts.get(record_type, 0) < least:
                     raise ValueError(f"{self._label(self._tensor)} has no record {record_type}")
         elif self._kind() == "exact":
@@ -77,13 +79,13 @@ class RecordSequence:
                 )
 
     @property
-    def state(self) -> tuple[int, dict[str, int]]:
-        """The current tensor and the numbers of its records so far."""
-        return self._tensor, dict(self._counts)
+    def state(self) -> tuple[int, dict[str, int], str]:
+        """The current tensor, the numbers of its records so far, and the type of the last one."""
+        return self._tensor, dict(self._counts), self._last
 
     @state.setter
-    def state(self, state: tuple[int, dict[str, int]]) -> None:
-        self._tensor, self._counts = state[0], dict(state[1])
+    def state(self, state: tuple[int, dict[str, int], str]) -> None:
+        self._tensor, self._counts, self._last = state[0], dict(state[1]), state[2]
 
     def _label(self, tensor: int) -> str:
         return f"tensor {reprlib.repr(self._tensors[tensor].name)}"
@@ -107,14 +109,7 @@ class RecordSequence:
         self._counts = {}
 
     def _check_order(self, record_type: str) -> None:
-        rank, _, most = _MATRIX_RECORDS[record_type]
         if self._kind() != "matrix":
             raise ValueError(f"a record {record_type} outside of a matrix tensor")
-        for other, (other_rank, least, _) in _MATRIX_RECORDS.items():
-            count = self._counts.get(other, 0)
-            if other_rank < rank and count < least:
-                raise ValueError(f"a record {record_type} before {other}")
-            if other_rank > rank and count:
-                raise ValueError(f"a record {record_type} after {other}")
-        if most is not None and self._counts.get(record_type, 0) >= most:
-            raise ValueError(f"a second record {record_type} of {self._label(self._tensor)}")
+        if self._last not in _MATRIX_RECORDS[record_type][1]:
+            raise ValueError(f"a record {record_type} after {self._last}")

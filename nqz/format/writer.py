@@ -22,7 +22,7 @@ class _Mark(NamedTuple):
     tensor: int
     tensor_records: int
     tensor_start: int
-    sequence: tuple[int, dict[str, int]]
+    sequence: tuple[int, dict[str, int], str]
 
 
 def listed_size(lengths: Sequence[int]) -> int:

@@ -26,7 +26,7 @@ from nqz.stages.codings import Coder
 from nqz.stages.decoder import rebuild
 from nqz.stages.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
 from nqz.stages.norms import Histogram
-from nqz.stages.panels import OpenPanel, Panel, open_panel, panels
+from nqz.stages.panels import OpenPanel, Panel, open_panel, panel_columns, panels
 from nqz.stages.parameters import Parameters
 from nqz.stages.scale import NormScaling
 
@@ -118,7 +118,7 @@ class Matrix:
     def side(self) -> Side:
         """The matrix as the estimators see it."""
         p = self.parameters
-        return Side(self.codes, self.histogram, self.norm_scaling.noise, p.n, p.kappa)
+        return Side(self.histogram, self.norm_scaling.noise, p.n, p.kappa)
 
     def predicted_reconstruction(self, estimator: str = "mmse") -> float:
         """Expected ‖A - Â‖² / ‖Ā‖² of the decoded matrix."""
@@ -152,14 +152,14 @@ class Matrix:
         """Steps of their means in units of 2 ** exponent, zeros where these are exact."""
         return self.load_means().steps(columns, exponent)
 
-    def units(self, columns: Columns, exponent: int = 0) -> npt.NDArray[np.float64]:
-        """What one unit of a decoded point is worth in each of some columns, in units of 2 ** exponent."""
+    def units(self, codes: npt.NDArray[Any], exponent: int = 0) -> npt.NDArray[np.float64]:
+        """What one unit of a decoded point is worth in columns of some norm codes, in units of 2 ** exponent."""
         p = self.parameters
-        return self.histogram.apply(lambda codes: p.coding.unit(p, codes, exponent), self.codes[columns])
+        return self.histogram.apply(lambda codes: p.coding.unit(p, codes, exponent), codes)
 
     def open_panel(self, panel: Panel) -> OpenPanel:
         """A panel with what decoding has to know of its columns."""
-        return open_panel(panel, self.codes, self.norm_scaling, self.coder)
+        return open_panel(panel, self.codes[panel.first : panel.last], self.norm_scaling, self.coder)
 
     def chunk_points(self, opened: OpenPanel, chunk: Chunk, out: npt.NDArray[np.int32]) -> None:
         """Decode the points of one chunk of a panel's stream to `out`, of shape (chunk.count,).
@@ -313,13 +313,18 @@ def open_matrix(reader: ContainerReader, index: int) -> Matrix:
     p = header.parameters
     if len(info.shape) == 1 and header.axis != 0:
         raise CorruptError(f"{where}: axis 1 for an array of one dimension")
-    (record,) = reader.find(index, "NORM")
-    codes = unpack_norms(reader.read(record, "NORM"), p.columns, _where(reader, record))
+    codes = np.concatenate(
+        [
+            unpack_norms(reader.read(record, "NORM"), width, _where(reader, record))
+            for record, width in _side(reader, index, "NORM", p)
+        ]
+    )
     if bool(reader.find(index, "MEAN")) != (p.mean_digits is not None):
         raise CorruptError(f"{reader.name}: tensor {info.name!r}: header and record MEAN disagree")
     histogram = Histogram.of(codes)
     found = p.norm_scaling(histogram)
-    cut, chunks = panels(p, codes, found), reader.find(index, "CHNK")
+    cut = list(panels(p, found, lambda first, last: codes[first:last]))
+    chunks = reader.find(index, "CHNK")
     wanted = sum(len(panel.chunks) for panel in cut)
     if len(chunks) != wanted:
         raise CorruptError(f"{where}: {len(chunks)} chunks where its norms call for {wanted}")
@@ -336,15 +341,30 @@ def _read_means(matrix: Matrix) -> center.Means:
     p, reader = matrix.parameters, matrix.reader
     if p.mean_digits is None:
         return center.Means.none(matrix.codes, p.n)
-    (record,) = reader.find(matrix.index, "MEAN")
-    where = _where(reader, record)
-    shift, q = unpack_means(reader.read(record, "MEAN"), p.columns, where)
-    means = center.Means(matrix.codes, p.n, p.mean_digits, shift, q)
-    with np.errstate(over="ignore"):
-        for columns in pieces(p.columns):
-            if not np.isfinite(means.at(columns)).all():
-                raise CorruptError(f"{where}: a mean is not finite")
-    return means
+    found, first = [], 0
+    for record, width in _side(reader, matrix.index, "MEAN", p):
+        where = _where(reader, record)
+        shift, q = unpack_means(reader.read(record, "MEAN"), width, where)
+        means = center.Means(matrix.codes[first : first + width], p.n, p.mean_digits, shift, q)
+        with np.errstate(over="ignore"):
+            for columns in pieces(width):
+                if not np.isfinite(means.at(columns)).all():
+                    raise CorruptError(f"{where}: a mean is not finite")
+        found.append(means)
+        first += width
+    shift, q = (np.concatenate(parts) for parts in zip(*((m.shift, m.q) for m in found), strict=True))
+    return center.Means(matrix.codes, p.n, p.mean_digits, shift, q)
+
+
+def _side(
+    reader: ContainerReader, index: int, kind: str, parameters: Parameters
+) -> Iterator[tuple[Record, int]]:
+    """The records of one kind that panels have one of each, and how many columns each is of."""
+    records, columns = reader.find(index, kind), parameters.columns
+    cut = pieces(columns, panel_columns(parameters.n))
+    if len(records) != len(cut):
+        raise CorruptError(f"{reader.name}: {len(records)} records {kind} where there are {len(cut)} panels")
+    return ((record, part.stop - part.start) for record, part in zip(records, cut, strict=True))
 
 
 def _where(reader: ContainerReader, record: Record) -> str:

@@ -115,7 +115,8 @@ def asked_rate(target: Target) -> float | None:
 
 def header(task: Task, statistics: Statistics, plan: Plan) -> TensorHeader:
     """The header of a matrix."""
-    return TensorHeader(plan.parameters, task.axis, plan.rate, ALPHA, statistics.total, statistics.digest)
+    energy = statistics.histogram.energy()
+    return TensorHeader(plan.parameters, task.axis, plan.rate, ALPHA, energy, statistics.digest)
 
 
 def header_bytes(task: Task, statistics: Statistics, target: Target) -> int:

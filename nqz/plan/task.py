@@ -175,7 +175,7 @@ def predicted(parameters: Parameters, statistics: Statistics) -> float:
     """Predicted error of a product with an unrelated partner coded alike."""
     p, histogram = parameters, statistics.histogram
     noise = p.coding.scaling(p, histogram.codes).noise
-    side = Side(statistics.codes, histogram, noise, p.n, p.kappa)
+    side = Side(histogram, noise, p.n, p.kappa)
     return expected_error(side, side, "mmse")
 
 

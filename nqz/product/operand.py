@@ -64,8 +64,12 @@ class Operand(ABC):
         self.exponent, self.blocks = exponent, blocks
 
     @abstractmethod
-    def units(self, columns: Columns) -> NDArray[np.float64]:
-        """Worth of an integer in each column, in units of 2 ** exponent; 0 for columns without energy or not coded."""
+    def codes(self, columns: Columns) -> NDArray[Any]:
+        """Norm codes of columns."""
+
+    @abstractmethod
+    def units(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """Worth of an integer in columns of these norm codes, in units of 2 ** exponent; 0 for columns not coded."""
 
     @abstractmethod
     def means(self, columns: Columns) -> NDArray[np.float64]:
@@ -82,24 +86,23 @@ class Operand(ABC):
     @property
     def columns(self) -> int:
         """Number of columns."""
-        return len(self.side.codes)
+        return self.side.histogram.columns
 
-    def noise(self, columns: Columns) -> NDArray[np.float64]:
-        """Relative noise of columns: 0 for exact ones, infinite where not coded."""
-        return self.side.noise_at(columns)
-
-    def energies(self, columns: Columns) -> NDArray[np.float64]:
-        """Energies of centered columns in units of 4 ** exponent."""
-        return norms.energy(self.side.codes[columns], norms.DOUBLING * self.exponent)
+    def energies(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """Energies of centered columns of these norm codes, in units of 4 ** exponent."""
+        return norms.energy(codes, norms.DOUBLING * self.exponent)
 
     def rms(self, first: int, last: int) -> float:
-        """Root mean square of the points of the loudest of some columns, as the norms have it."""
-        chosen = slice(first, last)
-        unit, noise = self.units(chosen), self.noise(chosen)
+        """Root mean square of the points of the loudest of the columns of a block, as the norms have it."""
+        return self.rms_of(self.codes(slice(first, last)))
+
+    def rms_of(self, codes: NDArray[Any]) -> float:
+        """The same of columns of these norm codes."""
+        unit, noise = self.units(codes), self.side.noise_at(codes)
         coded = np.isfinite(noise) & (unit > 0)
         if not coded.any():
             return 0.0
-        energy = self.energies(chosen)[coded] * (1.0 + noise[coded]) / self.side.n
+        energy = self.energies(codes)[coded] * (1.0 + noise[coded]) / self.side.n
         return float(np.max(np.sqrt(energy) / unit[coded]))
 
 

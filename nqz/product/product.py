@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
-from nqz.ground.arithmetic import pieces, total_of
+from nqz.ground.arithmetic import pieces, total, total_of
 from nqz.ground.threads import Workers
 from nqz.product.integers import multiply, result_type
 from nqz.product.operand import Operand, Watch
 from nqz.product.risk import Signal, group, group_energies
 from nqz.product.tiles import HELD, Blocks, Sample, tiles
-from nqz.stages import project
+from nqz.stages import norms, project
 from nqz.stages.estimate import alpha, expected_error
 
 _WHOLE = 1 << 24
@@ -230,14 +230,15 @@ class Product:
     def _scale(self, theta: float, rows: slice, columns: slice, raw: NDArray[Any], out: NDArray[Any]) -> int:
         """Estimates from raw products; the position of the first that is not finite, or -1."""
         a, b = self.a, self.b
+        codes_a, codes_b = a.codes(rows), b.codes(columns)
         if self.estimator == "unbiased":
             spread_a, spread_b, share = np.ones(len(raw)), np.ones(raw.shape[1]), 1.0
         else:
-            spread_a, spread_b = 1.0 + a.noise(rows), 1.0 + b.noise(columns)
+            spread_a, spread_b = 1.0 + a.side.noise_at(codes_a), 1.0 + b.side.noise_at(codes_b)
             share = 1.0 / self.kappa
         exponent = max(-2044, min(2044, a.exponent + b.exponent))
         position = kernels.estimate(
-            raw, a.units(rows), b.units(columns), spread_a, spread_b, a.means(rows), b.means(columns), share,
+            raw, a.units(codes_a), b.units(codes_b), spread_a, spread_b, a.means(rows), b.means(columns), share,
             theta, theta / self.kappa, float(a.side.n), exponent, out,
         )  # fmt: skip
         first, last = max(rows.start, columns.start), min(rows.stop, columns.stop)
@@ -246,7 +247,7 @@ class Product:
         i, chosen = np.arange(first, last), slice(first, last)
         with np.errstate(over="ignore", invalid="ignore"):
             means = a.means(chosen)
-            diagonal = np.ldexp(a.energies(chosen), 2 * a.exponent) + a.side.n * (means * means)
+            diagonal = np.ldexp(a.energies(a.codes(chosen)), 2 * a.exponent) + a.side.n * (means * means)
             out[i - rows.start, i - columns.start] = diagonal
         finite = np.isfinite(out)
         return -1 if finite.all() else int(np.argmin(finite))
@@ -256,12 +257,15 @@ class Product:
     ) -> Signal | None:
         """What the raw products of some rows and columns, or all, tell about the energy of the product."""
         a, b = self.a, self.b
-        side_a, side_b = (x.side if c is None else x.side.part(c) for x, c in ((a, rows), (b, columns)))
-        chosen_a, chosen_b = (slice(None) if c is None else c for c in (rows, columns))
-        group_a, group_b = group(side_a, a.energies(chosen_a)), group(side_b, b.energies(chosen_b))
+        codes_a, codes_b = (
+            x.codes(slice(None) if chosen is None else chosen) for x, chosen in ((a, rows), (b, columns))
+        )
+        side_a, side_b = a.side.part(codes_a), b.side.part(codes_b)
+        group_a = group(side_a, codes_a, a.energies(codes_a))
+        group_b = group(side_b, codes_b, b.energies(codes_b))
         if not len(group_a.energy) or not len(group_b.energy):
             return None
-        unit_a, unit_b = a.units(chosen_a) / self.kappa, b.units(chosen_b)
+        unit_a, unit_b = a.units(codes_a) / self.kappa, b.units(codes_b)
         found = group_energies(raw, unit_a, unit_b, group_a, group_b, self.same, pool.map)
         entries = side_a.effective_columns() * side_b.effective_columns()
         return Signal(found, group_a, group_b, a.side.n, self.kappa, entries)
@@ -281,7 +285,7 @@ class Product:
     ) -> tuple[float, float]:
         """The expected error, and the share of it that is guessed."""
         a, b = self.a, self.b
-        scale = _summed(a.energies, a.columns) * _summed(b.energies, b.columns) / a.side.n
+        scale = _energy(a) * _energy(b) / a.side.n
         if scale <= 0.0:
             return 0.0, 0.0
         error = expected_error(a.side, b.side, self.estimator, theta, missed, dropped)
@@ -291,21 +295,17 @@ class Product:
         if self.same:
             error -= self._diagonal_error(theta, missed) / (scale * a.side.n)
         # what rounding left in the means, times the partner's mean
-        rounding = _mean_energy(a) * _step_energy(b) + _mean_energy(b) * _step_energy(a)
+        rounding = _rounding(a, b) + _rounding(b, a)
         return error + rounding * a.side.n**2 / 12.0 / scale, guessed
 
     def _diagonal_error(self, theta: float, missed: float) -> float:
         """What `expected_error` counts for the diagonal of a matrix times itself, which the norms give instead."""
-
-        def error(columns: slice) -> NDArray[np.float64]:
-            noise, energy = self.a.noise(columns), self.a.energies(columns)
-            nu = np.square(1.0 + noise) / self.kappa - 1.0
-            factor = alpha(self.estimator, theta, nu)
-            known = np.where(np.isfinite(nu), nu, 0.0)
-            found: NDArray[np.float64] = np.square(1.0 - factor) * missed + np.square(factor) * known
-            return found * energy * energy
-
-        return _summed(error, self.a.columns)
+        side, energy = self.a.side, self.a.energies(self.a.side.histogram.codes)
+        nu = np.square(1.0 + side.noise) / self.kappa - 1.0
+        factor = alpha(self.estimator, theta, nu)
+        known = np.where(np.isfinite(nu), nu, 0.0)
+        error = np.square(1.0 - factor) * missed + np.square(factor) * known
+        return total(error * energy * energy * side.histogram.counts)
 
 
 def _run(pool: Workers) -> Callable[..., Iterator[Any]]:
@@ -342,19 +342,25 @@ def _pieces(left: Blocks, right: Blocks, pool: Workers) -> Iterator[Piece]:
         yield piece
 
 
-def _summed(function: Callable[[slice], NDArray[np.float64]], count: int) -> float:
+def _energy(operand: Operand) -> float:
+    """Energy in units of 4 ** exponent."""
+    return total(operand.side.histogram.energies(norms.DOUBLING * operand.exponent))
+
+
+def _rounding(rounded: Operand, other: Operand) -> float:
+    """Sums of the squares of the steps of the means of one side and of the means of the other, multiplied."""
+    steps = _summed(lambda c: np.square(rounded.mean_steps(c)), rounded)
+    if steps == 0.0:
+        return 0.0  # means of the other are not asked for in vain
+    return steps * _summed(lambda c: np.square(np.ldexp(other.means(c), -other.exponent)), other)
+
+
+def _summed(function: Callable[[slice], NDArray[np.float64]], operand: Operand) -> float:
     """Sum of what a function gives for columns, some at a time."""
-    return total_of(map(function, pieces(count)))
-
-
-def _mean_energy(operand: Operand) -> float:
-    """Sum of the squares of the means in units of 4 ** exponent."""
-    return _summed(lambda c: np.square(np.ldexp(operand.means(c), -operand.exponent)), operand.columns)
-
-
-def _step_energy(operand: Operand) -> float:
-    """Sum of the squares of the steps of the means in units of 4 ** exponent."""
-    return _summed(lambda c: np.square(operand.mean_steps(c)), operand.columns)
+    parts = (
+        slice(first + c.start, first + c.stop) for first, last in operand.blocks for c in pieces(last - first)
+    )
+    return total_of(map(function, parts))
 
 
 def _sample(count: int) -> NDArray[np.int64]:

@@ -57,16 +57,16 @@ class Groups:
     quiet: NDArray[np.bool_]
 
 
-def group(side: Side, energy: NDArray[np.float64]) -> Groups:
-    """Group the coded columns of a side that are not all noise; `energy` is that of each column, in any unit."""
+def group(side: Side, codes: NDArray[Any], energy: NDArray[np.float64]) -> Groups:
+    """Group the coded columns of a side that are not all noise; norm codes and energies, in any unit, are of each."""
     alive = [
-        np.flatnonzero((side.noise_at(c) < _MOST_NOISE) & (energy[c] > 0)).astype(np.int32)
+        np.flatnonzero((side.noise_at(codes[c]) < _MOST_NOISE) & (energy[c] > 0)).astype(np.int32)
         + np.int32(c.start)
         for c in pieces(len(energy))
     ]
     order = np.concatenate(alive) if alive else np.zeros(0, np.int32)
-    order = order[np.argsort(side.codes[order], kind="stable")]
-    bucket = side.codes[order] // _GROUP
+    order = order[np.argsort(codes[order], kind="stable")]
+    bucket = codes[order] // _GROUP
     edges = (
         np.concatenate([[0], np.flatnonzero(np.diff(bucket)) + 1, [len(order)]])
         if len(order)
@@ -79,7 +79,7 @@ def group(side: Side, energy: NDArray[np.float64]) -> Groups:
         )
 
     sums = summed(lambda columns: energy[columns])
-    noise = summed(lambda columns: energy[columns] * side.noise_at(columns))
+    noise = summed(lambda columns: energy[columns] * side.noise_at(codes[columns]))
     return Groups(order, edges, sums, noise / sums if len(sums) else noise, edges[:-1] * 2 <= len(order))
 
 

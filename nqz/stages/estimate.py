@@ -7,14 +7,13 @@ unrelated columns; `auto` α = θ/(θ + ν), where θP models the energy of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nqz.ground.arithmetic import pieces, total, total_of
+from nqz.ground.arithmetic import total
 from nqz.stages import norms
 
 ESTIMATORS = ("auto", "mmse", "unbiased")
@@ -26,37 +25,32 @@ class Side:
 
     Attributes
     ----------
-    codes : ndarray of int, shape (a,)
-        Norm codes of the centered columns.
     histogram : Histogram
-        Of them.
+        Of the norm codes of the centered columns.
     noise : ndarray of float64
         Relative noise d of each code of the histogram: 0 for an exact operand, infinite for dropped columns.
     n : int
     kappa : float
     """
 
-    codes: npt.NDArray[Any]
     histogram: norms.Histogram
     noise: npt.NDArray[np.float64]
     n: int
     kappa: float
 
     @classmethod
-    def exact(cls, codes: npt.NDArray[Any], n: int) -> Side:
+    def exact(cls, histogram: norms.Histogram, n: int) -> Side:
         """An operand without noise."""
-        histogram = norms.Histogram.of(codes)
-        return cls(codes, histogram, np.zeros(len(histogram.codes)), n, 1.0)
+        return cls(histogram, np.zeros(len(histogram.codes)), n, 1.0)
 
-    def part(self, columns: slice | npt.NDArray[Any]) -> Side:
-        """The side of some of the columns."""
-        codes = self.codes[columns]
+    def part(self, codes: npt.NDArray[Any]) -> Side:
+        """The side of some of the columns, by their norm codes."""
         histogram = norms.Histogram.of(codes)
-        return Side(codes, histogram, self.histogram.look_up(self.noise, histogram.codes), self.n, self.kappa)
+        return Side(histogram, self.noise_at(histogram.codes), self.n, self.kappa)
 
-    def noise_at(self, columns: slice | npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Relative noise of columns."""
-        return self.histogram.look_up(self.noise, self.codes[columns])
+    def noise_at(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Relative noise of columns, by their norm codes."""
+        return self.histogram.look_up(self.noise, codes)
 
     def coded_columns(self) -> int:
         """Number of columns that are not dropped."""
@@ -64,8 +58,7 @@ class Side:
 
     def power(self) -> npt.NDArray[np.float64]:
         """Share of the energy that columns of each code of the histogram have."""
-        codes = self.histogram.codes
-        energy: npt.NDArray[np.float64] = norms.energy(codes, norms.loudest(codes)) * self.histogram.counts
+        energy = self.histogram.energies(norms.loudest(self.histogram.codes))
         whole = total(energy)
         return energy / whole if whole > 0 else energy
 
@@ -75,13 +68,10 @@ class Side:
 
     def effective_columns(self) -> float:
         """So many columns of equal energies would count as much, (Σe)² / Σe²."""
-        loudest = norms.loudest(self.codes)
-
-        def energies() -> Iterator[npt.NDArray[np.float64]]:
-            return (norms.energy(self.codes[chosen], loudest) for chosen in pieces(len(self.codes)))
-
-        square = total_of(energy * energy for energy in energies())
-        return total_of(energies()) ** 2 / square if square > 0 else 0.0
+        codes = self.histogram.codes
+        energy = norms.energy(codes, norms.loudest(codes))
+        square = total(energy * energy * self.histogram.counts)
+        return total(energy * self.histogram.counts) ** 2 / square if square > 0 else 0.0
 
 
 def excess_noise(

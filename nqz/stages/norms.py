@@ -6,14 +6,14 @@ an unbounded exponent, so that columns of 1e±300 need no special care.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nqz.ground.arithmetic import GRID, exp2, pieces, round_log2
+from nqz.ground.arithmetic import GRID, exp2, pieces, round_log2, total
 from nqz.ground.units import NORM_STEPS, NORM_ZERO
 
 STEPS = NORM_STEPS
@@ -106,17 +106,29 @@ class Histogram:
         rows[loud - loud[:1] + 1] = np.arange(len(codes) - len(loud), len(codes))
         return cls(codes, counts, rows)
 
-    def __add__(self, other: Histogram) -> Histogram:
-        codes = np.concatenate([self.codes, other.codes])
+    @classmethod
+    def joined(cls, parts: Sequence[Histogram]) -> Histogram:
+        """The columns of several together."""
+        codes = np.concatenate([part.codes for part in parts])
         order = np.argsort(codes, kind="stable")
-        codes, counts = codes[order], np.concatenate([self.counts, other.counts])[order]
+        codes, counts = codes[order], np.concatenate([part.counts for part in parts])[order]
         start = np.flatnonzero(np.diff(codes, prepend=codes[:1] - 1))
-        return self._made(codes[start], np.add.reduceat(counts, start) if len(start) else counts)
+        return cls._made(codes[start], np.add.reduceat(counts, start) if len(start) else counts)
 
     @property
     def columns(self) -> int:
         """Number of columns."""
         return int(self.counts.sum())
+
+    def energies(self, relative_to: int = 0) -> npt.NDArray[np.float64]:
+        """Energy of all columns of each of the codes, in units of 2 ** (relative_to / 256)."""
+        return energy(self.codes, relative_to) * self.counts
+
+    def energy(self) -> tuple[float, int]:
+        """Energy of all columns as mantissa in [0.5, 1) and exponent of two; (0.0, 0) for nothing."""
+        octave = loudest(self.codes) // STEPS
+        mantissa, exponent = np.frexp(total(self.energies(octave * STEPS)))
+        return float(mantissa), int(exponent) + octave if mantissa else 0
 
     def index(self, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Position in `codes` of each of some codes, which all must be there."""

@@ -1,12 +1,14 @@
 """How the columns of a tensor become streams and chunks: part of the format, derived by both sides from the norms.
 
-Consecutive columns of 2²⁴ entries (at least one column) make a panel. Within a panel the kept columns are ordered by
-class (stably), concatenated to a stream, and the stream is cut into chunks of 2²⁰ entries; no chunk crosses a panel.
+Consecutive columns of 2²⁴ entries, at most 2²⁰ of them and at least one, make a panel. Within a panel the kept columns
+are ordered by class (stably), concatenated to a stream, and the stream is cut into chunks of 2²⁰ entries; no chunk
+crosses a panel.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -20,6 +22,11 @@ from nqz.stages.parameters import Parameters
 from nqz.stages.scale import NormScaling
 
 PANEL_ENTRIES = 1 << 24
+_COLUMNS = 1 << 20  # of a panel, at most
+
+
+CodesOf = Callable[[int, int], npt.NDArray[Any]]
+"""Gives the norm codes of a range of columns."""
 
 
 @dataclass(frozen=True)
@@ -69,29 +76,36 @@ class OpenPanel:
 
 def panel_columns(n: int) -> int:
     """Columns a panel for columns of n entries."""
-    return max(1, PANEL_ENTRIES // n)
+    return max(1, min(_COLUMNS, PANEL_ENTRIES // n))
 
 
-def panels(parameters: Parameters, codes: npt.NDArray[Any], scaling: NormScaling) -> list[Panel]:
-    """Cut a tensor into panels and chunks; `codes` are its norm codes."""
-    p, out = parameters, []
-    number, width, all_kept = 0, panel_columns(p.n), bool(scaling.kept.all())
-    for first in range(0, len(codes), width):
-        last = min(first + width, len(codes))
+def panels(parameters: Parameters, scaling: NormScaling, codes: CodesOf) -> Iterator[Panel]:
+    """Cut a tensor into panels and chunks, panel by panel.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    scaling : NormScaling
+    codes : callable
+        codes(first, last) gives the norm codes of the columns of a panel; called where it may have dropped ones.
+    """
+    p, number = parameters, 0
+    width, all_kept = panel_columns(p.n), bool(scaling.kept.all())
+    for first in range(0, p.columns, width):
+        last = min(first + width, p.columns)
         kept = last - first
         if not all_kept:
-            kept = int(np.count_nonzero(scaling.histogram.look_up(scaling.kept, codes[first:last])))
+            kept = int(np.count_nonzero(scaling.histogram.look_up(scaling.kept, codes(first, last))))
         sizes = p.coding.cut(p, kept)
         starts = accumulate(sizes, initial=0)
         chunks = tuple(Chunk(number + i, *found) for i, found in enumerate(zip(starts, sizes, strict=False)))
         number += len(chunks)
-        out.append(Panel(first, last, kept, p.m, chunks))
-    return out
+        yield Panel(first, last, kept, p.m, chunks)
 
 
 def open_panel(panel: Panel, codes: npt.NDArray[Any], scaling: NormScaling, coder: Coder) -> OpenPanel:
-    """Put the columns of a panel in order, by their classes; `codes` are the norm codes of the whole tensor."""
-    index = scaling.histogram.index(codes[panel.first : panel.last])
+    """Put the columns of a panel in order, by their classes; `codes` are their norm codes."""
+    index = scaling.histogram.index(codes)
     classes = scaling.classes[index]
     if panel.kept == panel.width:
         columns = np.argsort(classes, kind="stable")  # in linear time for 16 bits
