@@ -66,7 +66,7 @@ def code(
         The file has changed since it was measured.
     """
     encoder = make_encoder(parameters, matrix.histogram)
-    width, counted = panel_columns(parameters.n), []
+    width, counted, again = panel_columns(parameters.n), [], matrix.statistics.held is None
     entries = int(matrix.histogram.counts[encoder.norm_scaling.kept].sum()) * parameters.m
 
     def beside(opened: SourcePanel) -> list[Sealed]:
@@ -74,14 +74,15 @@ def code(
 
     def opened() -> Iterator[SourcePanel]:
         for found in _open_panels(matrix, encoder, panels):
-            counted.append(Histogram.of(found.kept_means.codes))
+            if again:
+                counted.append(Histogram.of(found.kept_means.codes))
             yield found
 
     for records, _, count in _coded(matrix.view, encoder, opened(), pool or Workers(1), beside):
         yield from records
         if progress is not None:
             progress(count / max(1, entries))
-    if panels is None:
+    if again and panels is None:
         matrix.check(Histogram.joined(counted))
 
 
@@ -122,7 +123,9 @@ def _coded(
             )
             continue
         for panel in group:
-            stream = pool.buffers.array("stream", (panel.panel.kept, encoder.parameters.m), np.float32)
+            # as large for every panel: another buffer would be needed while this one is still in use
+            room = pool.buffers.array("stream", (panel.panel.width, encoder.parameters.m), np.float32)
+            stream = room[: panel.panel.kept]
             fill_stream(view, encoder, panel, stream, pool)
             read = partial(_piece, stream.reshape(-1))
             yield from pool.map(partial(_code, encoder, pool, read, beside), _places(panel))
