@@ -5,17 +5,24 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 import nqz
-from nqz.commands.measure import grid, measure, settled
+from nqz.commands.code import code, probe
+from nqz.commands.encode import task_of
+from nqz.commands.measure import grid, measure
+from nqz.commands.measured import MeasuredMatrix
+from nqz.commands.options import EncodeOptions
 from nqz.files.source import array_source, open_source
-from nqz.ground.errors import NqzError, UnsupportedError
-from nqz.ground.threads import workers
+from nqz.ground.errors import InputError, NqzError, UnsupportedError
+from nqz.ground.threads import Workers, workers
+from nqz.plan.search import plan
+from nqz.plan.task import Target
+from nqz.stages import norms
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 PIECE, SUMMED = 256 << 10, 4 << 20
@@ -33,6 +40,16 @@ def position(x, axis):
         nqz.encode(x, rate=2, axis=axis)
     index, value = re.search(r"entry \[([\d, ]*)\] is (NaN|-?infinity)", str(refused.value)).groups()
     return tuple(int(i) for i in index.split(",")), value
+
+
+def energies(found, scale=1.0):
+    """Energies of all columns, divided by the squares of scales."""
+    codes = found.held.codes
+    mantissa, exponent = np.frexp(scale)
+    octave = 256 * 2 * np.asarray(exponent, np.int64)
+    return (
+        found.near * norms.energy(np.where(codes == norms.ZERO, codes, codes - octave)) / np.square(mantissa)
+    )
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -87,15 +104,9 @@ def test_extreme_columns_among_many(shape, order):
     scale[[0, 7, 32_768, 65_535, 65_536, shape[1] - 1]] = 1e300, 1e-300, 1e290, 5e-310, 1e-290, 1e295
     source = array_source(np.asarray(x * scale, order=order))
     found = measure(source.tensors[0].vectors(0), True, "x")
-    unit = np.ldexp(scale, -found.exponent)
     normal = scale > 1e-307
-    assert np.allclose(
-        (found.energy / np.square(unit))[normal], (x.var(axis=0) * shape[0])[normal], rtol=1e-9
-    )
-    assert np.allclose((found.mean / scale)[normal], x.mean(axis=0)[normal], rtol=1e-12)
-    mantissa, power = found.total
-    # the loudest column is far above all others
-    assert mantissa * 2.0 ** (power - 2 * int(found.exponent[0])) == pytest.approx(found.energy[0], rel=1e-9)
+    assert np.allclose(energies(found, scale)[normal], (x.var(axis=0) * shape[0])[normal], rtol=1e-9)
+    assert np.allclose((found.held.mean / scale)[normal], x.mean(axis=0)[normal], rtol=1e-12)
 
 
 def test_extreme_but_finite_values_are_measured():
@@ -103,9 +114,22 @@ def test_extreme_but_finite_values_are_measured():
         x = np.array([[1.0, -1.0], [3.0, 1.0]]) * scale
         source = array_source(x)
         found = measure(source.tensors[0].vectors(0), True, "x")
-        unit = np.ldexp(scale, -found.exponent)
-        assert np.allclose(found.energy / np.square(unit), 2, rtol=1e-12)
-        assert found.mean[0] == pytest.approx(2 * scale, rel=1e-15, abs=0) and found.mean[1] == 0
+        mean = found.held.mean
+        assert np.allclose(energies(found, scale), 2, rtol=1e-12)
+        assert mean[0] == pytest.approx(2 * scale, rel=1e-15, abs=0) and mean[1] == 0
+
+
+def same(one, other):
+    """Whether two statistics of a matrix are the same, bit by bit."""
+    assert (one.held is None) == (other.held is None)
+    for known in (one, other):
+        assert known.histogram.columns == known.columns
+    arrays = [[s.near, s.histogram.codes, s.histogram.counts] for s in (one, other)]
+    if one.held is not None:
+        arrays = [[*a, s.held.codes, s.held.mean] for a, s in zip(arrays, (one, other), strict=True)]
+    return one.digests == other.digests and all(
+        x.tobytes() == y.tobytes() for x, y in zip(*arrays, strict=True)
+    )
 
 
 @lru_cache(maxsize=1)
@@ -140,13 +164,15 @@ def test_pieces_and_threads_do_not_change_what_is_measured(tmp_path, shape, dtyp
                 found.append(measure(tensor.vectors(axis), True, "x", pool=pool))
         found.append(measure(source.tensors[0].vectors(axis), True, "x"))
     for other in found[1:]:
-        assert other.digest == found[0].digest and other.total == found[0].total
-        assert other.mean.tobytes() == found[0].mean.tobytes()
-        assert other.energy.tobytes() == found[0].energy.tobytes()
+        assert same(other, found[0])
     assert found[0].digest == digest(x.tobytes("A"))
     mean, energy = moments(shape, dtype, axis)
-    assert np.allclose(found[0].mean, mean, rtol=1e-11)
-    assert np.allclose(found[0].energy, energy, rtol=1e-8, atol=1e-12)
+    matrix = MeasuredMatrix(array_source(x).tensors[0].vectors(axis), found[0], "x")
+    first = len(found[0].near)
+    assert np.allclose(matrix.means(slice(None)), mean, rtol=1e-11)
+    codes = matrix.codes(slice(None))
+    assert np.allclose(norms.energy(codes), energy, rtol=2e-3, atol=1e-12)
+    assert np.allclose(found[0].near * norms.energy(codes[:first]), energy[:first], rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("index", [(1_200_000, 1), (1_398_102, 0), (2_000_000, 2), (0, 1)])
@@ -182,11 +208,9 @@ def test_means_and_energies(dtype, axis):
     for center in (True, False):
         found = measure(view, center, "x")
         mean = columns.mean(axis=0) if center else np.zeros(columns.shape[1])
-        assert np.allclose(found.mean, mean, rtol=1e-13)
-        assert np.allclose(
-            found.energy * 4.0**found.exponent, np.square(columns - mean).sum(axis=0), rtol=1e-11
-        )
-        assert np.ldexp(*found.total) == pytest.approx(np.square(columns - mean).sum(), rel=1e-11)
+        assert np.allclose(found.held.means(), mean, rtol=1e-13)
+        assert np.allclose(energies(found), np.square(columns - mean).sum(axis=0), rtol=1e-11)
+        assert np.ldexp(*found.histogram.energy()) == pytest.approx(np.square(columns - mean).sum(), rel=1e-3)
 
 
 @pytest.mark.parametrize("extreme", [False, True])
@@ -209,10 +233,7 @@ def test_statistics_of_ranges_add_up_in_any_order(shape, order, extreme):
         while len(parts) > 1:
             i = int(rng.integers(len(parts) - 1))
             parts[i : i + 2] = [parts[i] + parts[i + 1]]
-        found = settled(view, parts[0], "x")
-        assert found.complete and (found.digests, found.total) == (whole.digests, whole.total)
-        for name in ("codes", "mean", "energy", "exponent"):
-            assert getattr(found, name).tobytes() == getattr(whole, name).tobytes()
+        assert same(parts[0], whole)
 
 
 def test_only_neighbors_add():
@@ -221,20 +242,60 @@ def test_only_neighbors_add():
     for one, other in ((first, third), (second, first), (first, first)):
         with pytest.raises(NqzError, match="neighbors"):
             one + other
-    with pytest.raises(NqzError, match="part of a matrix"):
-        (first + second).codes  # noqa: B018
-    with pytest.raises(NqzError, match="neighbors"):
-        measure(view, True, "x").rounded(2) + first
+    for name in ("held", "digest", "histogram"):
+        with pytest.raises(NqzError, match="part of a matrix"):
+            getattr(first + second, name)
     assert len((first + (second + third)).digests) % 32 == 0
 
 
-def test_rounded_means_are_rounded_once():
-    view = array_source(np.random.default_rng(6).standard_normal((50, 30)) + 1e9).tensors[0].vectors(0)
-    found = measure(view, True, "x")
-    kept = found.rounded(3)
-    assert kept.rounded(3) is kept and kept.means.digits == 3
-    assert np.allclose(kept.means.at(slice(None)), found.mean, rtol=1e-9)
-    with pytest.raises(NqzError, match="rounded"):
-        kept.mean  # noqa: B018
-    with pytest.raises(NqzError, match="rounded"):
-        found.means  # noqa: B018
+@pytest.mark.parametrize("extreme", [False, True])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(5, 300_007), (1_300_001, 3), (70, 140_000)], ids=str)
+def test_columns_that_are_not_kept_are_measured_again_to_the_same_bits(monkeypatch, shape, order, extreme):
+    """Panels that end within pieces and stripes, columns longer than a piece, any choice of columns."""
+    rng = np.random.default_rng(7)
+    x = 3 + rng.standard_normal(shape)
+    if extreme:
+        x[:, rng.integers(0, shape[1], 9)] *= 1e290
+    view = array_source(np.asarray(x, order=order)).tensors[0].vectors(0)
+    whole = measure(view, True, "x")
+    monkeypatch.setattr("nqz.stages.grid._HELD", 2)
+    monkeypatch.setattr("nqz.stages.panels.PANEL_ENTRIES", max(shape[0], 300_001))
+    units = grid(view).units
+    edges = sorted({0, units, *rng.integers(0, units, 2).tolist()})
+    with workers(2) as pool:
+        parts = [measure(view, True, "x", ends, pool=pool) for ends in itertools.pairwise(edges)]
+        matrix = MeasuredMatrix(view, sum(parts[1:], parts[0]), "x", pool)
+        count = shape[1]
+        rows = order == "C" and count <= 1 << 17
+        assert (matrix.statistics.held is None) == (not rows)
+        assert np.array_equal(matrix.histogram.counts, whole.histogram.counts)
+        assert matrix.statistics.near.tobytes() == whole.near[: len(matrix.statistics.near)].tobytes()
+        every = np.arange(count)
+        chosen = every[rng.random(count) < 0.01] if count > 3 else every[[0, 2]]
+        middle = slice(count // 3, count // 3 + max(1, count // 2))
+        for columns in (slice(None), middle, slice(count - 1, count), chosen, slice(4, 4)):
+            assert matrix.codes(columns).tobytes() == whole.held.codes[columns].tobytes()
+            assert matrix.means(columns).tobytes() == whole.held.mean[columns].tobytes()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_file_that_changes_after_it_was_measured_is_noticed(tmp_path, monkeypatch, order):
+    monkeypatch.setattr("nqz.stages.grid._HELD", 1000)
+    monkeypatch.setattr("nqz.stages.panels._COLUMNS", 100_000)
+    x = np.random.default_rng(8).standard_normal((3, 300_000)).astype(np.float32)
+    np.save(tmp_path / "x.npy", np.asarray(x, order=order))
+    with open_source(tmp_path / "x.npy") as source:
+        view = source.tensors[0].vectors(0)
+        matrix = MeasuredMatrix(view, measure(view, True, "x"), "x")
+        task = task_of(source, source.tensors[0], EncodeOptions(rate=4, lattice="z"))
+        statistics = matrix.statistics
+        planned = plan(task, statistics, Target(4.0, None, None, 0), partial(probe, matrix, Workers(1)))
+        records = len(list(code(matrix, planned.parameters)))
+        assert records == 6 + 3
+        for column, factor in ((250_000, 1.5), (250_000, 1e30)):
+            changed = x.copy()
+            changed[:, column] *= factor
+            np.save(tmp_path / "x.npy", np.asarray(changed, order=order))
+            with pytest.raises(InputError, match="x: seems to have changed while being read"):
+                list(code(MeasuredMatrix(view, statistics, "x"), planned.parameters))

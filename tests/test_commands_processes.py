@@ -13,10 +13,11 @@ import pytest
 
 import nqz
 from coded_cases import coded
-from nqz.commands.code import code, probe, side_records
+from nqz.commands.code import code, probe
 from nqz.commands.encode import manifest, target_of, task_of
-from nqz.commands.encode_matrix import assemble, fixed_bytes
-from nqz.commands.measure import grid, measure, settled
+from nqz.commands.encode_matrix import Side, assemble, fixed_bytes
+from nqz.commands.measure import grid, measure
+from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.options import EncodeOptions
 from nqz.files.access import MemoryAccess, open_input
 from nqz.files.source import array_source, open_source
@@ -24,7 +25,6 @@ from nqz.format.writer import ContainerWriter
 from nqz.ground.errors import InputError
 from nqz.ground.threads import Workers
 from nqz.plan.search import calibrated, header, plan, replan
-from nqz.stages.panels import panel_columns
 
 
 @pytest.fixture(scope="module")
@@ -64,21 +64,20 @@ def encode(source, options, executor):
         executor.submit(measure, view, task.center, task.where, units) for units in cuts(grid(view).units, 3)
     ]
     first, *others = [job.result() for job in jobs]
-    statistics = settled(view, sum(others, first), task.where).rounded(target.digits if task.center else None)
-    width = panel_columns(view.length)
-    ranges = [(first, min(first + width, view.count)) for first in range(0, view.count, width)]
-    side = [record for columns in ranges for record in side_records(statistics, *columns)]
+    statistics, pool = sum(others, first), Workers(1)
+    matrix = MeasuredMatrix(view, statistics, task.where)
+    side = Side.of(matrix, target.digits if task.center else None, pool)
     data = bytearray()
     writer = ContainerWriter(MemoryAccess(data), manifest(source, source.tensors))
     writer.begin(0)
     target = target.with_fixed(fixed_bytes(task, statistics, target, side, writer))
-    first_panel = partial(probe, view, statistics, Workers(1))
+    first_panel = partial(probe, matrix, pool)
     chosen, start = plan(task, statistics, target, first_panel), writer.mark()
     for attempt in count():
         final = calibrated(chosen, statistics, first_panel)
         p = final.parameters
         panels = [range(*found) for found in cuts(final.panels, 2)]
-        coding = [executor.submit(records, view, statistics, p, found) for found in panels]
+        coding = [executor.submit(records, matrix, p, found) for found in panels]
         writer.parameters = header(task, statistics, final).values()
         assemble(writer, *(job.result() for job in coding))
         again = replan(task, statistics, target, chosen, writer.projected_size(), attempt)
@@ -134,7 +133,8 @@ def test_tensors_are_pickled_by_their_address_or_by_their_bytes(tmp_path):
             pickled = pickle.dumps(tensor.vectors(axis))
             assert len(pickled) < 1000
             found = measure(arrived(pickled), True, "x")
-            assert np.array_equal(found.codes, measure(tensor.vectors(axis), True, "x").codes)
+            again = measure(tensor.vectors(axis), True, "x")
+            assert np.array_equal(found.held.codes, again.held.codes)
         data = np.concatenate([np.frombuffer(piece, np.uint8) for piece in travelled(tensor).pieces()])
     assert np.array_equal(data.view(np.float32).reshape(x.shape), x)
     [tensor] = travelled(array_source(x).tensors)
@@ -170,9 +170,9 @@ def test_values_between_the_steps_can_be_pickled():
     options = EncodeOptions(rate=2.5, lattice="leech", coding="voronoi")
     task, target = task_of(source, source.tensors[0], options), target_of(source.tensors[0], options)
     view = source.tensors[0].vectors(0)
-    statistics = measure(view, True, "x").rounded(target.digits)
-    first_panel = partial(probe, view, statistics, Workers(1))
+    statistics = measure(view, True, "x")
+    matrix = MeasuredMatrix(view, statistics, "x")
+    first_panel = partial(probe, matrix, Workers(1))
     found = calibrated(plan(task, statistics, target, first_panel), statistics, first_panel)
     assert travelled((task, target, found)) == (task, target, found)
-    copy = travelled(statistics)
-    assert records(view, copy, found.parameters) == records(view, statistics, found.parameters)
+    assert records(travelled(matrix), found.parameters) == records(matrix, found.parameters)

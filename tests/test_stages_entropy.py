@@ -190,7 +190,7 @@ def test_section_sizes_are_what_the_encoder_emits(name, monkeypatch):
     assert 0 < found.histogram.look_up(found.kept, codes).sum() < columns
     assert len({tables.table(c).raw for c in used}) > 3
     assert name in ("z", "leech") or len({tables.is_modelled(LATTICES[name], c) for c in used}) == 2
-    (panel,) = panels(parameters, codes, found)
+    (panel,) = panels(parameters, found, lambda first, last: codes[first:last])
     assert len(panel.chunks) > 2
     coder = ENTROPY.coder(parameters, found.used)
     opened = open_panel(panel, codes, found, coder)

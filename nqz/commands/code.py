@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 
 import numpy as np
 
+from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.stream import Stream, by_chunks, chunk_stream, fill_stream
 from nqz.files.vectors import VectorView
 from nqz.format import chnk
 from nqz.format.norm_mean import pack_means, pack_norms
 from nqz.format.records import Sealed, seal
 from nqz.ground.threads import Workers
+from nqz.stages.center import Means
 from nqz.stages.chunks import Chunk
 from nqz.stages.encoder import Encoder, SourcePanel, make_encoder
-from nqz.stages.panels import Panel
+from nqz.stages.norms import Histogram
+from nqz.stages.panels import panel_columns, panels
 from nqz.stages.parameters import Parameters
-from nqz.stages.statistics import Statistics
 
 Progress = Callable[[float], object]
 Moments = tuple[int, ...]
 Read = Callable[[SourcePanel, Chunk], Stream]
+Beside = Callable[[SourcePanel], list[Sealed]]
+Place = tuple[SourcePanel, Chunk | None]
+Coded = tuple[list[Sealed], Moments, int]
+"""Records, moments, and the number of entries coded."""
 
 
 def code(
-    view: VectorView,
-    statistics: Statistics,
+    matrix: MeasuredMatrix,
     parameters: Parameters,
     panels: range | None = None,
     *,
+    side: Sequence[list[Sealed]] | None = None,
     pool: Workers | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Sealed]:
@@ -38,13 +44,12 @@ def code(
 
     Parameters
     ----------
-    view : VectorView
-        The vectors of a tensor.
-    statistics : Statistics
-        Of all of them.
+    matrix : MeasuredMatrix
     parameters : Parameters
     panels : range, optional
         Numbers of panels; all by default.
+    side : sequence of list of Sealed, optional
+        What `side_records` makes of each panel, if that is known.
     pool : Workers, optional
         Threads to work with; they do not change the result.
     progress : callable, optional
@@ -53,77 +58,94 @@ def code(
     Yields
     ------
     Sealed
-        Records of each panel: NORM, MEAN if columns are centered, and CHNK.
+        Of every panel the records NORM and, if the matrix is centered, MEAN; then its records CHNK, in order.
+
+    Raises
+    ------
+    InputError
+        The file has changed since it was measured.
     """
-    found = statistics.rounded(parameters.mean_digits)
-    encoder = make_encoder(parameters, found)
-    chosen = encoder.panels if panels is None else [encoder.panels[number] for number in panels]
-    entries = sum(panel.kept for panel in encoder.panels) * parameters.m
-    coded = _coded(view, encoder, chosen, pool or Workers(1))
-    for panel in chosen:
-        yield from side_records(found, panel.first, panel.last)
-        for chunk, (record, _) in zip(panel.chunks, coded, strict=False):
-            yield record
-            if progress is not None:
-                progress(chunk.count / entries)
+    encoder = make_encoder(parameters, matrix.histogram)
+    width, counted, again = panel_columns(parameters.n), [], matrix.statistics.held is None
+    entries = int(matrix.histogram.counts[encoder.norm_scaling.kept].sum()) * parameters.m
+
+    def beside(opened: SourcePanel) -> list[Sealed]:
+        return side_records(opened.kept_means) if side is None else side[opened.panel.first // width]
+
+    def opened() -> Iterator[SourcePanel]:
+        for found in _open_panels(matrix, encoder, panels):
+            if again:
+                counted.append(Histogram.of(found.kept_means.codes))
+            yield found
+
+    for records, _, count in _coded(matrix.view, encoder, opened(), pool or Workers(1), beside):
+        yield from records
+        if progress is not None:
+            progress(count / max(1, entries))
+    if again and panels is None:
+        matrix.check(Histogram.joined(counted))
 
 
-def side_records(statistics: Statistics, first: int, last: int) -> list[Sealed]:
-    """The norms and means of the columns of a panel, with means rounded."""
-    here, means = slice(first, last), statistics.means
-    norms = seal("NORM", pack_norms(statistics.codes[here]))
-    return (
-        [norms]
-        if means.digits is None
-        else [norms, seal("MEAN", pack_means(means.shift[here], means.q[here]))]
-    )
+def side_records(means: Means) -> list[Sealed]:
+    """The norms and means of a panel's columns."""
+    norms = seal("NORM", pack_norms(means.codes))
+    return [norms] if means.digits is None else [norms, seal("MEAN", pack_means(means.shift, means.q))]
 
 
-def probe(view: VectorView, statistics: Statistics, pool: Workers, parameters: Parameters) -> Moments:
+def probe(matrix: MeasuredMatrix, pool: Workers, parameters: Parameters) -> Moments:
     """Code the first panel for nothing but the sums of the moments of `Coder.encode_chunk`; none without a chunk."""
-    encoder = make_encoder(parameters, statistics.rounded(parameters.mean_digits))
-    moments = (moments for _, moments in _coded(view, encoder, encoder.panels[:1], pool))
+    encoder = make_encoder(parameters, matrix.histogram)
+    first = _open_panels(matrix, encoder, range(1))
+    moments = (found for _, found, count in _coded(matrix.view, encoder, first, pool) if count)
     return tuple(map(sum, zip(*moments, strict=True)))
 
 
+def _open_panels(matrix: MeasuredMatrix, encoder: Encoder, chosen: range | None) -> Iterator[SourcePanel]:
+    p = encoder.parameters
+    every = panels(p, encoder.norm_scaling, lambda first, last: matrix.codes(slice(first, last)))
+    for panel in every if chosen is None else islice(every, chosen.start, chosen.stop):
+        yield encoder.open_panel(panel, matrix.kept_means(slice(panel.first, panel.last), p.mean_digits))
+
+
 def _coded(
-    view: VectorView, encoder: Encoder, panels: list[Panel], pool: Workers
-) -> Iterator[tuple[Sealed, Moments]]:
-    """Code panels, chunk after chunk."""
-    return chain.from_iterable(_groups(view, encoder, panels, pool))
-
-
-def _groups(
-    view: VectorView, encoder: Encoder, panels: list[Panel], pool: Workers
-) -> Iterator[Iterator[tuple[Sealed, Moments]]]:
-    """The coded chunks of panels that can be read chunk by chunk, or of one panel that has been read before."""
-    for alone, group in groupby(map(encoder.open_panel, panels), partial(by_chunks, view, encoder)):
+    view: VectorView,
+    encoder: Encoder,
+    opened: Iterator[SourcePanel],
+    pool: Workers,
+    beside: Beside | None = None,
+) -> Iterator[Coded]:
+    """Code panels, chunk after chunk, each after what stands beside its chunks."""
+    for alone, group in groupby(opened, partial(by_chunks, view, encoder)):
         if alone:
             read: Read = partial(chunk_stream, view, encoder, pool=pool)
-            places = ((opened, chunk) for opened in group for chunk in opened.panel.chunks)
-            yield pool.map(partial(_code_chunk, encoder, pool, read), places)
-            continue
-        for opened in group:
-            panel = opened.panel
-            stream = pool.buffers.array("stream", (panel.kept, encoder.parameters.m), np.float32)
-            fill_stream(view, encoder, opened, stream, pool)
-            read = partial(_piece, stream.reshape(-1))
-            yield pool.map(
-                partial(_code_chunk, encoder, pool, read), ((opened, chunk) for chunk in panel.chunks)
+            yield from pool.map(
+                partial(_code, encoder, pool, read, beside), chain.from_iterable(map(_places, group))
             )
+            continue
+        for panel in group:
+            # as large for every panel: another buffer would be needed while this one is still in use
+            room = pool.buffers.array("stream", (panel.panel.width, encoder.parameters.m), np.float32)
+            stream = room[: panel.panel.kept]
+            fill_stream(view, encoder, panel, stream, pool)
+            read = partial(_piece, stream.reshape(-1))
+            yield from pool.map(partial(_code, encoder, pool, read, beside), _places(panel))
+
+
+def _places(opened: SourcePanel) -> Iterator[Place]:
+    """What is to be coded of a panel: what stands beside its chunks, then these."""
+    return ((opened, chunk) for chunk in (None, *opened.panel.chunks))
 
 
 def _piece(stream: Stream, opened: SourcePanel, chunk: Chunk) -> Stream:
     return stream[chunk.start : chunk.start + chunk.count]
 
 
-def _code_chunk(
-    encoder: Encoder, pool: Workers, read: Read, place: tuple[SourcePanel, Chunk]
-) -> tuple[Sealed, Moments]:
+def _code(encoder: Encoder, pool: Workers, read: Read, beside: Beside | None, place: Place) -> Coded:
     opened, chunk = place
+    if chunk is None:
+        return [] if beside is None else beside(opened), (), 0
     u = read(opened, chunk)
     points = pool.local.array("points", (encoder.coder.working_points(chunk),), np.int32)
     sections, moments = encoder.coder.encode_chunk(chunk, opened.coded, opened.factors, u, points)
-    return seal(
-        "CHNK", *(array.data for array in chnk.pack(encoder.parameters.coding.name, sections))
-    ), moments
+    packed = chnk.pack(encoder.parameters.coding.name, sections)
+    return [seal("CHNK", *(array.data for array in packed))], moments, chunk.count

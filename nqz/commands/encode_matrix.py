@@ -7,21 +7,29 @@ again a little coarser.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count
 from typing import Any
 
 from nqz.commands.code import Progress, code, probe, side_records
 from nqz.commands.measure import measure
+from nqz.commands.measured import MeasuredMatrix
 from nqz.files.contract import SourceTensor
 from nqz.format.records import Sealed
 from nqz.format.writer import ContainerWriter, Draft, listed_size
+from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
 from nqz.plan.search import calibrated, header, header_bytes, plan, replan
 from nqz.plan.task import Target, Task, alive, coded_entries, least_bytes
+from nqz.stages.center import Means
 from nqz.stages.panels import panel_columns
 from nqz.stages.statistics import Statistics
+from nqz.stages.sums import Found
+
+_SAMPLES, _SAMPLE = 16, 1 << 15  # ranges of columns, and their width, that side information is estimated from
+_ROUND_UP = 1.001  # it had better be a little too large: what is beyond the rate is coded again
 
 
 def encode_matrix(
@@ -62,27 +70,23 @@ def encode_matrix(
         raise UnsupportedError(
             f"{task.where}: vectors of {view.length} entries; at most {task.transform.max_length} are supported"
         )
-    found = measure(view, task.center, task.where, pool=pool, progress=lambda size: progress(share * size))
-    statistics = found.rounded(target.digits if task.center else None)
-    del found  # means take 8 bytes a column, rounded ones 5
-    width = panel_columns(view.length)
-    side = [
-        record
-        for first in range(0, view.count, width)
-        for record in side_records(statistics, first, min(first + width, view.count))
-    ]
+    statistics = measure(
+        view, task.center, task.where, pool=pool, progress=lambda size: progress(share * size)
+    )
+    matrix = MeasuredMatrix(view, statistics, task.where, pool)
+    side = Side.of(matrix, target.digits if task.center else None, pool)
     target = target.with_fixed(fixed_bytes(task, statistics, target, side, whole))
-    first_panel = partial(probe, view, statistics, pool)
+    first_panel = partial(probe, matrix, pool)
     chosen = plan(task, statistics, target, first_panel)
-    require(sum(record.length for record in side) + least_bytes(chosen.parameters, statistics))
+    require(sum(side.lengths) + least_bytes(chosen.parameters, statistics))
     start: Any = writer.mark()
     for attempt in count():
         final = calibrated(chosen, statistics, first_panel)
-        chunks = code(
-            view, statistics, final.parameters, pool=pool, progress=lambda share: progress(share / 2)
+        records = code(
+            matrix, final.parameters, side=side.records, pool=pool, progress=lambda share: progress(share / 2)
         )
         writer.parameters = header(task, statistics, final).values()
-        assemble(writer, chunks)
+        assemble(writer, records)
         size = whole.projected_size() if whole else writer.tensor_bytes()
         again = replan(task, statistics, target, chosen, size, attempt)
         if again is None:
@@ -98,6 +102,38 @@ def encode_matrix(
     return []
 
 
+@dataclass(frozen=True)
+class Side:
+    """The side information of a matrix: its records NORM and MEAN, or only about how long they are.
+
+    Attributes
+    ----------
+    lengths : list of int
+        Of their payloads.
+    records : list of list of Sealed, or None
+        Those of every panel, where norm codes and means are `held`.
+    """
+
+    lengths: list[int]
+    records: list[list[Sealed]] | None
+
+    @classmethod
+    def of(cls, matrix: MeasuredMatrix, digits: int | None, pool: Workers) -> Side:
+        """The side information of a matrix whose means are kept with so many digits."""
+        count, n = matrix.statistics.columns, matrix.statistics.n
+        panels = pieces(count, panel_columns(n))
+        if matrix.statistics.held is not None:
+            found = list(pool.map(lambda panel: side_records(matrix.kept_means(panel, digits)), panels))
+            return cls([record.length for panel in found for record in panel], found)
+        step = -(-count // _SAMPLES)
+        ends = [(first, min(first + min(_SAMPLE, step), count)) for first in range(0, count, step)]
+        sample = Found.joined([matrix.measured(*found) for found in ends])
+        records = side_records(Means.rounded(sample.mean, sample.codes, n, digits))
+        share = _ROUND_UP / len(sample.codes)
+        widths = (panel.stop - panel.start for panel in panels)
+        return cls([int(record.length * width * share) for width in widths for record in records], None)
+
+
 def assemble(writer: ContainerWriter | Draft, *records: Iterable[Sealed]) -> None:
     """Append the records of a tensor, which has been begun, to a container."""
     for record in chain(*records):
@@ -105,11 +141,13 @@ def assemble(writer: ContainerWriter | Draft, *records: Iterable[Sealed]) -> Non
 
 
 def fixed_bytes(
-    task: Task, statistics: Statistics, target: Target, side: list[Sealed], file: ContainerWriter | None
+    task: Task, statistics: Statistics, target: Target, side: Side, file: ContainerWriter | None
 ) -> int:
     """Bytes beside the chunks that the rate counts: of all of the file, if it is given."""
-    lengths, parameters = [record.length for record in side], header_bytes(task, statistics, target)
-    return listed_size(lengths) + parameters if file is None else file.projected_size(lengths, parameters)
+    parameters = header_bytes(task, statistics, target)
+    if file is None:
+        return listed_size(side.lengths) + parameters
+    return file.projected_size(side.lengths, parameters)
 
 
 def _nothing_left_warning(task: Task, statistics: Statistics, target: Target) -> str:
@@ -119,8 +157,8 @@ def _nothing_left_warning(task: Task, statistics: Statistics, target: Target) ->
     )
 
 
-def _side_information_warning(task: Task, statistics: Statistics, target: Target, side: list[Sealed]) -> str:
-    bits = 8.0 * sum(record.length for record in side) / statistics.grid.entries
+def _side_information_warning(task: Task, statistics: Statistics, target: Target, side: Side) -> str:
+    bits = 8.0 * sum(side.lengths) / statistics.grid.entries
     return (
         f"{task.where}: its {statistics.columns} vectors have only {statistics.n} entries each; norms and means "
         f"alone take {bits:.2g} bits an entry of the {target.rate:g} asked for (try the other --axis, or --no-center)"

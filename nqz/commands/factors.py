@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from nqz import kernels
 from nqz.commands.measure import measure
+from nqz.commands.measured import MeasuredMatrix
 from nqz.files.contract import SourceTensor
 from nqz.files.vectors import VectorView
+from nqz.ground.arithmetic import pieces
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
@@ -80,35 +82,29 @@ class PlainOperand(Operand):
     Parameters
     ----------
     name : str
-    view : VectorView
-    bfloat16 : bool
-        Whether its uint16 entries are bfloat16.
-    codes : ndarray of int32, shape (a,)
-        Norm codes.
-    mean : ndarray of float64, shape (a,)
+    matrix : MeasuredMatrix
     transform : Transform
         That of its partner.
     rotation_seed : int
     """
 
-    def __init__(
-        self, name: str, view: VectorView, bfloat16: bool, codes: NDArray[np.int32], mean: NDArray[np.float64],
-        transform: Transform, rotation_seed: int,
-    ):  # fmt: skip
-        n, width = view.length, panel_columns(view.length)
-        blocks = [(first, min(first + width, view.count)) for first in range(0, view.count, width)]
+    def __init__(self, name: str, matrix: MeasuredMatrix, transform: Transform, rotation_seed: int):
+        histogram, n = matrix.histogram, matrix.view.length
         super().__init__(
-            name, Side.exact(norms.Histogram.of(codes), n), n, rotation_seed,
-            norms.loudest(codes) // norms.DOUBLING, blocks,
-        )  # fmt: skip
-        self._view, self._bfloat16, self._codes, self._mean = view, bfloat16, codes, mean
-        self._transform = transform
+            name,
+            Side.exact(histogram, n),
+            n,
+            rotation_seed,
+            norms.loudest(histogram.codes) // norms.DOUBLING,
+            [(block.start, block.stop) for block in pieces(matrix.view.count, panel_columns(n))],
+        )
+        self._matrix, self._transform = matrix, transform
         # a power of two that takes the standard deviation of each column's entries to 2 ** GRID_BITS or a little more
         self._power = GRID_BITS + n.bit_length() // 2
 
     def codes(self, columns: Columns) -> NDArray[Any]:
         """See `Operand`."""
-        return self._codes[columns]
+        return self._matrix.codes(columns)
 
     def units(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         """See `Operand`."""
@@ -116,26 +112,33 @@ class PlainOperand(Operand):
         power = np.where(silent, 0, exponents(codes) - self.exponent - self._power)
         return np.where(silent, 0.0, np.ldexp(1.0, power))
 
+    def rms(self, first: int, last: int) -> float:
+        """Of all columns, which are scaled alike: those of a block need not be measured for it."""
+        return self.rms_of(self.side.histogram.codes)
+
     def means(self, columns: Columns) -> NDArray[np.float64]:
         """See `Operand`."""
-        return self._mean[columns]
+        return self._matrix.means(columns)
 
     def mean_steps(self, columns: Columns) -> NDArray[np.float64]:
         """See `Operand`."""
-        return np.zeros(np.shape(self._codes[columns]))
+        return np.zeros(
+            len(range(*columns.indices(self.columns))) if isinstance(columns, slice) else len(columns)
+        )
 
     def stream(self, first: int, last: int, pool: Workers) -> Stream:
         """See `Operand`."""
-        n, seed = self.side.n, self.rotation_seed
-        block, step = self._view.read(first, last), max(1, _STEP // n)
+        n, seed, view = self.side.n, self.rotation_seed, self._matrix.view
+        block, step = view.read(first, last), max(1, _STEP // n)
+        found = self._matrix.found(slice(first, last))
+        codes, means = found.codes, found.means()
         forward = np.ldexp(np.float32(1.0), self._power)
 
         def read(start: int) -> tuple[int, NDArray[np.int32]]:
             stop = min(start + step, last - first)
-            chosen = slice(first + start, first + stop)
             u = np.empty((stop - start, n), np.float32)
-            mean, exponent = self._mean[chosen], exponents(self._codes[chosen])
-            self._transform.center_rotate(block[:, start:stop], self._bfloat16, mean, exponent, seed, u)
+            mean, exponent = means[start:stop], exponents(codes[start:stop])
+            self._transform.center_rotate(block[:, start:stop], view.bfloat16, mean, exponent, seed, u)
             points = pool.local.array("points", (u.size,), np.int32)
             factors = np.full(len(u), forward, np.float32)
             kernels.round_scaled(project(u, seed, n), factors, points.reshape(u.shape))
@@ -270,8 +273,8 @@ class Plain:
         assert isinstance(partner, Coded)  # of two factors one is compressed
         view, name = self.view, operand_name(self.file, self.tensor.name)
         statistics = measure(view, partner.matrix.centered, name, pool=pool)
-        codes, mean, p = statistics.codes, statistics.mean, partner.matrix.parameters
-        return PlainOperand(name, view, view.bfloat16, codes, mean, p.transform, p.rotation_seed)
+        p = partner.matrix.parameters
+        return PlainOperand(name, MeasuredMatrix(view, statistics, name, pool), p.transform, p.rotation_seed)
 
 
 Factor = Coded | Plain

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,12 +13,14 @@ import numpy.typing as npt
 from nqz import kernels
 from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.vectors import VectorView
-from nqz.ground.errors import InputError, NqzError, UnsupportedError
+from nqz.ground.errors import InputError, UnsupportedError
 from nqz.ground.threads import Workers
 from nqz.stages import digest
 from nqz.stages.grid import PIECE_BYTES, Grid
+from nqz.stages.norms import Histogram
+from nqz.stages.panels import panel_columns
 from nqz.stages.statistics import Statistics, merged
-from nqz.stages.sums import KnownColumns, State, Sums, add_later, finish, rescaled
+from nqz.stages.sums import Found, State, add_later, finish, rescaled
 
 _SLAB = 2 * digest.PIECE  # bytes that are hashed and summed at once: they stay in the second-level cache
 _ROWS = 8  # rows of a stripe that are read at once
@@ -56,8 +57,7 @@ def measure(
     where : str
         File and tensor, for messages.
     units : tuple of int, optional
-        First unit of the `grid`, and the one behind the last; all by default. Statistics of neighbors add; if all
-        have been measured in ranges, `settled` makes their sum complete.
+        First unit of the `grid`, and the one behind the last; all by default. Statistics of neighbors add.
     pool : Workers, optional
         Threads to work with; neither they nor ranges change the result.
     progress : callable, optional
@@ -69,14 +69,20 @@ def measure(
         An entry is not finite.
     """
     run = _pass(view, center, where, pool, progress)
-    return merged(run.statistics(*(units or (0, run.grid.units))), run.again)
+    return merged(run.statistics(*(units or (0, run.grid.units))))
 
 
-def settled(view: VectorView, statistics: Statistics, where: str, pool: Workers | None = None) -> Statistics:
-    """A sum of statistics of all ranges with columns of extreme magnitude, if there are some, summed again."""
-    if statistics.complete:
-        return statistics
-    return merged([statistics], _pass(view, statistics.center, where, pool).again)
+def measure_columns(
+    view: VectorView, center: bool, where: str, first: int, last: int, pool: Workers | None = None
+) -> Found:
+    """Columns first … last - 1, in a matrix whose columns are not `held`: to the same bits as `measure`."""
+    run = _pass(view, center, where, pool)
+    step = max(1, run.grid.piece // run.grid.n)
+
+    def some(start: int) -> Found:
+        return run.finished(start, run.sums(start, min(start + step, last)))[0]
+
+    return Found.joined(list(run.pool.map(some, range(first, last, step))))
 
 
 def _pass(
@@ -103,32 +109,31 @@ class _Pass(ABC):
         """Statistics of units, one by one."""
 
     @abstractmethod
-    def again(self, first: int, last: int, exponent: Exponents) -> State:
-        """Sums of the columns of a block in units of 2 ** exponent."""
+    def sums(self, first: int, last: int, exponent: Exponents | None = None) -> State:
+        """Sums of columns in units of 2 ** exponent; of all of them, or of any where they are not `held`."""
+
+    def finished(self, first: int, state: State) -> tuple[Found, Entries]:
+        """Columns from number `first` on from their sums, those of extreme magnitude summed again; see `finish`."""
+        exponent = rescaled(state)
+        if exponent is not None:
+            state = self.sums(first, first + state.shape[1], exponent)
+        near = max(0, panel_columns(self.grid.n) - first)
+        return finish(state, exponent, self.grid.n, self.center, near)
+
+    def one(self, unit: int, digests: bytes, state: State) -> Statistics:
+        """Statistics of a unit from the sums of its columns."""
+        found, near = self.finished(self.grid.begun(unit)[0], state)
+        kept = found if self.grid.held else Histogram.of(found.codes)
+        return Statistics(self.grid, self.center, unit, unit + 1, digests, kept, near)
 
     @property
     def itemsize(self) -> int:
         return self.view.dtype.itemsize
 
-    def bytes_of(self, unit: int) -> int:
+    def bytes_of(self, piece: int) -> int:
         """Size of a piece."""
-        start, stop = self.grid.span(unit)
+        start, stop = self.grid.span(piece)
         return (stop - start) * self.itemsize
-
-    def one(self, unit: int, digests: bytes, part: Sums | KnownColumns) -> Statistics:
-        """Statistics of a unit."""
-        return Statistics(self.grid, self.center, unit, unit + 1, digests, (part,))
-
-    def first_entries(self, start: int, stop: int, exponent: Exponents | None = None) -> Entries:
-        """First entries of columns, from which their sums are taken; they are entries start … stop - 1 of the file."""
-        state: State = np.zeros((4, stop - start))
-        if self.center:
-            _, [(_, _, block)] = self.view.span(start, stop)
-            kernels.column_statistics(
-                block, self.view.bfloat16, state, _scales(exponent, stop - start), False
-            )
-        entries: Entries = state[0]
-        return entries
 
     def sum(
         self,
@@ -138,7 +143,10 @@ class _Pass(ABC):
         exponent: Exponents | None = None,
         hashed: bool = True,
     ) -> bytes:
-        """Add entries to the sums of the columns from number `column` on; return the digests of the pieces."""
+        """Add entries to the sums of the columns from number `column` on; return the digests of the pieces.
+
+        Entries of columns before are only hashed.
+        """
         digests, buffer, step = [], self.buffer(_SLAB), _SLAB // self.itemsize
         start, stop = span
         for first in range(start, stop, step):
@@ -146,6 +154,8 @@ class _Pass(ABC):
             if hashed:
                 digests.append(digest.of_pieces(raw))
             for coordinate, vector, block in blocks:
+                if vector < column:
+                    continue
                 started = not (self.grid.contiguous and coordinate == 0)
                 position = self.add(state, block, vector - column, exponent, started)
                 if position >= 0:
@@ -194,57 +204,66 @@ class _Columns(_Pass):
             self.progress(self.bytes_of(unit))
 
     def _piece(self, unit: int) -> Statistics:
-        return self.one(unit, *self._sums(self.grid.span(unit)))
+        (start, stop), (first, last) = self.grid.span(unit), self.grid.begun(unit)
+        state = np.zeros((4, last - first))
+        digests = self.sum((start, stop), state, first)
+        if last > first:
+            self._add(state, first, stop)
+        return self.one(unit, digests, state)
 
-    def _sums(
-        self, span: tuple[int, int], exponent: Exponents | None = None, hashed: bool = True
-    ) -> tuple[bytes, Sums]:
-        """Digests of some entries, and the sums of their columns."""
-        n = self.grid.n
-        column, late = divmod(span[0], n)
-        state = np.zeros((4, -(-span[1] // n) - column))
-        if late:  # a column that began earlier
-            scale = None if exponent is None else exponent[:1]
-            state[0, :1] = self.first_entries(column * n, column * n + 1, scale)
-        digests = self.sum(span, state, column, exponent, hashed)
-        return digests, Sums(column + 1, state[:, 1:], (state[:, :1],)) if late else Sums(column, state)
-
-    def again(self, first: int, last: int, exponent: Exponents) -> State:
-        n, size, state = self.grid.n, self.grid.piece, np.zeros((4, last - first))
-        for start in range(first * n, last * n, size):
-            stop = min(start + size, last * n)
-            column, end = start // n - first, -(-stop // n) - first
-            _, sums = self._sums((start, stop), exponent[column:end], hashed=False)
-            for late in sums.late:
-                add_later(state[:, column : column + 1], late)
-            state[:, end - sums.state.shape[1] : end] = sums.state
+    def sums(self, first: int, last: int, exponent: Exponents | None = None) -> State:
+        state = np.zeros((4, last - first))
+        self._add(state, first, first * self.grid.n, exponent)
         return state
+
+    def _add(self, state: State, first: int, start: int, exponent: Exponents | None = None) -> None:
+        """Add the entries of columns from entry `start` on, those in each piece summed by themselves."""
+        n, size, stop = self.grid.n, self.grid.piece, (first + state.shape[1]) * self.grid.n
+        while start < stop:
+            end = min((start // size + 1) * size, stop)
+            late, begin = start % n > 0, start // n - first
+            chosen = slice(begin, -(-end // n) - first)
+            part = np.zeros((4, chosen.stop - begin))
+            part[0, :late] = state[0, begin : begin + late]  # of a column that began earlier
+            scale = None if exponent is None else exponent[chosen]
+            self.sum((start, end), part, first + begin, scale, hashed=False)
+            add_later(state[:, begin : begin + late], part[:, :late])
+            state[:, begin + late : chosen.stop] = part[:, late:]
+            start = end
 
 
 class _Rows(_Pass):
     """Rows of all columns, piece by piece."""
 
     def statistics(self, first: int, last: int) -> Iterator[Statistics]:
-        columns, units = self.grid.columns, range(first, last)
-        piece = partial(self._piece, self.first_entries(0, columns))
-        for unit, (digests, state) in zip(units, self.pool.map(piece, units), strict=True):
-            late = Sums(columns, np.empty((4, 0)), (state,))
-            yield self.one(unit, digests, Sums(0, state) if unit == 0 else late)
-            self.progress(self.bytes_of(unit))
+        found: list[bytes] = []
+        state = self._sums(None, found)
+        yield self.one(0, b"".join(found), state)
 
-    def _piece(
-        self, entries: Entries, unit: int, exponent: Exponents | None = None, hashed: bool = True
-    ) -> tuple[bytes, State]:
-        state = np.zeros((4, self.grid.columns))
-        state[0] = entries
-        return self.sum(self.grid.span(unit), state, 0, exponent, hashed), state
+    def sums(self, first: int, last: int, exponent: Exponents | None = None) -> State:
+        return self._sums(exponent)
 
-    def again(self, first: int, last: int, exponent: Exponents) -> State:
-        state = np.zeros((4, last - first))
-        state[0] = self.first_entries(first, last, exponent)
-        piece = partial(self._piece, state[0], exponent=exponent, hashed=False)
-        for _, part in self.pool.map(piece, range(self.grid.units)):
+    def _sums(self, exponent: Exponents | None, digests: list[bytes] | None = None) -> State:
+        """Sums of all columns; digests of the pieces are appended to a list, and counted as progress."""
+        pieces = range(self.grid.pieces)
+        state: State = np.zeros((4, self.grid.columns))
+        if self.center:
+            _, [(_, _, block)] = self.view.span(0, self.grid.columns)
+            scales = _scales(exponent, self.grid.columns)
+            kernels.column_statistics(block, self.view.bfloat16, state, scales, False)
+            state[1:] = 0.0
+        entries = state[0].copy()
+
+        def one(piece: int) -> tuple[bytes, State]:
+            part = np.zeros((4, self.grid.columns))
+            part[0] = entries
+            return self.sum(self.grid.span(piece), part, 0, exponent, digests is not None), part
+
+        for piece, (found, part) in zip(pieces, self.pool.map(one, pieces), strict=True):
             add_later(state, part)
+            if digests is not None:
+                digests.append(found)
+                self.progress(self.bytes_of(piece))
         return state
 
 
@@ -253,43 +272,30 @@ class _Stripes(_Pass):
 
     def statistics(self, first: int, last: int) -> Iterator[Statistics]:
         digests, pieces = b"", self.grid.hashed(first, last)
-        for unit, found in zip(pieces, self.pool.map(self._hashed, pieces), strict=True):
+        for piece, found in zip(pieces, self.pool.map(self._hashed, pieces), strict=True):
             digests += found
-            self.progress(self.bytes_of(unit) / 2)
+            self.progress(self.bytes_of(piece) / 2)
         units = range(first, last)
-        for unit, part in zip(units, self.pool.map(self._stripe, units), strict=True):
-            if part is None:
-                self._refuse_first()
-            yield self.one(unit, digests, part)
+        for unit, found in zip(units, self.pool.map(self._stripe, units), strict=True):
+            yield replace(found, digests=digests)
             digests = b""
-            self.progress(len(part.codes) * self.grid.n * self.itemsize / 2)
+            begin, end = self.grid.begun(unit)
+            self.progress((end - begin) * self.grid.n * self.itemsize / 2)
 
-    def again(self, first: int, last: int, exponent: Exponents) -> State:
-        raise NqzError("internal error: a stripe is summed again at once")
-
-    def _hashed(self, unit: int) -> bytes:
+    def _hashed(self, piece: int) -> bytes:
         buffer, step = self.buffer(_SLAB), _SLAB // self.itemsize
-        start, stop = self.grid.span(unit)
+        start, stop = self.grid.span(piece)
         spans = (self.view.span(first, min(first + step, stop), buffer) for first in range(start, stop, step))
         return b"".join(digest.of_pieces(raw) for raw, _ in spans)
 
-    def _stripe(self, unit: int) -> KnownColumns | None:
-        """What is known of a stripe of columns, None if an entry is not finite."""
-        first, last = self.grid.stripe(unit)
-        state = self._sums(first, last)
-        if state is None:
-            return None
-        exponent = rescaled(state)
-        if exponent is not None and (state := self._sums(first, last, exponent)) is None:
-            return None
-        return finish(self.grid, self.center, first, state, exponent)
+    def _stripe(self, unit: int) -> Statistics:
+        return self.one(unit, b"", self.sums(*self.grid.begun(unit)))
 
-    def _sums(self, first: int, last: int, exponent: Exponents | None = None) -> State | None:
-        """Sums of a stripe, None if an entry is not finite."""
+    def sums(self, first: int, last: int, exponent: Exponents | None = None) -> State:
         state = np.zeros((4, last - first))
         for row, block in self._blocks(first, last):
             if self.add(state, block, 0, exponent, row > 0) >= 0:
-                return None
+                self._refuse_first()
         return state
 
     def _blocks(self, first: int, last: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
@@ -309,8 +315,8 @@ class _Stripes(_Pass):
 
     def _refuse_first(self) -> NoReturn:
         """Refuse the first entry in the file that is not finite."""
-        for unit in range(self.grid.pieces):
-            for coordinate, vector, block in self.view.span(*self.grid.span(unit))[1]:
+        for piece in range(self.grid.pieces):
+            for coordinate, vector, block in self.view.span(*self.grid.span(piece))[1]:
                 bits = block.astype(np.uint32) << 16 if self.view.bfloat16 else block
                 bad = np.flatnonzero(~np.isfinite(bits.view(np.float32) if self.view.bfloat16 else bits))
                 if len(bad):

@@ -116,7 +116,20 @@ def round_log2(x: ArrayLike, steps: int) -> NDArray[np.int64]:
     ndarray of int64
     """
     mantissa, exponent = np.frexp(np.asarray(x, dtype=np.float64))
+    edges, below = _edges(steps)
+    mantissa = mantissa * 2.0
+    index = below[((mantissa - 1.0) * (2 * steps)).astype(np.int64)]
+    index += mantissa >= edges[index]
+    return (exponent.astype(np.int64) - 1) * steps + index
+
+
+@lru_cache(maxsize=4)
+def _edges(steps: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Where in [1, 2) the nearest step is the next, and how many of these are at most 1, 1 + 1 / (2 steps), ….
+
+    Two of them are farther apart: no more than one lies in between.
+    """
     half = GRID // (2 * steps)
     edges = _octave()[half :: 2 * half]
-    index = np.searchsorted(edges, mantissa * 2.0, side="right")
-    return (exponent.astype(np.int64) - 1) * steps + index
+    starts = 1.0 + np.arange(2 * steps) / (2 * steps)
+    return np.append(edges, np.inf), np.searchsorted(edges, starts, side="right").astype(np.int64)

@@ -122,7 +122,7 @@ class Columns:
         """w: the energy-weighted mean of 1 / (1 + d), 0 for dropped columns."""
         codes = self.histogram.codes
         s = scaling(codes, self.n, self.lattice, delta, self.allocate, self.lowest)
-        energy = norms.energy(codes, norms.loudest(codes)) * self.histogram.counts
+        energy = self.histogram.energies(norms.loudest(codes))
         whole = total(energy)
         return total(energy / (1.0 + s.noise)) / whole if whole > 0 else 0.0
 

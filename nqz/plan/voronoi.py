@@ -10,7 +10,6 @@ from nqz.ground.arithmetic import GRID, round_log2, total
 from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.units import FIXED_POINT
 from nqz.plan.task import Plan, Probe, Target, Task, alive, check_reached, predicted
-from nqz.stages import norms
 from nqz.stages.codings.voronoi import MAX_POWER, MAX_Q, MIX, Nesting, digit_bits
 from nqz.stages.lattices import Lattice, VoronoiCells
 from nqz.stages.parameters import Parameters
@@ -144,22 +143,11 @@ def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> 
     """The parameters with gain and power of the nested code, as they are on the first panel."""
     cross, square = probe(parameters) or (0, 0)  # nothing is coded
     energy = (
-        first_energy(statistics)
+        total(statistics.near[statistics.near > 0.0])
         * parameters.m
         * float(ratio(np.array([-2 * parameters.delta]), parameters.n)[0])
     )
     return replace(parameters, coding_parameters=with_gain(parameters, energy, cross, square))
-
-
-def first_energy(statistics: Statistics) -> float:
-    """Σ of the energies of the columns of the first panel, each relative to that of its norm code."""
-    energy, exponent = statistics.energy, statistics.exponent
-    codes = statistics.codes[: len(energy)]
-    octave = norms.loudest(codes) // norms.STEPS
-    loud = codes != norms.ZERO
-    shift = np.clip(2 * exponent.astype(np.int64) - octave, -1000, 1000)
-    actual = np.ldexp(energy, shift.astype(np.int32))
-    return total(actual[loud] / norms.energy(codes, octave * norms.STEPS)[loud])
 
 
 def with_gain(parameters: Parameters, energy: float, cross: int, square: int) -> Nesting:

@@ -76,11 +76,31 @@ class Means:
         """Those of a matrix that is not centered."""
         return cls(codes, n, None, np.zeros(0, np.uint8), np.zeros(0, np.int32))
 
+    @classmethod
+    def rounded(
+        cls, mean: npt.NDArray[np.float64] | None, codes: npt.NDArray[Any], n: int, digits: int | None
+    ) -> Means:
+        """Means as they are kept, with so many digits; None for a matrix that is not centered."""
+        if mean is None or digits is None:
+            return cls.none(codes, n)
+        shift, q = np.empty(len(mean), np.uint8), np.empty(len(mean), np.int32)
+        wide: npt.NDArray[np.int64] | None = None
+        for chosen in pieces(len(mean)):
+            shift[chosen], exact = quantize(mean[chosen], codes[chosen], n, digits)
+            if wide is None and not -(1 << 31) <= exact.min() <= exact.max() < 1 << 31:
+                wide = q.astype(np.int64)
+            (q if wide is None else wide)[chosen] = exact
+        return cls(codes, n, digits, shift, q if wide is None else wide)
+
     def at(self, columns: slice | npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """The stored means of columns."""
-        if self.digits is None:
-            return np.zeros(len(self.codes[columns]))
-        return restore(self.shift[columns], self.q[columns], self.codes[columns], self.n, self.digits)
+        codes = self.codes[columns]
+        mean = np.zeros(len(codes))
+        if self.digits is not None:
+            shift, q = self.shift[columns], self.q[columns]
+            for c in pieces(len(codes)):
+                mean[c] = restore(shift[c], q[c], codes[c], self.n, self.digits)
+        return mean
 
     def steps(self, columns: slice | npt.NDArray[Any], exponent: int = 0) -> npt.NDArray[np.float64]:
         """Steps to which they were rounded, in units of 2 ** exponent; 0 where a mean is exact."""

@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from nqz.stages.center import Means, center
 from nqz.stages.codings import Coder
-from nqz.stages.panels import OpenPanel, Panel, open_panel, panels
+from nqz.stages.norms import Histogram
+from nqz.stages.panels import OpenPanel, Panel, open_panel
 from nqz.stages.parameters import Parameters
 from nqz.stages.project import project
 from nqz.stages.scale import NormScaling, exponents
-from nqz.stages.statistics import Statistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,8 @@ class SourcePanel(OpenPanel):
 
     Attributes
     ----------
+    kept_means : Means
+        Of its columns, with their norm codes.
     means : ndarray of float64, shape (width,)
     exponents : ndarray of int32, shape (width,)
         Powers of two that columns are divided by.
@@ -35,6 +37,7 @@ class SourcePanel(OpenPanel):
         From rotated columns to what the coder takes, in the order of the stream.
     """
 
+    kept_means: Means
     means: npt.NDArray[np.float64]
     exponents: npt.NDArray[np.int32]
     factors: npt.NDArray[np.float32]
@@ -47,28 +50,23 @@ class Encoder:
     Attributes
     ----------
     parameters : Parameters
-    codes : ndarray of int32, shape (a,)
-        Norm codes.
-    means : Means
     norm_scaling : NormScaling
-    panels : list of Panel
     coder : Coder
     """
 
     parameters: Parameters
-    codes: npt.NDArray[np.int32]
-    means: Means
     norm_scaling: NormScaling
-    panels: list[Panel]
     coder: Coder
 
-    def open_panel(self, panel: Panel) -> SourcePanel:
-        """Prepare the coding of a panel."""
-        p, here = self.parameters, slice(panel.first, panel.last)
-        codes, found = self.codes[here], open_panel(panel, self.codes[here], self.norm_scaling, self.coder)
+    def open_panel(self, panel: Panel, kept_means: Means) -> SourcePanel:
+        """Prepare the coding of a panel, by the norm codes and means of its columns."""
+        p, codes = self.parameters, kept_means.codes
+        found = open_panel(panel, codes, self.norm_scaling, self.coder)
         factors = self.norm_scaling.histogram.apply(partial(p.coding.forward, p), codes[found.order])
-        means = self.means.at(here)
-        return SourcePanel(panel, found.order, found.place, found.coded, means, exponents(codes), factors)
+        return SourcePanel(
+            panel, found.order, found.place, found.coded,
+            kept_means, kept_means.at(slice(None)), exponents(codes), factors,
+        )  # fmt: skip
 
     def center_rows(
         self,
@@ -128,9 +126,7 @@ class Encoder:
             rows[kept] = project(out, p.rotation_seed, p.m)
 
 
-def make_encoder(parameters: Parameters, statistics: Statistics) -> Encoder:
-    """What a matrix is coded with, by its statistics with rounded means."""
-    p, codes = parameters, statistics.codes
-    found = p.norm_scaling(statistics.histogram)
-    coder = p.coding.coder(p, found.used)
-    return Encoder(p, codes, statistics.means, found, panels(p, codes, found), coder)
+def make_encoder(parameters: Parameters, histogram: Histogram) -> Encoder:
+    """What a matrix with these norm codes is coded with."""
+    found = parameters.norm_scaling(histogram)
+    return Encoder(parameters, found, parameters.coding.coder(parameters, found.used))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nqz.ground.arithmetic import GRID, exp2, pieces, round_log2
+from nqz.ground.arithmetic import GRID, exp2, pieces, round_log2, total
 from nqz.ground.units import NORM_STEPS, NORM_ZERO
 
 STEPS = NORM_STEPS
@@ -138,6 +138,12 @@ class Histogram:
     def energies(self, relative_to: int = 0) -> npt.NDArray[np.float64]:
         """Energy of all columns of each of the codes, in units of 2 ** (relative_to / 256)."""
         return energy(self.codes, relative_to) * self.counts
+
+    def energy(self) -> tuple[float, int]:
+        """Energy of all columns as mantissa in [0.5, 1) and exponent of two; (0.0, 0) for nothing."""
+        octave = loudest(self.codes) // STEPS
+        mantissa, exponent = np.frexp(total(self.energies(octave * STEPS)))
+        return float(mantissa), int(exponent) + octave if mantissa else 0
 
     def index(self, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Position in `codes` of each of some codes, which all must be there."""

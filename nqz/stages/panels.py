@@ -8,6 +8,7 @@ crosses a panel.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -22,6 +23,10 @@ from nqz.stages.scale import NormScaling
 
 PANEL_ENTRIES = 1 << 24
 _COLUMNS = 1 << 20  # of a panel, at most
+
+
+CodesOf = Callable[[int, int], npt.NDArray[Any]]
+"""Gives the norm codes of a range of columns."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +79,26 @@ def panel_columns(n: int) -> int:
     return max(1, min(_COLUMNS, PANEL_ENTRIES // n))
 
 
-def panels(parameters: Parameters, codes: npt.NDArray[Any], scaling: NormScaling) -> list[Panel]:
-    """Cut a tensor into panels and chunks; `codes` are its norm codes."""
-    p, out = parameters, []
-    number, width, all_kept = 0, panel_columns(p.n), bool(scaling.kept.all())
-    for first in range(0, len(codes), width):
-        last = min(first + width, len(codes))
+def panels(parameters: Parameters, scaling: NormScaling, codes: CodesOf) -> Iterator[Panel]:
+    """Cut a tensor into panels and chunks, panel by panel.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    scaling : NormScaling
+    codes : callable
+        codes(first, last) gives the norm codes of the columns of a panel; called where it may have dropped ones.
+    """
+    p, number = parameters, 0
+    width, all_kept = panel_columns(p.n), bool(scaling.kept.all())
+    for first in range(0, p.columns, width):
+        last = min(first + width, p.columns)
         kept = last - first
         if not all_kept:
-            kept = int(np.count_nonzero(scaling.histogram.look_up(scaling.kept, codes[first:last])))
-        out.append(cut_panel(p, first, last, kept, number))
-        number += len(out[-1].chunks)
-    return out
+            kept = int(np.count_nonzero(scaling.histogram.look_up(scaling.kept, codes(first, last))))
+        found = cut_panel(p, first, last, kept, number)
+        number += len(found.chunks)
+        yield found
 
 
 def cut_panel(parameters: Parameters, first: int, last: int, kept: int, number: int) -> Panel:

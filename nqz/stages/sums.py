@@ -7,84 +7,77 @@ energy exactly 0. Columns of extreme magnitude are summed in units of a power of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nqz.ground.arithmetic import pieces, total_of
+from nqz.ground.arithmetic import pieces
 from nqz.stages import norms
-from nqz.stages.grid import Grid
-from nqz.stages.panels import panel_columns
-
-Energy = tuple[float, int]
-"""An energy as mantissa in [0.5, 1) and exponent of two; (0.0, 0) for nothing."""
 
 State = npt.NDArray[np.float64]
 """Of shape (4, w), for w columns: first entry, Σ and Σ of squares of the differences from it, largest magnitude."""
 
 _LARGE, _SMALL = 1e120, 1e-120  # beyond, squares may overflow or vanish
-_NOTHING = -(1 << 40)  # exponent of no energy
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
-    """Columns of which some entries may be missing, or that belong to a block of which some columns are.
+class Found:
+    """Norm codes and means of columns.
 
     Attributes
     ----------
-    first : int
-        The first of those whose first entries are there.
-    state : ndarray, shape (4, w)
-        What is known of them.
-    late : tuple of ndarray of shape (4, k)
-        Sums of later entries of the k columns before `first`, to be added in order.
-    """
-
-    first: int
-    state: State
-    late: tuple[State, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class KnownColumns:
-    """Columns in whole blocks, all of whose entries have been seen.
-
-    Attributes
-    ----------
-    first : int
     codes : ndarray of int32, shape (w,)
         Norm codes.
     mean : ndarray of float64, shape (w,), or None
-        None once they are rounded, and for a matrix that is not centered.
-    totals : tuple of Energy
-        Of the blocks.
-    energy, exponent : ndarray of float64 and int32
-        Energies of those columns that are in the first panel, in units of 4 ** exponent.
+        None for a matrix that is not centered.
     """
 
-    first: int
     codes: npt.NDArray[np.int32]
     mean: npt.NDArray[np.float64] | None
-    totals: tuple[Energy, ...]
-    energy: npt.NDArray[np.float64]
-    exponent: npt.NDArray[np.int32]
+
+    @classmethod
+    def joined(cls, parts: list[Found]) -> Found:
+        """Columns that follow one another, in one."""
+        if len(parts) == 1:
+            return parts[0]
+        means = [part.mean for part in parts if part.mean is not None]
+        codes = np.concatenate([np.zeros(0, np.int32), *(part.codes for part in parts)])
+        return cls(codes, np.concatenate(means) if means else None)
+
+    def chosen(self, columns: slice | npt.NDArray[Any]) -> Found:
+        """Some of them."""
+        return Found(self.codes[columns], None if self.mean is None else self.mean[columns])
+
+    def means(self) -> npt.NDArray[np.float64]:
+        """Means, zero if the matrix is not centered."""
+        return np.zeros(len(self.codes)) if self.mean is None else self.mean
 
 
 def finish(
-    grid: Grid, centered: bool, first: int, state: State, exponent: npt.NDArray[np.int32] | None
-) -> KnownColumns:
-    """What is known of the columns of a block from their sums, in units of 2 ** exponent."""
+    state: State, exponent: npt.NDArray[np.int32] | None, n: int, centered: bool, near: int
+) -> tuple[Found, npt.NDArray[np.float64]]:
+    """What follows from the sums of columns of n entries, in units of 2 ** exponent.
+
+    Returns
+    -------
+    found : Found
+    energy : ndarray of float64
+        Of the first `near` columns, relative to what their norm codes stand for; 0 of a column without energy.
+    """
     exponent = np.zeros(state.shape[1], np.int32) if exponent is None else exponent
-    mean, energy = _results(state, exponent, grid.n) if centered else (None, state[2].copy())
-    near = max(0, panel_columns(grid.n) - first)
-    return KnownColumns(
-        first,
-        norms.encode(energy, exponent),
-        mean,
-        (total_energy(energy, exponent),),
-        energy[:near].copy(),
-        exponent[:near].copy(),
-    )
+    mean, energy = _results(state, exponent, n) if centered else (None, state[2])
+    codes = norms.encode(energy, exponent)
+    return Found(codes, mean), _relative(energy[:near], exponent[:near], codes[:near])
+
+
+def _relative(
+    energy: npt.NDArray[np.float64], exponent: npt.NDArray[np.int32], codes: npt.NDArray[np.int32]
+) -> npt.NDArray[np.float64]:
+    octave, within = np.divmod(codes.astype(np.int64), norms.STEPS)
+    loud = codes != norms.ZERO
+    shift = np.where(loud, 2 * exponent.astype(np.int64) - octave, 0).astype(np.int32)
+    return np.where(loud, np.ldexp(energy, shift) / norms.energy(np.where(loud, within, 0)), 0.0)
 
 
 def add_later(state: State, later: State) -> None:
@@ -94,15 +87,15 @@ def add_later(state: State, later: State) -> None:
 
 
 def rescaled(state: State) -> npt.NDArray[np.int32] | None:
-    """Exponents with which the sums must be taken anew, None where the sums are safe."""
-    largest = state[3]
-    if not any(
-        ((x > _LARGE) | ((x > 0) & (x < _SMALL))).any()
-        for x in map(largest.__getitem__, pieces(len(largest)))
-    ):
-        return None
-    _, exponent = np.frexp(largest)
-    return np.where(largest > 0, exponent, 0).astype(np.int32)
+    """Exponents with which the sums of columns must be taken anew, 0 where they are safe; None if all are."""
+    largest, found = state[3], None
+    for chosen in pieces(len(largest)):
+        x = largest[chosen]
+        extreme = (x > _LARGE) | ((x > 0) & (x < _SMALL))
+        if extreme.any():
+            found = np.zeros(len(largest), np.int32) if found is None else found
+            found[chosen] = np.where(extreme, np.frexp(x)[1], 0)
+    return found
 
 
 def _results(
@@ -116,39 +109,3 @@ def _results(
         np.maximum(square - linear * (linear / n), square / (n + 1.0), out=energy[chosen])
         np.ldexp(first + linear / n, exponent[chosen], out=mean[chosen])
     return mean, energy
-
-
-def total_energy(energy: npt.NDArray[np.float64], exponent: npt.NDArray[np.int32]) -> Energy:
-    """Sum of the columns' energies, in units of 4 ** exponent."""
-    parts = pieces(len(energy))
-    top = max((int(_split(energy[c], exponent[c])[1].max()) for c in parts), default=_NOTHING)
-    if top == _NOTHING:
-        return 0.0, 0
-
-    def shifted(chosen: slice) -> npt.NDArray[np.float64]:
-        mantissa, power = _split(energy[chosen], exponent[chosen])
-        return np.ldexp(mantissa, np.clip(power - top, -1100, 0).astype(np.int32))
-
-    value, extra = np.frexp(total_of(map(shifted, parts)))
-    return float(value), top + int(extra)
-
-
-def add_energies(a: Energy, b: Energy) -> Energy:
-    """Sum of two energies."""
-    if a[0] == 0.0 or b[0] == 0.0:
-        return b if a[0] == 0.0 else a
-    top = max(a[1], b[1])
-    value, extra = np.frexp(sum(float(np.ldexp(x, max(power - top, -1100))) for x, power in (a, b)))
-    return float(value), top + int(extra)
-
-
-def _split(
-    energy: npt.NDArray[np.float64], exponent: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Mantissas, 0 where there is no energy, and exponents of two, very low there."""
-    mantissa, power = np.frexp(energy)
-    positive = energy > 0
-    return (
-        np.where(positive, mantissa, 0.0),
-        np.where(positive, power.astype(np.int64) + 2 * exponent, _NOTHING),
-    )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nqz.commands.matmul import Prepared, tiles
+from nqz.commands.measured import MeasuredMatrix
 from nqz.files.access import FileAccess, temporary_access
 from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import widen
 from nqz.ground.threads import Workers
-from nqz.stages.statistics import Statistics
 
 _BLOCK = 1 << 22
 
@@ -23,36 +22,33 @@ class Factor:
 
     Parameters
     ----------
-    view : VectorView
+    matrix : MeasuredMatrix
     dtype : str
         Of its tensor.
-    measured : Statistics
     """
 
-    def __init__(self, view: Any, dtype: str, measured: Statistics):
-        self.view, self._dtype, self._measured = view, dtype, measured
+    def __init__(self, matrix: MeasuredMatrix, dtype: str):
+        self.view, self._matrix, self._dtype = matrix.view, matrix, dtype
 
     @property
-    def exponent(self) -> int:
-        """Columns are given in units of 2 ** exponent."""
-        return self._measured.total[1] // 2
-
-    @property
-    def energy(self) -> float:
-        """‖Ā‖² in units of 4 ** exponent."""
-        mantissa, power = self._measured.total
-        return float(np.ldexp(mantissa, power - 2 * self.exponent))
+    def silent(self) -> bool:
+        """Whether no column has energy."""
+        return self._matrix.histogram.energy()[0] == 0.0
 
     @cached_property
-    def scaled_mean(self) -> NDArray[np.float64]:
+    def exponent(self) -> int:
+        """Columns are given in units of 2 ** exponent."""
+        return self._matrix.histogram.energy()[1] // 2
+
+    def scaled_means(self, first: int, last: int) -> NDArray[np.float64]:
         """Means in units of 2 ** exponent."""
-        means: NDArray[np.float64] = np.ldexp(self._measured.mean, -self.exponent)
+        means: NDArray[np.float64] = np.ldexp(self._matrix.means(slice(first, last)), -self.exponent)
         return means
 
     def read(self, first: int, last: int) -> NDArray[np.float64]:
         """Centered columns in units of 2 ** exponent, float64 of shape (n, last - first)."""
         block = widen(self.view.read(first, last), self._dtype).astype(np.float64)
-        block -= self._measured.mean[first:last]
+        block -= self._matrix.means(slice(first, last))
         np.ldexp(block, -self.exponent, out=block)
         return block
 
@@ -133,34 +129,43 @@ def exact_product(a: Factor, b: Factor, progress: Callable[[float], object] | No
     DiskFullError, OutputError
         The temporary file cannot be written.
     """
-    scale = a.energy * b.energy / a.view.length
     access = temporary_access("the exact product")
     try:
         access.reserve(8 * a.view.count * b.view.count)
         with np.errstate(over="ignore", invalid="ignore"):
-            signal = _fill(access, a, b, progress) / scale
+            energy, *sides = _fill(access, a, b, progress)
     except BaseException:
         access.close()
         raise
-    return ExactProduct(access, b.view.count, a.exponent + b.exponent, scale, signal)
+    scale = sides[0] * sides[1] / a.view.length
+    return ExactProduct(access, b.view.count, a.exponent + b.exponent, scale, energy / scale)
 
 
-def _fill(access: FileAccess, a: Factor, b: Factor, progress: Callable[[float], object] | None) -> float:
-    """Write the product; return the energy of its centered part."""
+def _fill(
+    access: FileAccess, a: Factor, b: Factor, progress: Callable[[float], object] | None
+) -> tuple[float, float, float]:
+    """Write the product; return the energies of its centered part, and of both sides."""
     n, height, width = a.view.length, a.view.count, b.view.count
     rows, step = max(1, _BLOCK // max(n, width)), max(1, _BLOCK // n)
-    energy = 0.0
+    energy = energy_a = energy_b = 0.0
     for first in range(0, height, rows):
         last = min(first + rows, height)
         left = a.read(first, last)
+        energy_a += _energy(left)
+        means = n * a.scaled_means(first, last)
         out = np.empty((last - first, width))
         for j in range(0, width, step):
             k = min(j + step, width)
-            part = left.T @ b.read(j, k)
-            energy += float(np.einsum("ij,ij->", part, part))
-            out[:, j:k] = part
-        out += (n * a.scaled_mean[first:last])[:, None] * b.scaled_mean[None, :]
+            right = b.read(j, k)
+            energy_b += 0.0 if first else _energy(right)
+            part = left.T @ right
+            energy += _energy(part)
+            out[:, j:k] = part + means[:, None] * b.scaled_means(j, k)[None, :]
         access.pwrite(out, 8 * first * width)
         if progress is not None:
             progress((last - first) / height)
-    return energy
+    return energy, energy_a, energy_b
+
+
+def _energy(x: NDArray[np.float64]) -> float:
+    return float(np.einsum("ij,ij->", x, x))

@@ -15,6 +15,7 @@ from nqz.commands.encode import encode
 from nqz.commands.factors import Coded
 from nqz.commands.matmul import MatmulOptions, Prepared, prepare
 from nqz.commands.measure import measure
+from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.options import EncodeOptions
 from nqz.commands.pairs import Pair
 from nqz.commands.verify import measured_error, measured_errors
@@ -208,10 +209,14 @@ class _Step:
 
 def _truth(matrix: SweepMatrix, other: SweepMatrix, pool: Workers, step: _Step) -> ExactProduct | None:
     """The exact product; None where all columns of a side are constant: no error is relative to nothing."""
-    a, b = (
-        Factor(m.view(), m.tensor.dtype, measure(m.view(), True, m.where, pool=pool)) for m in (matrix, other)
-    )
-    return exact_product(a, b, step) if a.energy > 0 and b.energy > 0 else None
+    a, b = (_factor(m, pool) for m in (matrix, other))
+    return None if a.silent or b.silent else exact_product(a, b, step)
+
+
+def _factor(matrix: SweepMatrix, pool: Workers) -> Factor:
+    view, where = matrix.view(), matrix.where
+    measured = MeasuredMatrix(view, measure(view, True, where, pool=pool), where, pool)
+    return Factor(measured, matrix.tensor.dtype)
 
 
 def _point(
