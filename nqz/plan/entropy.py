@@ -269,9 +269,8 @@ def adjusted(
         return None
     step = math.ceil(GRID * (excess / coded)) + (1 if excess > 0 else 2)
     finest = _columns(parameters, statistics).finest
-    delta = min(
-        max(parameters.delta + step, finest), finest + _DELTA_RANGE
-    )  # coarser, nothing is left to save
+    # coarser than a search would go, nothing is left to save
+    delta = min(max(parameters.delta + step, finest), finest + _DELTA_RANGE)
     return None if delta == parameters.delta else replace(parameters, delta=delta)
 
 
