@@ -23,7 +23,7 @@ NAMES = [lattice.name for lattice in LATTICES.values()]
 THETAS = {"mmse": 1.0, "unbiased": np.inf}
 RATES = {
     "many bits": {"rate": 4.0},
-    "few bits": {"rate": 0.5},
+    "few bits": {"rate": 0.25},
     "half of the coordinates": {"rate": 2.0, "kappa": 0.5, "allocate": "column"},
 }
 

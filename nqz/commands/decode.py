@@ -160,6 +160,8 @@ def _spec(info: TensorInfo, kind: SourceKind, source: SourceKind, dtype: str | N
     elif source.alone:
         name = name or "array"
     wanted = dtype if dtype is not None and info.kind == "matrix" else info.dtype
+    if wanted == "bfloat16" and not info.nbytes and not kind.holds(wanted):
+        wanted = "float32"  # nothing to convert
     if wanted == "bfloat16" and not kind.holds(wanted):
         choice = "choose --dtype float32, or " if info.kind == "matrix" else ""
         raise UnsupportedError(

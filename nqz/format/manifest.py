@@ -281,7 +281,9 @@ def _check_tensor(info: TensorInfo, kind: SourceKind, where: str) -> None:
     proper = is_matrix_dtype(info.dtype) and info.nbytes > 0 and info.shape
     if info.codec == MATRIX and not proper:
         raise CorruptError(f"{where}: a matrix needs a floating-point dtype, an axis and an entry")
-    fault = kind.tensor_fault(info.dtype, info.order, info.byte_order, exact=info.codec == EXACT)
+    fault = kind.tensor_fault(
+        info.dtype, info.order, info.byte_order, exact=info.codec == EXACT and info.nbytes > 0
+    )
     if fault is not None:
         raise CorruptError(f"{where}: {fault}, which a .{kind.name} file cannot have")
 
