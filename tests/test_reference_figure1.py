@@ -23,7 +23,7 @@ NAMES = [lattice.name for lattice in LATTICES.values()]
 THETAS = {"mmse": 1.0, "unbiased": np.inf}
 RATES = {
     "many bits": {"rate": 4.0},
-    "few bits": {"rate": 0.25},
+    "few bits": {"rate": 0.5},
     "half of the coordinates": {"rate": 2.0, "kappa": 0.5, "allocate": "column"},
 }
 
@@ -85,7 +85,7 @@ def test_sides_that_kept_different_shares_meet_on_the_smaller():
     a, b = matrices()[0]
     (left, _, page_a), (right, _, page_b) = (
         encoded(a, "e8", {"rate": 3.0}),
-        encoded(b, "e8", RATES["few bits"]),
+        encoded(b, "e8", {"rate": 0.3}),
     )
     assert page_b.shared.m < page_a.shared.m == 300
     for estimator, theta in THETAS.items():
