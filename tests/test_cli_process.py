@@ -155,19 +155,22 @@ def test_an_interrupt_of_a_whole_pipeline(big, monkeypatch, tmp_path):
     assert listing(big) == before and listing(tmp_path) == []
 
 
-def test_an_interrupt_while_the_program_loads(folder):
+@pytest.mark.parametrize(
+    "number, code, word", [("INT", 130, "interrupted"), ("TERM", 143, "terminated"), ("HUP", 129, "hung up")]
+)
+def test_an_interrupt_while_the_program_loads(folder, number, code, word):
     program = (
         "import os, signal, sys\n"
         "import nqz.__main__ as program\n"
         "class Importing:\n"
         "    def find_spec(self, name, path, target=None):\n"
         "        if name == 'click':\n"
-        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        f"            os.kill(os.getpid(), signal.SIG{number})\n"
         "sys.meta_path.insert(0, Importing())\n"
         "sys.exit(program.main())"
     )
     done = process("inspect", "a.nqz", program=program)
-    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"nqz: error: interrupted\n")
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", f"nqz: error: {word}\n".encode())
 
 
 def test_an_interrupt_after_the_end_is_too_late(folder):
