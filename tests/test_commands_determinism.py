@@ -138,6 +138,36 @@ def test_every_way_to_the_chunks_gives_the_same_bytes(tmp_path, monkeypatch, n, 
         assert error == pytest.approx(across.predicted_reconstruction() * np.square(x).sum(), rel=0.02)
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    "options", [{"error": 0.05, "lattice": "d4"}, {"rate": 8, "coding": "voronoi", "lattice": "e8"}], ids=str
+)
+def test_columns_too_many_to_be_kept_give_the_same_records(monkeypatch, order, options):
+    """Norms and means measured again for every panel, some columns of it dropped; the same in a product."""
+    rng = np.random.default_rng(9)
+    x = (rng.standard_normal((6, 200_003)) + 1) * rng.lognormal(0, 2, 200_003)
+    x = np.asarray(x.astype(np.float32), order=order)
+    few = nqz.encode(rng.standard_normal((6, 3)), rate=6)
+    monkeypatch.setattr("nqz.stages.panels._COLUMNS", 30_000)
+    found = []
+    for held in (1 << 20, 1000):
+        monkeypatch.setattr("nqz.stages.grid._HELD", held)
+        for threads in (1, 3):
+            data = nqz.encode(x, threads=threads, **options)
+            matrix = coded(data)
+            # of a rate, the size of the side information is known, or estimated: the last step of Δ may differ
+            same = "error" in options or held == 1000
+            records = [matrix.reader.read(r) for r in matrix.reader.records(0)[1:]] if same else []
+            products = [nqz.matmul(few, x, threads=threads), nqz.matmul(x, few, threads=threads)]
+            found.append([records, *(product.tobytes() for product in products)])
+            assert "rate" not in options or 0.995 * options["rate"] < matrix.rate <= options["rate"]
+    types = [record.type for record in matrix.reader.records(0)]
+    assert types[:4] == ["TENS", "NORM", "MEAN", "CHNK"] and types.count("NORM") == types.count("MEAN") == 7
+    assert found[2] == found[3] and [f[1:] for f in found[:2]] == [f[1:] for f in found[2:]]
+    if "error" in options:
+        assert found[0] == found[2] and not kept(matrix).all()
+
+
 def test_tensors_side_by_side_give_the_same_bytes(tmp_path, monkeypatch):
     """Small tensors and large ones in turn, exact ones among them, some of them empty."""
     from safetensors.numpy import save_file

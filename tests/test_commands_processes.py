@@ -15,7 +15,7 @@ import nqz
 from coded_cases import coded
 from nqz.commands.code import code, probe
 from nqz.commands.encode import manifest, target_of, task_of
-from nqz.commands.encode_matrix import Side, assemble, fixed_bytes
+from nqz.commands.encode_matrix import SideInformation, assemble, fixed_bytes
 from nqz.commands.measure import grid, measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.options import EncodeOptions
@@ -66,7 +66,7 @@ def encode(source, options, executor):
     first, *others = [job.result() for job in jobs]
     statistics, pool = sum(others, first), Workers(1)
     matrix = MeasuredMatrix(view, statistics, task.where)
-    side = Side.of(matrix, target.digits if task.center else None, pool)
+    side = SideInformation.of(matrix, target.digits if task.center else None, pool)
     data = bytearray()
     writer = ContainerWriter(MemoryAccess(data), manifest(source, source.tensors))
     writer.begin(0)

@@ -11,6 +11,7 @@ from coded_cases import KINDS, Truth, centered, pair, side_of, stream
 from nqz.ground.threads import Workers
 from nqz.product.operand import Operand
 from nqz.product.product import Product
+from nqz.product.risk import Part, group, group_energies
 from nqz.stages import norms, project
 from nqz.stages.estimate import (
     ESTIMATORS,
@@ -302,7 +303,42 @@ def test_large_products_are_sampled_and_blocked_alike(monkeypatch):
     assert len(list(sampled.tiles(measured, "float32", lambda *_: None, POOL))) >= 20
     assert np.array_equal(whole(sampled), expected)
     assert measured.error == pytest.approx(error, rel=0.15)
-    monkeypatch.setattr("nqz.product.product._WHOLE", 1 << 24)
-    monkeypatch.setattr("nqz.product.product._MANY", 60)
-    few = Product(*sides, "mmse").measure(POOL)
-    assert few.raw is not None and few.error == measured.error
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_energies_of_pairs_of_groups_are_those_of_their_entries(monkeypatch, same):
+    """Blocks that divide groups, stripes of columns, columns that do not count."""
+    monkeypatch.setattr("nqz.product.risk._COLUMNS", 3)
+    monkeypatch.setattr("nqz.product.risk._ENTRIES", 3)
+    rng = np.random.default_rng(4)
+    codes = [rng.integers(-400, 400, count) for count in (23, 23 if same else 31)]
+    for found in codes:
+        found[[2, 7]] = norms.ZERO
+    codes[1] = codes[0] if same else codes[1]
+    scaled = [np.ldexp(1.0, found % 5) for found in codes]
+    parts, numbers = [], []
+    for found in codes:
+        noise = np.where(found % 7 == 3, np.inf, 0.25)
+        side = side_of(found, noise, 100, 1.0)
+        groups = group(side, norms.energy(side.histogram.codes))
+        parts.append(Part(groups, found.__getitem__, lambda c: np.ldexp(1.0, c % 5)))
+        counted = (found != norms.ZERO) & np.isfinite(noise)
+        buckets = sorted(set((found[counted] // 64).tolist()))
+        numbers.append(
+            np.array([buckets.index(c // 64) if ok else -1 for c, ok in zip(found, counted, strict=True)])
+        )
+        assert len(groups.energy) == len(buckets) > 5
+        for g in range(len(buckets)):
+            energy = norms.energy(found[numbers[-1] == g])
+            assert groups.energy[g] == pytest.approx(energy.sum()) and groups.noise[g] == 0.25
+        half = np.array([(numbers[-1][numbers[-1] >= 0] < g).mean() <= 0.5 for g in range(len(buckets))])
+        assert np.array_equal(groups.quiet, half)
+    raw = rng.integers(-1000, 1000, (23, len(codes[1]))).astype(np.int32)
+    cut = {(i, j): raw[i : i + 10, j : j + 16] for i in (0, 10, 20) for j in (0, 16)}
+    found = group_energies(cut, *parts, same)
+    squares = np.square(raw * scaled[0][:, None] * scaled[1])
+    if same:
+        np.fill_diagonal(squares, 0.0)
+    for g, row in enumerate(found):
+        for h, value in enumerate(row):
+            assert value == pytest.approx(squares[np.ix_(numbers[0] == g, numbers[1] == h)].sum())

@@ -86,6 +86,17 @@ def test_histograms_are_gathered_from_as_many_as_there_are(monkeypatch):
         assert np.array_equal(found.codes, expected.codes) and np.array_equal(found.counts, expected.counts)
 
 
+@pytest.mark.parametrize("far", [0, 300, -300, 8000, -8000])
+def test_energies_of_histograms_are_those_of_all_columns(far):
+    """In any unit, beyond the range of float64 too."""
+    codes = np.array([0, norms.ZERO, 256, 0, 512, norms.ZERO])
+    found = norms.Histogram.of(np.where(codes == norms.ZERO, codes, codes + far * norms.STEPS))
+    assert found.energies(far * norms.STEPS).tolist() == [0.0, 2.0, 2.0, 4.0]
+    assert found.energy() == (0.5, far + 4)
+    assert norms.Histogram.of(np.array([norms.ZERO])).energy() == (0.0, 0)
+    assert norms.Histogram.of(np.zeros(0, np.int32)).energy() == (0.0, 0)
+
+
 def test_histograms_of_close_codes_have_a_table():
     codes = np.array([5, norms.ZERO, 7, 1000, 5], np.int32)
     assert norms.Histogram.of(codes).rows is not None

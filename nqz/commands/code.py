@@ -66,7 +66,8 @@ def code(
         The file has changed since it was measured.
     """
     encoder = make_encoder(parameters, matrix.histogram)
-    width, counted, again = panel_columns(parameters.n), [], matrix.statistics.held is None
+    width, again = panel_columns(parameters.n), matrix.statistics.held is None
+    counted: list[Histogram] = []
     entries = int(matrix.histogram.counts[encoder.norm_scaling.kept].sum()) * parameters.m
 
     def beside(opened: SourcePanel) -> list[Sealed]:
@@ -75,7 +76,7 @@ def code(
     def opened() -> Iterator[SourcePanel]:
         for found in _open_panels(matrix, encoder, panels):
             if again:
-                counted.append(Histogram.of(found.kept_means.codes))
+                counted[:] = [Histogram.joined([*counted, Histogram.of(found.kept_means.codes)])]
             yield found
 
     for records, _, count in _coded(matrix.view, encoder, opened(), pool or Workers(1), beside):
@@ -83,7 +84,7 @@ def code(
         if progress is not None:
             progress(count / max(1, entries))
     if again and panels is None:
-        matrix.check(Histogram.joined(counted))
+        matrix.check(*counted)
 
 
 def side_records(means: Means) -> list[Sealed]:

@@ -74,7 +74,7 @@ def encode_matrix(
         view, task.center, task.where, pool=pool, progress=lambda size: progress(share * size)
     )
     matrix = MeasuredMatrix(view, statistics, task.where, pool)
-    side = Side.of(matrix, target.digits if task.center else None, pool)
+    side = SideInformation.of(matrix, target.digits if task.center else None, pool)
     target = target.with_fixed(fixed_bytes(task, statistics, target, side, whole))
     first_panel = partial(probe, matrix, pool)
     chosen = plan(task, statistics, target, first_panel)
@@ -103,7 +103,7 @@ def encode_matrix(
 
 
 @dataclass(frozen=True)
-class Side:
+class SideInformation:
     """The side information of a matrix: its records NORM and MEAN, or only about how long they are.
 
     Attributes
@@ -118,7 +118,7 @@ class Side:
     records: list[list[Sealed]] | None
 
     @classmethod
-    def of(cls, matrix: MeasuredMatrix, digits: int | None, pool: Workers) -> Side:
+    def of(cls, matrix: MeasuredMatrix, digits: int | None, pool: Workers) -> SideInformation:
         """The side information of a matrix whose means are kept with so many digits."""
         count, n = matrix.statistics.columns, matrix.statistics.n
         panels = pieces(count, panel_columns(n))
@@ -141,7 +141,7 @@ def assemble(writer: ContainerWriter | Draft, *records: Iterable[Sealed]) -> Non
 
 
 def fixed_bytes(
-    task: Task, statistics: Statistics, target: Target, side: Side, file: ContainerWriter | None
+    task: Task, statistics: Statistics, target: Target, side: SideInformation, file: ContainerWriter | None
 ) -> int:
     """Bytes beside the chunks that the rate counts: of all of the file, if it is given."""
     parameters = header_bytes(task, statistics, target)
@@ -157,7 +157,9 @@ def _nothing_left_warning(task: Task, statistics: Statistics, target: Target) ->
     )
 
 
-def _side_information_warning(task: Task, statistics: Statistics, target: Target, side: Side) -> str:
+def _side_information_warning(
+    task: Task, statistics: Statistics, target: Target, side: SideInformation
+) -> str:
     bits = 8.0 * sum(side.lengths) / statistics.grid.entries
     return (
         f"{task.where}: its {statistics.columns} vectors have only {statistics.n} entries each; norms and means "
