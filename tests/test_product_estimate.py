@@ -302,7 +302,3 @@ def test_large_products_are_sampled_and_blocked_alike(monkeypatch):
     assert len(list(sampled.tiles(measured, "float32", lambda *_: None, POOL))) >= 20
     assert np.array_equal(whole(sampled), expected)
     assert measured.error == pytest.approx(error, rel=0.15)
-    monkeypatch.setattr("nqz.product.product._WHOLE", 1 << 24)
-    monkeypatch.setattr("nqz.product.product._MANY", 60)
-    few = Product(*sides, "mmse").measure(POOL)
-    assert few.raw is not None and few.error == measured.error
