@@ -19,7 +19,7 @@ from nqz.ground.arithmetic import pieces, total, total_of
 from nqz.ground.threads import Workers
 from nqz.product.integers import multiply, result_type
 from nqz.product.operand import Operand, Watch
-from nqz.product.risk import Signal, group, group_energies
+from nqz.product.risk import Part, Signal, group, group_energies
 from nqz.product.tiles import HELD, Blocks, Sample, tiles
 from nqz.stages import norms, project
 from nqz.stages.estimate import alpha, expected_error
@@ -256,19 +256,13 @@ class Product:
         self, rows: NDArray[np.int64] | None, columns: NDArray[np.int64] | None, raw: Raw, pool: Workers
     ) -> Signal | None:
         """What the raw products of some rows and columns, or all, tell about the energy of the product."""
-        a, b = self.a, self.b
-        codes_a, codes_b = (
-            x.codes(slice(None) if chosen is None else chosen) for x, chosen in ((a, rows), (b, columns))
-        )
-        side_a, side_b = a.side.part(codes_a), b.side.part(codes_b)
-        group_a = group(side_a, codes_a, a.energies(codes_a))
-        group_b = group(side_b, codes_b, b.energies(codes_b))
-        if not len(group_a.energy) or not len(group_b.energy):
+        parts = _side(self.a, rows, self.kappa), _side(self.b, columns, 1.0)
+        a, b = (part.groups for part in parts)
+        if not len(a.energy) or not len(b.energy):
             return None
-        unit_a, unit_b = a.units(codes_a) / self.kappa, b.units(codes_b)
-        found = group_energies(raw, unit_a, unit_b, group_a, group_b, self.same, pool.map)
-        entries = side_a.effective_columns() * side_b.effective_columns()
-        return Signal(found, group_a, group_b, a.side.n, self.kappa, entries)
+        found = group_energies(raw, *parts, self.same, pool.map)
+        entries = a.side.effective_columns() * b.side.effective_columns()
+        return Signal(found, a, b, self.a.side.n, self.kappa, entries)
 
     def _measured(
         self, signal: Signal | None, raw: Raw | None, sides: tuple[Blocks, Blocks] | None
@@ -306,6 +300,16 @@ class Product:
         known = np.where(np.isfinite(nu), nu, 0.0)
         error = np.square(1.0 - factor) * missed + np.square(factor) * known
         return total(error * energy * energy * side.histogram.counts)
+
+
+def _side(operand: Operand, chosen: NDArray[np.int64] | None, kappa: float) -> Part:
+    """Columns of an operand, all by default, as their products are measured, in units that are divided by κ."""
+    side, codes = operand.side, operand.codes
+    if chosen is not None:
+        known = operand.codes(chosen)
+        side, codes = side.part(known), lambda columns: known[columns]
+    groups = group(side, operand.energies(side.histogram.codes))
+    return Part(groups, codes, lambda codes: operand.units(codes) / kappa)
 
 
 def _run(pool: Workers) -> Callable[..., Iterator[Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,31 +18,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
-from nqz.ground.arithmetic import GRID, exp2, pieces, total, total_of
+from nqz.ground.arithmetic import GRID, exp2, total
 from nqz.stages.estimate import Side, alpha, excess_noise
 
 _PRIOR_ENTRIES = 4.0
 """Weight of θ = 1 against the data, in effective entries of a product without noise."""
 
 _GROUP = 64
-_COLUMNS = 1024
+_COLUMNS, _ENTRIES = 1 << 10, 1 << 16
+"""Columns of raw products that are summed at a time, or more of them where there are only so many entries."""
 _MOST_NOISE = 1e60
 """Relative noise of columns that tell nothing any more; squares of its products stay finite."""
 _OCTAVE = 8
 _THETA = np.arange(-10 * _OCTAVE, 20 * _OCTAVE + 1)
 """Candidates for θ: 2 ** (j / 8)."""
 
+Codes = Callable[[slice], NDArray[Any]]
+"""Norm codes of a range of columns."""
+
+Units = Callable[[NDArray[Any]], NDArray[np.float64]]
+"""Worth of an integer in columns of some norm codes."""
+
 
 @dataclass(frozen=True)
 class Groups:
-    """Coded columns of one side, grouped by energy.
+    """Coded columns of one side, grouped by energy; quiet groups first.
 
     Attributes
     ----------
-    order : ndarray of int32
-        Columns, group after group, quiet ones first.
-    edges : ndarray of int
-        Where the groups begin in `order`; one more than there are groups.
+    side : Side
+    number : ndarray of int32
+        Group of each code of the side's histogram, -1 for columns that do not count.
     energy : ndarray of float64
         Total energy of each group.
     noise : ndarray of float64
@@ -50,78 +57,62 @@ class Groups:
         Groups of the quieter half of the columns.
     """
 
-    order: NDArray[np.int32]
-    edges: NDArray[np.int64]
+    side: Side
+    number: NDArray[np.int32]
     energy: NDArray[np.float64]
     noise: NDArray[np.float64]
     quiet: NDArray[np.bool_]
 
-
-def group(side: Side, codes: NDArray[Any], energy: NDArray[np.float64]) -> Groups:
-    """Group the coded columns of a side that are not all noise; norm codes and energies, in any unit, are of each."""
-    alive = [
-        np.flatnonzero((side.noise_at(codes[c]) < _MOST_NOISE) & (energy[c] > 0)).astype(np.int32)
-        + np.int32(c.start)
-        for c in pieces(len(energy))
-    ]
-    order = np.concatenate(alive) if alive else np.zeros(0, np.int32)
-    order = order[np.argsort(codes[order], kind="stable")]
-    bucket = codes[order] // _GROUP
-    edges = (
-        np.concatenate([[0], np.flatnonzero(np.diff(bucket)) + 1, [len(order)]])
-        if len(order)
-        else np.zeros(1, np.int64)
-    )
-
-    def summed(function: Callable[[Any], NDArray[np.float64]]) -> NDArray[np.float64]:
-        return np.array(
-            [total_of(function(order[i:j][c]) for c in pieces(j - i)) for i, j in pairwise(edges.tolist())]
-        )
-
-    sums = summed(lambda columns: energy[columns])
-    noise = summed(lambda columns: energy[columns] * side.noise_at(codes[columns]))
-    return Groups(order, edges, sums, noise / sums if len(sums) else noise, edges[:-1] * 2 <= len(order))
+    def of(self, codes: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Columns of these norm codes in the order of their groups, and where the groups begin among them, and end."""
+        index = self.side.histogram.index(codes)
+        number = self.number[index]
+        counted = np.flatnonzero(number >= 0)
+        order = counted[np.argsort(index[counted], kind="stable")]  # by code
+        edges = np.cumsum(np.bincount(number[counted], minlength=len(self.energy)))
+        return order, np.concatenate([[0], edges]).astype(np.int64)
 
 
-class _Parts:
-    """The groups within blocks of columns, in the order of the groups.
+def group(side: Side, energies: NDArray[np.float64]) -> Groups:
+    """Group the coded columns of a side that are not all noise; `energies`, in any unit, are of its norm codes."""
+    codes, counts, noise = side.histogram.codes, side.histogram.counts, side.noise
+    counted = (noise < _MOST_NOISE) & (energies > 0)
+    begins = np.diff(codes[counted] // _GROUP, prepend=-(1 << 40)) != 0
+    number = np.full(len(codes), -1, np.int32)
+    number[counted] = np.cumsum(begins) - 1
+    first = np.append(np.flatnonzero(begins), int(counted.sum()))
 
-    Parameters
+    def summed(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([total(x[i:j]) for i, j in pairwise(first.tolist())])
+
+    power = (energies * counts)[counted]
+    sums, before = summed(power), np.cumsum(counts[counted]) - counts[counted]
+    quiet = before[begins] * 2 <= counts[counted].sum()
+    return Groups(side, number, sums, summed(power * noise[counted]) / sums, quiet)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The columns of one side that raw products are of.
+
+    Attributes
     ----------
     groups : Groups
-    starts : list of int
-        First column of each block, ascending.
+    codes : callable
+        Norm codes of columns, as the products are numbered.
+    units : callable
+        Worth of an integer in columns of some norm codes.
     """
 
-    def __init__(self, groups: Groups, starts: list[int]):
-        self._starts, count = starts, len(groups.energy)
-        self._order, edges = groups.order, groups.edges
-        counts = np.diff(edges)[None, :]
-        if len(starts) > 1:
-            owner = np.empty(len(self._order), np.uint16 if len(starts) < 1 << 16 else np.int64)
-            counts = np.zeros((len(starts), count), np.int64)
-            for g in range(count):
-                for c in pieces(int(edges[g + 1] - edges[g])):
-                    chosen = slice(c.start + int(edges[g]), c.stop + int(edges[g]))
-                    owner[chosen] = np.searchsorted(starts, self._order[chosen], side="right") - 1
-                    counts[:, g] += np.bincount(owner[chosen], minlength=len(starts))
-            self._order = self._order[np.argsort(owner, kind="stable")]
-        self._edges = np.concatenate([[0], np.cumsum(counts)])
-        self._groups = count
-
-    def of(self, start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Columns of a block relative to its first one, and where its groups begin among them, and end; int64."""
-        at = self._starts.index(start) * self._groups
-        edges = self._edges[at : at + self._groups + 1]
-        return self._order[edges[0] : edges[-1]].astype(np.int64) - start, edges - edges[0]
+    groups: Groups
+    codes: Codes
+    units: Units
 
 
 def group_energies(
     raw: dict[tuple[int, int], NDArray[Any]],
-    unit_a: NDArray[Any],
-    unit_b: NDArray[Any],
-    a: Groups,
-    b: Groups,
+    a: Part,
+    b: Part,
     same: bool,
     run: Callable[..., Iterable[Any]] = map,
 ) -> NDArray[np.float64]:
@@ -131,37 +122,47 @@ def group_energies(
     ----------
     raw : dict of ndarray
         Blocks of raw products by the numbers of their first row and column.
+    a, b : Part
+        Rows and columns.
     same : bool
         Whether entries [i, i] do not count.
     run : callable
         As `map`, perhaps in several threads.
     """
-    sums = np.zeros((len(a.energy), len(unit_b)))
-    parts = _Parts(a, sorted({i for i, _ in raw}))
-
-    def add(piece: Any) -> None:
-        (first, last), (j, block), order, edges, unit, shift = piece
-        part = np.empty((len(sums), last - first))
-        kernels.group_energies(block[:, first - j : last - j], order, edges, unit, same, shift, part)
-        sums[:, first:last] += part
-
+    sums = np.zeros((len(a.groups.energy), len(b.groups.energy)))
     for i in sorted({i for i, _ in raw}):
-        order, edges = parts.of(i)
-        for (row, j), block in raw.items():
-            if row != i:
-                continue
-            unit = unit_a[i : i + len(block)]
-            stripes = sorted({j, *range(j - j % _COLUMNS + _COLUMNS, j + block.shape[1], _COLUMNS)})
-            spans = pairwise([*stripes, j + block.shape[1]])
-            for _ in run(add, ((span, (j, block), order, edges, unit, span[0] - i) for span in spans)):
-                pass
-    sums *= unit_b * unit_b
-    return np.array(
-        [
-            [total_of(row[b.order[i:j][c]] for c in pieces(j - i)) for i, j in pairwise(b.edges.tolist())]
-            for row in sums
-        ]
-    )
+        (height,) = {len(block) for (row, _), block in raw.items() if row == i}
+        codes = a.codes(slice(i, i + height))
+        (order, edges), unit = a.groups.of(codes), a.units(codes)
+        width = max(_COLUMNS, _ENTRIES // height)
+
+        pieces = (
+            (first, last, first - i, block[:, first - j : last - j])
+            for (row, j), block in raw.items()
+            if row == i
+            for first, last in pairwise([*range(j, j + block.shape[1], width), j + block.shape[1]])
+        )
+        add = partial(_stripe, order, edges, unit, same, b)
+        for found in run(add, pieces):
+            sums += found
+    return sums
+
+
+def _stripe(
+    order: NDArray[np.int64], edges: NDArray[np.int64], unit: NDArray[np.float64], same: bool, b: Part,
+    piece: tuple[int, int, int, NDArray[Any]],
+) -> NDArray[np.float64]:  # fmt: skip
+    """The same of some columns, with all rows of a block in the order of their groups."""
+    first, last, shift, block = piece
+    part = np.empty((len(edges) - 1, last - first))
+    kernels.group_energies(block, order, edges, unit, same, shift, part)
+    codes = b.codes(slice(first, last))
+    part *= np.square(b.units(codes))
+    order, edges = b.groups.of(codes)
+    sums = np.zeros((len(part), len(edges) - 1))
+    for g in np.flatnonzero(np.diff(edges)).tolist():
+        sums[:, g] = np.add.accumulate(part[:, order[edges[g] : edges[g + 1]]], axis=1)[:, -1]
+    return sums
 
 
 class Signal:
