@@ -4,11 +4,11 @@ usage: python benchmarks/memory.py [--base 16] [--factors 1,4,16] [--cases wide,
        [--folder DIR]
 
 Float32 .npy files in both orders, contracted along both axes, of --base MB times each factor: wide (4096 × many),
-tall (many × 256), long (2²⁴ × few) and short (vectors of 64 entries). For each the peak of a process of its own, as
-the kernel reports it, of encode, decode, verify --against, matmul (with up to 64 more vectors of the same length, on
-either side) and inspect. Pipes: encode from standard input equals encode from the file, decode to standard output the
-decoded file. The files lie in --folder (a temporary one by default), one case at a time: about four times the largest
-input. 4 GB: --base 256.
+tall (many × 256), long (2²⁴ × few), short (vectors of 64 entries) and narrow (of 16). For each the peak of a process of
+its own, as the kernel reports it, of encode, decode, verify, verify --against, matmul (with up to 64 more vectors of
+the same length, fewer where the product would be larger than 1 GB, on either side) and inspect. Pipes: encode from
+standard input equals encode from the file, decode to standard output the decoded file. The files lie in --folder (a
+temporary one by default), one case at a time: about four times the largest input. 4 GB: --base 256.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ import numpy as np
 SEED = 20261122
 _BLOCK = 1 << 20
 _PARTNERS, _PARTNER_ENTRIES = 64, 1 << 24
-COMMANDS = ("encode", "decode", "verify", "matmul", "matmul'", "inspect", "pipes")
+_PRODUCT_ENTRIES = 1 << 28
+COMMANDS = ("encode", "decode", "verify", "against", "matmul", "matmul'", "inspect", "pipes")
 
 # name: shape for a number of entries, order in the file, contracted axis
 CASES = {
@@ -45,6 +46,8 @@ CASES = {
     "short C axis 1": (lambda size: (max(1, size >> 6), 64), "C", 1),
     "short F": (lambda size: (64, max(1, size >> 6)), "F", 0),
     "short F axis 1": (lambda size: (max(1, size >> 6), 64), "F", 1),
+    "narrow C": (lambda size: (16, max(1, size >> 4)), "C", 0),
+    "narrow C axis 1": (lambda size: (max(1, size >> 4), 16), "C", 1),
 }
 
 
@@ -117,13 +120,16 @@ def run_case(
         for path in (back, piped):
             path.unlink(missing_ok=True)
         if "verify" in commands:
-            found["verify"] = measured("verify", coded, "--against", a, "-q")
+            found["verify"] = measured("verify", coded, "-q")
+        if "against" in commands:
+            found["against"] = measured("verify", coded, "--against", a, "-q")
         if "inspect" in commands:
             found["inspect"] = measured("inspect", coded, "-q")
         a.unlink()
         if "matmul" in commands or "matmul'" in commands:
-            count = max(1, min(_PARTNERS, _PARTNER_ENTRIES // shape[axis]))
-            create(partner, (shape[axis], count), "F", SEED + 1)
+            n, columns = shape[axis], shape[1 - axis]
+            count = max(1, min(_PARTNERS, _PARTNER_ENTRIES // n, _PRODUCT_ENTRIES // columns))
+            create(partner, (n, count), "F", SEED + 1)
             measured("encode", partner, "-r", rate, "-o", partner_coded, *common)
             partner.unlink()
         if "matmul" in commands:

@@ -7,7 +7,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ import pytest
 
 import nqz
 from cli_tools import environment, matrix, save
+from coded_cases import rewritten
 
 Node = TypeVar("Node", bound=ast.AST)
 PACKAGE = Path(__file__).resolve().parent.parent / "nqz"
@@ -79,28 +80,67 @@ sys.exit(code)
 """
 
 
-@pytest.mark.skipif(
+told = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="nothing tells the peak of a program alone"
 )
+
+
+def peaks(folder: Path, commands: Iterable[list[str]]) -> list[int]:
+    """Most memory that each of some command lines takes, in MiB."""
+    found = []
+    for arguments in commands:
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, *arguments, "-q", "--threads", "2"],
+            cwd=folder,
+            env=environment(),
+            capture_output=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(int(done.stderr))
+    return found
+
+
+@told
 def test_memory_does_not_grow_with_the_input(tmp_path):
     block = matrix(4096, 512, dtype="float16")
-    peaks = []
+    found = []
     for copies in (16, 64):  # 64 and 256 MiB
         save(tmp_path / "x.npy", np.tile(block, (1, copies)))
-        of_this = []
-        for arguments in (
-            ["encode", "x.npy", "-r", "2", "--lattice", "z"],
-            ["decode", "x.nqz", "-o", "x.npy"],
-        ):
-            done = subprocess.run(
-                [sys.executable, "-c", PEAK, *arguments, "-f", "-q", "--threads", "2"],
-                cwd=tmp_path,
-                env=environment(),
-                capture_output=True,
-                timeout=300,
-            )
-            assert done.returncode == 0, done.stderr
-            of_this.append(int(done.stderr))
-        peaks.append(of_this)
-    for small, large in zip(*peaks, strict=True):
-        assert large < 1.25 * small < 500, peaks
+        encode = ["encode", "x.npy", "-r", "2", "--lattice", "z", "-f"]
+        found.append(peaks(tmp_path, [encode, ["decode", "x.nqz", "-o", "x.npy", "-f"]]))
+    for small, large in zip(*found, strict=True):
+        assert large < 1.25 * small < 500, found
+
+
+@told
+@pytest.mark.native(reason="millions of vectors take minutes there")
+def test_memory_does_not_grow_with_the_number_of_vectors(tmp_path):
+    """What comes of norms, means, errors and products of four million more would be 16 MiB for every four bytes."""
+    commands = [
+        ["decode", "x.nqz", "-o", "y.npy", "-f"],
+        ["verify", "x.nqz"],
+        ["verify", "x.nqz", "--against", "x.npy"],
+        ["inspect", "x.nqz"],
+        ["matmul", "x.nqz", "b.nqz", "-o", "c.npy", "-f"],
+        ["matmul", "b.nqz", "x.nqz", "-o", "c.npy", "-f"],
+    ]
+    save(tmp_path / "b.npy", matrix(2, 1))
+    peaks(tmp_path, [["encode", "b.npy", "-r", "4"]])
+    found = []
+    for columns in (5 << 19, 13 << 19):  # of 2²⁰ each panel, of which two are kept
+        save(tmp_path / "x.npy", matrix(columns, 2) + np.float32(1))
+        peaks(tmp_path, [["encode", "x.npy", "-r", "2", "--lattice", "z", "--axis", "1", "-f"]])
+        found.append(peaks(tmp_path, commands))
+    for small, large in zip(*found, strict=True):
+        assert large < small + 48 and small < 400, found
+
+
+@told
+def test_a_small_file_of_very_many_vectors_takes_little_memory(tmp_path):
+    """Vectors without energy have no chunks, and norms that are all alike take no room."""
+    one = nqz.encode(np.zeros((1, 1 << 20), np.float32), rate=1)
+    (tmp_path / "x.nqz").write_bytes(rewritten(one, shape=(1, 1 << 25), times=1 << 5))
+    assert (tmp_path / "x.nqz").stat().st_size < 1 << 13
+    (peak,) = peaks(tmp_path, [["inspect", "x.nqz"]])
+    assert peak < 200

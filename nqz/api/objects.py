@@ -28,6 +28,7 @@ def open(source: Any) -> Container:
     Parameters
     ----------
     source : path, binary file object, or bytes
+        A file object that can seek is read as its tensors are: leave it open, and to the container.
 
     Raises
     ------

@@ -80,10 +80,8 @@ def decode(
             f"{reader.name}: holds {len(chosen)} tensors; write .safetensors, "
             f"or choose one with --tensor for a .{kind.name}"
         )
-    for index in chosen:
-        reader.span(index)  # what cannot be read is refused before anything is written
-    specs = [_spec(manifest.tensors[i], kind, manifest.kind, options.dtype) for i in chosen]
     check_records(reader, chosen)
+    specs = [_spec(manifest.tensors[i], kind, manifest.kind, options.dtype) for i in chosen]
     sink = MatrixSink(access, kind.name, specs, manifest.metadata if kind.metadata else None)
 
     def rebuild(position: int, inner: Workers) -> str:

@@ -77,7 +77,7 @@ def open_file(target: Any, *, container: bool | None = None) -> Opened:
     InputError, CorruptError, NewerFormatError, UnsupportedError
         It cannot be read, or is not what is needed.
     """
-    access = target if isinstance(target, MemoryAccess) else open_input(target)
+    access = target if isinstance(target, MemoryAccess) else open_input(target, in_place=container is True)
     try:
         start = bytearray(min(len(MAGIC), access.size))
         access.pread_into(start, 0)

@@ -18,6 +18,7 @@ import weakref
 from contextlib import nullcontext
 from typing import Any, TypeAlias
 
+from nqz.files.objects import ObjectAccess, reads_in_place
 from nqz.files.room import require, room
 from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError, UsageError
 
@@ -290,11 +291,11 @@ class MemoryAccess:
             self._data.release()
 
 
-Access: TypeAlias = FileAccess | MemoryAccess
+Access: TypeAlias = FileAccess | MemoryAccess | ObjectAccess
 """What a file of matrices is read from and written to."""
 
 
-def open_input(source: Any) -> Access:
+def open_input(source: Any, in_place: bool = False) -> Access:
     """Open an input for positioned reads.
 
     A regular file is read in place. Anything else (pipe, device, file object without a file) is first copied
@@ -304,6 +305,8 @@ def open_input(source: Any) -> Access:
     ----------
     source : str, path-like or binary file object
         ``"-"`` is standard input. A file object is read from its current position, and left open.
+    in_place : bool
+        Do not copy a file object that can seek.
 
     Raises
     ------
@@ -322,7 +325,7 @@ def open_input(source: Any) -> Access:
         return _open_stream(sys.stdin.buffer, "<stdin>", watched=True)
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
-        return _open_stream(source, name if isinstance(name, str) else "<file object>")
+        return _open_stream(source, name if isinstance(name, str) else "<file object>", in_place)
     try:
         path = os.fsdecode(source)
     except TypeError as error:
@@ -348,7 +351,7 @@ def open_input(source: Any) -> Access:
     return access
 
 
-def _open_stream(stream: Any, name: str, *, watched: bool = False) -> Access:
+def _open_stream(stream: Any, name: str, in_place: bool = False, *, watched: bool = False) -> Access:
     if isinstance(stream, io.TextIOBase):
         raise UsageError(f"{name}: the file object must be open in binary mode")
     if isinstance(stream, io.BytesIO):
@@ -367,6 +370,8 @@ def _open_stream(stream: Any, name: str, *, watched: bool = False) -> Access:
                 )
         except OSError as error:
             raise InputError(f"{name}: cannot read: {reason(error)}") from error
+    if in_place and reads_in_place(stream):
+        return ObjectAccess(stream, name)
     return _spool(stream, name)
 
 

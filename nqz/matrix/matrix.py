@@ -253,8 +253,8 @@ class Matrix:
             place[kept] = np.arange(len(kept))
             found = np.empty((p.n, len(rows)))
             scale = panel.histogram.look_up(self._scale(panel, estimator), panel.codes[local])
-            points = self._rows(panel, rows[kept], pool)
-            rebuild(p, points, place, scale, panel.means.at(local), found)
+            means = panel.means.at(local)
+            rebuild(p, self._rows(panel, rows[kept], pool), place, scale, means, found)
             out[:, places] = found
         return out
 

@@ -25,8 +25,6 @@ from nqz.stages import norms, project
 from nqz.stages.estimate import alpha, expected_error
 
 _WHOLE = 1 << 24
-_MANY = 1 << 21
-"""Columns of a side beyond which a sample of them is measured, however few products there are."""
 _SAMPLE = 4096
 _STRIPE = 1 << 19
 """Entries that one thread scales at a time."""
@@ -109,14 +107,11 @@ class Product:
         a, b = self.a, self.b
         if not a.columns or not b.columns:
             return Measured()
-        rows, columns = _sample(a.columns), _sample(b.columns)
         if a.columns * b.columns <= _WHOLE:
             raw = self.few_raw(pool, watch) or self._all_raw(*self._sides(pool, watch), pool)
-            if max(a.columns, b.columns) <= _MANY:
-                signal = self._signal(None, None, raw, pool)
-            else:
-                signal = self._signal(rows, columns, _some(raw, rows, columns), pool)
+            signal = self._signal(None, None, raw, pool)
             return self._measured(signal, raw, None)
+        rows, columns = _sample(a.columns), _sample(b.columns)
         sides = self._sides(pool, watch)
         sampled = self._all_raw(Sample(sides[0], rows), Sample(sides[1], columns), pool)
         return self._measured(self._signal(rows, columns, sampled, pool), None, sides)
@@ -374,17 +369,6 @@ def _summed(function: Callable[[slice], NDArray[np.float64]], operand: Operand) 
 
 def _sample(count: int) -> NDArray[np.int64]:
     return np.arange(min(count, _SAMPLE)) * count // min(count, _SAMPLE)
-
-
-def _some(raw: Raw, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Raw:
-    """Raw products of some rows and columns, ascending, from those of all."""
-    found: Raw = {}
-    for (i, j), block in raw.items():
-        r, s = np.searchsorted(rows, [i, i + block.shape[0]]).tolist()
-        c, d = np.searchsorted(columns, [j, j + block.shape[1]]).tolist()
-        if r < s and c < d:
-            found[r, c] = np.ascontiguousarray(block[np.ix_(rows[r:s] - i, columns[c:d] - j)])
-    return found
 
 
 def _fill(
