@@ -47,16 +47,18 @@ def test_missing_file_and_directory(folder, capsys, command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_not_a_file_of_ours(folder, capsys, command):
-    (folder / "text").write_text("hello, world, this is just some text\n")
+    (folder / "noise").write_bytes(b"\x80hello, world, this is nothing\n")
     (folder / "empty").write_bytes(b"")
     before = listing(folder)
-    assert fail(capsys, 5, *filled(command, "text")).startswith("text: ")
+    assert fail(capsys, 5, *filled(command, "noise")).startswith("noise: ")
     assert "empty" in fail(capsys, 5, *filled(command, "empty"))
     assert listing(folder) == before
 
 
 def test_the_other_kind_of_file_is_named(folder, capsys):
-    assert ".npy file" in fail(capsys, 5, "decode", "a.npy", "-o", "out.npy")
+    for command in (["decode", "a.npy", "-o", "out.npy"], ["inspect", "a.npy"], ["verify", "a.npy"]):
+        line = fail(capsys, 4, *command)
+        assert line == ("a.npy: is a .npy file, and not a .nqz container; compress it first, with nqz encode")
     assert "is a .nqz container" in fail(capsys, 4, "encode", "a.nqz", "-r", "2", "-o", "out.nqz")
     assert "neither is a .nqz container" in fail(capsys, 7, "matmul", "a.npy", "a.npy", "-o", "out.npy")
 

@@ -137,7 +137,7 @@ def test_trailing_bytes():
         header(shape="(0, 9223372036854775808)"),
         header(order="0"),
         header(descr="'<q9'"),
-        header(descr="'nonsense'"),
+        header(descr="'<x9'"),
         header(descr="17"),
         header(descr="[('a',)]"),
         header(descr="'\\ud800'"),
@@ -238,3 +238,11 @@ def test_damage_raises_only_errors_of_nqz(data):
     except NqzError as error:
         message = str(error)
     assert message and "\n" not in message
+
+
+@pytest.mark.parametrize("descr", ["bfloat16", "float8_e4m3fn", "float4_e2m1fn", "bogus"])
+def test_types_named_as_numpy_never_names_them_are_not_supported(descr):
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': (4, 2), }}\n".encode()
+    content = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + bytes(16)
+    with pytest.raises(UnsupportedError, match=f"dtype '?{descr}'? is no"):
+        open_source(io.BytesIO(content))

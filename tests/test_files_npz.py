@@ -775,7 +775,7 @@ def test_exit_codes_and_names_of_members(folder, capsys):
     ):
         (folder / "bad.npz").write_bytes(build(members))
         assert fail(capsys, code, "encode", "bad.npz", "-r", "2").startswith(words)
-    assert "but, it seems, a .npz file" in fail(capsys, 5, "decode", "model.npz", "-o", "x.npy")
+    assert "is a .npz file, and not a .nqz container" in fail(capsys, 4, "decode", "model.npz", "-o", "x.npy")
     assert listing(folder) == ["bad.npz", "model.npz"]
 
 

@@ -26,7 +26,7 @@ Exit status:
     1  internal error
     2  usage
     3  an input cannot be read
-    4  an input is not supported, or not finite
+    4  an input is of another kind, not supported, or not finite
     5  a file is corrupt
     6  a file is of a newer format
     7  operands do not fit together

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import warnings
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ _MAX_HEADER = 10_000  # NumPy's limit: parsing more could exhaust the stack of t
 HEADER_BYTES = 12 + _MAX_HEADER
 """Bytes at the beginning of a file that a header may take."""
 _ALIGN = 64
+_NAMED_TYPE = re.compile(rb"""['"]descr['"]\s*:\s*['"]([A-Za-z_][A-Za-z0-9_]{,40})['"]""")
 _GROWTH_DIGITS = 21
 
 
@@ -122,6 +124,9 @@ def _parse(header: bytes, version: tuple[int, int], name: str) -> tuple[tuple[in
             warnings.simplefilter("ignore")  # about files of Python 2, and about escapes in damaged text
             return read(stream, max_header_size=_MAX_HEADER)
     except Exception as error:  # the parser of Python literals raises nearly anything on damaged text
+        named = _NAMED_TYPE.search(header) if "is not a valid dtype descriptor" in str(error) else None
+        if named is not None:
+            raise UnsupportedError(f"{name}: {_not_of_numpy(named[1].decode())}") from error
         text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CorruptError(f"{name}: the .npy header is damaged: {text}") from error
 
@@ -136,6 +141,8 @@ def _checked(
     known = from_numpy(dtype)
     if known is None:
         raise UnsupportedError(f"{name}: {unsupported_dtype(dtype)}")
+    if to_npy_descr(*known) is None:  # NumPy takes its name once ml_dtypes is imported
+        raise UnsupportedError(f"{name}: {_not_of_numpy(known[0])}")
     nbytes = data_bytes(shape, known[0])
     present = size - offset
     if present < nbytes:
@@ -147,6 +154,13 @@ def _checked(
     return NpyHeader(tuple(shape), known[0], known[1], fortran_order, offset)
 
 
+def _not_of_numpy(dtype: str) -> str:
+    """Return why nqz does not take a .npy file whose header names a type by a name that NumPy does not know."""
+    return (
+        f"dtype {dtype!r} is none of NumPy's own; save it as .safetensors, or convert it: x.astype('float32')"
+    )
+
+
 def unsupported_dtype(dtype: np.dtype[Any]) -> str:
     """Return why nqz does not take arrays of a NumPy type, and what to do."""
     cast = "convert it with numpy.save('x.npy', x.astype('float32'))"
@@ -155,14 +169,14 @@ def unsupported_dtype(dtype: np.dtype[Any]) -> str:
     if dtype.names is not None:
         fields = ", ".join(map(repr, dtype.names))[:200]
         return f"has a structured dtype ({fields}); save each field as an array"
-    if dtype.kind == "V":
+    if dtype.type is np.void:
         text = f"holds raw items of {dtype.itemsize} bytes (dtype {dtype.str[:40]})"
         if dtype.itemsize == 2 and dtype.subdtype is None:
             text += ", which is what numpy.save makes of bfloat16; save it as .safetensors"
             return text + ", or convert it with numpy.save('x.npy', x.astype('float32'))"
         return text + "; save it as a numeric type"
     text = f"dtype {str(dtype)[:80]} is not supported"
-    return f"{text}; {cast}" if dtype.kind in "fc" else f"{text}; nqz takes float16, float32 and float64"
+    return f"{text}; {cast}" if dtype.kind in "fcV" else f"{text}; nqz takes float16, float32 and float64"
 
 
 def build_header(spec: TensorSpec) -> bytes:

@@ -118,5 +118,6 @@ def forward(codes: np.ndarray, delta: int, allocate: str) -> np.ndarray:
 
 
 def backward(codes: np.ndarray, delta: int, allocate: str, lattice: Lattice, exponent: int = 0) -> np.ndarray:
-    """Factors Δ / fine from fine units back to the data, in units of 2 ** exponent; float64 of shape (a,)."""
-    return exp2(column_delta(codes, delta, allocate) - GRID * exponent) / lattice.fine
+    """Factors Δ / fine from fine units back to the data, in units of 2 ** exponent; 0 for columns without energy."""
+    found = exp2(column_delta(codes, delta, allocate) - GRID * exponent) / lattice.fine
+    return np.where(codes == norms.ZERO, 0.0, found)
