@@ -104,8 +104,8 @@ class EncodeOptions:
             )
         if self.error is not None and not MIN_ERROR <= self.error < 1.0:
             raise UsageError(f"error {self.error:g}: a number from {MIN_ERROR:g} to below 1 is needed")
-        if self.max_bytes is not None and self.max_bytes < 1:
-            raise UsageError(f"{self.max_bytes} bytes: a positive number is needed")
+        if self.max_bytes is not None and not 1 <= self.max_bytes < 1 << 63:
+            raise UsageError(f"{self.max_bytes} bytes: a number from 1 to 2**63 - 1 is needed")
 
     @property
     def chosen_lattice(self) -> Lattice:

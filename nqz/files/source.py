@@ -89,7 +89,11 @@ def array_source(array: Any, name: str = "<array>") -> Source:
     """
     if isinstance(array, np.ma.MaskedArray):
         raise UnsupportedError(f"{name}: is a masked array; fill it first with x.filled(value)")
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except (TypeError, ValueError, OverflowError) as error:  # rows of different lengths, say
+        text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UnsupportedError(f"{name}: is no array: {text}") from error
     known = from_numpy(array.dtype)
     if known is None:
         raise UnsupportedError(f"{name}: {unsupported_dtype(array.dtype)}")
