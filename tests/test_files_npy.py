@@ -109,13 +109,13 @@ def test_every_truncation_is_corrupt(content):
 
 def test_truncation_names_the_bytes_missing():
     content = npy_bytes(np.zeros((2, 3), "f4"))
-    with pytest.raises(CorruptError, match=r"x\.npy: truncated: 10 of 24 data bytes are missing"):
+    with pytest.raises(CorruptError, match=r"x\.npy: truncated: 10 data bytes are missing of 24"):
         read(content[:-10])
 
 
 def test_trailing_bytes():
     content = npy_bytes(np.zeros((2, 3), "f4"))
-    with pytest.raises(CorruptError, match="1 bytes follow the data, which ends at byte 152"):
+    with pytest.raises(CorruptError, match="1 byte follows the data, which ends at byte 152"):
         read(content + b"\0")
     with pytest.raises(CorruptError, match="bytes follow the data"):
         read(content + content)
@@ -159,9 +159,9 @@ def test_damaged_headers(text, version):
 
 def test_sizes_are_checked_before_any_allocation():
     for shape in ("(1000000000000, 1000000000000)", "(9223372036854775807, 9223372036854775807, 3)"):
-        with pytest.raises(CorruptError, match="data bytes are missing"):
+        with pytest.raises(CorruptError, match=r"data bytes? (are|is) missing"):
             read(with_header(header(shape=shape), bytes(24)))
-    with pytest.raises(CorruptError, match="header are missing"):
+    with pytest.raises(CorruptError, match="missing"):
         read(npy.MAGIC + b"\x02\x00\xff\xff\xff\xff" + bytes(100))
 
 

@@ -20,6 +20,7 @@ from nqz.files.source import array_source
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.threads import Workers, workers
+from nqz.ground.wording import counted
 from nqz.stages.lattices import DEFAULT
 
 
@@ -173,7 +174,7 @@ def _prepared(a: Any, b: Any, estimator: str, dtype: Any, stack: ExitStack, pool
     pairs = pair_up(*files, *names)
     if len(pairs) != 1:
         raise OperandError(
-            f"{files[0].name} and {files[1].name}: {len(pairs)} pairs of matrices; choose one of each"
+            f"{files[0].name} and {files[1].name}: {counted(len(pairs), 'pair')} of matrices; choose one of each"
         )
     return prepare(pairs[0], MatmulOptions(word(estimator, "estimator"), name), pool)
 

@@ -16,6 +16,7 @@ from nqz.format.reader import ContainerReader
 from nqz.ground.dtypes import bfloat16_to_float32, dtype_bits, storage_dtype
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 from nqz.matrix import Matrix, open_matrix
 
 ByteOrder = Literal["<", ">", "|"]
@@ -73,7 +74,9 @@ class Container(Mapping[str, "CompressedMatrix | ExactTensor"]):
         """The matrix of a container that holds exactly one; `OperandError` otherwise."""
         names = [info.name for info in self.reader.manifest.tensors if info.kind == "matrix"]
         if len(names) != 1:
-            raise OperandError(f"{self.reader.name}: holds {len(names)} matrices; choose one by name")
+            raise OperandError(
+                f"{self.reader.name}: holds {counted(len(names), 'matrix')}; choose one by name"
+            )
         return self[names[0]]  # type: ignore[return-value]
 
     def close(self) -> None:

@@ -142,11 +142,6 @@ def scanned(progress: Callable[[Any, float], object] | None) -> Callable[[int, i
     return report
 
 
-def counted(number: int, thing: str) -> str:
-    """1 tensor, 2 tensors."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
 def span(values: Iterable[float]) -> str:
     """A number, or the range of several."""
     texts = [f"{f(values):.3g}" for f in (min, max)] if (values := list(values)) else ["none"]

@@ -23,6 +23,7 @@ from nqz.format.reader import ContainerReader
 from nqz.ground.dtypes import data_bytes
 from nqz.ground.sources import listed
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 from nqz.matrix import open_matrix
 
 
@@ -84,7 +85,7 @@ def _summary(reader: ContainerReader, chosen: list[int], options: DecodeOptions)
         dtype = options.dtype if matrices and options.dtype else infos[0].dtype
         text = f"{shape_text(infos[0].shape)} {dtype}"
     else:
-        text = f"{len(infos)} tensors"
+        text = counted(len(infos), "tensor")
     if not matrices:
         return f"{text}, exact"
     errors = (open_matrix(reader, index).predicted_reconstruction(options.estimator) for index in matrices)

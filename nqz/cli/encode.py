@@ -23,6 +23,7 @@ from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
 from nqz.ground.sources import SEVERAL, listed
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 from nqz.matrix import open_matrix
 from nqz.stages.codings import ALLOCATIONS, CODINGS
 from nqz.stages.codings import DEFAULT as CODING
@@ -115,7 +116,7 @@ def _summary(reader: ContainerReader) -> str:
     parts = (
         [shape_text(infos[0].shape)]
         if len(infos) == 1
-        else [f"{len(matrices)} of {len(infos)} tensors compressed"]
+        else [f"{len(matrices)} of {counted(len(infos), 'tensor')} compressed"]
     )
     if matrices:
         bits = sum(8.0 * matrix.coded_bytes for matrix in matrices)

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from nqz.cli.common import Notices, common_options, counted, shape_text
+from nqz.cli.common import Notices, common_options, shape_text
 from nqz.cli.text import escape, payload, properties, table
 from nqz.commands.inspect import inspect
 from nqz.commands.opening import open_file
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 from nqz.stages.codings import label
 
 

@@ -12,7 +12,6 @@ import click
 from nqz.cli.common import (
     Notices,
     common_options,
-    counted,
     kind_of,
     open_output,
     output_options,
@@ -25,6 +24,7 @@ from nqz.commands.opening import open_file
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, listed
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 from nqz.stages.codings import CODINGS, label
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import FAMILIES

@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
-from nqz.cli.common import Notices, common_options, counted, shape_text, shown
+from nqz.cli.common import Notices, common_options, shape_text, shown
 from nqz.cli.text import escape, payload, table
 from nqz.commands.opening import open_file
 from nqz.commands.verify import verify
 from nqz.ground.errors import UsageError, VerifyError
 from nqz.ground.sources import listed
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 
 _STAGES = (("reading", 0.3), ("comparing", 0.7))
 
@@ -56,7 +57,7 @@ def command(
             payload(json.dumps({**found, "against": against}, indent=2, allow_nan=False) + "\n")
         elif original is None:
             what = counted(len(found["tensors"]), "tensor")
-            payload(f"{escape(reader.name)}: {what}, {found['file_bytes']} bytes: ok\n")
+            payload(f"{escape(reader.name)}: {what}, {counted(found['file_bytes'], 'byte')}: ok\n")
         else:
             payload(table(_HEADINGS, map(_row, found["tensors"])))
         bad = [tensor for tensor in found["tensors"] if not tensor["ok"]]

@@ -20,6 +20,7 @@ from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.sources import SOURCES
 from nqz.ground.threads import SMALL, Workers
+from nqz.ground.wording import counted
 from nqz.product.operand import Operand, Watch
 from nqz.product.product import Measured, NotFiniteError, Product
 from nqz.stages.estimate import ESTIMATORS
@@ -273,7 +274,9 @@ def _dropped(operand: Operand) -> list[str]:
         int((np.isinf(operand.noise(c)) & (operand.energies(c) > 0)).sum()) for c in pieces(operand.columns)
     )
     return (
-        [f"{operand.name}: {count} of {operand.columns} vectors too quiet to be coded count as zero"]
+        [
+            f"{operand.name}: {count} of {counted(operand.columns, 'vector')} too quiet to be coded, taken for zero"
+        ]
         if count
         else []
     )

@@ -18,6 +18,7 @@ import weakref
 from typing import Any, TypeAlias
 
 from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError, UsageError
+from nqz.ground.wording import counted
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SPOOL_PIECE = 1 << 20
@@ -114,7 +115,7 @@ class FileAccess:
                 more = os.preadv(self._fd, (view[got:],), self._base + offset + got)
                 if more == 0:
                     raise InputError(
-                        f"{self.name}: ends at byte {offset + got}, {wanted - got} bytes short; "
+                        f"{self.name}: ends at byte {offset + got}, {counted(wanted - got, 'byte')} short; "
                         "it seems to have changed while being read"
                     )
                 got += more

@@ -17,6 +17,7 @@ from nqz.files.contract import FileLayout, Format, Source, SourceTensor, TensorS
 from nqz.ground.dtypes import data_bytes, from_numpy, to_npy_descr
 from nqz.ground.errors import CorruptError, UnsupportedError, UsageError
 from nqz.ground.sources import MAX_EXTENT, MAX_RANK, SOURCES
+from nqz.ground.wording import counted
 
 MAGIC = SOURCES["npy"].mark
 _MAX_HEADER = 10_000  # NumPy's limit: parsing more could exhaust the stack of the interpreter
@@ -107,7 +108,7 @@ def read_header(start: bytes | bytearray, size: int, name: str) -> NpyHeader:
     (length,) = struct.unpack("<H" if prefix == 10 else "<I", start[8:prefix])
     if prefix + length > size:
         missing = prefix + length - size
-        raise CorruptError(f"{name}: truncated: {missing} bytes of the .npy header are missing")
+        raise CorruptError(f"{name}: truncated: of the .npy header {counted(missing, 'byte', 'are')} missing")
     if length > _MAX_HEADER:
         raise UnsupportedError(f"{name}: a .npy header of {length} bytes; nqz reads up to {_MAX_HEADER}")
     shape, fortran_order, dtype = _parse(bytes(start[: prefix + length]), version, name)
@@ -146,10 +147,12 @@ def _checked(
     nbytes = data_bytes(shape, known[0])
     present = size - offset
     if present < nbytes:
-        raise CorruptError(f"{name}: truncated: {nbytes - present} of {nbytes} data bytes are missing")
+        raise CorruptError(
+            f"{name}: truncated: {counted(nbytes - present, 'data byte', 'are')} missing of {nbytes}"
+        )
     if present > nbytes:
         raise CorruptError(
-            f"{name}: {present - nbytes} bytes follow the data, which ends at byte {offset + nbytes}"
+            f"{name}: {counted(present - nbytes, 'byte', 'follow')} the data, which ends at byte {offset + nbytes}"
         )
     return NpyHeader(tuple(shape), known[0], known[1], fortran_order, offset)
 
@@ -170,7 +173,7 @@ def unsupported_dtype(dtype: np.dtype[Any]) -> str:
         fields = ", ".join(map(repr, dtype.names))[:200]
         return f"has a structured dtype ({fields}); save each field as an array"
     if dtype.type is np.void:
-        text = f"holds raw items of {dtype.itemsize} bytes (dtype {dtype.str[:40]})"
+        text = f"holds raw items of {counted(dtype.itemsize, 'byte')} (dtype {dtype.str[:40]})"
         if dtype.itemsize == 2 and dtype.subdtype is None:
             text += ", which is what numpy.save makes of bfloat16; save it as .safetensors"
             return text + ", or convert it with numpy.save('x.npy', x.astype('float32'))"

@@ -14,6 +14,7 @@ from nqz.files.contract import FileLayout, Format, Source, SourceTensor, TensorS
 from nqz.ground.dtypes import default_byte_order, dtype_bits, from_safetensors, to_safetensors
 from nqz.ground.errors import CorruptError, UnsupportedError, UsageError
 from nqz.ground.sources import MAX_EXTENT, MAX_RANK, SOURCES
+from nqz.ground.wording import counted
 
 MAX_HEADER = 100_000_000
 _METADATA = "__metadata__"
@@ -98,7 +99,9 @@ def read_header(access: Access, name: str) -> tuple[list[Entry], dict[str, str] 
         raise CorruptError(f"{name}: a .safetensors header of {length} bytes; the format allows {MAX_HEADER}")
     if 8 + length > access.size:
         missing = 8 + length - access.size
-        raise CorruptError(f"{name}: truncated: {missing} bytes of the .safetensors header are missing")
+        raise CorruptError(
+            f"{name}: truncated: of the .safetensors header {counted(missing, 'byte', 'are')} missing"
+        )
     text = bytearray(length)
     access.pread_into(text, 8)
     header = _parse(text, name)
@@ -219,7 +222,10 @@ def _entry(key: str, value: Any, start: int, name: str) -> Entry:
         _corrupt(name, f"{where}: its data, of {dtype_bits(dtype)} bits an entry, does not fill whole bytes")
     nbytes = bits // 8
     if end - begin != nbytes:
-        _corrupt(name, f"{where}: data_offsets span {end - begin} bytes, its shape and dtype take {nbytes}")
+        _corrupt(
+            name,
+            f"{where}: data_offsets span {counted(end - begin, 'byte')}, its shape and dtype take {nbytes}",
+        )
     return Entry(key, dtype, tuple(shape), start + begin, start + end)
 
 
@@ -229,14 +235,16 @@ def _check_coverage(entries: list[Entry], start: int, size: int, name: str) -> N
     for entry in sorted(entries, key=lambda entry: (entry.begin, entry.end)):
         if entry.begin > position:
             gap = entry.begin - position
-            _corrupt(name, f"{gap} bytes before tensor {_quote(entry.name)} belong to none")
+            _corrupt(name, f"before tensor {_quote(entry.name)} {counted(gap, 'byte', 'belong')} to none")
         if entry.begin < position:
             _corrupt(name, f"tensor {_quote(entry.name)} overlaps another at byte {entry.begin}")
         position = entry.end
     if position > size:
-        raise CorruptError(f"{name}: truncated: {position - size} data bytes are missing")
+        raise CorruptError(f"{name}: truncated: {counted(position - size, 'data byte', 'are')} missing")
     if position < size:
-        raise CorruptError(f"{name}: {size - position} bytes follow the data, which ends at byte {position}")
+        raise CorruptError(
+            f"{name}: {counted(size - position, 'byte', 'follow')} the data, which ends at byte {position}"
+        )
 
 
 def build_header(specs: Sequence[TensorSpec], metadata: dict[str, str] | None) -> tuple[bytes, list[int]]:
