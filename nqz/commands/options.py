@@ -94,10 +94,9 @@ class EncodeOptions:
 
     def _check_target(self) -> None:
         given = [x for x in (self.rate, self.error, self.max_bytes) if x is not None]
+        targets = "a rate (-r), an error (--error) and a number of bytes (--max-bytes)"
         if len(given) != 1:
-            raise UsageError(
-                "one of a rate (-r), an error (--error) and a number of bytes (--max-bytes) is needed"
-            )
+            raise UsageError(f"give only one of {targets}" if given else f"one of {targets} is needed")
         if self.rate is not None and not MIN_RATE <= self.rate <= MAX_RATE:
             raise UsageError(
                 f"rate {self.rate:g}: a number of bits per entry from {MIN_RATE} to {MAX_RATE:g} is needed"

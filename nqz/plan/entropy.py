@@ -20,7 +20,7 @@ import numpy as np
 
 from nqz.ground.arithmetic import GRID, log2, round_log2, total
 from nqz.ground.layout import lanes_of, padded
-from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
+from nqz.plan.task import MAX_STATED, Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
 from nqz.stages.codings import tables
 from nqz.stages.lattices import Lattice
@@ -243,13 +243,13 @@ def for_error(task: Task, base: Parameters, statistics: Statistics, target: Targ
     assert target.error is not None
     columns = _columns(base, statistics)
     choice = fewest_bits(columns, target.error, task.kappa)
-    rate = max((choice.bits + 8.0 * target.fixed) / statistics.grid.entries, 1e-9)
+    rate = (choice.bits + 8.0 * target.fixed) / statistics.grid.entries
     found, finest = choice.of(base), columns.finest
     # the formula of `fewest_bits` is for large n
     while found.delta > finest and predicted(found, statistics) > target.error:
         found = replace(found, delta=found.delta - 1)
     check_reached(task, target.error, predicted(found, statistics))
-    return Plan(found, rate)
+    return Plan(found, min(max(rate, 1e-9), MAX_STATED))
 
 
 def adjusted(

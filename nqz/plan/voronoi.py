@@ -9,7 +9,7 @@ import numpy as np
 from nqz.ground.arithmetic import GRID, round_log2, total
 from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.units import FIXED_POINT
-from nqz.plan.task import Plan, Probe, Target, Task, alive, check_reached, predicted
+from nqz.plan.task import MAX_STATED, Plan, Probe, Target, Task, alive, check_reached, predicted
 from nqz.stages import norms
 from nqz.stages.codings.voronoi import MAX_POWER, MAX_Q, MIX, Nesting, digit_bits
 from nqz.stages.lattices import Lattice, VoronoiCells
@@ -107,7 +107,7 @@ def for_error(task: Task, base: Parameters, statistics: Statistics, target: Targ
             high, best = rate, trial
         else:
             low = rate
-    return Plan(best, high)
+    return Plan(best, min(high, MAX_STATED))
 
 
 def adjusted(
@@ -154,12 +154,12 @@ def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> 
 def first_energy(statistics: Statistics) -> float:
     """Σ of the energies of the columns of the first panel, each relative to that of its norm code."""
     energy, exponent = statistics.energy, statistics.exponent
-    codes = statistics.codes[: len(energy)]
-    octave = norms.loudest(codes) // norms.STEPS
-    loud = codes != norms.ZERO
-    shift = np.clip(2 * exponent.astype(np.int64) - octave, -1000, 1000)
-    actual = np.ldexp(energy, shift.astype(np.int32))
-    return total(actual[loud] / norms.energy(codes, octave * norms.STEPS)[loud])
+    loud = statistics.codes[: len(energy)] != norms.ZERO
+    codes = statistics.codes[: len(energy)][loud].astype(np.int64)
+    # each in units of a power of two near it: columns may be of any magnitude
+    octave = codes // norms.STEPS
+    actual = np.ldexp(energy[loud], (2 * exponent[loud].astype(np.int64) - octave).astype(np.int32))
+    return total(actual / norms.energy(codes - octave * norms.STEPS))
 
 
 def with_gain(parameters: Parameters, energy: float, cross: int, square: int) -> Nesting:
