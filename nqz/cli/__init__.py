@@ -75,6 +75,9 @@ def run(arguments: Sequence[str]) -> int:
             app.invoke(context)
         return 0
     except click.exceptions.Exit as error:
+        if error.exit_code == 0 and sys.stdout is None:  # --help and --version are all that leave so
+            report("nqz: error: <stdout>: standard output is closed")
+            return OutputError.exit_code
         return error.exit_code
     except click.UsageError as error:
         if error.ctx is not None:
