@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import struct
 import subprocess
 import sys
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 import nqz
 from cli_tools import FIXTURES, environment, matrix
 from container_builder import preamble
+from nqz.ground.dtypes import _TABLE, data_bytes, dtype_bits, to_safetensors
 
 
 def relative(estimate, a, b):
@@ -218,6 +221,7 @@ def test_predicted_error_of_a_product():
 
 
 encode: Any = nqz.encode
+matmul: Any = nqz.matmul
 """To call with arguments of other types."""
 
 
@@ -236,13 +240,28 @@ encode: Any = nqz.encode
         (nqz.UsageError, lambda a, data: encode(a, rate=2, states=64.0)),
         (nqz.UsageError, lambda a, data: encode(a, max_bytes="x")),
         (nqz.UsageError, lambda a, data: nqz.encode(a, 5, rate=2)),
+        (nqz.UsageError, lambda a, data: encode(a, rate=2, threads=10**30)),
+        (nqz.UsageError, lambda a, data: encode(a, max_bytes=10**30)),
+        (nqz.UsageError, lambda a, data: encode(a, rate=2, seed=10**30)),
+        (nqz.UsageError, lambda a, data: encode(a, rate=10**400)),
+        (nqz.UsageError, lambda a, data: encode(a, rate=2, center=a)),
+        (nqz.UsageError, lambda a, data: encode(a, rate=2, lattice=a)),
+        (nqz.UsageError, lambda a, data: encode(a, rate=2, coding=None)),
+        (nqz.UsageError, lambda a, data: encode(a, rate=2, allocate=a)),
+        (nqz.UsageError, lambda a, data: matmul(data, data, estimator=a)),
+        (nqz.UsageError, lambda a, data: matmul(data, data, dtype=a)),
+        (nqz.UsageError, lambda a, data: matmul(data, data, dtype="\ud800")),
+        (nqz.UsageError, lambda a, data: matmul(data, data, threads=10**30)),
+        (nqz.UnsupportedError, lambda a, data: encode([[1, 2], [3]], rate=2)),
+        (nqz.UnsupportedError, lambda a, data: matmul(data, [[1, 2], [3]])),
         (nqz.UnsupportedError, lambda a, data: nqz.encode(a.astype(int), rate=2)),
         (nqz.UnsupportedError, lambda a, data: nqz.encode(np.array([object()]), rate=2)),
         (nqz.UnsupportedError, lambda a, data: nqz.encode(np.where(a > 2, np.nan, a), rate=2)),
         (nqz.UnsupportedError, lambda a, data: nqz.encode(np.ma.masked_less(a, 0), rate=2)),
         (nqz.InputError, lambda a, data: nqz.open("no/such/file.nqz")),
         (nqz.UsageError, lambda a, data: nqz.open(17)),
-        (nqz.CorruptError, lambda a, data: nqz.open(b"not a container")),
+        (nqz.UnsupportedError, lambda a, data: nqz.open(b"not a container")),
+        (nqz.CorruptError, lambda a, data: nqz.open(b"\x80 not a container")),
         (nqz.CorruptError, lambda a, data: nqz.open(data[:-1])),
         (nqz.CorruptError, lambda a, data: nqz.open(data + b"x")),
         (nqz.NewerFormatError, lambda a, data: nqz.open(preamble(7) + data[16:])),
@@ -259,6 +278,76 @@ def test_bad_input_raises_errors_of_nqz(error, call):
     a = matrix(64, 10)
     with pytest.raises(error):
         call(a, nqz.encode(a, rate=3))
+
+
+@pytest.fixture
+def exact_of_every_type(tmp_path):
+    """A file with an exact tensor of eight entries of every type that .safetensors has, by name of the type."""
+    names = [name for name in _TABLE if to_safetensors(name) is not None]
+    header: dict[str, Any] = {}
+    begin = 0
+    for name in names:
+        end = begin + data_bytes((8,), name)
+        header[name] = {"dtype": to_safetensors(name), "shape": [8], "data_offsets": [begin, end]}
+        begin = end
+    text = json.dumps(header).encode()
+    path = tmp_path / "types.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(n % 127 for n in range(begin)))
+    from nqz.cli import run
+
+    assert run(["encode", str(path), "-r", "4", "-q"]) == 0
+    return path.with_suffix(".nqz")
+
+
+def test_exact_tensors_of_every_type_decode_or_say_what_does(exact_of_every_type):
+    with nqz.open(exact_of_every_type) as container:
+        assert len(container) == len(_TABLE) - 1
+        for name, tensor in container.items():
+            assert len(tensor.tobytes()) == data_bytes((8,), name)
+            if dtype_bits(name) < 8:
+                with pytest.raises(
+                    nqz.UnsupportedError, match=f"'{name}': .* are packed, [46] bits each; tobytes"
+                ):
+                    tensor.decode()
+            else:
+                array = tensor.decode()
+                assert array.shape == (8,)
+                assert name == "bfloat16" or array.tobytes() == tensor.tobytes()
+
+
+@pytest.mark.parametrize("kind", [bytes, str, io.BytesIO, "file"])
+def test_nothing_is_read_from_a_closed_container(exact_of_every_type, tmp_path, kind):
+    matrices = nqz.encode(matrix(64, 10), rate=3)
+    (tmp_path / "a.nqz").write_bytes(matrices)
+    for path in (tmp_path / "a.nqz", exact_of_every_type):
+        with open(path, "rb") as file:
+            if kind is not str and kind != "file":
+                container = nqz.open(kind(path.read_bytes()))
+            else:
+                container = nqz.open(file if kind == "file" else str(path))
+            tensors = list(container.values())
+            container.close()
+            container.close()
+            for tensor in tensors:
+                assert repr(tensor) and tensor.shape and tensor.dtype
+                if isinstance(tensor, nqz.ExactTensor):
+                    reads = [tensor.decode, tensor.tobytes]
+                else:
+                    reads = [
+                        tensor.decode,
+                        lambda: tensor.rate,
+                        lambda: tensor.axis,
+                        lambda: tensor.predicted_error,
+                        lambda: tensor.predicted_reconstruction,
+                        lambda: nqz.matmul(container, matrices),
+                        lambda: nqz.predicted_error(matrices, tensor),
+                        lambda: container[""].rate,
+                    ]
+                for read in reads:
+                    if dtype_bits(tensor.dtype) < 8 and read == tensor.decode:
+                        continue
+                    with pytest.raises(nqz.InputError, match="is closed, and can no longer be read"):
+                        read()
 
 
 def test_integers_of_numpy_are_integers():

@@ -172,6 +172,21 @@ def test_dropped_columns_are_mentioned_and_count_as_zero():
     assert product[3] == pytest.approx(300 * a[:, 3].mean() * b.mean(axis=0), abs=rounded + 1e-3)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name, coding", SCHEMES)
+@pytest.mark.parametrize("value", [0.0, 3.3])
+def test_products_of_constant_columns_come_from_their_means(value, name, coding):
+    a, b = np.full((512, 20), value), np.random.default_rng(1).standard_normal((512, 9))
+    left, right = (nqz.encode(x, rate=3, **scheme(name, coding)) for x in (a, b))
+    for x, y, truth in (
+        (left, right, a.T @ b), (right, left, b.T @ a), (left, left, a.T @ a), (left, b, a.T @ b), (b, left, b.T @ a),
+    ):  # fmt: skip
+        assert nqz.matmul(x, y, dtype="float64") == pytest.approx(
+            truth, abs=0.02 * max(1.0, abs(truth).max())
+        )
+        assert nqz.predicted_error(x, y) == 0.0
+
+
 @pytest.mark.parametrize("scale", [1e-300, 1e-150, 1e150, 1e-310])
 def test_extreme_magnitudes(scale):
     a, b = pair("related", 200, 12, 10)

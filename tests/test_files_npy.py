@@ -109,13 +109,13 @@ def test_every_truncation_is_corrupt(content):
 
 def test_truncation_names_the_bytes_missing():
     content = npy_bytes(np.zeros((2, 3), "f4"))
-    with pytest.raises(CorruptError, match=r"x\.npy: truncated: 10 of 24 data bytes are missing"):
+    with pytest.raises(CorruptError, match=r"x\.npy: truncated: 10 data bytes are missing of 24"):
         read(content[:-10])
 
 
 def test_trailing_bytes():
     content = npy_bytes(np.zeros((2, 3), "f4"))
-    with pytest.raises(CorruptError, match="1 bytes follow the data, which ends at byte 152"):
+    with pytest.raises(CorruptError, match="1 byte follows the data, which ends at byte 152"):
         read(content + b"\0")
     with pytest.raises(CorruptError, match="bytes follow the data"):
         read(content + content)
@@ -137,7 +137,7 @@ def test_trailing_bytes():
         header(shape="(0, 9223372036854775808)"),
         header(order="0"),
         header(descr="'<q9'"),
-        header(descr="'nonsense'"),
+        header(descr="'<x9'"),
         header(descr="17"),
         header(descr="[('a',)]"),
         header(descr="'\\ud800'"),
@@ -159,9 +159,9 @@ def test_damaged_headers(text, version):
 
 def test_sizes_are_checked_before_any_allocation():
     for shape in ("(1000000000000, 1000000000000)", "(9223372036854775807, 9223372036854775807, 3)"):
-        with pytest.raises(CorruptError, match="data bytes are missing"):
+        with pytest.raises(CorruptError, match=r"data bytes? (are|is) missing"):
             read(with_header(header(shape=shape), bytes(24)))
-    with pytest.raises(CorruptError, match="header are missing"):
+    with pytest.raises(CorruptError, match="missing"):
         read(npy.MAGIC + b"\x02\x00\xff\xff\xff\xff" + bytes(100))
 
 
@@ -238,3 +238,11 @@ def test_damage_raises_only_errors_of_nqz(data):
     except NqzError as error:
         message = str(error)
     assert message and "\n" not in message
+
+
+@pytest.mark.parametrize("descr", ["bfloat16", "float8_e4m3fn", "float4_e2m1fn", "bogus"])
+def test_types_named_as_numpy_never_names_them_are_not_supported(descr):
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': (4, 2), }}\n".encode()
+    content = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + bytes(16)
+    with pytest.raises(UnsupportedError, match=f"dtype '?{descr}'? is no"):
+        open_source(io.BytesIO(content))

@@ -315,10 +315,10 @@ CORRUPT = [
     ([Member(b"\xff.npy", flags=0x800)], {}, "directory is damaged"),
     ([Member(data=b"")], {}, "'a.npy': is not a .npy file"),
     ([Member(data=b"\x80\x04N.")], {}, "'a.npy': is not a .npy file"),
-    ([Member(data=CONTENT[:-1])], {}, "'a.npy': truncated: 1 of 48 data bytes"),
-    ([Member(data=CONTENT + b"x")], {}, "'a.npy': 1 bytes follow the data"),
-    ([Member(method=8, data=CONTENT[:-1])], {}, "'a.npy': truncated: 1 of 48"),
-    ([Member(method=8, data=CONTENT + b"x")], {}, "1 bytes follow the data"),
+    ([Member(data=CONTENT[:-1])], {}, "'a.npy': truncated: 1 data byte is missing of 48"),
+    ([Member(data=CONTENT + b"x")], {}, "'a.npy': 1 byte follows the data"),
+    ([Member(method=8, data=CONTENT[:-1])], {}, "'a.npy': truncated: 1 data byte"),
+    ([Member(method=8, data=CONTENT + b"x")], {}, "1 byte follows the data"),
     ([Member(crc=5)], {}, "'a.npy': damaged: its CRC-32"),
     ([Member(method=8, crc=5)], {}, "'a.npy': damaged: its CRC-32"),
     # sizes that lie
@@ -335,7 +335,7 @@ CORRUPT = [
     ),
     ([Member(method=8, data=CONTENT, packed=b"\xff" * 50)], {}, "deflated data is damaged"),
     ([Member(method=8, data=CONTENT, packed=b"")], {}, "cannot hold the 176"),
-    ([Member(method=8, data=CONTENT, packed=b"x", size=2000)], {}, "1 deflated bytes cannot hold the 2000"),
+    ([Member(method=8, data=CONTENT, packed=b"x", size=2000)], {}, "1 deflated byte cannot hold the 2000"),
     # local headers that say something else
     ([Member(local={"name": b"b.npy"})], {}, "another name, method or flags"),
     ([Member(local={"method": 8})], {}, "another name"),
@@ -359,17 +359,17 @@ CORRUPT = [
     ([Member(flags=8)], {}, "reaches into the zip directory"),
     ([Member(flags=8), Member(b"b.npy")], {}, "what follows its data"),
     # bytes without a meaning, or with two
-    ([Member()], {"front": b"PK\3\4\x14\0\0\0" + b"#" * 30}, "38 bytes before it belong to no member"),
-    ([Member(), Member(b"b.npy", before=b"hidden")], {}, "'b.npy': 6 bytes before it"),
-    ([Member()], {"gap": b"hidden"}, "6 bytes before the zip directory belong to no"),
+    ([Member()], {"front": b"PK\3\4\x14\0\0\0" + b"#" * 30}, "before it 38 bytes belong to no member"),
+    ([Member(), Member(b"b.npy", before=b"hidden")], {}, "'b.npy': before it 6 bytes"),
+    ([Member()], {"gap": b"hidden"}, "before the zip directory 6 bytes belong to no"),
     ([Member(), Member(b"b.npy", offset=0)], {}, "overlaps another member at byte 0"),
-    ([Member(offset=7)], {}, "7 bytes before it"),
+    ([Member(offset=7)], {}, "before it 7 bytes"),
     ([Member(), Member(b"b.npy", offset=230)], {}, "before it belong|no member"),
     ([Member(packed=CONTENT[:100], data=CONTENT)], {}, "is stored, in 100 bytes"),
     ([Member()], {"tail": b"x"}, "bytes follow the zip archive"),
     ([Member()], {"tail": b"x" * 70000}, "bytes follow the zip archive"),
     ([Member()], {"end": {"comment": 5}}, "a comment of 5 bytes"),
-    ([Member()], {"end": {"count": 2, "here": 2}}, "lists 1 members, its end record 2"),
+    ([Member()], {"end": {"count": 2, "here": 2}}, "lists 1 member, its end record 2"),
     ([Member(), Member(b"b.npy")], {"end": {"count": 1, "here": 1}}, "lists 2 members"),
     ([Member()], {"end": {"begin": 1}}, "is said to be at byte 1"),
     ([Member()], {"end": {"begin": FULL}}, "is said to be at"),
@@ -775,7 +775,7 @@ def test_exit_codes_and_names_of_members(folder, capsys):
     ):
         (folder / "bad.npz").write_bytes(build(members))
         assert fail(capsys, code, "encode", "bad.npz", "-r", "2").startswith(words)
-    assert "but, it seems, a .npz file" in fail(capsys, 5, "decode", "model.npz", "-o", "x.npy")
+    assert "is a .npz file, and not a .nqz container" in fail(capsys, 4, "decode", "model.npz", "-o", "x.npy")
     assert listing(folder) == ["bad.npz", "model.npz"]
 
 

@@ -226,10 +226,11 @@ def test_streams_of_the_wrong_kind(tmp_path):
     ("content", "error", "words"),
     [
         (b"", CorruptError, "is empty"),
-        (b"hello, world", CorruptError, "neither a .npy nor a .npz nor a .safetensors"),
+        (b"\x80hello, world", CorruptError, "neither a .npy nor a .npz nor a .safetensors"),
+        (b"cut", CorruptError, "neither"),
         (bytes(100), CorruptError, "neither"),
         (b"\x93NUMPX" + bytes(100), CorruptError, "neither"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(100), CorruptError, "neither"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), UnsupportedError, "is an HDF5 file"),
     ],
 )
 def test_other_content(tmp_path, content, error, words):
@@ -251,7 +252,7 @@ def open_descriptors():
 def test_descriptors_are_closed(matrix, tmp_path):
     _, path = matrix
     bad = tmp_path / "bad"
-    bad.write_bytes(b"hello, world")
+    bad.write_bytes(b"\x80hello")
     before = open_descriptors()
     for _ in range(3):
         open_source(path).close()
@@ -260,7 +261,7 @@ def test_descriptors_are_closed(matrix, tmp_path):
         with pytest.raises(InputError):
             open_source(tmp_path)
         read_fd, write_fd = os.pipe()
-        thread = feed(write_fd, b"hello, world")
+        thread = feed(write_fd, b"\x80hello")
         with open(read_fd, "rb") as pipe, pytest.raises(CorruptError):
             open_source(pipe)
         thread.join()

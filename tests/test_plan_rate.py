@@ -132,3 +132,28 @@ def test_an_error_that_no_rate_reaches_is_refused(options):
     with pytest.raises(UsageError, match=r"the least is 0\.2"):
         nqz.encode(x, error=0.1, **options)
     assert nqz.open(nqz.encode(x, error=0.3, **options)).matrix.predicted_error <= 0.3
+
+
+@pytest.mark.parametrize("rate, factor", [(3, 3e4), (4, 1e5), (6, 1e4), (8, 3e3), (12, 1e8), (3, 1e150)])
+def test_a_loud_column_does_not_keep_the_others_from_their_rate(rate, factor):
+    a = np.random.default_rng(0).standard_normal((512, 64))
+    a[:, 3] *= factor
+    data = nqz.encode(a, rate=rate)
+    matrix = coded(data)
+    assert 8 * len(data) > 0.95 * rate * a.size
+    decoded = nqz.open(data).matrix.decode()
+    with np.errstate(over="ignore"):
+        energies = np.square(decoded - a).sum(axis=0) / np.square(a - a.mean(axis=0)).sum(axis=0)
+    # the noise of each column is the one that is predicted for it
+    noise = matrix.side.noise_at(slice(None))
+    assert energies == pytest.approx(noise / (1.0 + noise), rel=0.3)
+    rest = np.delete(a, 3, axis=1)
+    apart = nqz.open(nqz.encode(rest, rate=min(12, (64 * rate - 16) / 63))).matrix.decode() - rest
+    assert np.square(np.delete(decoded, 3, axis=1) - rest).sum() < 1.2 * np.square(apart).sum()
+
+
+def test_an_error_is_reached_beside_a_loud_column():
+    a = np.random.default_rng(0).standard_normal((512, 64))
+    a[:, 3] *= 1e6
+    data = nqz.encode(a, error=1e-6)
+    assert nqz.open(data).matrix.predicted_error <= 1e-6

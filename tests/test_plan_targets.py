@@ -74,7 +74,7 @@ def test_what_cannot_fit_is_refused():
     [{}, {"rate": 2, "error": 0.1}, {"rate": 2, "max_bytes": 5000}, {"error": 0.1, "max_bytes": 5000}],
 )
 def test_exactly_one_target_is_needed(targets):
-    with pytest.raises(nqz.UsageError, match="is needed"):
+    with pytest.raises(nqz.UsageError, match="is needed" if not targets else "give only one of"):
         nqz.encode(GAUSS, **targets)
 
 

@@ -51,7 +51,7 @@ def encoded(matrix, lattice, options):
         matrix,
         figure1.Shared(p.lattice.number, p.n, p.m, p.rotation_seed),
         reference.Key(*halves),
-        scale.column_delta(np.asarray(coded.codes(), np.int64), p.delta, p.allocate),
+        scale.column_delta(np.asarray(coded.codes(), np.int64), p.n, p.delta, p.allocate),
         coded.means(slice(None)),
         opened.order,
     )

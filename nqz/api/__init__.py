@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,15 +13,8 @@ import numpy as np
 import threadpoolctl  # noqa: F401
 import zstandard  # noqa: F401
 
-from nqz.api.objects import (
-    CompressedMatrix,
-    Container,
-    ExactTensor,
-    as_target,
-    canonical_name,
-    float_type,
-    open,
-)
+from nqz.api.arguments import as_target, canonical_name, flag, float_type, real, whole, word
+from nqz.api.objects import CompressedMatrix, Container, ExactTensor, open
 from nqz.commands.encode import encode as encode_source
 from nqz.commands.matmul import MatmulOptions, Prepared, prepare, tiles
 from nqz.commands.opening import open_file
@@ -34,6 +26,7 @@ from nqz.files.source import array_source
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.threads import Workers, workers
+from nqz.ground.wording import counted
 from nqz.stages.lattices import DEFAULT
 
 
@@ -105,9 +98,11 @@ def encode(
         The file cannot be written, or exists.
     """
     options = EncodeOptions(
-        rate=_real(rate, "rate"), error=_real(error, "error"), max_bytes=_whole(max_bytes, "max_bytes"),
-        seed=_whole(seed, "seed"), axis=_whole(axis, "axis"), center=bool(center), lattice=lattice,
-        states=_whole(states, "states"), coding=coding, allocate=allocate, kappa=_real(kappa, "kappa"),
+        rate=real(rate, "rate"), error=real(error, "error"),
+        max_bytes=whole(max_bytes, "max_bytes", optional=True), seed=whole(seed, "seed"),
+        axis=whole(axis, "axis"), center=flag(center, "center"), lattice=word(lattice, "lattice"),
+        states=whole(states, "states", optional=True), coding=word(coding, "coding"),
+        allocate=word(allocate, "allocate", optional=True), kappa=real(kappa, "kappa"),
     )  # fmt: skip
     options.check()
     with array_source(array) as source, workers(threads) as pool:
@@ -115,7 +110,7 @@ def encode(
             data = bytearray()
             report = encode_source(source, MemoryAccess(data), options, pool)
             return bytes(memoryview(data)[: report["file_bytes"]])
-        with Output(to, force=force) as output:
+        with Output(to, force=flag(force, "force")) as output:
             report = encode_source(source, output.access, options, pool)
             output.commit(report["file_bytes"])
     return None
@@ -185,9 +180,9 @@ def _prepared(a: Any, b: Any, estimator: str, dtype: Any, stack: ExitStack, pool
     pairs = pair_up(*files, *names)
     if len(pairs) != 1:
         raise OperandError(
-            f"{files[0].name} and {files[1].name}: {len(pairs)} pairs of matrices; choose one of each"
+            f"{files[0].name} and {files[1].name}: {counted(len(pairs), 'pair')} of matrices; choose one of each"
         )
-    return prepare(pairs[0], MatmulOptions(estimator, name), pool)
+    return prepare(pairs[0], MatmulOptions(word(estimator, "estimator"), name), pool)
 
 
 class _One:
@@ -218,24 +213,6 @@ def _side(operand: Any, stack: ExitStack) -> Any:
             f"an array of dtype {source.tensors[0].dtype}; convert it to floating point first"
         )
     return source
-
-
-def _real(value: Any, name: str) -> Any:
-    if value is None:
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise UsageError(f"{name} {value!r}: a number is needed") from None
-
-
-def _whole(value: Any, name: str) -> Any:
-    if value is None and name in ("max_bytes", "states"):
-        return None
-    try:
-        return operator.index(value) + 0  # a bool is an integer, too
-    except TypeError:
-        raise UsageError(f"{name} {value!r}: an integer is needed") from None
 
 
 __all__ = ["CompressedMatrix", "Container", "ExactTensor", "encode", "matmul", "open", "predicted_error"]

@@ -8,15 +8,16 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
+from nqz.api.arguments import as_target, canonical_name, float_type
 from nqz.commands.opening import Opened, open_file
-from nqz.files.access import MemoryAccess
 from nqz.format.exct import decode_exact
 from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.ground.cached import cached_property
-from nqz.ground.dtypes import bfloat16_to_float32, from_numpy, is_matrix_dtype, storage_dtype
+from nqz.ground.dtypes import bfloat16_to_float32, dtype_bits, storage_dtype
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 from nqz.matrix import Matrix, open_matrix
 
 ByteOrder = Literal["<", ">", "|"]
@@ -77,7 +78,9 @@ class Container(Mapping[str, "CompressedMatrix | ExactTensor"]):
         names = [info.name for info in infos if info.kind == "matrix"]
         names = names or [info.name for info in infos if info.kind == "unknown"][:1]
         if len(names) != 1:
-            raise OperandError(f"{self.reader.name}: holds {len(names)} matrices; choose one by name")
+            raise OperandError(
+                f"{self.reader.name}: holds {counted(len(names), 'matrix')}; choose one by name"
+            )
         return self[names[0]]  # type: ignore[return-value]
 
     def close(self) -> None:
@@ -164,7 +167,7 @@ class CompressedMatrix(_Tensor):
         InputError
             The file has changed since it was opened.
         """
-        if estimator not in ("mmse", "unbiased"):
+        if not isinstance(estimator, str) or estimator not in ("mmse", "unbiased"):
             raise UsageError(f"estimator {estimator!r}: mmse or unbiased")
         own = "float32" if self.dtype == "bfloat16" else self.dtype
         wanted = np.dtype(own) if dtype is None else float_type(dtype)
@@ -190,18 +193,24 @@ class ExactTensor(_Tensor):
             return b"".join(decode_exact(self.reader, self._index))
 
     def decode(self) -> np.ndarray:
-        """The tensor; bfloat16 as float32, exactly.
+        """The tensor; bfloat16 as float32, exactly, and float8 in the types of ml_dtypes.
 
         Raises
         ------
         UnsupportedError
-            NumPy has no such type, and the package ml_dtypes, which adds some, is not installed or lacks it.
+            NumPy has no such type, and the package ml_dtypes, which adds some, is not installed or lacks it; or entries
+            of less than a byte are packed, as those of float4 and float6 are. `tobytes` gives the data of any type.
         CorruptError
             The data is damaged.
         """
         info = self._info
         if info.dtype == "bfloat16":
             return bfloat16_to_float32(np.frombuffer(self.tobytes(), "<u2")).reshape(info.shape)
+        if dtype_bits(info.dtype) < 8:
+            raise UnsupportedError(
+                f"{self.reader.name}: tensor {self.name!r}: entries of {info.dtype} are packed, "
+                f"{dtype_bits(info.dtype)} bits each; tobytes() gives them as they are"
+            )
         try:
             dtype = np.dtype(info.dtype).newbyteorder(cast(ByteOrder, info.byte_order))
         except TypeError:
@@ -209,31 +218,6 @@ class ExactTensor(_Tensor):
         array: npt.NDArray[Any] = np.frombuffer(bytearray(self.tobytes()), dtype)
         found: npt.NDArray[Any] = array.reshape(info.shape, order="F" if info.order == "F" else "C")
         return found
-
-
-def as_target(source: Any) -> Any:
-    """Bytes as a file in memory; paths and file objects as they are."""
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return MemoryAccess(memoryview(source).toreadonly(), "<bytes>")
-    return source
-
-
-def float_type(dtype: Any) -> np.dtype[Any]:
-    """A floating-point type that matrices may have; `UsageError` for any other."""
-    try:
-        wanted: np.dtype[Any] = np.dtype(dtype)
-    except TypeError:
-        advice = "; pass ml_dtypes.bfloat16" if dtype == "bfloat16" else ""
-        raise UsageError(f"dtype {dtype!r}: a floating-point type is needed{advice}") from None
-    if not is_matrix_dtype(canonical_name(wanted)):
-        raise UsageError(f"dtype {wanted}: one of float16, bfloat16, float32 and float64 is needed")
-    return wanted
-
-
-def canonical_name(dtype: np.dtype[Any]) -> str:
-    """Name of a type in a container; empty for one that it does not know."""
-    known = from_numpy(dtype)
-    return "" if known is None else known[0]
 
 
 def _extended_type(name: str, where: str) -> np.dtype[Any]:
@@ -245,6 +229,4 @@ def _extended_type(name: str, where: str) -> np.dtype[Any]:
         raise UnsupportedError(
             f"{where}: {name} needs the package ml_dtypes; tobytes() gives the raw data"
         ) from None
-    if name.startswith(("float4", "float6")):
-        raise UnsupportedError(f"{where}: {name} is packed; tobytes() gives the raw data")
     return dtype

@@ -26,7 +26,7 @@ Exit status:
     1  internal error
     2  usage
     3  an input cannot be read
-    4  an input is not supported, or not finite
+    4  an input is of another kind, not supported, or not finite
     5  a file is corrupt
     6  a file is of a newer format
     7  operands do not fit together
@@ -75,6 +75,9 @@ def run(arguments: Sequence[str]) -> int:
             app.invoke(context)
         return 0
     except click.exceptions.Exit as error:
+        if error.exit_code == 0 and sys.stdout is None:  # --help and --version are all that leave so
+            report("nqz: error: <stdout>: standard output is closed")
+            return OutputError.exit_code
         return error.exit_code
     except click.UsageError as error:
         if error.ctx is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -89,9 +91,18 @@ def open_output(target: str, force: bool, inputs: Iterable[Any]) -> AbstractCont
     return signals.cleaned(lambda: Output(target, force=force, inputs=identities, check=check))
 
 
-def replaced_suffix(path: str, suffix: str) -> str:
-    """The default output: the input with another suffix; standard output for standard input."""
-    return "-" if path == "-" else os.path.splitext(path)[0] + suffix
+_DESCRIPTOR = re.compile(r"/dev/(stdin|fd/\d+)|/proc/(self|thread-self|\d+)/fd/\d+")
+
+
+def default_output(path: str, suffixes: Iterable[str], suffix: str) -> str:
+    """The output where none is named: the input with another suffix in place of one of `suffixes`, or behind its name.
+
+    Of what has no name of its own, such as standard input or a pipe, it is standard output.
+    """
+    if path == "-" or _is_special(path) or _DESCRIPTOR.fullmatch(os.path.abspath(path)):
+        return "-"
+    stem, found = os.path.splitext(path)
+    return f"{stem if found.lower()[1:] in suffixes else path}.{suffix}"
 
 
 def check_output(target: str) -> None:
@@ -148,9 +159,26 @@ def scanned(progress: Callable[[Any, float], object] | None) -> Callable[[int, i
     return report
 
 
-def counted(number: int, thing: str) -> str:
-    """1 tensor, 2 tensors."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+RECONSTRUCTION, PRODUCT = "‖Ā‖²", "‖Ā‖²‖B̄‖²/n"
+"""What errors of a matrix, and of a product, are relative to."""
+
+RMS = "rms: root of the error, in per cent"
+
+
+def errors_text(values: Iterable[float], unit: str) -> str:
+    """An error, or the range of several: as a share of `unit`, and as a root mean square in per cent."""
+    values = list(values)
+    return f"{span(values)} of {unit} ({span(map(rms, values))} % rms)"
+
+
+def rms(error: float) -> float:
+    """The root of a relative squared error in per cent."""
+    return 100.0 * math.sqrt(max(error, 0.0))
+
+
+def rms_cell(error: float | None) -> str:
+    """The same for a table, empty where there is none."""
+    return "" if error is None else f"{rms(error):.3g}"
 
 
 def span(values: Iterable[float]) -> str:

@@ -5,28 +5,32 @@ from __future__ import annotations
 import click
 
 from nqz.cli.common import (
+    RECONSTRUCTION,
     Notices,
     common_options,
+    default_output,
+    errors_text,
     kind_of,
     open_output,
     output_options,
-    replaced_suffix,
     scanned,
     shape_text,
     shown,
-    span,
 )
+from nqz.cli.parameters import Command, choice
 from nqz.commands.decode import DecodeOptions, check_records, decode
 from nqz.commands.opening import open_file
+from nqz.commands.rounding import decoded_error
 from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
-from nqz.ground.dtypes import data_bytes
+from nqz.ground.dtypes import MATRIX_DTYPES, data_bytes
 from nqz.ground.sources import listed
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 from nqz.matrix import open_matrix
 
 
-@click.command("decode", short_help="Rebuild what a container was made from.")
+@click.command("decode", cls=Command, short_help="Rebuild what a container was made from.")
 @click.argument("source", metavar="IN")
 @output_options(f"File to write, {listed()}; by default IN with the suffix of what it was made from.")
 @click.option(
@@ -34,11 +38,11 @@ from nqz.matrix import open_matrix
 )
 @click.option(
     "--dtype",
-    type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
+    type=choice(MATRIX_DTYPES),
     help="Of the matrices; the original by default.",
 )
 @click.option(
-    "--estimator", type=click.Choice(["mmse", "unbiased"]), default="mmse", show_default=True,
+    "--estimator", type=choice(["mmse", "unbiased"]), default="mmse", show_default=True,
     help="Least error, or no bias.",
 )  # fmt: skip
 @common_options
@@ -51,7 +55,7 @@ def command(
     with workers(threads) as pool, open_file(source, container=True) as opened:
         reader = opened.content
         origin = reader.manifest.source
-        target = output if output is not None else replaced_suffix(source, f".{origin}")
+        target = output if output is not None else default_output(source, ["nqz"], origin)
         options = DecodeOptions(kind_of(target, origin), tensors, dtype, estimator)
         chosen = select([info.name for info in reader.manifest.tensors], tensors, reader.name)
         check_records(reader, chosen)
@@ -87,8 +91,11 @@ def _summary(reader: ContainerReader, chosen: list[int], options: DecodeOptions)
         dtype = options.dtype if matrices and options.dtype else infos[0].dtype
         text = f"{shape_text(infos[0].shape)} {dtype}"
     else:
-        text = f"{len(infos)} tensors"
+        text = counted(len(infos), "tensor")
     if not matrices:
         return f"{text}, exact"
-    errors = (open_matrix(reader, index).predicted_reconstruction(options.estimator) for index in matrices)
-    return f"{text}, expected error {span(errors)} of ‖Ā‖²"
+    opened = (open_matrix(reader, index) for index in matrices)
+    errors = (
+        decoded_error(matrix, options.dtype or matrix.info.dtype, options.estimator) for matrix in opened
+    )
+    return f"{text}, expected error {errors_text(errors, RECONSTRUCTION)}"

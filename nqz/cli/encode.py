@@ -7,22 +7,25 @@ from typing import Any
 import click
 
 from nqz.cli.common import (
+    PRODUCT,
     Notices,
     common_options,
+    default_output,
+    errors_text,
     open_output,
     output_options,
-    replaced_suffix,
     shape_text,
     shown,
-    span,
 )
+from nqz.cli.parameters import SIZE_HELP, Command, Size, choice
 from nqz.commands.encode import encode, tensor_info
 from nqz.commands.opening import open_file
 from nqz.commands.options import EncodeOptions
 from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
-from nqz.ground.sources import SEVERAL, listed
+from nqz.ground.sources import SEVERAL, SOURCES, listed
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 from nqz.matrix import open_matrix
 from nqz.stages.codings import ALLOCATIONS, CODINGS
 from nqz.stages.codings import DEFAULT as CODING
@@ -37,7 +40,7 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried 
 """
 
 
-@click.command("encode", short_help="Compress a matrix, or a file of them.", help=_HELP)
+@click.command("encode", cls=Command, short_help="Compress a matrix, or a file of them.", help=_HELP)
 @click.argument("source", metavar="IN")
 @output_options("Container to write; by default IN with the suffix .nqz.")
 @click.option(
@@ -47,7 +50,10 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried 
     "--error", type=float, metavar="E",
     help="Instead of -r: the smallest file with a predicted product error of at most E.",
 )  # fmt: skip
-@click.option("--max-bytes", type=int, metavar="N", help="Instead of -r: the best file of at most N bytes.")
+@click.option(
+    "--max-bytes", type=Size(), metavar="N",
+    help=f"Instead of -r: the best file of at most N {SIZE_HELP}.",
+)  # fmt: skip
 @click.option(
     "--seed",
     type=int,
@@ -56,20 +62,20 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried 
     help="Of rotation and dither; both operands need the same.",
 )
 @click.option(
-    "--axis", type=click.Choice(["0", "1"]), default="0", show_default=True,
+    "--axis", type=choice("01"), default="0", show_default=True,
     help="Contracted axis: 0 for columns as vectors, 1 for rows (weights stored [out, in]).",
 )  # fmt: skip
 @click.option("--no-center", is_flag=True, help="Do not keep the means of the vectors apart.")
-@click.option("--lattice", type=click.Choice(list(FAMILIES)), default=DEFAULT, show_default=True)
+@click.option("--lattice", type=choice(FAMILIES), default=DEFAULT, show_default=True)
 @click.option(
     "--states",
     type=int,
     metavar="S",
     help=f"States of the lattice conv, 4 to 4096; {DEFAULT_STATES} by default.",
 )
-@click.option("--coding", type=click.Choice(list(CODINGS)), default=CODING.name, show_default=True)
+@click.option("--coding", type=choice(CODINGS), default=CODING.name, show_default=True)
 @click.option(
-    "--allocate", type=click.Choice(ALLOCATIONS),
+    "--allocate", type=choice(ALLOCATIONS),
     help="Least error of the whole product, or the same relative error for every vector.",
 )  # fmt: skip
 @click.option(
@@ -88,7 +94,7 @@ def command(
     options = EncodeOptions(axis=int(axis), center=not no_center, tensors=tensors, **choices)
     options.check()
     notices = Notices(quiet, show_progress)
-    target = output if output is not None else replaced_suffix(source, ".nqz")
+    target = output if output is not None else default_output(source, SOURCES, "nqz")
     with workers(threads) as pool, open_file(source, container=False) as opened:
         content = opened.content
         chosen = select([tensor.name for tensor in content.tensors], tensors, content.name)
@@ -115,7 +121,7 @@ def _summary(reader: ContainerReader) -> str:
     parts = (
         [shape_text(infos[0].shape)]
         if len(infos) == 1
-        else [f"{len(matrices)} of {len(infos)} tensors compressed"]
+        else [f"{len(matrices)} of {counted(len(infos), 'tensor')} compressed"]
     )
     if matrices:
         bits = sum(8.0 * matrix.coded_bytes for matrix in matrices)
@@ -126,5 +132,6 @@ def _summary(reader: ContainerReader) -> str:
     if before > reader.size:
         parts.append(f"{before / reader.size:.1f}x smaller")
     if matrices:
-        parts.append(f"predicted product error {span(matrix.predicted_product() for matrix in matrices)}")
+        errors = (matrix.predicted_product() for matrix in matrices)
+        parts.append(f"predicted product error {errors_text(errors, PRODUCT)}")
     return ", ".join(parts)

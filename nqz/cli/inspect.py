@@ -7,15 +7,25 @@ from typing import Any
 
 import click
 
-from nqz.cli.common import Notices, common_options, counted, shape_text
+from nqz.cli.common import (
+    PRODUCT,
+    RECONSTRUCTION,
+    RMS,
+    Notices,
+    common_options,
+    rms_cell,
+    shape_text,
+)
+from nqz.cli.parameters import Command
 from nqz.cli.text import escape, payload, properties, table
 from nqz.commands.inspect import inspect
 from nqz.commands.opening import open_file
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 from nqz.stages.codings import label
 
 
-@click.command("inspect", short_help="Show what a container holds.")
+@click.command("inspect", cls=Command, short_help="Show what a container holds.")
 @click.argument("source", metavar="FILE")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @common_options
@@ -43,16 +53,18 @@ def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_p
 
 
 _HEADINGS = [
-    "tensor", "shape", "dtype", "code", "axis", "bits", "κ", "‖A−Â‖²", "‖AᵀB−Ĉ‖²", "bytes",
+    "tensor", "shape", "dtype", "code", "axis", "bits", "κ", "‖A−Â‖²", "rms", "‖AᵀB−Ĉ‖²", "rms", "bytes",
 ]  # fmt: skip
-_UNITS = "predicted errors, relative to ‖Ā‖² and ‖Ā‖²‖B̄‖²/n, B unrelated and coded alike\n"
+_UNITS = (
+    f"predicted errors, relative to {RECONSTRUCTION} and {PRODUCT}, B unrelated and coded alike;\n{RMS}\n"
+)
 
 
 def _row(tensor: dict[str, Any]) -> list[str]:
     start = [tensor["name"] or "array", shape_text(tensor["shape"]), tensor["dtype"]]
     size = str(tensor["bytes"]["total"])
     if tensor["kind"] != "matrix":
-        return [*start, tensor["kind"], "", "", "", "", "", size]
+        return [*start, tensor["kind"], *[""] * 7, size]
     predicted = tensor["predicted"]
     return [
         *start,
@@ -61,8 +73,9 @@ def _row(tensor: dict[str, Any]) -> list[str]:
         f"{tensor['rate']:.3f}",
         f"{tensor['kappa']:.3g}",
         *(
-            "beyond float64" if x is None else f"{x:.4g}"
+            cell
             for x in (predicted["reconstruction"], predicted["product"])
+            for cell in ("beyond float64" if x is None else f"{x:.4g}", rms_cell(x))
         ),
         size,
     ]
@@ -83,11 +96,8 @@ def _properties(tensor: dict[str, Any]) -> list[tuple[str, str]]:
         ("means", "not centered" if tensor["means"] is None else _summary(tensor["means"])),
         ("chunks", str(tensor["chunks"])),
         ("bytes", ", ".join(f"{key} {value}" for key, value in sizes.items())),
-        ("reconstruction error", f"{_text(predicted['reconstruction'])} of ‖Ā‖²"),
-        (
-            "product error",
-            f"{_text(predicted['product'])} of ‖Ā‖²‖B̄‖²/n, for an unrelated B of the same rate",
-        ),
+        ("reconstruction error", _error(predicted["reconstruction"], RECONSTRUCTION)),
+        ("product error", f"{_error(predicted['product'], PRODUCT)}, for an unrelated B of the same rate"),
     ]
     if tensor["name"]:
         rows.insert(0, ("tensor", tensor["name"]))
@@ -96,6 +106,11 @@ def _properties(tensor: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _summary(values: dict[str, float | None]) -> str:
     return ", ".join(f"{key} {_text(value)}" for key, value in values.items())
+
+
+def _error(value: float | None, unit: str) -> str:
+    share = "" if value is None else f" ({rms_cell(value)} % rms)"
+    return f"{_text(value)} of {unit}{share}"
 
 
 def _text(value: float | None) -> str:

@@ -6,7 +6,17 @@ from typing import Any
 
 import click
 
-from nqz.cli.common import Notices, common_options, kind_of, open_output, output_options, span
+from nqz.cli.common import (
+    PRODUCT,
+    Notices,
+    common_options,
+    errors_text,
+    kind_of,
+    open_output,
+    output_options,
+    span,
+)
+from nqz.cli.parameters import Command, choice
 from nqz.commands.matmul import MatmulOptions, multiply
 from nqz.commands.opening import open_two
 from nqz.commands.pairs import pair_up
@@ -14,6 +24,7 @@ from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, SOURCES, listed
 from nqz.ground.threads import workers
+from nqz.stages.estimate import ESTIMATORS
 
 _STAGES = (("decoding", 0.6), ("computing", 0.4))
 
@@ -25,27 +36,33 @@ file, where there are several.
 """
 
 
-@click.command("matmul", short_help="Estimate AᵀB from compressed files.", help=_HELP)
+@click.command(
+    "matmul",
+    cls=Command,
+    several="one product at a time",
+    short_help="Estimate AᵀB from compressed files.",
+    help=_HELP,
+)
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @output_options(f"File to write, {listed()}; by default .npy to standard output.")
 @click.option(
-    "--estimator", type=click.Choice(["auto", "mmse", "unbiased"]), default="auto", show_default=True,
+    "--estimator", type=choice(ESTIMATORS), default="auto", show_default=True,
     help="Least error by what the operands show; least error for unrelated operands; no bias.",
 )  # fmt: skip
 @click.option("--tensor-a", metavar="NAME", help="Tensor of A, where it has several.")
 @click.option("--tensor-b", metavar="NAME", help="Tensor of B, where it has several.")
 @click.option(
     "--axis-a",
-    type=click.Choice(["0", "1"]),
+    type=choice("01"),
     help="Contracted axis of A, if A is not compressed; 0 by default.",
 )
 @click.option(
     "--axis-b",
-    type=click.Choice(["0", "1"]),
+    type=choice("01"),
     help="Contracted axis of B, if B is not compressed; 0 by default.",
 )
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Of the product.")
+@click.option("--dtype", type=choice(["float32", "float64"]), help="Of the product.")
 @common_options
 def command(
     a: str, b: str, output: str | None, force: bool, axis_a: str | None, axis_b: str | None,
@@ -86,5 +103,5 @@ def command(
     rates = " and ".join(span(side) for side in zip(*report["rates"], strict=True))
     what = " x ".join(map(str, report["shapes"][0])) or "1" if len(pairs) == 1 else f"{len(pairs)} products"
     notices.summary(
-        f"{what} from {rates} bits per entry: expected error {span(report['errors'])} of ‖Ā‖²‖B̄‖²/n"
+        f"{what} from {rates} bits per entry: expected error {errors_text(report['errors'], PRODUCT)}"
     )

@@ -10,30 +10,37 @@ from typing import Any
 import click
 
 from nqz.cli.common import (
+    PRODUCT,
+    RECONSTRUCTION,
+    RMS,
     Notices,
     common_options,
-    counted,
     kind_of,
     open_output,
     output_options,
+    rms_cell,
     shape_text,
     shown,
     span,
 )
+from nqz.cli.parameters import Command, choice
 from nqz.cli.text import escape, payload, table
 from nqz.commands.opening import open_file
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, listed
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 from nqz.stages.codings import CODINGS, label
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import FAMILIES
 from nqz.sweep import plot
 from nqz.sweep.matrix import check_lengths, choose
-from nqz.sweep.sweep import PRODUCT, RATES, SweepOptions, point_name, sweep
+from nqz.sweep.sweep import PRODUCT as EXACT
+from nqz.sweep.sweep import RATES, SweepOptions, point_name, sweep
 
 _KINDS = ("json", "csv", "png", "svg")
-_AXIS = click.Choice(["0", "1"])
+_AXIS = choice("01")
+_SEVERAL = "a matrix to multiply with follows --against; for several: {each}"
 _HELP = f"""Show the rate-distortion curve of IN, a {listed()} file ("-" for standard input).
 
 Every lattice and rate is really encoded, into a temporary file. Reported are its rate, its predicted and
@@ -42,7 +49,13 @@ per entry beyond those with which Γ reaches the same error.
 """
 
 
-@click.command("sweep", short_help="Show what R bits buy for a matrix of yours.", help=_HELP)
+@click.command(
+    "sweep",
+    cls=Command,
+    several=_SEVERAL,
+    short_help="Show what R bits buy for a matrix of yours.",
+    help=_HELP,
+)
 @click.argument("source", metavar="IN")
 @click.option(
     "--against", metavar="OTHER", help="Encode this too, and measure the error of the product of the two."
@@ -82,14 +95,14 @@ def command(
     """Run ``nqz sweep``."""
     options = SweepOptions(
         rates=tuple(_number(item, "--rate", float) for item in _items(rates, "--rate")) or RATES,
-        lattices=tuple(_items(lattices, "--lattice")),
+        lattices=tuple(item.lower() for item in _items(lattices, "--lattice")),
         states=tuple(_number(item, "--states", int) for item in _items(states, "--states")),
-        codings=tuple(_items(codings, "--coding")),
+        codings=tuple(item.lower() for item in _items(codings, "--coding")),
         seed=seed,
     )
     points = [point_name(encoding) for encoding in options.encodings()]
     if against is not None:
-        points.insert(0, PRODUCT)
+        points.insert(0, EXACT)
     kind = None if output is None else kind_of(output, "json", _KINDS)
     if kind in ("png", "svg"):
         plot.require()
@@ -195,13 +208,26 @@ def _name(matrix: dict[str, Any]) -> str:
     return f"{name}: {shape_text(matrix['shape'])} {matrix['dtype']}{rows}"
 
 
-_ALONE = ["code", "asked", "rate", "‖A−Â‖²", "measured", "‖AᵀB−Ĉ‖²", "Γ", "ratio", "excess"]
-_AGAINST = ["code", "asked", "rate", "‖A−Â‖²", "measured", "‖AᵀB−Ĉ‖²", "measured", "Γ", "ratio", "excess"]
+_ALONE = ["code", "asked", "rate", "‖A−Â‖²", "measured", "‖AᵀB−Ĉ‖²", "rms", "Γ", "ratio", "excess"]
+_AGAINST = [
+    "code",
+    "asked",
+    "rate",
+    "‖A−Â‖²",
+    "measured",
+    "‖AᵀB−Ĉ‖²",
+    "measured",
+    "rms",
+    "Γ",
+    "ratio",
+    "excess",
+]
 
 
 def _table(report: dict[str, Any]) -> str:
     alone = report["against"] is None
-    units = "errors relative to ‖Ā‖² and ‖Ā‖²‖B̄‖²/n" + (", B unrelated and coded alike" if alone else "")
+    alike = ", B unrelated and coded alike" if alone else ""
+    units = f"errors relative to {RECONSTRUCTION} and {PRODUCT}{alike};\n{RMS}"
     return (
         table(_ALONE if alone else _AGAINST, map(_row, report["points"]))
         + f"\n{units}; excess in bits per entry\n"
@@ -217,6 +243,7 @@ def _row(point: dict[str, Any]) -> list[str]:
         f"{point['rate_asked']:g}",
         f"{point['rate']:.3f}",
         *(_text(x) for x in (predicted["reconstruction"], measured["reconstruction"], *product)),
+        rms_cell(point["error"]),
         f"{point['gamma']:.3g}",
         "" if point["ratio"] is None else f"{point['ratio']:.3f}",
         "" if point["excess"] is None else f"{point['excess']:.3f}",

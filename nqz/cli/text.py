@@ -6,8 +6,26 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from nqz.ground.errors import OutputError
+
+_ASCII = {
+    "‖": "|", "²": "^2", "ᵀ": "'", "\u0304": "", "Ā": "A", "Â": "A^", "Ĉ": "C^", "−": "-", "±": "+-",
+    "─": "-", "…": "...", "Γ": "Gamma", "κ": "kappa", "α": "alpha", "Δ": "Delta",
+}  # fmt: skip
+"""What stands for the symbols of reports where an output has no room for them, as in the C locale."""
+
+_RULE = 80
+
+
+def portable(text: str, stream: Any) -> str:
+    """The text as a stream can show it: the symbols of reports in ASCII where its encoding lacks them."""
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return "".join(_ASCII.get(character, character) for character in text)
+    return text
 
 
 def escape(text: str) -> str:
@@ -19,7 +37,7 @@ def report(line: str) -> None:
     """Write a line to standard error; if nobody can read it, so be it."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            print(line, file=sys.stderr, flush=True)
+            print(portable(line, sys.stderr), file=sys.stderr, flush=True)
 
 
 def payload(text: str) -> None:
@@ -38,6 +56,7 @@ def payload(text: str) -> None:
         except (OSError, ValueError, AttributeError):
             sys.stdout.write(text)
             return
+        text = portable(text, sys.stdout)
         sys.stdout.flush()
         # past the buffer: what cannot be written is not tried again when the interpreter exits
         data = memoryview(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
@@ -58,17 +77,20 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     long name of a tensor, gets a line of its own.
     """
     grid = [list(headings), *([escape(cell) for cell in row] for row in rows)]
+    grid = [
+        [portable(cell, sys.stdout) for cell in row] for row in grid
+    ]  # before it is known how wide they are
     widths = [max(map(_width, column)) for column in zip(*grid, strict=True)]
     room = _columns()
     gap = next((g for g in (3, 2) if sum(widths) + g * (len(widths) - 1) <= room), 1)
     lines = []
     if sum(widths) + gap * (len(widths) - 1) <= room:
         lines = [_line(row, widths, gap, 1) for row in grid]
-        lines.insert(1, "─" * (sum(widths) + gap * (len(widths) - 1)))
+        lines.insert(1, "─" * min(sum(widths) + gap * (len(widths) - 1), _RULE))
     else:
         rest = sum(widths[1:])
         gap = next((g for g in (3, 2) if rest + g * len(widths) <= room), 1)
-        rule = "─" * min(rest + gap * len(widths[1:]), room)
+        rule = "─" * min(rest + gap * len(widths[1:]), room, _RULE)
         for number, row in enumerate(grid):
             lines += [row[0], " " * gap + _line(row[1:], widths[1:], gap, 0), *([] if number else [rule])]
     return "".join(f"{line.rstrip()}\n" for line in lines)
@@ -78,7 +100,7 @@ def properties(pairs: Iterable[tuple[str, str]]) -> str:
     """Lay out names and values, long values folded to the width of a terminal."""
     import textwrap
 
-    cells = [(escape(key), escape(value)) for key, value in pairs]
+    cells = [(portable(escape(key), sys.stdout), portable(escape(value), sys.stdout)) for key, value in pairs]
     width = max(_width(key) for key, _ in cells) + 4
     room = max(_columns() - width, 20)
     lines = []

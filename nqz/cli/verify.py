@@ -8,18 +8,26 @@ from typing import Any
 
 import click
 
-from nqz.cli.common import Notices, common_options, counted, shape_text, shown
-from nqz.cli.text import escape, payload, table
+from nqz.cli.common import RECONSTRUCTION, RMS, Notices, common_options, rms_cell, shape_text, shown
+from nqz.cli.parameters import Command
+from nqz.cli.text import escape, payload, report, table
 from nqz.commands.opening import open_file
-from nqz.commands.verify import verify
-from nqz.ground.errors import UsageError, VerifyError
+from nqz.commands.verify import failures, verify
+from nqz.ground.errors import NqzError, UsageError
 from nqz.ground.sources import listed
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 
+_SEVERAL = "what a container was made from follows --against; for several containers: {each}"
 _STAGES = (("reading", 0.3), ("comparing", 0.7))
 
 
-@click.command("verify", short_help="Check a container, and how close it is to its original.")
+@click.command(
+    "verify",
+    cls=Command,
+    several=_SEVERAL,
+    short_help="Check a container, and how close it is to its original.",
+)
 @click.argument("source", metavar="FILE")
 @click.option("--against", metavar="ORIGINAL", help=f"Compare with what it was made from, a {listed()} file.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -34,50 +42,69 @@ def command(
 ) -> None:
     """Check every checksum of the container FILE ("-" for standard input), and decode every tensor.
 
-    With --against, compare the error of every matrix with its prediction. The exit status is 8 if they differ
-    by more than 2 % plus 4 standard errors, or if ORIGINAL is another matrix.
+    With --against, compare the error of every matrix with its prediction. The exit status is 8 if one is larger
+    by more than 2 % plus 4 standard errors, or if ORIGINAL holds another matrix. Every tensor is checked, and all
+    that fail are listed; one that is damaged makes the status 5.
     """
     notices = Notices(quiet, show_progress)
     if source == "-" and against == "-":
         raise UsageError("standard input can be one of the two inputs, not both")
-    with ExitStack() as stack:
-        pool = stack.enter_context(workers(threads))
-        opened = [stack.enter_context(open_file(source, container=True))]
-        if against is not None:
-            opened.append(stack.enter_context(open_file(against, container=False)))
-        reader, original = opened[0].content, None if against is None else opened[1].content
-        infos = reader.manifest.tensors
-        sizes = {None: reader.size, **{info.name: info.nbytes for info in infos}}
-        compared = infos if original is not None else ()
-        stages = {info.name: _STAGES for info in compared if info.kind == "matrix"}
-        with notices.progress("verifying", sizes, stages) as progress:
-            found = verify(reader, original, pool, progress)
-        for one in opened:
-            one.check()
-        if as_json:
-            payload(json.dumps({**found, "against": against}, indent=2, allow_nan=False) + "\n")
-        elif original is None:
-            what = counted(len(found["tensors"]), "tensor")
-            payload(f"{escape(reader.name)}: {what}, {found['file_bytes']} bytes: ok\n")
-        else:
-            payload(table(_HEADINGS, map(_row, found["tensors"])))
-        bad = [tensor for tensor in found["tensors"] if not tensor["ok"]]
-        if bad:
-            what = f"tensor {bad[0]['name']!r}: " if bad[0]["name"] else ""
-            more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-            raise VerifyError(
-                f"{reader.name} against {shown(str(against), '<stdin>')}: {what}{bad[0]['problem']}{more}"
-            )
+    try:
+        with ExitStack() as stack:
+            pool = stack.enter_context(workers(threads))
+            reader = stack.enter_context(open_file(source, container=True)).content
+            original = None
+            if against is not None:
+                original = stack.enter_context(open_file(against, container=False)).content
+            found = _verified(reader, original, pool, notices)
+    except NqzError as error:
+        if as_json and not isinstance(error, UsageError):
+            payload(_json({"file_bytes": None, "ok": False, "problem": str(error), "tensors": []}, against))
+        raise
+    errors = failures(found, reader.name, None if against is None else shown(against, "<stdin>"))
+    if as_json:
+        payload(_json(found, against))
+    elif original is not None:
+        payload(table(_HEADINGS, map(_row, found["tensors"])) + f"\n{_UNITS}\n")
+    elif not errors:
+        what = counted(len(found["tensors"]), "tensor")
+        payload(f"{escape(reader.name)}: {what}, {counted(found['file_bytes'], 'byte')}: ok\n")
+    if errors:
+        for one in errors[:-1][:_LISTED]:
+            report(f"nqz: error: {escape(str(one))}")
+        if len(errors) > _LISTED + 1:
+            report(f"nqz: error: {counted(len(errors) - _LISTED - 1, 'more tensor')}, see --json")
+        raise errors[-1]
 
 
-_HEADINGS = ["tensor", "shape", "kind", "measured", "predicted", "allowed", "bytes", "result"]
+def _verified(reader: Any, original: Any, pool: Any, notices: Notices) -> dict[str, Any]:
+    infos = reader.manifest.tensors
+    sizes = {None: reader.size, **{info.name: info.nbytes for info in infos}}
+    compared = infos if original is not None else ()
+    stages = {info.name: _STAGES for info in compared if info.kind == "matrix"}
+    with notices.progress("verifying", sizes, stages) as progress:
+        return verify(reader, original, pool, progress)
+
+
+def _json(found: dict[str, Any], against: str | None) -> str:
+    return json.dumps({**found, "against": against}, indent=2, allow_nan=False) + "\n"
+
+
+_LISTED = 20
+_UNITS = f"errors relative to {RECONSTRUCTION}; {RMS}"
+_HEADINGS = ["tensor", "shape", "kind", "measured", "rms", "predicted", "rms", "allowed", "bytes", "result"]
 
 
 def _row(tensor: dict[str, Any]) -> list[str]:
     start = [tensor["name"] or "array", shape_text(tensor["shape"]), tensor["kind"]]
-    same = "same" if tensor["same_bytes"] else "other"
-    result = "ok" if tensor["ok"] else "OFF"
-    if tensor["kind"] == "exact":
-        return [*start, "", "", "", same, result]
+    same = {None: "", True: "same", False: "other"}[tensor["same_bytes"]]
+    result = (
+        "ok" if tensor["ok"] else "damaged" if tensor["damaged"] else "newer" if tensor["newer"] else "OFF"
+    )
+    if tensor["predicted"] is None:
+        return [*start, *[""] * 5, same, result]
     measured = "not finite" if tensor["measured"] is None else f"{tensor['measured']:.6g}"
-    return [*start, measured, f"{tensor['predicted']:.6g}", f"±{100 * tensor['allowed']:.2g} %", same, result]
+    return [
+        *start, measured, rms_cell(tensor["measured"]), f"{tensor['predicted']:.6g}",
+        rms_cell(tensor["predicted"]), f"+{100 * tensor['allowed']:.2g} %", same, result,
+    ]  # fmt: skip

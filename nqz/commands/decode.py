@@ -20,6 +20,7 @@ from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES, SourceKind
 from nqz.ground.threads import SMALL, Workers
+from nqz.ground.wording import counted
 from nqz.matrix import Matrix, open_matrix
 from nqz.stages.panels import Panel
 
@@ -77,7 +78,7 @@ def decode(
     kind = SOURCES[options.kind or manifest.source]
     if kind.alone and len(chosen) != 1:
         raise UsageError(
-            f"{reader.name}: holds {len(chosen)} tensors; write .safetensors, "
+            f"{reader.name}: holds {counted(len(chosen), 'tensor')}; write .safetensors, "
             f"or choose one with --tensor for a .{kind.name}"
         )
     check_records(reader, chosen)

@@ -25,6 +25,7 @@ from nqz.format.writer import ContainerWriter, Draft
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SourceKind
 from nqz.ground.threads import SMALL, Workers
+from nqz.ground.wording import counted
 from nqz.plan.search import lower_rate, rate_within
 from nqz.plan.task import MIN_RATE, Target, Task
 from nqz.stages.codings import CODINGS
@@ -177,7 +178,7 @@ def _within(run: _Run, wanted: int) -> Report:
             break
         rate = lower_rate(rate, report["bits"], excess, entries)
     raise UsageError(
-        f"{run.source.name}: does not fit into {wanted} bytes, even at {MIN_RATE} bits per entry"
+        f"{run.source.name}: does not fit into {counted(wanted, 'byte')}, even at {MIN_RATE} bits per entry"
     )
 
 

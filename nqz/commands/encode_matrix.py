@@ -21,6 +21,7 @@ from nqz.format.writer import ContainerWriter, Draft, listed_size
 from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
+from nqz.ground.wording import counted
 from nqz.plan.search import calibrated, header, header_bytes, plan, replan
 from nqz.plan.task import Target, Task, alive, coded_entries, least_bytes
 from nqz.stages.center import Means
@@ -68,7 +69,8 @@ def encode_matrix(
     view, share = tensor.vectors(task.axis), 0.5 / tensor.nbytes
     if view.length > task.transform.max_length:
         raise UnsupportedError(
-            f"{task.where}: vectors of {view.length} entries; at most {task.transform.max_length} are supported"
+            f"{task.where}: vectors of {counted(view.length, 'entry')}; "
+            f"at most {task.transform.max_length} are supported"
         )
     statistics = measure(
         view, task.center, task.where, pool=pool, progress=lambda size: progress(share * size)
@@ -153,7 +155,7 @@ def fixed_bytes(
 def _nothing_left_warning(task: Task, statistics: Statistics, target: Target) -> str:
     return (
         f"{task.where}: {target.rate:g} bits per entry leave room for nothing but the means of its "
-        f"{statistics.columns} vectors of {statistics.n} entries"
+        f"{counted(statistics.columns, 'vector')} of {counted(statistics.n, 'entry')}"
     )
 
 
@@ -162,6 +164,6 @@ def _side_information_warning(
 ) -> str:
     bits = 8.0 * sum(side.lengths) / statistics.grid.entries
     return (
-        f"{task.where}: its {statistics.columns} vectors have only {statistics.n} entries each; norms and means "
-        f"alone take {bits:.2g} bits an entry of the {target.rate:g} asked for (try the other --axis, or --no-center)"
+        f"{task.where}: {counted(statistics.columns, 'vector')} of only {counted(statistics.n, 'entry')}; norms and "
+        f"means take {bits:.2g} bits an entry of the {target.rate:g} asked for (try the other --axis, or --no-center)"
     )

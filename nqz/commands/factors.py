@@ -167,6 +167,16 @@ class Coded:
     file: str
 
     @property
+    def where(self) -> str:
+        """File and tensor, as messages call them."""
+        return operand_name(self.file, self.matrix.name)
+
+    @property
+    def axis(self) -> int:
+        """Axis of the vectors."""
+        return self.matrix.header.axis
+
+    @property
     def length(self) -> int:
         """Entries of a vector."""
         return self.matrix.parameters.n
@@ -217,6 +227,11 @@ class Plain:
     tensor: SourceTensor
     file: str
     along: int = 0
+
+    @property
+    def where(self) -> str:
+        """File and tensor, as messages call them."""
+        return operand_name(self.file, self.tensor.name)
 
     @property
     def axis(self) -> int:

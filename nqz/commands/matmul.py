@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.factors import Coded
+from nqz.commands.factors import Coded, Factor, Plain
 from nqz.commands.pairs import Pair
 from nqz.files.access import FileAccess, MemoryAccess
 from nqz.files.contract import TensorSpec
@@ -19,6 +19,7 @@ from nqz.files.sink import MatrixSink
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.sources import SOURCES
 from nqz.ground.threads import SMALL, Workers
+from nqz.ground.wording import counted
 from nqz.product.operand import Operand, Watch
 from nqz.product.product import Measured, NotFiniteError, Product
 from nqz.stages import norms
@@ -88,30 +89,60 @@ def check(pair: Pair, options: MatmulOptions) -> bool:
     a, b = pair.a, pair.b
     if a.length != b.length:
         raise OperandError(
-            f"{a.file} and {b.file}: vectors of {a.length} and {b.length} entries cannot be multiplied; the contracted "
-            "axes must have the same length (see --axis of encode)"
+            f"{a.where} and {b.where}: vectors of {a.length} and {b.length} entries cannot be multiplied; "
+            + _other_axis(a, b)
         )
     if not (isinstance(a, Coded) and isinstance(b, Coded)):
         return False
     names = [x.matrix.parameters.transform.name for x in (a, b)]
     if names[0] != names[1]:
         raise OperandError(
-            f"{a.file} and {b.file}: encoded with different transforms ({' and '.join(names)}), so their products "
+            f"{a.where} and {b.where}: encoded with different transforms ({' and '.join(names)}), so their products "
             "cannot be told from their points"
         )
     seed_a, seed_b = a.matrix.parameters.rotation_seed, b.matrix.parameters.rotation_seed
     if seed_a != seed_b:
         raise OperandError(
-            f"{a.file} and {b.file}: encoded with different seeds ({seed_a} and {seed_b}), so their "
+            f"{a.where} and {b.where}: encoded with different seeds ({seed_a} and {seed_b}), so their "
             "rotations differ; encode both with the same --seed"
         )
     if a.matrix.centered != b.matrix.centered:
-        plain = b.file if a.matrix.centered else a.file
+        plain = b.where if a.matrix.centered else a.where
         raise OperandError(
-            f"{a.file} and {b.file}: only {plain} was encoded with --no-center, and what it adds to the product by "
+            f"{a.where} and {b.where}: only {plain} was encoded with --no-center, and what it adds to the product by "
             "the means of the other is not known; encode both alike"
         )
     return _is_same(a, b)
+
+
+def _other_axis(a: Factor, b: Factor) -> str:
+    """What to do about contracted axes of different lengths."""
+    options = ["--axis of encode"]
+    for side, partner, option in ((a, b, "--axis-a"), (b, a, "--axis-b")):
+        other, plain = 1 - side.axis, isinstance(side, Plain)
+        if len(side.shape) > 1 and _length(side.shape, other) == partner.length:
+            how = f"with {option} {other}, or transpose the array" if plain else f"with encode --axis {other}"
+            return f"take {side.where} along its other axis, {how}"
+        if plain:
+            options.insert(0, option)
+    return f"the contracted axes must have the same length (see {' and '.join(options)})"
+
+
+def _length(shape: tuple[int, ...], axis: int) -> int:
+    """Entries of a vector along an axis."""
+    return math.prod(shape[:-1] if axis == 0 else shape[1:])
+
+
+def _ambiguous(a: Factor, b: Factor) -> list[str]:
+    """A note on matrices that fit together along either axis, and are not taken along the same one."""
+    square = len(a.shape) == len(b.shape) == 2 and len({*a.shape, *b.shape}) == 1
+    if not square or a.axis == b.axis:
+        return []
+    rows, columns = (a, b) if a.axis else (b, a)
+    size = "x".join(map(str, a.shape))
+    return [
+        f"the vectors are the rows of {rows.where} and the columns of {columns.where}; both are {size}, so either fits"
+    ]
 
 
 def outline(pair: Pair, options: MatmulOptions) -> tuple[tuple[int, ...], str]:
@@ -145,6 +176,7 @@ def prepare(
     if same:
         _check_copy(pair, pool)
     notes = ["both sides are the same matrix: its diagonal comes from the norms"] if same else []
+    notes += _ambiguous(pair.a, pair.b)
     left, right = pair.a.operand(pair.b, pool), pair.b.operand(pair.a, pool)
     notes += _dropped(left) + ([] if same else _dropped(right))
     shape, dtype = outline(pair, options)
@@ -265,7 +297,7 @@ def _is_same(a: Coded, b: Coded) -> bool:
     if a.matrix.header == b.matrix.header and _norms_agree(a, b):
         return True
     raise OperandError(
-        f"{a.file} and {b.file}: two matrices with the same dither, whose product would be biased; "
+        f"{a.where} and {b.where}: two matrices with the same dither, whose product would be biased; "
         "encode one of them again"
     )
 
@@ -290,7 +322,9 @@ def _dropped(operand: Operand) -> list[str]:
     lost = np.isinf(operand.side.noise) & (histogram.codes != norms.ZERO)
     count = int(histogram.counts[lost].sum())
     return (
-        [f"{operand.name}: {count} of {operand.columns} vectors too quiet to be coded count as zero"]
+        [
+            f"{operand.name}: {count} of {counted(operand.columns, 'vector')} too quiet to be coded, taken for zero"
+        ]
         if count
         else []
     )

@@ -8,7 +8,8 @@ from typing import Any
 
 from nqz.files.access import Access, MemoryAccess, open_input
 from nqz.files.contract import Source
-from nqz.files.source import read_source
+from nqz.files.foreign import refuse_foreign
+from nqz.files.source import format_of, read_source
 from nqz.format.reader import ContainerReader
 from nqz.format.records import MAGIC
 from nqz.ground.errors import UnsupportedError, UsageError
@@ -85,11 +86,26 @@ def open_file(target: Any, *, container: bool | None = None) -> Opened:
             container = start == MAGIC
         elif start == MAGIC and not container:
             raise UnsupportedError(f"{access.name}: is a .nqz container; a {listed()} file is expected here")
+        elif start != MAGIC and container:
+            _refuse_plain(access)
         content = ContainerReader(access, access.name) if container else read_source(access)
     except BaseException:
         access.close()
         raise
     return Opened(content, access)
+
+
+def _refuse_plain(access: Access) -> None:
+    """Raise UnsupportedError for a file of another kind, such as a matrix that has not been compressed."""
+    refuse_foreign(access, "a .nqz container")
+    known = format_of(access)
+    start = bytearray(0 if known is None else known.kind.mark_at)
+    access.pread_into(start, 0)
+    # a short mark proves little, unless the length before it fits
+    if known is not None and int.from_bytes(start, "little") <= access.size - len(start):
+        raise UnsupportedError(
+            f"{access.name}: is a .{known.kind.name} file, and not a .nqz container; compress it first, with nqz encode"
+        )
 
 
 @contextmanager

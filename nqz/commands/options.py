@@ -94,18 +94,17 @@ class EncodeOptions:
 
     def _check_target(self) -> None:
         given = [x for x in (self.rate, self.error, self.max_bytes) if x is not None]
+        targets = "a rate (-r), an error (--error) and a number of bytes (--max-bytes)"
         if len(given) != 1:
-            raise UsageError(
-                "one of a rate (-r), an error (--error) and a number of bytes (--max-bytes) is needed"
-            )
+            raise UsageError(f"give only one of {targets}" if given else f"one of {targets} is needed")
         if self.rate is not None and not MIN_RATE <= self.rate <= MAX_RATE:
             raise UsageError(
                 f"rate {self.rate:g}: a number of bits per entry from {MIN_RATE} to {MAX_RATE:g} is needed"
             )
         if self.error is not None and not MIN_ERROR <= self.error < 1.0:
             raise UsageError(f"error {self.error:g}: a number from {MIN_ERROR:g} to below 1 is needed")
-        if self.max_bytes is not None and self.max_bytes < 1:
-            raise UsageError(f"{self.max_bytes} bytes: a positive number is needed")
+        if self.max_bytes is not None and not 1 <= self.max_bytes < 1 << 63:
+            raise UsageError(f"{self.max_bytes} bytes: a number from 1 to 2**63 - 1 is needed")
 
     @property
     def chosen_lattice(self) -> Lattice:

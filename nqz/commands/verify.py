@@ -17,12 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nqz.commands.rounding import decoded_error
 from nqz.files.contract import Source, SourceTensor
 from nqz.format.exct import decode_exact
+from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.ground.arithmetic import total
 from nqz.ground.dtypes import widen
-from nqz.ground.errors import VerifyError
+from nqz.ground.errors import CorruptError, NewerFormatError, NqzError, VerifyError
 from nqz.ground.threads import SMALL, Workers
 from nqz.matrix import Matrix, open_matrix
 from nqz.stages import digest, norms
@@ -30,6 +32,7 @@ from nqz.stages.panels import Panel
 
 TOLERANCE, STANDARD_ERRORS = 0.02, 4.0
 _FEW_COLUMNS = 8
+_LARGE = 1000  # exponent of norms of columns whose differences may be beyond float64
 _STEP = 1 << 18  # entries rebuilt at a time
 _HASHED = 16 * digest.PIECE  # bytes hashed at a time
 
@@ -55,66 +58,94 @@ def verify(
     Returns
     -------
     dict
-        ``file_bytes``, ``ok``, and ``tensors``: for each its name, shape, dtype and kind; with an original,
-        ``same_bytes`` (whether it is the very data that was encoded), ``measured`` and ``predicted``
-        (the error relative to ‖Ā‖²), ``standard_error`` and ``allowed`` (relative to the prediction), ``ok``
-        and ``problem`` (None, or what is wrong). None where it does not apply, and without an original.
-
-    Raises
-    ------
-    CorruptError
-        The container is damaged.
-    VerifyError
-        The original holds other tensors: names, shapes or dtypes.
+        ``file_bytes``, ``ok``; ``problem`` of the file as a whole; and ``tensors``: for each its name, shape, dtype and
+        kind; with an original, ``same_bytes`` (whether it is the very data that was encoded), ``measured`` and
+        ``predicted`` (the error relative to ‖Ā‖²), ``standard_error`` and ``allowed`` (relative to the prediction);
+        ``ok``, ``damaged``, ``newer`` (it takes a later release) and ``problem`` (None, or what is wrong). None
+        where it does not apply, and without an original.
     """
-    partners = None if original is None else _partners(reader, original)
     report = progress or (lambda name, size: None)
-    reader.verify(_increments(report), pool.map)
+    problem = None
+    try:
+        reader.verify(_increments(report), pool.map)
+    except CorruptError as error:  # the tensors tell where it lies
+        problem = str(error)
     infos = reader.manifest.tensors
+    partners = (
+        [None] * len(infos) if original is None else [_partner(info, reader, original) for info in infos]
+    )
 
     def check(index: int, inner: Workers) -> dict[str, Any]:
-        info = infos[index]
+        info, partner = infos[index], partners[index]
         result: dict[str, Any] = {
             "name": info.name, "shape": list(info.shape), "dtype": info.dtype, "kind": info.kind, "ok": True,
-            "same_bytes": None, "measured": None, "predicted": None, "standard_error": None, "allowed": None,
-            "problem": None,
+            "damaged": False, "newer": False, "same_bytes": None, "measured": None, "predicted": None,
+            "standard_error": None, "allowed": None, "problem": None,
         }  # fmt: skip
-        partner = None if partners is None else partners[index]
-        if info.kind == "exact":
-            result.update(_exact(reader, index, partner, inner, partial(report, info.name)))
+        other = partner if isinstance(partner, SourceTensor) else None
+        done = partial(report, info.name)
+        try:
+            if info.kind == "exact":
+                result.update(_exact(reader, index, other, inner, done))
+            else:
+                matrix = open_matrix(reader, index)
+                result.update(
+                    _decoded(matrix, inner, done) if other is None else _compared(matrix, other, inner, done)
+                )
+        except (CorruptError, NewerFormatError) as error:
+            damaged = isinstance(error, CorruptError)
+            problem = str(error).removeprefix(f"{reader.name}: ").removeprefix(f"tensor {info.name!r}: ")
+            result.update(ok=False, damaged=damaged, newer=not damaged, problem=problem)
         else:
-            matrix = open_matrix(reader, index)
-            done = partial(report, info.name)
-            result.update(
-                _decoded(matrix, inner, done) if partner is None else _compared(matrix, partner, inner, done)
-            )
+            if isinstance(partner, str):
+                result.update(ok=False, problem=partner)
         return result
 
     small = [info.entries <= SMALL for info in infos]
     results = list(pool.each(check, range(len(infos)), small.__getitem__))
-    return {"file_bytes": reader.size, "ok": all(r["ok"] for r in results), "tensors": results}
+    good = problem is None and all(r["ok"] for r in results)
+    return {"file_bytes": reader.size, "ok": good, "problem": problem, "tensors": results}
 
 
-def _partners(reader: ContainerReader, original: Source) -> list[SourceTensor]:
-    infos = reader.manifest.tensors
-    by_name = {tensor.name: tensor for tensor in original.tensors}
-    if len(infos) == len(original.tensors) == 1:
-        by_name = {infos[0].name: original.tensors[0]}
-    partners = []
-    for info in infos:
-        what = f"tensor {info.name!r}" if info.name else "array"
-        tensor = by_name.get(info.name)
-        if tensor is None:
-            raise VerifyError(f"{original.name}: holds no {what} of {reader.name}; it is not the original")
-        for key in ("shape", "dtype"):
-            ours, theirs = getattr(info, key), getattr(tensor, key)
-            if tuple(ours) != tuple(theirs):
-                raise VerifyError(
-                    f"{original.name}: {what} has {key} {_text(theirs)}, but {_text(ours)} in {reader.name}; "
-                    "it is not the original"
-                )
-        partners.append(tensor)
-    return partners
+def failures(found: dict[str, Any], name: str, against: str | None) -> list[NqzError]:
+    """The errors that the result of `verify` stands for, each naming its tensor; the last one is the worst.
+
+    Parameters
+    ----------
+    found : dict
+    name, against : str
+        The container, and what it was compared with, as messages call them.
+    """
+    compared = name if against is None else f"{name} against {against}"
+    errors: list[NqzError] = []
+    for tensor in sorted(
+        (t for t in found["tensors"] if not t["ok"]), key=lambda t: (t["damaged"], t["newer"])
+    ):
+        which = f"tensor {tensor['name']!r}: " if tensor["name"] else ""
+        if tensor["damaged"]:
+            errors.append(CorruptError(f"{name}: {which}{tensor['problem']}"))
+        elif tensor["newer"]:
+            errors.append(NewerFormatError(f"{name}: {which}{tensor['problem']}"))
+        else:
+            errors.append(VerifyError(f"{compared}: {which}{tensor['problem']}"))
+    if found["problem"] is not None and not any(tensor["damaged"] for tensor in found["tensors"]):
+        errors.append(CorruptError(found["problem"]))
+    return errors
+
+
+def _partner(info: TensorInfo, reader: ContainerReader, original: Source) -> SourceTensor | str:
+    """The original of a tensor, or why there is none."""
+    only = len(reader.manifest.tensors) == len(original.tensors) == 1
+    for tensor in original.tensors:
+        if only or tensor.name == info.name:
+            break
+    else:
+        return "the original holds no such tensor"
+    for key in ("shape", "dtype"):
+        ours, theirs = getattr(info, key), getattr(tensor, key)
+        if tuple(ours) != tuple(theirs):
+            return f"the original has {key} {_text(theirs)}, not {_text(ours)}: it is another one"
+    return tensor
 
 
 def _text(value: Any) -> str:
@@ -258,8 +289,11 @@ def _energies(
 ) -> npt.NDArray[np.float64]:
     """Energies of the differences of columns, in units of 4 ** exponent; `rebuilt` is used up."""
     with np.errstate(over="ignore", invalid="ignore"):
-        np.subtract(widen(block, dtype), rebuilt, out=rebuilt)
-        np.ldexp(rebuilt, -exponent, out=rebuilt)
+        values, halved = widen(block, dtype), int(exponent > _LARGE)
+        if halved:
+            values, rebuilt = np.ldexp(values, -1), np.ldexp(rebuilt, -1, out=rebuilt)
+        np.subtract(values, rebuilt, out=rebuilt)
+        np.ldexp(rebuilt, halved - exponent, out=rebuilt)
         energies: npt.NDArray[np.float64] = np.einsum("ij,ij->j", rebuilt, rebuilt)
     return energies
 
@@ -289,12 +323,12 @@ def _compared(
 
 def _judge(matrix: Matrix, errors: Errors) -> dict[str, Any]:
     """Compare the errors of the columns with their predictions."""
-    predicted = matrix.predicted_reconstruction()
+    predicted = decoded_error(matrix, "float64")  # entries are compared as they are rebuilt
     error = standard_error(matrix, errors)
     allowed = TOLERANCE + STANDARD_ERRORS * error
     measured = measured_error(matrix, errors)
     problem = None
-    if not abs(measured - predicted) <= allowed * predicted:
+    if not measured <= predicted * (1.0 + allowed):  # to be better is no fault
         problem = f"error {measured:.4g} of the energy where {predicted:.4g} is predicted"
     elif not errors.exact:
         problem = "constant columns, which come back exactly, differ from the original"

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 from nqz.files.objects import ObjectAccess, reads_in_place
 from nqz.files.room import require, room
 from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError, UsageError
+from nqz.ground.wording import counted
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SPOOL_PIECE = 1 << 20
@@ -36,6 +37,10 @@ def output_error(name: str, error: OSError) -> NqzError:
     if error.errno in _FULL:
         return DiskFullError(f"{name}: cannot write: {reason(error)}; free some space or write elsewhere")
     return OutputError(f"{name}: cannot write: {reason(error)}")
+
+
+def _closed(name: str) -> InputError:
+    return InputError(f"{name}: is closed, and can no longer be read; open it again")
 
 
 _NO_RESERVE = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.ENODEV)
@@ -113,6 +118,8 @@ class FileAccess:
         wanted = memoryview(buffer).nbytes
         if wanted == 0:
             return
+        if self._fd < 0:
+            raise _closed(self.name)
         try:
             got = os.preadv(self._fd, (buffer,), self._base + offset)
             if got == wanted:
@@ -123,7 +130,7 @@ class FileAccess:
                 more = os.preadv(self._fd, (view[got:],), self._base + offset + got)
                 if more == 0:
                     raise InputError(
-                        f"{self.name}: ends at byte {offset + got}, {wanted - got} bytes short; "
+                        f"{self.name}: ends at byte {offset + got}, {counted(wanted - got, 'byte')} short; "
                         "it seems to have changed while being read"
                     )
                 got += more
@@ -190,9 +197,9 @@ class FileAccess:
                 raise output_error(self.name, error) from error
 
     def close(self) -> None:
-        """Close the descriptor, if owned. A full disk may show only here."""
-        if self._owned and self._fd >= 0:
-            fd, self._fd = self._fd, -1
+        """Close the descriptor, if owned; nothing is read from one of others either. A full disk may show only here."""
+        fd, self._fd = self._fd, -1
+        if self._owned and fd >= 0:
             try:
                 os.close(fd)
             except OSError as error:
@@ -222,6 +229,7 @@ class MemoryAccess:
         self._grows = isinstance(data, bytearray)
         self._data: Any = data if self._grows else memoryview(data).cast("B")
         self._lock = threading.Lock()
+        self._closed = False
         self.name = name
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -233,13 +241,15 @@ class MemoryAccess:
     @property
     def size(self) -> int:
         """Number of bytes."""
-        return len(self._data)
+        return 0 if self._closed else len(self._data)
 
     def pread_into(self, buffer: Any, offset: int) -> None:
         """Fill a writable contiguous buffer with the bytes at `offset`; `InputError` if there are too few."""
         wanted = memoryview(buffer).nbytes
         if wanted == 0:
             return
+        if self._closed:
+            raise _closed(self.name)
         if offset + wanted > len(self._data):
             raise InputError(f"{self.name}: ends at byte {len(self._data)}, before byte {offset + wanted}")
         # what does not grow is read without the lock: a child forked meanwhile would wait for it for ever
@@ -248,6 +258,8 @@ class MemoryAccess:
 
     def view(self, offset: int, nbytes: int) -> memoryview | None:
         """Return bytes where they are; None where they may move, or are not there."""
+        if self._closed:
+            raise _closed(self.name)
         if self._grows or not 0 <= offset <= len(self._data) - nbytes:
             return None
         with memoryview(self._data) as data:
@@ -287,6 +299,7 @@ class MemoryAccess:
 
     def close(self) -> None:
         """Release the memory."""
+        self._closed = True
         if not self._grows:
             self._data.release()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import warnings
 from collections.abc import Sequence
@@ -16,12 +17,14 @@ from nqz.files.contract import FileLayout, Format, Source, SourceTensor, TensorS
 from nqz.ground.dtypes import data_bytes, from_numpy, to_npy_descr
 from nqz.ground.errors import CorruptError, UnsupportedError, UsageError
 from nqz.ground.sources import MAX_EXTENT, MAX_RANK, SOURCES
+from nqz.ground.wording import counted
 
 MAGIC = SOURCES["npy"].mark
 _MAX_HEADER = 10_000  # NumPy's limit: parsing more could exhaust the stack of the interpreter
 HEADER_BYTES = 12 + _MAX_HEADER
 """Bytes at the beginning of a file that a header may take."""
 _ALIGN = 64
+_NAMED_TYPE = re.compile(rb"""['"]descr['"]\s*:\s*['"]([A-Za-z_][A-Za-z0-9_]{,40})['"]""")
 _GROWTH_DIGITS = 21
 
 
@@ -105,7 +108,7 @@ def read_header(start: bytes | bytearray, size: int, name: str) -> NpyHeader:
     (length,) = struct.unpack("<H" if prefix == 10 else "<I", start[8:prefix])
     if prefix + length > size:
         missing = prefix + length - size
-        raise CorruptError(f"{name}: truncated: {missing} bytes of the .npy header are missing")
+        raise CorruptError(f"{name}: truncated: of the .npy header {counted(missing, 'byte', 'are')} missing")
     if length > _MAX_HEADER:
         raise UnsupportedError(f"{name}: a .npy header of {length} bytes; nqz reads up to {_MAX_HEADER}")
     shape, fortran_order, dtype = _parse(bytes(start[: prefix + length]), version, name)
@@ -122,6 +125,9 @@ def _parse(header: bytes, version: tuple[int, int], name: str) -> tuple[tuple[in
             warnings.simplefilter("ignore")  # about files of Python 2, and about escapes in damaged text
             return read(stream, max_header_size=_MAX_HEADER)
     except Exception as error:  # the parser of Python literals raises nearly anything on damaged text
+        named = _NAMED_TYPE.search(header) if "is not a valid dtype descriptor" in str(error) else None
+        if named is not None:
+            raise UnsupportedError(f"{name}: {_not_of_numpy(named[1].decode())}") from error
         text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CorruptError(f"{name}: the .npy header is damaged: {text}") from error
 
@@ -136,15 +142,26 @@ def _checked(
     known = from_numpy(dtype)
     if known is None:
         raise UnsupportedError(f"{name}: {unsupported_dtype(dtype)}")
+    if to_npy_descr(*known) is None:  # NumPy takes its name once ml_dtypes is imported
+        raise UnsupportedError(f"{name}: {_not_of_numpy(known[0])}")
     nbytes = data_bytes(shape, known[0])
     present = size - offset
     if present < nbytes:
-        raise CorruptError(f"{name}: truncated: {nbytes - present} of {nbytes} data bytes are missing")
+        raise CorruptError(
+            f"{name}: truncated: {counted(nbytes - present, 'data byte', 'are')} missing of {nbytes}"
+        )
     if present > nbytes:
         raise CorruptError(
-            f"{name}: {present - nbytes} bytes follow the data, which ends at byte {offset + nbytes}"
+            f"{name}: {counted(present - nbytes, 'byte', 'follow')} the data, which ends at byte {offset + nbytes}"
         )
     return NpyHeader(tuple(shape), known[0], known[1], fortran_order, offset)
+
+
+def _not_of_numpy(dtype: str) -> str:
+    """Return why nqz does not take a .npy file whose header names a type by a name that NumPy does not know."""
+    return (
+        f"dtype {dtype!r} is none of NumPy's own; save it as .safetensors, or convert it: x.astype('float32')"
+    )
 
 
 def unsupported_dtype(dtype: np.dtype[Any]) -> str:
@@ -155,14 +172,14 @@ def unsupported_dtype(dtype: np.dtype[Any]) -> str:
     if dtype.names is not None:
         fields = ", ".join(map(repr, dtype.names))[:200]
         return f"has a structured dtype ({fields}); save each field as an array"
-    if dtype.kind == "V":
-        text = f"holds raw items of {dtype.itemsize} bytes (dtype {dtype.str[:40]})"
+    if dtype.type is np.void:
+        text = f"holds raw items of {counted(dtype.itemsize, 'byte')} (dtype {dtype.str[:40]})"
         if dtype.itemsize == 2 and dtype.subdtype is None:
             text += ", which is what numpy.save makes of bfloat16; save it as .safetensors"
             return text + ", or convert it with numpy.save('x.npy', x.astype('float32'))"
         return text + "; save it as a numeric type"
     text = f"dtype {str(dtype)[:80]} is not supported"
-    return f"{text}; {cast}" if dtype.kind in "fc" else f"{text}; nqz takes float16, float32 and float64"
+    return f"{text}; {cast}" if dtype.kind in "fcV" else f"{text}; nqz takes float16, float32 and float64"
 
 
 def build_header(spec: TensorSpec) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,19 +11,26 @@ from typing import Any, NamedTuple, NoReturn
 
 from nqz.files.access import Access
 from nqz.files.contract import FileLayout, Format, Source, SourceTensor, TensorSpec
-from nqz.ground.dtypes import data_bytes, default_byte_order, from_safetensors, to_safetensors
+from nqz.ground.dtypes import default_byte_order, dtype_bits, from_safetensors, to_safetensors
 from nqz.ground.errors import CorruptError, UnsupportedError, UsageError
 from nqz.ground.sources import MAX_EXTENT, MAX_RANK, SOURCES
+from nqz.ground.wording import counted
 
 MAX_HEADER = 100_000_000
 _METADATA = "__metadata__"
-_FIELDS = {"dtype", "shape", "data_offsets"}
+_FIELDS = ("dtype", "shape", "data_offsets")
+_SPACE = b" \t\r\n"
 
 
 class Safetensors(Format):
     """All tensors behind one header, contiguous, in C order and little-endian."""
 
     kind = SOURCES["safetensors"]
+
+    def sniff(self, start: bytes | bytearray, size: int) -> bool:
+        """See `Format.sniff`."""
+        # white space may stand before the brace, but proves nothing
+        return self.kind.has_mark(start) or (start[8:9].isspace() and not any(start[4:8]))
 
     def read(self, access: Access, name: str) -> Source:
         """See `Format.read`."""
@@ -91,11 +99,14 @@ def read_header(access: Access, name: str) -> tuple[list[Entry], dict[str, str] 
         raise CorruptError(f"{name}: a .safetensors header of {length} bytes; the format allows {MAX_HEADER}")
     if 8 + length > access.size:
         missing = 8 + length - access.size
-        raise CorruptError(f"{name}: truncated: {missing} bytes of the .safetensors header are missing")
+        raise CorruptError(
+            f"{name}: truncated: of the .safetensors header {counted(missing, 'byte', 'are')} missing"
+        )
     text = bytearray(length)
     access.pread_into(text, 8)
     header = _parse(text, name)
-    metadata = _metadata(header.pop(_METADATA), name) if _METADATA in header else None
+    found = header.pop(_METADATA, None)  # null is none
+    metadata = None if found is None else _metadata(found, name)
     entries = [_entry(key, value, 8 + length, name) for key, value in header.items()]
     _check_coverage(entries, 8 + length, access.size, name)
     return entries, metadata
@@ -105,28 +116,35 @@ def _corrupt(name: str, what: str) -> NoReturn:
     raise CorruptError(f"{name}: the .safetensors header is damaged: {what}")
 
 
+class _Object(dict[str, Any]):
+    """A JSON object, and a key that occurs twice in it, if one does."""
+
+    twice: str | None = None
+
+
 def _parse(text: bytearray, name: str) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
+    def made(pairs: list[tuple[str, Any]]) -> _Object:
+        result = _Object(pairs)
         if len(result) != len(pairs):
             keys = sorted(key for key, _ in pairs)
-            twice = next(key for key, after in pairwise(keys) if key == after)
-            _corrupt(name, f"the key {_quote(twice)} occurs twice")
+            result.twice = next(key for key, after in pairwise(keys) if key == after)
         return result
 
-    def integer(digits: str) -> int:
-        # Also keeps Python from converting a million digits.
-        if len(digits) > 20:
-            _corrupt(name, f"the number {digits[:20]}... is too large")
-        return int(digits)
+    def integer(digits: str) -> int | float:
+        # Keeps Python from converting a million digits; what is no count becomes a float, which is none either.
+        return int(digits) if len(digits) <= 20 and digits[0] != "-" else 0.0
+
+    def real(digits: str) -> float:
+        return 0.0 if math.isfinite(float(digits)) else refuse(digits)
 
     def refuse(literal: str) -> NoReturn:
-        _corrupt(name, f"{literal[:40]} where an integer is expected")
+        _corrupt(name, f"{literal[:40]} is not JSON")
 
-    if text[:1] != b"{":
+    begin = len(text) - len(text.lstrip(_SPACE))
+    if text[begin : begin + 1] != b"{":
         _corrupt(name, "it does not begin with '{'")
     decoder = json.JSONDecoder(
-        object_pairs_hook=unique, parse_int=integer, parse_float=refuse, parse_constant=refuse
+        object_pairs_hook=made, parse_int=integer, parse_float=real, parse_constant=refuse
     )
     try:
         header: dict[str, Any] = decoder.decode(text.decode("utf-8"))
@@ -136,7 +154,14 @@ def _parse(text: bytearray, name: str) -> dict[str, Any]:
         _corrupt(name, "it is nested too deeply")
     except ValueError as error:
         _corrupt(name, f"it is not JSON: {error}")
-    return header
+    return _distinct(header, "", name)
+
+
+def _distinct(value: Any, where: str, name: str) -> dict[str, Any]:
+    """Return an object of the header; a key that occurs twice could be read in two ways."""
+    if value.twice is not None:
+        _corrupt(name, f"{where}the key {_quote(value.twice)} occurs twice")
+    return dict(value)
 
 
 def _quote(text: str) -> str:
@@ -155,7 +180,7 @@ def _check_text(text: Any, what: str, name: str) -> None:
 def _metadata(value: Any, name: str) -> dict[str, str]:
     if not isinstance(value, dict):
         _corrupt(name, f"{_METADATA} is not an object")
-    for key, text in value.items():
+    for key, text in _distinct(value, f"{_METADATA}: ", name).items():
         _check_text(key, f"a key of {_METADATA}", name)
         _check_text(text, f"the value of {_METADATA} for {_quote(key)}", name)
     return value
@@ -168,9 +193,14 @@ def _is_count(value: Any) -> bool:
 def _entry(key: str, value: Any, start: int, name: str) -> Entry:
     _check_text(key, "a tensor name", name)
     where = f"tensor {_quote(key)}"
-    if not isinstance(value, dict) or value.keys() != _FIELDS:
-        _corrupt(name, f"{where} does not have exactly dtype, shape and data_offsets")
-    code, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    if isinstance(value, list) and len(value) == len(_FIELDS):  # serde, in the reference, takes these, too
+        value = _Object(zip(_FIELDS, value, strict=True))
+    if not isinstance(value, dict) or not value.keys() >= set(_FIELDS):
+        _corrupt(name, f"{where} does not have dtype, shape and data_offsets")
+    # other fields mean nothing to readers of today
+    if value.twice in _FIELDS:  # type: ignore[attr-defined]
+        _corrupt(name, f"{where}: the key {value.twice!r} occurs twice")  # type: ignore[attr-defined]
+    code, shape, offsets = (value[field] for field in _FIELDS)
     if not isinstance(code, str):
         _corrupt(name, f"{where}: dtype is not a string")
     dtype = from_safetensors(code)
@@ -183,9 +213,19 @@ def _entry(key: str, value: Any, start: int, name: str) -> Entry:
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(_is_count(offset) for offset in offsets):
         _corrupt(name, f"{where}: data_offsets are not two non-negative integers")
     begin, end = offsets
-    nbytes = data_bytes(tuple(shape), dtype)
+    bits = dtype_bits(dtype)
+    for extent in shape:  # in the order of the reference, which takes 0 times anything
+        bits *= extent
+        if bits >= 1 << 64:
+            _corrupt(name, f"{where}: its shape is beyond 64-bit numbers")
+    if bits % 8:
+        _corrupt(name, f"{where}: its data, of {dtype_bits(dtype)} bits an entry, does not fill whole bytes")
+    nbytes = bits // 8
     if end - begin != nbytes:
-        _corrupt(name, f"{where}: data_offsets span {end - begin} bytes, its shape and dtype take {nbytes}")
+        _corrupt(
+            name,
+            f"{where}: data_offsets span {counted(end - begin, 'byte')}, its shape and dtype take {nbytes}",
+        )
     return Entry(key, dtype, tuple(shape), start + begin, start + end)
 
 
@@ -195,14 +235,16 @@ def _check_coverage(entries: list[Entry], start: int, size: int, name: str) -> N
     for entry in sorted(entries, key=lambda entry: (entry.begin, entry.end)):
         if entry.begin > position:
             gap = entry.begin - position
-            _corrupt(name, f"{gap} bytes before tensor {_quote(entry.name)} belong to none")
+            _corrupt(name, f"before tensor {_quote(entry.name)} {counted(gap, 'byte', 'belong')} to none")
         if entry.begin < position:
             _corrupt(name, f"tensor {_quote(entry.name)} overlaps another at byte {entry.begin}")
         position = entry.end
     if position > size:
-        raise CorruptError(f"{name}: truncated: {position - size} data bytes are missing")
+        raise CorruptError(f"{name}: truncated: {counted(position - size, 'data byte', 'are')} missing")
     if position < size:
-        raise CorruptError(f"{name}: {size - position} bytes follow the data, which ends at byte {position}")
+        raise CorruptError(
+            f"{name}: {counted(size - position, 'byte', 'follow')} the data, which ends at byte {position}"
+        )
 
 
 def build_header(specs: Sequence[TensorSpec], metadata: dict[str, str] | None) -> tuple[bytes, list[int]]:

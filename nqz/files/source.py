@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from nqz.files.access import Access, MemoryAccess, open_input
-from nqz.files.contract import Source, SourceTensor, Tensors
+from nqz.files.contract import Format, Source, SourceTensor, Tensors
+from nqz.files.foreign import refuse_foreign
 from nqz.files.formats import FORMATS
 from nqz.files.npy import NPY, unsupported_dtype
 from nqz.ground.dtypes import from_numpy, is_matrix_dtype
@@ -31,7 +32,7 @@ def open_source(source: Any) -> Source:
     CorruptError
         If it is of no known format, truncated, or damaged.
     UnsupportedError
-        If it holds something that nqz does not take, such as an unknown data type.
+        If it is a file of another kind, or holds something that nqz does not take, such as an unknown data type.
     """
     access = open_input(source)
     try:
@@ -43,15 +44,21 @@ def open_source(source: Any) -> Source:
 
 def read_source(access: Access) -> Source:
     """Read what an open input holds; the errors are those of `open_source`. The source takes over `access`."""
-    start = bytearray(min(START_BYTES, access.size))
-    access.pread_into(start, 0)
-    for known in FORMATS.values():
-        if known.sniff(start, access.size):
-            return known.read(access, access.name)
+    refuse_foreign(access, f"a {listed()} file")
+    known = format_of(access)
+    if known is not None:
+        return known.read(access, access.name)
     if access.size == 0:
         raise CorruptError(f"{access.name}: is empty; a {listed()} file is expected")
     neither = " nor ".join(f"a .{name}" for name in FORMATS)
     raise CorruptError(f"{access.name}: is neither {neither} file, or it is truncated")
+
+
+def format_of(access: Access) -> Format | None:
+    """The format that an input seems to be of, by its first bytes."""
+    start = bytearray(min(START_BYTES, access.size))
+    access.pread_into(start, 0)
+    return next((known for known in FORMATS.values() if known.sniff(start, access.size)), None)
 
 
 def refuse_non_float(source: Tensors) -> None:
@@ -84,7 +91,11 @@ def array_source(array: Any, name: str = "<array>") -> Source:
     # there are none where numpy.ma, which takes a moment to load, has not been imported
     if isinstance(array, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())):
         raise UnsupportedError(f"{name}: is a masked array; fill it first with x.filled(value)")
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except (TypeError, ValueError, OverflowError) as error:  # rows of different lengths, say
+        text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UnsupportedError(f"{name}: is no array: {text}") from error
     known = from_numpy(array.dtype)
     if known is None:
         raise UnsupportedError(f"{name}: {unsupported_dtype(array.dtype)}")

@@ -38,6 +38,7 @@ from nqz.files.zip import (
     wide_sizes,
 )
 from nqz.ground.errors import CorruptError, NqzError, UnsupportedError
+from nqz.ground.wording import counted
 
 _MAX_RATIO = 1032  # of deflate: two bits for 258 bytes
 _PIECE = 1 << 20
@@ -73,11 +74,13 @@ class Member:
             left -= len(piece)
             if left < 0:
                 raise CorruptError(
-                    f"{self.where}: inflates to more than the {self.size} bytes that it states"
+                    f"{self.where}: inflates to more than the {counted(self.size, 'byte')} that it states"
                 )
             yield piece
         if left:
-            raise CorruptError(f"{self.where}: inflates to {self.size - left} of {self.size} bytes")
+            raise CorruptError(
+                f"{self.where}: inflates to {self.size - left} of {counted(self.size, 'byte')}"
+            )
 
 
 def members(access: Access, name: str, unfit: Unfit) -> list[Member]:
@@ -106,7 +109,9 @@ def members(access: Access, name: str, unfit: Unfit) -> list[Member]:
         text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CorruptError(f"{name}: the zip directory is damaged: {text}") from error
     if len(infos) != count:
-        raise CorruptError(f"{name}: the zip directory lists {len(infos)} members, its end record {count}")
+        raise CorruptError(
+            f"{name}: the zip directory lists {counted(len(infos), 'member')}, its end record {count}"
+        )
     names: set[str] = set()
     for info in infos:
         _check_entry(info, name, unfit)
@@ -118,13 +123,15 @@ def members(access: Access, name: str, unfit: Unfit) -> list[Member]:
         where = _where(info, name)
         if info.header_offset > position:
             raise CorruptError(
-                f"{where}: {info.header_offset - position} bytes before it belong to no member"
+                f"{where}: before it {counted(info.header_offset - position, 'byte', 'belong')} to no member"
             )
         if info.header_offset < position:
             raise CorruptError(f"{where}: overlaps another member at byte {info.header_offset}")
         found[info.orig_filename], position = _local(access, info, where, begin)
     if position < begin:
-        raise CorruptError(f"{name}: {begin - position} bytes before the zip directory belong to no member")
+        raise CorruptError(
+            f"{name}: before the zip directory {counted(begin - position, 'byte', 'belong')} to no member"
+        )
     return [found[info.orig_filename] for info in infos]
 
 
@@ -192,7 +199,9 @@ def _end_records(access: Access, name: str) -> tuple[int, int]:
         corrupt("truncated, or bytes follow the zip archive: it does not end with an end record")
     _, *disks, here, count, size, begin, comment = END.unpack(read(access, end, END.size))
     if comment:
-        corrupt(f"truncated: the zip archive ends with a comment of {comment} bytes, of which there are none")
+        corrupt(
+            f"truncated: the zip archive ends with a comment of {counted(comment, 'byte')}, of which there is nothing"
+        )
     locator = end - LOCATOR.size
     if locator >= END64.size and read(access, locator, 4) == LOCATOR_SIGN:
         _, disk, place, total = LOCATOR.unpack(read(access, locator, LOCATOR.size))
@@ -215,7 +224,8 @@ def _end_records(access: Access, name: str) -> tuple[int, int]:
         raise UnsupportedError(f"{name}: is one part of a zip archive in several")
     if begin + size != end:
         corrupt(
-            f"the zip directory is said to be at byte {begin} and to have {size} bytes, but ends at byte {end}"
+            f"the zip directory is said to be at byte {begin} and to have {counted(size, 'byte')}, "
+            f"but ends at byte {end}"
         )
     if size > MAX_DIRECTORY:
         raise UnsupportedError(f"{name}: a zip directory of {size} bytes; nqz reads up to {MAX_DIRECTORY}")
@@ -245,10 +255,12 @@ def _check_entry(info: zipfile.ZipInfo, name: str, unfit: Unfit) -> None:
             f"{where}: is compressed by method {info.compress_type}; use numpy.savez or savez_compressed"
         )
     if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
-        raise CorruptError(f"{where}: is stored, in {info.compress_size} bytes, but states {info.file_size}")
+        raise CorruptError(
+            f"{where}: is stored, in {counted(info.compress_size, 'byte')}, but states {info.file_size}"
+        )
     if info.file_size > _MAX_RATIO * info.compress_size:
         raise CorruptError(
-            f"{where}: {info.compress_size} deflated bytes cannot hold the {info.file_size} that it states"
+            f"{where}: {counted(info.compress_size, 'deflated byte')} cannot hold the {info.file_size} that it states"
         )
 
 

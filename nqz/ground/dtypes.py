@@ -66,6 +66,11 @@ def is_matrix_dtype(name: str) -> bool:
     return name in MATRIX_DTYPES
 
 
+def dtype_bits(name: str) -> int:
+    """Return the number of bits of an entry, less than 8 where entries are packed."""
+    return _TABLE[name].bits
+
+
 def data_bytes(shape: tuple[int, ...], name: str) -> int:
     """Return the number of bytes of a tensor, in Python integers.
 

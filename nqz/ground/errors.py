@@ -31,13 +31,16 @@ class InputError(NqzError):
 
 
 class UnsupportedError(NqzError):
-    """An input can be read, but nqz does not take it: its type, its shape, a non-finite value (exit status 4)."""
+    """An input is not what nqz takes (exit status 4).
+
+    It is a file of another kind than needed; or its type, its shape or an entry that is not finite is not supported.
+    """
 
     exit_code = 4
 
 
 class CorruptError(NqzError):
-    """A file is damaged, truncated, or not of the format that it claims (exit status 5)."""
+    """A file is damaged or truncated, or of no kind that is known (exit status 5)."""
 
     exit_code = 5
 

@@ -29,6 +29,10 @@ SMALL = 1 << 21
 """Entries up to which tensors are worked on side by side, each by one thread: none of them takes long."""
 
 
+MAX_THREADS = 4096
+"""More than a machine has processors."""
+
+
 class Buffers:
     """Working memory by purpose, kept from use to use.
 
@@ -70,8 +74,8 @@ class Workers:
     """
 
     def __init__(self, threads: int | None):
-        if threads is not None and not (isinstance(threads, Integral) and threads >= 1):
-            raise UsageError(f"--threads {threads}: an integer of at least 1 is needed")
+        if threads is not None and not (isinstance(threads, Integral) and 1 <= threads <= MAX_THREADS):
+            raise UsageError(f"--threads {threads}: an integer from 1 to {MAX_THREADS} is needed")
         self.threads = threads or available()
         self.buffers = Buffers()
         self._thread = threading.local()

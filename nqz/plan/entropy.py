@@ -27,7 +27,7 @@ from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import chunk_counts
 from nqz.stages.parameters import Parameters
-from nqz.stages.scale import CLASSES, ENERGY_STEP, MAX_LOG_VARIANCE, ratio, scaling
+from nqz.stages.scale import CLASSES, ENERGY_STEP, MAX_LOG_VARIANCE, finest_delta, ratio, scaling
 from nqz.stages.statistics import Statistics
 
 HEADER_ROOM = 16
@@ -72,12 +72,6 @@ def lowest_class(lattice: Lattice) -> int:
         if x > 0 and x * x / (1.0 + x) >= 2.0 * _LN_2 * bits:
             return index - _DROP_MARGIN
         index += 1
-
-
-def finest_delta(loudest: int, n: int, allocate: str) -> int:
-    """The least delta code that the kernels' fixed point allows for the loudest column, by its norm code."""
-    absolute = loudest if allocate == "matrix" else 0
-    return (ENERGY_STEP * absolute - GRID * (n.bit_length() - 1 + MAX_LOG_VARIANCE)) // 2 + GRID
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,17 +127,28 @@ class Columns:
 
     @property
     def finest(self) -> int:
-        """The least delta code."""
-        return finest_delta(norms.loudest(self.histogram.codes), self.n, self.allocate)
+        """The least delta code at which every column gets what it asks for."""
+        return self._finest(norms.loudest(self.histogram.codes))
+
+    @property
+    def least(self) -> int:
+        """The least delta code that makes a difference: columns louder than the quietest have the finest they can."""
+        alive = self.histogram.codes[self.histogram.codes != norms.ZERO]
+        return self._finest(int(alive[0])) if len(alive) else self.finest
+
+    def _finest(self, code: int) -> int:
+        return int(finest_delta(np.array(code if self.allocate == "matrix" else 0), self.n))
 
     def solve(self, m: int, budget: float) -> tuple[int, float]:
         """The least delta code whose expected bits fit the budget, and those bits."""
         low = self.finest
         high = low + _DELTA_RANGE
         bits = self.bits(m, low)
-        if bits <= budget:
-            return low, bits
         fits = None
+        if bits <= budget:  # some columns have all that they can get, and the others the rest
+            low, high, fits = self.least, low, bits
+            if low == high or (bits := self.bits(m, low)) <= budget:
+                return low, bits
         guess, slope = self._likely(m, budget)
         for steps in count():
             # An entry costs a bit more for every octave of Δ, nearly; where columns are dropped, halving must help.
@@ -211,10 +216,11 @@ def fewest_bits(columns: Columns, error: float, kappa: float | None = None) -> C
     """What takes the fewest bits for an expected error, with an unrelated partner coded alike, of at most `error`."""
     best: Choice | None = None
     for m in columns.candidates(kappa):
-        low = columns.finest
+        low, high = columns.finest, columns.finest + _DELTA_RANGE
+        if columns.error(m, low) > error:
+            low, high = columns.least, low
         if best is not None and columns.error(m, low) > error:
             break
-        high = low + _DELTA_RANGE
         while high - low > 1:
             middle = (low + high) // 2
             if columns.error(m, middle) <= error:
@@ -243,13 +249,13 @@ def for_error(task: Task, base: Parameters, statistics: Statistics, target: Targ
     assert target.error is not None
     columns = _columns(base, statistics)
     choice = fewest_bits(columns, target.error, task.kappa)
-    rate = max((choice.bits + 8.0 * target.fixed) / statistics.grid.entries, 1e-9)
-    found, finest = choice.of(base), columns.finest
+    rate = (choice.bits + 8.0 * target.fixed) / statistics.grid.entries
+    found, finest = choice.of(base), columns.least
     # the formula of `fewest_bits` is for large n
     while found.delta > finest and predicted(found, statistics) > target.error:
         found = replace(found, delta=found.delta - 1)
     check_reached(task, target.error, predicted(found, statistics))
-    return Plan(found, rate)
+    return Plan(found, max(rate, 1e-9))
 
 
 def adjusted(
@@ -268,9 +274,9 @@ def adjusted(
     if coded == 0 or (excess <= 0 and (-excess < 0.005 * wanted or attempt)):
         return None
     step = math.ceil(GRID * (excess / coded)) + (1 if excess > 0 else 2)
-    finest = _columns(parameters, statistics).finest
+    columns = _columns(parameters, statistics)
     # coarser than a search would go, nothing is left to save
-    delta = min(max(parameters.delta + step, finest), finest + _DELTA_RANGE)
+    delta = min(max(parameters.delta + step, columns.least), columns.finest + _DELTA_RANGE)
     return None if delta == parameters.delta else replace(parameters, delta=delta)
 
 

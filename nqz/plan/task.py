@@ -60,6 +60,10 @@ class Task:
     kappa: float | None
 
 
+_CHUNK_HEAD = 32
+"""Bytes of a small chunk beside its data: framing, sizes and states."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What a matrix may take, or must reach: a rate, or an error.
@@ -100,11 +104,16 @@ class Target:
 
     def bits(self, entries: int) -> float:
         """Bits to plan for all chunks of a matrix of so many entries."""
-        return (self.rate - _MARGIN) * entries - 8.0 * (self.fixed - min(self.free, self.fixed))
+        return (self.rate - _MARGIN) * entries - 8.0 * (self.fixed - self._not_counted)
 
     def excess(self, size: int, entries: int) -> float:
         """Bits by which a matrix that takes `size` bytes in all is beyond its rate."""
-        return 8.0 * (size - min(self.free, self.fixed)) - self.rate * entries
+        return 8.0 * (size - self._not_counted) - self.rate * entries
+
+    @property
+    def _not_counted(self) -> int:
+        """Bytes that come on top of the rate: headers, that of a chunk too, so that there is room for some data."""
+        return min(self.free, self.fixed + _CHUNK_HEAD)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nqz.ground.wording import counted
 from nqz.stages.codings import CODINGS, Coding
 from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
@@ -69,7 +70,7 @@ class Parameters:
         """Raise ValueError, naming the field, unless all values are within the format's limits."""
         longest = self.transform.max_length
         if not 1 <= self.n <= longest:
-            raise ValueError(f"columns of {self.n} entries; the format allows 1 to {longest}")
+            raise ValueError(f"columns of {counted(self.n, 'entry')}; the format allows 1 to {longest}")
         if not 1 <= self.m <= self.n:
             raise ValueError(f"{self.m} kept coordinates of {self.n}")
         if self.transform is not TRANSFORMS.get(self.transform.name):

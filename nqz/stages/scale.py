@@ -1,6 +1,7 @@
 """The box "scale": the lattice scale Δ on its grid, and what follows from Δ and the norms for every column.
 
-A delta code d stands for Δ = 2 ** (d / 4096). With allocation "matrix" it is one absolute scale for all columns; with
+A delta code d stands for Δ = 2 ** (d / 4096). With allocation "matrix" it is one absolute scale for all columns, but
+for those so loud that their points would be beyond 32 bits: these get the finest scale that they can have. With
 "column" the scale of a column is 2 ** ((d + 8 c) / 4096), c its norm code, so in proportion to its norm.
 """
 
@@ -51,11 +52,17 @@ class Scaling:
     kept: np.ndarray
 
 
-def column_delta(codes: np.ndarray, delta: int, allocate: str) -> np.ndarray:
-    """Delta code of every column."""
+def column_delta(codes: np.ndarray, n: int, delta: int, allocate: str) -> np.ndarray:
+    """Delta code of every column of length n: with allocation "matrix" that of all, unless it is too fine for one."""
     if allocate == "column":
         return delta + ENERGY_STEP // 2 * np.where(codes == norms.ZERO, 0, codes)
-    return np.full(np.shape(codes), delta, dtype=np.int64)
+    return np.maximum(delta, np.where(codes == norms.ZERO, delta, finest_delta(codes, n)))
+
+
+def finest_delta(codes: np.ndarray, n: int) -> np.ndarray:
+    """The least delta code that the kernels' fixed point allows for columns of these norm codes."""
+    octaves = n.bit_length() - 1 + MAX_LOG_VARIANCE
+    return (ENERGY_STEP * np.asarray(codes, np.int64) - GRID * octaves) // 2 + GRID
 
 
 def ratio(log_ratio: np.ndarray, n: int) -> np.ndarray:
@@ -69,7 +76,7 @@ def scaling(
     """Derive the `Scaling` of columns of length n from their norm codes and the delta code."""
     codes = np.asarray(codes, np.int64)
     silent = codes == norms.ZERO
-    log_ratio = np.where(silent, 0, ENERGY_STEP * codes - 2 * column_delta(codes, delta, allocate))
+    log_ratio = np.where(silent, 0, ENERGY_STEP * codes - 2 * column_delta(codes, n, delta, allocate))
     x = np.where(silent, 0.0, ratio(log_ratio, n))
     variance = (x + lattice.second_moment) * (lattice.fine * lattice.fine)
     classes = round_log2(variance, CLASSES)
@@ -111,12 +118,15 @@ def exponents(codes: np.ndarray) -> np.ndarray:
     return np.where(codes == norms.ZERO, 0, codes // norms.DOUBLING).astype(np.int32)
 
 
-def forward(codes: np.ndarray, delta: int, allocate: str) -> np.ndarray:
+def forward(codes: np.ndarray, n: int, delta: int, allocate: str) -> np.ndarray:
     """Factors from rotated columns (divided by 2 ** exponent) to fixed point, float32 of shape (a,)."""
-    shift = GRID * exponents(codes).astype(np.int64) - column_delta(codes, delta, allocate)
+    shift = GRID * exponents(codes).astype(np.int64) - column_delta(codes, n, delta, allocate)
     return (exp2(np.clip(shift, -_MAX_SHIFT, _MAX_SHIFT)) * FIXED_POINT).astype(np.float32)
 
 
-def backward(codes: np.ndarray, delta: int, allocate: str, lattice: Lattice, exponent: int = 0) -> np.ndarray:
-    """Factors Δ / fine from fine units back to the data, in units of 2 ** exponent; float64 of shape (a,)."""
-    return exp2(column_delta(codes, delta, allocate) - GRID * exponent) / lattice.fine
+def backward(
+    codes: np.ndarray, n: int, delta: int, allocate: str, lattice: Lattice, exponent: int = 0
+) -> np.ndarray:
+    """Factors Δ / fine from fine units back to the data, in units of 2 ** exponent; 0 for columns without energy."""
+    found = exp2(column_delta(codes, n, delta, allocate) - GRID * exponent) / lattice.fine
+    return np.where(codes == norms.ZERO, 0.0, found)

@@ -9,6 +9,7 @@ from nqz.files.contract import Source, SourceTensor
 from nqz.files.source import refuse_non_float
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.sources import SourceKind
+from nqz.ground.wording import counted
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def choose(source: Source, wanted: str | None, axis: int, option: str = "--tenso
         refuse_non_float(source)
         raise UnsupportedError(f"{source.name}: holds no matrix to compress")
     if len(matrices) > 1:
-        raise UsageError(f"{source.name}: holds {len(matrices)} matrices; choose one with {option}")
+        raise UsageError(f"{source.name}: holds {counted(len(matrices), 'matrix')}; choose one with {option}")
     tensor = matrices[0]
     return SweepMatrix(source.name, source.kind, tensor, axis if len(tensor.shape) > 1 else 0)
 

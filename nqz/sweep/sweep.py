@@ -18,6 +18,7 @@ from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.options import EncodeOptions
 from nqz.commands.pairs import Pair
+from nqz.commands.rounding import decoded_error
 from nqz.commands.verify import measured_error, measured_errors
 from nqz.files.access import temporary_access
 from nqz.format.reader import ContainerReader
@@ -261,7 +262,7 @@ def _point(
                 "against": None if partner is None else partner.coded_bytes,
             },
             "predicted": {
-                "reconstruction": coded.predicted_reconstruction(),
+                "reconstruction": decoded_error(coded, "float64"),
                 "product": predicted,
                 "against": None if estimate is None else _finite(estimate.error),
             },
@@ -269,7 +270,7 @@ def _point(
             "error": error,
             "error_equivalent": equivalent,
             "gamma": gamma,
-            "ratio": None if error is None else error / gamma,
+            "ratio": None if error is None or not gamma else error / gamma,  # gamma of thousands of bits is 0
             "excess": None if needed is None or math.isinf(needed) else rate - needed,
         }
 
@@ -291,7 +292,7 @@ def _encoded(
 
 def _estimate(a: Matrix, b: Matrix, matrix: SweepMatrix, other: SweepMatrix, pool: Workers) -> Prepared:
     return prepare(
-        Pair("", Coded(a, matrix.where), Coded(b, other.where)), MatmulOptions(dtype="float64"), pool
+        Pair("", Coded(a, matrix.name), Coded(b, other.name)), MatmulOptions(dtype="float64"), pool
     )
 
 

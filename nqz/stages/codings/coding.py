@@ -221,13 +221,14 @@ class LatticeCoding(Coding):
 
     def forward(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """To fixed point in units of Δ."""
-        return scale.forward(codes, parameters.delta, parameters.allocate)
+        return scale.forward(codes, parameters.n, parameters.delta, parameters.allocate)
 
     def unit(
         self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
     ) -> npt.NDArray[np.float64]:
         """Δ / F."""
-        return scale.backward(codes, parameters.delta, parameters.allocate, parameters.lattice, exponent)
+        p = parameters
+        return scale.backward(codes, p.n, p.delta, p.allocate, p.lattice, exponent)
 
 
 CODINGS: dict[str, Coding] = {}

@@ -1,0 +1,77 @@
+"""What callers give: checked here, so that whatever is wrong with an argument is an error of nqz that names it."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from nqz.files.access import MemoryAccess
+from nqz.ground.dtypes import from_numpy, is_matrix_dtype
+from nqz.ground.errors import UsageError
+
+
+def real(value: Any, name: str) -> Any:
+    """A number as a float; None as it is."""
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{name} {_shown(value)}: a number is needed") from None
+
+
+def whole(value: Any, name: str, *, optional: bool = False) -> Any:
+    """An integer; None as it is where it is `optional`."""
+    if value is None and optional:
+        return None
+    try:
+        return operator.index(value) + 0  # a bool is an integer, too
+    except TypeError:
+        raise UsageError(f"{name} {_shown(value)}: an integer is needed") from None
+
+
+def word(value: Any, name: str, *, optional: bool = False) -> Any:
+    """A string; None as it is where it is `optional`."""
+    if isinstance(value, str) or (value is None and optional):
+        return value
+    raise UsageError(f"{name} {_shown(value)}: a string is needed")
+
+
+def flag(value: Any, name: str) -> bool:
+    """A truth value."""
+    try:
+        return bool(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} {_shown(value)}: True or False is needed") from None
+
+
+def float_type(dtype: Any) -> np.dtype[Any]:
+    """A floating-point type that matrices may have; `UsageError` for any other."""
+    try:
+        wanted: np.dtype[Any] = np.dtype(dtype)
+    except (TypeError, ValueError):  # a string with half of a surrogate pair is a ValueError
+        advice = "; pass ml_dtypes.bfloat16" if isinstance(dtype, str) and dtype == "bfloat16" else ""
+        raise UsageError(f"dtype {_shown(dtype)}: a floating-point type is needed{advice}") from None
+    if not is_matrix_dtype(canonical_name(wanted)):
+        raise UsageError(f"dtype {wanted}: one of float16, bfloat16, float32 and float64 is needed")
+    return wanted
+
+
+def canonical_name(dtype: np.dtype[Any]) -> str:
+    """Name of a type in a container; empty for one that it does not know."""
+    known = from_numpy(dtype)
+    return "" if known is None else known[0]
+
+
+def as_target(source: Any) -> Any:
+    """Bytes as a file in memory; paths and file objects as they are."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return MemoryAccess(memoryview(source).toreadonly(), "<bytes>")
+    return source
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."

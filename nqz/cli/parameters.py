@@ -1,0 +1,74 @@
+"""Kinds of arguments and options that commands share: names in any case, sizes, and how many files a command takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import click
+
+from nqz.ground.wording import counted
+
+_SIZE = re.compile(r"([0-9]+|[0-9]*\.[0-9]+)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_POWERS = ("", "k", "m", "g", "t")
+_MOST = (1 << 63) - 1
+
+SIZE_HELP = "bytes, or kB, MB, GB (powers of 1000), KiB, MiB, GiB (of 1024)"
+"""What sizes look like, for the help of options."""
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """A number of bytes, perhaps with a unit."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes; a fraction of one is left out."""
+        if isinstance(value, int):
+            return value
+        found = _SIZE.fullmatch(value.strip())
+        if found is None:
+            self.fail(f"{value!r} is no size in {SIZE_HELP}", param, ctx)
+        number, power, binary = found.groups()
+        unit = (1024 if binary else 1000) ** _POWERS.index(power.lower())
+        size = int(Decimal(number) * unit)
+        if size > _MOST or (binary and not power):
+            why = "is beyond 2**63 - 1 bytes" if size > _MOST else f"is no size in {SIZE_HELP}"
+            self.fail(f"{value!r} {why}", param, ctx)
+        return size
+
+
+def choice(names: Iterable[str]) -> click.Choice[str]:
+    """One of some names, in capital or small letters."""
+    return click.Choice(list(names), case_sensitive=False)
+
+
+class Command(click.Command):
+    """A command that says how it is run on more files than it takes.
+
+    Parameters
+    ----------
+    several : str
+        What to do with more of them; ``{each}`` stands for a loop over them.
+    """
+
+    def __init__(self, *arguments: Any, several: str = "{each}", **options: Any) -> None:
+        options["context_settings"] = {"allow_extra_args": True, **(options.get("context_settings") or {})}
+        super().__init__(*arguments, **options)
+        self._several = several
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click; extra arguments are refused here."""
+        rest = super().parse_args(ctx, args)
+        if rest:
+            names = [param.name for param in self.params if isinstance(param, click.Argument)]
+            given = [str(ctx.params[name]) for name in names if name is not None] + rest
+            each = f'for f in {shlex.join(given[:3])}{" …" * (len(given) > 3)}; do {ctx.command_path} "$f" …; done'
+            raise click.UsageError(
+                f"takes {counted(len(names), 'file')}, and {len(given)} are given; {self._several.format(each=each)}",
+                ctx,
+            )
+        return rest

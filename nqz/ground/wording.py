@@ -1,0 +1,25 @@
+"""Words of messages that depend on a number."""
+
+from __future__ import annotations
+
+_PLURAL = {"entry": "entries", "matrix": "matrices"}
+_SINGULAR = {"are": "is"}
+
+
+def counted(number: int, thing: str, verb: str = "") -> str:
+    """1 entry, 2 entries; with a verb, as it is in the plural, 1 byte is missing, 2 bytes are missing.
+
+    Parameters
+    ----------
+    number : int
+    thing : str
+        In the singular, perhaps of several words; the last one is counted.
+    verb : str
+        Such as "are", or "follow".
+    """
+    if number != 1:
+        *before, last = thing.split(" ")
+        thing = " ".join([*before, _PLURAL.get(last, last + "s")])
+    elif verb:
+        verb = _SINGULAR.get(verb, verb + "s")
+    return f"{number} {thing} {verb}".rstrip()
