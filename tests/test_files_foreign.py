@@ -91,7 +91,12 @@ def test_every_kind_of_the_table_is_tried():
 
 
 @pytest.mark.parametrize(
-    ("what", "content"), [(what, content) for what, contents in KINDS.items() for content in contents]
+    ("what", "content"),
+    [
+        pytest.param(what, content, id=f"{what} {number}")
+        for what, contents in KINDS.items()
+        for number, content in enumerate(contents)
+    ],
 )
 def test_what_it_is_and_how_to_convert_it(tmp_path, what, content):
     path = tmp_path / "given.dat"

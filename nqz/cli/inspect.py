@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -17,9 +18,12 @@ from nqz.cli.common import (
     shape_text,
 )
 from nqz.cli.parameters import Command
-from nqz.cli.text import escape, payload, properties, table
-from nqz.commands.inspect import inspect
+from nqz.cli.text import Row, escape, payload, properties, table
+from nqz.commands.inspect import describe, outline
 from nqz.commands.opening import open_file
+from nqz.format.manifest import TensorInfo
+from nqz.format.reader import ContainerReader
+from nqz.format.records import VERSION
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 from nqz.stages.codings import label
@@ -34,24 +38,66 @@ def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_p
     Notices(quiet, show_progress)  # warns of slow kernels
     with workers(threads), open_file(source, container=True) as opened:
         reader = opened.content
-        infos = reader.manifest.tensors
-        found = inspect(reader, brief=len(infos) != 1 and not as_json)
+        for text in _json(reader) if as_json else _text_of(reader):
+            payload(text)
         opened.check()
-        if as_json:
-            payload(json.dumps(found, indent=2, allow_nan=False) + "\n")
-            return
-        tensors = found["tensors"]
-        title = (
-            f"{escape(reader.name)}: format {found['format']}, {found['file_bytes']} bytes, "
-            f"{counted(len(tensors), 'tensor')}, from .{reader.manifest.source}\n\n"
-        )
-        if [tensor["kind"] for tensor in tensors] == ["matrix"]:
-            payload(title + properties(_properties(tensors[0])))
-        else:
-            units = f"\n{_UNITS}" if any(tensor["kind"] == "matrix" for tensor in tensors) else ""
-            payload(title + table(_HEADINGS, map(_row, tensors)) + units)
 
 
+def _json(reader: ContainerReader) -> Iterator[str]:
+    """The report as JSON, some tensors at a time."""
+    head, tail = json.dumps({**outline(reader), "tensors": []}, indent=2, allow_nan=False).rsplit("[]", 1)
+    count = len(reader.manifest.tensors)
+    yield head + "["
+    for first in range(0, count, _BATCH):
+        batch = range(first, min(first + _BATCH, count))
+        found = (json.dumps(describe(reader, i), indent=2, allow_nan=False) for i in batch)
+        indented = (one.replace("\n", "\n    ") for one in found)
+        yield ("," if first else "") + "\n    " + ",\n    ".join(indented)
+    yield ("\n  ]" if count else "]") + tail + "\n"
+
+
+def _text_of(reader: ContainerReader) -> Iterator[str]:
+    """The report for people: properties of a single matrix, else a table."""
+    infos = reader.manifest.tensors
+    yield (
+        f"{escape(reader.name)}: format {VERSION}, {reader.size} bytes, "
+        f"{counted(len(infos), 'tensor')}, from .{reader.manifest.source}\n\n"
+    )
+    if len(infos) == 1 and (found := describe(reader, 0))["kind"] == "matrix":
+        yield properties(_properties(found))
+        return
+    rows = _Rows(reader)
+    yield from table(_HEADINGS, rows)
+    if rows.matrices:
+        yield f"\n{_UNITS}"
+
+
+class _Rows:
+    """The rows of the table of a container, as often as they are asked for; those of matrices are kept."""
+
+    def __init__(self, reader: ContainerReader) -> None:
+        self._reader = reader
+        self.matrices: dict[int, Row] = {}
+        self._exact: dict[tuple[tuple[int, ...], str, int], Row] = {}
+
+    def __call__(self) -> Iterator[Row]:
+        for index, info in enumerate(self._reader.manifest.tensors):
+            if info.kind == "exact":
+                yield info.name or "array", *self._like(index, info)
+            else:
+                if index not in self.matrices:
+                    self.matrices[index] = _row(describe(self._reader, index, brief=True))
+                yield self.matrices[index]
+
+    def _like(self, index: int, info: TensorInfo) -> Row:
+        """All but the name of an exact tensor: one for all that are alike."""
+        key = (info.shape, info.dtype, len(self._reader.listed(index)) and index + 1)
+        if key not in self._exact:
+            self._exact[key] = _row(describe(self._reader, index))[1:]
+        return self._exact[key]
+
+
+_BATCH = 1000
 _HEADINGS = [
     "tensor", "shape", "dtype", "code", "axis", "bits", "κ", "‖A−Â‖²", "rms", "‖AᵀB−Ĉ‖²", "rms", "bytes",
 ]  # fmt: skip
@@ -60,13 +106,13 @@ _UNITS = (
 )
 
 
-def _row(tensor: dict[str, Any]) -> list[str]:
+def _row(tensor: dict[str, Any]) -> Row:
     start = [tensor["name"] or "array", shape_text(tensor["shape"]), tensor["dtype"]]
     size = str(tensor["bytes"]["total"])
     if tensor["kind"] != "matrix":
-        return [*start, tensor["kind"], *[""] * 7, size]
+        return (*start, tensor["kind"], *[""] * 7, size)
     predicted = tensor["predicted"]
-    return [
+    return (
         *start,
         label(tensor["lattice"], tensor["coding"]),
         str(tensor["axis"]),
@@ -78,7 +124,7 @@ def _row(tensor: dict[str, Any]) -> list[str]:
             for cell in ("beyond float64" if x is None else f"{x:.4g}", rms_cell(x))
         ),
         size,
-    ]
+    )
 
 
 def _properties(tensor: dict[str, Any]) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ from nqz.cli.common import (
     span,
 )
 from nqz.cli.parameters import Command, choice
-from nqz.cli.text import escape, payload, table
+from nqz.cli.text import Row, escape, payload, table
 from nqz.commands.opening import open_file
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, listed
@@ -228,17 +228,15 @@ def _table(report: dict[str, Any]) -> str:
     alone = report["against"] is None
     alike = ", B unrelated and coded alike" if alone else ""
     units = f"errors relative to {RECONSTRUCTION} and {PRODUCT}{alike};\n{RMS}"
-    return (
-        table(_ALONE if alone else _AGAINST, map(_row, report["points"]))
-        + f"\n{units}; excess in bits per entry\n"
-    )
+    lines = table(_ALONE if alone else _AGAINST, lambda: map(_row, report["points"]))
+    return "".join(lines) + f"\n{units}; excess in bits per entry\n"
 
 
-def _row(point: dict[str, Any]) -> list[str]:
+def _row(point: dict[str, Any]) -> Row:
     predicted, measured = point["predicted"], point["measured"]
     alone = point["bytes"]["against"] is None
     product = [predicted["product"]] if alone else [predicted["against"], measured["against"]]
-    return [
+    return (
         label(point["lattice"], point["coding"]),
         f"{point['rate_asked']:g}",
         f"{point['rate']:.3f}",
@@ -247,7 +245,7 @@ def _row(point: dict[str, Any]) -> list[str]:
         f"{point['gamma']:.3g}",
         "" if point["ratio"] is None else f"{point['ratio']:.3f}",
         "" if point["excess"] is None else f"{point['excess']:.3f}",
-    ]
+    )
 
 
 def _text(value: float | None) -> str:

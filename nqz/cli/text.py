@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from nqz.ground.errors import OutputError
@@ -17,6 +17,7 @@ _ASCII = {
 """What stands for the symbols of reports where an output has no room for them, as in the C locale."""
 
 _RULE = 80
+_LINES = 1000  # of a table that are written at a time
 
 
 def portable(text: str, stream: Any) -> str:
@@ -70,30 +71,84 @@ def payload(text: str) -> None:
         raise output_error("<stdout>", error) from error
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+Row = tuple[str, ...]
+
+
+def table(headings: Sequence[str], rows: Callable[[], Iterable[Row]]) -> Iterator[str]:
     """Lay out a table, its first column flush left, the others flush right.
 
     On a terminal that is too narrow the gaps shrink; if that is not enough, what is in the first column, such as the
     long name of a tensor, gets a line of its own.
+
+    Parameters
+    ----------
+    headings : sequence of str
+    rows : callable
+        rows() gives the rows; it is called twice, so that there may be very many of them.
+
+    Yields
+    ------
+    str
+        Some of the lines, each with its end.
     """
-    grid = [list(headings), *([escape(cell) for cell in row] for row in rows)]
-    grid = [
-        [portable(cell, sys.stdout) for cell in row] for row in grid
-    ]  # before it is known how wide they are
-    widths = [max(map(_width, column)) for column in zip(*grid, strict=True)]
-    room = _columns()
-    gap = next((g for g in (3, 2) if sum(widths) + g * (len(widths) - 1) <= room), 1)
+    layout = _Layout(tuple(map(_cell, headings)))
+    for row in rows():
+        layout.measure(row)
+    yield layout.head()
     lines = []
-    if sum(widths) + gap * (len(widths) - 1) <= room:
-        lines = [_line(row, widths, gap, 1) for row in grid]
-        lines.insert(1, "─" * min(sum(widths) + gap * (len(widths) - 1), _RULE))
-    else:
-        rest = sum(widths[1:])
-        gap = next((g for g in (3, 2) if rest + g * len(widths) <= room), 1)
-        rule = "─" * min(rest + gap * len(widths[1:]), room, _RULE)
-        for number, row in enumerate(grid):
-            lines += [row[0], " " * gap + _line(row[1:], widths[1:], gap, 0), *([] if number else [rule])]
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    for row in rows():
+        lines.append(layout.line(row))
+        if len(lines) == _LINES:
+            yield "".join(lines)
+            lines = []
+    yield "".join(lines)
+
+
+class _Layout:
+    """Widths of the columns of a table. Many rows differ in their first cell only: what follows is laid out once."""
+
+    def __init__(self, headings: Row) -> None:
+        self._headings = headings
+        self._first, self._rest = _width(headings[0]), [_width(cell) for cell in headings[1:]]
+        self._seen: set[Row] = set()
+        self._tails: dict[Row, str] = {}
+
+    def measure(self, row: Row) -> None:
+        """Make room for a row."""
+        self._first = max(self._first, _width(_cell(row[0])))
+        rest = row[1:]
+        if rest not in self._seen:
+            self._seen.add(rest)
+            self._rest = [max(w, _width(_cell(cell))) for w, cell in zip(self._rest, rest, strict=True)]
+
+    def head(self) -> str:
+        """Decide on gaps; return the headings, and the rule below them."""
+        room, count, rest = _columns(), len(self._rest), sum(self._rest)
+        self._gap = next((g for g in (3, 2) if self._first + rest + g * count <= room), 1)
+        self._folded = self._first + rest + self._gap * count > room
+        if self._folded:
+            self._gap = next((g for g in (3, 2) if rest + g * (count + 1) <= room), 1)
+        width = rest + self._gap * count + (0 if self._folded else self._first)
+        return self._laid(self._headings[0], self._headings[1:]) + "─" * min(width, room, _RULE) + "\n"
+
+    def line(self, row: Row) -> str:
+        """A row."""
+        return self._laid(_cell(row[0]), row[1:])
+
+    def _laid(self, first: str, rest: Row) -> str:
+        tail = self._tails.get(rest)
+        if tail is None:
+            cells = zip(map(_cell, rest), self._rest, strict=True)
+            tail = (" " * self._gap).join(" " * (w - _width(cell)) + cell for cell, w in cells)
+            tail = self._tails[rest] = (" " * self._gap + tail).rstrip() + "\n"
+        if self._folded:
+            return f"{first}\n{tail}"
+        return f"{first}{' ' * (self._first - _width(first))}{tail}"
+
+
+def _cell(text: str) -> str:
+    """A cell as it is shown; before it is known how wide it is."""
+    return text if text.isascii() and text.isprintable() else portable(escape(text), sys.stdout)
 
 
 def properties(pairs: Iterable[tuple[str, str]]) -> str:
@@ -108,12 +163,6 @@ def properties(pairs: Iterable[tuple[str, str]]) -> str:
         first, *rest = textwrap.wrap(value, room, break_on_hyphens=False) or [""]
         lines += [key + " " * (width - _width(key)) + first, *(" " * width + line for line in rest)]
     return "".join(f"{line}\n" for line in lines)
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], gap: int, left: int) -> str:
-    pads = [" " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)]
-    parts = [c + p if i < left else p + c for i, (c, p) in enumerate(zip(cells, pads, strict=True))]
-    return (" " * gap).join(parts)
 
 
 def _width(text: str) -> int:

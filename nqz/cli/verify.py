@@ -10,7 +10,7 @@ import click
 
 from nqz.cli.common import RECONSTRUCTION, RMS, Notices, common_options, rms_cell, shape_text, shown
 from nqz.cli.parameters import Command
-from nqz.cli.text import escape, payload, report, table
+from nqz.cli.text import Row, escape, payload, report, table
 from nqz.commands.opening import open_file
 from nqz.commands.verify import failures, verify
 from nqz.ground.errors import NqzError, UsageError
@@ -65,7 +65,9 @@ def command(
     if as_json:
         payload(_json(found, against))
     elif original is not None:
-        payload(table(_HEADINGS, map(_row, found["tensors"])) + f"\n{_UNITS}\n")
+        for lines in table(_HEADINGS, lambda: map(_row, found["tensors"])):
+            payload(lines)
+        payload(f"\n{_UNITS}\n")
     elif not errors:
         what = counted(len(found["tensors"]), "tensor")
         payload(f"{escape(reader.name)}: {what}, {counted(found['file_bytes'], 'byte')}: ok\n")
@@ -95,16 +97,16 @@ _UNITS = f"errors relative to {RECONSTRUCTION}; {RMS}"
 _HEADINGS = ["tensor", "shape", "kind", "measured", "rms", "predicted", "rms", "allowed", "bytes", "result"]
 
 
-def _row(tensor: dict[str, Any]) -> list[str]:
+def _row(tensor: dict[str, Any]) -> Row:
     start = [tensor["name"] or "array", shape_text(tensor["shape"]), tensor["kind"]]
     same = {None: "", True: "same", False: "other"}[tensor["same_bytes"]]
     result = (
         "ok" if tensor["ok"] else "damaged" if tensor["damaged"] else "newer" if tensor["newer"] else "OFF"
     )
     if tensor["predicted"] is None:
-        return [*start, *[""] * 5, same, result]
+        return (*start, *[""] * 5, same, result)
     measured = "not finite" if tensor["measured"] is None else f"{tensor['measured']:.6g}"
-    return [
+    return (
         *start, measured, rms_cell(tensor["measured"]), f"{tensor['predicted']:.6g}",
         rms_cell(tensor["predicted"]), f"+{100 * tensor['allowed']:.2g} %", same, result,
-    ]  # fmt: skip
+    )  # fmt: skip

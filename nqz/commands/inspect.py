@@ -15,6 +15,12 @@ from nqz.ground.ranks import ranked
 from nqz.matrix import Matrix, open_matrix
 from nqz.stages import norms
 
+_KEYS = (
+    "axis", "lattice", "coding", "rate_asked", "rate", "kappa", "alpha", "delta", "rotation_seed",
+    "dither_key", "norms", "means", "chunks", "predicted",
+)  # fmt: skip
+"""What is said of a matrix alone."""
+
 _PARTS = {"NORM": "norms", "MEAN": "means", "CHNK": "chunks"}
 
 
@@ -30,32 +36,47 @@ def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``format``, ``file_bytes`` and ``tensors``, made of JSON types; numbers beyond float64 are None. What
-        does not apply to a tensor that is no matrix is None.
+        ``format``, ``file_bytes``, ``source``, ``writer``, ``metadata``, ``set`` (None, or id, number of the part, and
+        parts of the set that the file belongs to) and ``tensors``, made of JSON types; numbers beyond float64 are None.
+        What does not apply to a tensor that is no matrix is None.
 
     Raises
     ------
     CorruptError
         A header, norms or means are damaged.
     """
-    tensors = []
-    for index, info in enumerate(reader.manifest.tensors):
-        kind, matrix = _opened(reader, index)
-        description = _exact() if matrix is None else _matrix(matrix, brief)
-        sizes = _sizes(reader, index, matrix)
-        predicted = description.pop("predicted")
-        tensors.append(
-            {
-                "name": info.name,
-                "shape": list(info.shape),
-                "dtype": info.dtype,
-                "kind": kind,
-                **description,
-                "bytes": sizes,
-                "predicted": predicted,
-            }
-        )
-    return {"format": VERSION, "file_bytes": reader.size, "tensors": tensors}
+    tensors = [describe(reader, index, brief) for index in range(len(reader.manifest.tensors))]
+    return {**outline(reader), "tensors": tensors}
+
+
+def outline(reader: ContainerReader) -> dict[str, Any]:
+    """What `inspect` says of the file itself."""
+    manifest, part = reader.manifest, reader.manifest.part
+    return {
+        "format": VERSION,
+        "file_bytes": reader.size,
+        "source": manifest.source,
+        "writer": manifest.writer,
+        "metadata": manifest.metadata,
+        "set": None if part is None else {"id": part.id.hex(), "part": part.number, "parts": part.parts},
+    }
+
+
+def describe(reader: ContainerReader, index: int, brief: bool = False) -> dict[str, Any]:
+    """What `inspect` says of a tensor."""
+    info = reader.manifest.tensors[index]
+    kind, matrix = _opened(reader, index)
+    description = dict.fromkeys(_KEYS) if matrix is None else _matrix(matrix, brief)
+    predicted = description.pop("predicted")
+    return {
+        "name": info.name,
+        "shape": list(info.shape),
+        "dtype": info.dtype,
+        "kind": kind,
+        **description,
+        "bytes": _sizes(reader, index, matrix),
+        "predicted": predicted,
+    }
 
 
 def _opened(reader: ContainerReader, index: int) -> tuple[str, Matrix | None]:
@@ -66,14 +87,6 @@ def _opened(reader: ContainerReader, index: int) -> tuple[str, Matrix | None]:
         return kind, open_matrix(reader, index) if kind == "matrix" else None
     except NewerFormatError:
         return "unknown", None
-
-
-def _exact() -> dict[str, Any]:
-    keys = (
-        "axis", "lattice", "coding", "rate_asked", "rate", "kappa", "alpha", "delta", "rotation_seed",
-        "dither_key", "norms", "means", "chunks", "predicted",
-    )  # fmt: skip
-    return dict.fromkeys(keys)
 
 
 def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:

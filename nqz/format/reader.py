@@ -130,6 +130,8 @@ class ContainerReader:
     def sizes(self, tensor_index: int) -> dict[str, int]:
         """Bytes that all records of each type of a tensor take by the index, framing included."""
         span, index = self.listed(tensor_index), self._index
+        if not span:
+            return {}
         here = index.numbers[span.start : span.stop]
         sizes = np.diff(index.offsets[span.start : span.stop + 1])
         return {type: int(sizes[here == number].sum()) for number, type in enumerate(index.types)}

@@ -212,9 +212,9 @@ class Container:
             if codec == "nqz-1":
                 floats = dtype in ("float16", "bfloat16", "float32", "float64")
                 require(floats and shape and math.prod(shape), "dtype or shape of a matrix")
-            elif codec == "exact-1" and self.source == "safetensors":
+            elif codec == "exact-1" and tensor.size and self.source == "safetensors":
                 require(dtype != "complex128", "complex128 in a .safetensors file")
-            elif codec == "exact-1":
+            elif codec == "exact-1" and tensor.size:
                 require(re.fullmatch(NUMPY, dtype), "dtype in a .npy or .npz file")
         return tensor
 

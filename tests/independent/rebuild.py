@@ -79,25 +79,31 @@ class Matrix:
         b = (64 * self.n * pair[1] ** 2).bit_length()
         require(-2048 * (b + 3) <= self.delta <= -2048 * (b - 4), "delta")
 
+    def scales(self, codes: I64) -> I64:
+        """Codes of the lattice scales of columns with these norm codes (section 13)."""
+        if self.by_column:
+            return np.asarray(self.delta + 8 * codes)
+        return np.asarray(np.maximum(self.delta, 8 * codes - 2048 * (self.n.bit_length() - 1 + 30)))
+
 
 @dataclass
 class Panel:
     """What is known of the columns of a panel before their chunks are read (section 13)."""
 
-    codes: I64  # norm codes c; 0 where there is no energy
     means: F64
+    scales: I64  # codes of the lattice scales
     ratio: F64  # e / Delta^2
     order: I64  # the kept columns, as their entries are coded
     classes: I64  # of the columns in `order`
 
 
 def _norms(reader: Reader, width: int) -> tuple[I64, NDArray[np.bool_]]:
-    """Norm codes, and which columns have energy (section 10)."""
-    least = reader.integer(4, signed=True)
+    """Norm codes, 0 where there is no energy, and which columns have energy (section 10)."""
+    base = reader.integer(4, signed=True)
     values = sequence(reader, width)
     reader.end()
-    require((values >= 0).all() and (values < 1 << 23).all(), "norm code")
-    codes = np.where(values > 0, least + values - 1, 0)
+    require(abs(base) <= 1 << 21 and (values >= 0).all() and (values < 1 << 23).all(), "norm code")
+    codes = np.where(values > 0, base + values - 1, 0)
     require((abs(codes) <= 1 << 21).all(), "norm code")
     return codes, values > 0
 
@@ -108,7 +114,10 @@ def _means(reader: Reader, matrix: Matrix, codes: I64, energy: NDArray[np.bool_]
     reader.end()
     require(((shift >= 0) & (shift <= 255)).all(), "shift of a mean")
     exponent = (codes >> 9) - (matrix.n - 1).bit_length() - 3 - (matrix.digits or 0) - shift
-    means = np.where(energy, np.ldexp(q.astype(np.float64), exponent), 0.0)
+    half = exponent >> 1
+    with np.errstate(over="ignore"):
+        means = np.ldexp(np.ldexp(q.astype(np.float64), half), exponent - half)
+    means = np.where(energy, means, 0.0)
     means = np.where(shift == 255, q.view(np.float64), means)
     require(np.isfinite(means).all(), "mean is not finite")
     return np.asarray(means)
@@ -117,13 +126,13 @@ def _means(reader: Reader, matrix: Matrix, codes: I64, energy: NDArray[np.bool_]
 def _panel(matrix: Matrix, norm: bytes, mean: bytes | None, width: int) -> Panel:
     codes, energy = _norms(Reader(norm), width)
     means = np.zeros(width) if mean is None else _means(Reader(mean), matrix, codes, energy)
-    delta = matrix.delta + 8 * codes * matrix.by_column
-    ratio = exp2(np.minimum(16 * codes - 2 * delta, 64 * 4096)) / matrix.n
+    scales = matrix.scales(codes)
+    ratio = exp2(np.minimum(16 * codes - 2 * scales, 64 * 4096)) / matrix.n
     variance = (ratio + second_moment(matrix.lattice)) * levels(matrix.lattice) ** 2
     classes = nearest_log2(variance, 8)
     kept = np.flatnonzero(energy & (classes >= matrix.lowest))
     order = kept[np.argsort(classes[kept], kind="stable")]
-    return Panel(codes, means, ratio, order, classes[order])
+    return Panel(means, scales, ratio, order, classes[order])
 
 
 def _chunk(matrix: Matrix, payload: bytes, number: int, classes: I64) -> I64:
@@ -146,10 +155,9 @@ def _entries(matrix: Matrix, panel: Panel, points: I64, kept: I64, estimator: st
     rotated = np.zeros((len(panel.order), matrix.n), np.float32)
     rotated[:, kept] = points.reshape(-1, matrix.m)
     rotated = rotate_back(rotated, matrix.seed)
-    delta = matrix.delta + 8 * panel.codes * matrix.by_column
-    scale = exp2(delta) / levels(matrix.lattice) / matrix.gain
+    scale = exp2(panel.scales) / levels(matrix.lattice) / matrix.gain
     if estimator == "unbiased":
-        factor = np.full(len(delta), 1 / (matrix.m / matrix.n))
+        factor = np.full(len(scale), 1 / (matrix.m / matrix.n))
     else:
         noise = second_moment(matrix.lattice) / np.maximum(panel.ratio, 1e-300)
         if matrix.voronoi is not None:
