@@ -19,7 +19,7 @@ from nqz.ground.arithmetic import pieces, total, total_of
 from nqz.ground.threads import Workers
 from nqz.product.integers import multiply, result_type
 from nqz.product.operand import Operand, Watch
-from nqz.product.risk import Part, Signal, group, group_energies
+from nqz.product.risk import Part, Signal, group_energies
 from nqz.product.tiles import HELD, Blocks, Sample, tiles
 from nqz.stages import norms, project
 from nqz.stages.estimate import alpha, expected_error
@@ -256,7 +256,7 @@ class Product:
         self, rows: NDArray[np.int64] | None, columns: NDArray[np.int64] | None, raw: Raw, pool: Workers
     ) -> Signal | None:
         """What the raw products of some rows and columns, or all, tell about the energy of the product."""
-        parts = _side(self.a, rows, self.kappa), _side(self.b, columns, 1.0)
+        parts = Part.of(self.a, rows, self.kappa), Part.of(self.b, columns, 1.0)
         a, b = (part.groups for part in parts)
         if not len(a.energy) or not len(b.energy):
             return None
@@ -300,16 +300,6 @@ class Product:
         known = np.where(np.isfinite(nu), nu, 0.0)
         error = np.square(1.0 - factor) * missed + np.square(factor) * known
         return total(error * energy * energy * side.histogram.counts)
-
-
-def _side(operand: Operand, chosen: NDArray[np.int64] | None, kappa: float) -> Part:
-    """Columns of an operand, all by default, as their products are measured, in units that are divided by κ."""
-    side, codes = operand.side, operand.codes
-    if chosen is not None:
-        known = operand.codes(chosen)
-        side, codes = side.part(known), lambda columns: known[columns]
-    groups = group(side, operand.energies(side.histogram.codes))
-    return Part(groups, codes, lambda codes: operand.units(codes) / kappa)
 
 
 def _run(pool: Workers) -> Callable[..., Iterator[Any]]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nqz import kernels
 from nqz.ground.arithmetic import GRID, exp2, total
+from nqz.product.operand import Operand
 from nqz.stages.estimate import Side, alpha, excess_noise
 
 _PRIOR_ENTRIES = 4.0
@@ -107,6 +108,16 @@ class Part:
     groups: Groups
     codes: Codes
     units: Units
+
+    @classmethod
+    def of(cls, operand: Operand, chosen: NDArray[np.int64] | None, kappa: float) -> Part:
+        """Columns of an operand, all by default; their units divided by κ."""
+        side, codes = operand.side, operand.codes
+        if chosen is not None:
+            known = operand.codes(chosen)
+            side, codes = side.part(known), lambda columns: known[columns]
+        groups = group(side, operand.energies(side.histogram.codes))
+        return cls(groups, codes, lambda codes: operand.units(codes) / kappa)
 
 
 def group_energies(
