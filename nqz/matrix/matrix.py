@@ -280,7 +280,12 @@ class Matrix:
         """What points are multiplied by, by the norm codes of a panel."""
         p, scaling = self.parameters, panel.scaling
         side = Side(scaling.histogram, scaling.noise, p.n, p.kappa)
-        return p.coding.unit(p, scaling.histogram.codes) * reconstruction_factor(side, estimator)
+        with np.errstate(all="ignore"):
+            scale = p.coding.unit(p, scaling.histogram.codes) * reconstruction_factor(side, estimator)
+        if not np.isfinite(scale[scaling.kept]).all():
+            columns = f"{panel.panel.first} to {panel.panel.last - 1}"
+            raise CorruptError(f"{self.reader.name}: the scale of columns {columns} is beyond float64")
+        return np.where(scaling.kept, scale, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
