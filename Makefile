@@ -32,7 +32,7 @@ help:
 	@echo 'make format     format the code'
 	@echo 'make lint       check the code: format, style, types'
 	@echo 'make pytest     run all tests, without checking the code first'
-	@echo 'make test-all   test, and the tests that need environments of their own'
+	@echo 'make test-all   test, and the tests that take long or need environments of their own'
 	@echo 'make coverage   which lines the tests reach: build/coverage/index.html'
 	@echo 'make bench      all figures of docs/benchmarks.md'
 	@echo 'make fuzz       random damage to the streams of kernels with sanitizers'
