@@ -50,14 +50,14 @@ def test_the_main_job(pair, tmp_path, capsys):
     assert result.out == ""
     assert re.fullmatch(
         r"nqz: a\.npy -> a\.nqz: 128x40, \d\.\d\d bits per entry, \d+\.\dx smaller, "
-        r"predicted product error 0\.\d+\n",
+        r"predicted product error 0\.\d+ of ‖Ā‖²‖B̄‖²/n \(\d+\.\d % rms\)\n",
         result.err,
     )
     succeed(capsys, "encode", "b.npy", "-r", "4", "-q")
     result = succeed(capsys, "matmul", "a.nqz", "b.nqz", "-o", "c.npy")
     assert result.out == ""
     found = re.search(
-        r"40 x 24 from (\S+) and (\S+) bits per entry: expected error (\S+) of ‖Ā‖²‖B̄‖²/n", result.err
+        r"40 x 24 from (\S+) and (\S+) bits per entry: expected error (\S+) of ‖Ā‖²‖B̄‖²/n \(", result.err
     )
     expected = float(found.group(3))
     actual = relative_error(np.load("c.npy"), a.T.astype(np.float64) @ b, a, b)

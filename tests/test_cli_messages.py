@@ -367,3 +367,9 @@ def test_errors_come_with_their_unit_and_root(folder, capsys):
     assert " rms " in swept and "rms: root of the error, in per cent" in swept
     multiplied = succeed(capsys, "matmul", "a.nqz", "a.npy", "-o", "p.npy").err
     assert re.search(r"expected error \S+ of ‖Ā‖²‖B̄‖²/n \(\S+ % rms\)\n", multiplied)
+
+
+@pytest.mark.parametrize("option", ["--version", "--help", "encode --help"])
+def test_what_cannot_be_shown_is_no_success(folder, option):
+    done = shell(f"nqz {option} >&-")
+    assert done.returncode == 10 and done.stderr == b"nqz: error: <stdout>: standard output is closed\n"

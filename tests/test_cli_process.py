@@ -196,7 +196,9 @@ def test_kill_leaves_the_old_file_whole(folder):
 
 def test_an_interrupt_that_is_ignored_stays_ignored(folder):
     program = SLOW_STEP.format(command="verify", function="verify", native=False, unnamed=True)
-    program = program.replace("time.sleep(30)", "time.sleep(1); return {'tensors': [], 'file_bytes': 0}")
+    program = program.replace(
+        "time.sleep(30)", "time.sleep(1); return {'tensors': [], 'file_bytes': 0, 'problem': None}"
+    )
     child = start(
         "-c", program, "verify", "a.nqz", "-q", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
@@ -377,7 +379,7 @@ def test_a_terminal_of_unknown_width_gets_eighty_columns(folder):
     text = os.read(master, 65536)
     os.close(master)
     assert done.returncode == 0
-    assert len(text.splitlines()) == 3  # heading, rule, one row: nothing folded
+    assert len(text.splitlines()) == 5  # heading, rule, one row, and the units: nothing folded
 
 
 def test_long_names_get_a_line_of_their_own(folder):
@@ -394,11 +396,11 @@ def test_long_names_get_a_line_of_their_own(folder):
     lines = verified.splitlines()
     assert lines[0] == "tensor" and lines[3] == "model.layers.10.self_attn.q_proj.weight"
     assert lines[1].split()[0] == "shape" and lines[4].split()[:2] == ["64x9", "matrix"]
-    assert len(lines) == 5 and max(map(len, lines)) <= 80
+    assert len(lines) == 7 and max(map(len, lines)) <= 80
     heading, _, row = inspected.splitlines()[2:5]
     assert heading.index("bytes") + len("bytes") == len(row) + 1  # one character of two places
     wide = process("verify", "m.nqz", "--against", "m.safetensors").stdout.decode().splitlines()
-    assert len(wide) == 3 and wide[2].startswith("model.layers.10.self_attn.q_proj.weight   ")
+    assert len(wide) == 5 and wide[2].startswith("model.layers.10.self_attn.q_proj.weight   ")
 
 
 def test_bytes_to_a_pipe_equal_bytes_to_a_file(folder):

@@ -243,6 +243,7 @@ def test_table(folder, capsys):
         "‖A−Â‖²",
         "measured",
         "‖AᵀB−Ĉ‖²",
+        "rms",
         "Γ",
         "ratio",
         "excess",

@@ -157,3 +157,17 @@ def test_an_error_is_reached_beside_a_loud_column():
     a[:, 3] *= 1e6
     data = nqz.encode(a, error=1e-6)
     assert nqz.open(data).matrix.predicted_error <= 1e-6
+
+
+@pytest.mark.parametrize("shape, rate", [((17,), 4), ((17,), 12), ((32,), 12), ((8, 4), 12), ((100, 1), 1)])
+def test_a_short_vector_keeps_something_within_what_comes_on_top(shape, rate):
+    a = np.random.default_rng(0).standard_normal(shape)
+    data = nqz.encode(a, rate=rate)
+    assert len(data) <= rate * a.size / 8 + 400
+    assert nqz.open(data).matrix.predicted_reconstruction < 0.5
+
+
+def test_a_single_entry_with_an_error_makes_a_file_that_can_be_read():
+    for code in ({}, {"lattice": "e8", "coding": "voronoi"}):
+        data = nqz.encode(np.ones((1, 1)), error=0.01, **code)
+        assert nqz.open(data).matrix.decode() == 1.0

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Any
 
 import click
@@ -15,6 +13,7 @@ from nqz.ground.wording import counted
 _SIZE = re.compile(r"([0-9]+|[0-9]*\.[0-9]+)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS = ("", "k", "m", "g", "t")
 _MOST = (1 << 63) - 1
+_DIGITS = 100  # more make a number too large, or nothing of it
 
 SIZE_HELP = "bytes, or kB, MB, GB (powers of 1000), KiB, MiB, GiB (of 1024)"
 """What sizes look like, for the help of options."""
@@ -34,7 +33,8 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2
             self.fail(f"{value!r} is no size in {SIZE_HELP}", param, ctx)
         number, power, binary = found.groups()
         unit = (1024 if binary else 1000) ** _POWERS.index(power.lower())
-        size = int(Decimal(number) * unit)
+        whole, _, fraction = number[:_DIGITS].partition(".")
+        size: int = int(whole or 0) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
         if size > _MOST or (binary and not power):
             why = "is beyond 2**63 - 1 bytes" if size > _MOST else f"is no size in {SIZE_HELP}"
             self.fail(f"{value!r} {why}", param, ctx)
@@ -64,6 +64,8 @@ class Command(click.Command):
         """See click; extra arguments are refused here."""
         rest = super().parse_args(ctx, args)
         if rest:
+            import shlex  # which costs every start a moment
+
             names = [param.name for param in self.params if isinstance(param, click.Argument)]
             given = [str(ctx.params[name]) for name in names if name is not None] + rest
             each = f'for f in {shlex.join(given[:3])}{" …" * (len(given) > 3)}; do {ctx.command_path} "$f" …; done'

@@ -38,7 +38,8 @@ def report(line: str) -> None:
     """Write a line to standard error; if nobody can read it, so be it."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            print(portable(line, sys.stderr), file=sys.stderr, flush=True)
+            sys.stderr.write(portable(line, sys.stderr) + "\n")  # at once, beside others that write there
+            sys.stderr.flush()
 
 
 def payload(text: str) -> None:
