@@ -371,3 +371,25 @@ def test_version_and_help(capsys):
         options = succeed(capsys, name, "--help").out
         assert "--quiet" in options and "--threads" in options
         assert ("--force" in options) == (name in ("encode", "decode", "matmul"))
+
+
+def test_metadata_of_any_source(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "m.npy", matrix(64, 8))
+    succeed(capsys, "encode", "m.npy", "-r", "3", "--metadata", "licence=CC0", "--metadata", "note=a=b", "-q")
+    found = json.loads(succeed(capsys, "inspect", "m.nqz", "--json").out)
+    assert found["metadata"] == {"licence": "CC0", "note": "a=b"} and found["source"] == "npy"
+    succeed(capsys, "decode", "m.nqz", "-o", "m.safetensors", "-q")
+    succeed(capsys, "encode", "m.safetensors", "-r", "3", "--metadata", "note=new", "-o", "n.nqz", "-q")
+    with nqz.open("n.nqz") as container:
+        assert container.metadata == {"licence": "CC0", "note": "new"}
+    for wrong in (["licence"], ["=x"], ["a=1", "--metadata", "a=2"]):
+        assert invoke(capsys, "encode", "m.npy", "-r", "3", "--metadata", *wrong, "-o", "w.nqz").code == 2
+
+
+def test_metadata_of_arrays():
+    data = nqz.encode(np.ones((4, 2)), rate=3, metadata={"from": "here"})
+    with nqz.open(data) as container:
+        assert container.metadata == {"from": "here"}
+    with pytest.raises(nqz.UsageError, match="mapping of strings"):
+        nqz.encode(np.ones((4, 2)), rate=3, metadata={"from": 1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import threadpoolctl  # noqa: F401
 import zstandard  # noqa: F401
 
-from nqz.api.arguments import as_target, canonical_name, flag, float_type, real, whole, word
+from nqz.api.arguments import as_target, canonical_name, flag, float_type, real, texts, whole, word
 from nqz.api.objects import CompressedMatrix, Container, ExactTensor, open
 from nqz.commands.encode import encode as encode_source
 from nqz.commands.matmul import MatmulOptions, Prepared, prepare, tiles
@@ -45,6 +46,7 @@ def encode(
     coding: str = "entropy",
     allocate: str | None = None,
     kappa: float | None = None,
+    metadata: Mapping[str, str] | None = None,
     threads: int | None = None,
     force: bool = False,
 ) -> bytes | None:
@@ -78,6 +80,8 @@ def encode(
         The least error of the product as a whole, or the same relative error for every vector.
     kappa : float, optional
         Share of the rotated coordinates to keep; chosen from the rate by default.
+    metadata : mapping of str to str, optional
+        Text to keep with the matrix: `Container.metadata`.
     threads : int, optional
         Worker threads; the processors available by default.
     force : bool
@@ -103,6 +107,7 @@ def encode(
         axis=whole(axis, "axis"), center=flag(center, "center"), lattice=word(lattice, "lattice"),
         states=whole(states, "states", optional=True), coding=word(coding, "coding"),
         allocate=word(allocate, "allocate", optional=True), kappa=real(kappa, "kappa"),
+        metadata=texts(metadata, "metadata"),
     )  # fmt: skip
     options.check()
     with array_source(array) as source, workers(threads) as pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,15 @@ def word(value: Any, name: str, *, optional: bool = False) -> Any:
     if isinstance(value, str) or (value is None and optional):
         return value
     raise UsageError(f"{name} {_shown(value)}: a string is needed")
+
+
+def texts(value: Any, name: str) -> dict[str, str]:
+    """A mapping of strings to strings; None as an empty one."""
+    if value is None:
+        return {}
+    if isinstance(value, Mapping) and all(isinstance(x, str) for pair in value.items() for x in pair):
+        return dict(value)
+    raise UsageError(f"{name} {_shown(value)}: a mapping of strings to strings is needed")
 
 
 def flag(value: Any, name: str) -> bool:

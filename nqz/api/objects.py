@@ -48,7 +48,7 @@ class Container(Mapping[str, "CompressedMatrix | ExactTensor"]):
     Attributes
     ----------
     metadata : dict of str or None
-        ``__metadata__`` of a .safetensors source.
+        ``__metadata__`` of a .safetensors source, and what was given to `encode`.
     """
 
     def __init__(self, opened: Opened):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -23,6 +24,7 @@ from nqz.commands.opening import open_file
 from nqz.commands.options import EncodeOptions
 from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
+from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, SOURCES, listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
@@ -84,14 +86,20 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried 
 @click.option(
     "--tensor", "tensors", multiple=True, metavar="NAME", help="Only this tensor; repeatable, shell patterns."
 )
+@click.option(
+    "--metadata", multiple=True, metavar="KEY=VALUE",
+    help="Text to keep with the tensors, beside what IN has; repeatable.",
+)  # fmt: skip
 @common_options
 def command(
     source: str, output: str | None, axis: str, no_center: bool, force: bool,
-    threads: int | None,
+    threads: int | None, metadata: tuple[str, ...],
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
 ) -> None:  # fmt: skip
     """Run ``nqz encode``."""
-    options = EncodeOptions(axis=int(axis), center=not no_center, tensors=tensors, **choices)
+    options = EncodeOptions(
+        axis=int(axis), center=not no_center, tensors=tensors, metadata=_metadata(metadata), **choices
+    )
     options.check()
     notices = Notices(quiet, show_progress)
     target = output if output is not None else default_output(source, SOURCES, "nqz")
@@ -110,6 +118,17 @@ def command(
     for warning in report["warnings"]:
         notices.warn(warning)
     notices.summary(f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}: {summary}")
+
+
+def _metadata(given: Sequence[str]) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in given]
+    for pair, (key, equals, _) in zip(given, pairs, strict=True):
+        if not key or not equals:
+            raise UsageError(f"--metadata {pair}: KEY=VALUE is needed")
+    found = {key: value for key, _, value in pairs}
+    if len(found) != len(pairs):
+        raise UsageError("--metadata: a key is given twice")
+    return found
 
 
 def _summary(reader: ContainerReader) -> str:

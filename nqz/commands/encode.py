@@ -7,7 +7,7 @@ for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -90,7 +90,7 @@ class _Run:
 
     def encode(self) -> Report:
         """Write the file."""
-        writer = ContainerWriter(self.access, manifest(self.source, self.chosen))
+        writer = ContainerWriter(self.access, manifest(self.source, self.chosen, self.options.metadata))
         report: Report = {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
         small = [tensor.entries <= SMALL for tensor in self.chosen]
         each = self.pool.each(partial(self.tensor, writer), range(len(self.chosen)), small.__getitem__)
@@ -182,10 +182,13 @@ def _within(run: _Run, wanted: int) -> Report:
     )
 
 
-def manifest(source: Tensors, chosen: list[SourceTensor]) -> Manifest:
-    """The manifest of a file of some tensors of a source."""
+def manifest(
+    source: Tensors, chosen: list[SourceTensor], metadata: Mapping[str, str] | None = None
+) -> Manifest:
+    """The manifest of a file of some tensors of a source, with its metadata and more."""
     infos = tuple(tensor_info(tensor, source.kind) for tensor in chosen)
-    return Manifest(source.kind.name, source.metadata, infos, f"nqz {__version__}")
+    whole = {**(source.metadata or {}), **metadata} if metadata else source.metadata
+    return Manifest(source.kind.name, whole, infos, f"nqz {__version__}")
 
 
 def tensor_info(tensor: SourceTensor, kind: SourceKind) -> TensorInfo:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from nqz.ground.errors import UsageError
 from nqz.plan.task import MAX_RATE, MIN_RATE
@@ -43,6 +43,8 @@ class EncodeOptions:
         Fraction of coordinates to keep; chosen from the rate by default.
     tensors : sequence of str
         Names or shell patterns of the tensors to take; all by default.
+    metadata : mapping of str to str
+        Beside what the source has, in whose place it comes where keys are the same.
     """
 
     rate: float | None = None
@@ -57,6 +59,7 @@ class EncodeOptions:
     allocate: str | None = None
     kappa: float | None = None
     tensors: Sequence[str] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
     strict: bool = False
     """Whether the bytes that come on top of the rate for small matrices are withheld."""
 
