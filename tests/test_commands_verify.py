@@ -1,0 +1,64 @@
+"""The statistics of `verify`: sums that are added up panel by panel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nqz
+from coded_cases import coded
+from nqz.commands.verify import Errors, measured_error, measured_errors, standard_error
+from nqz.files.source import array_source
+from nqz.ground.threads import Workers
+
+RNG = np.random.default_rng(77)
+
+
+def test_the_spread_is_that_of_the_residuals():
+    expected = np.where(RNG.random(500) < 0.1, 0.0, RNG.exponential(3.0, 500))
+    errors = expected * (1.3 + 0.01 * RNG.standard_normal(500)) + (expected == 0) * 0.25
+    found = Errors(0)
+    for part in np.array_split(np.arange(500), 7):
+        found.add(errors[part], expected[part])
+    loud = expected > 0
+    assert found.count == loud.sum() and found.spent == pytest.approx(errors.sum(), rel=1e-14)
+    for ratio in (0.0, 1.0, errors.sum() / expected.sum(), 40.0):
+        residual = errors[loud] - ratio * expected[loud]
+        assert found.spread(ratio) == pytest.approx(np.square(residual).sum(), rel=1e-9)
+    found.add(np.array([np.inf]), np.array([1.0]))
+    assert not found.finite
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate": 2},
+        {"rate": 2, "kappa": 0.6},
+        {"rate": 1.2},
+        {"rate": 3, "coding": "voronoi", "lattice": "e8"},
+    ],
+)
+def test_errors_are_those_of_the_decoded_matrix_in_all_panels(options, monkeypatch):
+    monkeypatch.setattr("nqz.stages.panels.PANEL_ENTRIES", 120 * 40)
+    x = RNG.standard_normal((120, 90)) * np.exp(RNG.standard_normal(90))
+    x[:, 7] = 3.0
+    data = nqz.encode(x, **options)
+    whole = coded(data)
+    assert len(whole.panels) == 3
+    pool = Workers(2)
+    expected = measured_errors(whole, array_source(x).tensors[0], pool)
+    back = nqz.open(data).matrix.decode("float64")
+    energy = np.ldexp(np.square(back - x).sum(axis=0), -2 * expected.exponent)
+    assert expected.exact and expected.spent == pytest.approx(energy.sum(), rel=1e-12)
+    # columns of equal energies and as many errors, taken by themselves
+    side = whole.side
+    noise, codes = side.noise_at(whole.codes()), whole.codes()
+    shrink = np.where(np.isfinite(noise), 1 / (1 + noise), 0.0)
+    norm = np.where(codes == codes.min(), 0.0, np.exp2(codes / 256.0 - 2 * expected.exponent))
+    predicted = norm * (1 - side.kappa * shrink)
+    loud = predicted > 0
+    residual = (energy - energy.sum() / predicted.sum() * predicted)[loud]
+    between = np.square(residual).sum() * loud.sum() / (loud.sum() - 1)
+    assert measured_error(whole, expected) == pytest.approx(energy.sum() / norm.sum(), rel=1e-9)
+    assert standard_error(whole, expected) >= 0.999999 * np.sqrt(between) / predicted.sum()
+    pool.close()
