@@ -151,10 +151,13 @@ class Panels:
     def __getitem__(self, number: int) -> CodedPanel:
         """A panel; `CorruptError` if its norms are damaged, or do not agree with the number of its chunks."""
         with self._file.guard:
-            found = self._held.pop(number, None) or self._read(number)
+            found = self._held.pop(number, None)
+            if found is None:
+                # room first: a panel may take tens of MB
+                if len(self._held) >= max(1, min(_COUNT, _HELD // self.width)):
+                    self._held.popitem(last=False)
+                found = self._read(number)
             self._held[number] = found
-            if len(self._held) > max(1, min(_COUNT, _HELD // self.width)):
-                self._held.popitem(last=False)
         return found
 
     def edges(self, number: int) -> tuple[int, int]:
