@@ -335,7 +335,12 @@ def test_rules_of_tables_fit_80_columns(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "locale", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "ascii"}]
+    "locale",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONIOENCODING": ""},
+    ],
 )
 def test_reports_are_plain_where_there_is_only_ascii(folder, locale):
     for arguments in (

@@ -21,12 +21,17 @@ _LINES = 1000  # of a table that are written at a time
 
 
 def portable(text: str, stream: Any) -> str:
-    """The text as a stream can show it: the symbols of reports in ASCII where its encoding lacks them."""
-    try:
-        text.encode(getattr(stream, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return "".join(_ASCII.get(character, character) for character in text)
-    return text
+    """The text as a stream can show it: the symbols of reports in ASCII where its encoding or the locale lacks them."""
+    # in the C locale Python writes UTF-8, which who asks for that locale does not expect
+    plain = os.environ.get("LC_ALL") in ("C", "POSIX") and not os.environ.get("PYTHONIOENCODING")
+    if not (plain and stream in (sys.__stdout__, sys.__stderr__)):
+        try:
+            text.encode(getattr(stream, "encoding", None) or "utf-8")
+        except UnicodeEncodeError:
+            pass
+        else:
+            return text
+    return "".join(_ASCII.get(character, character) for character in text)
 
 
 def escape(text: str) -> str:

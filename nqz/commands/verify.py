@@ -71,12 +71,10 @@ def verify(
     except CorruptError as error:  # the tensors tell where it lies
         problem = str(error)
     infos = reader.manifest.tensors
-    partners = (
-        [None] * len(infos) if original is None else [_partner(info, reader, original) for info in infos]
-    )
+    partners = None if original is None else _partners(reader, original)
 
     def check(index: int, inner: Workers) -> dict[str, Any]:
-        info, partner = infos[index], partners[index]
+        info, partner = infos[index], None if partners is None else partners[index]
         result: dict[str, Any] = {
             "name": info.name, "shape": list(info.shape), "dtype": info.dtype, "kind": info.kind, "ok": True,
             "damaged": False, "newer": False, "same_bytes": None, "measured": None, "predicted": None,
@@ -133,13 +131,16 @@ def failures(found: dict[str, Any], name: str, against: str | None) -> list[NqzE
     return errors
 
 
-def _partner(info: TensorInfo, reader: ContainerReader, original: Source) -> SourceTensor | str:
-    """The original of a tensor, or why there is none."""
-    only = len(reader.manifest.tensors) == len(original.tensors) == 1
-    for tensor in original.tensors:
-        if only or tensor.name == info.name:
-            break
-    else:
+def _partners(reader: ContainerReader, original: Source) -> list[SourceTensor | str]:
+    """The originals of all tensors, or why there is none."""
+    infos, by_name = reader.manifest.tensors, {tensor.name: tensor for tensor in original.tensors}
+    if len(infos) == len(original.tensors) == 1:
+        by_name = {infos[0].name: original.tensors[0]}
+    return [_fitting(info, by_name.get(info.name)) for info in infos]
+
+
+def _fitting(info: TensorInfo, tensor: SourceTensor | None) -> SourceTensor | str:
+    if tensor is None:
         return "the original holds no such tensor"
     for key in ("shape", "dtype"):
         ours, theirs = getattr(info, key), getattr(tensor, key)
