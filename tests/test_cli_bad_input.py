@@ -180,7 +180,8 @@ def test_tensors_that_only_a_later_release_reads_leave_the_others_alone(folder, 
             ["matmul", "new.nqz", "m.nqz", "--tensor-a", name, "--tensor-b", "r", "-o", "out.npy"],
         ):
             assert what in fail(capsys, 6, *arguments)
-    assert "codec 'nqz-2'" in fail(capsys, 6, "verify", "new.nqz")
+    told = invoke(capsys, "verify", "new.nqz")
+    assert told.code == 6 and "codec 'nqz-2'" in told.err and "lattice 'barnes-wall'" in told.err
     assert "codec 'nqz-2'" in fail(capsys, 6, "decode", "new.nqz", "-o", "all.safetensors")
     assert not (folder / "out.npy").exists() and not (folder / "all.safetensors").exists()
     with nqz.open(folder / "new.nqz") as container:
@@ -413,7 +414,7 @@ def test_an_unexpected_exception_is_one_line(folder, capsys, monkeypatch):
     def broken(*arguments, **options):
         raise ZeroDivisionError("surprise\nin two lines")
 
-    monkeypatch.setattr(module, "inspect", broken)
+    monkeypatch.setattr(module, "describe", broken)
     monkeypatch.delenv("NQZ_TRACEBACK", raising=False)
     result = invoke(capsys, "inspect", "a.nqz")
     assert result.code == 1 and result.err.count("\n") == 1
@@ -424,5 +425,5 @@ def test_an_unexpected_exception_is_one_line(folder, capsys, monkeypatch):
     def hungry(*arguments, **options):
         raise MemoryError
 
-    monkeypatch.setattr(module, "inspect", hungry)
+    monkeypatch.setattr(module, "describe", hungry)
     assert fail(capsys, 1, "inspect", "a.nqz") == "not enough memory"

@@ -50,7 +50,7 @@ def test_the_main_job(pair, tmp_path, capsys):
     assert result.out == ""
     assert re.fullmatch(
         r"nqz: a\.npy -> a\.nqz: 128x40, \d\.\d\d bits per entry, \d+\.\dx smaller, "
-        r"predicted product error 0\.\d+ of ‖Ā‖²‖B̄‖²/n \(\d+\.\d % rms\)\n",
+        r"predicted product error 0\.\d+ of ‖Ā‖²‖B̄‖²/n \([\d.]+ % rms\)\n",
         result.err,
     )
     succeed(capsys, "encode", "b.npy", "-r", "4", "-q")
@@ -105,7 +105,7 @@ def test_inspect_json_has_the_stable_keys(pair, capsys):
     a, _ = pair
     succeed(capsys, "encode", "a.npy", "-r", "3.5", "--seed", "7", "--lattice", "e8", "-q")
     found = json.loads(succeed(capsys, "inspect", "a.nqz", "--json").out)
-    assert list(found) == ["format", "file_bytes", "tensors"]
+    assert list(found) == ["format", "file_bytes", "source", "writer", "metadata", "set", "tensors"]
     assert found["format"] == 0
     (tensor,) = found["tensors"]
     assert list(tensor) == INSPECT_KEYS

@@ -124,6 +124,7 @@ class CompressedMatrix(_Tensor):
 
     @cached_property
     def _coded(self) -> Matrix:
+        self._opened.check()
         return open_matrix(self.reader, self._index)
 
     @property

@@ -38,7 +38,11 @@ def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_p
     Notices(quiet, show_progress)  # warns of slow kernels
     with workers(threads), open_file(source, container=True) as opened:
         reader = opened.content
-        for text in _json(reader) if as_json else _text_of(reader):
+        report = _json(reader) if as_json else _text_of(reader)
+        if len(reader.manifest.tensors) <= _WHOLE:
+            report = iter(["".join(report)])  # nothing of a file that is damaged
+            opened.check()
+        for text in report:
             payload(text)
         opened.check()
 
@@ -98,6 +102,7 @@ class _Rows:
 
 
 _BATCH = 1000
+_WHOLE = 10_000  # tensors up to which a report is shown as a whole or not at all
 _HEADINGS = [
     "tensor", "shape", "dtype", "code", "axis", "bits", "κ", "‖A−Â‖²", "rms", "‖AᵀB−Ĉ‖²", "rms", "bytes",
 ]  # fmt: skip

@@ -115,8 +115,8 @@ def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
 
 def _sizes(reader: ContainerReader, index: int, matrix: Matrix | None) -> dict[str, int | None]:
     """Bytes that a tensor takes: of its records, framing included, and of its parameters in the manifest."""
-    sizes: dict[str, int | None] = dict.fromkeys(_PARTS.values(), None if matrix is None else 0)
-    sizes["header"] = None if matrix is None else matrix.header.size()
+    header = None if matrix is None else matrix.header.size()
+    sizes = {"header": header, **dict.fromkeys(_PARTS.values(), None if matrix is None else 0)}
     whole = sizes["header"] or 0
     for kind, size in reader.sizes(index).items():
         whole += size

@@ -26,6 +26,11 @@ def reads_in_place(stream: Any) -> bool:
     return True
 
 
+def closed_error(name: str) -> InputError:
+    """Return the error for what is read after it was closed."""
+    return InputError(f"{name}: is closed, and can no longer be read; open it again")
+
+
 class ObjectAccess:
     """Positioned reads on a file object, from its present position on; it is left open.
 
@@ -47,6 +52,7 @@ class ObjectAccess:
     def __init__(self, stream: Any, name: str) -> None:
         self._stream, self.name = stream, name
         self._lock = threading.Lock()
+        self._closed = False
         try:
             self._base = stream.tell()
             self.size = max(0, stream.seek(0, io.SEEK_END) - self._base)
@@ -57,7 +63,9 @@ class ObjectAccess:
         raise TypeError(f"{self.name}: is a file object, and cannot be passed to another process")
 
     def check(self) -> None:
-        """Nothing tells whether it has changed."""
+        """Raise InputError if it is closed; nothing tells whether it has changed."""
+        if self._closed:
+            raise closed_error(self.name)
 
     def pread_into(self, buffer: Any, offset: int) -> None:
         """Fill a writable contiguous buffer with the bytes at `offset`.
@@ -67,6 +75,7 @@ class ObjectAccess:
         InputError
             If the object cannot be read or ends before the buffer is full.
         """
+        self.check()
         view = memoryview(buffer).cast("B")
         done = 0
         with self._lock:
@@ -101,4 +110,5 @@ class ObjectAccess:
     reserve = truncate
 
     def close(self) -> None:
-        """Leave the object open."""
+        """Read no more of the object, and leave it open."""
+        self._closed = True

@@ -224,13 +224,11 @@ class Matrix:
         for panel in self.panels:
             cut = panel.panel
             block = None if into is None else into(cut)
-            means, points = panel.means, self.points(panel, pool)
+            means, scale, points = panel.means, self._scale(panel, estimator), self.points(panel, pool)
             if block is None and work is None:
                 yield cut, None, []
                 continue
-            builder = _Builder(
-                self.parameters, panel, means, self._scale(panel, estimator), dtype, work, width, pool
-            )
+            builder = _Builder(self.parameters, panel, means, scale, dtype, work, width, pool)
             piece = partial(builder.piece, points, block)
             yield cut, block, list(pool.map(piece, range(0, cut.width, width)))
 
