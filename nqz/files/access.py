@@ -18,7 +18,7 @@ import weakref
 from contextlib import nullcontext
 from typing import Any, TypeAlias
 
-from nqz.files.objects import ObjectAccess, reads_in_place
+from nqz.files.objects import ObjectAccess, closed_error, reads_in_place
 from nqz.files.room import require, room
 from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError, UsageError
 from nqz.ground.wording import counted
@@ -37,10 +37,6 @@ def output_error(name: str, error: OSError) -> NqzError:
     if error.errno in _FULL:
         return DiskFullError(f"{name}: cannot write: {reason(error)}; free some space or write elsewhere")
     return OutputError(f"{name}: cannot write: {reason(error)}")
-
-
-def _closed(name: str) -> InputError:
-    return InputError(f"{name}: is closed, and can no longer be read; open it again")
 
 
 _NO_RESERVE = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.ENODEV)
@@ -98,7 +94,7 @@ class FileAccess:
 
     def check(self) -> None:
         """Raise InputError if the file has changed since it was opened: what was read may not belong together."""
-        if self._found is not None:
+        if self._found is not None and self._fd >= 0:
             status = os.fstat(self._fd)
             if (status.st_size, status.st_mtime_ns) != self._found:
                 raise InputError(f"{self.name}: changed while it was being read")
@@ -119,7 +115,7 @@ class FileAccess:
         if wanted == 0:
             return
         if self._fd < 0:
-            raise _closed(self.name)
+            raise closed_error(self.name)
         try:
             got = os.preadv(self._fd, (buffer,), self._base + offset)
             if got == wanted:
@@ -249,7 +245,7 @@ class MemoryAccess:
         if wanted == 0:
             return
         if self._closed:
-            raise _closed(self.name)
+            raise closed_error(self.name)
         if offset + wanted > len(self._data):
             raise InputError(f"{self.name}: ends at byte {len(self._data)}, before byte {offset + wanted}")
         # what does not grow is read without the lock: a child forked meanwhile would wait for it for ever
@@ -259,7 +255,7 @@ class MemoryAccess:
     def view(self, offset: int, nbytes: int) -> memoryview | None:
         """Return bytes where they are; None where they may move, or are not there."""
         if self._closed:
-            raise _closed(self.name)
+            raise closed_error(self.name)
         if self._grows or not 0 <= offset <= len(self._data) - nbytes:
             return None
         with memoryview(self._data) as data:

@@ -26,6 +26,11 @@ def reads_in_place(stream: Any) -> bool:
     return True
 
 
+def closed_error(name: str) -> InputError:
+    """The error for an input that is read after it was closed."""
+    return InputError(f"{name}: is closed, and can no longer be read; open it again")
+
+
 class ObjectAccess:
     """Positioned reads on a file object, from its present position on; it is left open.
 
@@ -46,6 +51,7 @@ class ObjectAccess:
 
     def __init__(self, stream: Any, name: str) -> None:
         self._stream, self.name = stream, name
+        self._closed = False
         self._lock = threading.Lock()
         try:
             self._base = stream.tell()
@@ -70,6 +76,8 @@ class ObjectAccess:
         view = memoryview(buffer).cast("B")
         done = 0
         with self._lock:
+            if self._closed:
+                raise closed_error(self.name)
             try:
                 if len(view):
                     self._stream.seek(self._base + offset)
@@ -101,4 +109,5 @@ class ObjectAccess:
     reserve = truncate
 
     def close(self) -> None:
-        """Leave the object open."""
+        """Read no more; the object is left open."""
+        self._closed = True
