@@ -11,9 +11,12 @@ from collections.abc import Callable
 import numpy as np
 
 import nqz
+from nqz.commands.verify import failures, verify
 from nqz.files.access import MemoryAccess
+from nqz.files.contract import Source
 from nqz.format.reader import ContainerReader
 from nqz.format.writer import ContainerWriter
+from nqz.ground.threads import Workers
 from nqz.matrix import Matrix, open_matrix
 from nqz.plan import entropy
 from nqz.product.operand import Stream
@@ -99,6 +102,12 @@ def rewritten(
     found = bytearray(writer.finish())
     out.pread_into(found, 0)
     return bytes(found)
+
+
+def verified(reader: ContainerReader, original: Source | None = None) -> None:
+    """Raise the worst error that `verify` finds."""
+    for error in failures(verify(reader, original, Workers(1)), reader.name, None)[-1:]:
+        raise error
 
 
 def kept(matrix: Matrix) -> np.ndarray:

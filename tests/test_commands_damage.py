@@ -8,10 +8,9 @@ from safetensors.numpy import save_file
 
 import nqz
 from cli_tools import fail, succeed
-from coded_cases import rewritten
+from coded_cases import rewritten, verified
 from nqz.commands.decode import DecodeOptions, decode
 from nqz.commands.inspect import inspect
-from nqz.commands.verify import verify
 from nqz.files.access import MemoryAccess
 from nqz.files.source import array_source
 from nqz.format.reader import ContainerReader
@@ -42,8 +41,8 @@ def lengthened(data, kind):
 
 COMMANDS = {
     "decode": lambda data: decode(reader_of(data), MemoryAccess(bytearray()), DecodeOptions(), POOL),
-    "verify": lambda data: verify(reader_of(data), None, POOL),
-    "verify against": lambda data: verify(reader_of(data), array_source(X), POOL),
+    "verify": lambda data: verified(reader_of(data)),
+    "verify against": lambda data: verified(reader_of(data), array_source(X)),
     "matmul left": lambda data: nqz.matmul(data, nqz.encode(Y, rate=4)),
     "matmul right": lambda data: nqz.matmul(nqz.encode(Y, rate=4), data),
     "matmul plain": lambda data: nqz.matmul(Y, data),
@@ -119,7 +118,7 @@ def test_nothing_is_reserved_for_what_the_file_does_not_have(tmp_path, monkeypat
         with pytest.raises(CorruptError, match=problem):
             decode(reader_of(data), Untouched(), DecodeOptions(dtype="float64"), POOL)
         with pytest.raises(CorruptError, match=problem):
-            verify(reader_of(data), None, POOL)
+            verified(reader_of(data))
         (tmp_path / "x.nqz").write_bytes(data)
         (tmp_path / "kept.safetensors").write_bytes(b"kept")
         assert problem in fail(capsys, 5, "decode", "x.nqz", "-o", "kept.safetensors", "-f", "--tensor", "*")
@@ -135,7 +134,7 @@ def test_parameters_are_checked_whatever_is_done():
         tensors=(reader.manifest.tensors[0]._replace(parameters=parameters),)
     )
     for work in (
-        lambda: verify(reader, None, POOL),
+        lambda: verified(reader),
         lambda: decode(reader, Untouched(), DecodeOptions(), POOL),
         lambda: inspect(reader),
     ):

@@ -61,6 +61,8 @@ def test_a_file_object_is_read_in_place_from_where_it_stands():
         with nqz.open(stream) as container:
             assert np.array_equal(container.matrix.decode(threads=3), expected)
         assert not stream.closed and min(place for place, _ in stream.reads) == 6
+        with pytest.raises(InputError, match="is closed, and can no longer be read"):
+            container.matrix.decode()
     # operands are used whole
     assert np.array_equal(nqz.matmul(Remote(DATA), DATA), nqz.matmul(DATA, DATA))
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import nqz
-from coded_cases import SCHEMES, coded, kept, rewritten, scheme
+from coded_cases import SCHEMES, coded, kept, rewritten, scheme, verified
 from nqz.commands.factors import Coded
 from nqz.commands.matmul import MatmulOptions, prepare
 from nqz.commands.pairs import Pair
-from nqz.commands.verify import verify
 from nqz.files.access import MemoryAccess
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import CorruptError, OperandError
@@ -221,7 +220,7 @@ def test_means_are_checked_whether_columns_are_rebuilt_or_not(pool, cut_small):
     with pytest.raises(CorruptError, match=r"record MEAN at byte [0-9]+: 1 bytes are left over"):
         list(matrix.blocks(pool))
     with pytest.raises(CorruptError, match=r"record MEAN at byte [0-9]+: 1 bytes are left over"):
-        verify(matrix.reader, None, pool)
+        verified(matrix.reader)
 
 
 def test_columns_that_were_dropped_are_their_means(pool):

@@ -124,7 +124,6 @@ class CompressedMatrix(_Tensor):
 
     @cached_property
     def _coded(self) -> Matrix:
-        self._opened.check()
         return open_matrix(self.reader, self._index)
 
     @property

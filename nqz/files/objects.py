@@ -27,7 +27,7 @@ def reads_in_place(stream: Any) -> bool:
 
 
 def closed_error(name: str) -> InputError:
-    """Return the error for what is read after it was closed."""
+    """The error for an input that is read after it was closed."""
     return InputError(f"{name}: is closed, and can no longer be read; open it again")
 
 
@@ -51,8 +51,8 @@ class ObjectAccess:
 
     def __init__(self, stream: Any, name: str) -> None:
         self._stream, self.name = stream, name
-        self._lock = threading.Lock()
         self._closed = False
+        self._lock = threading.Lock()
         try:
             self._base = stream.tell()
             self.size = max(0, stream.seek(0, io.SEEK_END) - self._base)
@@ -63,9 +63,7 @@ class ObjectAccess:
         raise TypeError(f"{self.name}: is a file object, and cannot be passed to another process")
 
     def check(self) -> None:
-        """Raise InputError if it is closed; nothing tells whether it has changed."""
-        if self._closed:
-            raise closed_error(self.name)
+        """Nothing tells whether it has changed."""
 
     def pread_into(self, buffer: Any, offset: int) -> None:
         """Fill a writable contiguous buffer with the bytes at `offset`.
@@ -75,10 +73,11 @@ class ObjectAccess:
         InputError
             If the object cannot be read or ends before the buffer is full.
         """
-        self.check()
         view = memoryview(buffer).cast("B")
         done = 0
         with self._lock:
+            if self._closed:
+                raise closed_error(self.name)
             try:
                 if len(view):
                     self._stream.seek(self._base + offset)
@@ -110,5 +109,5 @@ class ObjectAccess:
     reserve = truncate
 
     def close(self) -> None:
-        """Read no more of the object, and leave it open."""
+        """Read no more; the object is left open."""
         self._closed = True
