@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import nqz
-from coded_cases import coded
+from coded_cases import coded, verified
 from nqz.commands.verify import Errors, measured_error, measured_errors, standard_error
 from nqz.files.source import array_source
+from nqz.ground.errors import VerifyError
 from nqz.ground.threads import Workers
 
 RNG = np.random.default_rng(77)
@@ -62,3 +63,15 @@ def test_errors_are_those_of_the_decoded_matrix_in_all_panels(options, monkeypat
     assert measured_error(whole, expected) == pytest.approx(energy.sum() / norm.sum(), rel=1e-9)
     assert standard_error(whole, expected) >= 0.999999 * np.sqrt(between) / predicted.sum()
     pool.close()
+
+
+@pytest.mark.parametrize("change", [1e3, 3.0, 1e150])
+@pytest.mark.parametrize("columns", [1, 10, 300])
+def test_columns_that_are_off_do_not_excuse_themselves(change, columns):
+    x = RNG.standard_normal((200, 300))
+    data = nqz.encode(x, rate=3)
+    verified(coded(data).reader, array_source(x))
+    other = x.copy()
+    other[:, :columns] *= change
+    with pytest.raises(VerifyError, match="of the energy where"):
+        verified(coded(data).reader, array_source(other))

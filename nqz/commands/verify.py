@@ -3,7 +3,7 @@
 For a column of relative noise d, the energy of its reconstruction error has a relative variance of about
 (2/n)(1 + 2d)/(1 + d)², from the noise itself and from its product with the signal. Where only m = κn
 coordinates are kept, their share of the energy fluctuates too, alike for columns that are alike. The spread
-between the columns is measured as well, and the larger of the two counts.
+between the columns is measured as well, and the larger of the two counts, up to a quarter of the error of each.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from nqz.stages.panels import Panel
 
 TOLERANCE, STANDARD_ERRORS = 0.02, 4.0
 _FEW_COLUMNS = 8
+_MOST_SPREAD = 0.25  # of the errors of columns about what is expected, relative to that
 _LARGE = 1000  # exponent of norms of columns whose differences may be beyond float64
 _STEP = 1 << 18  # entries rebuilt at a time
 _HASHED = 16 * digest.PIECE  # bytes hashed at a time
@@ -376,4 +377,6 @@ def standard_error(matrix: Matrix, errors: Errors) -> float:
     theory, between = own * 2.0 / p.m + share * share, 0.0
     if errors.count >= _FEW_COLUMNS and errors.finite:
         between = errors.spread(errors.spent / whole) * errors.count / (errors.count - 1)
+        # a column that is off by more is no accident, and must not excuse itself
+        between = min(between, _MOST_SPREAD**2 * errors.expected_square)
     return math.sqrt(max(theory, between)) / whole
