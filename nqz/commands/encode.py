@@ -35,7 +35,7 @@ Progress = Callable[[str, float], object]
 Report = dict[str, Any]
 
 _TRIES = 6
-_FREE_BYTES = 400  # come on top of the rate below a million entries
+_FREE_BYTES = 448  # come on top of the rate below a million entries
 _SMALL = 10**6
 
 

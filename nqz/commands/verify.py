@@ -323,11 +323,21 @@ def _compared(
     return {"same_bytes": same, **result}
 
 
+def _excess(error: float) -> float:
+    """What a sum of squares of this relative standard error may be above its mean: so many standard errors.
+
+    By the approximation of Wilson & Hilferty (1931) for χ², which has a longer tail than a normal distribution where a
+    few entries are all that there are.
+    """
+    width = error * error / 9.0
+    return float((1.0 - width + STANDARD_ERRORS * math.sqrt(width)) ** 3 - 1.0)
+
+
 def _judge(matrix: Matrix, errors: Errors) -> dict[str, Any]:
     """Compare the errors of the columns with their predictions."""
     predicted = decoded_error(matrix, "float64")  # entries are compared as they are rebuilt
     error = standard_error(matrix, errors)
-    allowed = TOLERANCE + STANDARD_ERRORS * error
+    allowed = TOLERANCE + _excess(error)
     measured = measured_error(matrix, errors)
     problem = None
     if not measured <= predicted * (1.0 + allowed):  # to be better is no fault

@@ -31,6 +31,10 @@ from nqz.stages.scale import NormScaling
 _STEP = 1 << 19
 """Entries that one thread rebuilds at a time."""
 
+_HUGE = float(np.finfo(np.float64).max) / 2.0
+_MOST_POINTS = 2.0**40
+"""More than a rotated point is."""
+
 Points: TypeAlias = "npt.NDArray[np.int32]"
 Block: TypeAlias = "npt.NDArray[Any] | None"
 
@@ -278,11 +282,10 @@ class Matrix:
         """What points are multiplied by, by the norm codes of a panel."""
         p, scaling = self.parameters, panel.scaling
         side = Side(scaling.histogram, scaling.noise, p.n, p.kappa)
-        with np.errstate(all="ignore"):
+        with np.errstate(over="ignore"):
             scale = p.coding.unit(p, scaling.histogram.codes) * reconstruction_factor(side, estimator)
-        if not np.isfinite(scale[scaling.kept]).all():
-            columns = f"{panel.panel.first} to {panel.panel.last - 1}"
-            raise CorruptError(f"{self.reader.name}: the scale of columns {columns} is beyond float64")
+        # as the entries themselves: the largest number stands for what is beyond it
+        scale = np.minimum(scale, np.finfo(np.float64).max)
         return np.where(scaling.kept, scale, 0.0)
 
 
@@ -322,12 +325,20 @@ class _Builder:
 
     def _rebuilt(self, points: Points, columns: slice, target: Block) -> npt.NDArray[Any]:
         panel, out = self.panel, target
+        scale, mean = panel.histogram.look_up(self.scale, panel.codes[columns]), self.means.at(columns)
+        huge = (
+            max(scale.max(initial=0.0), np.abs(mean).max(initial=0.0) / _MOST_POINTS) > _HUGE / _MOST_POINTS
+        )
         # narrower types are rounded once, from float64
-        if out is None or self.dtype not in ("float32", "float64"):
+        if out is None or huge or self.dtype not in ("float32", "float64"):
             shape = columns.stop - columns.start, self.parameters.n
             out = self.pool.local.array("rebuilt", shape, np.float64).T
-        scale = panel.histogram.look_up(self.scale, panel.codes[columns])
-        rebuild(self.parameters, points, panel.opened.place[columns], scale, self.means.at(columns), out)
+        if huge:  # the parts of a sum may be beyond float64 where the sum is not
+            scale, mean = scale / 2.0, mean / 2.0
+        rebuild(self.parameters, points, panel.opened.place[columns], scale, mean, out)
+        if huge:
+            np.clip(out, -_HUGE, _HUGE, out=out)
+            out *= 2.0
         if target is None or out is target:
             return out
         target[...] = cast_saturating(out, self.dtype)

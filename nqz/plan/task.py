@@ -60,8 +60,8 @@ class Task:
     kappa: float | None
 
 
-_CHUNK_HEAD = 32
-"""Bytes of a small chunk beside its data: framing, sizes and states."""
+_CHUNK_HEAD = 48
+"""Bytes of a small chunk beside its data: framing, padding, sizes and states."""
 
 
 @dataclass(frozen=True)

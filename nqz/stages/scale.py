@@ -128,5 +128,6 @@ def backward(
     codes: np.ndarray, n: int, delta: int, allocate: str, lattice: Lattice, exponent: int = 0
 ) -> np.ndarray:
     """Factors Δ / fine from fine units back to the data, in units of 2 ** exponent; 0 for columns without energy."""
-    found = exp2(column_delta(codes, n, delta, allocate) - GRID * exponent) / lattice.fine
+    # divided before it is a power of two: Δ alone may be beyond float64
+    found = exp2(column_delta(codes, n, delta, allocate) - GRID * (exponent + lattice.fine.bit_length() - 1))
     return np.where(codes == norms.ZERO, 0.0, found)
