@@ -35,6 +35,17 @@ MEMORY = 2 << 30
 """Bytes of addresses that a process may take."""
 
 
+def limit_memory() -> None:
+    """Take no more addresses than `MEMORY`; other systems than Linux do not keep to it."""
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def limited_environment() -> dict[str, str]:
+    """The environment of such a process: a library reserves addresses for each of its threads."""
+    return environment(OPENBLAS_NUM_THREADS="1")
+
+
 def groups() -> dict[str, Callable[[], Iterator[Case]]]:
     """Functions that make the cases, by name."""
     import crafted_chunks
@@ -105,7 +116,7 @@ def run_group(name: str, every: int = 1) -> tuple[int, dict[str, list[str]]]:
     while not done:
         arguments = [__file__, "--run", name, "--every", str(every), "--after", str(after)]
         found = subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, env=environment()
+            [sys.executable, *arguments], capture_output=True, text=True, env=limited_environment()
         )
         begun = ""
         for line in found.stdout.splitlines():
@@ -167,7 +178,7 @@ def main() -> int:
         (data,) = (case.data for case in cases() if case.name == name)
         Path(path).write_bytes(data)
     if options.run:
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        limit_memory()
         from crafted_run import run
 
         run(cases(options.run), options.every, options.after)

@@ -15,8 +15,6 @@ import hashlib
 import json
 import os
 import random
-import resource
-import signal
 import subprocess
 import sys
 import time
@@ -28,28 +26,27 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from cli_tools import environment  # noqa: E402
-from crafted import MEMORY  # noqa: E402
+from crafted import limit_memory, limited_environment  # noqa: E402
 from fuzz_kernels import load_build  # noqa: E402
 
 KEPT = ROOT / "build" / "fuzz"
-LARGE = 64 << 20
-"""Bytes of tensors from which on a file may need more memory, disk or time than there is."""
+LARGE = range(64 << 20, 1 << 36)
+"""Bytes of tensors for which a file may need more memory, disk or time than there is; for more, it lacks records."""
 
 
 class Fuzzer:
     """Runs commands on files, and counts what comes of them."""
 
     def __init__(self) -> None:
-        from crafted_run import SECONDS, Runner
+        from crafted_run import Runner
 
-        self.runner, self.seconds = Runner(), SECONDS
+        self.runner = Runner()
         self.outcomes: Counter[str] = Counter()
 
     def faults(self, data: bytes) -> list[str]:
         """Run everything on a file, and say what must not be."""
         size, wide = declared(data)
-        if size > LARGE:
+        if size in LARGE:
             return self._only_opened(data)
         self.runner.file.write_bytes(data)
         found: list[str] = []
@@ -105,7 +102,8 @@ def work(seconds: float, seed: int, build: str | None) -> None:
     if build:
         load_build(build)
     else:
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        limit_memory()
+    from crafted_run import in_time
     from mutations import mutated
 
     warnings.simplefilter("error")
@@ -116,9 +114,8 @@ def work(seconds: float, seed: int, build: str | None) -> None:
         while time.monotonic() < end:
             what, data = mutated(rng)
             current.write_bytes(data)
-            signal.alarm(2 * fuzzer.seconds)
-            found = fuzzer.faults(data)
-            signal.alarm(0)
+            with in_time():
+                found = fuzzer.faults(data)
             tried += 1
             if found:
                 print(json.dumps({"kept": keep(data), "what": what, "faults": found}), flush=True)
@@ -150,7 +147,7 @@ def start(seconds: float, seed: int, build: str | None) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(),
+        env=limited_environment(),
     )
 
 
@@ -210,7 +207,7 @@ def fuzz(seconds: float, seed: int, processes: int, build: str | None) -> int:
 
 def again(files: list[str]) -> int:
     """Run files that were kept; return how many are faulty."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    limit_memory()
     warnings.simplefilter("error")
     fuzzer, bad = Fuzzer(), 0
     with fuzzer.runner:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 import crafted
 from cli_tools import process
+from fuzz_containers import Fuzzer
+from mutations import mutated
 
 EVERY = 5
 """All take minutes: ``make fuzz`` runs them."""
@@ -24,8 +28,20 @@ def test_there_are_thousands_of_cases():
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.filterwarnings("error")
+def test_random_changes():
+    """A few of those that `make fuzz` makes."""
+    fuzzer, rng = Fuzzer(), random.Random(1)
+    with fuzzer.runner:
+        for _ in range(60):
+            what, data = mutated(rng)
+            assert not fuzzer.faults(data), what
+    assert len(fuzzer.outcomes) > 3
+
+
 LIMITED = f"""import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, ({crafted.MEMORY}, {crafted.MEMORY}))
+if sys.platform == "linux":
+    resource.setrlimit(resource.RLIMIT_AS, ({crafted.MEMORY}, {crafted.MEMORY}))
 from nqz.__main__ import main
 sys.exit(main())
 """
@@ -41,7 +57,7 @@ def test_the_program_does_the_same(command, tmp_path):
         file = tmp_path / "x.nqz"
         file.write_bytes(case.data)
         words = ["matmul", file, file] if command == "itself" else [command, file]
-        found = process(*words, "-q", program=LIMITED)
+        found = process(*words, "-q", program=LIMITED, env={"OPENBLAS_NUM_THREADS": "1"})
         assert found.returncode == case.code
         assert found.stdout == b""
         assert found.stderr.startswith(b"nqz: error: ") and found.stderr.count(b"\n") == 1
