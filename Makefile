@@ -11,6 +11,8 @@ KERNELS := $(shell find nqz/kernels -name '*.cpp' -o -name '*.h' -o -name CMakeL
 CPP := $(filter %.cpp %.h,$(KERNELS)) $(wildcard tests/arm64/*.cpp)
 PY := nqz tests benchmarks fixtures
 SANITIZED := build/sanitized
+SANITIZING = LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 FUZZ_SECONDS ?= 60
 FUZZ_PROCESSES ?= 2
 BENCHMARKS := rate_distortion prediction unbiased model_file peers throughput product memory scale startup
@@ -101,14 +103,13 @@ golden: $(VENV)/test
 	$(BIN)/python tests/golden.py
 
 # The kernels with the address and undefined-behavior sanitizers: their tests, then random damage to streams. Then all
-# commands on every crafted file, and on golden files with random changes.
+# commands on golden files with random changes, with sanitizers and in bounded memory, and on every crafted file.
 fuzz: $(VENV)/test
 	$(BIN)/cmake -G Ninja -S nqz/kernels -B $(SANITIZED) -DNQZ_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug \
 	  -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(BIN)/ninja" -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python"
 	$(BIN)/cmake --build $(SANITIZED)
-	LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
-	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	  $(BIN)/python tests/fuzz_kernels.py $(SANITIZED) $(FUZZ_SECONDS)
+	$(SANITIZING) $(BIN)/python tests/fuzz_kernels.py $(SANITIZED) $(FUZZ_SECONDS)
+	$(SANITIZING) $(BIN)/python tests/fuzz_containers.py $(FUZZ_SECONDS) --processes $(FUZZ_PROCESSES) --build $(SANITIZED)
 	$(BIN)/python tests/crafted.py
 	$(BIN)/python tests/fuzz_containers.py $(FUZZ_SECONDS) --processes $(FUZZ_PROCESSES)
 
