@@ -11,7 +11,10 @@ KERNELS := $(shell find nqz/kernels -name '*.cpp' -o -name '*.h' -o -name CMakeL
 CPP := $(filter %.cpp %.h,$(KERNELS)) $(wildcard tests/arm64/*.cpp)
 PY := nqz tests benchmarks fixtures
 SANITIZED := build/sanitized
+SANITIZING = LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 FUZZ_SECONDS ?= 60
+FUZZ_PROCESSES ?= 2
 BENCHMARKS := rate_distortion prediction unbiased model_file peers throughput product memory scale startup
 
 # As many processes as there are cores; a line for each failure, tracebacks in a file.
@@ -24,7 +27,7 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .NOTPARALLEL:
-.PHONY: help test pytest lint format demo test-all test-faults test-reference test-pythons test-arm64 bench fuzz coverage clean
+.PHONY: help test pytest lint format demo test-all test-faults test-reference test-pythons test-arm64 bench fuzz golden coverage clean
 
 help:
 	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
@@ -35,7 +38,8 @@ help:
 	@echo 'make test-all   test, and the tests that take long or need environments of their own'
 	@echo 'make coverage   which lines the tests reach: build/coverage/index.html'
 	@echo 'make bench      all figures of docs/benchmarks.md'
-	@echo 'make fuzz       random damage to the streams of kernels with sanitizers'
+	@echo 'make fuzz       random damage to the streams of kernels with sanitizers, then to files'
+	@echo 'make golden     make the files of fixtures/golden and fixtures/reject again'
 	@echo 'make clean      remove everything that was made'
 
 test: lint pytest
@@ -93,14 +97,21 @@ test-arm64: $(VENV)/test
 bench: $(VENV)/bench
 	for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# The kernels with the address and undefined-behavior sanitizers: their tests, then random damage to streams.
+# The small files of every kind, and those that are refused, with their indexes: when the writer, and so the format, has
+# changed on purpose, which it may while its version is 0.
+golden: $(VENV)/test
+	$(BIN)/python tests/golden.py
+
+# The kernels with the address and undefined-behavior sanitizers: their tests, then random damage to streams. Then all
+# commands on golden files with random changes, with sanitizers and in bounded memory, and on every crafted file.
 fuzz: $(VENV)/test
 	$(BIN)/cmake -G Ninja -S nqz/kernels -B $(SANITIZED) -DNQZ_SANITIZE=ON -DCMAKE_BUILD_TYPE=Debug \
 	  -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(BIN)/ninja" -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python"
 	$(BIN)/cmake --build $(SANITIZED)
-	LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
-	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	  $(BIN)/python tests/fuzz_kernels.py $(SANITIZED) $(FUZZ_SECONDS)
+	$(SANITIZING) $(BIN)/python tests/fuzz_kernels.py $(SANITIZED) $(FUZZ_SECONDS)
+	$(SANITIZING) $(BIN)/python tests/fuzz_containers.py $(FUZZ_SECONDS) --processes $(FUZZ_PROCESSES) --build $(SANITIZED)
+	$(BIN)/python tests/crafted.py
+	$(BIN)/python tests/fuzz_containers.py $(FUZZ_SECONDS) --processes $(FUZZ_PROCESSES)
 
 coverage: $(VENV)/coverage
 	$(PYTEST) --cov --cov-report html --cov-report term:skip-covered $(ARGS)

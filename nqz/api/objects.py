@@ -169,9 +169,10 @@ class CompressedMatrix(_Tensor):
         """
         if not isinstance(estimator, str) or estimator not in ("mmse", "unbiased"):
             raise UsageError(f"estimator {estimator!r}: mmse or unbiased")
+        matrix = self._coded  # first: the type may be one that only a later release knows
         own = "float32" if self.dtype == "bfloat16" else self.dtype
         wanted = np.dtype(own) if dtype is None else float_type(dtype)
-        name, matrix = canonical_name(wanted), self._coded
+        name = canonical_name(wanted)
         n, count = matrix.parameters.n, matrix.parameters.columns
         out = np.empty((n, count), storage_dtype(name))
         if matrix.header.axis == 1:

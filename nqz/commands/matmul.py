@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from nqz.commands.pairs import Pair
 from nqz.files.access import FileAccess, MemoryAccess
 from nqz.files.contract import TensorSpec
 from nqz.files.sink import MatrixSink
+from nqz.format.records import Record, is_optional
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.sources import SOURCES
 from nqz.ground.threads import SMALL, Workers
 from nqz.ground.wording import counted
+from nqz.matrix import Matrix
 from nqz.product.operand import Operand, Watch
 from nqz.product.product import Measured, NotFiniteError, Product
 from nqz.stages import norms
@@ -296,19 +299,34 @@ def _is_same(a: Coded, b: Coded) -> bool:
         return False
     if a.matrix.header == b.matrix.header and _norms_agree(a, b):
         return True
-    raise OperandError(
+    raise _biased(a, b)
+
+
+def _biased(a: Factor, b: Factor) -> OperandError:
+    return OperandError(
         f"{a.where} and {b.where}: two matrices with the same dither, whose product would be biased; "
         "encode one of them again"
     )
 
 
 def _check_copy(pair: Pair, pool: Workers) -> None:
-    """Check the records of the second of two copies of a matrix, of which the first may be all that is decoded."""
+    """Check that two copies of a matrix are of the same records: the first may be all that is decoded."""
     assert isinstance(pair.a, Coded) and isinstance(pair.b, Coded)
-    matrix, reader = pair.b.matrix, pair.b.matrix.reader
-    if reader is not pair.a.matrix.reader:
-        for _ in pool.map(reader.read, map(reader.record, reader.span(matrix.index))):
-            pass
+    a, b = (side.matrix for side in (pair.a, pair.b))
+    if a.reader is b.reader:
+        return
+
+    def equal(records: tuple[Record | None, Record | None]) -> bool:
+        return None not in records and a.reader.read(records[0]) == b.reader.read(records[1])  # type: ignore[arg-type]
+
+    if not all(pool.map(equal, zip_longest(_critical(a), _critical(b)))):
+        raise _biased(pair.a, pair.b)
+
+
+def _critical(matrix: Matrix) -> Iterator[Record]:
+    """The records of a matrix that must not be ignored."""
+    records = map(matrix.reader.record, matrix.reader.span(matrix.index))
+    return (record for record in records if not is_optional(record.type))
 
 
 def _norms_agree(a: Coded, b: Coded) -> bool:

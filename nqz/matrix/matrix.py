@@ -352,7 +352,10 @@ def open_matrix(reader: ContainerReader, index: int) -> Matrix:
     ------
     CorruptError
         The parameters are invalid, or there are not as many records as its shape calls for.
+    NewerFormatError
+        Only a later release reads it.
     """
+    reader.span(index)  # first: what its parameters mean, a codec says that may not be known
     info = reader.manifest.tensors[index]
     where = f"{reader.name}: tensor {info.name!r}" if info.name else reader.name
     found = header.unpack(info.parameters, lambda axis: _length_and_count(info.shape, axis), where)

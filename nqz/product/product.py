@@ -343,10 +343,11 @@ def _energy(operand: Operand) -> float:
 
 def _rounding(rounded: Operand, other: Operand) -> float:
     """Sums of the squares of the steps of the means of one side and of the means of the other, multiplied."""
-    steps = _summed(lambda c: np.square(rounded.mean_steps(c)), rounded)
-    if steps == 0.0:
-        return 0.0  # means of the other are not asked for in vain
-    return steps * _summed(lambda c: np.square(np.ldexp(other.means(c), -other.exponent)), other)
+    with np.errstate(over="ignore"):
+        steps = _summed(lambda c: np.square(rounded.mean_steps(c)), rounded)
+        if steps == 0.0:
+            return 0.0  # means of the other are not asked for in vain
+        return steps * _summed(lambda c: np.square(np.ldexp(other.means(c), -other.exponent)), other)
 
 
 def _summed(function: Callable[[slice], NDArray[np.float64]], operand: Operand) -> float:
