@@ -155,16 +155,19 @@ def _entries(matrix: Matrix, panel: Panel, points: I64, kept: I64, estimator: st
     rotated = np.zeros((len(panel.order), matrix.n), np.float32)
     rotated[:, kept] = points.reshape(-1, matrix.m)
     rotated = rotate_back(rotated, matrix.seed)
-    scale = exp2(panel.scales) / levels(matrix.lattice) / matrix.gain
     if estimator == "unbiased":
-        factor = np.full(len(scale), 1 / (matrix.m / matrix.n))
+        factor = np.full(len(panel.scales), 1 / (matrix.m / matrix.n))
     else:
         noise = second_moment(matrix.lattice) / np.maximum(panel.ratio, 1e-300)
         if matrix.voronoi is not None:
             noise = np.maximum(noise, matrix.power / (matrix.gain * matrix.gain) - 1)
         factor = 1 / (1 + noise)
     result = np.repeat(panel.means[:, None], matrix.n, axis=1)
-    result[panel.order] = rotated * (scale * factor)[panel.order, None] + panel.means[panel.order, None]
+    log_levels = levels(matrix.lattice).bit_length() - 1
+    with np.errstate(over="ignore"):
+        scale = exp2(panel.scales - 4096 * log_levels) / matrix.gain * factor
+        half = np.minimum(scale, np.finfo(np.float64).max) / 2
+        result[panel.order] = 2 * (rotated * half[panel.order, None] + panel.means[panel.order, None] / 2)
     return result
 
 
