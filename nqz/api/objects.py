@@ -123,8 +123,13 @@ class CompressedMatrix(_Tensor):
     """A compressed matrix of a container."""
 
     @cached_property
-    def _coded(self) -> Matrix:
+    def _matrix(self) -> Matrix:
         return open_matrix(self.reader, self._index)
+
+    @property
+    def _coded(self) -> Matrix:
+        self._opened.require_open()
+        return self._matrix
 
     @property
     def rate(self) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from nqz.files.access import Access, MemoryAccess, open_input
 from nqz.files.contract import Source
 from nqz.files.foreign import refuse_foreign
+from nqz.files.objects import closed_error
 from nqz.files.source import format_of, read_source
 from nqz.format.reader import ContainerReader
 from nqz.format.records import MAGIC
@@ -31,6 +32,11 @@ class Opened:
         self.identity = access.identity
         self._closes = content if isinstance(content, Source) else access
         self._access, self._checked = access, False
+
+    def require_open(self) -> None:
+        """Raise InputError once it is closed."""
+        if self._access.closed:
+            raise closed_error(self._access.name)
 
     def check(self) -> None:
         """Raise InputError if the file has changed since it was opened; to be called when what is needed was read."""

@@ -99,6 +99,11 @@ class FileAccess:
             if (status.st_size, status.st_mtime_ns) != self._found:
                 raise InputError(f"{self.name}: changed while it was being read")
 
+    @property
+    def closed(self) -> bool:
+        """Whether it can no longer be read."""
+        return self._fd < 0
+
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._fd
@@ -233,6 +238,11 @@ class MemoryAccess:
         if self._grows:
             raise TypeError(f"{self.name}: this memory may change, and cannot be passed to another process")
         return MemoryAccess, (bytes(self._data), self.name)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can no longer be read."""
+        return self._closed
 
     @property
     def size(self) -> int:

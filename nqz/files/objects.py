@@ -62,6 +62,11 @@ class ObjectAccess:
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError(f"{self.name}: is a file object, and cannot be passed to another process")
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is no longer read."""
+        return self._closed
+
     def check(self) -> None:
         """Nothing tells whether it has changed."""
 

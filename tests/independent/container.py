@@ -32,6 +32,19 @@ BITS = {  # section 3
     for name in names.split()
 }
 NUMPY = "bool|u?int[0-9]+|float(16|32|64)|complex[0-9]+"  # dtypes that NumPy has
+# The codes that a length follows, with its bytes and the least length that needs them. Only str and bin
+# have 8 bits: an array or map beyond the 15 items that fit into its code takes 16.
+LENGTHS = {
+    code: (size, least)
+    for codes, size, least in [
+        ((0xD9,), 1, 32),  # str
+        ((0xC4,), 1, 0),  # bin
+        ((0xDA, 0xC5), 2, 1 << 8),  # str, bin
+        ((0xDC, 0xDE), 2, 16),  # array, map
+        ((0xDB, 0xC6, 0xDD, 0xDF), 4, 1 << 16),  # str, bin, array, map
+    ]
+    for code in codes
+}
 
 
 def unpack(data: bytes) -> Any:
@@ -42,11 +55,11 @@ def unpack(data: bytes) -> Any:
     return value
 
 
-def _length(reader: Reader, first: int, codes: tuple[int, int, int], short: int) -> int:
-    """A length after one of three codes (8, 16, 32 bits); `short` is the least that needs one."""
-    power = codes.index(first)
-    length = int.from_bytes(reader.take(1 << power), "big")
-    require(length >= (short, max(short, 256), 65536)[power], "length is not in its shortest form")
+def _length(reader: Reader, first: int) -> int:
+    """The length that follows one of the codes in LENGTHS."""
+    size, least = LENGTHS[first]
+    length = int.from_bytes(reader.take(size), "big")
+    require(length >= least, "length is not in its shortest form")
     return length
 
 
@@ -72,17 +85,16 @@ def _value(reader: Reader, depth: int, path: tuple[str, ...]) -> Any:
         require(number < (-32 if size == 1 else -1 << 4 * size - 1), "integer is not in its shortest form")
         return number
     if 0xA0 <= first < 0xC0 or 0xD9 <= first <= 0xDB:
-        size = first & 31 if first < 0xC0 else _length(reader, first, (0xD9, 0xDA, 0xDB), 32)
+        size = first & 31 if first < 0xC0 else _length(reader, first)
         try:
             return reader.take(size).decode("utf-8")
         except UnicodeDecodeError:
             raise CorruptError("str is not UTF-8") from None
     if 0xC4 <= first <= 0xC6:
-        return reader.take(_length(reader, first, (0xC4, 0xC5, 0xC6), 0))
+        return reader.take(_length(reader, first))
     if 0x80 <= first < 0xA0 or 0xDC <= first <= 0xDF:
         is_map = first < 0x90 or first >= 0xDE
-        base = 0xDD if is_map else 0xDB  # the code with 8 bits, which does not exist
-        size = first & 15 if first < 0xA0 else _length(reader, first, (-1, base + 1, base + 2), 16)
+        size = first & 15 if first < 0xA0 else _length(reader, first)
         require(depth <= 8, "nested too deep")
         require(size * (1 + is_map) <= len(reader.data) - reader.at, "declared length is too large")
         if not is_map:
