@@ -326,7 +326,7 @@ def test_progress_adds_up(columns):
 @pytest.mark.parametrize("lattice", ["z", "conv"])
 def test_columns_that_are_all_noise_tell_nothing(lattice):
     """So few bits that there is nothing but noise; and, as others may write it, Δ beyond 10⁶⁰ times the data."""
-    x = np.random.default_rng(7).standard_normal((8, 3)).astype(np.float32)
+    x = np.random.default_rng(7).standard_normal((8, 60)).astype(np.float32)
     written = nqz.encode(x, rate=0.05, lattice=lattice, allocate="column", kappa=0.1)
     assert 1e3 < coded(written).norm_scaling.noise.min() < 1e9
     parts = taken_apart(written)

