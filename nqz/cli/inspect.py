@@ -21,7 +21,6 @@ from nqz.cli.parameters import Command
 from nqz.cli.text import Row, escape, payload, properties, table
 from nqz.commands.inspect import describe, outline
 from nqz.commands.opening import open_file
-from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
 from nqz.ground.threads import workers
@@ -68,7 +67,7 @@ def _text_of(reader: ContainerReader) -> Iterator[str]:
         f"{counted(len(infos), 'tensor')}, from .{reader.manifest.source}\n\n"
     )
     if len(infos) == 1 and (found := describe(reader, 0))["kind"] == "matrix":
-        yield properties(_properties(found))
+        yield properties(_properties(found, reader.manifest.metadata))
         return
     rows = _Rows(reader)
     yield from table(_HEADINGS, rows)
@@ -77,28 +76,33 @@ def _text_of(reader: ContainerReader) -> Iterator[str]:
 
 
 class _Rows:
-    """The rows of the table of a container, as often as they are asked for; those of matrices are kept."""
+    """The rows of the table of a container, as often as they are asked for; what follows the names is kept."""
 
     def __init__(self, reader: ContainerReader) -> None:
         self._reader = reader
-        self.matrices: dict[int, Row] = {}
-        self._exact: dict[tuple[tuple[int, ...], str, int], Row] = {}
+        self._rests: list[Row] = []
+        self.matrices = False
 
     def __call__(self) -> Iterator[Row]:
-        for index, info in enumerate(self._reader.manifest.tensors):
-            if info.kind == "exact":
-                yield info.name or "array", *self._like(index, info)
-            else:
-                if index not in self.matrices:
-                    self.matrices[index] = _row(describe(self._reader, index, brief=True))
-                yield self.matrices[index]
+        infos = self._reader.manifest.tensors
+        for info, rest in zip(infos, self._rests or self._found(), strict=True):
+            yield info.name or "array", *rest
 
-    def _like(self, index: int, info: TensorInfo) -> Row:
-        """All but the name of an exact tensor: one for all that are alike."""
-        key = (info.shape, info.dtype, len(self._reader.listed(index)) and index + 1)
-        if key not in self._exact:
-            self._exact[key] = _row(describe(self._reader, index))[1:]
-        return self._exact[key]
+    def _found(self) -> Iterator[Row]:
+        """All but the name of each tensor: one for all exact ones that are alike."""
+        reader = self._reader
+        alike: dict[tuple[tuple[int, ...], str] | None, Row] = {}
+        for index, (info, count) in enumerate(zip(reader.manifest.tensors, reader.counts(), strict=True)):
+            key = None if count or info.kind != "exact" else (info.shape, info.dtype)
+            rest = alike.get(key) if key else None
+            if rest is None:
+                found = describe(reader, index, brief=True)
+                self.matrices = self.matrices or found["kind"] == "matrix"
+                rest = _row(found)[1:]
+                if key:
+                    alike[key] = rest
+            self._rests.append(rest)
+            yield rest
 
 
 _BATCH = 1000
@@ -132,7 +136,7 @@ def _row(tensor: dict[str, Any]) -> Row:
     )
 
 
-def _properties(tensor: dict[str, Any]) -> list[tuple[str, str]]:
+def _properties(tensor: dict[str, Any], metadata: dict[str, str] | None) -> list[tuple[str, str]]:
     sizes, predicted = tensor["bytes"], tensor["predicted"]
     rows = [
         ("shape", f"{shape_text(tensor['shape'])} {tensor['dtype']}, vectors along axis {tensor['axis']}"),
@@ -152,7 +156,7 @@ def _properties(tensor: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if tensor["name"]:
         rows.insert(0, ("tensor", tensor["name"]))
-    return rows
+    return rows + [("metadata", f"{key}: {value}") for key, value in (metadata or {}).items()]
 
 
 def _summary(values: dict[str, float | None]) -> str:

@@ -108,6 +108,11 @@ class ContainerReader:
             self._checked.add(tensor_index)
         return numbers
 
+    def counts(self) -> list[int]:
+        """How many records the index has for each tensor."""
+        counts: list[int] = np.diff(self._index.bounds[1:]).tolist()
+        return counts
+
     def listed(self, tensor_index: int) -> range:
         """Numbers of the records that the index has for a tensor, whatever they are."""
         bounds = self._index.bounds
