@@ -378,3 +378,10 @@ def test_errors_come_with_their_unit_and_root(folder, capsys):
 def test_what_cannot_be_shown_is_no_success(folder, option):
     done = shell(f"nqz {option} >&-")
     assert done.returncode == 10 and done.stderr == b"nqz: error: <stdout>: standard output is closed\n"
+
+
+@pytest.mark.parametrize("name", ["out.npy", "out.NPZ", "out.safetensors"])
+def test_a_container_is_not_named_as_what_it_is_not(folder, capsys, name):
+    save(folder / "x.npy", matrix(64, 8))
+    assert fail(capsys, 2, "encode", "x.npy", "-r", "3", "-o", name).endswith("; name it .nqz")
+    assert not (folder / name).exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -112,12 +113,19 @@ def command(
             open_output(target, force, [opened]) as out,
             notices.progress("encoding", sizes, stages) as progress,
         ):
+            _check_suffix(target)
             report = encode(content, out.access, options, pool, progress)
             summary = "" if quiet else _summary(ContainerReader(out.access, out.name))
             out.commit(report["file_bytes"])
     for warning in report["warnings"]:
         notices.warn(warning)
     notices.summary(f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}: {summary}")
+
+
+def _check_suffix(target: str) -> None:
+    suffix = os.path.splitext(target)[1].lower()[1:]
+    if suffix in SOURCES:  # whoever opens it would take it for one
+        raise UsageError(f"{target}: a container is written, and no .{suffix} file; name it .nqz")
 
 
 def _metadata(given: Sequence[str]) -> dict[str, str]:

@@ -163,9 +163,8 @@ def _spec(info: TensorInfo, kind: SourceKind, source: SourceKind, dtype: str | N
         wanted = "float32"  # nothing to convert
     if wanted == "bfloat16" and not kind.holds(wanted):
         choice = "choose --dtype float32, or " if info.kind == "matrix" else ""
-        raise UnsupportedError(
-            f"tensor {info.name!r}: .{kind.name} has no bfloat16; {choice}write .safetensors"
-        )
+        which = f"tensor {info.name!r}" if info.name else "the array"
+        raise UnsupportedError(f"{which}: .{kind.name} has no bfloat16; {choice}write .safetensors")
     same = kind.any_layout and source.any_layout
     if not same and info.kind == "exact" and (info.order == "F" or info.byte_order == ">"):
         raise UnsupportedError(
