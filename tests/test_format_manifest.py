@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+
 import msgpack
 import pytest
 
@@ -361,3 +364,18 @@ def test_long_lists_are_compared_with_their_canonical_form():
     twice = payload.replace(b"\xa5t9999\x91", b"\xa5t9998\x91")
     with pytest.raises(CorruptError, match="two tensors have the name 't9998'"):
         Manifest.unpack(twice, "here")
+
+
+def test_extents_cannot_be_chosen_to_make_reading_slow():
+    """Numbers whose hashes collide: what is remembered of tensors alike is found by text."""
+    modulus = 2**61 - 1  # of hashes of integers
+    shapes = list(
+        itertools.islice(itertools.product((0, modulus, 2 * modulus, 3 * modulus), repeat=9), 20_000)
+    )
+    shapes = [[0, *shape] for shape in shapes]
+    payload = msgpack.packb(
+        manifest_map([tensor(f"{i}", shape, "uint8", byte_order="|") for i, shape in enumerate(shapes)])
+    )
+    began = time.process_time()
+    assert len(Manifest.unpack(payload, "many").tensors) == 20_000
+    assert time.process_time() - began < 2.0

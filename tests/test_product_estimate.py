@@ -17,6 +17,7 @@ from nqz.stages.estimate import (
     ESTIMATORS,
     alpha,
     excess_noise,
+    expected_error,
     reconstruction_error,
     reconstruction_factor,
 )
@@ -342,3 +343,22 @@ def test_energies_of_pairs_of_groups_are_those_of_their_entries(monkeypatch, sam
     for g, row in enumerate(found):
         for h, value in enumerate(row):
             assert value == pytest.approx(squares[np.ix_(numbers[0] == g, numbers[1] == h)].sum())
+
+
+@pytest.mark.parametrize("estimator", ["auto", "mmse", "unbiased"])
+def test_many_norm_codes_are_taken_together(monkeypatch, estimator):
+    """So many pairs are added in pieces, to the same sum; beyond, neighboring codes count as one."""
+    rng = np.random.default_rng(3)
+    sides = []
+    for count in (300, 200):
+        codes = np.arange(count)
+        noise = np.where(codes < 17, np.inf, np.exp2(-codes / 64) * (1 + rng.random(count) / 8))
+        sides.append(side_of(codes, noise, 64, 1.0))
+    options = {"theta": 2.0, "missed": 0.5, "dropped": (0.7, 0.9)}
+    whole = expected_error(*sides, estimator, **options)
+    monkeypatch.setattr("nqz.stages.estimate._PAIRS", 1000)
+    assert expected_error(*sides, estimator, **options) == whole
+    monkeypatch.setattr("nqz.stages.estimate._CODES", 64)
+    assert expected_error(*sides, estimator, **options) == pytest.approx(whole, rel=0.01)
+    monkeypatch.setattr("nqz.stages.estimate._CODES", 199)  # fewer than there are, not than are coded
+    assert expected_error(*sides, estimator, **options) == pytest.approx(whole, rel=0.01)

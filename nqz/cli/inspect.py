@@ -91,9 +91,10 @@ class _Rows:
     def _found(self) -> Iterator[Row]:
         """All but the name of each tensor: one for all exact ones that are alike."""
         reader = self._reader
-        alike: dict[tuple[tuple[int, ...], str] | None, Row] = {}
+        alike: dict[tuple[int, str] | None, Row] = {}
         for index, (info, count) in enumerate(zip(reader.manifest.tensors, reader.counts(), strict=True)):
-            key = None if count or info.kind != "exact" else (info.shape, info.dtype)
+            # tensors that are alike share the tuple of their shape
+            key = None if count or info.kind != "exact" else (id(info.shape), info.dtype)
             rest = alike.get(key) if key else None
             if rest is None:
                 found = describe(reader, index, brief=True)

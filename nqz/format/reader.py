@@ -32,6 +32,7 @@ from nqz.ground import digests
 from nqz.ground.errors import CorruptError, NewerFormatError
 
 _SCAN_BYTES = 1 << 20
+_FEW = 64  # records that are counted one by one
 _TAIL = 64 << 10
 """Bytes at the end of a file that are read at once: manifest, index and end record of most are among them."""
 
@@ -139,7 +140,12 @@ class ContainerReader:
             return {}
         here = index.numbers[span.start : span.stop]
         sizes = np.diff(index.offsets[span.start : span.stop + 1])
-        return {type: int(sizes[here == number].sum()) for number, type in enumerate(index.types)}
+        if len(span) <= _FEW:
+            found: dict[str, int] = {}
+            for number, size in zip(here.tolist(), sizes.tolist(), strict=True):
+                found[index.types[number]] = found.get(index.types[number], 0) + size
+            return found
+        return {index.types[n]: int(sizes[here == n].sum()) for n in np.flatnonzero(np.bincount(here))}
 
     def read(self, record: Record, expected_type: str | None = None) -> bytes:
         """Return the payload of a record, once its type, length and CRC-32 are found right.

@@ -282,7 +282,7 @@ class Matrix:
         """What points are multiplied by, by the norm codes of a panel."""
         p, scaling = self.parameters, panel.scaling
         side = Side(scaling.histogram, scaling.noise, p.n, p.kappa)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             scale = p.coding.unit(p, scaling.histogram.codes) * reconstruction_factor(side, estimator)
         # as the entries themselves: the largest number stands for what is beyond it
         scale = np.minimum(scale, np.finfo(np.float64).max)
@@ -341,7 +341,9 @@ class _Builder:
             out *= 2.0
         if target is None or out is target:
             return out
-        target[...] = cast_saturating(out, self.dtype)
+        step = max(1, _STEP // max(1, out.shape[1]))
+        for first in range(0, len(out), step):
+            target[first : first + step] = cast_saturating(out[first : first + step], self.dtype)
         return target
 
 

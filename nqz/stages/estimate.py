@@ -16,6 +16,9 @@ import numpy.typing as npt
 from nqz.ground.arithmetic import total
 from nqz.stages import norms
 
+_CODES = 4096  # norm codes that are told apart in a sum over pairs
+_PAIRS = 1 << 20
+
 ESTIMATORS = ("auto", "mmse", "unbiased")
 
 
@@ -61,6 +64,21 @@ class Side:
         energy = self.histogram.energies(norms.loudest(self.histogram.codes))
         whole = total(energy)
         return energy / whole if whole > 0 else energy
+
+    def condensed(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Shares of the energy and relative noise: of each code, or of neighboring ones together if they are many."""
+        power, noise = self.power(), self.noise
+        if len(power) <= _CODES:
+            return power, noise
+        kept = np.isfinite(noise)
+        lost = float(power[~kept].sum())
+        power, noise = power[kept], noise[kept]
+        if len(power) > _CODES:
+            edges = np.linspace(0, len(power), _CODES + 1).astype(np.int64)[:-1]
+            shares, sums = np.add.reduceat(power, edges), np.add.reduceat(power * noise, edges)
+            noise = np.divide(sums, shares, out=noise[edges], where=shares > 0.0)
+            power = shares
+        return np.append(power, lost), np.append(noise, np.inf)
 
     def coded_share(self) -> float:
         """Share of the energy that is in coded columns."""
@@ -119,14 +137,20 @@ def expected_error(
     kappa = min(a.kappa, b.kappa)
     if estimator == "mmse" and missed == 1.0 and dropped == (1.0, 1.0):
         return _unrelated_error(a, b, kappa)
-    nu = excess_noise(a.noise, b.noise, kappa)
-    factor = alpha(estimator, theta, nu)
-    coded = np.isfinite(nu)
-    noise = np.where(coded, nu, 0.0) + (1.0 - kappa) / kappa * missed / a.n
-    both = np.isinf(a.noise)[:, None] & np.isinf(b.noise)[None, :]
-    left_out = np.where(coded, missed, np.where(both, dropped[1], dropped[0]))
-    error = np.square(1.0 - factor) * left_out + np.square(factor) * noise
-    return total(np.add.reduce(error * a.power()[:, None], axis=0) * b.power()) if error.size else 0.0
+    (power, noise), (other, partner) = a.condensed(), b.condensed()
+    sums, step = np.zeros(len(other)), max(1, _PAIRS // max(1, len(other)))
+    for first in range(0, len(power), step):
+        here = noise[first : first + step]
+        nu = excess_noise(here, partner, kappa)
+        factor = alpha(estimator, theta, nu)
+        coded = np.isfinite(nu)
+        known = np.where(coded, nu, 0.0) + (1.0 - kappa) / kappa * missed / a.n
+        both = np.isinf(here)[:, None] & np.isinf(partner)[None, :]
+        left_out = np.where(coded, missed, np.where(both, dropped[1], dropped[0]))
+        error = np.square(1.0 - factor) * left_out + np.square(factor) * known
+        error *= power[first : first + step, None]
+        sums = np.add.reduce(np.concatenate([sums[None], error]), axis=0)
+    return total(sums * other)
 
 
 def _unrelated_error(a: Side, b: Side, kappa: float) -> float:
