@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import re
 import struct
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from cli_tools import process
@@ -241,21 +243,23 @@ print(len(names), len(set(names)), taken, peak)
 
 
 def test_half_a_million_tensors_are_opened_and_listed(tmp_path):
-    """In seconds and 300 MB, in a process of its own; the best of three, others may be at work."""
+    """In 300 MB and a few times what msgpack alone takes, in a process of its own; the best of three."""
     count = 500_000
     entries = [tensor(f"layer.{number}.weight", (0,)) for number in range(count)]
     nothing = bytes([0, 1])  # of one byte each, in form 0
     made = Container(manifest_map(entries), index=bytes(4) + nothing + bytes(count + 1) + 2 * nothing)
     (tmp_path / "many.nqz").write_bytes(made.build())
-    seconds = []
-    while not seconds or (min(seconds) >= 3 and len(seconds) < 3):
+    began = time.process_time()
+    assert len(msgpack.packb(msgpack.unpackb(msgpack.packb(entries)))) > count
+    most, seconds = 6 * (time.process_time() - began), []
+    while not seconds or (min(seconds) >= most and len(seconds) < 3):
         result = process(tmp_path / "many.nqz", program=LISTING, text=True)
         assert result.returncode == 0, result.stderr
         found, different, taken, peak = result.stdout.split()
         assert int(found) == int(different) == count
         assert int(peak) < 300_000  # KiB
         seconds.append(float(taken))
-    assert min(seconds) < 3
+    assert min(seconds) < most
 
 
 def test_every_flipped_bit_is_detected():

@@ -208,7 +208,7 @@ def _tensors(
 ) -> tuple[TensorInfo, ...]:
     """Read the entries, in batches that are compared with their canonical form."""
     tensors: list[TensorInfo] = []
-    known: dict[str, TensorInfo] = {}
+    known: dict[Any, TensorInfo] = {}
     names: set[str] = set()
     for first in range(0, count, _BATCH):
         begin = source.position
@@ -225,13 +225,17 @@ def _tensors(
     return tuple(tensors)
 
 
-def _entry(value: Any, known: dict[str, TensorInfo], kind: SourceKind, where: str) -> TensorInfo:
+def _entry(value: Any, known: dict[Any, TensorInfo], kind: SourceKind, where: str) -> TensorInfo:
     """One tensor of the list; those that differ in their names alone are looked at once."""
     like = None
     if type(value) is list and value[6:] == [None, {}] and type(value[2]) is list:
-        # as text: 1, True and 1.0 are equal, and numbers can be chosen to collide
-        key = str((value[0], *value[2:6]))
-        like = known.get(key)
+        codec, _, shape, dtype, order, byte_order, *_ = value
+        # the shape as text: 1, True and 1.0 are equal, and numbers can be chosen to collide
+        key = codec, str(shape), dtype, order, byte_order
+        try:
+            like = known.get(key)
+        except TypeError:  # it holds what it must not
+            like = _checked(value, kind, where)
         if like is None:
             like = known[key] = _checked(value, kind, where)
     name = value[1] if like is not None else None

@@ -103,7 +103,8 @@ class Operand(ABC):
         if not coded.any():
             return 0.0
         energy = self.energies(codes)[coded] * (1.0 + noise[coded]) / self.side.n
-        return float(np.max(np.sqrt(energy) / unit[coded]))
+        with np.errstate(over="ignore"):
+            return float(np.max(np.sqrt(energy) / unit[coded]))
 
 
 class Watch:
