@@ -131,9 +131,9 @@ $(VENV)/test $(VENV)/bench $(VENV)/coverage: $(VENV)/%: $(VENV)/nqz
 	$(BIN)/python $(PIP) 'nqz[$*]'
 	touch $@
 
-.venv-lint/installed: requirements-lint.txt
+.venv-lint/installed: tests/requirements-lint.txt
 	test -x $(LINT)/python || $(PYTHON) -m venv --clear .venv-lint
-	$(LINT)/python $(PIP) --requirement requirements-lint.txt
+	$(LINT)/python $(PIP) --requirement tests/requirements-lint.txt
 	touch $@
 
 clean:

@@ -106,7 +106,7 @@ def test_hooks_are_local_and_use_the_tools_of_the_project():
 def test_the_tools_that_check_are_pinned_and_apart():
     pins = [
         line
-        for line in (ROOT / "requirements-lint.txt").read_text().splitlines()
+        for line in (ROOT / "tests" / "requirements-lint.txt").read_text().splitlines()
         if line and not line.startswith("#")
     ]
     assert {"ruff", "mypy", "clang-format"} <= {pin.split("==")[0] for pin in pins}

@@ -312,7 +312,3 @@ class _Tail:
             self._access.pread_into(buffer, offset)
         else:
             buffer[:] = self._held[first : first + len(buffer)]
-
-    def pwrite(self, buffer: memoryview, offset: int) -> None:
-        """Nothing is written through it."""
-        raise NotImplementedError

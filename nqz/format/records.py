@@ -34,7 +34,7 @@ def framed(*lengths: int) -> int:
 
 
 class Access(Protocol):
-    """What the container needs of a file: its size, and reads and writes at given positions."""
+    """What a reader needs of a file: its size, and reads at given positions."""
 
     @property
     def size(self) -> int:
@@ -44,6 +44,10 @@ class Access(Protocol):
     def pread_into(self, buffer: memoryview, offset: int) -> object:
         """Fill `buffer` with what lies from `offset` on."""
         ...
+
+
+class WritableAccess(Access, Protocol):
+    """What a writer needs of a file besides: writes at given positions."""
 
     def pwrite(self, buffer: memoryview, offset: int) -> object:
         """Write `buffer` to `offset`."""

@@ -11,8 +11,8 @@ from nqz.format.msgpack import pack
 from nqz.format.order import check_order
 from nqz.format.records import (
     PREAMBLE_SIZE,
-    Access,
     Sealed,
+    WritableAccess,
     framed,
     is_optional,
     is_type,
@@ -82,7 +82,7 @@ class ContainerWriter:
 
     Parameters
     ----------
-    access : Access
+    access : WritableAccess
         An empty file. It needs ``truncate(size)`` too if `rollback` is used or space was reserved.
     manifest : Manifest
         Without the parameters of the matrices.
@@ -97,7 +97,7 @@ class ContainerWriter:
     Calls out of order are faults of the caller and raise NqzError. Not for several threads at once.
     """
 
-    def __init__(self, access: Access, manifest: Manifest) -> None:
+    def __init__(self, access: WritableAccess, manifest: Manifest) -> None:
         self.manifest = manifest
         self.size = PREAMBLE_SIZE
         self._access = access

@@ -88,7 +88,7 @@ class Lattice(ABC):
         level, y : numpy.ndarray
             int64 [group] and [group - 1]: dither levels, and Y of the other entries.
         """
-        raise NotImplementedError
+        raise ValueError(f"{self.name}: no residue follows from the others")
 
 
 class BlockLattice(Lattice):
