@@ -21,7 +21,8 @@ import pytest
 import nqz
 from cli_tools import MANY, environment, listing, matrix, process, save
 
-OURS = os.path.dirname(nqz.__file__).encode() + b"/"
+# a frame of ours; an editable install's own line, which a traceback may quote, lists our paths too
+OURS = b'File "' + os.path.dirname(nqz.__file__).encode() + b"/"
 PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 KILLED = {
