@@ -1,4 +1,4 @@
-"""Encoding: a source of tensors to a container.
+"""Encoding: a source of tensors to a container, or the parts of one thing to a container each.
 
 `encode_matrix` does a single matrix; this module chooses the tensors, and the rate where a number of bytes is asked
 for.
@@ -6,8 +6,7 @@ for.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from nqz._version import __version__
 from nqz.commands.encode_matrix import assemble, encode_matrix
 from nqz.commands.options import EncodeOptions
-from nqz.commands.select import select
+from nqz.commands.select import select_parts
 from nqz.files.contract import SourceTensor, Tensors
 from nqz.files.source import refuse_non_float
 from nqz.format.exct import exact_pieces
@@ -42,14 +41,27 @@ _SMALL = 10**6
 def encode(
     source: Tensors, access: Any, options: EncodeOptions, pool: Workers, progress: Progress | None = None
 ) -> Report:
-    """Encode the tensors of a source.
+    """Encode the tensors of a source; see `encode_parts`, of which it is the only part."""
+    return encode_parts([source], [access], options, pool, progress)
+
+
+def encode_parts(
+    sources: Sequence[Tensors],
+    accesses: Sequence[Any],
+    options: EncodeOptions,
+    pool: Workers,
+    progress: Progress | None = None,
+) -> Report:
+    """Encode the parts of one thing, such as the files of a model, each to a container of its own.
 
     Parameters
     ----------
-    source : Tensors
-    access
-        Where the container is written.
+    sources : sequence of Tensors
+        No two tensors of them have the same name.
+    accesses : sequence
+        Where the container of each is written.
     options : EncodeOptions
+        A rate, an error or a number of bytes is that of all parts together.
     pool : Workers
     progress : callable, optional
         Called as progress(tensor name, bytes of input processed); of a matrix, each of the two passes counts for half
@@ -58,8 +70,8 @@ def encode(
     Returns
     -------
     dict
-        ``file_bytes``; ``entries`` and ``bits`` of the matrices; ``matrices`` and ``exact``: how many of each;
-        ``warnings``: list of str.
+        ``files``: bytes of each container; ``file_bytes``: of all; ``entries`` and ``bits`` of the matrices;
+        ``matrices`` and ``exact``: how many of each; ``warnings``: list of str.
 
     Raises
     ------
@@ -69,31 +81,61 @@ def encode(
         A tensor is not of finite floating-point numbers.
     """
     options.check()
-    chosen = [
-        source.tensors[i] for i in select([t.name for t in source.tensors], options.tensors, source.name)
+    chosen = select_parts(
+        [[t.name for t in source.tensors] for source in sources], options.tensors, where_of(sources)
+    )
+    for source in sources:
+        refuse_non_float(source)
+    parts = [
+        _Part(source, access, [source.tensors[i] for i in indices])
+        for source, access, indices in zip(sources, accesses, chosen, strict=True)
     ]
-    refuse_non_float(source)
-    run = _Run(source, chosen, access, options, pool, progress or (lambda name, size: None))
-    return run.encode() if options.max_bytes is None else _within(run, options.max_bytes)
+    run = _Run(parts, options, pool, progress or (lambda name, size: None))
+    return (
+        run.encode() if options.max_bytes is None else _within(run, options.max_bytes - options.other_bytes)
+    )
+
+
+def where_of(sources: Sequence[Tensors]) -> str:
+    """What messages call all parts together."""
+    more = len(sources) - 1
+    return sources[0].name + (f" and {counted(more, 'more file')}" if more else "")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A source, where its container is written, and the tensors that are taken."""
+
+    source: Tensors
+    access: Any
+    chosen: list[SourceTensor]
 
 
 @dataclass(frozen=True)
 class _Run:
     """What is encoded how, and to where."""
 
-    source: Tensors
-    chosen: list[SourceTensor]
-    access: Any
+    parts: list[_Part]
     options: EncodeOptions
     pool: Workers
     progress: Progress
 
     def encode(self) -> Report:
-        """Write the file."""
-        writer = ContainerWriter(self.access, manifest(self.source, self.chosen, self.options.metadata))
+        """Write the files."""
+        report: Report = {"files": [], "entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
+        for part in self.parts:
+            for key, value in self.encode_part(part).items():
+                report[key] += value
+        report["file_bytes"] = sum(report["files"])
+        return report
+
+    def encode_part(self, part: _Part) -> Report:
+        """Write a file, and return what it adds to the report."""
+        source, chosen = part.source, part.chosen
+        writer = ContainerWriter(part.access, manifest(source, chosen, self.options.metadata))
         report: Report = {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
-        small = [tensor.entries <= SMALL for tensor in self.chosen]
-        each = self.pool.each(partial(self.tensor, writer), range(len(self.chosen)), small.__getitem__)
+        small = [tensor.entries <= SMALL for tensor in chosen]
+        each = self.pool.each(partial(self.tensor, part, writer), range(len(chosen)), small.__getitem__)
         for index, (draft, found) in enumerate(each):
             if draft is not None:
                 writer.begin(index)
@@ -101,14 +143,16 @@ class _Run:
                 assemble(writer, draft.records)
             for key, value in found.items():
                 report[key] += value
-        report["file_bytes"] = writer.finish()
-        if self.source.kind.alone:
-            report["bits"] = 8.0 * report["file_bytes"]
-        return report
+        size = writer.finish()
+        if source.kind.alone:
+            report["bits"] = 8.0 * size
+        return {**report, "files": [size]}
 
-    def tensor(self, file: ContainerWriter, index: int, pool: Workers) -> tuple[Draft | None, Report]:
+    def tensor(
+        self, part: _Part, file: ContainerWriter, index: int, pool: Workers
+    ) -> tuple[Draft | None, Report]:
         """Write the records of a tensor, or keep them if others are worked on; and what it adds to the report."""
-        tensor, draft, options = self.chosen[index], None, self.options
+        source, tensor, draft, options = part.source, part.chosen[index], None, self.options
         if pool is self.pool:
             file.begin(index)
         else:
@@ -119,10 +163,10 @@ class _Run:
             assemble(writer, (seal("EXCT", piece) for piece in pieces))
             return draft, {"exact": 1}
         warnings = encode_matrix(
-            tensor, task_of(self.source, tensor, options), target_of(tensor, options), writer,
-            file if self.source.kind.alone else None, pool,
+            tensor, task_of(source, tensor, options), target_of(tensor, options), writer,
+            file if source.kind.alone else None, pool,
             lambda share: self.progress(tensor.name, share * tensor.nbytes),
-            lambda size: None if draft is not None else self.access.require(file.size + size),
+            lambda size: None if draft is not None else part.access.require(file.size + size),
         )  # fmt: skip
         bits = 8.0 * writer.tensor_bytes()
         return draft, {"matrices": 1, "entries": tensor.entries, "bits": bits, "warnings": warnings}
@@ -158,13 +202,13 @@ def target_of(tensor: SourceTensor, options: EncodeOptions) -> Target:
 
 def _within(run: _Run, wanted: int) -> Report:
     """Encode at the highest rate, common to all matrices, with which the file fits into so many bytes."""
-    infos = [tensor_info(tensor, run.source.kind) for tensor in run.chosen]
-    entries = sum(math.prod(info.shape) for info in infos if info.kind == "matrix")
+    infos = [(t, tensor_info(t, part.source.kind)) for part in run.parts for t in part.chosen]
+    entries = sum(info.entries for _, info in infos if info.kind == "matrix")
     exact = sum(
         framed(len(piece))
-        for t, info in zip(run.chosen, infos, strict=True)
+        for tensor, info in infos
         if info.kind == "exact"
-        for piece in exact_pieces(t.pieces(), each=run.pool.map)
+        for piece in exact_pieces(tensor.pieces(), each=run.pool.map)
     )
     rate = rate_within(wanted, exact, entries)
     for _ in range(_TRIES):
@@ -177,8 +221,9 @@ def _within(run: _Run, wanted: int) -> Report:
         if not entries:
             break
         rate = lower_rate(rate, report["bits"], excess, entries)
+    where = where_of([part.source for part in run.parts])
     raise UsageError(
-        f"{run.source.name}: does not fit into {counted(wanted, 'byte')}, even at {MIN_RATE} bits per entry"
+        f"{where}: does not fit into {counted(wanted, 'byte')}, even at {MIN_RATE} bits per entry"
     )
 
 

@@ -45,6 +45,8 @@ class EncodeOptions:
         Names or shell patterns of the tensors to take; all by default.
     metadata : mapping of str to str
         Beside what the source has, in whose place it comes where keys are the same.
+    other_bytes : int
+        Bytes of what comes with the containers, and counts toward `max_bytes`, such as the index of a model.
     """
 
     rate: float | None = None
@@ -60,6 +62,7 @@ class EncodeOptions:
     kappa: float | None = None
     tensors: Sequence[str] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    other_bytes: int = 0
     strict: bool = False
     """Whether the bytes that come on top of the rate for small matrices are withheld."""
 

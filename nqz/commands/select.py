@@ -10,12 +10,22 @@ from nqz.ground.errors import UsageError
 
 def select(names: Sequence[str], patterns: Sequence[str], where: str) -> list[int]:
     """Indices of the names that a list of names or shell patterns takes; all for an empty list."""
+    return select_parts([names], patterns, where)[0]
+
+
+def select_parts(names: Sequence[Sequence[str]], patterns: Sequence[str], where: str) -> list[list[int]]:
+    """The same for the names of several parts: each pattern must take one of any part."""
     if not patterns:
-        return list(range(len(names)))
-    taken: set[int] = set()
+        return [list(range(len(part))) for part in names]
+    taken: list[set[int]] = [set() for _ in names]
     for pattern in patterns:
-        found = [i for i, n in enumerate(names) if n == pattern or fnmatch.fnmatchcase(n, pattern)]
-        if not found:
+        found = [{i for i, name in enumerate(part) if matches(name, pattern)} for part in names]
+        if not any(found):
             raise UsageError(f"{where}: no tensor is called {pattern!r}")
-        taken.update(found)
-    return sorted(taken)
+        taken = [before | more for before, more in zip(taken, found, strict=True)]
+    return [sorted(part) for part in taken]
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a tensor is called so, or a shell pattern takes it."""
+    return name == pattern or fnmatch.fnmatchcase(name, pattern)
