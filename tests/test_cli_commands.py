@@ -105,7 +105,7 @@ def test_inspect_json_has_the_stable_keys(pair, capsys):
     a, _ = pair
     succeed(capsys, "encode", "a.npy", "-r", "3.5", "--seed", "7", "--lattice", "e8", "-q")
     found = json.loads(succeed(capsys, "inspect", "a.nqz", "--json").out)
-    assert list(found) == ["format", "file_bytes", "source", "writer", "metadata", "set", "tensors"]
+    assert list(found) == ["format", "file_bytes", "source", "writer", "metadata", "set", "tensors", "totals"]
     assert found["format"] == 0
     (tensor,) = found["tensors"]
     assert list(tensor) == INSPECT_KEYS
@@ -170,6 +170,63 @@ def test_inspect_table_names_every_tensor(model, capsys):
     for name, kind in (("embed.weight", " conv"), ("position_ids", "exact")):
         (line,) = [line for line in lines if name in line]
         assert kind in line
+
+
+def test_inspect_adds_up_what_it_lists(model, capsys):
+    succeed(capsys, "encode", "model.safetensors", "-r", "3", "-q")
+    found = json.loads(succeed(capsys, "inspect", "model.nqz", "--json").out)
+    totals, matrices = found["totals"], [t for t in found["tensors"] if t["kind"] == "matrix"]
+    sizes = [int(np.prod(t["shape"])) for t in matrices]
+    original = sum(array.nbytes for array in load_file("model.safetensors").values())
+    rate = sum(t["rate"] * size for t, size in zip(matrices, sizes, strict=True)) / sum(sizes)
+    assert totals == {
+        "tensors": 7, "matrices": 3, "exact": 4, "entries": sum(sizes), "rate": pytest.approx(rate),
+        "bytes": found["file_bytes"], "source_bytes": original,
+        "times_smaller": pytest.approx(original / found["file_bytes"]),
+    }  # fmt: skip
+    line = succeed(capsys, "inspect", "model.nqz").out.split("\n\n")[2]
+    assert line == (
+        f"7 tensors, 3 of them compressed: {sum(sizes)} entries at {rate:.4g} bits per entry; "
+        f"{found['file_bytes']} bytes, {original / found['file_bytes']:.1f}x smaller"
+    )
+
+
+def test_inspect_shows_some_of_the_tensors(model, capsys):
+    succeed(capsys, "encode", "model.safetensors", "-r", "3", "-q")
+    found = json.loads(
+        succeed(capsys, "inspect", "model.nqz", "--json", "--tensor", "l*", "--tensor", "mask").out
+    )
+    assert [t["name"] for t in found["tensors"]] == ["layer.weight", "layer.bias", "mask"]
+    assert found["totals"]["bytes"] == sum(t["bytes"]["total"] for t in found["tensors"])
+    assert found["totals"]["matrices"] == 1 and found["totals"]["exact"] == 2
+    one = succeed(capsys, "inspect", "model.nqz", "--tensor", "layer.weight").out
+    assert "rotation seed" in one and "7 tensors" in one
+    assert "no tensor is called 'w'" in invoke(capsys, "inspect", "model.nqz", "--tensor", "w").err
+
+
+@pytest.mark.parametrize(
+    ("sort", "first"),
+    [
+        ("name", ["embed.weight", "head.weight", "layer.bias", "layer.weight", "mask"]),
+        ("size", ["embed.weight", "layer.weight", "head.weight", "layer.bias"]),
+        ("entries", ["embed.weight", "layer.weight", "head.weight", "mask", "layer.bias", "position_ids"]),
+        ("rate", None),
+        ("error", None),
+    ],
+)
+def test_inspect_sorts(model, capsys, sort, first):
+    succeed(capsys, "encode", "model.safetensors", "-r", "3", "-q")
+    tensors = json.loads(succeed(capsys, "inspect", "model.nqz", "--json", "--sort", sort).out)["tensors"]
+    names = [t["name"] for t in tensors]
+    if first is None:  # matrices, the largest first; then the others as they are in the file
+        matrices = [t for t in tensors if t["kind"] == "matrix"]
+        values = [t["rate"] if sort == "rate" else t["predicted"]["reconstruction"] for t in matrices]
+        assert tensors[:3] == matrices and values == sorted(values, reverse=True)
+        assert names[3:] == ["layer.bias", "position_ids", "mask", "scale"]
+    else:
+        assert names[: len(first)] == first
+    lines = succeed(capsys, "inspect", "model.nqz", "--sort", sort).out.splitlines()
+    assert [line.split()[0] for line in lines[4:11]] == names
 
 
 def test_a_model_keeps_names_order_types_and_metadata(model, capsys):

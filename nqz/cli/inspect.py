@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -17,10 +17,11 @@ from nqz.cli.common import (
     rms_cell,
     shape_text,
 )
-from nqz.cli.parameters import Command
+from nqz.cli.parameters import Command, choice
 from nqz.cli.text import Row, escape, payload, properties, table
-from nqz.commands.inspect import describe, outline
+from nqz.commands.inspect import SORTS, Item, Totals, describe, in_order, outline
 from nqz.commands.opening import open_file
+from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
 from nqz.ground.threads import workers
@@ -30,15 +31,27 @@ from nqz.stages.codings import label
 
 @click.command("inspect", cls=Command, short_help="Show what a container holds.")
 @click.argument("source", metavar="FILE")
+@click.option(
+    "--tensor", "tensors", multiple=True, metavar="NAME", help="Only this tensor; repeatable, shell patterns."
+)
+@click.option(
+    "--sort", type=choice(SORTS), help="By name, or the largest first; by default as they are in FILE."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @common_options
-def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_progress: bool | None) -> None:
-    """Show what the container FILE ("-" for standard input) holds: parameters, sizes, predicted errors."""
+def command(
+    source: str, tensors: tuple[str, ...], sort: str | None, as_json: bool, threads: int | None,
+    quiet: bool, show_progress: bool | None,
+) -> None:  # fmt: skip
+    """Show what the container FILE ("-" for standard input) holds: parameters, sizes, predicted errors, and totals."""
     Notices(quiet, show_progress)  # warns of slow kernels
     with workers(threads), open_file(source, container=True) as opened:
         reader = opened.content
-        report = _json(reader) if as_json else _text_of(reader)
-        if len(reader.manifest.tensors) <= _WHOLE:
+        names = [info.name for info in reader.manifest.tensors]
+        chosen = in_order([(reader, index) for index in select(names, tensors, reader.name)], sort)
+        size = None if tensors else reader.size
+        report = _json(reader, chosen, size) if as_json else _text_of(reader, chosen, size)
+        if len(chosen) <= _WHOLE:
             report = iter(["".join(report)])  # nothing of a file that is damaged
             opened.check()
         for text in report:
@@ -46,64 +59,86 @@ def command(source: str, as_json: bool, threads: int | None, quiet: bool, show_p
         opened.check()
 
 
-def _json(reader: ContainerReader) -> Iterator[str]:
+def _json(reader: ContainerReader, chosen: Sequence[Item], size: int | None) -> Iterator[str]:
     """The report as JSON, some tensors at a time."""
     head, tail = json.dumps({**outline(reader), "tensors": []}, indent=2, allow_nan=False).rsplit("[]", 1)
-    count = len(reader.manifest.tensors)
     yield head + "["
-    for first in range(0, count, _BATCH):
-        batch = range(first, min(first + _BATCH, count))
-        found = (json.dumps(describe(reader, i), indent=2, allow_nan=False) for i in batch)
-        indented = (one.replace("\n", "\n    ") for one in found)
-        yield ("," if first else "") + "\n    " + ",\n    ".join(indented)
-    yield ("\n  ]" if count else "]") + tail + "\n"
+    totals = Totals()
+    for first in range(0, len(chosen), _BATCH):
+        texts = []
+        for one, index in chosen[first : first + _BATCH]:
+            found = describe(one, index)
+            totals.add(one.manifest.tensors[index], found)
+            texts.append(json.dumps(found, indent=2, allow_nan=False).replace("\n", "\n    "))
+        yield ("," if first else "") + "\n    " + ",\n    ".join(texts)
+    yield "\n  ]" if chosen else "]"
+    whole = json.dumps(totals.found(size), indent=2, allow_nan=False).replace("\n", "\n  ")
+    yield f',\n  "totals": {whole}{tail}\n'
 
 
-def _text_of(reader: ContainerReader) -> Iterator[str]:
+def _text_of(reader: ContainerReader, chosen: Sequence[Item], size: int | None) -> Iterator[str]:
     """The report for people: properties of a single matrix, else a table."""
     infos = reader.manifest.tensors
     yield (
-        f"{escape(reader.name)}: format {VERSION}, {reader.size} bytes, "
+        f"{escape(reader.name)}: format {VERSION}, {reader.size} bytes"
+        f"{_smaller(sum(info.nbytes for info in infos), reader.size)}, "
         f"{counted(len(infos), 'tensor')}, from .{reader.manifest.source}\n\n"
     )
-    if len(infos) == 1 and (found := describe(reader, 0))["kind"] == "matrix":
+    if len(chosen) == 1 and (found := describe(*chosen[0]))["kind"] == "matrix":
         yield properties(_properties(found, reader.manifest.metadata))
         return
-    rows = _Rows(reader)
+    rows = _Rows(chosen)
     yield from table(_HEADINGS, rows)
-    if rows.matrices:
+    if chosen:
+        yield f"\n{_total(rows.totals.found(size))}\n"
+    if rows.totals.matrices:
         yield f"\n{_UNITS}"
 
 
-class _Rows:
-    """The rows of the table of a container, as often as they are asked for; what follows the names is kept."""
+def _smaller(before: int, after: int) -> str:
+    return f", {before / after:.1f}x smaller" if before > after else ""
 
-    def __init__(self, reader: ContainerReader) -> None:
-        self._reader = reader
+
+def _total(found: dict[str, Any]) -> str:
+    compressed = ""
+    if found["matrices"]:
+        compressed = (
+            f", {found['matrices']} of them compressed: {counted(found['entries'], 'entry')} "
+            f"at {found['rate']:.4g} bits per entry"
+        )
+    whole = f"{counted(found['bytes'], 'byte')}{_smaller(found['source_bytes'], found['bytes'])}"
+    return f"{counted(found['tensors'], 'tensor')}{compressed}; {whole}"
+
+
+class _Rows:
+    """The rows of the table of some tensors, as often as they are asked for; what follows the names is kept."""
+
+    def __init__(self, chosen: Sequence[Item]) -> None:
+        self._chosen = chosen
         self._rests: list[Row] = []
-        self.matrices = False
+        self.totals = Totals()
 
     def __call__(self) -> Iterator[Row]:
-        infos = self._reader.manifest.tensors
-        for info, rest in zip(infos, self._rests or self._found(), strict=True):
-            yield info.name or "array", *rest
+        for (reader, index), rest in zip(self._chosen, self._rests or self._found(), strict=True):
+            yield reader.manifest.tensors[index].name or "array", *rest
 
     def _found(self) -> Iterator[Row]:
-        """All but the name of each tensor: one for all exact ones that are alike."""
-        reader = self._reader
-        alike: dict[tuple[int, str] | None, Row] = {}
-        for index, (info, count) in enumerate(zip(reader.manifest.tensors, reader.counts(), strict=True)):
+        """All but the name of each tensor: one for all exact ones without records that are alike."""
+        alike: dict[tuple[int, str], tuple[dict[str, Any], Row]] = {}
+        counts = {reader: reader.counts() for reader in {reader for reader, _ in self._chosen}}
+        for reader, index in self._chosen:
+            info = reader.manifest.tensors[index]
             # tensors that are alike share the tuple of their shape
-            key = None if count or info.kind != "exact" else (id(info.shape), info.dtype)
-            rest = alike.get(key) if key else None
-            if rest is None:
+            key = None if info.kind != "exact" or counts[reader][index] else (id(info.shape), info.dtype)
+            known = alike.get(key) if key else None
+            if known is None:
                 found = describe(reader, index, brief=True)
-                self.matrices = self.matrices or found["kind"] == "matrix"
-                rest = _row(found)[1:]
+                known = found, _row(found)[1:]
                 if key:
-                    alike[key] = rest
-            self._rests.append(rest)
-            yield rest
+                    alike[key] = known
+            self.totals.add(info, known[0])
+            self._rests.append(known[1])
+            yield known[1]
 
 
 _BATCH = 1000

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
 from nqz.ground.arithmetic import GRID, pieces
@@ -24,6 +27,10 @@ _KEYS = (
 _PARTS = {"NORM": "norms", "MEAN": "means", "CHNK": "chunks"}
 
 
+Item = tuple[ContainerReader, int]
+"""A tensor: its container, and its number there."""
+
+
 def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
     """Describe a container.
 
@@ -37,16 +44,98 @@ def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
     -------
     dict
         ``format``, ``file_bytes``, ``source``, ``writer``, ``metadata``, ``set`` (None, or id, number of the part, and
-        parts of the set that the file belongs to) and ``tensors``, made of JSON types; numbers beyond float64 are None.
-        What does not apply to a tensor that is no matrix is None.
+        parts of the set that the file belongs to), ``tensors`` and ``totals`` (see `Totals`), made of JSON types;
+        numbers beyond float64 are None. What does not apply to a tensor that is no matrix is None.
 
     Raises
     ------
     CorruptError
         A header, norms or means are damaged.
     """
-    tensors = [describe(reader, index, brief) for index in range(len(reader.manifest.tensors))]
-    return {**outline(reader), "tensors": tensors}
+    tensors, totals = [], Totals()
+    for index, info in enumerate(reader.manifest.tensors):
+        tensors.append(describe(reader, index, brief))
+        totals.add(info, tensors[-1])
+    return {**outline(reader), "tensors": tensors, "totals": totals.found(reader.size)}
+
+
+@dataclass
+class Totals:
+    """Sums over tensors that were described.
+
+    Attributes
+    ----------
+    tensors, matrices, exact : int
+        How many there are; those that only a later release can read are neither matrices nor exact.
+    entries : int
+        Of the matrices.
+    bits : float
+        What the matrices take, as their rates count it.
+    bytes : int
+        What all tensors take in the container.
+    source_bytes : int
+        What they take in their original types.
+    """
+
+    tensors: int = 0
+    matrices: int = 0
+    exact: int = 0
+    entries: int = 0
+    bits: float = 0.0
+    bytes: int = 0
+    source_bytes: int = 0
+
+    def add(self, info: TensorInfo, found: dict[str, Any]) -> None:
+        """Add a tensor, by what `describe` says of it."""
+        self.tensors += 1
+        self.exact += found["kind"] == "exact"
+        if found["kind"] == "matrix":
+            self.matrices += 1
+            self.entries += info.entries
+            self.bits += found["rate"] * info.entries
+        self.bytes += found["bytes"]["total"]
+        self.source_bytes += info.nbytes
+
+    def found(self, file_bytes: int | None = None) -> dict[str, Any]:
+        """The sums, with the rate, and how many times smaller they made the data.
+
+        Parameters
+        ----------
+        file_bytes : int, optional
+            Of the files, if all that is in them was added; then these are what is compared with the original.
+        """
+        size = self.bytes if file_bytes is None else file_bytes
+        return {
+            "tensors": self.tensors,
+            "matrices": self.matrices,
+            "exact": self.exact,
+            "entries": self.entries,
+            "rate": self.bits / self.entries if self.entries else None,
+            "bytes": size,
+            "source_bytes": self.source_bytes,
+            "times_smaller": self.source_bytes / size if size else None,
+        }
+
+
+SORTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "name": lambda found: found["name"],
+    "size": lambda found: -found["bytes"]["total"],
+    "entries": lambda found: -math.prod(found["shape"]),
+    "rate": lambda found: _descending(found["rate"]),
+    "error": lambda found: _descending(found["predicted"] and found["predicted"]["reconstruction"]),
+}
+"""What tensors can be sorted by: their names in order, the largest of everything else first, what has none last."""
+
+
+def _descending(value: float | None) -> tuple[bool, float]:
+    return value is None, -(value or 0.0)
+
+
+def in_order(items: Iterable[Item], sort: str | None) -> Sequence[Item]:
+    """Tensors sorted by one of `SORTS`; as they are for None."""
+    if sort is None:
+        return list(items)
+    return sorted(items, key=lambda item: SORTS[sort](describe(item[0], item[1], brief=True)))
 
 
 def outline(reader: ContainerReader) -> dict[str, Any]:
