@@ -72,7 +72,7 @@ def test_every_exit_status_and_command_is_listed():
     table = README[README.index("| exit status") :]
     for code in codes:
         assert re.search(rf"^\|.*\b{code}\b.*\|", table, re.MULTILINE), code
-    for command in ("encode", "decode", "matmul", "inspect", "verify"):
+    for command in ("encode", "decode", "matmul", "inspect", "verify", "compare"):
         assert f"| `nqz {command} " in README
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert (Path(FIXTURES).parent / link).exists(), link

@@ -18,7 +18,7 @@ from nqz.cli import signals
 from nqz.cli.text import escape, report
 from nqz.ground.errors import DiskFullError, NqzError, OutputError
 
-_COMMANDS = ("encode", "decode", "matmul", "inspect", "verify", "sweep")
+_COMMANDS = ("encode", "decode", "matmul", "inspect", "verify", "compare", "sweep")
 
 _EPILOG = """\b
 Exit status:
@@ -30,7 +30,7 @@ Exit status:
     5  a file is corrupt
     6  a file is of a newer format
     7  operands do not fit together
-    8  verify: further from the original than predicted
+    8  verify, compare: further from the original than predicted
     9  the output exists (see --force), or is an input
    10  the output cannot be written
    11  the disk is full

@@ -10,9 +10,11 @@ import click
 
 from nqz.cli.common import RECONSTRUCTION, RMS, Notices, common_options, rms_cell, shape_text, shown
 from nqz.cli.parameters import Command
+from nqz.cli.progress import Progress, Silent
 from nqz.cli.text import Row, escape, payload, report, table
 from nqz.commands.opening import open_file
 from nqz.commands.verify import failures, verify
+from nqz.format.reader import ContainerReader
 from nqz.ground.errors import NqzError, UsageError
 from nqz.ground.sources import listed
 from nqz.ground.threads import workers
@@ -56,21 +58,28 @@ def command(
             original = None
             if against is not None:
                 original = stack.enter_context(open_file(against, container=False)).content
-            found = _verified(reader, original, pool, notices)
+            with verify_progress("verifying", reader, original is not None, notices) as progress:
+                found = verify(reader, original, pool, progress)
     except NqzError as error:
         if as_json and not isinstance(error, UsageError):
             payload(_json({"file_bytes": None, "ok": False, "problem": str(error), "tensors": []}, against))
         raise
-    errors = failures(found, reader.name, None if against is None else shown(against, "<stdin>"))
+    other = None if against is None else shown(against, "<stdin>")
     if as_json:
         payload(_json(found, against))
     elif original is not None:
         for lines in table(_HEADINGS, lambda: map(_row, found["tensors"])):
             payload(lines)
         payload(f"\n{_UNITS}\n")
-    elif not errors:
+    elif not failures(found, reader.name, other):
         what = counted(len(found["tensors"]), "tensor")
         payload(f"{escape(reader.name)}: {what}, {counted(found['file_bytes'], 'byte')}: ok\n")
+    raise_failures(found, reader.name, other)
+
+
+def raise_failures(found: dict[str, Any], name: str, against: str | None) -> None:
+    """Raise the worst of the errors that the result of `verify` stands for, if any, once the others are reported."""
+    errors = failures(found, name, against)
     if errors:
         for one in errors[:-1][:_LISTED]:
             report(f"nqz: error: {escape(str(one))}")
@@ -79,13 +88,14 @@ def command(
         raise errors[-1]
 
 
-def _verified(reader: Any, original: Any, pool: Any, notices: Notices) -> dict[str, Any]:
+def verify_progress(
+    what: str, reader: ContainerReader, compared: bool, notices: Notices
+) -> Progress | Silent:
+    """The progress of `verify`, with an original to compare with or without one."""
     infos = reader.manifest.tensors
-    sizes = {None: reader.size, **{info.name: info.nbytes for info in infos}}
-    compared = infos if original is not None else ()
-    stages = {info.name: _STAGES for info in compared if info.kind == "matrix"}
-    with notices.progress("verifying", sizes, stages) as progress:
-        return verify(reader, original, pool, progress)
+    sizes: dict[str | None, int] = {None: reader.size, **{info.name: info.nbytes for info in infos}}
+    stages = {info.name: _STAGES for info in infos if info.kind == "matrix"} if compared else {}
+    return notices.progress(what, sizes, stages)
 
 
 def _json(found: dict[str, Any], against: str | None) -> str:

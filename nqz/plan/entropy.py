@@ -23,6 +23,7 @@ from nqz.ground.layout import lanes_of, padded
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
 from nqz.stages.codings import tables
+from nqz.stages.estimate import Side
 from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import chunk_counts
@@ -283,3 +284,14 @@ def adjusted(
 def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
     """The parameters: everything about this coding is known before."""
     return parameters
+
+
+def nearby(parameters: Parameters, histogram: Histogram, bits: float) -> Side | None:
+    """A coded matrix as it would be with so many bits more for its chunks, or fewer; None if none are left."""
+    p = parameters
+    columns = columns_of(histogram, p.n, p.lattice, p.allocate)
+    budget = columns.bits(p.m, p.delta) + bits
+    if budget <= 0.0:
+        return None
+    found = least_error(columns, budget).of(p)
+    return Side(histogram, found.norm_scaling(histogram).noise, p.n, found.kappa)

@@ -9,6 +9,8 @@ from nqz.format.msgpack import pack
 from nqz.plan import entropy, voronoi
 from nqz.plan.task import MAX_RATE, Plan, Planner, Probe, Target, Task
 from nqz.stages import dither
+from nqz.stages.estimate import Side
+from nqz.stages.norms import Histogram
 from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
 
@@ -62,6 +64,14 @@ def calibrated(plan: Plan, statistics: Statistics, probe: Probe) -> Plan:
     """The plan with those parameters that can be known only after coding, which `probe` does with the first panel."""
     planner = PLANNERS[plan.parameters.coding.name]
     return replace(plan, parameters=planner.calibrated(plan.parameters, statistics, probe))
+
+
+def nearby(parameters: Parameters, histogram: Histogram, bits: float) -> Side | None:
+    """A coded matrix, as estimators see it, as it would be with so many bits more for its chunks, or fewer.
+
+    None if no bits are left.
+    """
+    return PLANNERS[parameters.coding.name].nearby(parameters, histogram, bits)
 
 
 def rate_within(wanted: int, exact: int, entries: int) -> float:

@@ -12,6 +12,7 @@ from nqz.stages import norms
 from nqz.stages.codings import Coding
 from nqz.stages.estimate import Side, expected_error
 from nqz.stages.lattices import Lattice
+from nqz.stages.norms import Histogram
 from nqz.stages.panels import panel_columns
 from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
@@ -165,6 +166,9 @@ class Planner(Protocol):
 
     def calibrated(self, parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
         """The parameters with what can be known only after coding: headers stand before chunks."""
+
+    def nearby(self, parameters: Parameters, histogram: Histogram, bits: float) -> Side | None:
+        """A coded matrix as it would be with so many bits more for its chunks, or fewer; None if none are left."""
 
 
 def alive(statistics: Statistics) -> int:

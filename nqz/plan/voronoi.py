@@ -10,8 +10,11 @@ from nqz.ground.arithmetic import GRID, round_log2, total
 from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.units import FIXED_POINT
 from nqz.plan.task import Plan, Probe, Target, Task, alive, check_reached, predicted
+from nqz.stages import norms
 from nqz.stages.codings.voronoi import MAX_POWER, MAX_Q, MIX, Nesting, digit_bits
+from nqz.stages.estimate import Side
 from nqz.stages.lattices import Lattice, VoronoiCells
+from nqz.stages.norms import Histogram
 from nqz.stages.parameters import Parameters
 from nqz.stages.scale import ratio
 from nqz.stages.statistics import Statistics
@@ -169,3 +172,28 @@ def with_gain(parameters: Parameters, energy: float, cross: int, square: int) ->
     if gain <= 1e-3:  # nothing of the data is left in its points: all of it is noise
         return replace(nesting, gain=1.0, power=MAX_POWER)
     return replace(nesting, gain=gain, power=min(power, MAX_POWER))
+
+
+def nearby(parameters: Parameters, histogram: Histogram, bits: float) -> Side | None:
+    """A coded matrix as it would be with so many bits more for its chunks, or fewer; None if none are left.
+
+    Its noise is taken to change by a factor of 4 for each bit of a digit; below 3 bits that is rough.
+    """
+    p = parameters
+    columns = int(histogram.counts[histogram.codes != norms.ZERO].sum())
+    chunks = -(-max(1, columns * p.n) // CHUNK_ENTRIES)
+    side_bits = _cells(p.lattice).index_bits / p.lattice.group
+    budget = (_level(p) + side_bits) * columns * p.m + _CHUNK_BITS * chunks + bits
+    if budget <= 0.0:
+        return None
+    found = fitted(p, columns, budget, None)
+    noise = p.norm_scaling(histogram).noise * 4.0 ** (_level(p) - _level(found))
+    return Side(histogram, noise, p.n, found.kappa)
+
+
+def _level(parameters: Parameters) -> float:
+    """Bits that the digits take, for each coordinate that is kept."""
+    nesting = parameters.coding_parameters
+    assert isinstance(nesting, Nesting)
+    low, high = (digit_bits(q) for q in nesting.q)
+    return low + (high - low) * nesting.mix / MIX

@@ -1,0 +1,185 @@
+"""Comparison of a container with its original: which tensors its error comes from, and what a bit would change where.
+
+The engine is that of `verify`. The total error is the sum of the relative errors ‖A - Â‖²/‖Ā‖² of all matrices, which
+counts every product alike. A bit more or less for every entry of a matrix is what its planner predicts from its norm
+codes, with the measured error in place of the predicted one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nqz.commands.inspect import Item
+from nqz.commands.verify import verify
+from nqz.files.contract import Source
+from nqz.format.reader import ContainerReader
+from nqz.ground.threads import Workers
+from nqz.matrix import Matrix, open_matrix
+from nqz.plan.search import nearby
+from nqz.plan.task import MAX_RATE, MIN_RATE
+from nqz.stages.estimate import expected_error, reconstruction_error
+
+KEYS = ("axis", "rate", "bytes", "energy", "product", "share", "energy_share", "more", "less")
+"""What is said of a matrix beside what `verify` says."""
+
+_MEGABYTE = 10**6
+
+
+def compare(
+    reader: ContainerReader,
+    original: Source,
+    pool: Workers,
+    progress: Callable[[str | None, float], object] | None = None,
+) -> dict[str, Any]:
+    """Compare every tensor of a container with its original.
+
+    Parameters
+    ----------
+    reader : ContainerReader
+    original : Source
+    pool : Workers
+    progress : callable, optional
+        See `verify`.
+
+    Returns
+    -------
+    dict
+        What `verify` returns, and what `weighed` adds; ``left_out``: the names of the tensors of the original that
+        the container does not hold.
+    """
+    found = verify(reader, original, pool, progress)
+    infos = reader.manifest.tensors
+    alone = len(infos) == len(original.tensors) == 1
+    names = {info.name for info in infos}
+    left_out = [] if alone else [t.name for t in original.tensors if t.name not in names]
+    return {**weighed(found, [(reader, index) for index in range(len(infos))], pool), "left_out": left_out}
+
+
+def weighed(found: dict[str, Any], items: Sequence[Item], pool: Workers) -> dict[str, Any]:
+    """What `verify` found, with what each matrix contributes and what a bit more or less would change.
+
+    Parameters
+    ----------
+    found : dict
+        What `verify` returns for tensors that were compared.
+    items : sequence of (ContainerReader, int)
+        Where each of its tensors is, in the same order.
+    pool : Workers
+
+    Returns
+    -------
+    dict
+        The same, with more of each matrix, None where it does not apply: ``axis``; its ``rate`` and ``bytes``;
+        ``energy`` ‖Ā‖²; predicted error ``product`` of a product with an unrelated matrix coded alike; ``share`` of
+        the sum of the relative errors, and ``energy_share`` of the sum of ‖A - Â‖²; ``more`` and ``less``, what a bit
+        more or less for each of its entries would make of it: ``rate``, ``bytes`` (what it adds), measured ``error``
+        and predicted ``product``, ``change`` of the sum of the relative errors as a share of it, and ``per_megabyte``,
+        the same for each 10⁶ bytes; None for rates that nobody can ask for.
+        And ``totals`` of the matrices: ``matrices``, ``exact``, ``entries``, ``rate``, ``bytes``, ``error`` (the mean
+        of the relative errors) and ``energy_error`` (Σ‖A - Â‖² / Σ‖Ā‖²).
+    """
+
+    def of(number: int) -> dict[str, Any] | None:
+        tensor = found["tensors"][number]
+        if tensor["kind"] != "matrix" or tensor["measured"] is None:
+            return None
+        return _matrix(open_matrix(*items[number]), tensor["measured"], tensor["predicted"])
+
+    described = list(pool.map(of, range(len(items))))
+    matrices = [(t, d) for t, d in zip(found["tensors"], described, strict=True) if d is not None]
+    whole = math.fsum(tensor["measured"] for tensor, _ in matrices)
+    exponent = max((described["energy"][1] for _, described in matrices), default=0)
+    energies = [math.ldexp(d["energy"][0], d["energy"][1] - exponent) for _, d in matrices]
+    spent = [energy * tensor["measured"] for energy, (tensor, _) in zip(energies, matrices, strict=True)]
+    entries = sum(math.prod(tensor["shape"]) for tensor, _ in matrices)
+    bits = sum(described["rate"] * math.prod(tensor["shape"]) for tensor, described in matrices)
+    for lost, (tensor, one) in zip(spent, matrices, strict=True):
+        one["energy"] = _scaled(*one["energy"])
+        one["share"] = _ratio(tensor["measured"], whole)
+        one["energy_share"] = _ratio(lost, math.fsum(spent))
+        for step in (one["more"], one["less"]):
+            if step is not None:
+                step["change"] = _ratio(step["error"] - tensor["measured"], whole)
+                step["per_megabyte"] = step["change"] * _MEGABYTE / abs(step["bytes"])
+    totals = {
+        "matrices": len(matrices),
+        "exact": sum(tensor["kind"] == "exact" for tensor in found["tensors"]),
+        "entries": entries,
+        "rate": bits / entries if entries else None,
+        "bytes": sum(described["bytes"] for _, described in matrices),
+        "error": whole / len(matrices) if matrices else None,
+        "energy_error": _ratio(math.fsum(spent), math.fsum(energies)) if matrices else None,
+    }
+    none = dict.fromkeys(KEYS)
+    tensors = [{**t, **(d or none)} for t, d in zip(found["tensors"], described, strict=True)]
+    return {**found, "tensors": tensors, "totals": totals}
+
+
+SORTS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "gain": lambda found: _last(found["more"] and found["more"]["per_megabyte"]),
+    "cost": lambda found: _last(found["less"] and found["less"]["per_megabyte"]),
+    "share": lambda found: _last(found["share"], -1.0),
+    "energy": lambda found: _last(found["energy_share"], -1.0),
+    "error": lambda found: _last(found["measured"], -1.0),
+    "rate": lambda found: _last(found["rate"], -1.0),
+    "size": lambda found: _last(found["bytes"], -1.0),
+    "name": lambda found: found["name"],
+}
+"""What tensors can be sorted by: where a byte more gains most, or one less costs least; by name; else the largest
+first. What has no such value is last."""
+
+
+def _last(value: float | None, sign: float = 1.0) -> tuple[bool, float]:
+    return value is None, sign * (value or 0.0)
+
+
+def _matrix(matrix: Matrix, measured: float, predicted: float) -> dict[str, Any]:
+    more, less = (_step(matrix, step, _ratio(measured, predicted)) for step in (1, -1))
+    return {
+        "axis": matrix.header.axis,
+        "rate": matrix.rate,
+        "bytes": matrix.coded_bytes,
+        "energy": matrix.histogram.energy(),
+        "product": matrix.predicted_product(),
+        "share": None,
+        "energy_share": None,
+        "more": more,
+        "less": less,
+    }
+
+
+def _step(matrix: Matrix, bits: int, factor: float) -> dict[str, Any] | None:
+    """What a matrix would be with so many bits more for each of its entries.
+
+    Parameters
+    ----------
+    matrix : Matrix
+    bits : int
+    factor : float
+        By which its error is larger than predicted.
+    """
+    rate = matrix.rate + bits
+    if not MIN_RATE <= rate <= MAX_RATE:
+        return None
+    side = nearby(matrix.parameters, matrix.histogram, float(bits * matrix.entries))
+    if side is None:
+        return None
+    return {
+        "rate": rate,
+        "bytes": bits * matrix.entries / 8,
+        "error": factor * reconstruction_error(side),
+        "product": expected_error(side, side, "mmse"),
+    }
+
+
+def _ratio(value: float, whole: float) -> float:
+    return value / whole if whole > 0.0 else 0.0
+
+
+def _scaled(mantissa: float, exponent: int) -> float | None:
+    try:
+        return math.ldexp(mantissa, exponent)
+    except OverflowError:
+        return None
