@@ -35,7 +35,7 @@ _SEVERAL = "the original comes first, then what was made from it; for several: {
     "compare",
     cls=Command,
     several=_SEVERAL,
-    short_help="Show which tensors an error comes from, and what a bit would change.",
+    short_help="Show where an error comes from, and what bits would do.",
     help=_HELP,
 )
 @click.argument("original", metavar="ORIGINAL")
