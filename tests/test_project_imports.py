@@ -20,7 +20,7 @@ LAYERS = [
     ["stages", "files"],
     ["format"],
     ["matrix"],
-    ["plan", "product"],
+    ["models", "plan", "product"],
     ["commands"],
     ["sweep"],
     ["api", "cli", "adapters"],

@@ -59,7 +59,7 @@ def command(
             pool = stack.enter_context(workers(threads))
             source = stack.enter_context(open_file(original, container=False)).content
             reader = stack.enter_context(open_file(compressed, container=True)).content
-            with verify_progress("comparing", reader, True, notices) as progress:
+            with verify_progress("comparing", [reader], True, notices) as progress:
                 found = compare(reader, source, pool, progress)
     except NqzError as error:
         if as_json and not isinstance(error, UsageError):

@@ -19,13 +19,13 @@ from nqz.cli.common import (
 )
 from nqz.cli.parameters import Command, choice
 from nqz.cli.text import Row, escape, payload, properties, table
-from nqz.commands.inspect import SORTS, Item, Totals, describe, in_order, outline
-from nqz.commands.opening import open_file
+from nqz.commands.inspect import SORTS, Item, Totals, describe, in_order, items, outline, part_names
+from nqz.commands.opening import open_collection
 from nqz.commands.select import select
-from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
+from nqz.models.collection import Collection
 from nqz.stages.codings import label
 
 
@@ -43,32 +43,34 @@ def command(
     source: str, tensors: tuple[str, ...], sort: str | None, as_json: bool, threads: int | None,
     quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
-    """Show what the container FILE ("-" for standard input) holds: parameters, sizes, predicted errors, and totals."""
+    """Show what FILE holds, a container ("-" for standard input) or a model: parameters, sizes, errors, and totals."""
     Notices(quiet, show_progress)  # warns of slow kernels
-    with workers(threads), open_file(source, container=True) as opened:
-        reader = opened.content
-        names = [info.name for info in reader.manifest.tensors]
-        chosen = in_order([(reader, index) for index in select(names, tensors, reader.name)], sort)
-        size = None if tensors else reader.size
-        report = _json(reader, chosen, size) if as_json else _text_of(reader, chosen, size)
+    with workers(threads), open_collection(source, container=True) as collection:
+        everything = items(collection)
+        names = [reader.manifest.tensors[index].name for reader, index in everything]
+        chosen = in_order([everything[i] for i in select(names, tensors, collection.name)], sort)
+        size = None if tensors else sum(reader.size for reader in collection.contents)
+        report = (_json if as_json else _text_of)(collection, chosen, size)
         if len(chosen) <= _WHOLE:
             report = iter(["".join(report)])  # nothing of a file that is damaged
-            opened.check()
+            collection.check()
         for text in report:
             payload(text)
-        opened.check()
+        collection.check()
 
 
-def _json(reader: ContainerReader, chosen: Sequence[Item], size: int | None) -> Iterator[str]:
+def _json(collection: Collection, chosen: Sequence[Item], size: int | None) -> Iterator[str]:
     """The report as JSON, some tensors at a time."""
-    head, tail = json.dumps({**outline(reader), "tensors": []}, indent=2, allow_nan=False).rsplit("[]", 1)
+    outlined = {**outline(collection), "tensors": []}
+    head, tail = json.dumps(outlined, indent=2, allow_nan=False).rsplit("[]", 1)
     yield head + "["
-    totals = Totals()
+    totals, parts = Totals(), part_names(collection)
     for first in range(0, len(chosen), _BATCH):
         texts = []
         for one, index in chosen[first : first + _BATCH]:
             found = describe(one, index)
             totals.add(one.manifest.tensors[index], found)
+            found.update(parts.get(one, {}))
             texts.append(json.dumps(found, indent=2, allow_nan=False).replace("\n", "\n    "))
         yield ("," if first else "") + "\n    " + ",\n    ".join(texts)
     yield "\n  ]" if chosen else "]"
@@ -76,16 +78,20 @@ def _json(reader: ContainerReader, chosen: Sequence[Item], size: int | None) -> 
     yield f',\n  "totals": {whole}{tail}\n'
 
 
-def _text_of(reader: ContainerReader, chosen: Sequence[Item], size: int | None) -> Iterator[str]:
+def _text_of(collection: Collection, chosen: Sequence[Item], size: int | None) -> Iterator[str]:
     """The report for people: properties of a single matrix, else a table."""
-    infos = reader.manifest.tensors
+    readers = collection.contents
+    infos = [info for reader in readers for info in reader.manifest.tensors]
+    whole = sum(reader.size for reader in readers)
+    files = "" if collection.lone else f" in {counted(len(readers), 'file')}"
+    kinds = " and ".join(dict.fromkeys(f".{reader.manifest.source}" for reader in readers))
     yield (
-        f"{escape(reader.name)}: format {VERSION}, {reader.size} bytes"
-        f"{_smaller(sum(info.nbytes for info in infos), reader.size)}, "
-        f"{counted(len(infos), 'tensor')}, from .{reader.manifest.source}\n\n"
+        f"{escape(collection.name)}: format {VERSION}, {whole} bytes"
+        f"{_smaller(sum(info.nbytes for info in infos), whole)}, "
+        f"{counted(len(infos), 'tensor')}{files}, from {kinds}\n\n"
     )
     if len(chosen) == 1 and (found := describe(*chosen[0]))["kind"] == "matrix":
-        yield properties(_properties(found, reader.manifest.metadata))
+        yield properties(_properties(found, chosen[0][0].manifest.metadata))
         return
     rows = _Rows(chosen)
     yield from table(_HEADINGS, rows)

@@ -19,8 +19,7 @@ from nqz.cli.common import (
 from nqz.cli.parameters import Command, choice
 from nqz.commands.matmul import MatmulOptions, multiply
 from nqz.commands.opening import open_two
-from nqz.commands.pairs import pair_up
-from nqz.format.reader import ContainerReader
+from nqz.commands.pairs import is_compressed, pair_up
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, SOURCES, listed
 from nqz.ground.threads import workers
@@ -31,8 +30,8 @@ _STAGES = (("decoding", 0.6), ("computing", 0.4))
 
 _HELP = f"""Estimate AᵀB: the products of all vectors of A with all vectors of B, straight from two containers.
 
-Either A or B may be a plain {listed()} file. Tensors of equal name are multiplied, into a {listed(SEVERAL)}
-file, where there are several.
+Either A or B may be a plain {listed()} file, or a model: its folder or its index. Tensors of equal name are
+multiplied, into a {listed(SEVERAL)} file, where there are several.
 """
 
 
@@ -76,12 +75,10 @@ def command(
     options = MatmulOptions(**choices)
     with workers(threads) as pool, open_two(a, b) as (left, right):
         for side, axis, option in ((left, axis_a, "--axis-a"), (right, axis_b, "--axis-b")):
-            if axis is not None and isinstance(side.content, ContainerReader):
-                raise UsageError(
-                    f"{option}: {side.content.name} is compressed; its axis was chosen by encode --axis"
-                )
+            if axis is not None and is_compressed(side):
+                raise UsageError(f"{option}: {side.name} is compressed; its axis was chosen by encode --axis")
         axes = int(axis_a or 0), int(axis_b or 0)
-        pairs = pair_up(left.content, right.content, tensor_a, tensor_b, *axes)
+        pairs = pair_up(left, right, tensor_a, tensor_b, *axes)
         kind = kind_of(target, "npy" if len(pairs) == 1 else "safetensors")
         if len(pairs) > 1 and (SOURCES[kind].alone or output is None):
             raise UsageError(
@@ -92,7 +89,7 @@ def command(
         sizes = {pair.name: total / len(pairs) for pair in pairs}
         stages = dict.fromkeys(sizes, _STAGES)
         with (
-            open_output(target, force, [left, right]) as out,
+            open_output(target, force, [part.opened for part in (*left.parts, *right.parts)]) as out,
             notices.progress("multiplying", sizes, stages) as progress,
         ):
             shares = progress and (lambda name, share: progress(name, share * total))

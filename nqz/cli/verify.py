@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,8 +13,9 @@ from nqz.cli.common import RECONSTRUCTION, RMS, Notices, common_options, rms_cel
 from nqz.cli.parameters import Command
 from nqz.cli.progress import Progress, Silent
 from nqz.cli.text import Row, escape, payload, report, table
-from nqz.commands.opening import open_file
-from nqz.commands.verify import failures, verify
+from nqz.commands.opening import open_collection
+from nqz.commands.verify import failures
+from nqz.commands.verify_model import verify_parts
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import NqzError, UsageError
 from nqz.ground.sources import listed
@@ -42,7 +44,7 @@ def command(
     quiet: bool,
     show_progress: bool | None,
 ) -> None:
-    """Check every checksum of the container FILE ("-" for standard input), and decode every tensor.
+    """Check every checksum of FILE, a container ("-" for standard input) or a model, and decode every tensor.
 
     With --against, compare the error of every matrix with its prediction. The exit status is 8 if one is larger
     by more than 2 % plus 4 standard errors, or if ORIGINAL holds another matrix. Every tensor is checked, and all
@@ -54,12 +56,13 @@ def command(
     try:
         with ExitStack() as stack:
             pool = stack.enter_context(workers(threads))
-            reader = stack.enter_context(open_file(source, container=True)).content
+            collection = stack.enter_context(open_collection(source, container=True))
             original = None
             if against is not None:
-                original = stack.enter_context(open_file(against, container=False)).content
-            with verify_progress("verifying", reader, original is not None, notices) as progress:
-                found = verify(reader, original, pool, progress)
+                original = stack.enter_context(open_collection(against, container=False))
+            compared = original is not None
+            with verify_progress("verifying", collection.contents, compared, notices) as progress:
+                found = verify_parts(collection, original, pool, progress)
     except NqzError as error:
         if as_json and not isinstance(error, UsageError):
             payload(_json({"file_bytes": None, "ok": False, "problem": str(error), "tensors": []}, against))
@@ -71,10 +74,10 @@ def command(
         for lines in table(_HEADINGS, lambda: map(_row, found["tensors"])):
             payload(lines)
         payload(f"\n{_UNITS}\n")
-    elif not failures(found, reader.name, other):
+    elif not failures(found, collection.name, other):
         what = counted(len(found["tensors"]), "tensor")
-        payload(f"{escape(reader.name)}: {what}, {counted(found['file_bytes'], 'byte')}: ok\n")
-    raise_failures(found, reader.name, other)
+        payload(f"{escape(collection.name)}: {what}, {counted(found['file_bytes'], 'byte')}: ok\n")
+    raise_failures(found, collection.name, other)
 
 
 def raise_failures(found: dict[str, Any], name: str, against: str | None) -> None:
@@ -89,11 +92,12 @@ def raise_failures(found: dict[str, Any], name: str, against: str | None) -> Non
 
 
 def verify_progress(
-    what: str, reader: ContainerReader, compared: bool, notices: Notices
+    what: str, readers: Sequence[ContainerReader], compared: bool, notices: Notices
 ) -> Progress | Silent:
     """The progress of `verify`, with an original to compare with or without one."""
-    infos = reader.manifest.tensors
-    sizes: dict[str | None, int] = {None: reader.size, **{info.name: info.nbytes for info in infos}}
+    infos = [info for reader in readers for info in reader.manifest.tensors]
+    whole = sum(reader.size for reader in readers)
+    sizes: dict[str | None, int] = {None: whole, **{info.name: info.nbytes for info in infos}}
     stages = {info.name: _STAGES for info in infos if info.kind == "matrix"} if compared else {}
     return notices.progress(what, sizes, stages)
 

@@ -16,6 +16,7 @@ from nqz.ground.arithmetic import GRID, pieces
 from nqz.ground.errors import NewerFormatError
 from nqz.ground.ranks import ranked
 from nqz.matrix import Matrix, open_matrix
+from nqz.models.collection import Collection
 from nqz.stages import norms
 
 _KEYS = (
@@ -31,12 +32,12 @@ Item = tuple[ContainerReader, int]
 """A tensor: its container, and its number there."""
 
 
-def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
-    """Describe a container.
+def inspect(what: ContainerReader | Collection, brief: bool = False) -> dict[str, Any]:
+    """Describe a container, or those of a model.
 
     Parameters
     ----------
-    reader : ContainerReader
+    what : ContainerReader, or Collection of these
     brief : bool
         Leave the summaries of norms and means out; what is read then is less.
 
@@ -45,18 +46,34 @@ def inspect(reader: ContainerReader, brief: bool = False) -> dict[str, Any]:
     dict
         ``format``, ``file_bytes``, ``source``, ``writer``, ``metadata``, ``set`` (None, or id, number of the part, and
         parts of the set that the file belongs to), ``tensors`` and ``totals`` (see `Totals`), made of JSON types;
-        numbers beyond float64 are None. What does not apply to a tensor that is no matrix is None.
+        numbers beyond float64 are None. What does not apply to a tensor that is no matrix is None. A model has a
+        ``name`` and ``parts`` too (what is said of each file), its tensors each a ``part``.
 
     Raises
     ------
     CorruptError
         A header, norms or means are damaged.
     """
-    tensors, totals = [], Totals()
-    for index, info in enumerate(reader.manifest.tensors):
-        tensors.append(describe(reader, index, brief))
-        totals.add(info, tensors[-1])
-    return {**outline(reader), "tensors": tensors, "totals": totals.found(reader.size)}
+    tensors, totals, parts = [], Totals(), part_names(what)
+    for reader, index in items(what):
+        found = describe(reader, index, brief)
+        totals.add(reader.manifest.tensors[index], found)
+        tensors.append({**found, **parts.get(reader, {})})
+    outlined = outline(what)
+    return {**outlined, "tensors": tensors, "totals": totals.found(outlined["file_bytes"])}
+
+
+def items(what: ContainerReader | Collection) -> list[Item]:
+    """The tensors of a container, or of those of a collection, in order."""
+    readers = what.contents if isinstance(what, Collection) else [what]
+    return [(reader, index) for reader in readers for index in range(len(reader.manifest.tensors))]
+
+
+def part_names(what: ContainerReader | Collection) -> dict[ContainerReader, dict[str, str]]:
+    """What is said of the tensors of each container of a model beside `describe`: the part that they are in."""
+    if not isinstance(what, Collection) or what.lone:
+        return {}
+    return {part.content: {"part": part.name} for part in what.parts}
 
 
 @dataclass
@@ -138,12 +155,20 @@ def in_order(items: Iterable[Item], sort: str | None) -> Sequence[Item]:
     return sorted(items, key=lambda item: SORTS[sort](describe(item[0], item[1], brief=True)))
 
 
-def outline(reader: ContainerReader) -> dict[str, Any]:
-    """What `inspect` says of the file itself."""
-    manifest, part = reader.manifest, reader.manifest.part
+def outline(what: ContainerReader | Collection) -> dict[str, Any]:
+    """What `inspect` says of a file itself, or of a model: what is the same in all its parts."""
+    if isinstance(what, Collection):
+        if what.lone:
+            return outline(what.contents[0])
+        parts = [{"name": part.name, **outline(part.content)} for part in what.parts]
+        first = parts[0]
+        same = {key: first[key] if all(part[key] == first[key] for part in parts) else None for key in first}
+        whole = sum(part["file_bytes"] for part in parts)
+        return {**same, "name": what.name, "file_bytes": whole, "parts": parts}
+    manifest, part = what.manifest, what.manifest.part
     return {
         "format": VERSION,
-        "file_bytes": reader.size,
+        "file_bytes": what.size,
         "source": manifest.source,
         "writer": manifest.writer,
         "metadata": manifest.metadata,

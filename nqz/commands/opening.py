@@ -1,72 +1,25 @@
-"""Opening what a command is given: a container, or a source of plain matrices, told apart by content."""
+"""Opening what a command is given: a container, or a source of plain matrices, told apart by content; or a model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from nqz.files.access import Access, MemoryAccess, open_input
-from nqz.files.contract import Source
+from nqz.files.access import Access, MemoryAccess, open_input, reason
 from nqz.files.foreign import refuse_foreign
-from nqz.files.objects import closed_error
+from nqz.files.parked import Descriptors, ParkedAccess
 from nqz.files.source import format_of, read_source
 from nqz.format.reader import ContainerReader
 from nqz.format.records import MAGIC
-from nqz.ground.errors import UnsupportedError, UsageError
+from nqz.ground.errors import CorruptError, InputError, UnsupportedError, UsageError
 from nqz.ground.sources import listed
-
-
-class Opened:
-    """An open input.
-
-    Attributes
-    ----------
-    content : ContainerReader or Source
-    identity : tuple of int or None
-        Device and inode of a regular file.
-    """
-
-    def __init__(self, content: ContainerReader | Source, access: Access) -> None:
-        self.content: Any = content
-        self.identity = access.identity
-        self._closes = content if isinstance(content, Source) else access
-        self._access, self._checked = access, False
-
-    def require_open(self) -> None:
-        """Raise InputError once it is closed."""
-        if self._access.closed:
-            raise closed_error(self._access.name)
-
-    def check(self) -> None:
-        """Raise InputError if the file has changed since it was opened; to be called when what is needed was read."""
-        self._access.check()
-        self._checked = True
-
-    @contextmanager
-    def unchanged(self) -> Iterator[None]:
-        """Raise InputError after a block if the file has changed, whatever else is wrong then."""
-        try:
-            yield
-        except Exception:
-            self._access.check()
-            raise
-        self._access.check()
-
-    def close(self) -> None:
-        """Close the file, and what a source has beside it."""
-        self._closes.close()
-
-    def __enter__(self) -> Opened:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        try:
-            # an input that has changed is what is wrong, whatever else came of it
-            if isinstance(error, Exception) or (error is None and not self._checked):
-                self.check()
-        finally:
-            self.close()
+from nqz.ground.wording import counted
+from nqz.models.collection import Collection, Part, leave
+from nqz.models.index import Index, check_agreement, read_index
+from nqz.models.layout import COMPRESSED, PLAIN, check_distinct, check_numbers, find_model, is_model
+from nqz.models.opened import Opened as Opened
 
 
 def open_file(target: Any, *, container: bool | None = None) -> Opened:
@@ -84,7 +37,11 @@ def open_file(target: Any, *, container: bool | None = None) -> Opened:
     InputError, CorruptError, NewerFormatError, UnsupportedError
         It cannot be read, or is not what is needed.
     """
-    access = target if isinstance(target, MemoryAccess) else open_input(target, in_place=container is True)
+    access = (
+        target
+        if isinstance(target, (MemoryAccess, ParkedAccess))
+        else open_input(target, in_place=container is True)
+    )
     try:
         start = bytearray(min(len(MAGIC), access.size))
         access.pread_into(start, 0)
@@ -114,10 +71,117 @@ def _refuse_plain(access: Access) -> None:
         )
 
 
+def open_collection(targets: Any, *, container: bool | None = None) -> Collection:
+    """Open a file, or all files of a model.
+
+    Parameters
+    ----------
+    targets : as for `open_file`, or a sequence of these
+        A file; a folder or an index (``*.index.json``): a model; several files: the parts of one.
+    container : bool, optional
+        See `open_file`; all parts of a model are of one kind.
+
+    Raises
+    ------
+    InputError, CorruptError, NewerFormatError, UnsupportedError
+        See `open_file`; or a model is not whole, or its index disagrees with its parts.
+    UsageError
+        Of several files one is no file, or two have the same name.
+    """
+    several = list(targets) if isinstance(targets, (list, tuple)) else [targets]
+    if len(several) > 1:
+        return _of_files([_path(target) for target in several], container)
+    (target,) = several
+    if not is_model(target):
+        opened = open_file(target, container=container)
+        name = opened.content.name
+        return Collection(name, [Part(os.path.basename(name), opened)], lone=True)
+    layout, descriptors = find_model(os.fsdecode(target), container), Descriptors()
+    index = None
+    if layout.index is not None:
+        index = _index(os.path.join(layout.directory, layout.index), layout.container, descriptors)
+    names = layout.parts if index is None else index.files
+    parts = _parts(
+        {name: os.path.join(layout.directory, name) for name in names}, layout.container, descriptors
+    )
+    return _whole(Collection(layout.name, parts, directory=layout.directory or ".", index=index))
+
+
+def _path(target: Any) -> str:
+    if not isinstance(target, (str, bytes, os.PathLike)) or target == "-" or is_model(target):
+        raise UsageError(f"{target}: of several inputs, all must be files")
+    return os.fsdecode(target)
+
+
+def _of_files(paths: Sequence[str], container: bool | None) -> Collection:
+    check_distinct(paths)
+    check_numbers(map(os.path.basename, paths), os.path.dirname(paths[0]) or ".")
+    if container is None:
+        container = paths[0].endswith(COMPRESSED)
+    parts = _parts({os.path.basename(path): path for path in paths}, container, Descriptors())
+    return _whole(Collection(f"{paths[0]} and {counted(len(paths) - 1, 'more file')}", parts))
+
+
+def _index(path: str, container: bool, descriptors: Descriptors) -> Index:
+    access = _access(path, descriptors)
+    try:
+        index = read_index(access, path)
+    finally:
+        access.close()
+    if not index.files:
+        raise CorruptError(f"{path}: lists no tensor")
+    for name in index.files:
+        if not name.endswith(COMPRESSED if container else PLAIN):
+            raise UnsupportedError(
+                f"{path}: names {name!r}; all files must be {COMPRESSED if container else PLAIN}"
+            )
+        if not os.path.lexists(os.path.join(os.path.dirname(path), name)):
+            raise InputError(f"{path}: names {name!r}, which is missing")
+    return index
+
+
+def _access(path: str, descriptors: Descriptors) -> ParkedAccess:
+    try:
+        return ParkedAccess(path, path, descriptors)
+    except OSError as error:
+        raise InputError(f"{path}: cannot open: {reason(error)}") from error
+
+
+def _parts(paths: dict[str, str], container: bool, descriptors: Descriptors) -> list[Part]:
+    parts: list[Part] = []
+    try:
+        for name, path in paths.items():
+            parts.append(Part(name, open_file(_access(path, descriptors), container=container)))
+            content = parts[-1].content
+            kind = content.manifest.kind if container else content.kind
+            if kind.alone:
+                raise UnsupportedError(
+                    f"{path}: holds an array without a name, and is no part of a model; "
+                    f"nqz {'decode' if container else 'encode'} --out-dir takes such files one by one"
+                )
+    except BaseException as error:
+        leave(parts, error)
+        raise
+    return parts
+
+
+def _whole(collection: Collection) -> Collection:
+    """The same collection, once every tensor is where it should be."""
+    try:
+        if collection.index is not None:
+            held = {part.name: {tensor.name for tensor in part.tensors} for part in collection.parts}
+            check_agreement(collection.index, held)
+        len(collection)  # refuses a tensor in two parts
+    except BaseException as error:
+        leave(collection.parts, error)
+        raise
+    return collection
+
+
 @contextmanager
-def open_two(first: Any, second: Any, **second_options: Any) -> Iterator[tuple[Opened, Opened]]:
+def open_two(first: Any, second: Any, **second_options: Any) -> Iterator[tuple[Collection, Collection]]:
     """Open two inputs, at most one of them standard input; the same file may be both."""
     if first == "-" and second == "-":
         raise UsageError("standard input can be one of the two inputs, not both")
-    with open_file(first) as a, open_file(second, **second_options) as b:
+    with open_collection(first) as a, open_collection(second, **second_options) as b:
         yield a, b

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +12,9 @@ from nqz.files.source import refuse_non_float
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import OperandError, UsageError
 from nqz.matrix import open_matrix
+from nqz.models.collection import Collection
+
+Side = ContainerReader | Source | Collection
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,8 @@ class Pair:
 
 
 def pair_up(
-    a: ContainerReader | Source,
-    b: ContainerReader | Source,
+    a: Side,
+    b: Side,
     tensor_a: str | None = None,
     tensor_b: str | None = None,
     axis_a: int = 0,
@@ -35,8 +38,8 @@ def pair_up(
 
     Parameters
     ----------
-    a, b : ContainerReader or Source
-        At least one of them a container.
+    a, b : ContainerReader, Source, or Collection of these
+        At least one of them compressed.
     tensor_a, tensor_b : str, optional
         Which tensor of each side.
     axis_a, axis_b : int
@@ -52,7 +55,7 @@ def pair_up(
     OperandError
         Neither side is compressed, or no two tensors go together.
     """
-    if not isinstance(a, ContainerReader) and not isinstance(b, ContainerReader):
+    if not is_compressed(a) and not is_compressed(b):
         raise OperandError(f"{a.name} and {b.name}: neither is a .nqz container; encode at least one side")
     left, right = _candidates(a, tensor_a, axis_a), _candidates(b, tensor_b, axis_b)
     if len(left) == 1 and len(right) == 1:
@@ -72,27 +75,27 @@ def pair_up(
     return [Pair(name, left[x](), right[y]()) for name, x, y in names]
 
 
-def _candidates(
-    side: ContainerReader | Source, wanted: str | None, axis: int
-) -> dict[str, Callable[[], Factor]]:
-    found: dict[str, Callable[[], Factor]]
-    if isinstance(side, ContainerReader):
-        found = {
-            info.name: partial(_coded, side, i)
-            for i, info in enumerate(side.manifest.tensors)
-            if info.kind == "matrix"
-        }
-        known = [info.name for info in side.manifest.tensors]
-        for i, info in enumerate(side.manifest.tensors):
-            if info.kind == "unknown" and (not found if wanted is None else wanted == info.name):
-                side.span(i)  # raises
-    else:
-        found = {
-            t.name: partial(Plain, t, side.name, axis)
-            for t in side.tensors
-            if side.kind.is_matrix(t.shape, t.dtype)
-        }
-        known = [t.name for t in side.tensors]
+def is_compressed(side: Side) -> bool:
+    """Whether a side is compressed; the parts of a collection are alike."""
+    return isinstance(_contents(side)[0], ContainerReader)
+
+
+def _contents(side: Side) -> Sequence[ContainerReader | Source]:
+    return side.contents if isinstance(side, Collection) else [side]
+
+
+def _candidates(side: Side, wanted: str | None, axis: int) -> dict[str, Callable[[], Factor]]:
+    found: dict[str, Callable[[], Factor]] = {}
+    known: set[str] = set()
+    for content in _contents(side):
+        infos = content.manifest.tensors if isinstance(content, ContainerReader) else content.tensors
+        known.update(info.name for info in infos)
+        found |= _matrices(content, axis)
+    for content in _contents(side):
+        if isinstance(content, ContainerReader):
+            for i, info in enumerate(content.manifest.tensors):
+                if info.kind == "unknown" and (not found if wanted is None else wanted == info.name):
+                    content.span(i)  # raises
     if wanted is not None:
         if wanted not in known:
             raise UsageError(f"{side.name}: no tensor is called {wanted!r}")
@@ -100,10 +103,23 @@ def _candidates(
             raise OperandError(f"{side.name}: tensor {wanted!r} is not a matrix; it is carried exactly")
         return {wanted: found[wanted]}
     if not found:
-        if not isinstance(side, ContainerReader):
-            refuse_non_float(side)
+        for content in _contents(side):
+            if not isinstance(content, ContainerReader):
+                refuse_non_float(content)
         raise OperandError(f"{side.name}: holds no matrix to multiply")
     return found
+
+
+def _matrices(content: ContainerReader | Source, axis: int) -> dict[str, Callable[[], Factor]]:
+    """The matrices of a file, by name."""
+    if isinstance(content, ContainerReader):
+        infos = enumerate(content.manifest.tensors)
+        return {info.name: partial(_coded, content, i) for i, info in infos if info.kind == "matrix"}
+    return {
+        t.name: partial(Plain, t, content.name, axis)
+        for t in content.tensors
+        if content.kind.is_matrix(t.shape, t.dtype)
+    }
 
 
 def _coded(reader: ContainerReader, index: int) -> Coded:

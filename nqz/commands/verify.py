@@ -27,6 +27,7 @@ from nqz.ground.dtypes import widen
 from nqz.ground.errors import CorruptError, NewerFormatError, NqzError, VerifyError
 from nqz.ground.threads import SMALL, Workers
 from nqz.matrix import Matrix, open_matrix
+from nqz.models.collection import Collection
 from nqz.stages import digest, norms
 from nqz.stages.panels import Panel
 
@@ -40,7 +41,7 @@ _HASHED = 16 * digest.PIECE  # bytes hashed at a time
 
 def verify(
     reader: ContainerReader,
-    original: Source | None,
+    original: Source | Collection | None,
     pool: Workers,
     progress: Callable[[str | None, float], object] | None = None,
 ) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def verify(
     Parameters
     ----------
     reader : ContainerReader
-    original : Source, optional
+    original : Source, or Collection of these, optional
         What the container was made from.
     pool : Workers
     progress : callable, optional
@@ -120,7 +121,8 @@ def failures(found: dict[str, Any], name: str, against: str | None) -> list[NqzE
     for tensor in sorted(
         (t for t in found["tensors"] if not t["ok"]), key=lambda t: (t["damaged"], t["newer"])
     ):
-        which = f"tensor {tensor['name']!r}: " if tensor["name"] else ""
+        which = f"{tensor['part']}: " if "part" in tensor else ""
+        which += f"tensor {tensor['name']!r}: " if tensor["name"] else ""
         if tensor["damaged"]:
             errors.append(CorruptError(f"{name}: {which}{tensor['problem']}"))
         elif tensor["newer"]:
@@ -132,11 +134,12 @@ def failures(found: dict[str, Any], name: str, against: str | None) -> list[NqzE
     return errors
 
 
-def _partners(reader: ContainerReader, original: Source) -> list[SourceTensor | str]:
+def _partners(reader: ContainerReader, original: Source | Collection) -> list[SourceTensor | str]:
     """The originals of all tensors, or why there is none."""
-    infos, by_name = reader.manifest.tensors, {tensor.name: tensor for tensor in original.tensors}
-    if len(infos) == len(original.tensors) == 1:
-        by_name = {infos[0].name: original.tensors[0]}
+    infos, theirs = reader.manifest.tensors, original.tensors
+    by_name = {tensor.name: tensor for tensor in theirs}
+    if len(infos) == len(theirs) == 1:
+        by_name = {infos[0].name: theirs[0]}
     return [_fitting(info, by_name.get(info.name)) for info in infos]
 
 

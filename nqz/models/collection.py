@@ -1,0 +1,165 @@
+"""A collection: named parts, each an open file, and the part that every tensor is in.
+
+A lone file is a collection of one part. A *model* is a collection in a folder, with an index or without one. Whoever
+works on a collection need not know which it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from nqz.ground.cached import cached_property
+from nqz.ground.errors import CorruptError, UsageError
+from nqz.models.opened import Opened
+
+if TYPE_CHECKING:
+    from nqz.models.index import Index
+
+
+class Part:
+    """A file of a collection.
+
+    Attributes
+    ----------
+    name : str
+        Relative to the model.
+    opened : Opened
+    """
+
+    def __init__(self, name: str, opened: Opened) -> None:
+        self.name, self.opened = name, opened
+
+    @property
+    def content(self) -> Any:
+        """What it holds: a ContainerReader or a Source."""
+        return self.opened.content
+
+    @property
+    def tensors(self) -> list[Any]:
+        """Its tensors, in order: of a container a TensorInfo each, else a SourceTensor."""
+        found = getattr(self.content, "manifest", self.content)
+        return list(found.tensors)
+
+
+class Collection:
+    """Parts that belong together, open; a context manager that closes them.
+
+    Parameters
+    ----------
+    name : str
+        What messages call it.
+    parts : list of Part
+    lone : bool
+        Whether it is a file that was given by itself, and no model.
+    directory : str, optional
+        Where a model is, if it is all that is there.
+    index : Index, optional
+
+    Raises
+    ------
+    CorruptError
+        A tensor is in two parts.
+    """
+
+    def __init__(
+        self, name: str, parts: list[Part], *, lone: bool = False, directory: str | None = None,
+        index: Index | None = None,
+    ) -> None:  # fmt: skip
+        self.name, self.parts, self.lone = name, parts, lone
+        self.directory, self.index = directory, index
+
+    @cached_property
+    def config(self) -> dict[str, Any] | None:
+        """The ``config.json`` of a model, if it has one.
+
+        Raises
+        ------
+        InputError, CorruptError
+            It cannot be read, or is no JSON.
+        """
+        if self.directory is None:
+            return None
+        from nqz.models.config import read_config
+
+        return read_config(os.path.join(self.directory, "config.json"))
+
+    @property
+    def contents(self) -> list[Any]:
+        """What the parts hold, each a ContainerReader or a Source."""
+        return [part.content for part in self.parts]
+
+    @property
+    def identities(self) -> list[tuple[int, int] | None]:
+        """Device and inode of each part that is a regular file."""
+        return [part.opened.identity for part in self.parts]
+
+    @property
+    def tensors(self) -> list[Any]:
+        """The tensors of all parts, in order."""
+        return [tensor for part in self.parts for tensor in part.tensors]
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        places: dict[str, tuple[int, int]] = {}
+        for number, part in enumerate(self.parts):
+            for index, tensor in enumerate(part.tensors):
+                if tensor.name in places and not self.lone:
+                    other = self.parts[places[tensor.name][0]].name
+                    which = f"tensor {tensor.name!r}" if tensor.name else "an array without a name"
+                    raise CorruptError(
+                        f"{self.name}: {which} is in {other} and in {part.name}; give the files that belong together"
+                    )
+                places[tensor.name] = number, index
+        return places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def find(self, name: str) -> tuple[Part, int]:
+        """The part that a tensor is in, and its number there.
+
+        Raises
+        ------
+        UsageError
+            There is none of that name.
+        """
+        if name not in self._places:
+            raise UsageError(f"{self.name}: no tensor is called {name!r}")
+        number, index = self._places[name]
+        return self.parts[number], index
+
+    def check(self) -> None:
+        """Raise InputError if a part has changed since it was opened; to be called when what is needed was read."""
+        for part in self.parts:
+            part.opened.check()
+
+    def close(self) -> None:
+        """Close all parts."""
+        for part in self.parts:
+            part.opened.close()
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        leave(self.parts, error)
+
+
+def leave(parts: Iterable[Part], error: BaseException | None) -> None:
+    """Close parts; an input that has changed meanwhile is what is wrong, whatever `error` says."""
+    changed: BaseException | None = None
+    for part in parts:
+        try:
+            part.opened.__exit__(None, error, None)
+        except Exception as found:
+            changed = changed or found
+    if changed is not None:
+        raise changed

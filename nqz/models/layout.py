@@ -1,0 +1,166 @@
+"""Which files a model consists of: those that an index names, or all of one kind in a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nqz.files.access import reason
+from nqz.ground.errors import InputError, UnsupportedError, UsageError
+from nqz.models.index import SUFFIX
+
+PLAIN, COMPRESSED = ".safetensors", ".nqz"
+"""The suffix of the parts of a model, as it is and compressed."""
+
+_NUMBERED = re.compile(r"(.*)-(\d{1,9})-of-(\d{1,9})\.[a-z]+")
+_MOST_PARTS = 100_000
+
+_TORCH = (
+    "from safetensors.torch import save_file; import torch; "
+    "save_file(torch.load({file!r}, map_location='cpu', weights_only=True), {to!r})"
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of a model.
+
+    Attributes
+    ----------
+    name : str
+        The model, as messages call it.
+    directory : str
+    container : bool
+        Whether it is compressed.
+    index : str or None
+        Name of its index in the directory.
+    parts : list of str
+        Names of its parts in the directory, unless an index has them.
+    """
+
+    name: str
+    directory: str
+    container: bool
+    index: str | None
+    parts: list[str]
+
+
+def is_model(target: object) -> bool:
+    """Whether an input is a folder or an index, and no file of matrices."""
+    if not isinstance(target, (str, bytes, os.PathLike)):
+        return False
+    path = os.fsdecode(target)
+    try:
+        return os.path.isdir(path) or (path.endswith(SUFFIX) and os.path.exists(path))
+    except ValueError:  # a NUL in the path
+        return False
+
+
+def find_model(path: str, container: bool | None) -> Layout:
+    """Find the files of a model in a folder, or by its index.
+
+    Parameters
+    ----------
+    path : str
+        A folder, or an index.
+    container : bool, optional
+        Whether it must be compressed or must not; None: either.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be read, or a part is missing.
+    UnsupportedError
+        There is no model in it, or only one of another kind, or more than one.
+    """
+    if not os.path.isdir(path):
+        index = os.path.basename(path)
+        kind = index.endswith(COMPRESSED + SUFFIX)
+        if not kind and not index.endswith(PLAIN + SUFFIX):
+            raise UnsupportedError(
+                f"{path}: the name of an index ends in {PLAIN}{SUFFIX}, or {COMPRESSED}{SUFFIX} if it is compressed"
+            )
+        _require_kind(path, kind, container)
+        return Layout(path, os.path.dirname(path), kind, index, [])
+    try:
+        names = sorted(os.listdir(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the folder: {reason(error)}") from error
+    compressed, plain = (_of_kind(names, suffix) for suffix in (COMPRESSED, PLAIN))
+    kind = bool(compressed) if container is None else container
+    found = compressed if kind else plain
+    if not found:
+        raise UnsupportedError(_nothing(path, names, kind))
+    indexes = [name for name in found if name.endswith(SUFFIX)]
+    if len(indexes) > 1:
+        listed = " and ".join(os.path.join(path, name) for name in indexes[:3])
+        raise UnsupportedError(
+            f"{path}: holds {len(indexes)} models; give the index of one of them: {listed}"
+        )
+    if indexes:
+        return Layout(path, path, kind, indexes[0], [])
+    check_numbers(found, path)
+    return Layout(path, path, kind, None, found)
+
+
+def _of_kind(names: Iterable[str], suffix: str) -> list[str]:
+    return [name for name in names if name.endswith((suffix, suffix + SUFFIX)) and not name.startswith(".")]
+
+
+def _require_kind(path: str, kind: bool, container: bool | None) -> None:
+    if container is not None and kind != container:
+        raise UnsupportedError(
+            f"{path}: is the index of a compressed model; a plain one is expected here"
+            if kind
+            else f"{path}: is the index of a model that is not compressed; compress it first, with nqz encode"
+        )
+
+
+def _nothing(path: str, names: list[str], container: bool) -> str:
+    """Why there is no model in a folder, and what to do."""
+    other = _of_kind(names, PLAIN if container else COMPRESSED)
+    if other:
+        return (
+            f"{path}: holds {other[0]}, and no {COMPRESSED} file; compress the model first, with nqz encode"
+            if container
+            else f"{path}: is a compressed model; one of {PLAIN} files is expected here"
+        )
+    by_suffix = {os.path.splitext(name)[1].lower(): os.path.join(path, name) for name in reversed(names)}
+    torch = next(
+        (by_suffix[suffix] for suffix in (".bin", ".pt", ".pth", ".ckpt") if suffix in by_suffix), None
+    )
+    none = f"holds no {COMPRESSED if container else PLAIN} file"
+    if container:
+        return f"{path}: {none}"
+    if torch is not None:
+        program = _TORCH.format(file=torch, to=os.path.splitext(torch)[0] + PLAIN)
+        return f'{path}: {none}, but {os.path.basename(torch)}; convert it: python -c "{program}"'
+    alone = next((suffix for suffix in (".npy", ".npz", ".gguf") if suffix in by_suffix), None)
+    if alone is not None:
+        each = os.path.join(path, "*" + alone)
+        return f"{path}: {none}; {alone} files are encoded one by one: nqz encode {each} --out-dir OUT"
+    return f"{path}: {none}"
+
+
+def check_numbers(names: Iterable[str], where: str) -> None:
+    """Raise InputError where files that are numbered, such as model-00001-of-00002, are not all there."""
+    found: dict[tuple[str, str], set[int]] = {}
+    for name in names:
+        if match := _NUMBERED.fullmatch(name):
+            found.setdefault((match[1], match[3]), set()).add(int(match[2]))
+    for (stem, of), numbers in found.items():
+        most = min(int(of), _MOST_PARTS)
+        missing = next((number for number in range(1, most + 1) if number not in numbers), None)
+        if missing is not None and 0 not in numbers:
+            raise InputError(f"{where}: {stem}-{missing:0{len(of)}}-of-{of} is missing")
+
+
+def check_distinct(paths: Iterable[str]) -> None:
+    """Raise UsageError where two files have one name, and would be one part of a model."""
+    seen: dict[str, str] = {}
+    for path in paths:
+        other = seen.setdefault(os.path.basename(path), path)
+        if other is not path:
+            raise UsageError(f"{other} and {path}: two files of one name cannot be parts of one model")
