@@ -129,7 +129,7 @@ def test_an_operand_that_changes_while_it_is_multiplied(folder, capsys, monkeypa
 def test_what_is_checked_may_not_change_either(folder, capsys, monkeypatch, change):
     from nqz.cli import sweep, verify
 
-    done = before(monkeypatch, verify, "verify", change, folder / "a.npy")
+    done = before(monkeypatch, verify, "verify_parts", change, folder / "a.npy")
     error = fail(capsys, 3, "verify", "b.nqz", "--against", "a.npy")
     assert error == "a.npy: changed while it was being read" and done
     done = before(monkeypatch, sweep, "sweep", change, folder / "b.npy")

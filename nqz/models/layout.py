@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nqz.files.access import reason
-from nqz.ground.errors import InputError, UnsupportedError, UsageError
+from nqz.ground.errors import InputError, NqzError, UnsupportedError, UsageError
 from nqz.models.index import SUFFIX
 
 PLAIN, COMPRESSED = ".safetensors", ".nqz"
@@ -17,6 +17,7 @@ PLAIN, COMPRESSED = ".safetensors", ".nqz"
 _NUMBERED = re.compile(r"(.*)-(\d{1,9})-of-(\d{1,9})\.[a-z]+")
 _MOST_PARTS = 100_000
 
+_TORCH_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 _TORCH = (
     "from safetensors.torch import save_file; import torch; "
     "save_file(torch.load({file!r}, map_location='cpu', weights_only=True), {to!r})"
@@ -92,7 +93,7 @@ def find_model(path: str, container: bool | None) -> Layout:
     kind = bool(compressed) if container is None else container
     found = compressed if kind else plain
     if not found:
-        raise UnsupportedError(_nothing(path, names, kind))
+        raise _nothing(path, names, kind)
     indexes = [name for name in found if name.endswith(SUFFIX)]
     if len(indexes) > 1:
         listed = " and ".join(os.path.join(path, name) for name in indexes[:3])
@@ -118,30 +119,30 @@ def _require_kind(path: str, kind: bool, container: bool | None) -> None:
         )
 
 
-def _nothing(path: str, names: list[str], container: bool) -> str:
+def _nothing(path: str, names: list[str], container: bool) -> NqzError:
     """Why there is no model in a folder, and what to do."""
     other = _of_kind(names, PLAIN if container else COMPRESSED)
-    if other:
-        return (
+    if other and container:
+        return UnsupportedError(
             f"{path}: holds {other[0]}, and no {COMPRESSED} file; compress the model first, with nqz encode"
-            if container
-            else f"{path}: is a compressed model; one of {PLAIN} files is expected here"
         )
+    if other:
+        return UnsupportedError(f"{path}: is a compressed model; one of {PLAIN} files is expected here")
+    none = f"is a directory that holds no {COMPRESSED if container else PLAIN} file"
     by_suffix = {os.path.splitext(name)[1].lower(): os.path.join(path, name) for name in reversed(names)}
-    torch = next(
-        (by_suffix[suffix] for suffix in (".bin", ".pt", ".pth", ".ckpt") if suffix in by_suffix), None
-    )
-    none = f"holds no {COMPRESSED if container else PLAIN} file"
-    if container:
-        return f"{path}: {none}"
-    if torch is not None:
+    torch = next((by_suffix[suffix] for suffix in _TORCH_SUFFIXES if suffix in by_suffix), None)
+    if torch is not None and not container:
         program = _TORCH.format(file=torch, to=os.path.splitext(torch)[0] + PLAIN)
-        return f'{path}: {none}, but {os.path.basename(torch)}; convert it: python -c "{program}"'
+        return UnsupportedError(
+            f'{path}: {none}, but {os.path.basename(torch)}; convert it: python -c "{program}"'
+        )
     alone = next((suffix for suffix in (".npy", ".npz", ".gguf") if suffix in by_suffix), None)
-    if alone is not None:
+    if alone is not None and not container:
         each = os.path.join(path, "*" + alone)
-        return f"{path}: {none}; {alone} files are encoded one by one: nqz encode {each} --out-dir OUT"
-    return f"{path}: {none}"
+        return UnsupportedError(
+            f"{path}: {none}; {alone} files are encoded one by one: nqz encode {each} --out-dir OUT"
+        )
+    return InputError(f"{path}: {none}")
 
 
 def check_numbers(names: Iterable[str], where: str) -> None:
