@@ -15,56 +15,80 @@ import click
 
 from nqz._version import __version__
 from nqz.cli import signals
+from nqz.cli.page import Context, Documented, write_examples
 from nqz.cli.text import escape, report
 from nqz.ground.errors import DiskFullError, NqzError, OutputError
 
 _COMMANDS = ("encode", "decode", "matmul", "inspect", "verify", "compare", "sweep")
 
-_EPILOG = """\b
-Exit status:
-    0  success
-    1  internal error
-    2  usage
-    3  an input cannot be read
-    4  an input is of another kind, not supported, or not finite
-    5  a file is corrupt
-    6  a file is of a newer format
-    7  operands do not fit together
-    8  verify, compare: further from the original than predicted
-    9  the output exists (see --force), or is an input
-   10  the output cannot be written
-   11  the disk is full
-  130  interrupted; 141  closed pipe; 143  terminated
-"""
-
-
 class _Commands(click.Group):
+    context_class = Context
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, "help"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "help":
+            return _help
         if cmd_name not in _COMMANDS:
             return None
         with signals.held():  # the import system would swallow the exception
             command: click.Command = importlib.import_module(f"nqz.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See click; of a command that is not there, say which may be meant."""
+        name = args[0]
+        if name in self.list_commands(ctx) or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        from nqz.cli.mistyped import advice
 
-@click.command(
-    cls=_Commands,
-    epilog=_EPILOG,
-    no_args_is_help=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+        raise click.UsageError(f"no such command {name!r}{advice(name, self.list_commands(ctx))}", ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by the table of help, which imports none of them; then options and what all share."""
+        from nqz.cli import help as table
+
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, table.PAGES[name].summary) for name in self.list_commands(ctx)])
+        click.Command.format_options(self, ctx, formatter)
+        write_examples(formatter, table.EXAMPLES)
+        for title, rows in (("Environment", table.ENVIRONMENT), ("Exit status", table.EXIT_STATUS)):
+            with formatter.section(title):
+                formatter.write_dl(list(rows.items()))
+
+
+@click.group(
+    cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.version_option(__version__, prog_name="nqz", message="%(prog)s %(version)s")
-def app() -> None:
+@click.version_option(
+    __version__, "-V", "--version", prog_name="nqz", message="%(prog)s %(version)s", help="Show the version."
+)
+@click.pass_context
+def app(context: click.Context) -> None:
     """Compress matrices to R bits per entry, and estimate AᵀB from two compressed files.
 
-    \b
-        nqz encode a.npy -r 2
-        nqz encode b.npy -r 2
-        nqz matmul a.nqz b.nqz -o product.npy
-    """  # noqa: D301  (click wants the character)
+    A column is a vector, and the product has all inner products of the vectors of two files. "nqz COMMAND --help" lists
+    what a command can do, and "man nqz" has all of it.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), color=context.color)
+
+
+@click.command("help", cls=Documented)
+@click.argument("name", metavar="[COMMAND]", required=False)
+@click.pass_context
+def _help(context: click.Context, name: str | None) -> None:
+    """Show the help of COMMAND; without one, that of nqz, which lists all commands."""
+    root = context.find_root()
+    if name is not None:
+        found, command, _ = app.resolve_command(root, [name])
+        if command is None:  # "-x"
+            raise click.UsageError(f"no such command {name!r}", root)
+        root = command.make_context(found, ["--"], parent=root, resilient_parsing=True)
+    click.echo(root.get_help(), color=root.color)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -81,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except click.UsageError as error:
         if error.ctx is not None:
-            report(error.ctx.get_usage().replace("\n", " "))
+            report(click.unstyle(error.ctx.get_usage()).replace("\n", " "))
         hint = "" if error.ctx is None else f" (try '{error.ctx.command_path} --help')"
         report(f"nqz: error: {escape(error.format_message())}{hint}")
         return 2

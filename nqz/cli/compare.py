@@ -35,7 +35,6 @@ _SEVERAL = "the original comes first, then what was made from it; for several: {
     "compare",
     cls=Command,
     several=_SEVERAL,
-    short_help="Show where an error comes from, and what bits would do.",
     help=_HELP,
 )
 @click.argument("original", metavar="ORIGINAL")
@@ -44,7 +43,7 @@ _SEVERAL = "the original comes first, then what was made from it; for several: {
     "--sort", type=choice(SORTS), default="gain", show_default=True,
     help="Where a megabyte more gains most, or one less costs least; by name; else the largest first.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 def command(
     original: str, compressed: str, sort: str, as_json: bool, threads: int | None, quiet: bool,

@@ -30,7 +30,7 @@ from nqz.ground.wording import counted
 from nqz.matrix import open_matrix
 
 
-@click.command("decode", cls=Command, short_help="Rebuild what a container was made from.")
+@click.command("decode", cls=Command)
 @click.argument("source", metavar="IN")
 @output_options(f"File to write, {listed()}; by default IN with the suffix of what it was made from.")
 @click.option(

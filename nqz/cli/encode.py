@@ -43,7 +43,7 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried 
 """
 
 
-@click.command("encode", cls=Command, short_help="Compress a matrix, or a file of them.", help=_HELP)
+@click.command("encode", cls=Command, help=_HELP)
 @click.argument("source", metavar="IN")
 @output_options("Container to write; by default IN with the suffix .nqz.")
 @click.option(

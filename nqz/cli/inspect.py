@@ -29,7 +29,7 @@ from nqz.models.collection import Collection
 from nqz.stages.codings import label
 
 
-@click.command("inspect", cls=Command, short_help="Show what a container holds.")
+@click.command("inspect", cls=Command)
 @click.argument("source", metavar="FILE")
 @click.option(
     "--tensor", "tensors", multiple=True, metavar="NAME", help="Only this tensor; repeatable, shell patterns."

@@ -39,7 +39,6 @@ multiplied, into a {listed(SEVERAL)} file, where there are several.
     "matmul",
     cls=Command,
     several="one product at a time",
-    short_help="Estimate AᵀB from compressed files.",
     help=_HELP,
 )
 @click.argument("a", metavar="A")

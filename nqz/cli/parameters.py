@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nqz.cli.page import Documented
 from nqz.ground.wording import counted
 
 _SIZE = re.compile(r"([0-9]+|[0-9]*\.[0-9]+)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
@@ -46,7 +47,7 @@ def choice(names: Iterable[str]) -> click.Choice[str]:
     return click.Choice(list(names), case_sensitive=False)
 
 
-class Command(click.Command):
+class Command(Documented):
     """A command that says how it is run on more files than it takes.
 
     Parameters

@@ -53,7 +53,6 @@ per entry beyond those with which Γ reaches the same error.
     "sweep",
     cls=Command,
     several=_SEVERAL,
-    short_help="Show what R bits buy for a matrix of yours.",
     help=_HELP,
 )
 @click.argument("source", metavar="IN")

@@ -1,9 +1,10 @@
-"""Reports on standard output, notices on standard error; nothing in them that controls a terminal."""
+"""Reports on standard output, notices on standard error; nothing in them controls a terminal, but color on one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -39,10 +40,35 @@ def escape(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def colored(stream: Any) -> bool:
+    """Whether what goes to a stream is colored: on a terminal that can, unless NO_COLOR is set; FORCE_COLOR: always."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    if os.environ.get("TERM", "dumb") == "dumb":
+        return False
+    try:
+        return stream is not None and bool(stream.isatty())
+    except ValueError:  # closed
+        return False
+
+
+def bold(text: str, wanted: bool) -> str:
+    """A heading, in bold type if it is `wanted`."""
+    return f"\x1b[1m{text}\x1b[0m" if wanted else text
+
+
+_COLORS = {"error": "1;31", "internal error": "1;31", "warning": "1;33", "note": "1;36"}
+_KIND = re.compile(rf"(?<=^nqz: )({'|'.join(_COLORS)})(?=: )")
+
+
 def report(line: str) -> None:
-    """Write a line to standard error; if nobody can read it, so be it."""
+    """Write a line to standard error; if nobody can read it, so be it. What kind it is of is colored."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
+            if colored(sys.stderr):
+                line = _KIND.sub(lambda kind: f"\x1b[{_COLORS[kind[0]]}m{kind[0]}\x1b[0m", line)
             sys.stderr.write(portable(line, sys.stderr) + "\n")  # at once, beside others that write there
             sys.stderr.flush()
 
@@ -135,7 +161,10 @@ class _Layout:
         if self._folded:
             self._gap = next((g for g in (3, 2) if rest + g * (count + 1) <= room), 1)
         width = rest + self._gap * count + (0 if self._folded else self._first)
-        return self._laid(self._headings[0], self._headings[1:]) + "─" * min(width, room, _RULE) + "\n"
+        on_terminal = colored(sys.stdout)
+        headings = self._laid(self._headings[0], self._headings[1:]).splitlines()
+        lines = [bold(line, on_terminal) for line in headings]
+        return "".join(f"{line}\n" for line in (*lines, "─" * min(width, room, _RULE)))
 
     def line(self, row: Row) -> str:
         """A row."""

@@ -30,7 +30,6 @@ _STAGES = (("reading", 0.3), ("comparing", 0.7))
     "verify",
     cls=Command,
     several=_SEVERAL,
-    short_help="Check a container, and how close it is to its original.",
 )
 @click.argument("source", metavar="FILE")
 @click.option("--against", metavar="ORIGINAL", help=f"Compare with what it was made from, a {listed()} file.")

@@ -1,0 +1,168 @@
+"""What help says of each command beside the sentences of its options: one table, which ``nqz --help`` reads alone.
+
+By command it has a summary, the groups of the options in their order, and examples. `nqz.cli.page` lays it out for
+terminals, `nqz.cli.manual` for man, `nqz.cli.completion` for shells.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+COMMON, CODEC, EXPERT = "Options", "Codec options", "Expert options"
+EVERY = "Options of every command"
+GROUPS = (COMMON, CODEC, EXPERT, EVERY)
+"""Titles of the groups, in the order in which they are shown."""
+
+_EVERY = ("--threads", "--quiet", "--progress", "--help")
+
+
+class Page(NamedTuple):
+    """What the help of a command says beside the sentences of its options.
+
+    Attributes
+    ----------
+    summary : str
+        A line about it, for lists of commands.
+    examples : tuple of (str, str)
+        What each does, and the command line.
+    common, codec, expert : tuple of str
+        Long names of its options by group, in the order in which they are shown; those of every command are known.
+    """
+
+    summary: str
+    examples: tuple[tuple[str, str], ...]
+    common: tuple[str, ...] = ()
+    codec: tuple[str, ...] = ()
+    expert: tuple[str, ...] = ()
+
+    def group(self, name: str) -> tuple[str, int]:
+        """The group that the option with a long name is in, and its place there; raises KeyError without one."""
+        for title, names in zip(GROUPS, (self.common, self.codec, self.expert, _EVERY), strict=True):
+            if name in names:
+                return title, names.index(name)
+        raise KeyError(name)
+
+
+PAGES = {
+    "encode": Page(
+        "Compress a matrix, or a file of them.",
+        (
+            ("Three bits per entry, into a.nqz", "nqz encode a.npy -r 3"),
+            ("Weights that are stored [out, in], two of them only", "nqz encode model.safetensors -r 4 --axis 1 --tensor 'layer.*' -o layers.nqz"),
+            ("The smallest file with an expected error of 1 % of ‖Ā‖²‖B̄‖²/n", "nqz encode b.npy --error 0.01"),
+            ("The best file of at most 60 kB, and a report of it", "nqz encode model.safetensors --max-bytes 60kB -f --json"),
+        ),
+        common=(
+            "--rate", "--error", "--max-bytes", "--output", "--out-dir", "--force", "--axis", "--tensor", "--rule",
+            "--across", "--dry-run", "--metadata", "--json",
+        ),
+        codec=("--lattice", "--states", "--coding", "--allocate"),
+        expert=("--seed", "--no-center", "--kappa"),
+    ),
+    "decode": Page(
+        "Rebuild what a container was made from.",
+        (
+            ("Into a.npy, or what else it was made from", "nqz decode a.nqz -o back.npy"),
+            ("Some tensors of a model, in single precision", "nqz decode model.nqz --tensor 'layer.*' --dtype float32 -o layers.safetensors"),
+            ("As a part of a pipeline", "nqz decode - < a.nqz > same.npy"),
+        ),
+        common=("--output", "--out-dir", "--force", "--tensor", "--dtype", "--json"),
+        expert=("--estimator",),
+    ),
+    "matmul": Page(
+        "Estimate AᵀB from compressed files.",
+        (
+            ("All inner products of the columns of two matrices", "nqz matmul a.nqz b.nqz -o product.npy"),
+            ("One of them not compressed, and a report of the expected error", "nqz matmul a.nqz b.npy -o plain.npy --json"),
+            ("Without the shrinkage that makes the error least", "nqz matmul a.nqz b.nqz --estimator unbiased -o unbiased.npy"),
+        ),
+        common=("--output", "--force", "--tensor-a", "--tensor-b", "--axis-a", "--axis-b", "--dtype", "--json"),
+        expert=("--estimator",),
+    ),
+    "inspect": Page(
+        "Show what a container holds.",
+        (
+            ("Rate, sizes and expected errors of every tensor", "nqz inspect model.nqz"),
+            ("The same for programs", "nqz inspect a.nqz --json"),
+        ),
+        common=("--tensor", "--sort", "--json"),
+    ),
+    "verify": Page(
+        "Check a container, and how close it is to its original.",
+        (
+            ("Every checksum", "nqz verify a.nqz"),
+            ("The error of every matrix beside its prediction", "nqz verify a.nqz --against a.npy"),
+        ),
+        common=("--against", "--json"),
+    ),
+    "compare": Page(
+        "Show where an error comes from, and what bits would do.",
+        (
+            ("Which tensors of a model the error comes from", "nqz compare model.safetensors model.nqz"),
+            ("By name, for programs", "nqz compare model.safetensors model.nqz --sort name --json"),
+        ),
+        common=("--sort", "--json"),
+    ),
+    "sweep": Page(
+        "Show what R bits buy for a matrix of yours.",
+        (
+            ("A table: error against rate, for three lattices", "nqz sweep a.npy"),
+            ("The product with another matrix, at two rates, as a table for programs", "nqz sweep a.npy --against b.npy -r 2,4 -o sweep.csv"),
+        ),
+        common=(
+            "--rate", "--against", "--output", "--force", "--axis", "--axis-against", "--tensor", "--tensor-against",
+            "--json",
+        ),
+        codec=("--lattice", "--states", "--coding"),
+        expert=("--seed",),
+    ),
+    "completion": Page(
+        "Print a script that makes a shell complete nqz.",
+        (
+            ("For bash, from the next login on", "nqz completion bash > ~/.local/share/bash-completion/completions/nqz"),
+            ("For bash, now", 'eval "$(nqz completion bash)"'),
+            ("For zsh, in a folder of its $fpath", "nqz completion zsh > ~/.zfunc/_nqz"),
+            ("For fish", "nqz completion fish > ~/.config/fish/completions/nqz.fish"),
+        ),
+    ),
+    "help": Page(
+        "Show the help of a command.",
+        (("What encode can do", "nqz help encode"), ("All commands", "nqz help")),
+    ),
+}  # fmt: skip
+"""The pages of all commands, by name."""
+
+EXAMPLES = (
+    ("Compress two matrices to 3 bits per entry", "nqz encode a.npy -r 3"),
+    ("", "nqz encode b.npy -r 3"),
+    ("Estimate their product from the compressed files", "nqz matmul a.nqz b.nqz -o product.npy"),
+    ("Look at one, and rebuild it", "nqz inspect a.nqz"),
+    ("", "nqz decode a.nqz -o back.npy"),
+)
+"""Those of nqz itself."""
+
+EXIT_STATUS = {
+    "0": "success",
+    "1": "internal error, or out of memory",
+    "2": "usage",
+    "3": "an input cannot be read",
+    "4": "an input is of another kind, not supported, or not finite",
+    "5": "a file is corrupt",
+    "6": "a file is of a newer format",
+    "7": "operands do not fit together",
+    "8": "verify, compare: further from the original than predicted",
+    "9": "the output exists (see --force), or is an input",
+    "10": "the output cannot be written",
+    "11": "the disk is full",
+    "130": "interrupted",
+    "141": "closed pipe",
+    "143": "terminated",
+}
+
+ENVIRONMENT = {
+    "NQZ_THREADS": "Worker threads where --threads is not given.",
+    "NQZ_KERNELS": "Which kernels to use, such as avx2 or reference; the best by default. Bytes are the same.",
+    "NQZ_TRACEBACK": "With 1, an internal error shows where it happened.",
+    "NO_COLOR": "If it is set to anything, nothing is colored; so it is where TERM is dumb, and on what is no terminal.",
+    "FORCE_COLOR": "If it is set to anything, reports are colored everywhere, unless NO_COLOR is set.",
+}
