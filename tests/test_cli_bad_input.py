@@ -242,7 +242,6 @@ def test_bad_rates(folder, capsys, rate):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["unknown"],
         ["encode"],
         ["encode", "a.npy"],

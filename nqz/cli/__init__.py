@@ -21,6 +21,7 @@ from nqz.ground.errors import DiskFullError, NqzError, OutputError
 
 _COMMANDS = ("encode", "decode", "matmul", "inspect", "verify", "compare", "sweep")
 
+
 class _Commands(click.Group):
     context_class = Context
 

@@ -14,6 +14,7 @@ import click
 
 from nqz import kernels
 from nqz.cli import signals
+from nqz.cli.parameters import Threads
 from nqz.cli.progress import Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
 from nqz.ground.errors import UsageError
@@ -56,14 +57,16 @@ class Notices:
 def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options of every command: --threads, --quiet, --progress."""
     function = click.option(
-        "--progress/--no-progress", "show_progress", default=None, help="Progress on a terminal."
+        "--progress/--no-progress", "show_progress", default=None,
+        help="Show progress, in a log as a line every 10 seconds; by default on a terminal only.",
+    )(function)  # fmt: skip
+    function = click.option(
+        "-q", "--quiet", is_flag=True, help="Show no warnings and no summary, errors only."
     )(function)
-    function = click.option("-q", "--quiet", is_flag=True, help="No warnings, no summary: errors only.")(
-        function
-    )
     return click.option(
-        "--threads", type=int, metavar="N", help="Worker threads; by default all processors."
-    )(function)
+        "--threads", type=Threads(), metavar="N", envvar="NQZ_THREADS",
+        help="Use N threads; by default the number in NQZ_THREADS, or all processors.",
+    )(function)  # fmt: skip
 
 
 def output_options(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

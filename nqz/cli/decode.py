@@ -34,16 +34,20 @@ from nqz.matrix import open_matrix
 @click.argument("source", metavar="IN")
 @output_options(f"File to write, {listed()}; by default IN with the suffix of what it was made from.")
 @click.option(
-    "--tensor", "tensors", multiple=True, metavar="NAME", help="Only this tensor; repeatable, shell patterns."
+    "--tensor",
+    "tensors",
+    multiple=True,
+    metavar="NAME",
+    help="Take this tensor only; repeatable, a pattern too.",
 )
 @click.option(
     "--dtype",
     type=choice(MATRIX_DTYPES),
-    help="Of the matrices; the original by default.",
+    help="Type of the matrices; that of the original by default.",
 )
 @click.option(
     "--estimator", type=choice(["mmse", "unbiased"]), default="mmse", show_default=True,
-    help="Least error, or no bias.",
+    help="Make the error least, or let the mean over seeds be exactly the original.",
 )  # fmt: skip
 @common_options
 def command(

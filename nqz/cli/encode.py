@@ -47,7 +47,11 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried 
 @click.argument("source", metavar="IN")
 @output_options("Container to write; by default IN with the suffix .nqz.")
 @click.option(
-    "-r", "--rate", type=float, metavar="R", help="Bits per entry, all of the file counted: 0.05 to 12."
+    "-r",
+    "--rate",
+    type=float,
+    metavar="R",
+    help="Spend R bits per entry, 0.05 to 12, all of the file counted.",
 )
 @click.option(
     "--error", type=float, metavar="E",
@@ -61,32 +65,42 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried 
     "--seed",
     type=int,
     default=0,
+    metavar="N",
     show_default=True,
-    help="Of rotation and dither; both operands need the same.",
+    help="Seed of rotation and dither; both operands of a product need the same.",
 )
 @click.option(
     "--axis", type=choice("01"), default="0", show_default=True,
     help="Contracted axis: 0 for columns as vectors, 1 for rows (weights stored [out, in]).",
 )  # fmt: skip
 @click.option("--no-center", is_flag=True, help="Do not keep the means of the vectors apart.")
-@click.option("--lattice", type=choice(FAMILIES), default=DEFAULT, show_default=True)
+@click.option(
+    "--lattice", type=choice(FAMILIES), default=DEFAULT, show_default=True,
+    help="Lattice that coordinates are rounded to; conv comes closest to the limit.",
+)  # fmt: skip
 @click.option(
     "--states",
     type=int,
     metavar="S",
-    help=f"States of the lattice conv, 4 to 4096; {DEFAULT_STATES} by default.",
+    help=f"States of the lattice conv, a power of two from 4 to 4096; {DEFAULT_STATES} by default.",
 )
-@click.option("--coding", type=choice(CODINGS), default=CODING.name, show_default=True)
 @click.option(
-    "--allocate", type=choice(ALLOCATIONS),
-    help="Least error of the whole product, or the same relative error for every vector.",
+    "--coding", type=choice(CODINGS), default=CODING.name, show_default=True,
+    help="How points become bits: entropy takes the fewest, voronoi a number known in advance.",
 )  # fmt: skip
 @click.option(
-    "--kappa", type=float, metavar="K", help="Share of coordinates to keep; by default chosen from the rate."
-)
+    "--allocate", type=choice(ALLOCATIONS),
+    help="Seek the least error of the whole product, as entropy does by default, or the same relative error "
+    "for every vector.",
+)  # fmt: skip
 @click.option(
-    "--tensor", "tensors", multiple=True, metavar="NAME", help="Only this tensor; repeatable, shell patterns."
-)
+    "--kappa", type=float, metavar="K",
+    help="Share of the coordinates to keep, at most 1; by default chosen from the rate.",
+)  # fmt: skip
+@click.option(
+    "--tensor", "tensors", multiple=True, metavar="NAME",
+    help="Take this tensor only; repeatable, a name or a shell pattern.",
+)  # fmt: skip
 @click.option(
     "--metadata", multiple=True, metavar="KEY=VALUE",
     help="Text to keep with the tensors, beside what IN has; repeatable.",

@@ -48,9 +48,12 @@ PAGES = {
         "Compress a matrix, or a file of them.",
         (
             ("Three bits per entry, into a.nqz", "nqz encode a.npy -r 3"),
-            ("Weights that are stored [out, in], two of them only", "nqz encode model.safetensors -r 4 --axis 1 --tensor 'layer.*' -o layers.nqz"),
+            (
+                "Some weights of a model, stored [out, in]",
+                "nqz encode model.safetensors -r 4 --axis 1 --tensor 'layer.*' -o some.nqz",
+            ),
             ("The smallest file with an expected error of 1 % of ‖Ā‖²‖B̄‖²/n", "nqz encode b.npy --error 0.01"),
-            ("The best file of at most 60 kB, and a report of it", "nqz encode model.safetensors --max-bytes 60kB -f --json"),
+            ("The best file of at most 60 kB", "nqz encode model.safetensors --max-bytes 60kB"),
         ),
         common=(
             "--rate", "--error", "--max-bytes", "--output", "--out-dir", "--force", "--axis", "--tensor", "--rule",
@@ -63,7 +66,10 @@ PAGES = {
         "Rebuild what a container was made from.",
         (
             ("Into a.npy, or what else it was made from", "nqz decode a.nqz -o back.npy"),
-            ("Some tensors of a model, in single precision", "nqz decode model.nqz --tensor 'layer.*' --dtype float32 -o layers.safetensors"),
+            (
+                "Some tensors of a model, in single precision",
+                "nqz decode model.nqz --tensor 'layer.*' --dtype float32 -o some.safetensors",
+            ),
             ("As a part of a pipeline", "nqz decode - < a.nqz > same.npy"),
         ),
         common=("--output", "--out-dir", "--force", "--tensor", "--dtype", "--json"),
@@ -73,8 +79,8 @@ PAGES = {
         "Estimate AᵀB from compressed files.",
         (
             ("All inner products of the columns of two matrices", "nqz matmul a.nqz b.nqz -o product.npy"),
-            ("One of them not compressed, and a report of the expected error", "nqz matmul a.nqz b.npy -o plain.npy --json"),
-            ("Without the shrinkage that makes the error least", "nqz matmul a.nqz b.nqz --estimator unbiased -o unbiased.npy"),
+            ("One of the two not compressed", "nqz matmul a.nqz b.npy -o plain.npy"),
+            ("To standard output", "nqz matmul a.nqz b.nqz > again.npy"),
         ),
         common=("--output", "--force", "--tensor-a", "--tensor-b", "--axis-a", "--axis-b", "--dtype", "--json"),
         expert=("--estimator",),
@@ -83,6 +89,7 @@ PAGES = {
         "Show what a container holds.",
         (
             ("Rate, sizes and expected errors of every tensor", "nqz inspect model.nqz"),
+            ("The largest tensors first", "nqz inspect model.nqz --sort size"),
             ("The same for programs", "nqz inspect a.nqz --json"),
         ),
         common=("--tensor", "--sort", "--json"),
@@ -107,7 +114,7 @@ PAGES = {
         "Show what R bits buy for a matrix of yours.",
         (
             ("A table: error against rate, for three lattices", "nqz sweep a.npy"),
-            ("The product with another matrix, at two rates, as a table for programs", "nqz sweep a.npy --against b.npy -r 2,4 -o sweep.csv"),
+            ("Two rates, the product with another matrix", "nqz sweep a.npy --against b.npy -r 2,4 -o sweep.csv"),
         ),
         common=(
             "--rate", "--against", "--output", "--force", "--axis", "--axis-against", "--tensor", "--tensor-against",
@@ -115,15 +122,6 @@ PAGES = {
         ),
         codec=("--lattice", "--states", "--coding"),
         expert=("--seed",),
-    ),
-    "completion": Page(
-        "Print a script that makes a shell complete nqz.",
-        (
-            ("For bash, from the next login on", "nqz completion bash > ~/.local/share/bash-completion/completions/nqz"),
-            ("For bash, now", 'eval "$(nqz completion bash)"'),
-            ("For zsh, in a folder of its $fpath", "nqz completion zsh > ~/.zfunc/_nqz"),
-            ("For fish", "nqz completion fish > ~/.config/fish/completions/nqz.fish"),
-        ),
     ),
     "help": Page(
         "Show the help of a command.",
@@ -163,6 +161,6 @@ ENVIRONMENT = {
     "NQZ_THREADS": "Worker threads where --threads is not given.",
     "NQZ_KERNELS": "Which kernels to use, such as avx2 or reference; the best by default. Bytes are the same.",
     "NQZ_TRACEBACK": "With 1, an internal error shows where it happened.",
-    "NO_COLOR": "If it is set to anything, nothing is colored; so it is where TERM is dumb, and on what is no terminal.",
-    "FORCE_COLOR": "If it is set to anything, reports are colored everywhere, unless NO_COLOR is set.",
+    "NO_COLOR": "If it is not empty, nothing is colored, as where TERM is dumb, and on what is no terminal.",
+    "FORCE_COLOR": "If it is not empty, reports are colored everywhere, unless NO_COLOR is set.",
 }

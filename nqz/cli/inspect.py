@@ -32,12 +32,14 @@ from nqz.stages.codings import label
 @click.command("inspect", cls=Command)
 @click.argument("source", metavar="FILE")
 @click.option(
-    "--tensor", "tensors", multiple=True, metavar="NAME", help="Only this tensor; repeatable, shell patterns."
+    "--tensor",
+    "tensors",
+    multiple=True,
+    metavar="NAME",
+    help="Take this tensor only; repeatable, a pattern too.",
 )
-@click.option(
-    "--sort", type=choice(SORTS), help="By name, or the largest first; by default as they are in FILE."
-)
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--sort", type=choice(SORTS), help="Sort by name, or the largest first; by default as in FILE.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 def command(
     source: str, tensors: tuple[str, ...], sort: str | None, as_json: bool, threads: int | None,

@@ -46,21 +46,25 @@ multiplied, into a {listed(SEVERAL)} file, where there are several.
 @output_options(f"File to write, {listed()}; by default .npy to standard output.")
 @click.option(
     "--estimator", type=choice(ESTIMATORS), default="auto", show_default=True,
-    help="Least error by what the operands show; least error for unrelated operands; no bias.",
+    help="auto: the least error by what the operands show; mmse: for unrelated ones; unbiased: none but at random.",
 )  # fmt: skip
 @click.option("--tensor-a", metavar="NAME", help="Tensor of A, where it has several.")
 @click.option("--tensor-b", metavar="NAME", help="Tensor of B, where it has several.")
 @click.option(
     "--axis-a",
     type=choice("01"),
-    help="Contracted axis of A, if A is not compressed; 0 by default.",
+    help="Contracted axis of A where A is a plain file; 0 by default.",
 )
 @click.option(
     "--axis-b",
     type=choice("01"),
-    help="Contracted axis of B, if B is not compressed; 0 by default.",
+    help="Contracted axis of B where B is a plain file; 0 by default.",
 )
-@click.option("--dtype", type=choice(["float32", "float64"]), help="Of the product.")
+@click.option(
+    "--dtype",
+    type=choice(["float32", "float64"]),
+    help="Type of the product; by default that of the operands.",
+)
 @common_options
 def command(
     a: str, b: str, output: str | None, force: bool, axis_a: str | None, axis_b: str | None,

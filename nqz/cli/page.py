@@ -20,7 +20,9 @@ class Formatter(click.HelpFormatter):
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         """See click."""
-        super().write_usage(prog, args, bold("Usage:", colored(sys.stdout)) + " " if prefix is None else prefix)
+        super().write_usage(
+            prog, args, bold("Usage:", colored(sys.stdout)) + " " if prefix is None else prefix
+        )
 
 
 class Context(click.Context):

@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from nqz.cli.page import Documented
+from nqz.ground.errors import UsageError
+from nqz.ground.threads import MAX_THREADS, THREADS_NEEDED
 from nqz.ground.wording import counted
 
 _SIZE = re.compile(r"([0-9]+|[0-9]*\.[0-9]+)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
@@ -40,6 +42,31 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2
             why = "is beyond 2**63 - 1 bytes" if size > _MOST else f"is no size in {SIZE_HELP}"
             self.fail(f"{value!r} {why}", param, ctx)
         return size
+
+
+class Threads(click.ParamType):  # type: ignore[type-arg]
+    """A number of threads, of the command line or of the environment; a message says which."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        if not isinstance(value, int):
+            if not re.fullmatch(r"[+-]?[0-9]{1,9}", value.strip()):
+                raise UsageError(f"{_given(param, ctx)} {value[:_DIGITS]!r}: {THREADS_NEEDED}")
+            value = int(value)
+        if not 1 <= value <= MAX_THREADS:
+            raise UsageError(f"{_given(param, ctx)} {value}: {THREADS_NEEDED}")
+        return int(value)
+
+
+def _given(param: click.Parameter | None, ctx: click.Context | None) -> str:
+    """What gave the value of an option: its name, or that of a variable of the environment."""
+    if param is None or param.name is None:
+        return "--threads"
+    if ctx is not None and ctx.get_parameter_source(param.name) is click.core.ParameterSource.ENVIRONMENT:
+        return str(param.envvar)
+    return param.opts[0]
 
 
 def choice(names: Iterable[str]) -> click.Choice[str]:

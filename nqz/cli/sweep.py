@@ -57,7 +57,7 @@ per entry beyond those with which Γ reaches the same error.
 )
 @click.argument("source", metavar="IN")
 @click.option(
-    "--against", metavar="OTHER", help="Encode this too, and measure the error of the product of the two."
+    "--against", metavar="OTHER", help="Encode this file too, and measure the error of the product."
 )
 @output_options(
     "File to write instead of a table: .json, .csv, .png or .svg; JSON for - (standard output) and for devices."
@@ -68,12 +68,17 @@ per entry beyond those with which Γ reaches the same error.
 )  # fmt: skip
 @click.option(
     "--lattice", "lattices", multiple=True, metavar="NAME,…",
-    help=f"Of {', '.join(FAMILIES)}, repeatable; by default that of encode, and z and e8 to compare with.",
+    help=f"Lattices of {', '.join(FAMILIES)}, repeatable; by default that of encode, and z and e8 to compare with.",
 )  # fmt: skip
-@click.option("--states", multiple=True, metavar="S,…", help="States of the lattice conv, repeatable.")
+@click.option(
+    "--states",
+    multiple=True,
+    metavar="S,…",
+    help="States of the lattice conv, powers of two from 4 to 4096, repeatable.",
+)
 @click.option(
     "--coding", "codings", multiple=True, metavar="NAME,…", default=[CODING.name], show_default=True,
-    help=f"Of {', '.join(CODINGS)}; a lattice is used with those that it has.",
+    help=f"Codings of {', '.join(CODINGS)}; a lattice is used with those that it has.",
 )  # fmt: skip
 @click.option(
     "--axis", type=_AXIS, default="0", show_default=True,
@@ -82,8 +87,10 @@ per entry beyond those with which Γ reaches the same error.
 @click.option("--axis-against", type=_AXIS, help="Contracted axis of OTHER; that of IN by default.")
 @click.option("--tensor", metavar="NAME", help=f"Matrix of a {listed(SEVERAL)} file that holds several.")
 @click.option("--tensor-against", metavar="NAME", help="Matrix of OTHER; the name of --tensor by default.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of rotation and dither.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, on standard output.")
+@click.option(
+    "--seed", type=int, default=0, metavar="N", show_default=True, help="Seed of rotation and dither."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @common_options
 def command(
     source: str, against: str | None, output: str | None, force: bool, rates: tuple[str, ...],

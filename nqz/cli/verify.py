@@ -33,7 +33,7 @@ _STAGES = (("reading", 0.3), ("comparing", 0.7))
 )
 @click.argument("source", metavar="FILE")
 @click.option("--against", metavar="ORIGINAL", help=f"Compare with what it was made from, a {listed()} file.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 def command(
     source: str,

@@ -32,6 +32,8 @@ SMALL = 1 << 21
 MAX_THREADS = 4096
 """More than a machine has processors."""
 
+THREADS_NEEDED = f"an integer from 1 to {MAX_THREADS} is needed"
+
 
 class Buffers:
     """Working memory by purpose, kept from use to use.
@@ -75,7 +77,7 @@ class Workers:
 
     def __init__(self, threads: int | None):
         if threads is not None and not (isinstance(threads, Integral) and 1 <= threads <= MAX_THREADS):
-            raise UsageError(f"--threads {threads}: an integer from 1 to {MAX_THREADS} is needed")
+            raise UsageError(f"--threads {threads}: {THREADS_NEEDED}")
         self.threads = threads or available()
         self.buffers = Buffers()
         self._thread = threading.local()
