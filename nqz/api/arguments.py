@@ -69,6 +69,15 @@ def float_type(dtype: Any) -> np.dtype[Any]:
     return wanted
 
 
+def array_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """An array to write to, once it is found to be one of this shape and type."""
+    if not isinstance(out, np.ndarray) or not out.flags.writeable:
+        raise UsageError(f"out {_shown(type(out).__name__)}: an array of numpy that can be written is needed")
+    if out.shape != shape or out.dtype != dtype:
+        raise UsageError(f"out: is of shape {out.shape} and {out.dtype}, and {shape} and {dtype} are needed")
+    return out
+
+
 def canonical_name(dtype: np.dtype[Any]) -> str:
     """Name of a type in a container; empty for one that it does not know."""
     known = from_numpy(dtype)

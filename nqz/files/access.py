@@ -7,6 +7,7 @@ All methods may be called from several threads at once.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -85,6 +86,12 @@ class FileAccess:
         status = os.fstat(fd)
         self.size = max(0, status.st_size - base)
         self._found = (status.st_size, status.st_mtime_ns) if watched else None
+
+    def __del__(self) -> None:
+        # nobody reads a container any more that was not closed
+        if getattr(self, "_owned", False) and self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle an input by its address; it is opened again where it is unpickled."""

@@ -78,10 +78,17 @@ def refuse_non_float(source: Tensors) -> None:
     raise UnsupportedError(f"{source.name}: dtype {dtype} cannot be compressed; {advice}")
 
 
-def array_source(array: Any, name: str = "<array>") -> Source:
+def array_source(array: Any, name: str = "<array>", *, dtype: str | None = None) -> Source:
     """Return an array in memory as the source that `numpy.save` would make of it.
 
     The data is not copied, unless it is contiguous in neither order.
+
+    Parameters
+    ----------
+    array : array_like
+    name : str
+    dtype : str, optional
+        Canonical name of its type where NumPy has none: the array is then of integers of the same size.
 
     Raises
     ------
@@ -91,11 +98,7 @@ def array_source(array: Any, name: str = "<array>") -> Source:
     # there are none where numpy.ma, which takes a moment to load, has not been imported
     if isinstance(array, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())):
         raise UnsupportedError(f"{name}: is a masked array; fill it first with x.filled(value)")
-    try:
-        array = np.asarray(array)
-    except (TypeError, ValueError, OverflowError) as error:  # rows of different lengths, say
-        text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UnsupportedError(f"{name}: is no array: {text}") from error
+    array = np.asarray(array)
     known = from_numpy(array.dtype)
     if known is None:
         raise UnsupportedError(f"{name}: {unsupported_dtype(array.dtype)}")
@@ -103,6 +106,6 @@ def array_source(array: Any, name: str = "<array>") -> Source:
     ordered = array.T if fortran_order else np.ascontiguousarray(array)
     access = MemoryAccess(ordered.reshape(-1).view(np.uint8), name)
     tensor = SourceTensor(
-        access, "", array.shape, known[0], byte_order=known[1], fortran_order=fortran_order, offset=0
+        access, "", array.shape, dtype or known[0], byte_order=known[1], fortran_order=fortran_order, offset=0
     )
     return Source(NPY.kind, name, [tensor], None, access)

@@ -86,6 +86,11 @@ class ContainerReader:
         self._check_types(check_file_records, range(int(self._index.bounds[1])), name)
         self._checked: set[int] = set()
 
+    @property
+    def digest(self) -> bytes:
+        """Digest of all of the file, by its end record."""
+        return self._end.digest
+
     def record(self, number: int) -> Record:
         """The record of a number, by the index."""
         index = self._index

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,28 +15,16 @@ from nqz.format import chnk, header
 from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.ground.cached import cached_property
-from nqz.ground.dtypes import cast_saturating
 from nqz.ground.errors import CorruptError
 from nqz.ground.threads import Workers
+from nqz.matrix.builder import STEP, Block, Builder, Points
 from nqz.matrix.panels import CodedPanel, Columns, Panels
-from nqz.stages.center import Means
 from nqz.stages.chunks import Chunk
-from nqz.stages.decoder import rebuild
 from nqz.stages.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import Panel
 from nqz.stages.parameters import Parameters
 from nqz.stages.scale import NormScaling
-
-_STEP = 1 << 19
-"""Entries that one thread rebuilds at a time."""
-
-_HUGE = float(np.finfo(np.float64).max) / 2.0
-_MOST_POINTS = 2.0**40
-"""More than a rotated point is."""
-
-Points: TypeAlias = "npt.NDArray[np.int32]"
-Block: TypeAlias = "npt.NDArray[Any] | None"
 
 
 @dataclass(eq=False)
@@ -192,7 +180,7 @@ class Matrix:
         dtype: str = "float64",
         into: Callable[[Panel], Block] | None = None,
         work: Callable[[int, npt.NDArray[Any]], Any] | None = None,
-        step: int = _STEP,
+        step: int = STEP,
     ) -> Iterator[tuple[Panel, Block, list[Any]]]:
         """Decode the matrix panel by panel, and rebuild its columns piece by piece; all that is decoded passes here.
 
@@ -232,7 +220,7 @@ class Matrix:
             if block is None and work is None:
                 yield cut, None, []
                 continue
-            builder = _Builder(self.parameters, panel, means, scale, dtype, work, width, pool)
+            builder = Builder(self.parameters, panel, means, scale, dtype, work, width, pool)
             piece = partial(builder.piece, points, block)
             yield cut, block, list(pool.map(piece, range(0, cut.width, width)))
 
@@ -246,33 +234,76 @@ class Matrix:
         CorruptError
             A record is damaged.
         """
+        out = np.empty((self.parameters.n, len(chosen)))
+
+        def put(places: Columns, piece: npt.NDArray[Any]) -> None:
+            out[:, places] = piece
+
+        self.some(chosen, pool, put, estimator)
+        return out
+
+    def some(
+        self,
+        chosen: Columns,
+        pool: Workers,
+        put: Callable[[Columns, npt.NDArray[Any]], object],
+        estimator: str = "mmse",
+    ) -> None:
+        """Decode some columns, from the chunks that they lie in and no others, and hand them on piece by piece.
+
+        Parameters
+        ----------
+        chosen : slice or ndarray of int64
+            A range of columns, or their numbers.
+        pool : Workers
+        put : callable
+            put(places, piece) is called in the threads: where in `chosen` the columns stand, and these in float64, of
+            shape (n, number of them), in memory that is valid during the call only.
+        estimator : {"mmse", "unbiased"}
+
+        Raises
+        ------
+        CorruptError
+            A record is damaged.
+        """
         p = self.parameters
-        out = np.empty((p.n, len(chosen)))
+        width = max(1, STEP // p.n)
         for panel, local, places in self.panels.split(chosen):
-            rows = panel.opened.place[local]
+            numbers = np.arange(local.start, local.stop) if isinstance(local, slice) else local
+            at = np.arange(places.start, places.stop) if isinstance(places, slice) else places
+            rows = panel.opened.place[numbers]
             kept = np.flatnonzero(rows >= 0)
             place = np.full(len(rows), -1)
             place[kept] = np.arange(len(kept))
-            found = np.empty((p.n, len(rows)))
-            scale = panel.histogram.look_up(self._scale(panel, estimator), panel.codes[local])
-            means = panel.means.at(local)
-            rebuild(p, self._rows(panel, rows[kept], pool), place, scale, means, found)
-            out[:, places] = found
-        return out
+            means, scale = panel.means, self._scale(panel, estimator)
+            points = self._rows(panel, rows[kept], pool)
+
+            def work(first: int, piece: npt.NDArray[Any], at: npt.NDArray[Any] = at) -> None:
+                put(at[first : first + piece.shape[1]], piece)
+
+            builder = Builder(p, panel, means, scale, "float64", work, width, pool, numbers, place)
+            for _ in pool.map(partial(builder.piece, points, None), range(0, len(numbers), width)):
+                pass
 
     def _rows(self, panel: CodedPanel, rows: npt.NDArray[np.int64], pool: Workers) -> Points:
         """Points of some rows of a panel's stream."""
         m = panel.panel.m
         out = np.empty((len(rows), m), np.int32)
+        first, last, steps = rows * m, rows * m + m, np.arange(m)
 
         def take(chunk: Chunk) -> None:
+            start, stop = chunk.start, chunk.start + chunk.count
             points = pool.local.array("points", (chunk.count,), np.int32)
             self.chunk_points(panel, chunk, points)
-            for row, target in zip((rows * m - chunk.start).tolist(), out, strict=True):
+            whole = (first >= start) & (last <= stop)
+            here = np.flatnonzero(whole)
+            out[here] = points[(first[here] - start)[:, None] + steps]
+            # what goes over an edge of the chunk
+            for number in np.flatnonzero(~whole & (first < stop) & (last > start)).tolist():
+                row = int(first[number]) - start
                 low, high = max(row, 0), min(row + m, chunk.count)
-                target[max(low - row, 0) : max(high - row, 0)] = points[low : max(low, high)]
+                out[number, low - row : high - row] = points[low:high]
 
-        first, last = rows * m, rows * m + m
         wanted = (c for c in panel.panel.chunks if ((first < c.start + c.count) & (last > c.start)).any())
         for _ in pool.map(take, wanted):
             pass
@@ -287,64 +318,6 @@ class Matrix:
         # as the entries themselves: the largest number stands for what is beyond it
         scale = np.minimum(scale, np.finfo(np.float64).max)
         return np.where(scaling.kept, scale, 0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class _Builder:
-    """Rebuilds columns of a panel, `width` at a time; see `Matrix.blocks`.
-
-    Attributes
-    ----------
-    parameters : Parameters
-    panel : CodedPanel
-    means : Means
-        Its own.
-    scale : ndarray of float64
-        What points are multiplied by, by norm code.
-    dtype : str
-    work : callable or None
-    width : int
-    pool : Workers
-    """
-
-    parameters: Parameters
-    panel: CodedPanel
-    means: Means
-    scale: npt.NDArray[np.float64]
-    dtype: str
-    work: Callable[[int, npt.NDArray[Any]], Any] | None
-    width: int
-    pool: Workers
-
-    def piece(self, points: Points, block: Block, first: int) -> Any:
-        """Rebuild columns from number `first` on, in the panel's block or in memory of the thread; work on them."""
-        panel = self.panel.panel
-        columns = slice(first, min(first + self.width, panel.width))
-        found = self._rebuilt(points, columns, None if block is None else block[:, columns])
-        return None if self.work is None else self.work(panel.first + first, found)
-
-    def _rebuilt(self, points: Points, columns: slice, target: Block) -> npt.NDArray[Any]:
-        panel, out = self.panel, target
-        scale, mean = panel.histogram.look_up(self.scale, panel.codes[columns]), self.means.at(columns)
-        huge = (
-            max(scale.max(initial=0.0), np.abs(mean).max(initial=0.0) / _MOST_POINTS) > _HUGE / _MOST_POINTS
-        )
-        # narrower types are rounded once, from float64
-        if out is None or huge or self.dtype not in ("float32", "float64"):
-            shape = columns.stop - columns.start, self.parameters.n
-            out = self.pool.local.array("rebuilt", shape, np.float64).T
-        if huge:  # the parts of a sum may be beyond float64 where the sum is not
-            scale, mean = scale / 2.0, mean / 2.0
-        rebuild(self.parameters, points, panel.opened.place[columns], scale, mean, out)
-        if huge:
-            np.clip(out, -_HUGE, _HUGE, out=out)
-            out *= 2.0
-        if target is None or out is target:
-            return out
-        step = max(1, _STEP // max(1, out.shape[1]))
-        for first in range(0, len(out), step):
-            target[first : first + step] = cast_saturating(out[first : first + step], self.dtype)
-        return target
 
 
 def open_matrix(reader: ContainerReader, index: int) -> Matrix:

@@ -1,0 +1,83 @@
+"""Tensors that a container carries exactly, for Python."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.api.products import Operand
+from nqz.api.tensor import Tensor
+from nqz.format.exct import decode_exact
+from nqz.ground.dtypes import bfloat16_to_float32, dtype_bits
+from nqz.ground.errors import OperandError, UnsupportedError
+
+ByteOrder = Literal["<", ">", "|"]
+
+
+class ExactTensor(Tensor, Operand):
+    """A tensor that the container carries exactly: a vector, integers, whatever is no matrix of floats."""
+
+    def tobytes(self) -> bytes:
+        """The data as in the source; `CorruptError` if it is damaged."""
+        with self._opened.unchanged():
+            return b"".join(decode_exact(self.reader, self._index))
+
+    def operand(self) -> tuple[Any, str]:
+        """Raise `OperandError`: it is no matrix."""
+        raise OperandError(
+            f"{self.reader.name}: tensor {self.name!r} is not a matrix; it is carried exactly; numpy.asarray gives it"
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of what `decode` gives; `UnsupportedError` where NumPy has none."""
+        info, where = self._info, f"{self.reader.name}: tensor {self.name!r}"
+        if info.dtype == "bfloat16":
+            return np.dtype(np.float32)
+        if dtype_bits(info.dtype) < 8:
+            raise UnsupportedError(
+                f"{where}: entries of {info.dtype} are packed, {dtype_bits(info.dtype)} bits each; "
+                "tobytes() gives them as they are"
+            )
+        try:
+            known: np.dtype[Any] = np.dtype(info.dtype).newbyteorder(cast(ByteOrder, info.byte_order))
+        except TypeError:
+            known = _extended_type(info.dtype, where)
+        return known
+
+    def decode(self) -> npt.NDArray[Any]:
+        """The tensor; bfloat16 as float32, exactly, and float8 in the types of ml_dtypes.
+
+        Raises
+        ------
+        UnsupportedError
+            NumPy has no such type, and the package ml_dtypes, which adds some, is not installed or lacks it; or entries
+            of less than a byte are packed, as those of float4 and float6 are. `tobytes` gives the data of any type.
+        CorruptError
+            The data is damaged.
+        """
+        info, dtype = self._info, self.dtype
+        array: npt.NDArray[Any]
+        if info.dtype == "bfloat16":
+            array = bfloat16_to_float32(np.frombuffer(self.tobytes(), "<u2"))
+        else:
+            array = np.frombuffer(bytearray(self.tobytes()), dtype)
+        found: npt.NDArray[Any] = array.reshape(info.shape, order="F" if info.order == "F" else "C")
+        return found.T if self._transposed else found
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.decode()[index]
+
+
+def _extended_type(name: str, where: str) -> np.dtype[Any]:
+    try:
+        import ml_dtypes
+
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+    except (ImportError, AttributeError):
+        raise UnsupportedError(
+            f"{where}: {name} needs the package ml_dtypes; tobytes() gives the raw data"
+        ) from None
+    return dtype

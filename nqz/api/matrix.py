@@ -1,0 +1,258 @@
+"""Compressed matrices of a container, for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.api.arguments import array_out, canonical_name, float_type
+from nqz.api.indexing import Selection, cut, length, lookup
+from nqz.api.products import Operand, matmul_operator
+from nqz.api.tensor import Tensor, told
+from nqz.ground.cached import cached_property
+from nqz.ground.dtypes import cast_saturating, storage_dtype
+from nqz.ground.errors import UsageError
+from nqz.ground.threads import workers
+from nqz.matrix import Columns, Matrix, open_matrix
+
+Array = npt.NDArray[Any]
+
+
+class CompressedMatrix(Tensor, Operand):
+    """A compressed matrix of a container.
+
+    It reads as an array: ``m[:, 3]``, ``m[5:9]``, ``np.asarray(m)``, ``len(m)``, each equal to the same of
+    ``m.decode()``; vectors are decoded from the chunks that they lie in, and no others. ``m.T @ b`` and ``a.T @ m``
+    are estimates from the compressed data, those of `nqz.matmul`.
+    """
+
+    @cached_property
+    def _matrix(self) -> Matrix:
+        return open_matrix(self.reader, self._index)
+
+    @property
+    def _coded(self) -> Matrix:
+        self._opened.require_open()
+        return self._matrix
+
+    def operand(self) -> Any:
+        """Container and name: what a product takes."""
+        return self.reader, self.name
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of what `decode` gives: that of the source, float32 for bfloat16."""
+        self.reader.span(self._index)  # one that only a later release knows is an error of its own
+        return np.dtype("float32" if self.source_dtype == "bfloat16" else self.source_dtype)
+
+    @property
+    def rate(self) -> float:
+        """Bits per entry."""
+        return self._coded.rate
+
+    @property
+    def axis(self) -> int:
+        """The contracted axis, along which the vectors lie."""
+        return self._coded.header.axis ^ (self._transposed and self.ndim > 1)
+
+    @property
+    def predicted_error(self) -> float:
+        """Expected ‖AᵀB - Ĉ‖² / (‖Ā‖²‖B̄‖²/n) for an unrelated partner of the same rate."""
+        return self._coded.predicted_product()
+
+    @property
+    def predicted_reconstruction(self) -> float:
+        """Expected ‖A - Â‖² / ‖Ā‖² of the decoded matrix (estimator "mmse")."""
+        return self._coded.predicted_reconstruction()
+
+    def decode(
+        self,
+        dtype: Any = None,
+        estimator: str = "mmse",
+        *,
+        columns: Any = None,
+        rows: Any = None,
+        out: Array | None = None,
+        threads: int | None = None,
+    ) -> Array:
+        """Rebuild the matrix, or some of it.
+
+        Parameters
+        ----------
+        dtype : dtype-like, optional
+            A floating-point type; that of the source by default, float32 for bfloat16. Values beyond it
+            become its largest finite one.
+        estimator : {"mmse", "unbiased"}
+            The least mean square error, or the mean over dithers exactly the matrix.
+        columns, rows : slice, int, sequence of int or of bool, optional
+            Which entries of the last axis, and of the first; all by default. Of the axis along which the
+            vectors lie, all is decoded; of the other, what these entries need.
+        out : ndarray, optional
+            Where to write, of the shape of the result; it is returned. An error may leave it half written.
+        threads : int, optional
+
+        Raises
+        ------
+        UsageError
+            Unknown type or estimator, or there are no such columns or rows.
+        CorruptError
+            The data is damaged.
+        InputError
+            The file has changed since it was opened.
+        """
+        if not isinstance(estimator, str) or estimator not in ("mmse", "unbiased"):
+            raise UsageError(f"estimator {estimator!r}: mmse or unbiased")
+        matrix = self._coded  # first: the type may be one that only a later release knows
+        if dtype is None:
+            wanted = self.dtype if out is None else float_type(getattr(out, "dtype", type(out)))
+        else:
+            wanted = float_type(dtype)
+        if columns is None and rows is None:
+            if out is not None:
+                array_out(out, self.shape, wanted)
+            return self._whole(matrix, wanted, estimator, out, threads)
+        first, last = self._chosen(rows, 0, "rows"), self._chosen(columns, self.ndim - 1, "columns")
+        needed: list[Selection] = [slice(0, extent, 1) for extent in self.shape]
+        needed[0], needed[-1] = first[0], last[0] if self.ndim > 1 else first[0]
+        if self.ndim < 2 and columns is not None:
+            raise UsageError("columns: there are none in one dimension; choose rows")
+        found = self._read(matrix, tuple(needed), wanted, estimator, threads)
+        if self.ndim > 1:
+            found = found[..., last[1]]
+        found = found[(first[1], ...)]
+        if out is None:
+            return found
+        array_out(out, found.shape, wanted)[...] = found
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        wanted = None if dtype is None else np.dtype(dtype)
+        if (
+            copy is not False
+            and wanted is not None
+            and canonical_name(wanted).startswith(("float", "bfloat"))
+        ):
+            return self.decode(wanted)  # rounded once
+        return super().__array__(dtype, copy)
+
+    def __getitem__(self, index: Any) -> Any:
+        matrix, found = self._coded, lookup(index, self.shape)
+        return self._read(matrix, found.needed, self.dtype, "mmse", None)[found.rest]
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.axis == 0:  # each row takes all columns
+            yield from self.decode()
+            return
+        step = max(1, (1 << 22) // max(1, self.size // len(self)))
+        for first in range(0, len(self), step):
+            yield from self[first : first + step]
+
+    def __matmul__(self, other: Any) -> Any:
+        return matmul_operator(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return matmul_operator(other, self)
+
+    def _about(self) -> list[str]:
+        rate, error = told(lambda: self.rate), told(lambda: self.predicted_error)
+        about = [] if rate is None else [f"{rate:.3g} bits an entry"]
+        return about if error is None else [*about, f"predicted product error {error:.3g}"]
+
+    def _chosen(self, wanted: Any, axis: int, name: str) -> tuple[Selection, Any]:
+        """What an argument takes of an axis."""
+        extent = self.shape[axis]
+        if wanted is None:
+            return slice(0, extent, 1), slice(None)
+        try:
+            item = wanted if isinstance(wanted, (slice, int)) else np.asarray(wanted)
+            if isinstance(item, np.ndarray) and item.size == 0 and item.dtype != bool:
+                item = item.astype(np.int64)
+            if isinstance(item, np.ndarray) and (item.ndim > 1 or item.dtype.kind not in "iub"):
+                raise TypeError("a range, a number, or a list of numbers is needed")
+            found = lookup(item, (extent,))
+        except (TypeError, ValueError, IndexError) as error:
+            raise UsageError(f"{name}: {error}") from None
+        return found.needed[0], found.rest[0]
+
+    def _whole(
+        self, matrix: Matrix, wanted: np.dtype[Any], estimator: str, out: Array | None, threads: int | None
+    ) -> Array:
+        name = canonical_name(wanted)
+        n, count = matrix.parameters.n, matrix.parameters.columns
+        rows = matrix.header.axis == 1
+        target = (
+            None if out is None else _plain_view(out, self._transposed, (count, n) if rows else (n, count))
+        )
+        if target is None:
+            target = np.empty((count, n) if rows else (n, count), storage_dtype(name))
+        vectors = target.T if rows else target
+        with self._opened.unchanged(), workers(threads) as pool:
+            for _ in matrix.blocks(pool, estimator, name, lambda panel: vectors[:, panel.first : panel.last]):
+                pass
+        if out is not None and np.may_share_memory(target, out):
+            return out
+        found = _typed(target, wanted).reshape(self._info.shape)
+        found = found.T if self._transposed else found
+        if out is None:
+            return found
+        out[...] = found
+        return out
+
+    def _read(
+        self,
+        matrix: Matrix,
+        needed: tuple[Selection, ...],
+        wanted: np.dtype[Any],
+        estimator: str,
+        threads: int | None,
+    ) -> Array:
+        """The array of some entries of each axis, from the chunks that their vectors lie in."""
+        needed = needed[::-1] if self._transposed else needed
+        name, shape = canonical_name(wanted), self._info.shape
+        found = np.empty([length(one) for one in needed], storage_dtype(name))
+        along = len(shape) - 1 if matrix.header.axis == 0 else 0
+        others, left = shape, needed
+        if len(shape) == 1:
+            vectors: Columns = slice(0, 1)
+            lines = found[None]
+        else:
+            vectors = _range_or_numbers(needed[along])
+            lines = np.moveaxis(found, along, 0)
+            others = shape[:along] + shape[along + 1 :]
+            left = needed[:along] + needed[along + 1 :]
+
+        def put(places: Columns, piece: Array) -> None:
+            block = piece.T.reshape(piece.shape[1], *others)
+            for axis, selection in enumerate(left, 1):
+                block = cut(block, axis, selection)
+            lines[places] = cast_saturating(block, name)
+
+        if found.size:
+            with self._opened.unchanged(), workers(threads) as pool:
+                matrix.some(vectors, pool, put, estimator)
+        found = _typed(found, wanted)
+        return found.T if self._transposed else found
+
+
+def _range_or_numbers(selection: Selection) -> Columns:
+    if isinstance(selection, slice) and selection.step != 1:
+        return np.arange(selection.start, selection.stop, selection.step)
+    return selection
+
+
+def _typed(array: Array, wanted: np.dtype[Any]) -> Array:
+    """An array in its storage type as the type that is wanted: bfloat16 has come in the former."""
+    return array.view(wanted) if canonical_name(wanted) == "bfloat16" else array.astype(wanted, copy=False)
+
+
+def _plain_view(out: Array, transposed: bool, shape: tuple[int, int]) -> Array | None:
+    """An array to write as a matrix in its storage type, if it can be seen as one."""
+    storage = storage_dtype(canonical_name(out.dtype))
+    if out.dtype.itemsize != storage.itemsize or not out.dtype.isnative:
+        return None
+    plain = (out.T if transposed else out).view(storage)
+    found = plain.reshape(shape)
+    return found if np.may_share_memory(found, out) else None

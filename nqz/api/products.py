@@ -1,0 +1,170 @@
+"""Products of compressed matrices, for Python: `nqz.matmul`, and ``@``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.api.arguments import as_target, canonical_name, float_type, word
+from nqz.api.interchange import Plain, as_plain
+from nqz.commands.matmul import MatmulOptions, Prepared, prepare, tiles
+from nqz.commands.opening import open_file
+from nqz.commands.pairs import pair_up
+from nqz.files.source import array_source
+from nqz.ground.dtypes import is_matrix_dtype
+from nqz.ground.errors import OperandError, UnsupportedError, UsageError
+from nqz.ground.threads import Workers, workers
+from nqz.ground.wording import counted
+
+
+class Operand(ABC):
+    """What may be a side of a product as it is."""
+
+    @abstractmethod
+    def operand(self) -> tuple[Any, str]:
+        """Open container, and name of the tensor; `OperandError` if that is no matrix."""
+
+
+def matmul(
+    a: Any, b: Any, *, estimator: str = "auto", dtype: Any = None, threads: int | None = None
+) -> npt.NDArray[Any]:
+    """Estimate AᵀB from compressed matrices.
+
+    Parameters
+    ----------
+    a, b : CompressedMatrix, Container, bytes, path or array_like
+        At least one side compressed. The vectors of an array lie along its axis 0.
+    estimator : {"auto", "mmse", "unbiased"}
+        The least error expected from what the operands show; the least for unrelated operands; no bias.
+    dtype : dtype-like, optional
+        float32 or float64; the result type of the operands by default, at least float32.
+    threads : int, optional
+
+    Returns
+    -------
+    ndarray, shape (a, b)
+        A vector's axis is dropped, as NumPy does.
+
+    Raises
+    ------
+    OperandError
+        The operands do not fit together, or an entry overflows.
+    """
+    with ExitStack() as stack, workers(threads) as pool:
+        prepared = _prepared(a, b, estimator, dtype, stack, pool)
+        out = np.empty((prepared.product.a.columns, prepared.product.b.columns), prepared.dtype)
+
+        def put(i: int, j: int, tile: npt.NDArray[Any]) -> None:
+            out[i : i + tile.shape[0], j : j + tile.shape[1]] = tile
+
+        for _ in tiles(prepared, put, pool):
+            pass
+        return out.reshape(prepared.shape)
+
+
+def predicted_error(a: Any, b: Any, estimator: str = "auto", *, threads: int | None = None) -> float:
+    """Expected error of ``matmul(a, b, estimator=estimator)``, from the compressed matrices alone.
+
+    Returns
+    -------
+    float
+        E‖AᵀB - Ĉ‖² / (‖Ā‖²‖B̄‖²/n).
+
+    Raises
+    ------
+    OperandError
+        The operands do not fit together.
+    """
+    with ExitStack() as stack, workers(threads) as pool:
+        return float(_prepared(a, b, estimator, None, stack, pool).error)
+
+
+def matmul_operator(left: Any, right: Any) -> Any:
+    """What ``left @ right`` is, one of them compressed with its vectors along the axis that is summed over.
+
+    Raises
+    ------
+    OperandError
+        They lie along the other axis, or the lengths differ.
+    """
+    lead: tuple[int, ...] | None = None
+    if isinstance(left, Operand):
+        _check_axis(left, -1)
+    else:
+        left = as_plain(left)
+        array = left.array
+        if array.ndim > 2:  # a stack of matrices, as one
+            lead = array.shape[:-1]
+            array = array.reshape(-1, array.shape[-1])
+        left = Plain(array.T, left.dtype)
+    if isinstance(right, Operand):
+        _check_axis(right, 0)
+    else:
+        right = as_plain(right)
+        if right.array.ndim > 2:
+            raise OperandError(
+                f"@ of a compressed matrix and an array of {right.array.ndim} dimensions: at most 2 are possible"
+            )
+    found = matmul(left, right)
+    return (found if lead is None else found.reshape(lead + found.shape[1:]))[()]
+
+
+def _check_axis(side: Any, place: int) -> None:
+    """Raise `OperandError` unless a compressed matrix has its vectors along its first axis (0), or its last (-1)."""
+    if not hasattr(side, "axis"):
+        raise OperandError(f"{side!r} @: choose one of its matrices")
+    reader, name = side.operand()
+    where = f"{reader.name}: tensor {name!r}" if name else reader.name
+    if side.ndim > 2:
+        raise OperandError(
+            f"{where}: has {side.ndim} dimensions; nqz.matmul takes it as a matrix, @ does not"
+        )
+    if side.axis != place % side.ndim:
+        raise OperandError(
+            f"{where}: @ would sum over axis {1 - side.axis}, and the vectors lie along axis {side.axis}; multiply its "
+            f"transpose (.T), decode it (numpy.asarray), or encode it with axis={1 - side._coded.header.axis}"
+        )
+
+
+def _prepared(a: Any, b: Any, estimator: str, dtype: Any, stack: ExitStack, pool: Workers) -> Prepared:
+    name = None if dtype is None else canonical_name(float_type(dtype))
+    if name not in (None, "float32", "float64"):
+        raise UsageError(f"dtype {name}: a product is float32 or float64")
+    sides = [_side(a, stack), _side(b, stack)]
+    names = [side.name if isinstance(side, _One) else None for side in sides]
+    files = [side.content if isinstance(side, _One) else side for side in sides]
+    pairs = pair_up(*files, *names)
+    if len(pairs) != 1:
+        raise OperandError(
+            f"{files[0].name} and {files[1].name}: {counted(len(pairs), 'pair')} of matrices; choose one of each"
+        )
+    return prepare(pairs[0], MatmulOptions(word(estimator, "estimator"), name), pool)
+
+
+class _One:
+    """A tensor chosen from a file, by name."""
+
+    def __init__(self, content: Any, name: str):
+        self.content, self.name = content, name
+
+
+def _side(operand: Any, stack: ExitStack) -> Any:
+    if isinstance(operand, Operand):
+        return _One(*operand.operand())
+    if (
+        isinstance(operand, (str, bytes, bytearray, memoryview))
+        or hasattr(operand, "__fspath__")
+        or hasattr(operand, "read")
+    ):
+        return stack.enter_context(open_file(as_target(operand))).content
+    plain = operand if isinstance(operand, Plain) else as_plain(operand)
+    source = stack.enter_context(array_source(plain.array, dtype=plain.dtype))
+    if not is_matrix_dtype(source.tensors[0].dtype):
+        raise UnsupportedError(
+            f"an array of dtype {source.tensors[0].dtype}; convert it to floating point first"
+        )
+    return source
