@@ -27,6 +27,9 @@ from nqz.cli import run
 from nqz.format import integers
 from nqz.ground.dtypes import data_bytes, float32_to_bfloat16, to_safetensors
 
+CODED = "--error 0.1 --rule *=coding:entropy"
+"""Options that make a code of matrices that are smaller than one, too."""
+
 FOLDER, REJECT = FIXTURES / "golden", FIXTURES / "reject"
 INDEX, REJECTED = FOLDER / "index.json", REJECT / "index.json"
 
@@ -172,11 +175,11 @@ GOLDEN: dict[str, Golden] = {
     "panels": Golden(many_columns, "--error 0.1 --no-center --lattice z"),
     "exact": Golden(exact_tensors, source="safetensors", metadata={"format": "pt", "": ""}),
     "npz": Golden(npz_tensors, source="npz"),
-    "model": Golden(model, source="safetensors"),
+    "model": Golden(model, CODED, "safetensors"),
     "no-tensors": Golden(dict, source="safetensors"),
-    "optional": Golden(model, "--error 0.1 --lattice z", "safetensors", edit=with_optional_records),
+    "optional": Golden(model, f"{CODED} --lattice z", "safetensors", edit=with_optional_records),
     "part": Golden(lambda: matrix(32, 3), edit=with_set),
-    "newer-codec": Golden(model, source="safetensors", edit=with_newer_codec),
+    "newer-codec": Golden(model, CODED, "safetensors", edit=with_newer_codec),
 }  # fmt: skip
 
 

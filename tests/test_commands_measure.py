@@ -13,7 +13,7 @@ import pytest
 
 import nqz
 from nqz.commands.code import code, probe
-from nqz.commands.encode import task_of
+from nqz.commands.contents import task_of
 from nqz.commands.measure import grid, measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.options import EncodeOptions

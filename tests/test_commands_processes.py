@@ -14,11 +14,13 @@ import pytest
 import nqz
 from coded_cases import coded
 from nqz.commands.code import code, probe
-from nqz.commands.encode import manifest, target_of, task_of
+from nqz.commands.contents import manifest, task_of
 from nqz.commands.encode_matrix import SideInformation, assemble, fixed_bytes
 from nqz.commands.measure import grid, measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.options import EncodeOptions
+from nqz.commands.sharing import target_of
+from nqz.commands.treatment import treatments
 from nqz.files.access import MemoryAccess, open_input
 from nqz.files.source import array_source, open_source
 from nqz.format.writer import ContainerWriter
@@ -58,7 +60,7 @@ def cuts(number, parts):
 def encode(source, options, executor):
     """The file, each step with no more than values: statistics of ranges, their sum, the plan, records of panels."""
     [tensor] = source.tensors
-    task, target = task_of(source, tensor, options), target_of(tensor, options)
+    task, target = task_of(source, tensor, options), target_of(tensor.entries, options)
     view = tensor.vectors(task.axis)
     jobs = [
         executor.submit(measure, view, task.center, task.where, units) for units in cuts(grid(view).units, 3)
@@ -68,7 +70,7 @@ def encode(source, options, executor):
     matrix = MeasuredMatrix(view, statistics, task.where)
     side = SideInformation.of(matrix, target.digits if task.center else None, pool)
     data = bytearray()
-    writer = ContainerWriter(MemoryAccess(data), manifest(source, source.tensors))
+    writer = ContainerWriter(MemoryAccess(data), manifest(source, treatments([source], options)[0]))
     writer.begin(0)
     target = target.with_fixed(fixed_bytes(task, statistics, target, side, writer))
     first_panel = partial(probe, matrix, pool)
@@ -168,7 +170,7 @@ def test_values_between_the_steps_can_be_pickled():
     x = np.random.default_rng(4).standard_normal((50, 40)).astype(np.float32)
     source = array_source(x)
     options = EncodeOptions(rate=2.5, lattice="leech", coding="voronoi")
-    task, target = task_of(source, source.tensors[0], options), target_of(source.tensors[0], options)
+    task, target = task_of(source, source.tensors[0], options), target_of(source.tensors[0].entries, options)
     view = source.tensors[0].vectors(0)
     statistics = measure(view, True, "x")
     matrix = MeasuredMatrix(view, statistics, "x")

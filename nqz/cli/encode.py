@@ -20,16 +20,18 @@ from nqz.cli.common import (
     shown,
 )
 from nqz.cli.parameters import SIZE_HELP, Command, Size, choice
-from nqz.commands.encode import encode, tensor_info
+from nqz.commands.encode import encode
 from nqz.commands.opening import open_file
-from nqz.commands.options import EncodeOptions
-from nqz.commands.select import select
+from nqz.commands.options import AUTO, UNIFORM, EncodeOptions
+from nqz.commands.sensitivities import read_across
+from nqz.commands.treatment import MATRIX, treatments
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, SOURCES, listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 from nqz.matrix import open_matrix
+from nqz.models.rules import SKIP
 from nqz.stages.codings import ALLOCATIONS, CODINGS
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
@@ -70,8 +72,19 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried 
     help="Seed of rotation and dither; both operands of a product need the same.",
 )
 @click.option(
-    "--axis", type=choice("01"), default="0", show_default=True,
-    help="Contracted axis: 0 for columns as vectors, 1 for rows (weights stored [out, in]).",
+    "--axis", type=choice(("0", "1", AUTO)),
+    help="Contracted axis: 0 for columns as vectors, 1 for rows (weights stored [out, in]), "
+    "auto for what names and shapes tell; by default auto for models with a config.json, else 0.",
+)  # fmt: skip
+@click.option(
+    "--rule", "rules", multiple=True, metavar="PATTERN=ITEM[,ITEM]",
+    help="What becomes of some tensors: a rate, exact, skip, axis:0|1, coding:NAME; repeatable, the last that takes "
+    "a tensor decides.",
+)  # fmt: skip
+@click.option(
+    "--across", default=UNIFORM, show_default=True, metavar="HOW",
+    help="How matrices share the rate or error: uniform, size[:EXPONENT] (large ones coarser), or FILE.json with a "
+    "sensitivity for each name or shell pattern.",
 )  # fmt: skip
 @click.option("--no-center", is_flag=True, help="Do not keep the means of the vectors apart.")
 @click.option(
@@ -107,22 +120,23 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried 
 )  # fmt: skip
 @common_options
 def command(
-    source: str, output: str | None, axis: str, no_center: bool, force: bool,
+    source: str, output: str | None, axis: str | None, across: str, no_center: bool, force: bool,
     threads: int | None, metadata: tuple[str, ...],
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
 ) -> None:  # fmt: skip
     """Run ``nqz encode``."""
     options = EncodeOptions(
-        axis=int(axis), center=not no_center, tensors=tensors, metadata=_metadata(metadata), **choices
-    )
+        axis=int(axis) if axis in ("0", "1") else axis, across=read_across(across), center=not no_center,
+        tensors=tensors, metadata=_metadata(metadata), **choices
+    )  # fmt: skip
     options.check()
     notices = Notices(quiet, show_progress)
     target = output if output is not None else default_output(source, SOURCES, "nqz")
     with workers(threads) as pool, open_file(source, container=False) as opened:
         content = opened.content
-        chosen = select([tensor.name for tensor in content.tensors], tensors, content.name)
-        sizes = {t.name: t.nbytes for t in (content.tensors[index] for index in chosen)}
-        stages = {t.name: _STAGES for t in content.tensors if tensor_info(t, content.kind).kind == "matrix"}
+        found = [one for one in treatments([content], options)[0] if one.kind != SKIP]
+        sizes = {one.name: one.tensor.nbytes for one in found}
+        stages = {one.name: _STAGES for one in found if one.kind == MATRIX}
         with (
             open_output(target, force, [opened]) as out,
             notices.progress("encoding", sizes, stages) as progress,

@@ -16,6 +16,7 @@ from nqz.commands.code import Progress, code, probe, side_records
 from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.files.contract import SourceTensor
+from nqz.files.vectors import VectorView
 from nqz.format.records import Sealed
 from nqz.format.writer import ContainerWriter, Draft, listed_size
 from nqz.ground.arithmetic import pieces
@@ -66,12 +67,7 @@ def encode_matrix(
     list of str
         Warnings.
     """
-    view, share = tensor.vectors(task.axis), 0.5 / tensor.nbytes
-    if view.length > task.transform.max_length:
-        raise UnsupportedError(
-            f"{task.where}: vectors of {counted(view.length, 'entry')}; "
-            f"at most {task.transform.max_length} are supported"
-        )
+    view, share = vectors_of(tensor, task), 0.5 / tensor.nbytes
     statistics = measure(
         view, task.center, task.where, pool=pool, progress=lambda size: progress(share * size)
     )
@@ -102,6 +98,17 @@ def encode_matrix(
     if alive(statistics) and not coded_entries(chosen.parameters, statistics):
         return [_nothing_left_warning(task, statistics, target)]
     return []
+
+
+def vectors_of(tensor: SourceTensor, task: Task) -> VectorView:
+    """The vectors of a matrix; `UnsupportedError` if they are too long."""
+    view = tensor.vectors(task.axis)
+    if view.length > task.transform.max_length:
+        raise UnsupportedError(
+            f"{task.where}: vectors of {counted(view.length, 'entry')}; "
+            f"at most {task.transform.max_length} are supported"
+        )
+    return view
 
 
 @dataclass(frozen=True)

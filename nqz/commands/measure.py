@@ -43,6 +43,7 @@ def measure(
     *,
     pool: Workers | None = None,
     progress: Progress | None = None,
+    hashed: bool = True,
 ) -> Statistics:
     """Read a range of a matrix, and measure it.
 
@@ -62,13 +63,15 @@ def measure(
         Threads to work with; neither they nor ranges change the result.
     progress : callable, optional
         Called with the number of bytes read.
+    hashed : bool
+        Whether the digest is needed; without it that of no data stands in its place.
 
     Raises
     ------
     UnsupportedError
         An entry is not finite.
     """
-    run = _pass(view, center, where, pool, progress)
+    run = _pass(view, center, where, pool, progress, hashed)
     return merged(run.statistics(*(units or (0, run.grid.units))))
 
 
@@ -86,11 +89,16 @@ def measure_columns(
 
 
 def _pass(
-    view: VectorView, center: bool, where: str, pool: Workers | None, progress: Progress | None = None
+    view: VectorView,
+    center: bool,
+    where: str,
+    pool: Workers | None,
+    progress: Progress | None = None,
+    hashed: bool = True,
 ) -> _Pass:
     cut = grid(view)
     kind = _Columns if cut.contiguous else _Stripes if cut.striped else _Rows
-    return kind(view, center, where, pool or Workers(1), progress or (lambda size: None), cut)
+    return kind(view, center, where, pool or Workers(1), progress or (lambda size: None), cut, hashed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +111,7 @@ class _Pass(ABC):
     pool: Workers
     progress: Progress
     grid: Grid
+    hashed: bool
 
     @abstractmethod
     def statistics(self, first: int, last: int) -> Iterator[Statistics]:
@@ -206,7 +215,7 @@ class _Columns(_Pass):
     def _piece(self, unit: int) -> Statistics:
         (start, stop), (first, last) = self.grid.span(unit), self.grid.begun(unit)
         state = np.zeros((4, last - first))
-        digests = self.sum((start, stop), state, first)
+        digests = self.sum((start, stop), state, first, hashed=self.hashed)
         if last > first:
             self._add(state, first, stop)
         return self.one(unit, digests, state)
@@ -257,7 +266,8 @@ class _Rows(_Pass):
         def one(piece: int) -> tuple[bytes, State]:
             part = np.zeros((4, self.grid.columns))
             part[0] = entries
-            return self.sum(self.grid.span(piece), part, 0, exponent, digests is not None), part
+            hashed = self.hashed and digests is not None
+            return self.sum(self.grid.span(piece), part, 0, exponent, hashed), part
 
         for piece, (found, part) in zip(pieces, self.pool.map(one, pieces), strict=True):
             add_later(state, part)
@@ -271,7 +281,7 @@ class _Stripes(_Pass):
     """Stripes of very many columns that are not contiguous; their share of the file is hashed before."""
 
     def statistics(self, first: int, last: int) -> Iterator[Statistics]:
-        digests, pieces = b"", self.grid.hashed(first, last)
+        digests, pieces = b"", self.grid.hashed(first, last) if self.hashed else range(0)
         for piece, found in zip(pieces, self.pool.map(self._hashed, pieces), strict=True):
             digests += found
             self.progress(self.bytes_of(piece) / 2)

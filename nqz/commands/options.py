@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from nqz.ground.errors import UsageError
-from nqz.plan.task import MAX_RATE, MIN_RATE
+from nqz.ground.units import MAX_RATE, MIN_RATE
+from nqz.models.rules import parse
+from nqz.plan.spend import default_exponent
 from nqz.stages.codings import ALLOCATIONS, CODINGS
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import DEFAULT, FAMILIES, Lattice, choose
+
+AUTO, UNIFORM, SIZE = "auto", "uniform", "size"
+
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
+_MAX_EXPONENT = 2.0
+_LEAST_SENSITIVE = 1e-30
 
 MIN_ERROR = 2.0 * 4.0**-MAX_RATE
 
@@ -28,8 +38,9 @@ class EncodeOptions:
         The best file of at most so many bytes.
     seed : int
         Sets rotation and dither; both operands of a product need the same.
-    axis : int
-        Axis along which the vectors lie, the contracted one.
+    axis : {0, 1, "auto"}, optional
+        Axis along which the vectors lie, the contracted one; "auto" tells it from names, shapes and `config`. By
+        default "auto" where there is a `config`, else 0.
     center : bool
         Whether columns are centered.
     lattice : {"conv", "leech", "e8", "d4", "z"}
@@ -45,6 +56,13 @@ class EncodeOptions:
         Names or shell patterns of the tensors to take; all by default.
     metadata : mapping of str to str
         Beside what the source has, in whose place it comes where keys are the same.
+    rules : sequence of str
+        What is to become of some tensors; see `nqz.models.rules`.
+    across : str or mapping of str to float
+        How a rate or an error is shared by several matrices: "uniform", "size", "size:EXPONENT", or how sensitive
+        each is, by names or shell patterns, of which the last that takes a tensor counts.
+    config : mapping, optional
+        The ``config.json`` of the network that the tensors are of.
     other_bytes : int
         Bytes of what comes with the containers, and counts toward `max_bytes`, such as the index of a model.
     """
@@ -53,7 +71,7 @@ class EncodeOptions:
     error: float | None = None
     max_bytes: int | None = None
     seed: int = 0
-    axis: int = 0
+    axis: int | str | None = None
     center: bool = True
     lattice: str = DEFAULT
     states: int | None = None
@@ -62,6 +80,9 @@ class EncodeOptions:
     kappa: float | None = None
     tensors: Sequence[str] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    rules: Sequence[str] = ()
+    across: str | Mapping[str, float] = "uniform"
+    config: Mapping[str, Any] | None = None
     other_bytes: int = 0
     strict: bool = False
     """Whether the bytes that come on top of the rate for small matrices are withheld."""
@@ -71,8 +92,9 @@ class EncodeOptions:
         self._check_target()
         if not 0 <= self.seed < 1 << 64:
             raise UsageError(f"seed {self.seed}: an integer from 0 to 2**64 - 1 is needed")
-        if self.axis not in (0, 1):
-            raise UsageError(f"axis {self.axis}: 0 (columns) or 1 (rows)")
+        if self.axis not in (None, 0, 1, AUTO):
+            raise UsageError(f"axis {self.axis}: 0 (columns), 1 (rows) or {AUTO}")
+        self._check_across()
         if self.lattice not in FAMILIES:
             raise UsageError(f"lattice {self.lattice!r}: one of {', '.join(FAMILIES)}")
         known = [lattice.states for lattice in FAMILIES[self.lattice] if lattice.states is not None]
@@ -97,6 +119,55 @@ class EncodeOptions:
             )
         if self.kappa is not None and not 0.0 < self.kappa <= 1.0:
             raise UsageError(f"kappa {self.kappa:g}: a number above 0 and at most 1 is needed")
+        for text in self.rules:
+            self._check_rule(text)
+
+    def _check_rule(self, text: str) -> None:
+        coding = parse(text).values.get("coding")
+        if coding is not None:
+            try:
+                self.of_coding(coding).check()
+            except UsageError as error:
+                raise UsageError(f"rule {text!r}: {error}") from None
+
+    def of_coding(self, coding: str) -> EncodeOptions:
+        """The same with another coding."""
+        return replace(self, coding=coding, rules=())
+
+    def _check_across(self) -> None:
+        if isinstance(self.across, str):
+            self.spread(1.0)
+            return
+        for name, value in self.across.items():
+            known = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (known and _LEAST_SENSITIVE <= value <= 1.0 / _LEAST_SENSITIVE):
+                raise UsageError(
+                    f"across: the sensitivity of {name!r} is {value!r}; a positive number is needed, "
+                    f"{_LEAST_SENSITIVE:g} to {1.0 / _LEAST_SENSITIVE:g}"
+                )
+        if not self.across:
+            raise UsageError("across: there are no sensitivities")
+
+    def spread(self, rate: float) -> float:
+        """The exponent p where rates depend on sizes, N^p, at so many bits an entry in all; 1 with sensitivities."""
+        if not isinstance(self.across, str):
+            return 1.0
+        word, colon, value = self.across.partition(":")
+        if self.across == UNIFORM:
+            return 0.0
+        if self.across == SIZE:
+            return default_exponent(rate)
+        if word == SIZE and colon and _NUMBER.fullmatch(value) and float(value) <= _MAX_EXPONENT:
+            return float(value)
+        raise UsageError(
+            f"across {self.across!r}: {UNIFORM}, {SIZE}, {SIZE}:EXPONENT with an exponent from 0 to "
+            f"{_MAX_EXPONENT:g}, or a file NAME.json of sensitivities is needed"
+        )
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all matrices get the same."""
+        return self.across == UNIFORM
 
     def _check_target(self) -> None:
         given = [x for x in (self.rate, self.error, self.max_bytes) if x is not None]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 
 from nqz.ground.errors import UsageError
+from nqz.ground.patterns import matches
 
 
 def select(names: Sequence[str], patterns: Sequence[str], where: str) -> list[int]:
@@ -24,8 +24,3 @@ def select_parts(names: Sequence[Sequence[str]], patterns: Sequence[str], where:
             raise UsageError(f"{where}: no tensor is called {pattern!r}")
         taken = [before | more for before, more in zip(taken, found, strict=True)]
     return [sorted(part) for part in taken]
-
-
-def matches(name: str, pattern: str) -> bool:
-    """Whether a tensor is called so, or a shell pattern takes it."""
-    return name == pattern or fnmatch.fnmatchcase(name, pattern)

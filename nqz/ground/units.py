@@ -8,3 +8,6 @@ NORM_ZERO = -(1 << 31)
 
 FIXED_POINT = 256
 """Fixed-point units in one integer step of a lattice, in which nearest points are searched."""
+
+MIN_RATE, MAX_RATE = 0.05, 12.0
+"""Rates that can be asked for, bits an entry."""

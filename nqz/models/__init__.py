@@ -1,1 +1,1 @@
-"""Models: a model in several files as one collection of named parts, and the index that lists its tensors."""
+"""Models: several files as one collection of named parts, and what their tensors are."""

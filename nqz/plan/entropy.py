@@ -281,6 +281,13 @@ def adjusted(
     return None if delta == parameters.delta else replace(parameters, delta=delta)
 
 
+def expected_bits(parameters: Parameters, statistics: Statistics) -> float:
+    """Bits that all chunks should take, framing included."""
+    p = parameters
+    columns = Columns(p.n, statistics.histogram, p.lattice, p.allocate, p.lowest_class)
+    return columns.bits(p.m, p.delta)
+
+
 def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
     """The parameters: everything about this coding is known before."""
     return parameters

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from nqz.format.header import PLANNED, TensorHeader
 from nqz.format.msgpack import pack
+from nqz.ground.units import MAX_RATE
 from nqz.plan import entropy, voronoi
-from nqz.plan.task import MAX_RATE, Plan, Planner, Probe, Target, Task
+from nqz.plan.task import Plan, Planner, Probe, Target, Task
 from nqz.stages import dither
 from nqz.stages.estimate import Side
 from nqz.stages.norms import Histogram
@@ -72,6 +73,11 @@ def nearby(parameters: Parameters, histogram: Histogram, bits: float) -> Side | 
     None if no bits are left.
     """
     return PLANNERS[parameters.coding.name].nearby(parameters, histogram, bits)
+
+
+def expected_bits(plan: Plan, statistics: Statistics) -> float:
+    """Bits that all chunks of a matrix should take, framing included."""
+    return PLANNERS[plan.parameters.coding.name].expected_bits(plan.parameters, statistics)
 
 
 def rate_within(wanted: int, exact: int, entries: int) -> float:

@@ -18,9 +18,6 @@ from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
 from nqz.stages.transforms import Transform
 
-MIN_RATE, MAX_RATE = 0.05, 12.0
-"""Rates that can be asked for, bits an entry."""
-
 _MARGIN = 0.0005  # bits an entry to aim below the rate, so that it is seldom exceeded and coded again
 
 Probe = Callable[[Parameters], tuple[int, ...]]
@@ -163,6 +160,9 @@ class Planner(Protocol):
         kappa: float | None,
     ) -> Parameters | None:
         """Parameters for another try when the file has `excess` bits beyond the `wanted` ones; None if it is good."""
+
+    def expected_bits(self, parameters: Parameters, statistics: Statistics) -> float:
+        """Bits that all chunks should take, framing included."""
 
     def calibrated(self, parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
         """The parameters with what can be known only after coding: headers stand before chunks."""

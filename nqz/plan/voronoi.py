@@ -142,6 +142,16 @@ def adjusted(
     return None if again.coding_parameters == nesting else again
 
 
+def expected_bits(parameters: Parameters, statistics: Statistics) -> float:
+    """Bits that all chunks should take, framing included."""
+    nesting: Nesting = parameters.coding_parameters
+    low, high = (digit_bits(q) for q in nesting.q)
+    level = low + (high - low) * nesting.mix / MIX
+    side = _cells(parameters.lattice).index_bits / parameters.lattice.group
+    entries = alive(statistics) * parameters.m
+    return entries * (level + side) + _CHUNK_BITS * -(-entries // CHUNK_ENTRIES)
+
+
 def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
     """The parameters with gain and power of the nested code, as they are on the first panel."""
     cross, square = probe(parameters) or (0, 0)  # nothing is coded

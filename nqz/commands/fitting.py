@@ -1,0 +1,126 @@
+"""Encoding to a number of bytes: the highest rate, in all, with which the files fit into it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nqz.commands.contents import Record, container_size, manifest
+from nqz.commands.options import EncodeOptions
+from nqz.commands.sharing import Infeasible, Sharing, Targets
+from nqz.commands.treatment import EXACT, MATRIX, Treatment
+from nqz.files.contract import Tensors
+from nqz.format.exct import exact_pieces
+from nqz.format.records import framed
+from nqz.ground.errors import UsageError
+from nqz.ground.threads import Workers
+from nqz.ground.units import MAX_RATE, MIN_RATE
+from nqz.ground.wording import counted
+from nqz.plan.search import lower_rate, rate_within
+from nqz.stages.panels import chunk_counts
+
+_TRIES = 6
+_CLOSE = 0.995  # of the bytes allowed: where less is used, a higher rate is tried once
+
+Encode = Callable[[Targets], dict[str, Any]]
+"""Encodes everything with a target for each tensor, and reports."""
+
+
+def exact_bytes(one: Treatment, pool: Workers) -> int:
+    """Bytes of the records of a tensor that is carried exactly."""
+    return sum(framed(len(piece)) for piece in exact_pieces(one.tensor.pieces(), each=pool.map))
+
+
+def beside(sources: Sequence[Tensors], parts: Sequence[Sequence[Treatment]], options: EncodeOptions) -> int:
+    """Bytes that containers take beside the records and the parameters of their tensors, about."""
+    size = 0
+    for source, chosen in zip(sources, parts, strict=True):
+        records = [_records(one) for one in chosen]
+        whole = container_size(manifest(source, chosen, options.metadata), records)
+        size += whole - framed(*(length for own in records for _, length in own))
+    return size
+
+
+def _records(one: Treatment) -> list[Record]:
+    """Records such as a tensor may have."""
+    if one.kind != MATRIX:
+        return [("EXCT", 4 << 20)] * -(-one.tensor.nbytes >> 22)
+    n, count = one.entries // one.vectors, one.vectors
+    chunks = sum(number for _, number in chunk_counts(n, n, count, count))
+    return [("NORM", count), ("MEAN", 2 * count), *[("CHNK", 1 << 19)] * chunks]
+
+
+def encode_within(
+    wanted: int, sharing: Sharing, beside: int, pool: Workers, encode: Encode
+) -> dict[str, Any]:
+    """Encode tensors that share `wanted` bytes, close to them.
+
+    Parameters
+    ----------
+    wanted : int
+    sharing : Sharing
+    beside : int
+        Bytes that the containers take beside the records of tensors, and what else counts.
+    pool : Workers
+    encode : callable
+
+    Raises
+    ------
+    UsageError
+        They do not fit; the least number of bytes is named.
+    """
+    other = sharing.options.other_bytes
+    exact = sum(exact_bytes(one, pool) for one in sharing.tensors if one.kind == EXACT)
+    bits, raised = 8.0 * (wanted - exact - beside - other), False
+    for _ in range(_TRIES):
+        try:
+            targets = sharing.for_bits(bits)
+        except Infeasible as found:
+            raise _refused(sharing, wanted, exact + beside + other + math.ceil(found.bits / 8.0)) from None
+        report = encode(targets)
+        excess = report["file_bytes"] + other - wanted
+        if excess <= 0 and (raised or wanted + excess >= _CLOSE * wanted or _is_most(sharing, targets)):
+            return report
+        if not sharing.matrices:
+            raise _refused(sharing, wanted, wanted + excess)
+        raised = raised or excess <= 0
+        bits = bits - 8.0 * excess if excess <= 0 else min(bits, report["bits"]) - 8.0 * (excess + 1)
+    raise _refused(sharing, wanted, wanted + max(1, excess))
+
+
+def _is_most(sharing: Sharing, targets: Targets) -> bool:
+    """Whether no matrix can get more."""
+    return all(
+        target is None or one.rate is not None or target.rate >= MAX_RATE
+        for one, target in zip(sharing.tensors, targets, strict=True)
+    )
+
+
+def _refused(sharing: Sharing, wanted: int, least: int) -> UsageError:
+    return UsageError(
+        f"{sharing.where}: does not fit into {counted(wanted, 'byte')}; the smallest feasible size is about "
+        f"{counted(least, 'byte')}"
+    )
+
+
+def encode_array_within(
+    wanted: int, sharing: Sharing, beside: int, pool: Workers, encode: Encode
+) -> dict[str, Any]:
+    """Encode a single array, at the highest rate with which the file fits into so many bytes; see `encode_within`."""
+    entries, options = sharing.entries, sharing.options
+    exact = sum(exact_bytes(one, pool) for one in sharing.tensors if one.kind == EXACT) + options.other_bytes
+    rate = rate_within(wanted, exact, entries)
+    least = exact + beside + math.ceil(sharing.least_bits / 8.0)
+    for _ in range(_TRIES):
+        if entries and rate < MIN_RATE:
+            break
+        report = encode(sharing.at_rate(rate))
+        size = report["file_bytes"] + options.other_bytes
+        if size <= wanted:
+            return report
+        least = size
+        if not entries:
+            break
+        rate = lower_rate(rate, report["bits"], size - wanted, entries)
+    raise _refused(sharing, wanted, max(least, wanted + 1))

@@ -1,0 +1,242 @@
+"""How several matrices share a rate, an error or a number of bytes: a target for each of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nqz.commands.options import MIN_ERROR, EncodeOptions
+from nqz.commands.treatment import MATRIX, Treatment
+from nqz.ground.arithmetic import log2
+from nqz.ground.errors import UsageError
+from nqz.ground.patterns import matches
+from nqz.ground.units import MAX_RATE, MIN_RATE
+from nqz.models.architecture import HEAD, TIED
+from nqz.plan.spend import Part, least_total, share_bits, share_error
+from nqz.plan.task import Target
+
+FREE_BYTES = 448
+"""Bytes that come on top of the rate below a million entries."""
+
+_SMALL = 10**6
+_MOST_ERROR = 0.98  # a matrix with a larger one is not worth its header
+_SLACK = 1e-9
+_ROUNDS = 100
+
+Targets = list[Target | None]
+"""A target for each tensor, None for one that is not coded."""
+
+Predict = Callable[[Treatment, Target], float]
+"""Predicts the error of a product, before a matrix is coded."""
+
+
+def target_of(entries: int, options: EncodeOptions) -> Target:
+    """What a matrix may take, or must reach, that shares with no other."""
+    free = 0 if entries >= _SMALL or options.strict else FREE_BYTES
+    return Target(0.0 if options.rate is None else options.rate, options.error, options.max_bytes, free)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """The matrices that share, and how.
+
+    Attributes
+    ----------
+    where : str
+        What messages call all of them.
+    tensors : sequence of Treatment
+        All tensors, whatever becomes of them.
+    options : EncodeOptions
+    """
+
+    where: str
+    tensors: Sequence[Treatment]
+    options: EncodeOptions
+
+    @property
+    def matrices(self) -> list[Treatment]:
+        """The matrices."""
+        return [one for one in self.tensors if one.kind == MATRIX]
+
+    @property
+    def fixed(self) -> list[Treatment]:
+        """Those whose rate is given by a rule."""
+        return [one for one in self.matrices if one.rate is not None]
+
+    @property
+    def entries(self) -> int:
+        """Of all matrices."""
+        return sum(one.entries for one in self.matrices)
+
+    @property
+    def fixed_bits(self) -> float:
+        """Bits of those whose rate is given."""
+        return sum(float(one.rate or 0.0) * one.entries for one in self.matrices)
+
+    @property
+    def plain(self) -> bool:
+        """Whether every matrix gets what is asked for, and nothing is shared."""
+        return self.options.is_uniform and not self.fixed
+
+    def targets(self, predict: Predict) -> Targets:
+        """A target for each tensor, for a rate or an error; see `for_bits` for a number of bytes."""
+        options = self.options
+        if self.plain:
+            return [target_of(one.entries, options) if one.kind == MATRIX else None for one in self.tensors]
+        if options.error is not None:
+            return self._for_error(options.error, predict)
+        assert options.rate is not None
+        return self.for_bits(options.rate * self.entries, strict=not options.is_uniform)
+
+    def at_rate(self, rate: float) -> Targets:
+        """The same rate for every matrix, and nothing beyond it."""
+        most = self.options.max_bytes
+        return [Target(rate, None, most, 0) if one.kind == MATRIX else None for one in self.tensors]
+
+    @property
+    def least_bits(self) -> float:
+        """Bits that all matrices take at least, about."""
+        center = self.options.center
+        return sum(one.entries * max(MIN_RATE, one.least_rate(center)) for one in self.matrices)
+
+    def for_bits(self, bits: float, strict: bool = True) -> Targets:
+        """Targets that take so many bits together, headers included.
+
+        Raises
+        ------
+        UsageError
+            They cannot take as few; `Infeasible`, which knows how many it takes.
+        """
+        free = [one for one in self.matrices if one.rate is None]
+        rates = self._rates(free, bits - self.fixed_bits, bits / max(1, self.entries))
+        given = dict(zip(map(id, free), rates, strict=True))
+        return [
+            None
+            if one.kind != MATRIX
+            else Target(
+                given[id(one)] if one.rate is None else one.rate,
+                None,
+                self.options.max_bytes,
+                0 if strict or one.entries >= _SMALL else FREE_BYTES,
+            )
+            for one in self.tensors
+        ]
+
+    def _rates(self, free: list[Treatment], bits: float, rate: float) -> list[float]:
+        """Rates of those that share `bits`, where the rate of all is `rate`."""
+        if not free:
+            if bits < -_SLACK * max(1, self.entries):
+                raise Infeasible(self, self.fixed_bits)
+            return []
+        entries = sum(one.entries for one in free)
+        if self.options.is_uniform:
+            if bits / entries < MIN_RATE * (1.0 - _SLACK):
+                raise Infeasible(self, self.fixed_bits + MIN_RATE * entries)
+            return [min(MAX_RATE, bits / entries)] * len(free)
+        parts = self._parts(free, rate)
+        found = share_bits(parts, bits)
+        if found is None:
+            raise Infeasible(self, self._fewest_bits(free, rate))
+        return found
+
+    def _fewest_bits(self, free: list[Treatment], rate: float) -> float:
+        """The fewest bits that all can take: heads need more of them where the others get more."""
+        entries, bits = sum(one.entries for one in free), 0.0
+        for _ in range(_ROUNDS):
+            bits = self.fixed_bits + least_total(self._parts(free, rate)) * entries
+            rate = max(rate, bits / self.entries)
+        return bits
+
+    def _parts(self, matrices: list[Treatment], rate: float) -> list[Part]:
+        """Matrices as those that share bits see them."""
+        exponent, center = self.options.spread(rate), self.options.center
+        return [
+            Part(
+                one.entries,
+                s,
+                exponent,
+                max(one.least_rate(center) + MIN_RATE, rate if _is_head(one) else 0.0),
+            )
+            for one, s in zip(matrices, self._importance(matrices), strict=True)
+        ]
+
+    def _importance(self, matrices: list[Treatment]) -> list[float]:
+        """How sensitive matrices are; 1 where only their sizes count."""
+        across = self.options.across
+        if isinstance(across, str):
+            return [1.0] * len(matrices)
+        names = [one.name for one in self.tensors]
+        for pattern in across:
+            if not any(matches(name, pattern) for name in names):
+                raise UsageError(f"{self.where}: across: no tensor is called {pattern!r}")
+        found = [[s for pattern, s in across.items() if matches(one.name, pattern)] for one in matrices]
+        missing = [one.name for one, values in zip(matrices, found, strict=True) if not values]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise UsageError(
+                f"{self.where}: across: no sensitivity for tensor {missing[0]!r}{more}; '*' stands for all others"
+            )
+        return [float(values[-1]) for values in found]
+
+    def weights(self) -> list[float]:
+        """What the error of each matrix counts in the mean that an error bounds."""
+        return [part.weight for part in self._parts(self.matrices, self._likely_rate())]
+
+    def _likely_rate(self) -> float:
+        """About the rate that an error takes."""
+        error = self.options.error
+        return self.options.rate or 1.0 if error is None else max(MIN_RATE, 0.5 * float(log2(2.0 / error)))
+
+    def _for_error(self, error: float, predict: Predict) -> Targets:
+        """Targets whose errors have a weighted mean of at most `error`."""
+        free = [one for one in self.matrices if one.rate is None]
+        weight = dict(zip(map(id, self.matrices), self.weights(), strict=True))
+        at_rate = {id(one): Target(one.rate, None, None, 0) for one in self.fixed if one.rate is not None}
+        spent = sum(weight[id(one)] * predict(one, at_rate[id(one)]) for one in self.fixed)
+        whole, rest = sum(weight.values()), sum(weight[id(one)] for one in free)
+        left = (error * whole - spent) / rest if free else error * whole - spent
+        if left < (MIN_ERROR if free else 0.0):
+            least = (spent + MIN_ERROR * rest) / whole
+            raise UsageError(
+                f"{self.where}: a mean error of {error:g} cannot be reached with these rules; the rates that they "
+                f"give make it {least:.3g} at least"
+            )
+        given: dict[int, float] = {}
+        if free:
+            parts = self._parts(free, self._likely_rate())
+            most = [min(_MOST_ERROR, left) if _is_head(one) else _MOST_ERROR for one in free]
+            found = share_error(parts, min(left, _MOST_ERROR), MIN_ERROR, most)
+            assert found is not None
+            given = dict(zip(map(id, free), found, strict=True))
+        return [
+            None
+            if one.kind != MATRIX
+            else at_rate[id(one)]
+            if one.rate is not None
+            else Target(0.0, given[id(one)], None, 0)
+            for one in self.tensors
+        ]
+
+
+class Infeasible(UsageError):
+    """Matrices cannot take as few bits.
+
+    Attributes
+    ----------
+    bits : float
+        The fewest that they can take.
+    """
+
+    def __init__(self, sharing: Sharing, bits: float) -> None:
+        self.bits = bits
+        rate = bits / max(1, sharing.entries)
+        super().__init__(
+            f"{sharing.where}: {sharing.options.rate or 0.0:g} bits per entry in all are too few; the "
+            f"smallest feasible total is {math.ceil(1000.0 * rate) / 1000.0:g}"
+        )
+
+
+def _is_head(one: Treatment) -> bool:
+    """Whether it gives every word its score, and is never coarser than the others would be at one rate."""
+    return one.layer.role in (HEAD, TIED)

@@ -1,0 +1,142 @@
+"""What the matrices of a network are, and which axis each contracts: by names, shapes and its ``config.json``.
+
+A layer y = W x contracts the inputs. Nearly all networks store W as [out, in], so that rows are the vectors: axis 1.
+The layers of GPT-2 and its kin are stored [in, out]: axis 0. Embeddings are [vocabulary, width], one row a word, and so
+are heads: axis 1. Convolutions are [out, in, …]: axis 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+EMBEDDING, HEAD, TIED = "embedding", "lm_head", "tied head"
+"""Roles: the embedding of words, positions and so on; the head that gives each word its score; both in one."""
+
+_TRANSPOSED_TYPES = {"gpt2", "openai-gpt", "imagegpt", "decision_transformer", "gptsan-japanese"}
+"""Values of ``model_type`` whose layers of these names are stored [in, out]."""
+
+_TRANSPOSED = {"c_attn", "c_proj", "c_fc", "q_attn"}
+
+_WORDS = re.compile(
+    r"(embed_tokens|tok_embeddings|word_embeddings?|wte|shared|embed_in|token_embed(ding|dings)?|tokens_embed)$"
+)
+_EMBEDDINGS = re.compile(r"(^|_)(embed(ding|dings)?|wte|wpe|shared)(_|$)")
+_HEADS = re.compile(
+    r"(^|\.)(lm_head(\.decoder)?|embed_out|vocab_projector|cls\.predictions\.decoder|generator_lm_head|output_projection)$"
+    r"|^(model\.|transformer\.)?output$"
+)
+_HEADED = re.compile(r"(ForCausalLM|LMHeadModel|ForMaskedLM|ForConditionalGeneration|ForPreTraining)\w*$")
+_SLICE = re.compile(r"\[\d+\]$")
+
+Shape = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a tensor is in a network: the axis that it contracts, and its role, empty for most."""
+
+    axis: int
+    role: str
+
+
+def layers(tensors: Iterable[tuple[str, Shape]], config: Mapping[str, Any] | None = None) -> list[Layer]:
+    """Tell what tensors are.
+
+    Parameters
+    ----------
+    tensors : iterable of (str, sequence of int)
+        Names and shapes.
+    config : mapping, optional
+        What the network's ``config.json`` says; without it names and shapes have to do.
+    """
+    tensors = list(tensors)
+    shapes = {_module(name): shape for name, shape in tensors if len(shape) > 1}
+    transposed = _is_transposed(shapes, config)
+    tied = _tied(shapes, config)
+    return [
+        Layer(_axis(_module(name), shape, transposed, config), _role(name, shape, tied))
+        for name, shape in tensors
+    ]
+
+
+def is_model(names: Iterable[str]) -> bool:
+    """Whether tensors are called like those of a network."""
+    return any(name.endswith((".weight", "_proj", ".kernel")) for name in names)
+
+
+def _module(name: str) -> str:
+    """The name of the layer that a tensor is the weight of."""
+    return _SLICE.sub("", name).removesuffix(".weight")
+
+
+def _last(module: str) -> str:
+    return module.rpartition(".")[2]
+
+
+def _axis(module: str, shape: Shape, transposed: bool, config: Mapping[str, Any] | None) -> int:
+    if len(shape) < 2:
+        return 0
+    if transposed and len(shape) == 2 and _last(module) in _TRANSPOSED:
+        return 0
+    return 0 if _is_transposed_expert(module, shape, config) else 1
+
+
+def _is_transposed_expert(module: str, shape: Shape, config: Mapping[str, Any] | None) -> bool:
+    """Whether an expert out of a tensor of many is stored [in, out], as the width of the network tells."""
+    width = _value(config, "hidden_size")
+    if ".experts." not in module + "." or width is None or shape[-1] == shape[-2]:
+        return False
+    last = _last(module)
+    if last.startswith(("gate_up_proj", "gate_proj", "up_proj")):
+        return bool(shape[-2] == width)
+    return last.startswith("down_proj") and bool(shape[-1] == width)
+
+
+def _is_transposed(shapes: Mapping[str, Shape], config: Mapping[str, Any] | None) -> bool:
+    """Whether layers called as those of GPT-2 are stored [in, out]: by its configuration, else by their shapes."""
+    kind = _value(config, "model_type")
+    if kind is not None:
+        return kind in _TRANSPOSED_TYPES
+    wide = {"c_attn": 3, "c_fc": 4}
+    votes = [
+        (shape[1] == factor * shape[0]) - (shape[0] == factor * shape[1])
+        for module, shape in shapes.items()
+        if len(shape) == 2 and (factor := wide.get(_last(module)))
+    ]
+    return sum(votes) > 0
+
+
+def _role(name: str, shape: Shape, tied: str | None) -> str:
+    if len(shape) != 2:
+        return ""
+    module = _module(name)
+    if module == tied:
+        return TIED
+    if _HEADS.search(module):
+        return HEAD
+    return EMBEDDING if _EMBEDDINGS.search(_last(module)) else ""
+
+
+def _tied(shapes: Mapping[str, Shape], config: Mapping[str, Any] | None) -> str | None:
+    """The embedding of words, if the network has a head, which is not stored for it is the same matrix."""
+    names = _value(config, "architectures")
+    headed = isinstance(names, list) and any(isinstance(n, str) and _HEADED.search(n) for n in names)
+    if not headed or _value(config, "tie_word_embeddings") is False:
+        return None
+    if any(_HEADS.search(module) for module in shapes):
+        return None
+    found = [module for module, shape in shapes.items() if len(shape) == 2 and _WORDS.search(_last(module))]
+    words = _value(config, "vocab_size")
+    exact = [module for module in found if shapes[module][0] == words]
+    return max(exact or found, key=lambda module: shapes[module][0], default=None)
+
+
+def _value(config: Mapping[str, Any] | None, key: str) -> Any:
+    """What a configuration says, by itself or of the part of it that reads text."""
+    if config is None:
+        return None
+    inner = config.get("text_config")
+    return config[key] if key in config else inner.get(key) if isinstance(inner, Mapping) else None
