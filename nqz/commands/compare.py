@@ -16,9 +16,9 @@ from nqz.commands.verify import verify
 from nqz.files.contract import Source
 from nqz.format.reader import ContainerReader
 from nqz.ground.threads import Workers
+from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.matrix import Matrix, open_matrix
 from nqz.plan.search import nearby
-from nqz.plan.task import MAX_RATE, MIN_RATE
 from nqz.stages.estimate import expected_error, reconstruction_error
 
 KEYS = ("axis", "rate", "bytes", "energy", "product", "share", "energy_share", "more", "less")
