@@ -29,6 +29,7 @@ def cases() -> Iterator[Case]:
         for tensor in range(len(base(name).manifest["tensors"])):
             yield from kinds(name, tensor)
             yield from values(name, tensor)
+    yield from float8()
     yield from names()
     yield from sources()
 
@@ -299,7 +300,16 @@ def values(name: str, tensor: int) -> Iterator[Case]:
     if exact:
         yield from _other_dtypes(name, tensor, dtype)
     else:
-        for value in ("int32", "uint8", "bool", "complex64", "float8_e5m2", "float4_e2m1fn"):
+        # of eight bits or less with another byte order than they have
+        for value in (
+            "int32",
+            "uint8",
+            "bool",
+            "complex64",
+            "float8_e5m2",
+            "float8_e8m0fnu",
+            "float4_e2m1fn",
+        ):
             yield case("dtype", value)
 
 
@@ -329,6 +339,21 @@ def _other_dtypes(name: str, tensor: int, dtype: str) -> Iterator[Case]:
             found[3], found[5] = other, "|" if _SIZES[other] <= 1 else "<"
 
         yield Case(name, "MANI", f"tensor {tensor}: dtype {other}", changed(name, edit), code, seen)
+
+
+def float8() -> Iterator[Case]:
+    """Another type for a matrix of float8."""
+    for value, order, code in (
+        ("float8_e5m2", "|", 0), ("float8_e5m2fnuz", "|", 0), ("bfloat16", "<", 0), ("float8_e8m0fnu", "|", 5),
+        ("uint8", "|", 5), ("float8_e4m3fn", "<", 5), ("float16", "|", 5), ("float8_e3m4", "|", 6),
+    ):  # fmt: skip
+
+        def edit(parts: Container, value: str = value, order: str = order) -> None:
+            found = parts.manifest["tensors"][0]
+            found[3], found[5] = value, order
+
+        seen = newer_seen("float8", 0) if code == 6 else OPEN
+        yield Case("float8", "MANI", f"dtype {value}, order {order}", changed("float8", edit), code, seen)
 
 
 def names() -> Iterator[Case]:

@@ -117,6 +117,20 @@ def model() -> dict[str, Any]:
     }
 
 
+def float8_tensors() -> dict[str, Any]:
+    """A matrix of each type of float8: codes of numbers of some size, and what is no matrix."""
+    codes = {
+        "float8_e4m3fn": 0x38, "float8_e5m2": 0x3C, "float8_e4m3fnuz": 0x08, "float8_e5m2fnuz": 0x5C,
+    }  # fmt: skip
+    found = {}
+    for seed, (name, code) in enumerate(codes.items()):
+        x = noise(seed + 20, 16, 3)
+        magnitude = np.clip(code + np.rint(4 * np.abs(x)) - 6, 1, 0x7B)
+        found[f"{name[7:]}.weight"] = (name, (magnitude + np.where(x < 0, 128, 0)).astype(np.uint8))
+    scales = np.arange(125, 129, dtype=np.uint8).reshape(2, 2)
+    return {**found, "scales": ("float8_e8m0fnu", scales), "scale": ("float8_e4m3fn", scales[0])}
+
+
 def with_optional_records(parts: Container) -> None:
     """Put records that readers skip, and extensions that they ignore, wherever they may stand."""
     parts.leading = [("nOTE", b"of the file"), ("aBCD", b"")]
@@ -176,6 +190,7 @@ GOLDEN: dict[str, Golden] = {
     "exact": Golden(exact_tensors, source="safetensors", metadata={"format": "pt", "": ""}),
     "npz": Golden(npz_tensors, source="npz"),
     "model": Golden(model, CODED, "safetensors"),
+    "float8": Golden(float8_tensors, "--error 0.01 --lattice z --rule *=coding:entropy", "safetensors"),
     "no-tensors": Golden(dict, source="safetensors"),
     "optional": Golden(model, f"{CODED} --lattice z", "safetensors", edit=with_optional_records),
     "part": Golden(lambda: matrix(32, 3), edit=with_set),

@@ -7,7 +7,7 @@ import itertools
 import re
 from functools import lru_cache, partial
 
-import ml_dtypes
+import ml_dtypes  # noqa: F401  (makes NumPy know bfloat16 and float8)
 import numpy as np
 import pytest
 
@@ -24,7 +24,7 @@ from nqz.plan.search import plan
 from nqz.plan.task import Target
 from nqz.stages import norms
 
-DTYPES = ["float16", "bfloat16", "float32", "float64"]
+DTYPES = ["float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2"]
 PIECE, SUMMED = 256 << 10, 4 << 20
 
 
@@ -59,10 +59,19 @@ def energies(found, scale=1.0):
 def test_what_is_not_finite_is_named_with_its_position(shape, dtype, order, axis):
     rng = np.random.default_rng(1)
     for value, said in ((np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "-infinity")):
-        x = rng.standard_normal(shape).astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+        x = rng.standard_normal(shape).astype(dtype)
+        if dtype == "float8_e4m3fn" and np.isinf(value):
+            continue  # has none
         index = tuple(int(rng.integers(0, d)) for d in shape)
         x[index] = value
         assert position(np.asarray(x, order=order), axis) == (index, said)
+
+
+@pytest.mark.parametrize("kind", ["float8_e4m3fnuz", "float8_e5m2fnuz"])
+def test_what_would_be_a_negative_zero_is_nan(kind):
+    x = np.ones((20, 30), kind)
+    x.view(np.uint8)[11, 17] = 0x80
+    assert position(x, 0) == ((11, 17), "NaN")
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -87,9 +96,9 @@ def test_the_first_of_several_is_named():
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float8_e5m2"])
 def test_the_first_of_several_among_many_columns_is_named(order, dtype):
-    x = np.zeros((3, 300_001), ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    x = np.zeros((3, 300_001), dtype)
     x[2, 5] = x[1, 250_000] = x[1, 299_999] = np.nan
     first = (1, 250_000) if order == "C" else (2, 5)
     assert position(np.asarray(x, order=order), 0) == (first, "NaN")
@@ -196,12 +205,18 @@ def test_digest_is_that_of_the_pieces(count):
     assert measure(tensor.vectors(0), True, "x").digest == digest(x.tobytes())
 
 
+@pytest.mark.parametrize("shape", [(700_001, 1), (3, 300_000), (1100, 600)])
+def test_digest_of_float8_is_that_of_its_bytes(shape):
+    x = np.random.default_rng(1).integers(0, 0x7B, shape).astype(np.uint8).view("float8_e5m2")
+    for axis in (0, 1):
+        view = array_source(x).tensors[0].vectors(axis)
+        assert measure(view, True, "x").digest == digest(x.tobytes())
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("axis", [0, 1])
 def test_means_and_energies(dtype, axis):
-    x = (5 + np.random.default_rng(2).standard_normal((130, 70))).astype(
-        ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
-    )
+    x = (5 + np.random.default_rng(2).standard_normal((130, 70))).astype(dtype)
     columns = x.astype(np.float64) if axis == 0 else x.astype(np.float64).T
     source = array_source(x)
     view = source.tensors[0].vectors(axis)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 
+import ml_dtypes  # noqa: F401  (makes NumPy know float8)
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from nqz.files.contract import TensorSpec
 from nqz.files.layout import vector_layout
 from nqz.files.sink import MatrixSink
 from nqz.files.source import array_source, open_source
+from nqz.ground import float8
 from nqz.ground.errors import InputError, UnsupportedError, UsageError
 
 SHAPES = [(1,), (7,), (1, 1), (5, 1), (1, 5), (6, 7), (13, 4), (2, 3, 5), (3, 1, 4), (1, 6, 1), (2, 3, 4, 5)]
@@ -236,13 +238,14 @@ def test_file_that_shrinks_is_an_input_error(tmp_path):
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "float8_e4m3fn"])
 @pytest.mark.parametrize("shape", [(5,), (6, 7), (2, 3, 5)])
 def test_writer_mirrors_reader(shape, dtype, order):
-    if dtype == "bfloat16" and order == "F":
-        order = "C"  # only .safetensors has bfloat16, and that in C order
-    kind = "safetensors" if dtype == "bfloat16" else "npy"
-    storage = np.uint16 if dtype == "bfloat16" else dtype
+    narrow = {"bfloat16": np.uint16, "float8_e4m3fn": np.uint8}
+    if dtype in narrow and order == "F":
+        order = "C"  # only .safetensors has them, and that in C order
+    kind = "safetensors" if dtype in narrow else "npy"
+    storage = narrow.get(dtype, dtype)
     array = sample(shape, storage, order)
     for axis in axes(array):
         expected = as_columns(array, axis)
@@ -261,7 +264,38 @@ def test_writer_mirrors_reader(shape, dtype, order):
         data = bytes(access._data)[-array.nbytes :]
         assert data == array.tobytes("A")
         view = open_source(io.BytesIO(bytes(access._data))).tensors[0].vectors(axis)
-        assert np.array_equal(view.read(0, view.count), expected)
+        read = view.read(0, view.count)
+        assert np.array_equal(read, float8.values(dtype)[expected] if dtype == "float8_e4m3fn" else expected)
+
+
+@pytest.mark.parametrize("shape", [(7,), (13, 4), (300, 70_000), (3, 90_000), (2, 3, 5)], ids=str)
+def test_float8_is_read_as_the_float16_of_the_same_values(tmp_path, monkeypatch, shape):
+    monkeypatch.setattr(vectors, "_BLOCK", 1 << 14)
+    codes = np.random.default_rng(1).integers(0, 0x7B, shape).astype(np.uint8)
+    path = tmp_path / "x.safetensors"
+    sink = MatrixSink(
+        access := MemoryAccess(bytearray()), "safetensors", [TensorSpec("t", shape, "float8_e5m2")]
+    )
+    sink.write_bytes(0, 0, codes)
+    path.write_bytes(access._data)
+    wide = float8.values("float8_e5m2")[codes]
+    with open_source(path) as source:
+        for axis in axes(codes):
+            for view in (
+                source.tensors[0].vectors(axis),
+                array_source(codes.view("float8_e5m2")).tensors[0].vectors(axis),
+            ):
+                assert (view.entries, view.itemsize, view.dtype) == ("float16", 1, np.float16)
+                expected, count = as_columns(wide, axis), view.count
+                for first, last in ((0, count), (count // 3, count // 2), (count - 1, count)):
+                    buffer = np.empty(view.length * (last - first) + 3, np.float16)
+                    for out in (None, buffer):
+                        assert np.array_equal(view.read(first, last, out), expected[:, first:last])
+                if view.by_rows:
+                    assert np.array_equal(view.read(1, 3, None, (1, 2)), expected[1:2, 1:3])
+                raw, blocks = view.span(1, codes.size, np.empty(codes.size, np.uint8))
+                assert bytes(raw) == codes.tobytes()[1:]
+                assert all(block.dtype == np.float16 for _, _, block in blocks)
 
 
 def test_threads_write_neighboring_vectors(tmp_path):

@@ -123,7 +123,7 @@ def test_saturation_to_a_narrower_type():
     assert np.isfinite(back).all() and np.abs(back).max() == 65504
 
 
-DTYPES = ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8", "bfloat16"]
+DTYPES = ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8", "bfloat16", "float8_e4m3fn", "float8_e5m2fnuz"]
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
@@ -143,7 +143,7 @@ DTYPES = ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8", "bfloat16"]
     seed=st.integers(0, 2**64 - 1),
 )
 def test_round_trip_within_the_stated_error(shape, dtype, order, axis, lattice, coding, rate, center, seed):
-    kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
+    kind = np.dtype(dtype)
     array = np.asarray(np.random.default_rng(seed % 1000).standard_normal(shape) + 0.3).astype(
         kind, order=order
     )
@@ -158,7 +158,7 @@ def test_round_trip_within_the_stated_error(shape, dtype, order, axis, lattice, 
         if array.size == 0:
             assert isinstance(found, nqz.ExactTensor)
             return
-        assert back.dtype == (np.float32 if dtype == "bfloat16" else array.dtype.newbyteorder("="))
+        assert back.dtype == (np.float32 if kind.kind != "f" else array.dtype.newbyteorder("="))
         assert np.isfinite(back).all()
         exact = array.astype(np.float64)
         axes = 0 if len(shape) == 1 else axis
@@ -175,7 +175,9 @@ def test_round_trip_within_the_stated_error(shape, dtype, order, axis, lattice, 
         )
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+@pytest.mark.parametrize(
+    "dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, ml_dtypes.float8_e5m2]
+)
 @pytest.mark.parametrize("rate", [0.5, 3, 8])
 def test_verify_holds_for_every_type(tmp_path, monkeypatch, capsys, dtype, rate):
     monkeypatch.chdir(tmp_path)

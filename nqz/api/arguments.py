@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nqz.files.access import MemoryAccess
-from nqz.ground.dtypes import from_numpy, is_matrix_dtype
+from nqz.ground.dtypes import MATRIX_DTYPES, from_numpy, is_matrix_dtype, numpy_name
 from nqz.ground.errors import UsageError
 
 
@@ -62,10 +62,11 @@ def float_type(dtype: Any) -> np.dtype[Any]:
     try:
         wanted: np.dtype[Any] = np.dtype(dtype)
     except (TypeError, ValueError):  # a string with half of a surrogate pair is a ValueError
-        advice = "; pass ml_dtypes.bfloat16" if isinstance(dtype, str) and dtype == "bfloat16" else ""
+        known = isinstance(dtype, str) and dtype in MATRIX_DTYPES and numpy_name(dtype) is None
+        advice = f"; pass ml_dtypes.{dtype}" if known else ""
         raise UsageError(f"dtype {_shown(dtype)}: a floating-point type is needed{advice}") from None
     if not is_matrix_dtype(canonical_name(wanted)):
-        raise UsageError(f"dtype {wanted}: one of float16, bfloat16, float32 and float64 is needed")
+        raise UsageError(f"dtype {wanted}: one of {', '.join(MATRIX_DTYPES)} is needed")
     return wanted
 
 

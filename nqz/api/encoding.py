@@ -39,7 +39,7 @@ def encode(
 
     Parameters
     ----------
-    array : array_like of float16, float32 or float64 (or bfloat16 of ml_dtypes)
+    array : array_like of float16, float32 or float64 (or bfloat16 or float8 of ml_dtypes)
         Vectors lie along `axis`; one dimension is one vector.
     to : path or binary file object, optional
         Where to write the container; by default it is returned.

@@ -13,7 +13,7 @@ from nqz.api.indexing import Selection, cut, length, lookup
 from nqz.api.products import Operand, matmul_operator
 from nqz.api.tensor import Tensor, told
 from nqz.ground.cached import cached_property
-from nqz.ground.dtypes import cast_saturating, storage_dtype
+from nqz.ground.dtypes import cast_saturating, numpy_name, storage_dtype
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import workers
 from nqz.matrix import Columns, Matrix, open_matrix
@@ -44,9 +44,9 @@ class CompressedMatrix(Tensor, Operand):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of what `decode` gives: that of the source, float32 for bfloat16."""
+        """Type of what `decode` gives: that of the source, float32 for bfloat16 and float8."""
         self.reader.span(self._index)  # one that only a later release knows is an error of its own
-        return np.dtype("float32" if self.source_dtype == "bfloat16" else self.source_dtype)
+        return np.dtype(numpy_name(self.source_dtype) or "float32")
 
     @property
     def rate(self) -> float:
@@ -83,8 +83,8 @@ class CompressedMatrix(Tensor, Operand):
         Parameters
         ----------
         dtype : dtype-like, optional
-            A floating-point type; that of the source by default, float32 for bfloat16. Values beyond it
-            become its largest finite one.
+            A floating-point type; that of the source by default, float32 for bfloat16 and float8. Values
+            beyond it become its largest finite one.
         estimator : {"mmse", "unbiased"}
             The least mean square error, or the mean over dithers exactly the matrix.
         columns, rows : slice, int, sequence of int or of bool, optional
@@ -244,8 +244,9 @@ def _range_or_numbers(selection: Selection) -> Columns:
 
 
 def _typed(array: Array, wanted: np.dtype[Any]) -> Array:
-    """An array in its storage type as the type that is wanted: bfloat16 has come in the former."""
-    return array.view(wanted) if canonical_name(wanted) == "bfloat16" else array.astype(wanted, copy=False)
+    """An array in its storage type as the type that is wanted: one that NumPy lacks has come in it."""
+    known = numpy_name(canonical_name(wanted))
+    return array.astype(wanted, copy=False) if known else array.view(wanted)
 
 
 def _plain_view(out: Array, transposed: bool, shape: tuple[int, int]) -> Array | None:

@@ -17,6 +17,7 @@ from nqz.files.sink import MatrixSink
 from nqz.format.exct import decode_exact
 from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
+from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES, SourceKind
 from nqz.ground.threads import SMALL, Workers
@@ -161,15 +162,15 @@ def _spec(info: TensorInfo, kind: SourceKind, source: SourceKind, dtype: str | N
     wanted = dtype if dtype is not None and info.kind == "matrix" else info.dtype
     if wanted == "bfloat16" and not info.nbytes and not kind.holds(wanted):
         wanted = "float32"  # nothing to convert
-    if wanted == "bfloat16" and not kind.holds(wanted):
+    if is_matrix_dtype(wanted) and not kind.holds(wanted):
         choice = "choose --dtype float32, or " if info.kind == "matrix" else ""
         which = f"tensor {info.name!r}" if info.name else "the array"
-        raise UnsupportedError(f"{which}: .{kind.name} has no bfloat16; {choice}write .safetensors")
+        raise UnsupportedError(f"{which}: .{kind.name} has no {wanted}; {choice}write .safetensors")
     same = kind.any_layout and source.any_layout
     if not same and info.kind == "exact" and (info.order == "F" or info.byte_order == ">"):
         raise UnsupportedError(
             f"tensor {info.name!r}: an exact Fortran-order or big-endian array stays .{source.name}"
         )
     order = info.order == "F" and same
-    byte_order = info.byte_order if same and wanted != "bfloat16" else "<"
+    byte_order = info.byte_order if same and kind.holds(wanted) else "<"
     return TensorSpec(name, info.shape, wanted, order, byte_order)

@@ -32,7 +32,7 @@ Entries = npt.NDArray[np.float64]
 
 def grid(view: VectorView) -> Grid:
     """How a matrix is cut into units to be measured."""
-    return Grid(view.length, view.count, PIECE_BYTES // view.dtype.itemsize, view.memory == VECTOR_MAJOR)
+    return Grid(view.length, view.count, PIECE_BYTES // view.itemsize, view.memory == VECTOR_MAJOR)
 
 
 def measure(
@@ -137,7 +137,7 @@ class _Pass(ABC):
 
     @property
     def itemsize(self) -> int:
-        return self.view.dtype.itemsize
+        return self.view.itemsize
 
     def bytes_of(self, piece: int) -> int:
         """Size of a piece."""
@@ -312,7 +312,7 @@ class _Stripes(_Pass):
         """Rows of a stripe, some at a time."""
         view, step = self.view, _ROWS if self.view.by_rows else 1
         whole = view.in_place(first, last)
-        buffer = self.buffer(step * (last - first) * self.itemsize)
+        buffer = self.buffer(step * (last - first) * self.view.dtype.itemsize)
         for row in range(0, view.length, step):
             end = min(row + step, view.length)
             if whole is not None:

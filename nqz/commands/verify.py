@@ -277,7 +277,7 @@ def measured_errors(
 
     def compare(first: int, rebuilt: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         ((start, block),), last = held, first + rebuilt.shape[1]
-        return _energies(block[:, first - start : last - start], rebuilt, original.dtype, found.exponent)
+        return _energies(block[:, first - start : last - start], rebuilt, view.entries, found.exponent)
 
     for panel, _, errors in matrix.blocks(pool, into=read, work=compare, step=_STEP):
         codes = matrix.codes(slice(panel.first, panel.last))

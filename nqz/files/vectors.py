@@ -9,8 +9,9 @@ import numpy as np
 
 from nqz.files.bands import BandReader, BandWriter, worthwhile
 from nqz.files.layout import COORDINATE_MAJOR, VECTOR_MAJOR, Layout, tensor_index, vector_layout
+from nqz.ground import float8
 from nqz.ground.cached import cached_property
-from nqz.ground.dtypes import storage_dtype
+from nqz.ground.dtypes import storage_dtype, working_type
 from nqz.ground.errors import UsageError
 
 # Runs of bytes closer together than this are cheaper to read in one go than by a system call each.
@@ -30,10 +31,14 @@ class VectorView:
     memory : str
         ``"vector-major"``: each vector is contiguous in the file; ``"coordinate-major"``: coordinate i of all
         vectors is.
+    entries : str
+        Name of the type of the entries given: that of the tensor, or float16 for float8.
     dtype : numpy.dtype
-        Native type of the arrays given: that of the tensor, or uint16 for bfloat16.
+        Native type of the arrays given: that of the entries, or uint16 for bfloat16.
     bfloat16 : bool
         Whether uint16 entries are bfloat16.
+    itemsize : int
+        Bytes of an entry in the file.
     """
 
     def __init__(
@@ -52,8 +57,13 @@ class VectorView:
         self._offset = offset
         self._shape = shape
         self._axis = axis
+        self._stored = storage_dtype(dtype)
         self._swapped = not storage_dtype(dtype, byte_order).isnative
-        self.dtype = storage_dtype(dtype)
+        self._name = dtype
+        self.entries = working_type(dtype)
+        self._narrow = self.entries != dtype
+        self.dtype = storage_dtype(self.entries)
+        self.itemsize = self._stored.itemsize
         self.bfloat16 = dtype == "bfloat16"
         self.length = self._layout.length
         self.count = self._layout.count
@@ -66,10 +76,10 @@ class VectorView:
 
     @cached_property
     def _resident(self) -> np.ndarray | None:
-        """All entries in file order where they are, if they are in memory and need no conversion."""
+        """All entries in file order where they are, if they are in memory and in native byte order."""
         count = self.length * self.count
-        view = None if self._swapped else self._access.view(self._offset, count * self.dtype.itemsize)
-        array = None if view is None else np.frombuffer(view, self.dtype)
+        view = None if self._swapped else self._access.view(self._offset, count * self.itemsize)
+        array = None if view is None else np.frombuffer(view, self._stored)
         return array if array is not None and array.flags.aligned else None
 
     def span(
@@ -100,18 +110,22 @@ class VectorView:
         InputError
             If the file cannot be read.
         """
-        count, itemsize = last - first, self.dtype.itemsize
+        count, itemsize = last - first, self.itemsize
         if self._resident is not None:
             data = self._resident[first:last]
         else:
             if buffer is not None and buffer.nbytes >= count * itemsize:
-                data = buffer[: count * itemsize].view(self.dtype)
+                data = buffer[: count * itemsize].view(self._stored)
             else:
-                data = np.empty(count, self.dtype)
+                data = np.empty(count, self._stored)
             self._access.pread_into(data, self._offset + first * itemsize)
         raw = data.view(np.uint8).data
         if self._swapped:
             data = data.byteswap()
+        if self._narrow:
+            wide = np.empty(count, self.dtype)
+            float8.widen(data, self._name, wide)
+            data = wide
         by_coordinate = self.memory == COORDINATE_MAJOR
         run = self.count if by_coordinate else self.length
         blocks, at = [], first
@@ -126,7 +140,7 @@ class VectorView:
 
     def in_place(self, first: int, last: int) -> np.ndarray | None:
         """Return what `read` would without reading: a read-only view of the memory, None where that is not possible."""
-        if self._resident is None or self._layout.reversed_dims:
+        if self._resident is None or self._narrow or self._layout.reversed_dims:
             return None
         if self.memory == VECTOR_MAJOR:
             part: np.ndarray = self._resident.reshape(self.count, self.length)[first:last].T
@@ -179,14 +193,19 @@ class VectorView:
         if not (0 <= row <= stop <= self.length and (rows is None or self.by_rows)):
             raise UsageError(f"coordinates {row} to {stop} of vectors of {self.length} cannot be read alone")
         height = stop - row
-        data = np.empty(height * width, self.dtype) if out is None else out[: height * width]
+        given = np.empty(height * width, self.dtype) if out is None else out[: height * width]
+        # of a narrow type, entries are read into the last bytes of their place
+        data = given.view(np.uint8)[height * width :] if self._narrow else given
         if width and (self.memory == VECTOR_MAJOR or width == self.count):
             start = first * self.length if self.memory == VECTOR_MAJOR else row * self.count
-            self._access.pread_into(data, self._offset + start * self.dtype.itemsize)
+            self._access.pread_into(data, self._offset + start * self.itemsize)
         elif width:
             self._read_rows(data.reshape(height, width), row, first)
         if self._swapped:
             data.byteswap(inplace=True)
+        if self._narrow:
+            float8.widen(data, self._name, given)
+            data = given
         if self.memory == VECTOR_MAJOR:
             return self._layout.to_logical(data.reshape(width, self.length).T)
         block = data.reshape(height, width)
@@ -194,10 +213,10 @@ class VectorView:
 
     def _read_rows(self, rows: np.ndarray, begin: int, first: int) -> None:
         """Read a piece of every row of the file from row `begin` on into the rows of a contiguous array."""
-        itemsize = self.dtype.itemsize
+        itemsize = self.itemsize
         if worthwhile(self.count, rows.shape[1], itemsize):
             if self._bands is None:
-                self._bands = BandReader(self._access, self._offset, self.length, self.count, self.dtype)
+                self._bands = BandReader(self._access, self._offset, self.length, self.count, self._stored)
             if self._bands.read(rows, begin, first):
                 return
         stride = self.count * itemsize
@@ -212,7 +231,7 @@ class VectorView:
             return
         width = rows.shape[1]
         step = _rows_per_block(stride, segment, len(rows))
-        block = np.empty(step * self.count, self.dtype)
+        block = np.empty(step * self.count, self._stored)
         for row in range(0, len(rows), step):
             height = min(step, len(rows) - row)
             # What follows the last piece is not read; it might lie beyond the end of the file.

@@ -1,6 +1,7 @@
 """Canonical names of data types, their codes in .npy and .safetensors files, and casts between float types.
 
-A bfloat16 array is held in its storage type, uint16, since NumPy has no such type of its own.
+Arrays of bfloat16 and float8 are held in their storage types, uint16 and uint8, since NumPy has no such types of its
+own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nqz.ground import float8
+from nqz.ground.float8 import FLOAT8
 
 
 class _DType(NamedTuple):
@@ -47,8 +51,11 @@ _TABLE = {
 _BY_SAFETENSORS = {entry.safetensors: name for name, entry in _TABLE.items() if entry.safetensors}
 _BY_NUMPY = {entry.numpy: name for name, entry in _TABLE.items() if entry.numpy}
 
-MATRIX_DTYPES = ("float16", "bfloat16", "float32", "float64")
+MATRIX_DTYPES = ("float16", "bfloat16", "float32", "float64", *FLOAT8)
+"""Types of what can be compressed."""
+
 _LARGEST = {
+    **{name: kind.largest for name, kind in FLOAT8.items()},
     "float16": 65504.0,
     "bfloat16": float(np.ldexp(255.0, 120)),
     "float32": float(np.finfo(np.float32).max),
@@ -115,6 +122,11 @@ def from_numpy(dtype: np.dtype[Any]) -> tuple[str, str] | None:
     return name, "|" if dtype.itemsize == 1 else "<" if order == "|" else order
 
 
+def numpy_name(name: str) -> str | None:
+    """Return the name as one that NumPy knows, or None for a type that it has not."""
+    return name if _TABLE[name].numpy else None
+
+
 def to_npy_descr(name: str, byte_order: str) -> str | None:
     """Return the ``descr`` of a .npy header, or None where .npy has no such type."""
     entry = _TABLE[name]
@@ -122,8 +134,15 @@ def to_npy_descr(name: str, byte_order: str) -> str | None:
 
 
 def storage_dtype(name: str, byte_order: str = "=") -> np.dtype[Any]:
-    """Return the NumPy type that holds a matrix type: its own, or uint16 for bfloat16."""
+    """Return the NumPy type that holds a matrix type: its own, uint16 for bfloat16, or uint8 for float8."""
+    if name in FLOAT8:
+        return np.dtype(np.uint8)
     return np.dtype(f"{byte_order}{'u2' if name == 'bfloat16' else _TABLE[name].numpy}")
+
+
+def working_type(name: str) -> str:
+    """Return the name of the type that entries of a matrix type are worked on in: float16 for float8, else its own."""
+    return "float16" if name in FLOAT8 else name
 
 
 def bfloat16_to_float32(array: NDArray[Any]) -> NDArray[Any]:
@@ -154,6 +173,9 @@ def widen(array: NDArray[Any], name: str) -> NDArray[Any]:
     """
     if name == "bfloat16":
         return bfloat16_to_float32(array)
+    if name in FLOAT8:
+        array = float8.values(name)[array]
+        name = "float16"
     return array.astype(np.float32) if name == "float16" else array
 
 
@@ -163,10 +185,12 @@ def cast_saturating(array: NDArray[Any], name: str) -> NDArray[Any]:
     Values beyond the type (infinities too) become its largest finite value of the same sign. NaN stays NaN.
     """
     limit = _LARGEST[name]
-    if name == "float64":
+    if name == "float64" or name in FLOAT8:
         array = array.astype(np.float64, copy=False)
     with np.errstate(all="ignore"):
         clipped: NDArray[Any] = np.clip(array, array.dtype.type(-limit), array.dtype.type(limit))
+        if name in FLOAT8:
+            return float8.nearest(clipped, name)
         if name != "bfloat16":
             return clipped.astype(storage_dtype(name), copy=False)
         if clipped.dtype == np.float64:

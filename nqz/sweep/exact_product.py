@@ -23,12 +23,10 @@ class Factor:
     Parameters
     ----------
     matrix : MeasuredMatrix
-    dtype : str
-        Of its tensor.
     """
 
-    def __init__(self, matrix: MeasuredMatrix, dtype: str):
-        self.view, self._matrix, self._dtype = matrix.view, matrix, dtype
+    def __init__(self, matrix: MeasuredMatrix):
+        self.view, self._matrix = matrix.view, matrix
 
     @property
     def silent(self) -> bool:
@@ -47,7 +45,7 @@ class Factor:
 
     def read(self, first: int, last: int) -> NDArray[np.float64]:
         """Centered columns in units of 2 ** exponent, float64 of shape (n, last - first)."""
-        block = widen(self.view.read(first, last), self._dtype).astype(np.float64)
+        block = widen(self.view.read(first, last), self.view.entries).astype(np.float64)
         block -= self._matrix.means(slice(first, last))
         np.ldexp(block, -self.exponent, out=block)
         return block

@@ -217,7 +217,7 @@ def _truth(matrix: SweepMatrix, other: SweepMatrix, pool: Workers, step: _Step) 
 def _factor(matrix: SweepMatrix, pool: Workers) -> Factor:
     view, where = matrix.view(), matrix.where
     measured = MeasuredMatrix(view, measure(view, True, where, pool=pool), where, pool)
-    return Factor(measured, matrix.tensor.dtype)
+    return Factor(measured)
 
 
 def _point(

@@ -222,7 +222,7 @@ class Container:
             require((byte_order == "|") == (BITS[dtype] <= 8), "byte order and dtype do not agree")
             require(tensor.size < 1 << 63, "tensor is too large")
             if codec == "nqz-1":
-                floats = dtype in ("float16", "bfloat16", "float32", "float64")
+                floats = re.fullmatch("b?float16|float(32|64)|float8_e(4m3|5m2).*", dtype)
                 require(floats and shape and math.prod(shape), "dtype or shape of a matrix")
             elif codec == "exact-1" and tensor.size and self.source == "safetensors":
                 require(dtype != "complex128", "complex128 in a .safetensors file")

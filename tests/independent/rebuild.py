@@ -20,6 +20,12 @@ from .sequences import NewerFormatError, Reader, require, sequence
 from .voronoi import decode as decode_voronoi
 
 LARGEST = {"float16": 65504.0, "bfloat16": (2 - 2.0**-7) * 2.0**127, "float32": (2 - 2.0**-23) * 2.0**127}
+FLOAT8 = {  # M, B and the code of the largest (section 17.1)
+    "float8_e4m3fn": (3, 7, 0x7E),
+    "float8_e5m2": (2, 15, 0x7B),
+    "float8_e4m3fnuz": (3, 8, 0x7F),
+    "float8_e5m2fnuz": (2, 16, 0x7F),
+}
 
 
 def _known(name: Any, names: tuple[str, ...]) -> None:
@@ -171,8 +177,25 @@ def _entries(matrix: Matrix, panel: Panel, points: I64, kept: I64, estimator: st
     return result
 
 
+def _float8(values: F64, dtype: str) -> NDArray[np.uint8]:
+    """The codes of the nearest numbers: all positive ones are tried (section 17.1)."""
+    digits, bias, last = FLOAT8[dtype]
+    code = np.arange(last + 1)
+    e, m = code >> digits, (code & ((1 << digits) - 1)) / 2.0**digits
+    numbers = np.where(e > 0, (1 + m) * 2.0 ** (e - bias), m * 2.0 ** (1 - bias))
+    size = np.minimum(np.abs(values), numbers[-1])
+    above = np.clip(np.searchsorted(numbers, size), 1, last)
+    low, high = size - numbers[above - 1], numbers[above] - size
+    upward = (high < low) | ((high == low) & (above % 2 == 0))
+    nearest = np.where(upward, above, above - 1)
+    negative = np.signbit(values) & ((nearest > 0) | (not dtype.endswith("uz")))
+    return np.asarray(nearest + 128 * negative, np.uint8)
+
+
 def _rounded(values: F64, dtype: str) -> NDArray[Any]:
-    """Rounded once to the type, after what is too large (section 17); bfloat16 as its bits, in uint16."""
+    """Rounded once to the type, after what is too large (section 17); bfloat16 and float8 as their bits, unsigned."""
+    if dtype in FLOAT8:
+        return _float8(values, dtype)
     if dtype == "float64":
         return np.clip(values, -np.finfo(np.float64).max, np.finfo(np.float64).max)
     values = np.clip(values, -LARGEST[dtype], LARGEST[dtype])
@@ -213,7 +236,7 @@ def decode_matrix(container: Container, tensor: Tensor, estimator: str) -> NDArr
 
 
 def _tensor(container: Container, tensor: Tensor, estimator: str) -> NDArray[Any] | bytes:
-    """A tensor as an array; as bytes where NumPy lacks the dtype (matrices of bfloat16: bits, as uint16)."""
+    """A tensor as an array; as bytes where NumPy lacks the dtype (matrices of bfloat16 and float8: their bits)."""
     if tensor.codec == "nqz-1":
         return decode_matrix(container, tensor, estimator)
     data, dtype = container.exact(tensor), numpy_dtype(tensor)
