@@ -104,7 +104,11 @@ def test_the_expected_error_counts_the_rounding_to_float8(folder, capsys, kind, 
 def test_python_gives_float32_unless_asked(folder):
     x = matrix(64, 24).astype("float8_e4m3fn")
     found = nqz.open(nqz.encode(x, rate=6)).matrix
-    assert (found.dtype, found.decode().dtype) == ("float8_e4m3fn", np.float32)
+    assert (found.source_dtype, found.dtype, found.decode().dtype) == (
+        "float8_e4m3fn",
+        np.float32,
+        np.float32,
+    )
     narrow = found.decode(ml_dtypes.float8_e4m3fn)
     assert narrow.dtype == x.dtype
     top = float(ml_dtypes.finfo(x.dtype).max)

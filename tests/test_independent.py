@@ -98,7 +98,7 @@ def ours(tensor, estimator):
     """The bytes of what this program decodes, in the storage type of the source."""
     if isinstance(tensor, nqz.ExactTensor):
         return tensor.tobytes()
-    wanted = getattr(ml_dtypes, tensor.dtype, tensor.dtype)
+    wanted = getattr(ml_dtypes, tensor.source_dtype, tensor.source_dtype)
     return np.ascontiguousarray(tensor.decode(wanted, estimator)).tobytes()
 
 
