@@ -14,7 +14,7 @@ import click
 
 from nqz import kernels
 from nqz.cli import signals
-from nqz.cli.parameters import Threads
+from nqz.cli.parameters import JsonOption, Threads
 from nqz.cli.progress import Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
 from nqz.ground.errors import UsageError
@@ -66,6 +66,14 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--threads", type=Threads(), metavar="N", envvar="NQZ_THREADS",
         help="Use N threads; by default the number in NQZ_THREADS, or all processors.",
+    )(function)  # fmt: skip
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Option of commands that tell of what they did: --json."""
+    return click.option(
+        "--json", "json_to", cls=JsonOption,
+        help="Report what was done as JSON, on standard output or to FILE.json (--json=FILE for another name).",
     )(function)  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from nqz.cli.common import (
     common_options,
     default_output,
     errors_text,
+    json_option,
     kind_of,
     open_output,
     output_options,
@@ -18,6 +19,7 @@ from nqz.cli.common import (
     shown,
 )
 from nqz.cli.parameters import Command, choice
+from nqz.cli.reports import decoded, head, open_report
 from nqz.commands.decode import DecodeOptions, check_records, decode
 from nqz.commands.opening import open_file
 from nqz.commands.rounding import decoded_error
@@ -49,9 +51,11 @@ from nqz.matrix import open_matrix
     "--estimator", type=choice(["mmse", "unbiased"]), default="mmse", show_default=True,
     help="Make the error least, or let the mean over seeds be exactly the original.",
 )  # fmt: skip
+@json_option
 @common_options
 def command(
     source: str, output: str | None, tensors: tuple[str, ...], dtype: str | None, estimator: str, force: bool,
+    json_to: str | None,
     threads: int | None, quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
     """Rebuild the matrices of the container IN ("-" for standard input), in their original type."""
@@ -64,14 +68,21 @@ def command(
         chosen = select([info.name for info in reader.manifest.tensors], tensors, reader.name)
         check_records(reader, chosen)
         sizes = _sizes(reader, chosen, options, checked=not tensors)
-        with open_output(target, force, [opened]) as out, notices.progress("decoding", sizes) as progress:
+        with (
+            open_output(target, force, [opened]) as out,
+            open_report(json_to, [target], force, [opened]) as told,
+            notices.progress("decoding", sizes) as progress,
+        ):
             # before anything that takes long; the file is no smaller than its data
             out.access.reserve(sum(size for name, size in sizes.items() if name is not None))
             if not tensors:
                 reader.verify(scanned(progress), pool.map)
             report = decode(reader, out.access, options, pool, progress)
             summary = "" if quiet else _summary(reader, chosen, options)
+            found = [] if json_to is None else decoded(reader, chosen, dtype, estimator)
             out.commit(report["bytes"])
+            written = [(target, report["bytes"])]
+            told(lambda: {**head("decode", [source], written, []), "estimator": estimator, "tensors": found})
     notices.summary(f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}: {summary}")
 
 

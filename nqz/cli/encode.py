@@ -14,12 +14,14 @@ from nqz.cli.common import (
     common_options,
     default_output,
     errors_text,
+    json_option,
     open_output,
     output_options,
     shape_text,
     shown,
 )
 from nqz.cli.parameters import SIZE_HELP, Command, Size, choice
+from nqz.cli.reports import encoded, head, open_report
 from nqz.commands.encode import encode
 from nqz.commands.opening import open_file
 from nqz.commands.options import AUTO, UNIFORM, EncodeOptions
@@ -118,9 +120,11 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried 
     "--metadata", multiple=True, metavar="KEY=VALUE",
     help="Text to keep with the tensors, beside what IN has; repeatable.",
 )  # fmt: skip
+@json_option
 @common_options
 def command(
     source: str, output: str | None, axis: str | None, across: str, no_center: bool, force: bool,
+    json_to: str | None,
     threads: int | None, metadata: tuple[str, ...],
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
 ) -> None:  # fmt: skip
@@ -139,12 +143,16 @@ def command(
         stages = {one.name: _STAGES for one in found if one.kind == MATRIX}
         with (
             open_output(target, force, [opened]) as out,
+            open_report(json_to, [target], force, [opened]) as told,
             notices.progress("encoding", sizes, stages) as progress,
         ):
             _check_suffix(target)
             report = encode(content, out.access, options, pool, progress)
             summary = "" if quiet else _summary(ContainerReader(out.access, out.name))
+            said = {} if json_to is None else encoded([ContainerReader(out.access, out.name)])
             out.commit(report["file_bytes"])
+            written = [(target, report["file_bytes"])]
+            told(lambda: {**head("encode", [source], written, report["warnings"]), **said})
     for warning in report["warnings"]:
         notices.warn(warning)
     notices.summary(f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}: {summary}")

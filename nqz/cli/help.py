@@ -53,7 +53,7 @@ PAGES = {
                 "nqz encode model.safetensors -r 4 --axis 1 --tensor 'layer.*' -o some.nqz",
             ),
             ("The smallest file with an expected error of 1 % of ‖Ā‖²‖B̄‖²/n", "nqz encode b.npy --error 0.01"),
-            ("The best file of at most 60 kB", "nqz encode model.safetensors --max-bytes 60kB"),
+            ("The best file of at most 60 kB, and a report", "nqz encode model.safetensors --max-bytes 60kB --json"),
         ),
         common=(
             "--rate", "--error", "--max-bytes", "--output", "--out-dir", "--force", "--axis", "--tensor", "--rule",
@@ -79,7 +79,7 @@ PAGES = {
         "Estimate AᵀB from compressed files.",
         (
             ("All inner products of the columns of two matrices", "nqz matmul a.nqz b.nqz -o product.npy"),
-            ("One of the two not compressed", "nqz matmul a.nqz b.npy -o plain.npy"),
+            ("One of the two not compressed, and a report", "nqz matmul a.nqz b.npy -o plain.npy --json"),
             ("To standard output", "nqz matmul a.nqz b.nqz > again.npy"),
         ),
         common=("--output", "--force", "--tensor-a", "--tensor-b", "--axis-a", "--axis-b", "--dtype", "--json"),

@@ -11,12 +11,14 @@ from nqz.cli.common import (
     Notices,
     common_options,
     errors_text,
+    json_option,
     kind_of,
     open_output,
     output_options,
     span,
 )
 from nqz.cli.parameters import Command, choice
+from nqz.cli.reports import head, multiplied, open_report
 from nqz.commands.matmul import MatmulOptions, multiply
 from nqz.commands.opening import open_two
 from nqz.commands.pairs import is_compressed, pair_up
@@ -65,9 +67,11 @@ multiplied, into a {listed(SEVERAL)} file, where there are several.
     type=choice(["float32", "float64"]),
     help="Type of the product; by default that of the operands.",
 )
+@json_option
 @common_options
 def command(
     a: str, b: str, output: str | None, force: bool, axis_a: str | None, axis_b: str | None,
+    json_to: str | None,
     tensor_a: str | None, tensor_b: str | None,
     threads: int | None,
     quiet: bool, show_progress: bool | None, **choices: Any,
@@ -91,13 +95,18 @@ def command(
         total = sum(side.nbytes for pair in pairs for side in (pair.a, pair.b))
         sizes = {pair.name: total / len(pairs) for pair in pairs}
         stages = dict.fromkeys(sizes, _STAGES)
+        inputs = [part.opened for part in (*left.parts, *right.parts)]
         with (
-            open_output(target, force, [part.opened for part in (*left.parts, *right.parts)]) as out,
+            open_output(target, force, inputs) as out,
+            open_report(json_to, [target], force, inputs) as told,
             notices.progress("multiplying", sizes, stages) as progress,
         ):
             shares = progress and (lambda name, share: progress(name, share * total))
             report = multiply(pairs, out.access, kind, options, pool, shares)
             out.commit()
+            written, names = [(target, out.access.size)], [pair.name for pair in pairs]
+            found = {"estimator": options.estimator, "products": multiplied(names, report)}
+            told(lambda: {**head("matmul", [a, b], written, report["notes"]), **found})
     for note in report["notes"]:
         notices.note(note)
     rates = " and ".join(span(side) for side in zip(*report["rates"], strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -74,6 +74,41 @@ def choice(names: Iterable[str]) -> click.Choice[str]:
     return click.Choice(list(names), case_sensitive=False)
 
 
+class JsonOption(click.Option):
+    """``--json``, with the name of a file or without: the next word is one if it looks so, what follows "=" always is.
+
+    So an input may follow ``--json``.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options.update(is_flag=False, flag_value="-", metavar="[FILE.json]")
+        super().__init__(*arguments, **options)
+
+
+_NAME_OF_REPORT = "--json=FILE takes any name, --json FILE one that ends in .json"
+_REPORT = re.compile(r".*(?<!\.index)\.json", re.IGNORECASE | re.DOTALL)
+
+
+def _with_value(args: Sequence[str], params: Iterable[click.Parameter]) -> list[str]:
+    """Words of a command line, ``--json`` with its value in the same word: FILE, or "-" for standard output."""
+    options = [param for param in params if isinstance(param, click.Option)]
+    names = {name for option in options if isinstance(option, JsonOption) for name in option.opts}
+    valued = {name for option in options if not (option.is_flag or option.count) for name in option.opts}
+    words, rest = [], list(args)
+    while rest:
+        word = rest.pop(0)
+        if word in names:
+            value = rest.pop(0) if rest and _REPORT.fullmatch(rest[0]) else "-"
+            words.append(f"{word}={value}")
+        else:
+            words.append(word)
+            if word == "--":
+                return words + rest
+            if word in valued and rest:
+                words.append(rest.pop(0))
+    return words
+
+
 class Command(Documented):
     """A command that says how it is run on more files than it takes.
 
@@ -89,16 +124,16 @@ class Command(Documented):
         self._several = several
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """See click; extra arguments are refused here."""
-        rest = super().parse_args(ctx, args)
+        """See click; extra arguments are refused here, and it is told what is the FILE of --json."""
+        rest = super().parse_args(ctx, _with_value(args, self.params))
         if rest:
             import shlex  # which costs every start a moment
 
             names = [param.name for param in self.params if isinstance(param, click.Argument)]
             given = [str(ctx.params[name]) for name in names if name is not None] + rest
             each = f'for f in {shlex.join(given[:3])}{" …" * (len(given) > 3)}; do {ctx.command_path} "$f" …; done'
+            advice = _NAME_OF_REPORT if "--json" in args else self._several.format(each=each)
             raise click.UsageError(
-                f"takes {counted(len(names), 'file')}, and {len(given)} are given; {self._several.format(each=each)}",
-                ctx,
+                f"takes {counted(len(names), 'file')}, and {len(given)} are given; {advice}", ctx
             )
         return rest
