@@ -49,7 +49,6 @@ def tarred():
 
 ARRAY = np.array(NUMBERS, "f4")
 KINDS = {
-    "a GGUF model": [b"GGUF\3\0\0\0" + bytes(100)],
     "an HDF5 file": [b"\x89HDF\r\n\x1a\n" + bytes(100)],
     "a Parquet file": [b"PAR1\x15\4\x15\x10" + bytes(100) + b"PAR1"],
     "an Arrow (Feather) file": [b"ARROW1\0\0\xff\xff\xff\xff" + bytes(100)],
@@ -102,8 +101,8 @@ def test_what_it_is_and_how_to_convert_it(tmp_path, what, content):
     path = tmp_path / "given.dat"
     path.write_bytes(content)
     for opened, expected in (
-        (lambda: open_source(path), "(a .npy, .npz or .safetensors file is expected)"),
-        (lambda: open_file(path), "(a .npy, .npz or .safetensors file is expected)"),
+        (lambda: open_source(path), "(a .npy, .npz, .safetensors or .gguf file is expected)"),
+        (lambda: open_file(path), "(a .npy, .npz, .safetensors or .gguf file is expected)"),
         (lambda: open_file(path, container=True), "(a .nqz container is expected)"),
         (
             lambda: open_file(MemoryAccess(content, "given.dat"), container=True),

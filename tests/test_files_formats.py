@@ -9,11 +9,11 @@ import pytest
 
 from nqz.files.access import MemoryAccess
 from nqz.files.contract import TensorSpec
-from nqz.files.formats import FORMATS
+from nqz.files.formats import FORMATS, READERS
 from nqz.files.sink import MatrixSink
 from nqz.files.source import open_source
 from nqz.ground.errors import CorruptError, NqzError, UnsupportedError
-from nqz.ground.sources import SOURCES, START_BYTES
+from nqz.ground.sources import READ, SOURCES, START_BYTES
 
 every_format = pytest.mark.parametrize("known", FORMATS.values(), ids=FORMATS)
 
@@ -41,15 +41,15 @@ def test_every_kind_of_source_has_its_format():
     assert [known.kind for known in FORMATS.values()] == list(SOURCES.values()) and list(FORMATS) == list(
         SOURCES
     )
+    assert sorted(known.name for known in READERS) == sorted(READ) and set(SOURCES) <= set(READ)
+    assert all(known.kind.name in SOURCES for known in READERS)
 
 
 @every_format
 def test_what_is_written_is_told_apart_and_read_again(known):
     specs, metadata = specs_of(known), {"k": "v"} if known.kind.metadata else None
     content = written(known, specs, metadata)
-    assert [other for other in FORMATS.values() if other.sniff(content[:START_BYTES], len(content))] == [
-        known
-    ]
+    assert [other for other in READERS if other.sniff(content[:START_BYTES], len(content))] == [known]
     with open_source(io.BytesIO(content)) as source:
         assert source.kind is known.kind and source.metadata == metadata
         for tensor, spec in zip(source.tensors, specs, strict=True):

@@ -241,7 +241,7 @@ def test_other_content(tmp_path, content, error, words):
 
 
 def test_a_container_where_a_matrix_is_expected():
-    with pytest.raises(UnsupportedError, match=r"is a \.nqz container; a \.npy, \.npz or"):
+    with pytest.raises(UnsupportedError, match=r"is a \.nqz container; a \.npy, \.npz, "):
         open_file(io.BytesIO(b"\x8eNQZ\r\n\x1a\n" + bytes(100)), container=False)
 
 

@@ -26,7 +26,7 @@ from nqz.commands.rounding import decoded_error
 from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
 from nqz.ground.dtypes import MATRIX_DTYPES, data_bytes
-from nqz.ground.sources import listed
+from nqz.ground.sources import SOURCES, listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 from nqz.matrix import open_matrix
@@ -34,7 +34,7 @@ from nqz.matrix import open_matrix
 
 @click.command("decode", cls=Command)
 @click.argument("source", metavar="IN")
-@output_options(f"File to write, {listed()}; by default IN with the suffix of what it was made from.")
+@output_options(f"File to write, {listed(SOURCES)}; by default IN with the suffix of what it was made from.")
 @click.option(
     "--tensor",
     "tensors",

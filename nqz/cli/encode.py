@@ -29,7 +29,7 @@ from nqz.commands.sensitivities import read_across
 from nqz.commands.treatment import MATRIX, treatments
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
-from nqz.ground.sources import SEVERAL, SOURCES, listed
+from nqz.ground.sources import READ, SEVERAL_READ, listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 from nqz.matrix import open_matrix
@@ -43,7 +43,7 @@ _STAGES = (("measuring", 0.3), ("coding", 0.7))
 
 _HELP = f"""Compress the matrices of IN, a {listed()} file ("-" for standard input), to R bits per entry.
 
-Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried exactly.
+Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are carried exactly.
 """
 
 
@@ -117,6 +117,11 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL)} file are carried 
     help="Take this tensor only; repeatable, a name or a shell pattern.",
 )  # fmt: skip
 @click.option(
+    "--dequantize",
+    is_flag=True,
+    help="Decode quantized tensors of a .gguf file to float32, and compress these.",
+)
+@click.option(
     "--metadata", multiple=True, metavar="KEY=VALUE",
     help="Text to keep with the tensors, beside what IN has; repeatable.",
 )  # fmt: skip
@@ -135,7 +140,7 @@ def command(
     )  # fmt: skip
     options.check()
     notices = Notices(quiet, show_progress)
-    target = output if output is not None else default_output(source, SOURCES, "nqz")
+    target = output if output is not None else default_output(source, READ, "nqz")
     with workers(threads) as pool, open_file(source, container=False) as opened:
         content = opened.content
         found = [one for one in treatments([content], options)[0] if one.kind != SKIP]
@@ -155,12 +160,14 @@ def command(
             told(lambda: {**head("encode", [source], written, report["warnings"]), **said})
     for warning in report["warnings"]:
         notices.warn(warning)
+    if decoded := sorted({one.tensor.quantized for one in found if one.tensor.quantized}):
+        notices.note(f"tensors decoded from {', '.join(decoded)} count as float32 in what follows")
     notices.summary(f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}: {summary}")
 
 
 def _check_suffix(target: str) -> None:
     suffix = os.path.splitext(target)[1].lower()[1:]
-    if suffix in SOURCES:  # whoever opens it would take it for one
+    if suffix in READ:  # whoever opens it would take it for one
         raise UsageError(f"{target}: a container is written, and no .{suffix} file; name it .nqz")
 
 

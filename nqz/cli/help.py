@@ -57,7 +57,7 @@ PAGES = {
         ),
         common=(
             "--rate", "--error", "--max-bytes", "--output", "--out-dir", "--force", "--axis", "--tensor", "--rule",
-            "--across", "--dry-run", "--metadata", "--json",
+            "--across", "--dry-run", "--dequantize", "--metadata", "--json",
         ),
         codec=("--lattice", "--states", "--coding", "--allocate"),
         expert=("--seed", "--no-center", "--kappa"),

@@ -45,7 +45,7 @@ multiplied, into a {listed(SEVERAL)} file, where there are several.
 )
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@output_options(f"File to write, {listed()}; by default .npy to standard output.")
+@output_options(f"File to write, {listed(SOURCES)}; by default .npy to standard output.")
 @click.option(
     "--estimator", type=choice(ESTIMATORS), default="auto", show_default=True,
     help="auto: the least error by what the operands show; mmse: for unrelated ones; unbiased: none but at random.",

@@ -27,7 +27,7 @@ from nqz.cli.parameters import Command, choice
 from nqz.cli.text import Row, escape, payload, table
 from nqz.commands.opening import open_file
 from nqz.ground.errors import UsageError
-from nqz.ground.sources import SEVERAL, listed
+from nqz.ground.sources import SEVERAL_READ, listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 from nqz.stages.codings import CODINGS, label
@@ -85,7 +85,7 @@ per entry beyond those with which Γ reaches the same error.
     help="Contracted axis: 0 for columns as vectors, 1 for rows (weights stored [out, in]).",
 )  # fmt: skip
 @click.option("--axis-against", type=_AXIS, help="Contracted axis of OTHER; that of IN by default.")
-@click.option("--tensor", metavar="NAME", help=f"Matrix of a {listed(SEVERAL)} file that holds several.")
+@click.option("--tensor", metavar="NAME", help=f"Matrix of a {listed(SEVERAL_READ)} file that holds several.")
 @click.option("--tensor-against", metavar="NAME", help="Matrix of OTHER; the name of --tensor by default.")
 @click.option(
     "--seed", type=int, default=0, metavar="N", show_default=True, help="Seed of rotation and dither."

@@ -62,12 +62,12 @@ def _refuse_plain(access: Access) -> None:
     """Raise UnsupportedError for a file of another kind, such as a matrix that has not been compressed."""
     refuse_foreign(access, "a .nqz container")
     known = format_of(access)
-    start = bytearray(0 if known is None else known.kind.mark_at)
+    start = bytearray(0 if known is None else known.mark_at)
     access.pread_into(start, 0)
     # a short mark proves little, unless the length before it fits
     if known is not None and int.from_bytes(start, "little") <= access.size - len(start):
         raise UnsupportedError(
-            f"{access.name}: is a .{known.kind.name} file, and not a .nqz container; compress it first, with nqz encode"
+            f"{access.name}: is a .{known.name} file, and not a .nqz container; compress it first, with nqz encode"
         )
 
 

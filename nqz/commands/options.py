@@ -63,6 +63,8 @@ class EncodeOptions:
         each is, by names or shell patterns, of which the last that takes a tensor counts.
     config : mapping, optional
         The ``config.json`` of the network that the tensors are of.
+    dequantize : bool
+        Whether tensors that are quantized already, as those of .gguf files, may be decoded and coded anew.
     other_bytes : int
         Bytes of what comes with the containers, and counts toward `max_bytes`, such as the index of a model.
     """
@@ -83,6 +85,7 @@ class EncodeOptions:
     rules: Sequence[str] = ()
     across: str | Mapping[str, float] = "uniform"
     config: Mapping[str, Any] | None = None
+    dequantize: bool = False
     other_bytes: int = 0
     strict: bool = False
     """Whether the bytes that come on top of the rate for small matrices are withheld."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from nqz.commands.options import AUTO, EncodeOptions
 from nqz.commands.select import select_parts
 from nqz.files.contract import SourceTensor, Tensors
-from nqz.files.source import refuse_non_float
+from nqz.files.source import refuse_non_float, refuse_quantized
 from nqz.ground.arithmetic import log2
 from nqz.ground.dtypes import data_bytes
 from nqz.ground.errors import UsageError
@@ -94,7 +94,7 @@ def treatments(sources: Sequence[Tensors], options: EncodeOptions) -> list[list[
     UsageError
         A pattern takes nothing, a rule makes no sense here, or nothing is left.
     UnsupportedError
-        An array is not of a type to compress.
+        An array is not of a type to compress, or a tensor is quantized already.
     """
     where = where_of(sources)
     for source in sources:
@@ -121,6 +121,8 @@ def treatments(sources: Sequence[Tensors], options: EncodeOptions) -> list[list[
     ]
     if decided and all(one.kind == SKIP for one in decided):
         raise UsageError(f"{where}: every tensor is skipped; there is nothing to encode")
+    if not options.dequantize:
+        refuse_quantized(where, [one.tensor for one in decided if one.kind != SKIP])
     rest = iter(decided)
     return [[next(rest) for _ in part] for part in chosen]
 

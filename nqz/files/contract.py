@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,6 +22,16 @@ from nqz.ground.errors import UnsupportedError
 from nqz.ground.sources import SourceKind
 
 _PIECE = 4 << 20
+
+
+class Readable(Protocol):
+    """What the data of a tensor is read from, at any offset."""
+
+    def pread_into(self, buffer: Any, offset: int) -> None:
+        """Fill a writable contiguous buffer with the bytes at `offset`."""
+
+    def view(self, offset: int, nbytes: int) -> memoryview | None:
+        """Return bytes where they are, if they are in memory."""
 
 
 class SourceTensor:
@@ -39,11 +49,13 @@ class SourceTensor:
     fortran_order : bool
     offset, nbytes : int
         Where its data lies in what is read.
+    quantized : str or None
+        The type of its entries in the file, if they are decoded while they are read.
     """
 
     def __init__(
         self,
-        access: Access,
+        access: Readable,
         name: str,
         shape: tuple[int, ...],
         dtype: str,
@@ -51,6 +63,7 @@ class SourceTensor:
         byte_order: str,
         fortran_order: bool,
         offset: int,
+        quantized: str | None = None,
     ) -> None:
         self._access = access
         self.name = name
@@ -59,6 +72,7 @@ class SourceTensor:
         self.byte_order = byte_order
         self.fortran_order = fortran_order
         self.offset = offset
+        self.quantized = quantized
         self.entries = math.prod(shape)
         self.nbytes = data_bytes(shape, dtype)
 
@@ -206,8 +220,8 @@ class FileLayout:
     closing: Callable[[Access], Parts] = _nothing
 
 
-class Format(ABC):
-    """A format of files of matrices.
+class Reader(ABC):
+    """A format of files of matrices that can be read.
 
     What every format guarantees:
 
@@ -215,19 +229,25 @@ class Format(ABC):
       Python integers, before anything is allocated or written for it; every byte of a file has exactly one meaning, so
       that nothing follows, precedes or hides between what is read. Nothing in a file is ever executed.
     - Names of tensors do not repeat, and their order is that of the file.
-    - What `lay_out` cannot write as asked is refused, not changed. The same tensors and the same data give the same
-      bytes, on every machine and with every version of the libraries. The data of the tensors may be written in any
-      order, by any number of threads.
-    - What is written can be read, and gives names, shapes, types, order and data again.
     - Errors name the file first and then the tensor, and say what to do where something can be done.
 
     Attributes
     ----------
     kind : SourceKind
-        Its facts, of `nqz.ground.sources.SOURCES`.
+        The facts, of `nqz.ground.sources.SOURCES`, of what it holds, and is written as.
     """
 
     kind: SourceKind
+
+    @property
+    def name(self) -> str:
+        """Its suffix, one of `nqz.ground.sources.READ`."""
+        return self.kind.name
+
+    @property
+    def mark_at(self) -> int:
+        """Bytes before its mark, which are a length."""
+        return self.kind.mark_at
 
     def sniff(self, start: bytes | bytearray, size: int) -> bool:
         """Whether a file could be of this format, by its first `START_BYTES` bytes and its size.
@@ -249,6 +269,18 @@ class Format(ABC):
         UnsupportedError
             It is proper, but has something that nqz does not take.
         """
+
+
+class Format(Reader):
+    """A format that can be written, too.
+
+    What it guarantees beside what a `Reader` does:
+
+    - What `lay_out` cannot write as asked is refused, not changed. The same tensors and the same data give the same
+      bytes, on every machine and with every version of the libraries. The data of the tensors may be written in any
+      order, by any number of threads.
+    - What is written can be read, and gives names, shapes, types, order and data again.
+    """
 
     @abstractmethod
     def lay_out(self, specs: Sequence[TensorSpec], metadata: dict[str, str] | None) -> FileLayout:

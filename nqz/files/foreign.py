@@ -94,14 +94,6 @@ def _text(pattern: bytes) -> Callable[[bytes], bool]:
 
 TABLE = (
     Foreign(
-        "a GGUF model",
-        _begins(b"GGUF"),
-        _python(
-            "from gguf import GGUFReader, dequantize; from safetensors.numpy import save_file; save_file("
-            "{{t.name: dequantize(t.data, t.tensor_type) for t in GGUFReader({file}).tensors}}, 'x.safetensors')"
-        ),
-    ),
-    Foreign(
         "an HDF5 file",
         _begins(b"\x89HDF\r\n\x1a\n"),
         _python("import h5py, numpy; numpy.save('x.npy', h5py.File({file})['DATASET'][:])"),

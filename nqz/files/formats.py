@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nqz.files.contract import Format
+from nqz.files.contract import Format, Reader
+from nqz.files.gguf import GGUF
 from nqz.files.npy import NPY
 from nqz.files.npz import NPZ
 from nqz.files.safetensors import SAFETENSORS
@@ -15,4 +16,10 @@ FORMATS: dict[str, Format] = {
         SAFETENSORS,
     )
 }
-"""By the name of their kind; told apart by content in this order."""
+"""Those that are written, by the name of their kind."""
+
+READERS: tuple[Reader, ...] = (
+    GGUF,
+    *FORMATS.values(),
+)
+"""Those that are read; told apart by content in this order."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from nqz.files.access import Access, MemoryAccess, open_input
-from nqz.files.contract import Format, Source, SourceTensor, Tensors
+from nqz.files.contract import Reader, Source, SourceTensor, Tensors
 from nqz.files.foreign import refuse_foreign
-from nqz.files.formats import FORMATS
+from nqz.files.formats import READERS
 from nqz.files.npy import NPY, unsupported_dtype
 from nqz.ground.dtypes import from_numpy, is_matrix_dtype
 from nqz.ground.errors import CorruptError, UnsupportedError
-from nqz.ground.sources import START_BYTES, listed
+from nqz.ground.sources import READ, START_BYTES, listed
+from nqz.ground.wording import counted
 
 
 def open_source(source: Any) -> Source:
@@ -50,15 +52,15 @@ def read_source(access: Access) -> Source:
         return known.read(access, access.name)
     if access.size == 0:
         raise CorruptError(f"{access.name}: is empty; a {listed()} file is expected")
-    neither = " nor ".join(f"a .{name}" for name in FORMATS)
+    neither = " nor ".join(f"a .{name}" for name in READ)
     raise CorruptError(f"{access.name}: is neither {neither} file, or it is truncated")
 
 
-def format_of(access: Access) -> Format | None:
+def format_of(access: Access) -> Reader | None:
     """The format that an input seems to be of, by its first bytes."""
     start = bytearray(min(START_BYTES, access.size))
     access.pread_into(start, 0)
-    return next((known for known in FORMATS.values() if known.sniff(start, access.size)), None)
+    return next((known for known in READERS if known.sniff(start, access.size)), None)
 
 
 def refuse_non_float(source: Tensors) -> None:
@@ -76,6 +78,17 @@ def refuse_non_float(source: Tensors) -> None:
         wide = dtype in ("int32", "int64", "uint32", "uint64")
         advice = f"convert it: numpy.save('x.npy', x.astype('{'float64' if wide else 'float32'}'))"
     raise UnsupportedError(f"{source.name}: dtype {dtype} cannot be compressed; {advice}")
+
+
+def refuse_quantized(where: str, chosen: Iterable[SourceTensor]) -> None:
+    """Raise `UnsupportedError` for tensors that are quantized already: coding them adds to the error that they have."""
+    quantized = [tensor for tensor in chosen if tensor.quantized is not None]
+    if quantized:
+        raise UnsupportedError(
+            f"{where}: {counted(len(quantized), 'tensor', 'are')} quantized already, such as "
+            f"{quantized[0].name!r}, {quantized[0].quantized}; start from the original weights if you can, or decode "
+            "these with --dequantize"
+        )
 
 
 def array_source(array: Any, name: str = "<array>", *, dtype: str | None = None) -> Source:

@@ -105,14 +105,21 @@ SOURCES = {
 """All kinds of sources, by name. The names are part of the file format."""
 
 
-def listed(names: Iterable[str] = SOURCES) -> str:
-    """Suffixes in words: all of them, or those of some kinds."""
+READ = (*SOURCES, "gguf")
+"""What can be read, by suffix. What a .gguf file has counts as if a .safetensors file had it, which is written."""
+
+
+def listed(names: Iterable[str] = READ) -> str:
+    """Suffixes in words: of all that can be read, or some."""
     *most, last = (f".{name}" for name in names)
     return f"{', '.join(most)} or {last}" if most else last
 
 
 SEVERAL = tuple(kind.name for kind in SOURCES.values() if not kind.alone)
 """The kinds that hold any number of tensors."""
+
+SEVERAL_READ = (*SEVERAL, *(name for name in READ if name not in SOURCES))
+"""The suffixes of files that do."""
 
 MAX_RANK = 64
 MAX_EXTENT = (1 << 63) - 1

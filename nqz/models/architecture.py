@@ -23,7 +23,7 @@ _TRANSPOSED = {"c_attn", "c_proj", "c_fc", "q_attn"}
 _WORDS = re.compile(
     r"(embed_tokens|tok_embeddings|word_embeddings?|wte|shared|embed_in|token_embed(ding|dings)?|tokens_embed)$"
 )
-_EMBEDDINGS = re.compile(r"(^|_)(embed(ding|dings)?|wte|wpe|shared)(_|$)")
+_EMBEDDINGS = re.compile(r"(^|_)(embed(ding|dings)?|embd|wte|wpe|shared)(_|$)")
 _HEADS = re.compile(
     r"(^|\.)(lm_head(\.decoder)?|embed_out|vocab_projector|cls\.predictions\.decoder|generator_lm_head|output_projection)$"
     r"|^(model\.|transformer\.)?output$"

@@ -90,7 +90,14 @@ class SweepOptions:
             for coding in codings or (self.codings if self.lattices else ()):
                 for states in self.states if family == "conv" and self.states else (None,):
                     found += [
-                        EncodeOptions(rate=rate, seed=self.seed, lattice=family, states=states, coding=coding)
+                        EncodeOptions(
+                            rate=rate,
+                            seed=self.seed,
+                            lattice=family,
+                            states=states,
+                            coding=coding,
+                            dequantize=True,
+                        )
                         for rate in sorted(self.rates)
                     ]
         for options in found:
