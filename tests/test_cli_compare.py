@@ -11,7 +11,9 @@ from safetensors.numpy import load_file, save_file
 
 from cli_tools import fail, invoke, matrix, succeed
 
-OF_MATRICES = ["axis", "rate", "bytes", "energy", "product", "share", "energy_share", "more", "less"]
+OF_MATRICES = [
+    "axis", "rate", "bytes", "energy", "product", "sensitivity", "share", "energy_share", "more", "less",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -139,6 +141,55 @@ def test_bits_moved_to_the_first_row_lower_the_sum(model, capsys):
         succeed(capsys, "encode", f"{name}.safetensors", "-r", str(rate), "-q")
         total += compared(capsys, f"{name}.safetensors", f"{name}.nqz")[0][name]["measured"]
     assert total < gain["totals"]["error"] * 3
+
+
+def test_errors_count_by_sensitivity(model, capsys):
+    succeed(capsys, "encode", "m.safetensors", "-r", "3", "-q")
+    with open("s.json", "w") as file:
+        json.dump({"*": 1, "large": 8.0}, file)
+    plain, _ = compared(capsys, "m.safetensors", "m.nqz")
+    tensors, found = compared(capsys, "m.safetensors", "m.nqz", "--across", "s.json")
+    weights = {"large": 8.0, "loud": 1.0, "small": 1.0}
+    whole = sum(weights[name] * plain[name]["measured"] for name in weights)
+    for name, weight in weights.items():
+        one, before = tensors[name], plain[name]
+        assert (before["sensitivity"], one["sensitivity"]) == (1.0, weight)
+        assert one["measured"] == before["measured"] and one["energy_share"] == before["energy_share"]
+        assert one["share"] == pytest.approx(weight * one["measured"] / whole)
+        gained = one["more"]["error"] - one["measured"]
+        assert one["more"]["change"] == pytest.approx(weight * gained / whole)
+    assert found["totals"]["error"] == pytest.approx(whole / 10)
+    for content, message in (
+        ('{"large": 1}', "no sensitivity for tensor 'loud' and 1 more"),
+        ('{"*": 1, "x": 2}', "no tensor is called 'x'"),
+        ('{"*": -1}', "a positive number is needed"),
+    ):
+        with open("s.json", "w") as file:
+            file.write(content)
+        assert message in fail(capsys, 2, "compare", "m.safetensors", "m.nqz", "--across", "s.json")
+    assert "cannot read" in fail(capsys, 3, "compare", "m.safetensors", "m.nqz", "--across", "none.json")
+
+
+def test_a_model_is_compared_part_by_part(model, tmp_path, capsys):
+    succeed(capsys, "encode", "m.safetensors", "-r", "3", "-q")
+    for folder, suffix in (("plain", "safetensors"), ("coded", "nqz")):
+        (tmp_path / folder).mkdir()
+        for number, names in enumerate((("large", "bias"), ("loud", "small")), 1):
+            part = f"{folder}/model-{number:05}-of-00002.safetensors"
+            save_file({name: model[name] for name in names}, part)
+            if suffix == "nqz":
+                succeed(capsys, "encode", part, "-r", "3", "-q")
+                (tmp_path / part).unlink()
+    tensors, found = compared(capsys, "plain", "coded")
+    assert [tensor["name"] for tensor in found["tensors"]] == ["loud", "small", "large", "bias"]
+    assert {name: tensor["part"][:11] for name, tensor in tensors.items()} == {
+        "large": "model-00001", "bias": "model-00001", "loud": "model-00002", "small": "model-00002",
+    }  # fmt: skip
+    assert found["totals"]["matrices"] == 3 and sum(
+        t["share"] or 0 for t in found["tensors"]
+    ) == pytest.approx(1)
+    _, alone = compared(capsys, "m.safetensors", "coded")
+    assert alone["left_out"] == [] and alone["totals"] == found["totals"]
 
 
 def test_the_report_adds_up_what_it_shows(model, capsys):

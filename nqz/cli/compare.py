@@ -13,18 +13,20 @@ from nqz.cli.parameters import Command, choice
 from nqz.cli.text import Row, payload, table
 from nqz.cli.verify import raise_failures, verify_progress
 from nqz.commands.compare import SORTS, compare
-from nqz.commands.opening import open_file
+from nqz.commands.opening import open_collection
+from nqz.commands.sensitivities import read_sensitivities
 from nqz.ground.errors import NqzError, UsageError
 from nqz.ground.sources import listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 
-_HELP = f"""Compare the container COMPRESSED with ORIGINAL, a {listed()} file: which tensors the error comes from.
+_HELP = f"""Compare COMPRESSED, a container, with ORIGINAL, a {listed()} file, or a model with a model.
 
 For every matrix: its rate, its error measured and predicted, its share of the sum of the relative errors (every product
 counting alike) and of the energy of all errors, and what one bit more or less for each of its entries would do to
-that sum, in all and for each megabyte. The first rows are where bits gain most: give them a higher rate with
---rule, and those that gain little a lower one.
+that sum, in all and for each megabyte. The first rows are where bits gain most: give these a higher rate with
+encode --rule, and those that lose little a lower one; or write what the products of each are worth to you to
+FILE.json, as {{"name": 2.5}}, for encode --across.
 
 The exit status is that of nqz verify --against.
 """
@@ -43,23 +45,28 @@ _SEVERAL = "the original comes first, then what was made from it; for several: {
     "--sort", type=choice(SORTS), default="gain", show_default=True,
     help="Where a megabyte more gains most, or one less costs least; by name; else the largest first.",
 )  # fmt: skip
+@click.option(
+    "--across", metavar="FILE.json",
+    help="Count the error of each by its sensitivity, for each name or shell pattern, as encode --across does.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 def command(
-    original: str, compressed: str, sort: str, as_json: bool, threads: int | None, quiet: bool,
+    original: str, compressed: str, across: str | None, sort: str, as_json: bool, threads: int | None, quiet: bool,
     show_progress: bool | None,
 ) -> None:  # fmt: skip
     """Run ``nqz compare``."""
     notices = Notices(quiet, show_progress)
+    sensitivities = None if across is None else read_sensitivities(across)
     if original == compressed == "-":
         raise UsageError("standard input can be one of the two inputs, not both")
     try:
         with ExitStack() as stack:
             pool = stack.enter_context(workers(threads))
-            source = stack.enter_context(open_file(original, container=False)).content
-            reader = stack.enter_context(open_file(compressed, container=True)).content
-            with verify_progress("comparing", [reader], True, notices) as progress:
-                found = compare(reader, source, pool, progress)
+            source = stack.enter_context(open_collection(original, container=False))
+            result = stack.enter_context(open_collection(compressed, container=True))
+            with verify_progress("comparing", result.contents, True, notices) as progress:
+                found = compare(result, source, pool, progress, sensitivities)
     except NqzError as error:
         if as_json and not isinstance(error, UsageError):
             payload(_json({"file_bytes": None, "ok": False, "problem": str(error), "tensors": []}, original))
@@ -74,7 +81,7 @@ def command(
             f"{counted(len(found['left_out']), 'tensor', 'are')} in {shown(original, '<stdin>')} only, "
             f"such as {found['left_out'][0]!r}"
         )
-    raise_failures(found, reader.name, shown(original, "<stdin>"))
+    raise_failures(found, result.name, shown(original, "<stdin>"))
 
 
 def _json(found: dict[str, Any], original: str) -> str:

@@ -24,8 +24,8 @@ from nqz.cli.parameters import SIZE_HELP, Command, Size, choice
 from nqz.cli.reports import encoded, head, open_report
 from nqz.commands.encode import encode
 from nqz.commands.opening import open_file
-from nqz.commands.options import AUTO, UNIFORM, EncodeOptions
-from nqz.commands.sensitivities import read_across
+from nqz.commands.options import AUTO, EncodeOptions
+from nqz.commands.sensitivities import UNIFORM, read_across
 from nqz.commands.treatment import MATRIX, treatments
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError

@@ -108,7 +108,7 @@ PAGES = {
             ("Which tensors of a model the error comes from", "nqz compare model.safetensors model.nqz"),
             ("By name, for programs", "nqz compare model.safetensors model.nqz --sort name --json"),
         ),
-        common=("--sort", "--json"),
+        common=("--sort", "--across", "--json"),
     ),
     "sweep": Page(
         "Show what R bits buy for a matrix of yours.",

@@ -1,63 +1,89 @@
 """Comparison of a container with its original: which tensors its error comes from, and what a bit would change where.
 
 The engine is that of `verify`. The total error is the sum of the relative errors ‖A - Â‖²/‖Ā‖² of all matrices, which
-counts every product alike. A bit more or less for every entry of a matrix is what its planner predicts from its norm
-codes, with the measured error in place of the predicted one.
+counts every product alike, or each by how sensitive it is. A bit more or less for every entry of a matrix is what its
+planner predicts from its norm codes, with the measured error in place of the predicted one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nqz.commands.inspect import Item
+from nqz.commands.inspect import Item, items
+from nqz.commands.sensitivities import check_sensitivities, importance
 from nqz.commands.verify import verify
+from nqz.commands.verify_model import verify_parts
 from nqz.files.contract import Source
 from nqz.format.reader import ContainerReader
 from nqz.ground.threads import Workers
 from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.matrix import Matrix, open_matrix
+from nqz.models.collection import Collection
 from nqz.plan.search import nearby
 from nqz.stages.estimate import expected_error, reconstruction_error
 
-KEYS = ("axis", "rate", "bytes", "energy", "product", "share", "energy_share", "more", "less")
+KEYS = (
+    "axis", "rate", "bytes", "energy", "product", "sensitivity", "share", "energy_share", "more", "less",
+)  # fmt: skip
 """What is said of a matrix beside what `verify` says."""
 
 _MEGABYTE = 10**6
 
 
 def compare(
-    reader: ContainerReader,
-    original: Source,
+    compressed: ContainerReader | Collection,
+    original: Source | Collection,
     pool: Workers,
     progress: Callable[[str | None, float], object] | None = None,
+    across: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Compare every tensor of a container with its original.
+    """Compare every tensor of a container, or of those of a model, with its original.
 
     Parameters
     ----------
-    reader : ContainerReader
-    original : Source
+    compressed : ContainerReader, or Collection of these
+    original : Source, or Collection of these
     pool : Workers
     progress : callable, optional
         See `verify`.
+    across : mapping of str to float, optional
+        How sensitive matrices are, by names or shell patterns, of which the last that takes a tensor counts.
 
     Returns
     -------
     dict
         What `verify` returns, and what `weighed` adds; ``left_out``: the names of the tensors of the original that
-        the container does not hold.
+        were not compressed.
+
+    Raises
+    ------
+    UsageError
+        A pattern takes no tensor, or a matrix has no sensitivity.
     """
-    found = verify(reader, original, pool, progress)
-    infos = reader.manifest.tensors
+    everything = items(compressed)
+    infos = [reader.manifest.tensors[index] for reader, index in everything]
+    matrices = [info.name for info in infos if info.kind == "matrix"]
+    weights = [1.0] * len(matrices)
+    if across is not None:
+        check_sensitivities(across)
+        weights = importance(matrices, [info.name for info in infos], across, compressed.name)
+    if isinstance(compressed, Collection):
+        assert isinstance(original, Collection)
+        found = verify_parts(compressed, original, pool, progress)
+    else:
+        found = verify(compressed, original, pool, progress)
     alone = len(infos) == len(original.tensors) == 1
     names = {info.name for info in infos}
     left_out = [] if alone else [t.name for t in original.tensors if t.name not in names]
-    return {**weighed(found, [(reader, index) for index in range(len(infos))], pool), "left_out": left_out}
+    weighed_ = weighed(found, everything, dict(zip(matrices, weights, strict=True)), pool)
+    return {**weighed_, "left_out": left_out}
 
 
-def weighed(found: dict[str, Any], items: Sequence[Item], pool: Workers) -> dict[str, Any]:
+def weighed(
+    found: dict[str, Any], items: Sequence[Item], weights: Mapping[str, float], pool: Workers
+) -> dict[str, Any]:
     """What `verify` found, with what each matrix contributes and what a bit more or less would change.
 
     Parameters
@@ -66,30 +92,33 @@ def weighed(found: dict[str, Any], items: Sequence[Item], pool: Workers) -> dict
         What `verify` returns for tensors that were compared.
     items : sequence of (ContainerReader, int)
         Where each of its tensors is, in the same order.
+    weights : mapping of str to float
+        How sensitive each of the matrices is.
     pool : Workers
 
     Returns
     -------
     dict
         The same, with more of each matrix, None where it does not apply: ``axis``; its ``rate`` and ``bytes``;
-        ``energy`` ‖Ā‖²; predicted error ``product`` of a product with an unrelated matrix coded alike; ``share`` of
-        the sum of the relative errors, and ``energy_share`` of the sum of ‖A - Â‖²; ``more`` and ``less``, what a bit
-        more or less for each of its entries would make of it: ``rate``, ``bytes`` (what it adds), measured ``error``
-        and predicted ``product``, ``change`` of the sum of the relative errors as a share of it, and ``per_megabyte``,
-        the same for each 10⁶ bytes; None for rates that nobody can ask for.
+        ``energy`` ‖Ā‖²; predicted error ``product`` of a product with an unrelated matrix coded alike;
+        ``sensitivity``; ``share`` of the sum of the relative errors, each times its sensitivity, and ``energy_share``
+        of the sum of ‖A - Â‖²; ``more`` and ``less``, what a bit more or less for each of its entries would make of
+        it: ``rate``, ``bytes`` (what it adds), measured ``error`` and predicted ``product``, ``change`` of that sum
+        as a share of it, and ``per_megabyte``, the same for each 10⁶ bytes; None for rates that nobody can ask for.
         And ``totals`` of the matrices: ``matrices``, ``exact``, ``entries``, ``rate``, ``bytes``, ``error`` (the mean
-        of the relative errors) and ``energy_error`` (Σ‖A - Â‖² / Σ‖Ā‖²).
+        of the relative errors, by sensitivity) and ``energy_error`` (Σ‖A - Â‖² / Σ‖Ā‖²).
     """
 
     def of(number: int) -> dict[str, Any] | None:
         tensor = found["tensors"][number]
         if tensor["kind"] != "matrix" or tensor["measured"] is None:
             return None
-        return _matrix(open_matrix(*items[number]), tensor["measured"], tensor["predicted"])
+        matrix = open_matrix(*items[number])
+        return _matrix(matrix, tensor["measured"], tensor["predicted"], weights[tensor["name"]])
 
     described = list(pool.map(of, range(len(items))))
     matrices = [(t, d) for t, d in zip(found["tensors"], described, strict=True) if d is not None]
-    whole = math.fsum(tensor["measured"] for tensor, _ in matrices)
+    whole = math.fsum(one["sensitivity"] * tensor["measured"] for tensor, one in matrices)
     exponent = max((described["energy"][1] for _, described in matrices), default=0)
     energies = [math.ldexp(d["energy"][0], d["energy"][1] - exponent) for _, d in matrices]
     spent = [energy * tensor["measured"] for energy, (tensor, _) in zip(energies, matrices, strict=True)]
@@ -97,11 +126,12 @@ def weighed(found: dict[str, Any], items: Sequence[Item], pool: Workers) -> dict
     bits = sum(described["rate"] * math.prod(tensor["shape"]) for tensor, described in matrices)
     for lost, (tensor, one) in zip(spent, matrices, strict=True):
         one["energy"] = _scaled(*one["energy"])
-        one["share"] = _ratio(tensor["measured"], whole)
+        weight = one["sensitivity"]
+        one["share"] = _ratio(weight * tensor["measured"], whole)
         one["energy_share"] = _ratio(lost, math.fsum(spent))
         for step in (one["more"], one["less"]):
             if step is not None:
-                step["change"] = _ratio(step["error"] - tensor["measured"], whole)
+                step["change"] = _ratio(weight * (step["error"] - tensor["measured"]), whole)
                 step["per_megabyte"] = step["change"] * _MEGABYTE / abs(step["bytes"])
     totals = {
         "matrices": len(matrices),
@@ -109,7 +139,7 @@ def weighed(found: dict[str, Any], items: Sequence[Item], pool: Workers) -> dict
         "entries": entries,
         "rate": bits / entries if entries else None,
         "bytes": sum(described["bytes"] for _, described in matrices),
-        "error": whole / len(matrices) if matrices else None,
+        "error": whole / math.fsum(one["sensitivity"] for _, one in matrices) if matrices else None,
         "energy_error": _ratio(math.fsum(spent), math.fsum(energies)) if matrices else None,
     }
     none = dict.fromkeys(KEYS)
@@ -135,7 +165,7 @@ def _last(value: float | None, sign: float = 1.0) -> tuple[bool, float]:
     return value is None, sign * (value or 0.0)
 
 
-def _matrix(matrix: Matrix, measured: float, predicted: float) -> dict[str, Any]:
+def _matrix(matrix: Matrix, measured: float, predicted: float, weight: float) -> dict[str, Any]:
     more, less = (_step(matrix, step, _ratio(measured, predicted)) for step in (1, -1))
     return {
         "axis": matrix.header.axis,
@@ -143,6 +173,7 @@ def _matrix(matrix: Matrix, measured: float, predicted: float) -> dict[str, Any]
         "bytes": matrix.coded_bytes,
         "energy": matrix.histogram.energy(),
         "product": matrix.predicted_product(),
+        "sensitivity": weight,
         "share": None,
         "energy_share": None,
         "more": more,

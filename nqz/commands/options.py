@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from nqz.commands.sensitivities import SIZE, UNIFORM, check_sensitivities
 from nqz.ground.errors import UsageError
 from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.models.rules import parse
@@ -15,11 +16,10 @@ from nqz.stages.codings import ALLOCATIONS, CODINGS
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import DEFAULT, FAMILIES, Lattice, choose
 
-AUTO, UNIFORM, SIZE = "auto", "uniform", "size"
+AUTO = "auto"
 
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 _MAX_EXPONENT = 2.0
-_LEAST_SENSITIVE = 1e-30
 
 MIN_ERROR = 2.0 * 4.0**-MAX_RATE
 
@@ -141,15 +141,7 @@ class EncodeOptions:
         if isinstance(self.across, str):
             self.spread(1.0)
             return
-        for name, value in self.across.items():
-            known = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not (known and _LEAST_SENSITIVE <= value <= 1.0 / _LEAST_SENSITIVE):
-                raise UsageError(
-                    f"across: the sensitivity of {name!r} is {value!r}; a positive number is needed, "
-                    f"{_LEAST_SENSITIVE:g} to {1.0 / _LEAST_SENSITIVE:g}"
-                )
-        if not self.across:
-            raise UsageError("across: there are no sensitivities")
+        check_sensitivities(self.across)
 
     def spread(self, rate: float) -> float:
         """The exponent p where rates depend on sizes, N^p, at so many bits an entry in all; 1 with sensitivities."""

@@ -1,11 +1,63 @@
-"""How bits are shared, as users say it: a word, or the name of a file of sensitivities."""
+"""How bits are shared, as users say it: a word, or the name of a file of sensitivities; and those of each matrix."""
 
 from __future__ import annotations
 
-from nqz.commands.options import SIZE, UNIFORM
+from collections.abc import Mapping, Sequence
+
 from nqz.ground.errors import CorruptError, InputError, UsageError
+from nqz.ground.patterns import matches
 
 _MOST_BYTES = 64 << 20
+
+
+UNIFORM, SIZE = "uniform", "size"
+
+_LEAST = 1e-30
+
+
+def check_sensitivities(across: Mapping[str, float]) -> None:
+    """Raise UsageError unless all are positive numbers, and there are some."""
+    for name, value in across.items():
+        known = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (known and _LEAST <= value <= 1.0 / _LEAST):
+            raise UsageError(
+                f"across: the sensitivity of {name!r} is {value!r}; a positive number is needed, "
+                f"{_LEAST:g} to {1.0 / _LEAST:g}"
+            )
+    if not across:
+        raise UsageError("across: there are no sensitivities")
+
+
+def importance(
+    matrices: Sequence[str], names: Sequence[str], across: Mapping[str, float], where: str
+) -> list[float]:
+    """How sensitive each of some matrices is: the last pattern that takes its name says it.
+
+    Parameters
+    ----------
+    matrices, names : sequence of str
+        Names of the matrices, and of all tensors.
+    across : mapping of str to float
+        By names or shell patterns.
+    where : str
+        What messages call all of them.
+
+    Raises
+    ------
+    UsageError
+        A pattern takes no tensor, or a matrix has no sensitivity.
+    """
+    for pattern in across:
+        if not any(matches(name, pattern) for name in names):
+            raise UsageError(f"{where}: across: no tensor is called {pattern!r}")
+    found = [[s for pattern, s in across.items() if matches(name, pattern)] for name in matrices]
+    missing = [name for name, values in zip(matrices, found, strict=True) if not values]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UsageError(
+            f"{where}: across: no sensitivity for tensor {missing[0]!r}{more}; '*' stands for all others"
+        )
+    return [float(values[-1]) for values in found]
 
 
 def read_across(text: str) -> str | dict[str, float]:
@@ -24,6 +76,11 @@ def read_across(text: str) -> str | dict[str, float]:
         return text
     if not text.endswith(".json"):
         return text  # which is refused with what may stand there
+    return read_sensitivities(text)
+
+
+def read_sensitivities(text: str) -> dict[str, float]:
+    """What a file of JSON says: names or shell patterns with a number each; see `read_across`."""
     import json
 
     try:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nqz.commands.options import MIN_ERROR, EncodeOptions
+from nqz.commands.sensitivities import importance
 from nqz.commands.treatment import MATRIX, Treatment
 from nqz.ground.arithmetic import log2
 from nqz.ground.errors import UsageError
-from nqz.ground.patterns import matches
 from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.models.architecture import HEAD, TIED
 from nqz.plan.spend import Part, least_total, share_bits, share_error
@@ -167,17 +167,7 @@ class Sharing:
         if isinstance(across, str):
             return [1.0] * len(matrices)
         names = [one.name for one in self.tensors]
-        for pattern in across:
-            if not any(matches(name, pattern) for name in names):
-                raise UsageError(f"{self.where}: across: no tensor is called {pattern!r}")
-        found = [[s for pattern, s in across.items() if matches(one.name, pattern)] for one in matrices]
-        missing = [one.name for one, values in zip(matrices, found, strict=True) if not values]
-        if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise UsageError(
-                f"{self.where}: across: no sensitivity for tensor {missing[0]!r}{more}; '*' stands for all others"
-            )
-        return [float(values[-1]) for values in found]
+        return importance([one.name for one in matrices], names, across, self.where)
 
     def weights(self) -> list[float]:
         """What the error of each matrix counts in the mean that an error bounds."""
