@@ -64,7 +64,7 @@ def test_every_example_works(name, containers, tmp_path, monkeypatch, capsys):
     env = environment(HOME=str(tmp_path), PATH=f"{tmp_path}:{os.environ['PATH']}")
     for _, line in EXAMPLES[name]:
         if any(character in line for character in "<>|$~"):
-            done = subprocess.run(["sh", "-c", line], env=env, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, timeout=60)
             assert done.returncode == 0, f"{line}: {done.stderr}"
         else:
             succeed(capsys, *shlex.split(line)[1:])

@@ -19,7 +19,7 @@ from nqz.cli.page import Context, Documented, write_examples
 from nqz.cli.text import escape, report
 from nqz.ground.errors import DiskFullError, NqzError, OutputError
 
-_COMMANDS = ("encode", "decode", "matmul", "inspect", "verify", "compare", "sweep")
+_COMMANDS = ("encode", "decode", "matmul", "inspect", "verify", "compare", "sweep", "completion")
 
 
 class _Commands(click.Group):
@@ -62,7 +62,10 @@ class _Commands(click.Group):
 
 
 @click.group(
-    cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+    "nqz",
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(
     __version__, "-V", "--version", prog_name="nqz", message="%(prog)s %(version)s", help="Show the version."

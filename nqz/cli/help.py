@@ -123,6 +123,15 @@ PAGES = {
         codec=("--lattice", "--states", "--coding"),
         expert=("--seed",),
     ),
+    "completion": Page(
+        "Print a script that makes a shell complete nqz.",
+        (
+            ("For bash, always", "nqz completion bash > ~/.local/share/bash-completion/completions/nqz"),
+            ("For bash, now", 'eval "$(nqz completion bash)"'),
+            ("For zsh, in a folder of its $fpath", "nqz completion zsh > ~/.zfunc/_nqz"),
+            ("For fish", "nqz completion fish > ~/.config/fish/completions/nqz.fish"),
+        ),
+    ),
     "help": Page(
         "Show the help of a command.",
         (("What encode can do", "nqz help encode"), ("All commands", "nqz help")),

@@ -69,6 +69,15 @@ def _given(param: click.Parameter | None, ctx: click.Context | None) -> str:
     return param.opts[0]
 
 
+class Listed(click.ParamType):  # type: ignore[type-arg]
+    """Some of a few names, with commas between them; who takes them checks them."""
+
+    name = "names"
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.choices = tuple(names)
+
+
 def choice(names: Iterable[str]) -> click.Choice[str]:
     """One of some names, in capital or small letters."""
     return click.Choice(list(names), case_sensitive=False)

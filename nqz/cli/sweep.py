@@ -23,7 +23,7 @@ from nqz.cli.common import (
     shown,
     span,
 )
-from nqz.cli.parameters import Command, choice
+from nqz.cli.parameters import Command, Listed, choice
 from nqz.cli.text import Row, escape, payload, table
 from nqz.commands.opening import open_file
 from nqz.ground.errors import UsageError
@@ -67,7 +67,7 @@ per entry beyond those with which Γ reaches the same error.
     help=f"Bits per entry, repeatable; {','.join(f'{rate:g}' for rate in RATES)} by default.",
 )  # fmt: skip
 @click.option(
-    "--lattice", "lattices", multiple=True, metavar="NAME,…",
+    "--lattice", "lattices", multiple=True, metavar="NAME,…", type=Listed(FAMILIES),
     help=f"Lattices of {', '.join(FAMILIES)}, repeatable; by default that of encode, and z and e8 to compare with.",
 )  # fmt: skip
 @click.option(
@@ -77,7 +77,8 @@ per entry beyond those with which Γ reaches the same error.
     help="States of the lattice conv, powers of two from 4 to 4096, repeatable.",
 )
 @click.option(
-    "--coding", "codings", multiple=True, metavar="NAME,…", default=[CODING.name], show_default=True,
+    "--coding", "codings", multiple=True, metavar="NAME,…", type=Listed(CODINGS),
+    default=[CODING.name], show_default=True,
     help=f"Codings of {', '.join(CODINGS)}; a lattice is used with those that it has.",
 )  # fmt: skip
 @click.option(
