@@ -41,3 +41,18 @@ def _sync_file_range() -> Callable[..., int] | None:
     function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     found: Callable[..., int] = function
     return found
+
+
+def sync_folder(folder: str) -> None:
+    """Get the entries of a folder onto the disk, where that is possible; OSError if it fails."""
+    try:
+        fd = os.open(folder or ".", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # a folder that may be written but not read; the file itself is safe
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS):
+            raise
+    finally:
+        os.close(fd)

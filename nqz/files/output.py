@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from nqz.files.access import FileAccess, output_error, reason, temporary_access
-from nqz.files.flush import flush
+from nqz.files.access import FileAccess, output_error, temporary_access
+from nqz.files.flush import flush, sync_folder
 from nqz.files.unpublished import Unpublished
 from nqz.ground.errors import NqzError, OutputError, OutputExistsError, UsageError
 
@@ -220,7 +220,7 @@ class Output:
             except FileExistsError as error:
                 text = "appeared meanwhile; use --force (-f) to replace it"
                 raise OutputExistsError(f"{self.name}: {text}") from error
-            _sync_folder(os.path.dirname(self._final))
+            sync_folder(os.path.dirname(self._final))
         except OSError as error:
             raise output_error(self.name, error) from error
 
@@ -285,17 +285,3 @@ def _descriptor_number(path: str) -> int | None:
         return _STANDARD_STREAMS[absolute]
     match = re.fullmatch(rf"/(?:dev/fd|proc/(?:self|{os.getpid()})/fd)/(\d+)", absolute)
     return int(match.group(1)) if match else None
-
-
-def _sync_folder(folder: str) -> None:
-    try:
-        fd = os.open(folder or ".", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return  # a folder that may be written but not read; the file itself is safe
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS):
-            raise OutputError(f"{folder}: cannot write: {reason(error)}") from error
-    finally:
-        os.close(fd)
