@@ -21,6 +21,7 @@ from nqz.ground.errors import UsageError
 from nqz.ground.sources import SOURCES, listed
 
 if TYPE_CHECKING:
+    from nqz.files.folder import OutputFolder
     from nqz.files.output import Output
 
 
@@ -102,6 +103,30 @@ def open_output(target: str, force: bool, inputs: Iterable[Any]) -> AbstractCont
     return signals.cleaned(lambda: Output(target, force=force, inputs=identities, check=check))
 
 
+def open_folder(
+    target: str, force: bool, paths: Iterable[str], inputs: Iterable[Any]
+) -> AbstractContextManager[OutputFolder]:
+    """A folder to be written, that leaves nothing behind, whatever ends the command.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Files and folders that are read.
+    inputs : iterable
+        The opened inputs.
+    """
+    from nqz.files.folder import OutputFolder
+
+    check_output(target)
+    inputs = list(inputs)
+
+    def check() -> None:
+        for opened in inputs:
+            opened.check()
+
+    return signals.cleaned(lambda: OutputFolder(target, force=force, inputs=paths, check=check))
+
+
 _DESCRIPTOR = re.compile(r"/dev/(stdin|fd/\d+)|/proc/(self|thread-self|\d+)/fd/\d+")
 
 
@@ -114,6 +139,28 @@ def default_output(path: str, suffixes: Iterable[str], suffix: str) -> str:
         return "-"
     stem, found = os.path.splitext(path)
     return f"{stem if found.lower()[1:] in suffixes else path}.{suffix}"
+
+
+_FOLDER = "-nqz"
+
+
+def default_folder(path: str) -> str:
+    """The folder that a model in a folder is compressed to, where none is named: beside it, NAME-nqz."""
+    return _folder(path) + _FOLDER
+
+
+def default_original(path: str) -> str:
+    """The folder that a compressed model is decoded to, where none is named: NAME for NAME-nqz, else NAME-decoded."""
+    folder = _folder(path)
+    stem = folder.removesuffix(_FOLDER)
+    return stem if stem != folder and os.path.basename(stem) else f"{folder}-decoded"
+
+
+def _folder(path: str) -> str:
+    """The folder of a model, which may be given by its index; with a name of its own."""
+    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    name = os.path.normpath(folder or ".")
+    return os.path.abspath(name) if os.path.basename(name) in ("", ".", "..") else name
 
 
 def check_output(target: str) -> None:

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
 import click
 
 from nqz.cli.common import (
     RECONSTRUCTION,
     Notices,
     common_options,
+    default_original,
     default_output,
     errors_text,
     json_option,
     kind_of,
+    open_folder,
     open_output,
     output_options,
     scanned,
     shape_text,
     shown,
 )
+from nqz.cli.each import OUT_DIR_HELP, one_or_each, run_each
 from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import decoded, head, open_report
-from nqz.commands.decode import DecodeOptions, check_records, decode
-from nqz.commands.opening import open_file
+from nqz.commands.decode import DecodeOptions, check_records, decode, decoded_bytes
+from nqz.commands.opening import is_model, open_collection, open_file
 from nqz.commands.rounding import decoded_error
 from nqz.commands.select import select
 from nqz.format.reader import ContainerReader
-from nqz.ground.dtypes import MATRIX_DTYPES, data_bytes
+from nqz.ground.dtypes import MATRIX_DTYPES
 from nqz.ground.sources import SOURCES, listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
@@ -33,8 +41,12 @@ from nqz.matrix import open_matrix
 
 
 @click.command("decode", cls=Command)
-@click.argument("source", metavar="IN")
-@output_options(f"File to write, {listed(SOURCES)}; by default IN with the suffix of what it was made from.")
+@click.argument("sources", metavar="IN...", nargs=-1, required=True)
+@output_options(
+    f"File to write, {listed(SOURCES)}; by default IN with the suffix of what it was made from. For a model a folder; "
+    "by default NAME for NAME-nqz."
+)
+@click.option("--out-dir", metavar="D", help=OUT_DIR_HELP)
 @click.option(
     "--tensor",
     "tensors",
@@ -54,63 +66,141 @@ from nqz.matrix import open_matrix
 @json_option
 @common_options
 def command(
-    source: str, output: str | None, tensors: tuple[str, ...], dtype: str | None, estimator: str, force: bool,
-    json_to: str | None,
-    threads: int | None, quiet: bool, show_progress: bool | None,
+    sources: tuple[str, ...], output: str | None, out_dir: str | None, tensors: tuple[str, ...],
+    dtype: str | None, estimator: str, force: bool, json_to: str | None, threads: int | None, quiet: bool,
+    show_progress: bool | None,
 ) -> None:  # fmt: skip
-    """Rebuild the matrices of the container IN ("-" for standard input), in their original type."""
-    notices = Notices(quiet, show_progress)
-    with workers(threads) as pool, open_file(source, container=True) as opened:
-        reader = opened.content
-        origin = reader.manifest.source
-        target = output if output is not None else default_output(source, ["nqz"], origin)
-        options = DecodeOptions(kind_of(target, origin), tensors, dtype, estimator)
-        chosen = select([info.name for info in reader.manifest.tensors], tensors, reader.name)
-        check_records(reader, chosen)
-        sizes = _sizes(reader, chosen, options, checked=not tensors)
-        with (
-            open_output(target, force, [opened]) as out,
-            open_report(json_to, [target], force, [opened]) as told,
-            notices.progress("decoding", sizes) as progress,
-        ):
-            # before anything that takes long; the file is no smaller than its data
-            out.access.reserve(sum(size for name, size in sizes.items() if name is not None))
-            if not tensors:
-                reader.verify(scanned(progress), pool.map)
-            report = decode(reader, out.access, options, pool, progress)
-            summary = "" if quiet else _summary(reader, chosen, options)
-            found = [] if json_to is None else decoded(reader, chosen, dtype, estimator)
-            out.commit(report["bytes"])
-            written = [(target, report["bytes"])]
-            told(lambda: {**head("decode", [source], written, []), "estimator": estimator, "tensors": found})
-    notices.summary(f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}: {summary}")
+    """Rebuild the matrices of the container IN ("-" for standard input), in their original type.
+
+    IN may be a compressed model: its folder, its index (*.index.json), or some containers.
+    """
+    one_or_each(sources, output, out_dir)
+    options, notices = DecodeOptions(None, tensors, dtype, estimator), Notices(quiet, show_progress)
+    job = _Job(options, force, threads, notices, json_to, json_to is not None)
+    if out_dir is not None:
+        with open_report(json_to, [], force, []) as told:
+            run_each(sources, out_dir, _name, replace(job, json_to=None).one, told, notices)
+    elif len(sources) > 1:
+        job.model(sources, str(output))
+    else:
+        job.one(sources[0], output)
 
 
-def _sizes(
-    reader: ContainerReader, chosen: list[int], options: DecodeOptions, checked: bool
-) -> dict[str | None, int]:
+def _name(source: str) -> str:
+    """The name of the output for an input."""
+    if is_model(source):
+        return os.path.basename(default_original(source))
+    with open_file(source, container=True) as opened:
+        return os.path.basename(default_output(source, ["nqz"], opened.content.manifest.source))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """How inputs are to be decoded; `wanted` tells whether what was done is to be reported."""
+
+    options: DecodeOptions
+    force: bool
+    threads: int | None
+    notices: Notices
+    json_to: str | None
+    wanted: bool
+
+    def one(self, source: str, output: str | None) -> dict[str, Any]:
+        """Decode a file, or a model."""
+        if is_model(source):
+            return self.model([source], output if output is not None else default_original(source))
+        with workers(self.threads) as pool, open_file(source, container=True) as opened:
+            reader = opened.content
+            origin = reader.manifest.source
+            target = output if output is not None else default_output(source, ["nqz"], origin)
+            options = replace(self.options, kind=kind_of(target, origin))
+            chosen = select([info.name for info in reader.manifest.tensors], options.tensors, reader.name)
+            check_records(reader, chosen)
+            sizes = _sizes([(reader, chosen)], options)
+            with (
+                open_output(target, self.force, [opened]) as out,
+                open_report(self.json_to, [target], self.force, [opened]) as told,
+                self.notices.progress("decoding", sizes) as progress,
+            ):
+                # before anything that takes long; the file is no smaller than its data
+                out.access.reserve(sum(size for name, size in sizes.items() if name is not None))
+                if not options.tensors:
+                    reader.verify(scanned(progress), pool.map)
+                report = decode(reader, out.access, options, pool, progress)
+                summary, said = self.read_back([(reader, chosen)])
+                out.commit(report["bytes"])
+                whole = {**head("decode", [source], [(target, report["bytes"])], []), **said}
+                told(lambda: whole)
+        self.notices.summary(f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}: {summary}")
+        return whole
+
+    def model(self, sources: Sequence[str], target: str) -> dict[str, Any]:
+        """Decode a model."""
+        from nqz.commands.models import chosen_parts, decode_model, files_of
+
+        with workers(self.threads) as pool, open_collection(sources, container=True) as collection:
+            chosen = [(part.content, indices) for part, indices in chosen_parts(collection, self.options)]
+            files, inputs = files_of(collection), [part.opened for part in collection.parts]
+            with (
+                open_folder(target, self.force, files.inputs, inputs) as out,
+                open_report(self.json_to, [target], self.force, inputs) as told,
+                self.notices.progress("decoding", _sizes(chosen, self.options)) as progress,
+            ):
+                decode_model(collection, files, out, self.options, pool, progress)
+                summary, said = self.read_back(chosen)
+                out.commit()
+                whole = {**head("decode", sources, out.sizes(target), files.skipped), **said}
+                told(lambda: whole)
+        for note in files.skipped:
+            self.notices.warn(note)
+        self.notices.summary(f"{collection.name} -> {target}: {summary}")
+        return whole
+
+    def read_back(self, chosen: _Chosen) -> tuple[str, dict[str, Any]]:
+        """The summary of what was rebuilt, and its report, as far as they are wanted."""
+        estimator, found = self.options.estimator, []
+        if self.wanted:
+            for reader, indices in chosen:
+                found += decoded(reader, indices, self.options.dtype, estimator)
+        return "" if self.notices.quiet else _summary(chosen, self.options), {
+            "estimator": estimator,
+            "tensors": found,
+        }
+
+
+_Chosen = Sequence[tuple[ContainerReader, list[int]]]
+"""Containers, and the numbers of the tensors that are taken."""
+
+
+def _sizes(chosen: _Chosen, options: DecodeOptions) -> dict[str | None, int]:
     """Bytes to check and to write, by tensor."""
-    sizes: dict[str | None, int] = {None: reader.size} if checked else {}
-    for info in (reader.manifest.tensors[index] for index in chosen):
-        other = options.dtype if info.kind == "matrix" else None
-        sizes[info.name] = data_bytes(info.shape, other) if other else info.nbytes
+    whole = sum(reader.size for reader, _ in chosen)
+    sizes: dict[str | None, int] = {} if options.tensors else {None: whole}
+    for reader, indices in chosen:
+        for info in (reader.manifest.tensors[index] for index in indices):
+            sizes[info.name] = decoded_bytes(info, options)
     return sizes
 
 
-def _summary(reader: ContainerReader, chosen: list[int], options: DecodeOptions) -> str:
-    infos = [reader.manifest.tensors[index] for index in chosen]
+def _summary(chosen: _Chosen, options: DecodeOptions) -> str:
+    infos = [reader.manifest.tensors[index] for reader, indices in chosen for index in indices]
+    files = f"{counted(len(chosen), 'file')}, " if len(chosen) > 1 else ""
     if not infos:
-        return "no tensors"
-    matrices = [index for index, info in zip(chosen, infos, strict=True) if info.kind == "matrix"]
+        return f"{files}no tensors"
+    matrices = [
+        open_matrix(reader, index)
+        for reader, indices in chosen
+        for index in indices
+        if reader.manifest.tensors[index].kind == "matrix"
+    ]
     if len(infos) == 1:
         dtype = options.dtype if matrices and options.dtype else infos[0].dtype
         text = f"{shape_text(infos[0].shape)} {dtype}"
     else:
-        text = counted(len(infos), "tensor")
+        text = files + counted(len(infos), "tensor")
     if not matrices:
         return f"{text}, exact"
-    opened = (open_matrix(reader, index) for index in matrices)
     errors = (
-        decoded_error(matrix, options.dtype or matrix.info.dtype, options.estimator) for matrix in opened
+        decoded_error(matrix, options.dtype or matrix.info.dtype, options.estimator) for matrix in matrices
     )
     return f"{text}, expected error {errors_text(errors, RECONSTRUCTION)}"

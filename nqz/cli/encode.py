@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -12,21 +13,25 @@ from nqz.cli.common import (
     PRODUCT,
     Notices,
     common_options,
+    default_folder,
     default_output,
     errors_text,
     json_option,
+    open_folder,
     open_output,
     output_options,
     shape_text,
     shown,
 )
+from nqz.cli.each import OUT_DIR_HELP, one_or_each, run_each
 from nqz.cli.parameters import SIZE_HELP, Command, Size, choice
+from nqz.cli.progress import Progress, Silent
 from nqz.cli.reports import encoded, head, open_report
 from nqz.commands.encode import encode
-from nqz.commands.opening import open_file
+from nqz.commands.opening import is_model, open_collection, open_file
 from nqz.commands.options import AUTO, EncodeOptions
 from nqz.commands.sensitivities import UNIFORM, read_across
-from nqz.commands.treatment import MATRIX, treatments
+from nqz.commands.treatment import MATRIX, Treatment, treatments
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import READ, SEVERAL_READ, listed
@@ -43,13 +48,19 @@ _STAGES = (("measuring", 0.3), ("coding", 0.7))
 
 _HELP = f"""Compress the matrices of IN, a {listed()} file ("-" for standard input), to R bits per entry.
 
+IN may be a model: a folder of .safetensors files, its index (*.index.json), or some .safetensors files. It becomes
+the folder OUT, with a container for each, the index, and copies of everything else.
+
 Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are carried exactly.
 """
 
 
 @click.command("encode", cls=Command, help=_HELP)
-@click.argument("source", metavar="IN")
-@output_options("Container to write; by default IN with the suffix .nqz.")
+@click.argument("sources", metavar="IN...", nargs=-1, required=True)
+@output_options(
+    "Container to write, IN with the suffix .nqz by default; for a model a folder, IN-nqz by default."
+)
+@click.option("--out-dir", metavar="D", help=OUT_DIR_HELP)
 @click.option(
     "-r",
     "--rate",
@@ -128,7 +139,7 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
 @json_option
 @common_options
 def command(
-    source: str, output: str | None, axis: str | None, across: str, no_center: bool, force: bool,
+    sources: tuple[str, ...], output: str | None, out_dir: str | None, axis: str | None, across: str, no_center: bool, force: bool,
     json_to: str | None,
     threads: int | None, metadata: tuple[str, ...],
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
@@ -139,30 +150,114 @@ def command(
         tensors=tensors, metadata=_metadata(metadata), **choices
     )  # fmt: skip
     options.check()
-    notices = Notices(quiet, show_progress)
-    target = output if output is not None else default_output(source, READ, "nqz")
-    with workers(threads) as pool, open_file(source, container=False) as opened:
-        content = opened.content
-        found = [one for one in treatments([content], options)[0] if one.kind != SKIP]
+    one_or_each(sources, output, out_dir)
+    job = _Job(options, force, threads, Notices(quiet, show_progress), json_to, json_to is not None)
+    if out_dir is not None:
+        with open_report(json_to, [], force, []) as told:
+            each = replace(job, json_to=None)
+            run_each(
+                sources,
+                out_dir,
+                lambda source: os.path.basename(_default(source)),
+                each.one,
+                told,
+                job.notices,
+            )
+    elif len(sources) > 1:
+        job.model(sources, str(output))
+    else:
+        job.one(sources[0], output if output is not None else _default(sources[0]))
+
+
+def _default(source: str) -> str:
+    return default_folder(source) if is_model(source) else default_output(source, READ, "nqz")
+
+
+def _name(source: str) -> str:
+    return os.path.basename(_default(source))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """How inputs are to be encoded; `wanted` tells whether what was done is to be reported."""
+
+    options: EncodeOptions
+    force: bool
+    threads: int | None
+    notices: Notices
+    json_to: str | None
+    wanted: bool
+
+    def one(self, source: str, target: str) -> dict[str, Any]:
+        """Encode a file, or a model."""
+        if is_model(source):
+            return self.model([source], target)
+        with workers(self.threads) as pool, open_file(source, container=False) as opened:
+            content = opened.content
+            found = _taken([content], self.options)
+            with (
+                open_output(target, self.force, [opened]) as out,
+                open_report(self.json_to, [target], self.force, [opened]) as told,
+                self.progress(found) as progress,
+            ):
+                _check_suffix(target)
+                report = encode(content, out.access, self.options, pool, progress)
+                readers = [ContainerReader(out.access, out.name)]
+                summary, said = self.read_back(readers)
+                out.commit(report["file_bytes"])
+                written = [(target, report["file_bytes"])]
+                whole = {**head("encode", [source], written, report["warnings"]), **said}
+                told(lambda: whole)
+        self.tell(
+            f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}", summary, report["warnings"], found
+        )
+        return whole
+
+    def model(self, sources: Sequence[str], target: str) -> dict[str, Any]:
+        """Encode a model."""
+        from nqz.commands.models import encode_model, files_of
+
+        with workers(self.threads) as pool, open_collection(sources, container=False) as collection:
+            files, options = files_of(collection), replace(self.options, config=collection.config)
+            found = _taken(collection.contents, options)
+            inputs = [part.opened for part in collection.parts]
+            with (
+                open_folder(target, self.force, files.inputs, inputs) as out,
+                open_report(self.json_to, [target], self.force, inputs) as told,
+                self.progress(found) as progress,
+            ):
+                report = encode_model(collection, files, out, options, pool, progress)
+                summary, said = self.read_back(report["readers"])
+                out.commit()
+                warnings = [*files.notes, *report["warnings"]]
+                whole = {**head("encode", sources, out.sizes(target), warnings), **said}
+                told(lambda: whole)
+        copied = f", {counted(len(files.tree.files), 'other file')} copied" if files.tree.files else ""
+        self.tell(f"{collection.name} -> {target}", summary + copied, warnings, found)
+        return whole
+
+    def read_back(self, readers: Sequence[ContainerReader]) -> tuple[str, dict[str, Any]]:
+        """The summary of what was written, and its report, as far as they are wanted."""
+        return "" if self.notices.quiet else _summary(readers), encoded(readers) if self.wanted else {}
+
+    def progress(self, found: Sequence[Treatment]) -> Progress | Silent:
+        """The progress on tensors that are encoded."""
         sizes = {one.name: one.tensor.nbytes for one in found}
         stages = {one.name: _STAGES for one in found if one.kind == MATRIX}
-        with (
-            open_output(target, force, [opened]) as out,
-            open_report(json_to, [target], force, [opened]) as told,
-            notices.progress("encoding", sizes, stages) as progress,
-        ):
-            _check_suffix(target)
-            report = encode(content, out.access, options, pool, progress)
-            summary = "" if quiet else _summary(ContainerReader(out.access, out.name))
-            said = {} if json_to is None else encoded([ContainerReader(out.access, out.name)])
-            out.commit(report["file_bytes"])
-            written = [(target, report["file_bytes"])]
-            told(lambda: {**head("encode", [source], written, report["warnings"]), **said})
-    for warning in report["warnings"]:
-        notices.warn(warning)
-    if decoded := sorted({one.tensor.quantized for one in found if one.tensor.quantized}):
-        notices.note(f"tensors decoded from {', '.join(decoded)} count as float32 in what follows")
-    notices.summary(f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}: {summary}")
+        return self.notices.progress("encoding", sizes, stages)
+
+    def tell(self, what: str, summary: str, warnings: Sequence[str], found: Sequence[Treatment]) -> None:
+        """Say what was done."""
+        for warning in warnings:
+            self.notices.warn(warning)
+        if decoded := sorted({one.tensor.quantized for one in found if one.tensor.quantized}):
+            self.notices.note(f"tensors decoded from {', '.join(decoded)} count as float32 in what follows")
+        self.notices.summary(f"{what}: {summary}")
+
+
+def _taken(contents: Sequence[Any], options: EncodeOptions) -> list[Treatment]:
+    """What becomes of the tensors that are encoded."""
+    return [one for part in treatments(contents, options) for one in part if one.kind != SKIP]
 
 
 def _check_suffix(target: str) -> None:
@@ -182,12 +277,18 @@ def _metadata(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _summary(reader: ContainerReader) -> str:
+def _summary(readers: Sequence[ContainerReader]) -> str:
     """What was written, read back from it."""
-    infos = reader.manifest.tensors
+    infos = [info for reader in readers for info in reader.manifest.tensors]
+    files = f"{counted(len(readers), 'file')}, " if len(readers) > 1 else ""
     if not infos:
-        return "no tensors"
-    matrices = [open_matrix(reader, index) for index, info in enumerate(infos) if info.kind == "matrix"]
+        return f"{files}no tensors"
+    matrices = [
+        open_matrix(reader, index)
+        for reader in readers
+        for index, info in enumerate(reader.manifest.tensors)
+        if info.kind == "matrix"
+    ]
     parts = (
         [shape_text(infos[0].shape)]
         if len(infos) == 1
@@ -198,10 +299,10 @@ def _summary(reader: ContainerReader) -> str:
         parts.append(f"{bits / sum(matrix.entries for matrix in matrices):.2f} bits per entry")
     else:
         parts.append("carried exactly")
-    before = sum(info.nbytes for info in infos)
-    if before > reader.size:
-        parts.append(f"{before / reader.size:.1f}x smaller")
+    before, after = sum(info.nbytes for info in infos), sum(reader.size for reader in readers)
+    if before > after:
+        parts.append(f"{before / after:.1f}x smaller")
     if matrices:
         errors = (matrix.predicted_product() for matrix in matrices)
         parts.append(f"predicted product error {errors_text(errors, PRODUCT)}")
-    return ", ".join(parts)
+    return files + ", ".join(parts)

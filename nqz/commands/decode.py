@@ -17,7 +17,7 @@ from nqz.files.sink import MatrixSink
 from nqz.format.exct import decode_exact
 from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
-from nqz.ground.dtypes import is_matrix_dtype
+from nqz.ground.dtypes import data_bytes, is_matrix_dtype
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES, SourceKind
 from nqz.ground.threads import SMALL, Workers
@@ -107,6 +107,12 @@ def decode(
         report[what] += 1
     sink.finish()
     return report
+
+
+def decoded_bytes(info: TensorInfo, options: DecodeOptions) -> int:
+    """Bytes of the data of a tensor in the output."""
+    other = options.dtype if info.kind == "matrix" else None
+    return data_bytes(info.shape, other) if other else info.nbytes
 
 
 def check_records(reader: ContainerReader, tensors: Iterable[int]) -> None:

@@ -18,7 +18,8 @@ from nqz.ground.sources import listed
 from nqz.ground.wording import counted
 from nqz.models.collection import Collection, Part, leave
 from nqz.models.index import Index, check_agreement, read_index
-from nqz.models.layout import COMPRESSED, PLAIN, check_distinct, check_numbers, find_model, is_model
+from nqz.models.layout import COMPRESSED, PLAIN, check_distinct, check_numbers, find_model
+from nqz.models.layout import is_model as is_model
 from nqz.models.opened import Opened as Opened
 
 

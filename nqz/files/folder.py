@@ -67,6 +67,7 @@ class OutputFolder:
         self._lock = -1
         self._replaces = False
         self._folders = {""}
+        self._files: dict[str, ParkedAccess] = {}
         if self.name in ("", "-"):
             raise UsageError("a model is written to a folder; give it a name, with -o OUT")
         try:
@@ -136,20 +137,16 @@ class OutputFolder:
 
     def create(self, name: str, mode: int = 0o666) -> ParkedAccess:
         """A new file of the folder, to be written and then given to `finish`."""
-        path = self._place(name)
+        path, shown = self._place(name), os.path.join(self.name, name)
         try:
-            return ParkedAccess(
-                path,
-                os.path.join(self.name, name),
-                self._descriptors,
-                os.O_RDWR | os.O_CREAT | os.O_EXCL,
-                mode,
-            )
+            access = ParkedAccess(path, shown, self._descriptors, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         except OSError as error:
-            raise output_error(os.path.join(self.name, name), error) from error
+            raise output_error(shown, error) from error
+        self._files[name] = access
+        return access
 
     def finish(self, access: ParkedAccess, size: int | None = None) -> None:
-        """Bring a file that is written, up to a size, to the disk, and close it."""
+        """Bring a file that is written, up to a size, to the disk; it may still be read."""
         if size is not None:
             access.truncate(size)
         try:
@@ -157,7 +154,14 @@ class OutputFolder:
                 flush(fd, access.size)
         except OSError as error:
             raise output_error(access.name, error) from error
-        access.close()
+
+    def drop(self, name: str) -> None:
+        """Take a file out of the folder again."""
+        self._files.pop(name).close()
+        try:
+            os.unlink(self._place(name))
+        except OSError as error:
+            raise output_error(os.path.join(self.name, name), error) from error
 
     def write(self, name: str, data: bytes) -> None:
         """A whole file."""
@@ -180,6 +184,7 @@ class OutputFolder:
                 access.pwrite(piece, offset)
             source.check()
             self.finish(access)
+            access.close()
         finally:
             source.close()
 
@@ -201,6 +206,10 @@ class OutputFolder:
         assert self._path is not None
         return os.path.join(self._path, name)
 
+    def sizes(self, target: str) -> list[tuple[str, int]]:
+        """The files of the folder, as they are called where it is called `target`, and their bytes."""
+        return [(os.path.join(target, name), access.size) for name, access in sorted(self._files.items())]
+
     def commit(self) -> None:
         """Publish the folder.
 
@@ -214,6 +223,7 @@ class OutputFolder:
         if self._check is not None:
             self._check()
         assert self._path is not None
+        self._close()
         try:
             if self._replaces:
                 status = os.stat(self._final)
@@ -265,8 +275,14 @@ class OutputFolder:
     def __exit__(self, *exc: object) -> None:
         self._discard()
 
+    def _close(self) -> None:
+        for access in self._files.values():
+            access.close()
+
     def _discard(self) -> None:
         """Remove what has not been published, or what has been replaced."""
+        with contextlib.suppress(OutputError):
+            self._close()
         path, self._path = self._path, None
         if path is not None:
             shutil.rmtree(path, ignore_errors=True)

@@ -54,7 +54,9 @@ def list_tree(directory: str, taken: Collection[str]) -> Tree:
             with os.scandir(os.path.join(directory, where)) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            raise InputError(f"{os.path.join(directory, where)}: cannot read the folder: {reason(error)}") from error
+            raise InputError(
+                f"{os.path.join(directory, where)}: cannot read the folder: {reason(error)}"
+            ) from error
         for entry in found:
             name = os.path.join(where, entry.name)
             if name in taken or name == MARK or _UNFINISHED.fullmatch(entry.name):

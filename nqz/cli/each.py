@@ -1,0 +1,103 @@
+"""The same command on each of several inputs by itself, for ``--out-dir``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from nqz.cli.common import Notices
+from nqz.cli.text import escape, report
+from nqz.ground.errors import NqzError, OutputError, OutputExistsError, UsageError
+from nqz.ground.wording import counted
+
+OUT_DIR_HELP = "Write each input by itself into the folder D, which is made if there is none."
+
+
+def one_or_each(sources: Sequence[str], output: str | None, out_dir: str | None) -> None:
+    """Raise UsageError for inputs and outputs that do not go together."""
+    if out_dir is not None:
+        if output is not None:
+            raise UsageError("give either -o, for one output, or --out-dir, for one output for each input")
+        if "-" in sources:
+            raise UsageError("--out-dir: standard input has no name; give -o OUT")
+        if not out_dir:
+            raise UsageError("--out-dir '': the name of the folder is empty")
+    elif len(sources) > 1 and output is None:
+        raise UsageError(
+            f"{counted(len(sources), 'file')} are given: if they are the parts of one model, give a folder for it, "
+            "with -o OUT; if each is by itself, give a folder for all outputs, with --out-dir D"
+        )
+
+
+def run_each(
+    sources: Sequence[str],
+    out_dir: str,
+    name_of: Callable[[str], str],
+    run: Callable[[str, str], Any],
+    told: Callable[[Callable[[], dict[str, Any]]], None],
+    notices: Notices,
+) -> None:
+    """Run a command on each input; all are tried, every failure is reported, and the first decides the exit status.
+
+    Parameters
+    ----------
+    sources : sequence of str
+    out_dir : str
+    name_of : callable
+        The name of the output for an input; may raise the error that the input has.
+    run : callable
+        Called as run(input, output); gives what is to be told of it.
+    told : callable
+        Called with what makes the report of all.
+    notices : Notices
+
+    Raises
+    ------
+    UsageError, OutputExistsError
+        Two outputs have one name, or an output is an input: before anything is done.
+    """
+    targets: list[str | NqzError] = []
+    for source in sources:
+        try:
+            targets.append(os.path.join(out_dir, name_of(source)))
+        except NqzError as error:
+            targets.append(error)
+    _check(sources, targets)
+    try:
+        os.makedirs(out_dir, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out_dir}: cannot make the folder: {str(error.strerror).lower()}") from error
+    failed: list[NqzError] = []
+    reports: list[Any] = []
+    for source, target in zip(sources, targets, strict=True):
+        try:
+            if isinstance(target, NqzError):
+                raise target
+            reports.append(run(source, target))
+        except NqzError as error:
+            report(f"nqz: error: {escape(str(error))}")
+            failed.append(error)
+            reports.append({"inputs": [source], "error": str(error), "exit_status": error.exit_code})
+    told(lambda: {"reports": reports})
+    if failed:
+        notices.summary(f"{len(failed)} of {counted(len(sources), 'input')} failed")
+        raise click.exceptions.Exit(failed[0].exit_code)
+
+
+def _check(sources: Sequence[str], targets: Sequence[str | NqzError]) -> None:
+    """Refuse outputs that are in each other's way, or in that of an input."""
+    inputs = {os.path.realpath(source): source for source in sources}
+    seen: dict[str, str] = {}
+    for source, target in zip(sources, targets, strict=True):
+        if isinstance(target, NqzError):
+            continue
+        other = seen.setdefault(target, source)
+        if other is not source:
+            raise UsageError(
+                f"{other} and {source} would both be written to {target}; rename one, or run one by one"
+            )
+        if os.path.realpath(target) in inputs:
+            raise OutputExistsError(f"{target}: is an input; write to another folder")

@@ -1,0 +1,317 @@
+"""Models: every part of one encoded or decoded, its index rewritten, and everything else copied, into a new folder."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nqz.commands.decode import DecodeOptions, check_records, decode, decoded_bytes
+from nqz.commands.encode import encode_parts
+from nqz.commands.opening import open_collection
+from nqz.commands.options import EncodeOptions
+from nqz.commands.select import select_parts
+from nqz.files.folder import OutputFolder
+from nqz.files.tree import Tree, list_tree
+from nqz.format.reader import ContainerReader
+from nqz.ground.errors import UnsupportedError, UsageError
+from nqz.ground.sources import SOURCES
+from nqz.ground.threads import Workers
+from nqz.models.collection import Collection, Part
+from nqz.models.index import SUFFIX
+from nqz.models.layout import COMPRESSED, PLAIN
+
+Progress = Callable[[Any, float], object]
+Report = dict[str, Any]
+
+_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".safetensors", ".gguf", ".h5", ".msgpack", ".onnx", ".nqz")
+_LARGE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Files:
+    """What becomes of the files of a model.
+
+    Attributes
+    ----------
+    parts : dict of str to str
+        Names of the parts, and of what they become.
+    index : str or None
+        What the index is to be called.
+    suffixes : tuple of str
+        Those of parts and index that are replaced, and what with.
+    tree : Tree
+        What is copied.
+    inputs : list of str
+        Folders and files that are read.
+    """
+
+    parts: dict[str, str]
+    index: str | None
+    suffixes: tuple[str, str]
+    tree: Tree
+    inputs: list[str]
+
+    @property
+    def skipped(self) -> list[str]:
+        """What the user should know of what is not copied."""
+        return [f"{what}, and is left out" for what in self.tree.skipped]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the other files of a model that is encoded."""
+        found = self.skipped
+        large = [
+            name
+            for name, status in self.tree.files.items()
+            if name.lower().endswith(_WEIGHTS) and status.st_size >= _LARGE
+        ]
+        if large:
+            size = sum(self.tree.files[name].st_size for name in large)
+            more = "" if len(large) == 1 else f" and {len(large) - 1} more"
+            found.append(f"{large[0]}{more} ({size} bytes): no part of this model, copied as it is")
+        return found
+
+
+def files_of(collection: Collection) -> Files:
+    """Name the files that a model becomes: compressed, if it is not, and what it was, if it is.
+
+    Raises
+    ------
+    UsageError
+        Two of them would have the same name.
+    InputError
+        The folder of the model cannot be read.
+    """
+    compressed = isinstance(collection.contents[0], ContainerReader)
+    parts = {part.name: _renamed(part) for part in collection.parts}
+    old, new = (COMPRESSED, PLAIN) if compressed else (PLAIN, COMPRESSED)
+    index, taken = None, set(parts)
+    inputs = [] if collection.directory is None else [collection.directory]
+    inputs += [part.content.name for part in collection.parts]
+    if collection.index is not None:
+        name = os.path.basename(collection.index.name)
+        index = name.removesuffix(old + SUFFIX) + new + SUFFIX
+        taken.add(name)
+        other = next((part for part in parts.values() if not part.endswith(new)), None)
+        if other is not None:
+            raise UnsupportedError(
+                f"{collection.index.name}: its parts become {other}, where {new} files are needed"
+            )
+    tree = Tree()
+    if collection.directory is not None:
+        tree = list_tree(collection.directory, taken)
+    seen: dict[str, str] = {}
+    made = {**{new: old for old, new in parts.items()}, **({} if index is None else {index: "the index"})}
+    for old_name, new_name in parts.items():
+        other = seen.setdefault(new_name, old_name)
+        if other != old_name:
+            raise UsageError(f"{collection.name}: {other} and {old_name} would both become {new_name}")
+    for name in (*tree.files, *tree.folders):
+        if name in made:
+            raise UsageError(
+                f"{os.path.join(collection.directory or '', name)}: is in the way: what {made[name]} becomes has the "
+                "same name; move it elsewhere"
+            )
+    return Files(parts, index, (old, new), tree, inputs)
+
+
+def _renamed(part: Part) -> str:
+    stem, suffix = os.path.splitext(part.name)
+    if isinstance(part.content, ContainerReader):
+        origin = part.content.manifest.source
+        return f"{stem if suffix == COMPRESSED else part.name}.{origin}"
+    return (stem if suffix[1:] in SOURCES else part.name) + COMPRESSED
+
+
+def encode_model(
+    collection: Collection,
+    files: Files,
+    folder: OutputFolder,
+    options: EncodeOptions,
+    pool: Workers,
+    progress: Progress | None = None,
+) -> Report:
+    """Fill a folder with the containers of a model, its index, and copies of its other files.
+
+    Parameters
+    ----------
+    collection : Collection of Source
+    files : Files
+    folder : OutputFolder
+        Not published yet when this returns.
+    options : EncodeOptions
+        `max_bytes` counts all files.
+    pool, progress
+        See `nqz.commands.encode.encode_parts`.
+
+    Returns
+    -------
+    dict
+        What `encode_parts` returns; ``readers``: the containers, open until the folder is published; ``other_bytes``:
+        of the index and of what was copied.
+
+    Raises
+    ------
+    NqzError
+        See `encode_parts`; or a file cannot be copied.
+    """
+    _copy(collection, files, folder)
+    index = _index(collection, files, None)
+    other = files.tree.nbytes + (0 if index is None else len(index))
+    options = replace(options, other_bytes=options.other_bytes + other)
+    accesses = [folder.create(files.parts[part.name]) for part in collection.parts]
+    report = encode_parts(collection.contents, accesses, options, pool, progress)
+    readers, kept = [], set()
+    for part, access, size in zip(collection.parts, accesses, report["files"], strict=True):
+        folder.finish(access, size)
+        reader = ContainerReader(access, access.name)
+        names = {info.name for info in reader.manifest.tensors}
+        if not names and part.tensors and len(collection.parts) > 1:
+            folder.drop(files.parts[part.name])  # all its tensors are left out
+            continue
+        readers.append(reader)
+        kept |= names
+    _write_index(collection, files, folder, kept)
+    return {**report, "readers": readers, "other_bytes": other}
+
+
+def decode_model(
+    collection: Collection,
+    files: Files,
+    folder: OutputFolder,
+    options: DecodeOptions,
+    pool: Workers,
+    progress: Progress | None = None,
+) -> Report:
+    """Fill a folder with what a compressed model was made from.
+
+    Parameters
+    ----------
+    collection : Collection of ContainerReader
+    files : Files
+    folder : OutputFolder
+        Not published yet when this returns.
+    options : DecodeOptions
+        Parts of which no tensor is taken are left out; the kind of each file is that of its source.
+    pool : Workers
+    progress : callable, optional
+        Called as progress(name, bytes): None and bytes of containers checked, or a tensor and bytes written.
+
+    Returns
+    -------
+    dict
+        ``matrices``, ``exact``: how many of each; ``bytes`` of all parts; ``files``: how many of them.
+    """
+    chosen = chosen_parts(collection, options)
+    for part, indices in chosen:
+        check_records(part.content, indices)
+    _copy(collection, files, folder)
+    kept: set[str] = set()
+    outputs = []
+    for part, indices in chosen:
+        access = folder.create(files.parts[part.name])
+        infos = [part.content.manifest.tensors[index] for index in indices]
+        # before anything that takes long; a file is no smaller than its data
+        access.reserve(sum(decoded_bytes(info, options) for info in infos))
+        kept.update(info.name for info in infos)
+        outputs.append((part.content, infos, access))
+    report: Report = {"matrices": 0, "exact": 0, "bytes": 0, "files": len(outputs)}
+    for reader, infos, access in outputs:
+        if not options.tensors:
+            reader.verify(_scanned(progress), pool.map)
+        names = [glob.escape(info.name) for info in infos] if options.tensors else ()
+        found = decode(reader, access, replace(options, kind=None, tensors=names), pool, progress)
+        folder.finish(access, found["bytes"])
+        for key, value in found.items():
+            report[key] += value
+    _write_index(collection, files, folder, kept)
+    return report
+
+
+def chosen_parts(collection: Collection, options: DecodeOptions) -> list[tuple[Part, list[int]]]:
+    """The parts of which tensors are taken, with the numbers of these."""
+    names = [[info.name for info in part.tensors] for part in collection.parts]
+    chosen = select_parts(names, options.tensors, collection.name)
+    pairs = zip(collection.parts, chosen, strict=True)
+    return [(part, indices) for part, indices in pairs if indices or not options.tensors]
+
+
+def _scanned(progress: Progress | None) -> Callable[[int, int], object] | None:
+    if progress is None:
+        return None
+    before = 0
+
+    def report(done: int, _: int) -> None:
+        nonlocal before
+        progress(None, done - before)
+        before = done
+
+    return report
+
+
+def _copy(collection: Collection, files: Files, folder: OutputFolder) -> None:
+    for name in files.tree.folders:
+        folder.make(name)
+    for name, status in files.tree.files.items():
+        assert collection.directory is not None
+        folder.copy(os.path.join(collection.directory, name), name, status.st_mode)
+
+
+def _index(collection: Collection, files: Files, kept: set[str] | None) -> bytes | None:
+    if collection.index is None:
+        return None
+    return collection.index.renamed(*files.suffixes, kept)
+
+
+def _write_index(collection: Collection, files: Files, folder: OutputFolder, kept: set[str]) -> None:
+    data = _index(collection, files, kept)
+    if data is not None and files.index is not None:
+        folder.write(files.index, data)
+
+
+def convert(
+    targets: Any,
+    out: str | os.PathLike[str],
+    options: EncodeOptions | DecodeOptions,
+    pool: Workers,
+    *,
+    force: bool = False,
+    notes: Callable[[str], object] = lambda text: None,
+) -> Mapping[str, Any]:
+    """Encode or decode a model into a folder, for who has no use for the steps in between.
+
+    Parameters
+    ----------
+    targets
+        See `nqz.commands.opening.open_collection`.
+    out : str or path-like
+        The folder to write.
+    options : EncodeOptions or DecodeOptions
+    pool : Workers
+    force : bool
+        Whether a folder that nqz wrote may be replaced.
+    notes : callable
+        Called with what the user should know.
+
+    Returns
+    -------
+    dict
+        See `encode_model` and `decode_model`; without ``readers``.
+    """
+    decodes = isinstance(options, DecodeOptions)
+    with open_collection(targets, container=decodes) as collection:
+        files = files_of(collection)
+        for note in files.skipped if decodes else files.notes:
+            notes(note)
+        with OutputFolder(out, force=force, inputs=files.inputs, check=collection.check) as folder:
+            if isinstance(options, DecodeOptions):
+                report = decode_model(collection, files, folder, options, pool)
+            else:
+                options = replace(options, config=collection.config)
+                report = encode_model(collection, files, folder, options, pool)
+                del report["readers"]
+            folder.commit()
+    return report
