@@ -184,11 +184,14 @@ def _upper(options):
 
 
 def test_more_files_than_a_command_takes(folder, capsys):
-    loop = "for f in a.npy 'b c.npy'; do nqz encode"
     for arguments, words in (
-        (["encode", "a.npy", "b c.npy", "-r", "3"], f"takes 1 file, and 2 are given; {loop}"),
-        (["decode", "a", "b", "c", "d"], "takes 1 file, and 4 are given; for f in a b c …; do nqz decode"),
-        (["inspect", "a", "b"], "for f in a b; do nqz inspect"),
+        (["encode", "a.npy", "b c.npy", "-r", "3"], "2 files are given: if they are the parts of one model,"),
+        (
+            ["decode", "a", "b", "c", "d"],
+            "if each is by itself, give a folder for all outputs, with --out-dir D",
+        ),
+        (["inspect", "a", "b c"], "takes 1 file, and 2 are given; for f in a 'b c'; do nqz inspect"),
+        (["inspect", "a", "b", "c", "d"], "and 4 are given; for f in a b c …; do nqz inspect"),
         (["verify", "a.nqz", "a.npy"], "follows --against"),
         (["sweep", "a.npy", "b.npy"], "follows --against"),
         (["matmul", "a", "b", "c"], "takes 2 files, and 3 are given"),
