@@ -56,6 +56,10 @@ def test_every_example_works(name, containers, tmp_path, monkeypatch, capsys):
     made = [] if name in ("nqz", "encode") else containers
     for file in (*made, *(FIXTURES / file for file in ("a.npy", "b.npy", "model.safetensors"))):
         shutil.copy(file, tmp_path)
+    for folder, file in (("MODEL", FIXTURES / "model.safetensors"), ("MODEL-nqz", "model.nqz")):
+        if (tmp_path / file).exists():
+            (tmp_path / folder).mkdir()
+            shutil.copy(tmp_path / file, tmp_path / folder)
     for folder in (".local/share/bash-completion/completions", ".config/fish/completions", ".zfunc"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "nqz").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nqz "$@"\n')
@@ -72,7 +76,7 @@ def test_every_example_works(name, containers, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", table.PAGES)
 def test_there_are_a_few_examples_of_each_command(name):
-    assert 2 <= len(EXAMPLES[name]) <= 4
+    assert 2 <= len(EXAMPLES[name]) <= 5
     assert all(line.split()[1] == name or line.startswith("eval") for _, line in EXAMPLES[name])
 
 

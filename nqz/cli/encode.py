@@ -139,8 +139,8 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
 @json_option
 @common_options
 def command(
-    sources: tuple[str, ...], output: str | None, out_dir: str | None, axis: str | None, across: str, no_center: bool, force: bool,
-    json_to: str | None,
+    sources: tuple[str, ...], output: str | None, out_dir: str | None, axis: str | None, across: str,
+    no_center: bool, force: bool, json_to: str | None,
     threads: int | None, metadata: tuple[str, ...],
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
 ) -> None:  # fmt: skip

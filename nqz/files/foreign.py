@@ -138,7 +138,7 @@ TABLE = (
     Foreign(
         "the index of a model in several .safetensors files",
         _text(rb'\{.*"weight_map"\s*:'),
-        "encode these, one by one: for f in *.safetensors; do nqz encode $f -r 4; done",
+        "give it to nqz encode by a name that ends in .safetensors.index.json, or give its folder",
     ),
     Foreign(
         "JSON text",
