@@ -20,6 +20,7 @@ from nqz.files import dequantized
 from nqz.files import gguf as module
 from nqz.files.source import open_source
 from nqz.ground.errors import CorruptError, NqzError, UnsupportedError
+from nqz.models.architecture import EMBEDDING, HEAD, layers
 
 Q = gguf.GGMLQuantizationType
 RNG = np.random.default_rng(5)
@@ -292,6 +293,7 @@ def whole(start, data=b""):
         (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), UnsupportedError, "big-endian"),
         (header(0, 1, rest=text(b"k") + struct.pack("<IIQ", 9, 8, 2**61)), CorruptError, "strings"),
         (header(0, 1, rest=text(b"k") + struct.pack("<IIQ", 9, 4, 2**62)), CorruptError, "truncated"),
+        (header(0, 1, rest=text(b"k") + struct.pack("<IIQ", 9, 8, 99) + bytes(792)), UnsupportedError, "99 strings"),
         (header(0, 1, rest=text(b"k") + struct.pack("<IIQ", 9, 9, 0)), CorruptError, "array of the type 9"),
         (header(0, 1, rest=text(b"k") + struct.pack("<I", 13) + bytes(9)), CorruptError, "unknown type 13"),
         (header(0, 1, rest=text(b"k") + struct.pack("<IQ", 8, 2**63) + b"x"), CorruptError, "truncated"),
@@ -316,7 +318,8 @@ def whole(start, data=b""):
     ],
     ids=itertools.count(),
 )  # fmt: skip
-def test_sizes_that_lie_and_names_that_play_tricks(content, error, match):
+def test_sizes_that_lie_and_names_that_play_tricks(content, error, match, monkeypatch):
+    monkeypatch.setattr(module, "MAX_STRINGS", 98)
     tracemalloc.start()
     try:
         with pytest.raises(error, match=match):
@@ -342,6 +345,17 @@ def test_as_many_tensors_as_make_a_safetensors_file_of_it(tmp_path):
         written(tmp_path / "x.gguf", [(f"t{i}", np.ones(1, "f4"), None) for i in range(123)])
     ) as source:
         assert len(source.tensors) == 123
+
+
+def test_names_of_gguf_say_what_embeds_and_what_heads():
+    shapes = {
+        "token_embd.weight": (99, 8),
+        "output.weight": (99, 8),
+        "blk.0.attn_q.weight": (8, 8),
+        "output_norm.weight": (8,),
+    }
+    found = layers(shapes.items())
+    assert [(one.axis, one.role) for one in found] == [(1, EMBEDDING), (1, HEAD), (1, ""), (0, "")]
 
 
 def test_a_vocabulary_costs_little():

@@ -23,7 +23,7 @@ from nqz.ground.wording import counted
 
 MARK = b"GGUF"
 VERSIONS = (2, 3)
-MAX_TENSORS, MAX_KEYS, MAX_DIMENSIONS = 1 << 17, 1 << 16, 4
+MAX_TENSORS, MAX_KEYS, MAX_STRINGS, MAX_DIMENSIONS = 1 << 17, 1 << 16, 1 << 22, 4
 MAX_TEXT = 1 << 16
 """Bytes of a name or a key, and of a value that is kept as metadata."""
 
@@ -272,6 +272,10 @@ def _value(cursor: _Cursor, kind: int, what: str) -> str | None:
     elif kind == _STRING:
         if 8 * count > cursor.left:
             cursor.corrupt(f"{what} has {count} strings")
+        if count > MAX_STRINGS:
+            raise UnsupportedError(
+                f"{cursor.file}: {what} has {count} strings; nqz takes up to {MAX_STRINGS}"
+            )
         for _ in range(count):
             cursor.skip(cursor.number("<Q", what), what)
     else:
