@@ -3,9 +3,21 @@
 Compresses matrices to R bits an entry so that AᵀB can be estimated from two compressed files, with the expected error
 of every answer stated. On Gaussian matrices they are within 0.06 bit an entry of the information-theoretic limit.
 
+    encode(source, to, rate=4)      compress an array, a mapping of names to arrays (a model), or a file
+    decode(source, to)              rebuild it
+    open(source)                    a container: a mapping of names to tensors, which read as arrays
+    matmul(a, b)                    estimate AᵀB; compressed matrices have `@`, too
+    predicted_error(a, b)           what error to expect of that
+    inspect(source)                 parameters, sizes and predicted errors
+    verify(source, against)         check it, and compare with the original
+    compare(original, compressed)   which tensors the error comes from
+    sweep(source)                   error against rate
+
 >>> import nqz, numpy as np
 >>> a, b = np.random.default_rng(0).standard_normal((2, 512, 64))
 >>> c = nqz.matmul(nqz.encode(a, rate=4), nqz.encode(b, rate=4))
+
+Bad input raises a subclass of `NqzError`. docs/api.md has examples of all of it; `nqz.torch` saves tensors of PyTorch.
 """
 
 import os
@@ -14,7 +26,20 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nqz._version import __version__
-    from nqz.api import CompressedMatrix, Container, ExactTensor, encode, matmul, open, predicted_error
+    from nqz.api import (
+        CompressedMatrix,
+        Container,
+        ExactTensor,
+        compare,
+        decode,
+        encode,
+        inspect,
+        matmul,
+        open,
+        predicted_error,
+        sweep,
+        verify,
+    )
     from nqz.ground.errors import (
         CorruptError,
         DiskFullError,
@@ -29,7 +54,12 @@ if TYPE_CHECKING:
         VerifyError,
     )
 
-__all__ = [
+_FUNCTIONS = (
+    "encode", "decode", "open", "matmul", "predicted_error", "inspect", "verify", "compare", "sweep",
+)  # fmt: skip
+_TYPES = ("Container", "CompressedMatrix", "ExactTensor")
+
+__all__ = [  # in the order of help(nqz)
     "CompressedMatrix",
     "Container",
     "CorruptError",
@@ -45,14 +75,16 @@ __all__ = [
     "UsageError",
     "VerifyError",
     "__version__",
+    "compare",
+    "decode",
     "encode",
+    "inspect",
     "matmul",
     "open",
     "predicted_error",
-]
-
-
-_API = ("CompressedMatrix", "Container", "ExactTensor", "encode", "matmul", "open", "predicted_error")
+    "sweep",
+    "verify",
+]  # fmt: skip
 
 
 class _Loading:
@@ -77,7 +109,7 @@ def __getattr__(name: str) -> object:
     # NumPy and what needs it are imported only when they are used
     value: object = (
         _interface(errors.NqzError, name)
-        if name in _API
+        if name in _FUNCTIONS + _TYPES
         else getattr(_version if name == "__version__" else errors, name)
     )
     globals()[name] = value

@@ -222,6 +222,7 @@ def test_predicted_error_of_a_product():
 
 encode: Any = nqz.encode
 matmul: Any = nqz.matmul
+open_: Any = nqz.open
 """To call with arguments of other types."""
 
 
@@ -233,13 +234,13 @@ matmul: Any = nqz.matmul
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, axis=2)),
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, kappa=1.5)),
         (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, lattice="a2")),
-        (nqz.UsageError, lambda a, data: nqz.encode(a, rate=2, threads=0)),
+        (nqz.UsageError, lambda a, data: encode(a, rate=2, threads=0)),
         (nqz.UsageError, lambda a, data: encode(a, rate=2, threads="all")),
         (nqz.UsageError, lambda a, data: encode(a, rate=2, seed="x")),
         (nqz.UsageError, lambda a, data: encode(a, rate=2, seed=1.5)),
         (nqz.UsageError, lambda a, data: encode(a, rate=2, states=64.0)),
         (nqz.UsageError, lambda a, data: encode(a, max_bytes="x")),
-        (nqz.UsageError, lambda a, data: nqz.encode(a, 5, rate=2)),
+        (nqz.UsageError, lambda a, data: encode(a, 5, rate=2)),
         (nqz.UsageError, lambda a, data: encode(a, rate=2, threads=10**30)),
         (nqz.UsageError, lambda a, data: encode(a, max_bytes=10**30)),
         (nqz.UsageError, lambda a, data: encode(a, rate=2, seed=10**30)),
@@ -259,7 +260,7 @@ matmul: Any = nqz.matmul
         (nqz.UnsupportedError, lambda a, data: nqz.encode(np.where(a > 2, np.nan, a), rate=2)),
         (nqz.UnsupportedError, lambda a, data: nqz.encode(np.ma.masked_less(a, 0), rate=2)),
         (nqz.InputError, lambda a, data: nqz.open("no/such/file.nqz")),
-        (nqz.UsageError, lambda a, data: nqz.open(17)),
+        (nqz.UsageError, lambda a, data: open_(17)),
         (nqz.UnsupportedError, lambda a, data: nqz.open(b"not a container")),
         (nqz.CorruptError, lambda a, data: nqz.open(b"\x80 not a container")),
         (nqz.CorruptError, lambda a, data: nqz.open(data[:-1])),

@@ -33,6 +33,7 @@ CODED = {
     "halves": coded(matrix(12, 9, dtype="float16"), rate=0.5),  # some columns are dropped
     "doubles": coded(matrix(12, 9, dtype="float64") * 10.0 ** np.arange(-200, 250, 50)),
     "bfloat16": coded(matrix(12, 9).astype(ml_dtypes.bfloat16)),
+    "float8": coded(matrix(12, 9).astype(ml_dtypes.float8_e4m3fn)),
 }
 NAMES = [*CODED, *(f"{name}.T" for name in CODED)]
 

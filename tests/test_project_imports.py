@@ -22,7 +22,7 @@ LAYERS = [
     ["matrix"],
     ["models", "plan", "product"],
     ["commands"],
-    ["sweep"],
+    ["curve"],
     ["api", "cli", "adapters"],
     ["", "__main__"],  # `nqz` itself
 ]

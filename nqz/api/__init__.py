@@ -10,9 +10,24 @@ import threadpoolctl  # noqa: F401
 import zstandard  # noqa: F401
 
 from nqz.api.container import Container, open
+from nqz.api.decoding import decode
 from nqz.api.encoding import encode
 from nqz.api.exact import ExactTensor
 from nqz.api.matrix import CompressedMatrix
 from nqz.api.products import matmul, predicted_error
+from nqz.api.reports import compare, inspect, sweep, verify
 
-__all__ = ["CompressedMatrix", "Container", "ExactTensor", "encode", "matmul", "open", "predicted_error"]
+__all__ = [
+    "CompressedMatrix",
+    "Container",
+    "ExactTensor",
+    "compare",
+    "decode",
+    "encode",
+    "inspect",
+    "matmul",
+    "open",
+    "predicted_error",
+    "sweep",
+    "verify",
+]

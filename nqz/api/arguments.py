@@ -3,14 +3,62 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
-from typing import Any
+import os
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
 from nqz.files.access import MemoryAccess
 from nqz.ground.dtypes import MATRIX_DTYPES, from_numpy, is_matrix_dtype, numpy_name
 from nqz.ground.errors import UsageError
+
+Path: TypeAlias = "str | os.PathLike[str]"
+Source: TypeAlias = "Path | bytes | bytearray | memoryview | IO[bytes]"
+"""A file: its path, an open binary file, or its contents."""
+
+Target: TypeAlias = "Path | IO[bytes]"
+"""Where a file is written to."""
+
+
+Rules: TypeAlias = "Mapping[str, float | str] | Sequence[str]"
+"""What becomes of some tensors."""
+
+
+def rule_texts(value: Any) -> tuple[str, ...]:
+    """Rules as ``PATTERN=ITEM``; none for None."""
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) and isinstance(item, (str, int, float)) for key, item in value.items()):
+            return tuple(f"{key}={item}" for key, item in value.items())
+        raise UsageError(
+            f"rules {_shown(value)}: names or shell patterns are needed, with a rate or a word each"
+        )
+    return patterns(value, "rules")
+
+
+def is_file(value: Any) -> bool:
+    """Whether it is a path, a binary file object, or the contents of a file, and no array."""
+    return isinstance(value, (str, bytes, bytearray, memoryview, os.PathLike)) or hasattr(value, "read")
+
+
+def patterns(value: Any, name: str) -> tuple[str, ...]:
+    """Strings, one or several; none for None."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Sequence) and all(isinstance(one, str) for one in value):
+        return tuple(value)
+    raise UsageError(f"{name} {_shown(value)}: a string, or several, are needed")
+
+
+def numbers(values: Any, name: str, kind: type[float]) -> list[Any]:
+    """Numbers, one or several."""
+    several = [values] if isinstance(values, (int, float)) else values
+    try:
+        return [(whole if kind is int else real)(value, name) for value in several]
+    except TypeError:
+        raise UsageError(f"{name} {_shown(values)}: numbers are needed") from None
 
 
 def real(value: Any, name: str) -> Any:

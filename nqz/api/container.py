@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
+from nqz.api.arguments import Path, Source
 from nqz.api.exact import ExactTensor
 from nqz.api.file import File
 from nqz.api.matrix import CompressedMatrix
 from nqz.api.products import Operand
+from nqz.api.wording import speaks_python
+from nqz.format.manifest import TensorInfo
+from nqz.format.reader import ContainerReader
 from nqz.ground.errors import OperandError
 from nqz.ground.wording import counted
 
 
-def open(source: Any) -> Container:
-    """Open a container.
+@speaks_python
+def open(source: Source | Sequence[Path]) -> Container:
+    """Open a container, or a model.
 
     Parameters
     ----------
-    source : path, binary file object, or bytes
-        A file object that can seek is read as its tensors are: leave it open, and to the container.
+    source : path, binary file object, or bytes; or a sequence of paths
+        A file object that can seek is read as its tensors are: leave it open, and to the container. A folder, its
+        index, or several files are a model: the tensors of all its containers.
 
     Raises
     ------
@@ -33,7 +39,8 @@ class Container(Mapping[str, "CompressedMatrix | ExactTensor"], Operand):
     """An open container: names and their tensors, in the order of the source, each read when it is used.
 
     A context manager. The one tensor of a container that was made from a single array is called ``""``;
-    `matrix` gives it. It can be pickled if it was opened by a path or from bytes; then so can its tensors.
+    `matrix` gives it. It can be pickled if it was opened by its path or from bytes, and so can its tensors: where they
+    are unpickled, the same file is opened again. A model is opened as one container.
 
     Attributes
     ----------
@@ -42,10 +49,16 @@ class Container(Mapping[str, "CompressedMatrix | ExactTensor"], Operand):
     """
 
     def __init__(self, file: File):
-        self._file = file
-        self.reader = file.reader
-        self.metadata = self.reader.manifest.metadata
-        self._numbers = {info.name: i for i, info in enumerate(self.reader.manifest.tensors)}
+        self._file, self._collection = file, file.collection
+        self.metadata: dict[str, str] | None = None
+        for reader in self._collection.contents:
+            if reader.manifest.metadata is not None:
+                self.metadata = {**(self.metadata or {}), **reader.manifest.metadata}
+        self._places = {
+            info.name: (number, index)
+            for number, part in enumerate(self._collection.parts)
+            for index, info in enumerate(part.tensors)
+        }
         self._tensors: dict[str, CompressedMatrix | ExactTensor] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -54,37 +67,56 @@ class Container(Mapping[str, "CompressedMatrix | ExactTensor"], Operand):
     def __getitem__(self, name: str) -> CompressedMatrix | ExactTensor:
         found = self._tensors.get(name)
         if found is None:
-            index = self._numbers[name]
-            exact = self.reader.manifest.tensors[index].kind == "exact"
+            place = self._places[name]
+            exact = self._info(place).kind == "exact"
             # of two threads that come here at once, both get the same
             found = self._tensors.setdefault(
-                name, (ExactTensor if exact else CompressedMatrix)(self._file, index)
+                name, (ExactTensor if exact else CompressedMatrix)(self._file, *place)
             )
         return found
 
+    def _info(self, place: tuple[int, int]) -> TensorInfo:
+        info: TensorInfo = self._collection.parts[place[0]].content.manifest.tensors[place[1]]
+        return info
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._numbers)
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._places)
 
     def __repr__(self) -> str:
-        return f"<Container {self.reader.name!r}, {counted(len(self), 'tensor')}>"
+        return f"<Container {self._file.name!r}, {counted(len(self), 'tensor')}>"
+
+    @property
+    def reader(self) -> ContainerReader:
+        """What reads its file; of a model, the first one."""
+        return cast(ContainerReader, self._collection.contents[0])
+
+    @property
+    def name(self) -> str:
+        """Name of the file, as messages have it."""
+        return self._file.name
+
+    @property
+    def alone(self) -> bool:
+        """Whether it was made from a single array, which has no name."""
+        return list(self) == [""] and self._collection.contents[0].manifest.kind.alone
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes itself."""
-        return self.reader.size
+        return sum(reader.size for reader in self._collection.contents)
 
     @property
     def matrix(self) -> CompressedMatrix:
         """The matrix of a container that holds exactly one; `OperandError` otherwise."""
-        infos = self.reader.manifest.tensors
-        names = [info.name for info in infos if info.kind == "matrix"]
-        names = names or [info.name for info in infos if info.kind == "unknown"][:1]
+        kinds = {name: self._info(place).kind for name, place in self._places.items()}
+        names = [name for name, kind in kinds.items() if kind == "matrix"]
+        names = names or [name for name, kind in kinds.items() if kind == "unknown"][:1]
         if len(names) != 1:
             raise OperandError(
-                f"{self.reader.name}: holds {counted(len(names), 'matrix')}; choose one by name"
+                f"{self._file.name}: holds {counted(len(names), 'matrix')}; choose one by name"
             )
         return self[names[0]]  # type: ignore[return-value]
 
@@ -94,7 +126,7 @@ class Container(Mapping[str, "CompressedMatrix | ExactTensor"], Operand):
 
     def close(self) -> None:
         """Close the file; its tensors can no longer be decoded."""
-        self._file.opened.close()
+        self._collection.close()
 
     def __enter__(self) -> Container:
         return self

@@ -2,45 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
 
-from nqz.api.arguments import flag, real, texts, whole, word
-from nqz.api.interchange import as_plain
+from nqz.api.arguments import Rules, Target, flag, patterns, real, rule_texts, texts, whole, word
+from nqz.api.sources import opened_source
+from nqz.api.wording import speaks_python
 from nqz.commands.encode import encode as encode_source
 from nqz.commands.options import EncodeOptions
+from nqz.commands.sensitivities import read_across
 from nqz.files.access import MemoryAccess
 from nqz.files.output import Output
-from nqz.files.source import array_source
+from nqz.ground.errors import UsageError
+from nqz.ground.sources import SOURCES
 from nqz.ground.threads import workers
 from nqz.stages.lattices import DEFAULT
 
 
+@overload
 def encode(
-    array: Any,
-    to: Any = None,
+    source: Any, to: None = None, *, rate: float | None = ..., error: float | None = ...,
+    max_bytes: int | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
+    across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
+    coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+    tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
+    threads: int | None = ..., force: bool = ...,
+) -> bytes: ...  # fmt: skip
+@overload
+def encode(
+    source: Any, to: Target, *, rate: float | None = ..., error: float | None = ...,
+    max_bytes: int | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
+    across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
+    coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+    tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
+    threads: int | None = ..., force: bool = ...,
+) -> None: ...  # fmt: skip
+@speaks_python
+def encode(
+    source: Any,
+    to: Target | None = None,
     *,
     rate: float | None = None,
     error: float | None = None,
     max_bytes: int | None = None,
     seed: int = 0,
-    axis: int = 0,
+    axis: int | str | None = None,
+    rules: Rules | None = None,
+    across: str | Mapping[str, float] = "uniform",
     center: bool = True,
     lattice: str = DEFAULT,
     states: int | None = None,
     coding: str = "entropy",
     allocate: str | None = None,
     kappa: float | None = None,
+    tensors: str | Sequence[str] | None = None,
+    dequantize: bool = False,
     metadata: Mapping[str, str] | None = None,
     threads: int | None = None,
     force: bool = False,
 ) -> bytes | None:
-    """Compress a matrix.
+    """Compress a matrix, or several.
 
     Parameters
     ----------
-    array : array_like of float16, float32 or float64 (or bfloat16 or float8 of ml_dtypes)
-        Vectors lie along `axis`; one dimension is one vector.
+    source : array_like, mapping of str to array_like, path, binary file object, or bytes
+        A matrix of float16, float32 or float64, bfloat16 or float8: an array of NumPy, or of any package that offers
+        its own by ``__array__``, DLPack or Arrow. Vectors lie along `axis`; one dimension is one vector. A mapping of
+        names to arrays is a model: what is no matrix of floats in it is carried exactly, as in a .safetensors file. A
+        file is encoded as on the command line; bytes are the contents of one.
     to : path or binary file object, optional
         Where to write the container; by default it is returned.
     rate : float, optional
@@ -52,8 +82,14 @@ def encode(
         The best container of at most so many bytes.
     seed : int
         Sets rotation and dither. Both operands of a product need the same.
-    axis : {0, 1}
-        The contracted axis: 0 where columns are the vectors, 1 for rows.
+    axis : {0, 1, "auto"}, optional
+        The contracted axis: 0 (the default) where columns are the vectors, 1 for rows; "auto" tells it from names and
+        shapes.
+    rules : mapping of str to float or str, or sequence of str, optional
+        What becomes of some tensors, by name or shell pattern: a rate, "exact", "skip", "axis:1", "coding:voronoi";
+        ``{"*.bias": "exact", "head": 6}`` or ``["*.bias=exact", "head=6"]``. The last one that takes a tensor decides.
+    across : {"uniform", "size", "size:EXPONENT"} or mapping of str to float
+        How several matrices share a rate or an error: all alike, large ones coarser, or how sensitive each is.
     center : bool
         Whether the mean of every vector is kept apart.
     lattice : {"conv", "leech", "e8", "d4", "z"}
@@ -65,6 +101,10 @@ def encode(
         The least error of the product as a whole, or the same relative error for every vector.
     kappa : float, optional
         Share of the rotated coordinates to keep; chosen from the rate by default.
+    tensors : str or sequence of str, optional
+        Names or shell patterns of the tensors to take; all by default.
+    dequantize : bool
+        Whether quantized tensors of a .gguf file are decoded to float32, and compressed; else they are refused.
     metadata : mapping of str to str, optional
         Text to keep with the matrix: `Container.metadata`.
     threads : int, optional
@@ -89,19 +129,32 @@ def encode(
     options = EncodeOptions(
         rate=real(rate, "rate"), error=real(error, "error"),
         max_bytes=whole(max_bytes, "max_bytes", optional=True), seed=whole(seed, "seed"),
-        axis=whole(axis, "axis"), center=flag(center, "center"), lattice=word(lattice, "lattice"),
+        axis=axis if isinstance(axis, str) else whole(axis, "axis", optional=True), rules=rule_texts(rules),
+        across=dict(across) if isinstance(across, Mapping) else read_across(word(across, "across")),
+        center=flag(center, "center"), lattice=word(lattice, "lattice"),
         states=whole(states, "states", optional=True), coding=word(coding, "coding"),
         allocate=word(allocate, "allocate", optional=True), kappa=real(kappa, "kappa"),
+        tensors=patterns(tensors, "tensors"), dequantize=flag(dequantize, "dequantize"),
         metadata=texts(metadata, "metadata"),
     )  # fmt: skip
     options.check()
-    plain = as_plain(array)
-    with array_source(plain.array, dtype=plain.dtype) as source, workers(threads) as pool:
+    if to is not None:
+        _check_suffix(to)
+    replace = flag(force, "force")
+    with opened_source(source) as opened, workers(threads) as pool:
+        content = opened.content
         if to is None:
             data = bytearray()
-            report = encode_source(source, MemoryAccess(data), options, pool)
+            report = encode_source(content, MemoryAccess(data), options, pool)
             return bytes(memoryview(data)[: report["file_bytes"]])
-        with Output(to, force=flag(force, "force")) as output:
-            report = encode_source(source, output.access, options, pool)
+        with Output(to, force=replace, inputs=[opened.identity], check=opened.check) as output:
+            report = encode_source(content, output.access, options, pool)
             output.commit(report["file_bytes"])
     return None
+
+
+def _check_suffix(to: Any) -> None:
+    if isinstance(to, (str, os.PathLike)):
+        suffix = os.path.splitext(os.fsdecode(to))[1].lower()[1:]
+        if suffix in SOURCES:  # whoever opens it would take it for one
+            raise UsageError(f"{to}: a container is written, and no .{suffix} file; name it .nqz")

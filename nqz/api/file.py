@@ -1,4 +1,4 @@
-"""An open container that tensors share, and how it is found again where it is unpickled."""
+"""An open container or model that tensors share, and how it is found again where it is unpickled."""
 
 from __future__ import annotations
 
@@ -6,52 +6,64 @@ import os
 from typing import Any
 
 from nqz.api.arguments import as_target
-from nqz.commands.opening import Opened, open_file
-from nqz.format.reader import ContainerReader
+from nqz.commands.opening import open_collection
 from nqz.ground.errors import InputError, UnsupportedError
+from nqz.models.collection import Collection
 
 
 class File:
-    """An open container. What is not closed is closed with the last tensor that uses it.
+    """An open container, or those of a model. What is not closed is closed with the last tensor that uses it.
 
     Parameters
     ----------
-    source : path, binary file object, or bytes
+    source : path, sequence of paths, binary file object, or bytes
 
     Attributes
     ----------
-    opened : Opened
-    reader : ContainerReader
+    collection : Collection
     """
 
     def __init__(self, source: Any) -> None:
-        self.opened: Opened = open_file(as_target(source), container=True)
-        self.reader: ContainerReader = self.opened.content
-        self._address = _address(source, self.opened)
+        self.collection: Collection = open_collection(as_target(source), container=True)
+        self._address = _address(source, self.collection)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.collection.name
+
+    @property
+    def digests(self) -> tuple[bytes, ...]:
+        """Digest of each part."""
+        return tuple(reader.digest for reader in self.collection.contents)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        self.opened.require_open()
+        for part in self.collection.parts:
+            part.opened.require_open()
         if self._address is None:
             raise UnsupportedError(
-                f"{self.reader.name}: was opened from a file object, which cannot be pickled; open it by its path"
+                f"{self.name}: was opened from a file object or a pipe, which cannot be pickled; open it by its path"
             )
-        return _reopened, (self._address, self.reader.digest)
+        return _reopened, (self._address, self.digests)
 
 
-def _address(source: Any, opened: Opened) -> str | bytes | None:
-    """What it can be opened by again: a path, or the bytes themselves; None for pipes and file objects."""
+def _address(source: Any, collection: Collection) -> Any:
+    """What it can be opened by again: paths, or the bytes themselves; None for pipes and file objects."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
-    if hasattr(source, "read") or opened.identity is None:
+    if isinstance(source, (list, tuple)):
+        found = [_address(one, collection) for one in source]
+        return None if None in found else found
+    if hasattr(source, "read") or None in collection.identities:
         return None
     path = os.fsdecode(source)
     return None if path == "-" else os.path.abspath(path)
 
 
-def _reopened(address: str | bytes, digest: bytes) -> File:
+def _reopened(address: Any, digests: tuple[bytes, ...]) -> File:
     """Open what was pickled; `InputError` if it is another file by now."""
     file = File(address)
-    if file.reader.digest != digest:
-        file.opened.close()
-        raise InputError(f"{file.reader.name}: is not the file that was pickled; it has been replaced since")
+    if file.digests != digests:
+        file.collection.close()
+        raise InputError(f"{file.name}: is not the file that was pickled; it has been replaced since")
     return file

@@ -1,4 +1,7 @@
-"""Arrays of other packages, by what they offer for it: nothing of these packages is imported."""
+"""Arrays of other packages, by what they offer for it: ``__array__``, DLPack, or the C data interface of Arrow.
+
+Nothing of these packages is imported. Data is not copied where it need not be.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nqz.ground.errors import UnsupportedError
+from nqz.api.arrow import from_arrow
+from nqz.api.dlpack import from_dlpack
+from nqz.ground.errors import NqzError, UnsupportedError
+
+_NATIVE = (np.ndarray, np.generic, list, tuple, int, float, complex)
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,33 @@ def as_plain(value: Any, name: str = "<array>") -> Plain:
     Raises
     ------
     UnsupportedError
-        It is none.
+        It is none, or not in the memory of this process.
     """
+    if isinstance(value, _NATIVE):
+        return _from_numpy(value, name)
+    if hasattr(value, "__arrow_c_array__"):
+        return Plain(from_arrow(value, name))
+    if getattr(value, "requires_grad", False) is True:
+        value = value.detach()  # the values of a parameter that is trained
+    if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
+        try:
+            return Plain(*from_dlpack(value, name))
+        except NqzError:
+            raise
+        except Exception as error:  # of the other package; what it cannot hand over so, it may as an array
+            if not hasattr(value, "__array__"):
+                raise UnsupportedError(f"{name}: {_text(error)}") from error
+    return _from_numpy(value, name)
+
+
+def _from_numpy(value: Any, name: str) -> Plain:
     try:
         return Plain(np.asanyarray(value))
-    except (TypeError, ValueError, OverflowError) as error:  # rows of different lengths, say
-        text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UnsupportedError(f"{name}: is no array: {text}") from error
+    except NqzError:
+        raise
+    except Exception as error:  # rows of different lengths, say, or an error of the other package
+        raise UnsupportedError(f"{name}: is no array: {_text(error)}") from error
+
+
+def _text(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -12,6 +12,7 @@ from nqz.api.arguments import array_out, canonical_name, float_type
 from nqz.api.indexing import Selection, cut, length, lookup
 from nqz.api.products import Operand, matmul_operator
 from nqz.api.tensor import Tensor, told
+from nqz.api.wording import speaks_python
 from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import cast_saturating, numpy_name, storage_dtype
 from nqz.ground.errors import UsageError
@@ -68,6 +69,7 @@ class CompressedMatrix(Tensor, Operand):
         """Expected ‖A - Â‖² / ‖Ā‖² of the decoded matrix (estimator "mmse")."""
         return self._coded.predicted_reconstruction()
 
+    @speaks_python
     def decode(
         self,
         dtype: Any = None,
@@ -138,6 +140,7 @@ class CompressedMatrix(Tensor, Operand):
             return self.decode(wanted)  # rounded once
         return super().__array__(dtype, copy)
 
+    @speaks_python
     def __getitem__(self, index: Any) -> Any:
         matrix, found = self._coded, lookup(index, self.shape)
         return self._read(matrix, found.needed, self.dtype, "mmse", None)[found.rest]

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nqz.api.arguments import as_target, canonical_name, float_type, word
+from nqz.api.arguments import as_target, canonical_name, float_type, is_file, word
 from nqz.api.interchange import Plain, as_plain
+from nqz.api.wording import speaks_python
 from nqz.commands.matmul import MatmulOptions, Prepared, prepare, tiles
-from nqz.commands.opening import open_file
+from nqz.commands.opening import open_collection
 from nqz.commands.pairs import pair_up
 from nqz.files.source import array_source
 from nqz.ground.dtypes import is_matrix_dtype
@@ -29,6 +30,7 @@ class Operand(ABC):
         """Open container, and name of the tensor; `OperandError` if that is no matrix."""
 
 
+@speaks_python
 def matmul(
     a: Any, b: Any, *, estimator: str = "auto", dtype: Any = None, threads: int | None = None
 ) -> npt.NDArray[Any]:
@@ -37,7 +39,8 @@ def matmul(
     Parameters
     ----------
     a, b : CompressedMatrix, Container, bytes, path or array_like
-        At least one side compressed. The vectors of an array lie along its axis 0.
+        At least one side compressed. The vectors of an array lie along its axis 0, those of a compressed matrix along
+        its `axis`, whether it is transposed or not.
     estimator : {"auto", "mmse", "unbiased"}
         The least error expected from what the operands show; the least for unrelated operands; no bias.
     dtype : dtype-like, optional
@@ -66,6 +69,7 @@ def matmul(
         return out.reshape(prepared.shape)
 
 
+@speaks_python
 def predicted_error(a: Any, b: Any, estimator: str = "auto", *, threads: int | None = None) -> float:
     """Expected error of ``matmul(a, b, estimator=estimator)``, from the compressed matrices alone.
 
@@ -83,6 +87,7 @@ def predicted_error(a: Any, b: Any, estimator: str = "auto", *, threads: int | N
         return float(_prepared(a, b, estimator, None, stack, pool).error)
 
 
+@speaks_python
 def matmul_operator(left: Any, right: Any) -> Any:
     """What ``left @ right`` is, one of them compressed with its vectors along the axis that is summed over.
 
@@ -155,12 +160,8 @@ class _One:
 def _side(operand: Any, stack: ExitStack) -> Any:
     if isinstance(operand, Operand):
         return _One(*operand.operand())
-    if (
-        isinstance(operand, (str, bytes, bytearray, memoryview))
-        or hasattr(operand, "__fspath__")
-        or hasattr(operand, "read")
-    ):
-        return stack.enter_context(open_file(as_target(operand))).content
+    if is_file(operand):
+        return stack.enter_context(open_collection(as_target(operand)))
     plain = operand if isinstance(operand, Plain) else as_plain(operand)
     source = stack.enter_context(array_source(plain.array, dtype=plain.dtype))
     if not is_matrix_dtype(source.tensors[0].dtype):

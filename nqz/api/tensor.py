@@ -25,14 +25,15 @@ class Tensor(ABC):
     __array_ufunc__ = None
     __array_priority__ = 1000.0
 
-    def __init__(self, file: File, index: int, transposed: bool = False) -> None:
-        self._file, self._index, self._transposed = file, index, transposed
-        self._opened = file.opened
-        self.reader: ContainerReader = file.reader
+    def __init__(self, file: File, part: int, index: int, transposed: bool = False) -> None:
+        self._place = file, part, index
+        self._index, self._transposed = index, transposed
+        self._opened = file.collection.parts[part].opened
+        self.reader: ContainerReader = self._opened.content
         self._info: TensorInfo = self.reader.manifest.tensors[index]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._file, self._index, self._transposed)
+        return type(self), (*self._place, self._transposed)
 
     @property
     def name(self) -> str:
@@ -72,7 +73,7 @@ class Tensor(ABC):
     @property
     def T(self: Self) -> Self:  # noqa: N802 - as NumPy has it
         """The transpose; nothing is read for it."""
-        return self if self.ndim < 2 else type(self)(self._file, self._index, not self._transposed)
+        return self if self.ndim < 2 else type(self)(*self._place, not self._transposed)
 
     @abstractmethod
     def decode(self) -> npt.NDArray[Any]:

@@ -26,6 +26,10 @@ from nqz.cli.common import (
 from nqz.cli.parameters import Command, Listed, choice
 from nqz.cli.text import Row, escape, payload, table
 from nqz.commands.opening import open_file
+from nqz.curve import plot
+from nqz.curve.matrix import check_lengths, choose
+from nqz.curve.sweep import PRODUCT as EXACT
+from nqz.curve.sweep import RATES, SweepOptions, point_name, sweep
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL_READ, listed
 from nqz.ground.threads import workers
@@ -33,10 +37,6 @@ from nqz.ground.wording import counted
 from nqz.stages.codings import CODINGS, label
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import FAMILIES
-from nqz.sweep import plot
-from nqz.sweep.matrix import check_lengths, choose
-from nqz.sweep.sweep import PRODUCT as EXACT
-from nqz.sweep.sweep import RATES, SweepOptions, point_name, sweep
 
 _KINDS = ("json", "csv", "png", "svg")
 _AXIS = choice("01")

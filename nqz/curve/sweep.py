@@ -20,6 +20,8 @@ from nqz.commands.options import EncodeOptions
 from nqz.commands.pairs import Pair
 from nqz.commands.rounding import decoded_error
 from nqz.commands.verify import measured_error, measured_errors
+from nqz.curve.exact_product import ExactProduct, Factor, exact_product
+from nqz.curve.matrix import SweepMatrix, check_lengths
 from nqz.files.access import temporary_access
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
@@ -29,8 +31,6 @@ from nqz.plan import limit
 from nqz.stages.codings import CODINGS, label
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import DEFAULT, FAMILIES
-from nqz.sweep.exact_product import ExactProduct, Factor, exact_product
-from nqz.sweep.matrix import SweepMatrix, check_lengths
 
 RATES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 

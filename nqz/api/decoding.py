@@ -1,0 +1,143 @@
+"""Decoding of whole containers, for Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy.typing as npt
+
+from nqz.api.arguments import (
+    Path,
+    Source,
+    Target,
+    as_target,
+    canonical_name,
+    flag,
+    float_type,
+    patterns,
+    word,
+)
+from nqz.api.container import Container
+from nqz.api.exact import ExactTensor
+from nqz.api.file import File
+from nqz.api.wording import speaks_python
+from nqz.commands.decode import DecodeOptions
+from nqz.commands.decode import decode as decode_container
+from nqz.commands.opening import open_file
+from nqz.commands.select import select
+from nqz.files.output import Output
+from nqz.ground.errors import UsageError
+from nqz.ground.sources import SOURCES, listed
+from nqz.ground.threads import workers
+
+Decoded = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
+
+
+@overload
+def decode(
+    source: Source | Sequence[Path] | Container, to: None = None, *, tensors: str | Sequence[str] | None = ...,
+    dtype: Any = ..., estimator: str = ..., threads: int | None = ..., force: bool = ...,
+) -> Decoded: ...  # fmt: skip
+@overload
+def decode(
+    source: Source, to: Target, *, tensors: str | Sequence[str] | None = ..., dtype: Any = ...,
+    estimator: str = ..., threads: int | None = ..., force: bool = ...,
+) -> None: ...  # fmt: skip
+@speaks_python
+def decode(
+    source: Any,
+    to: Target | None = None,
+    *,
+    tensors: str | Sequence[str] | None = None,
+    dtype: Any = None,
+    estimator: str = "mmse",
+    threads: int | None = None,
+    force: bool = False,
+) -> Decoded | None:
+    """Rebuild what a container was made from.
+
+    Parameters
+    ----------
+    source : path, binary file object, bytes, or Container; or a sequence of paths
+        A folder, its index, or several files are a model.
+    to : path or binary file object, optional
+        File to write, of the kind that its suffix says, or of the kind of the original; by default arrays are returned.
+    tensors : str or sequence of str, optional
+        Names or shell patterns of the tensors to take; all by default.
+    dtype : dtype-like, optional
+        Type of the matrices; the original by default, float32 for arrays of bfloat16.
+    estimator : {"mmse", "unbiased"}
+        The least mean square error, or the mean over dithers exactly the matrix.
+    threads : int, optional
+    force : bool
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    ndarray, or dict of str to ndarray, or None
+        The array of a container that was made from a single one, else one for each name; None if `to` is given.
+
+    Raises
+    ------
+    UsageError
+        Unknown type or estimator, or no tensor is called so.
+    CorruptError
+        The data is damaged.
+    OutputError, OutputExistsError
+        The file cannot be written, or exists.
+    """
+    chosen, estimator = patterns(tensors, "tensors"), word(estimator, "estimator")
+    if estimator not in ("mmse", "unbiased"):
+        raise UsageError(f"estimator {estimator!r}: mmse or unbiased")
+    wanted = None if dtype is None else float_type(dtype)
+    if to is not None:
+        name = None if wanted is None else canonical_name(wanted)
+        _write(source, to, DecodeOptions(None, chosen, name, estimator), threads, flag(force, "force"))
+        return None
+    if isinstance(source, Container):
+        return _arrays(source, chosen, wanted, estimator, threads)
+    with Container(File(source)) as container:
+        return _arrays(container, chosen, wanted, estimator, threads)
+
+
+def _arrays(
+    container: Container, chosen: tuple[str, ...], dtype: Any, estimator: str, threads: int | None
+) -> Decoded:
+    names = list(container)
+    names = [names[i] for i in select(names, chosen, container.name)]
+    found: dict[str, npt.NDArray[Any]] = {}
+    for name in names:
+        tensor = container[name]
+        if isinstance(tensor, ExactTensor):
+            found[name] = tensor.decode()
+        else:
+            found[name] = tensor.decode(dtype, estimator, threads=threads)
+    return found[""] if container.alone else found
+
+
+def _write(source: Any, to: Any, options: DecodeOptions, threads: int | None, force: bool) -> None:
+    with open_file(as_target(source), container=True) as opened, workers(threads) as pool:
+        reader = opened.content
+        kind = _kind(to, reader.manifest.source)
+        with Output(to, force=force, inputs=[opened.identity], check=opened.check) as output:
+            if not options.tensors:
+                reader.verify(None, pool.map)
+            report = decode_container(
+                reader,
+                output.access,
+                DecodeOptions(kind, options.tensors, options.dtype, options.estimator),
+                pool,
+            )
+            output.commit(report["bytes"])
+
+
+def _kind(to: Any, origin: str) -> str:
+    """Format of an output from its suffix; that of the original for file objects."""
+    if not isinstance(to, (str, os.PathLike)):
+        return origin
+    suffix = os.path.splitext(os.fsdecode(to))[1].lower()[1:]
+    if suffix not in SOURCES:
+        raise UsageError(f"{to}: the suffix of the output must be {listed(SOURCES)}")
+    return suffix

@@ -1,0 +1,213 @@
+"""What the command line reports, as dictionaries of JSON types, for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from nqz.api.arguments import Path, Source, as_target, flag, is_file, numbers, patterns, whole, word
+from nqz.api.sources import opened_source
+from nqz.api.wording import speaks_python
+from nqz.commands.compare import compare as compare_containers
+from nqz.commands.inspect import inspect as inspect_containers
+from nqz.commands.opening import open_collection
+from nqz.commands.verify import failures
+from nqz.commands.verify_model import verify_parts
+from nqz.curve.matrix import check_lengths, choose
+from nqz.curve.sweep import RATES, SweepOptions
+from nqz.curve.sweep import sweep as sweep_matrix
+from nqz.ground.errors import UsageError
+from nqz.ground.threads import Workers, workers
+from nqz.models.collection import Collection, Part
+from nqz.stages.codings import DEFAULT as CODING
+
+Report = dict[str, Any]
+
+
+@speaks_python
+def inspect(source: Source | Sequence[Path]) -> Report:
+    """Parameters, sizes and predicted errors of a container, or of a model.
+
+    Parameters
+    ----------
+    source : path, binary file object, or bytes; or a sequence of paths
+
+    Returns
+    -------
+    dict
+        What ``nqz inspect --json`` prints.
+
+    Raises
+    ------
+    InputError, CorruptError, NewerFormatError
+        It cannot be read, or is damaged.
+    """
+    with open_collection(as_target(source), container=True) as collection:
+        return inspect_containers(collection)
+
+
+@speaks_python
+def verify(
+    source: Source | Sequence[Path], against: Any = None, *, check: bool = True, threads: int | None = None
+) -> Report:
+    """Check every checksum of a container, decode every tensor, and compare with the original.
+
+    Parameters
+    ----------
+    source : path, binary file object, or bytes; or a sequence of paths
+        A container, or a model.
+    against : optional
+        What it was made from: a file, an array, or a mapping of names to arrays.
+    check : bool
+        Whether the worst of what is wrong is raised; otherwise the report tells.
+    threads : int, optional
+
+    Returns
+    -------
+    dict
+        What ``nqz verify --json`` prints, but for the name of the original.
+
+    Raises
+    ------
+    CorruptError
+        The container, or a tensor, is damaged.
+    VerifyError
+        A matrix is further from the original than predicted, or another one.
+    """
+    raising = flag(check, "check")
+    with ExitStack() as stack:
+        pool = stack.enter_context(workers(threads))
+        collection = stack.enter_context(open_collection(as_target(source), container=True))
+        original = None if against is None else _original(against, stack)
+        found = verify_parts(collection, original, pool)
+    _raise(found, collection, original, raising)
+    return found
+
+
+@speaks_python
+def compare(original: Any, compressed: Source, *, check: bool = True, threads: int | None = None) -> Report:
+    """Which tensors the error of a container comes from, and what a bit more or less would do where.
+
+    Parameters
+    ----------
+    original : path, binary file object, bytes, array_like, or mapping of str to array_like
+    compressed : path, binary file object, or bytes
+        A container made from it.
+    check : bool
+        Whether the worst of what is wrong is raised; otherwise the report tells.
+    threads : int, optional
+
+    Returns
+    -------
+    dict
+        What ``nqz compare --json`` prints, but for the name of the original.
+
+    Raises
+    ------
+    CorruptError
+        The container, or a tensor, is damaged.
+    VerifyError
+        A matrix is further from the original than predicted, or another one.
+    """
+    raising = flag(check, "check")
+    with ExitStack() as stack:
+        pool = stack.enter_context(workers(threads))
+        collection = stack.enter_context(open_collection(as_target(compressed), container=True))
+        source = _original(original, stack)
+        found = _compared(collection, source, pool)
+    _raise(found, collection, source, raising)
+    return found
+
+
+@speaks_python
+def sweep(
+    source: Any,
+    against: Any = None,
+    *,
+    rates: Sequence[float] = RATES,
+    lattices: str | Sequence[str] = (),
+    states: Sequence[int] = (),
+    codings: str | Sequence[str] = CODING.name,
+    axis: int = 0,
+    axis_against: int | None = None,
+    tensor: str | None = None,
+    tensor_against: str | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Report:
+    """Error against rate for a matrix, by lattice, next to the limit Γ(R); every point is really encoded.
+
+    Parameters
+    ----------
+    source : path, binary file object, bytes, array_like, or mapping of str to array_like
+    against : likewise, optional
+        A matrix that is encoded too, and multiplied with the first.
+    rates : sequence of float
+        Bits per entry.
+    lattices : str or sequence of str
+        By default the usual one, and "z" and "e8" to compare with.
+    states : sequence of int
+        Of the lattice "conv".
+    codings : str or sequence of str
+    axis, axis_against : {0, 1}
+        Contracted axes; that of `against` is by default the same.
+    tensor, tensor_against : str, optional
+        Which matrix of several; that of `against` has by default the same name.
+    seed : int
+    threads : int, optional
+
+    Returns
+    -------
+    dict
+        What ``nqz sweep --json`` prints.
+
+    Raises
+    ------
+    UsageError
+        A parameter makes no sense, or there are several matrices to choose from.
+    """
+    options = SweepOptions(
+        rates=tuple(numbers(rates, "rates", float)), lattices=patterns(lattices, "lattices"),
+        states=tuple(numbers(states, "states", int)), codings=patterns(codings, "codings"),
+        seed=whole(seed, "seed"),
+    )  # fmt: skip
+    options.encodings()
+    along = whole(axis, "axis")
+    across = along if axis_against is None else whole(axis_against, "axis_against")
+    if not {along, across} <= {0, 1}:
+        raise UsageError(f"axis {along if along not in (0, 1) else across}: 0 (columns) or 1 (rows)")
+    if against is None and (axis_against is not None or tensor_against is not None):
+        name = "axis_against" if axis_against is not None else "tensor_against"
+        raise UsageError(f"{name}: needs a matrix to multiply with, against=")
+    with ExitStack() as stack:
+        pool = stack.enter_context(workers(threads))
+        first = stack.enter_context(opened_source(source))
+        named = word(tensor, "tensor", optional=True)
+        matrix, other = choose(first.content, named, along, "tensor="), None
+        if against is not None:
+            second = stack.enter_context(opened_source(against))
+            named = word(named if tensor_against is None else tensor_against, "tensor_against", optional=True)
+            other = choose(second.content, named, across, "tensor_against=")
+            check_lengths(matrix, other)
+        return sweep_matrix(matrix, other, options, pool)
+
+
+def _original(given: Any, stack: ExitStack) -> Collection:
+    """An original as a collection, open."""
+    if is_file(given) or (isinstance(given, (list, tuple)) and given and all(map(is_file, given))):
+        return stack.enter_context(open_collection(as_target(given), container=False))
+    opened = stack.enter_context(opened_source(given))
+    name = opened.content.name
+    return Collection(name, [Part(name, opened)], lone=not isinstance(given, Mapping))
+
+
+def _compared(collection: Collection, original: Collection, pool: Workers) -> Report:
+    [reader], [source] = collection.contents, original.contents
+    return compare_containers(reader, source, pool)
+
+
+def _raise(found: Report, collection: Collection, original: Collection | None, raising: bool) -> None:
+    errors = failures(found, collection.name, None if original is None else original.name)
+    if errors and raising:
+        raise errors[-1]

@@ -1,0 +1,64 @@
+"""What callers give to be encoded: an array, a mapping of names to arrays, or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nqz.api.arguments import as_target, is_file
+from nqz.api.interchange import as_plain
+from nqz.commands.opening import Opened, open_file
+from nqz.files.access import MemoryAccess
+from nqz.files.contract import Source
+from nqz.files.source import array_source
+from nqz.ground.errors import UnsupportedError, UsageError
+from nqz.ground.sources import SOURCES
+
+
+def opened_source(source: Any) -> Opened:
+    """What is to be encoded, open."""
+    if is_file(source):
+        return open_file(as_target(source), container=False)
+    return Opened(model_source(source) if isinstance(source, Mapping) else _array(source), _NOTHING)
+
+
+def model_source(tensors: Mapping[str, Any], name: str = "<mapping>") -> Source:
+    """Arrays in memory, as the .safetensors file that they would make.
+
+    Raises
+    ------
+    UsageError
+        A name is none.
+    UnsupportedError
+        A value is no array, or of a type that such a file cannot hold.
+    """
+    kind, found = SOURCES["safetensors"], []
+    for key, value in tensors.items():
+        fault = kind.name_fault(key) if isinstance(key, str) else "is no string"
+        if fault is not None:
+            raise UsageError(f"{name}: a tensor cannot be called {key!r}: it {fault}")
+        where = f"{name}: tensor {key!r}"
+        if isinstance(value, Mapping):
+            raise UnsupportedError(f"{where}: is a mapping itself; every array needs a name of its own")
+        [tensor] = _array(value, where, in_order=True).tensors
+        if not kind.holds(tensor.dtype):
+            raise UnsupportedError(f"{where}: entries of {tensor.dtype} are not supported in a mapping")
+        tensor.name = key
+        found.append(tensor)
+    return Source(kind, name, found, None, _NOTHING)
+
+
+_NOTHING = MemoryAccess(b"")
+"""In the place of a file that is read from."""
+
+
+def _array(value: Any, name: str = "<array>", *, in_order: bool = False) -> Source:
+    """An array in memory as a source; `in_order`: little-endian and in C order, copied if it is not."""
+    plain = as_plain(value, name)
+    array = plain.array
+    if in_order:
+        little = array.dtype.newbyteorder("<") if array.dtype.kind in "iufc" else array.dtype
+        array = np.asarray(array, little, order="C")
+    return array_source(array, name, dtype=plain.dtype)

@@ -1,0 +1,68 @@
+"""Errors in the words of Python: what the command line calls ``--max-bytes`` is ``max_bytes=`` here.
+
+What is below raises errors in the words of the command line. Every function for users turns them at its edge.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import ContextDecorator
+from typing import Any
+
+from nqz.ground.errors import NqzError
+
+_PHRASES = {
+    "a rate (-r), an error (--error) and a number of bytes (--max-bytes)": "rate=, error= and max_bytes=",
+    "--force (-f)": "force=True",
+    "--no-center": "center=False",
+    "both --tensor-a and --tensor-b": "a tensor of each, nqz.open(file)[name]",
+    "--tensor-a, --tensor-b": "a tensor of each, nqz.open(file)[name]",
+    "--tensor": "tensors=",
+    "--rule": "rules=",
+    "--dequantize": "dequantize=True",
+    "-r": "rate=",
+    "-o": "to=",
+    "-f": "force=True",
+    "--out-dir": "",
+}
+"""What is not called there as it is on the command line."""
+
+_QUOTED = r"(?<!\w)'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+_COMMAND = r"\bnqz (?P<command>encode|decode|matmul|inspect|verify|sweep|compare)\b(?: --out-dir)?"
+_VALUE = r"^--(?P<given>[a-z][a-z-]*)(?= )"
+_DTYPE = r"(?<![\w-])--dtype (?P<dtype>\w+)"
+_OPTION = r"(?<![\w-])(?:{}|--(?P<option>[a-z][a-z-]*))(?![\w-])".format(
+    "|".join(f"(?:{re.escape(phrase)})" for phrase in _PHRASES)
+)
+_WORDS = re.compile(f"{_QUOTED}|{_COMMAND}|{_VALUE}|{_DTYPE}|{_OPTION}")
+
+
+def in_python(text: str) -> str:
+    """A message in the words of Python; what it quotes stays as it is."""
+    return _WORDS.sub(_word, text)
+
+
+def _word(found: re.Match[str]) -> str:
+    if found["command"]:
+        return f"nqz.{found['command']}"
+    if found["given"]:
+        return found["given"].replace("-", "_")
+    if found["dtype"]:
+        return f"dtype={found['dtype']!r}"
+    if found["option"]:
+        return found["option"].replace("-", "_") + "="
+    return _PHRASES.get(found[0], found[0])
+
+
+class SpeaksPython(ContextDecorator):
+    """A context, and a decorator, that errors of nqz leave in the words of Python."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: Any, traceback: object) -> None:
+        if isinstance(error, NqzError) and len(error.args) == 1 and isinstance(error.args[0], str):
+            error.args = (in_python(error.args[0]),)
+
+
+speaks_python = SpeaksPython()

@@ -1,0 +1,233 @@
+"""Functions of the Python interface on every kind of input, and their errors in the words of Python."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import nqz
+from cli_tools import FIXTURES, matrix, succeed
+from nqz.api.wording import in_python
+
+MODEL = FIXTURES / "model.safetensors"
+api: Any = nqz
+"""To call with arguments of other types."""
+
+
+def tensors():
+    return {
+        "w": matrix(64, 12),
+        "half": matrix(40, 9, dtype="float16"),
+        "brain": matrix(30, 8).astype(ml_dtypes.bfloat16),
+        "bias": matrix(12),
+        "ids": np.arange(7),
+        "F": np.asfortranarray(matrix(20, 6)),
+        "big": matrix(20, 6).astype(">f4"),
+        "scale": np.float32(3.5),
+    }
+
+
+def test_a_mapping_is_the_model_that_it_would_make(tmp_path):
+    given = tensors()
+    native = {
+        k: np.asarray(v, v.dtype.newbyteorder("=") if v.dtype == ">f4" else v.dtype, order="C")
+        for k, v in given.items()
+    }
+    save_file(native, tmp_path / "m.safetensors")
+    order = list(load_file(tmp_path / "m.safetensors"))
+    data = nqz.encode(given, rate=5, metadata={"a": "b"})
+    with nqz.open(data) as container:
+        assert list(container) == list(given) and container.metadata == {"a": "b"}
+        assert (
+            isinstance(container["bias"], nqz.ExactTensor) and container["brain"].source_dtype == "bfloat16"
+        )
+        for name, value in given.items():
+            assert container[name].shape == value.shape
+            assert np.abs(np.asarray(container[name], "f8") - value.astype("f8")).max() < 0.5
+        whole = {name: np.asarray(tensor) for name, tensor in container.items()}
+    with nqz.open(nqz.encode(str(tmp_path / "m.safetensors"), rate=5)) as container:
+        assert set(container) == set(order)
+        for name, value in whole.items():
+            assert np.array_equal(container[name], value), name
+    assert len(nqz.open(nqz.encode({}, rate=3))) == 0
+
+
+def test_files_are_encoded_as_on_the_command_line(tmp_path, capsys):
+    for name in ("a.npy", "model.safetensors"):
+        path = shutil.copy(FIXTURES / name, tmp_path)
+        out = tmp_path / f"{name}.nqz"
+        succeed(capsys, "encode", path, "-r", "4", "-o", out, "-q")
+        expected = out.read_bytes()
+        raw = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            for source in (path, Path(path), raw, bytearray(raw), io.BytesIO(raw), file):
+                assert nqz.encode(source, rate=4) == expected
+    assert nqz.encode(path, out, rate=4, force=True) is None
+    with pytest.raises(nqz.OutputExistsError, match="same file as an input"):
+        nqz.encode(shutil.copy(path, tmp_path / "x"), tmp_path / "x", rate=4, force=True)
+    with pytest.raises(nqz.UsageError, match="no \\.npy file"):
+        nqz.encode(matrix(9, 3), tmp_path / "a.npy", rate=4)
+
+
+def test_rules_and_shares_of_a_mapping():
+    given = {"a.weight": matrix(80, 30), "b.weight": matrix(80, 30, seed=1), "b.bias": matrix(30)}
+    by_text = nqz.encode(given, rate=4, rules=["b.weight=6", "a.*=axis:1"])
+    assert by_text == nqz.encode(given, rate=4, rules={"b.weight": 6, "a.*": "axis:1"})
+    with nqz.open(by_text) as container:
+        assert container["a.weight"].axis == 1 and container["b.weight"].rate > 5.5
+    with nqz.open(nqz.encode(given, rate=4, rules={"b.weight": "exact"})) as container:
+        assert isinstance(container["b.weight"], nqz.ExactTensor)
+    chosen = nqz.encode(given, rate=4, tensors="a.*")
+    assert list(nqz.open(chosen)) == ["a.weight"]
+    uneven = nqz.open(nqz.encode(given, rate=4, across={"*": 1, "a*": 100}))
+    assert uneven["a.weight"].rate > uneven["b.weight"].rate + 1
+    assert nqz.encode(given, rate=4, axis="auto") and nqz.encode(given, rate=4, across="size:0.5")
+
+
+def test_decode_gives_an_array_or_one_for_each_name(tmp_path):
+    a = matrix(64, 12)
+    data = nqz.encode(a, rate=5)
+    array = nqz.decode(data)
+    assert isinstance(array, np.ndarray) and np.array_equal(array, nqz.open(data).matrix.decode())
+    assert nqz.decode(data, dtype="float64", estimator="unbiased").dtype == np.float64
+    model = nqz.encode(tensors(), tmp_path / "m.nqz", rate=5) or tmp_path / "m.nqz"
+    found = nqz.decode(model)
+    assert isinstance(found, dict) and list(found) == list(tensors())
+    with nqz.open(model) as container:
+        assert all(np.array_equal(found[name], tensor) for name, tensor in container.items())
+        part = nqz.decode(container, tensors=["w", "b*"])
+        assert list(part) == ["w", "brain", "bias", "big"]
+    assert list(nqz.decode(nqz.encode({"only": a}, rate=4))) == ["only"]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"dtype": "float32", "estimator": "unbiased"}, {"tensors": "layer.*"}]
+)
+def test_decode_writes_the_file_of_the_command_line(tmp_path, capsys, options):
+    coded, expected = tmp_path / "m.nqz", tmp_path / "expected.safetensors"
+    nqz.encode(MODEL, coded, rate=4)
+    given = [x for key, value in options.items() for x in (f"--{key.removesuffix('s')}", value)]
+    succeed(capsys, "decode", coded, "-o", expected, "-q", *given)
+    assert nqz.decode(coded, tmp_path / "m.safetensors", **options) is None
+    assert (tmp_path / "m.safetensors").read_bytes() == expected.read_bytes()
+    stream = io.BytesIO()
+    nqz.decode(coded.read_bytes(), stream, **options)
+    assert stream.getvalue() == expected.read_bytes()
+    with pytest.raises(nqz.OutputExistsError, match="use force=True"):
+        nqz.decode(coded, tmp_path / "m.safetensors")
+    with pytest.raises(nqz.UsageError, match="suffix"):
+        nqz.decode(coded, tmp_path / "m.txt")
+
+
+def test_reports_are_those_of_the_command_line(tmp_path, capsys):
+    a, coded = FIXTURES / "a.npy", tmp_path / "a.nqz"
+    nqz.encode(a, coded, rate=3)
+    assert json.loads(succeed(capsys, "inspect", coded, "--json").out) == nqz.inspect(coded)
+    assert nqz.inspect(coded.read_bytes()) == nqz.inspect(coded)
+    told = json.loads(succeed(capsys, "verify", coded, "--against", a, "--json").out)
+    told.pop("against")
+    array = np.load(a)
+    assert nqz.verify(coded, a) == told == nqz.verify(coded.read_bytes(), array)
+    assert nqz.verify(coded)["ok"] is True
+    told = json.loads(succeed(capsys, "compare", a, coded, "--json").out)
+    told.pop("original")
+    assert nqz.compare(a, coded) == told == nqz.compare(array, coded)
+    options = ("-r", "2,3", "--lattice", "z", "--json", "--threads", "1")
+    told = json.loads(succeed(capsys, "sweep", a, *options).out)
+    found = nqz.sweep(a, rates=[2, 3], lattices="z", threads=1)
+    assert found == told
+    found = nqz.sweep(array, array[:, :9], rates=2, lattices=["z"])
+    assert found["points"][0]["measured"]["against"] > 0
+
+
+def test_a_mapping_is_verified_and_compared():
+    given = tensors()
+    data = nqz.encode(given, rate=5)
+    assert nqz.verify(data, given)["ok"]
+    assert {one["name"] for one in nqz.compare(given, data)["tensors"]} == set(given)
+    other = {**given, "w": given["w"][::-1]}
+    with pytest.raises(nqz.VerifyError, match="'w'"):
+        nqz.verify(data, other)
+    with pytest.raises(nqz.VerifyError, match="'w'"):
+        nqz.compare(other, data)
+    report = nqz.verify(data, other, check=False)
+    assert not report["ok"] and [one["name"] for one in report["tensors"] if not one["ok"]] == ["w"]
+    assert nqz.compare(other, data, check=False)["ok"] is False
+
+
+@pytest.mark.parametrize(
+    "error, call, message",
+    [
+        (nqz.UsageError, lambda a, p: nqz.encode(a), "of rate=, error= and max_bytes="),
+        (nqz.UsageError, lambda a, p: nqz.encode(a, rate=3, max_bytes=9), "of rate=, error= and max_bytes="),
+        (nqz.UsageError, lambda a, p: nqz.encode(a, rate=3, threads=0), "threads 0: an integer from 1"),
+        (nqz.UsageError, lambda a, p: nqz.open(p).matrix.decode(threads=-1), "threads -1"),
+        (nqz.OutputExistsError, lambda a, p: nqz.encode(a, p, rate=3), "exists already; use force=True to"),
+        (nqz.OperandError, lambda a, p: nqz.matmul(p, nqz.encode(a, rate=3, seed=2)), "the same seed="),
+        (nqz.OperandError, lambda a, p: nqz.matmul(p, nqz.encode(a, rate=3, center=False)), "with center=False"),
+        (nqz.UnsupportedError, lambda a, p: nqz.open(FIXTURES / "a.npy"), "with nqz.encode"),
+        (nqz.UsageError, lambda a, p: nqz.encode(a, rate=3, rules={"x": "y"}), "rule 'x=y'"),
+        (nqz.UsageError, lambda a, p: api.encode(a, rate=3, rules={1: 2}), "rules"),
+        (nqz.UsageError, lambda a, p: api.encode(a, rate=3, rules=3), "rules"),
+        (nqz.UsageError, lambda a, p: api.encode(a, rate=3, tensors=[3]), "tensors"),
+        (nqz.UsageError, lambda a, p: nqz.encode(a, rate=3, across="much"), "across 'much'"),
+        (nqz.UsageError, lambda a, p: nqz.encode({1: a}, rate=3), "cannot be called 1: it is no string"),
+        (nqz.UsageError, lambda a, p: nqz.encode({"__metadata__": a}, rate=3), "kept for metadata"),
+        (nqz.UnsupportedError, lambda a, p: nqz.encode({"a": {"b": a}}, rate=3), "'a': is a mapping itself"),
+        (nqz.UnsupportedError, lambda a, p: nqz.encode({"a": a.astype("c16")}, rate=3), "'a': entries of complex128"),
+        (nqz.UnsupportedError, lambda a, p: nqz.encode({"a": [[1], [2, 3]]}, rate=3), "tensor 'a': is no array"),
+        (nqz.UnsupportedError, lambda a, p: nqz.encode({"a": a, "b": a / 0}, rate=3), "tensor 'b'"),
+        (nqz.UsageError, lambda a, p: nqz.decode(nqz.encode({"a": a, "b": a}, rate=3), "x.npy"), "tensors= for"),
+        (nqz.UsageError, lambda a, p: nqz.decode(p, tensors="no"), "no tensor is called 'no'"),
+        (nqz.UsageError, lambda a, p: nqz.decode(p, estimator="auto"), "estimator 'auto'"),
+        (nqz.UsageError, lambda a, p: nqz.decode(p, dtype=int), "dtype"),
+        (nqz.UsageError, lambda a, p: nqz.sweep(a, rates=[]), "at least one rate"),
+        (nqz.UsageError, lambda a, p: api.sweep(a, rates=["x"]), "rates 'x': a number"),
+        (nqz.UsageError, lambda a, p: nqz.sweep(a, axis=3), "axis 3"),
+        (nqz.UsageError, lambda a, p: nqz.sweep(a, axis_against=1), "axis_against: needs"),
+        (nqz.UsageError, lambda a, p: nqz.sweep({"a": a, "b": a}), "choose one with tensor="),
+        (nqz.InputError, lambda a, p: nqz.verify(str(p) + "x"), "cannot open"),
+        (nqz.InputError, lambda a, p: nqz.inspect("no/such.nqz"), "cannot open"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_errors_speak_python(tmp_path, error, call, message):
+    a = matrix(64, 10)
+    nqz.encode(a, tmp_path / "a.nqz", rate=3)
+    with pytest.raises(error, match=message) as info:
+        call(a, tmp_path / "a.nqz")
+    assert not re.search(r"(?<!\w)--?[a-z]", str(info.value))
+
+
+def messages():
+    """All constant texts of the package below the command line, that name an option."""
+    for path in sorted((FIXTURES.parent / "nqz").rglob("*.py")):
+        if "cli" in path.parts or path.name in ("wording.py", "help.py", "__main__.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise):
+                for part in ast.walk(node):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str) and " " in part.value:
+                        yield path, part.value
+
+
+def test_no_message_is_left_in_the_words_of_the_command_line():
+    found = [(path, text) for path, text in messages() if re.search(r"(?<![\w-])--?[a-z]", text)]
+    assert len(found) >= 8
+    for path, text in found:
+        assert not re.search(r"(?<![\w-])--?[a-z]", in_python(text)), (path, text)
+
+
+def test_what_a_message_quotes_stays_as_it_is():
+    text = "tensor '--seed -r': not with --seed, nor \"--axis\" in a--seed.npy"
+    assert in_python(text) == "tensor '--seed -r': not with seed=, nor \"--axis\" in a--seed.npy"
