@@ -77,7 +77,7 @@ def encode_within(
         try:
             targets = sharing.for_bits(bits)
         except Infeasible as found:
-            raise _refused(sharing, wanted, exact + beside + other + math.ceil(found.bits / 8.0)) from None
+            raise refuse_unfit(sharing, wanted, exact + beside + other, found) from None
         report = encode(targets)
         excess = report["file_bytes"] + other - wanted
         if excess <= 0 and (raised or wanted + excess >= _CLOSE * wanted or _is_most(sharing, targets)):
@@ -95,6 +95,11 @@ def _is_most(sharing: Sharing, targets: Targets) -> bool:
         target is None or one.rate is not None or target.rate >= MAX_RATE
         for one, target in zip(sharing.tensors, targets, strict=True)
     )
+
+
+def refuse_unfit(sharing: Sharing, wanted: int, fixed: int, found: Infeasible) -> UsageError:
+    """The error for matrices that do not fit into so many bytes beside `fixed` ones."""
+    return _refused(sharing, wanted, fixed + math.ceil(found.bits / 8.0))
 
 
 def _refused(sharing: Sharing, wanted: int, least: int) -> UsageError:

@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from nqz.commands.code import Moments, probe
+from nqz.commands.code import Moments, code, probe, side_records
 from nqz.commands.contents import Record
-from nqz.commands.encode_matrix import SideInformation, fixed_bytes, vectors_of
-from nqz.commands.measure import measure
+from nqz.commands.encode_matrix import vectors_of
+from nqz.commands.measure import grid, measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.files.access import MemoryAccess
 from nqz.files.contract import SourceTensor
+from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.vectors import VectorView
-from nqz.format.writer import ContainerWriter
-from nqz.ground.arithmetic import total
+from nqz.format.exct import zstd_pack
+from nqz.format.manifest import PIECE
+from nqz.format.msgpack import pack
+from nqz.format.records import record_size
+from nqz.format.writer import ContainerWriter, listed_size
+from nqz.ground.arithmetic import pieces, total
+from nqz.ground.cached import cached_property
+from nqz.ground.layout import lanes_of
 from nqz.ground.threads import Workers
 from nqz.plan.search import calibrated, expected_bits, header, plan
-from nqz.plan.task import Target, Task, predicted
+from nqz.plan.task import Plan, Target, Task, predicted
+from nqz.stages.center import Means
+from nqz.stages.norms import Histogram
 from nqz.stages.panels import chunk_counts, panel_columns
 from nqz.stages.parameters import Parameters
+from nqz.stages.statistics import Statistics
+from nqz.stages.sums import Found
 
-_SAMPLE = 1 << 16  # entries that stand for the first panel, where a coding has to try how well it does
-_RUNS = 8  # of neighboring columns
+_RUNS = 8
+"""Samples of columns are this many runs of neighbors."""
+
+_COLUMNS, _OF_COLUMNS = 128, 16
+"""Columns that stand for all of them where a rate is given: at least, and the part of them that they are."""
+
+_SIDE = 512
+"""Columns that tell how long norms and means are, about."""
+
+_SAMPLE, _LEAST_SAMPLE, _OF = 1 << 16, 1 << 12, 12
+"""Entries that are coded where a coding has to try how well it does: at most, at least, and the part that they are."""
+
+_HEADER = 120
+"""Bytes of parameters in a manifest, about."""
+
+_WHOLE, _SPANS, _SPAN = 1 << 20, 4, 1 << 16
+"""Bytes up to which an exact tensor is compressed to see what it takes; of a piece of a larger one, and how many."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +60,22 @@ class Forecast:
     Attributes
     ----------
     error : float
-        Predicted error of a product with an unrelated partner coded alike.
-    header : list
-        What the manifest will have of it.
+        Predicted error of a product with an unrelated partner coded alike; 0 where it is carried exactly.
+    header : list or None
+        What the manifest will have of a matrix.
     records : list of (str, int)
         Types and lengths of its records.
     """
 
     error: float
-    header: list[Any]
+    header: list[Any] | None
     records: list[Record]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the records and of what the manifest has."""
+        parameters = 0 if self.header is None else len(pack(self.header))
+        return sum(record_size(length) for _, length in self.records) + parameters
 
 
 def forecast(
@@ -62,56 +93,167 @@ def forecast(
         The file, if all of it counts, and not the records of the tensor alone.
     """
     view = vectors_of(tensor, task)
-    statistics = measure(view, task.center, task.where, pool=pool, hashed=False)
-    matrix = MeasuredMatrix(view, statistics, task.where, pool)
-    side = SideInformation.of(matrix, target.digits if task.center else None, pool)
-    target = target.with_fixed(fixed_bytes(task, statistics, target, side, whole))
-    sampled = partial(_sampled, matrix, tensor.dtype, pool)
-    found = plan(task, statistics, target, sampled)
-    final = calibrated(found, statistics, sampled)
-    bits = expected_bits(found, statistics)
+    matrix, near = _measured(view, tensor.dtype, task, target, pool)
+    statistics = matrix.statistics
+    side = _side_lengths(near, statistics, target.digits if task.center else None)
+    target = target.with_fixed(_fixed_bytes(side, whole))
+    sample = _Sample(matrix, tensor.dtype, pool)
+    found = plan(task, statistics, target, sample.probe)
+    final = calibrated(found, statistics, sample.probe)
+    bits = sample.bits(final)
+    if bits is None:
+        bits = expected_bits(found, statistics)
     if target.error is None:
         bits = min(bits, max(0.0, target.bits(statistics.grid.entries)))
     kinds = ["NORM", "MEAN"] if task.center else ["NORM"]
-    records = [(kinds[i % len(kinds)], length) for i, length in enumerate(side.lengths)]
+    records = [(kinds[i % len(kinds)], length) for i, length in enumerate(side)]
     values = header(task, statistics, final).values()
-    chunks = _chunks(final.parameters, bits, matrix)
+    chunks = _chunks(final.parameters, bits, statistics.histogram)
     return Forecast(predicted(final.parameters, statistics), values, [*records, *chunks])
 
 
-def _chunks(p: Parameters, bits: float, matrix: MeasuredMatrix) -> list[Record]:
-    """Records of chunks of so many bits in all."""
-    histogram = matrix.histogram
+def _fixed_bytes(side: list[int], whole: ContainerWriter | None) -> int:
+    """Bytes beside the chunks that a rate counts, about."""
+    return listed_size(side) + _HEADER if whole is None else whole.projected_size(side, _HEADER)
+
+
+def _measured(
+    view: VectorView, dtype: str, task: Task, target: Target, pool: Workers
+) -> tuple[MeasuredMatrix, Found]:
+    """Measure a matrix, or columns enough where the size is known; and norms and means of some columns."""
+    if target.error is None and view.memory == VECTOR_MAJOR:
+        sample = _columns(view, dtype, view.count, max(_COLUMNS, view.count // _OF_COLUMNS))
+        if sample is not None:
+            return _extrapolated(
+                view, measure(sample, task.center, task.where, pool=pool, hashed=False), task
+            )
+    statistics = measure(view, task.center, task.where, pool=pool, hashed=False)
+    matrix = MeasuredMatrix(view, statistics, task.where, pool)
+    if statistics.held is not None:
+        return matrix, statistics.held.chosen(slice(None, None, max(1, view.count // _SIDE)))
+    step = -(-view.count // _RUNS)
+    runs = [matrix.measured(at, min(at + _SIDE // _RUNS, view.count)) for at in range(0, view.count, step)]
+    return matrix, Found.joined(runs)
+
+
+def _extrapolated(view: VectorView, found: Statistics, task: Task) -> tuple[MeasuredMatrix, Found]:
+    """A matrix of which some columns, evenly spread, stand for all."""
+    assert found.held is not None
+    counts = found.histogram.counts
+    edges = np.cumsum(counts) * view.count // found.columns
+    kept = np.diff(edges, prepend=0)
+    histogram = Histogram.counted(found.histogram.codes[kept > 0], kept[kept > 0])
+    cut = grid(view)
+    whole = Statistics(cut, found.center, 0, cut.units, b"", histogram, found.near)
+    return MeasuredMatrix(view, whole, task.where), found.held
+
+
+def _side_lengths(found: Found, statistics: Statistics, digits: int | None) -> list[int]:
+    """Lengths of the records of norms and means, by those of some columns."""
+    sample = side_records(Means.rounded(found.mean, found.codes, statistics.n, digits))
+    widths = [panel.stop - panel.start for panel in pieces(statistics.columns, panel_columns(statistics.n))]
+    return [record.length * width // len(found.codes) for width in widths for record in sample]
+
+
+def _columns(view: VectorView, dtype: str, count: int, width: int) -> VectorView | None:
+    """Some of the first `count` columns, evenly spread runs of neighbors, in memory; None where these are most."""
+    if 2 * width > count:
+        return None
+    runs = _RUNS if view.memory == VECTOR_MAJOR else 1  # others are read with what lies between
+    run = -(-width // runs)
+    starts = [number * (count - run) // max(1, runs - 1) for number in range(runs)]
+    rows = np.concatenate([np.ascontiguousarray(view.read(at, at + run).T) for at in starts])
+    return VectorView(
+        MemoryAccess(rows.reshape(-1).view(np.uint8)), 0, rows.shape, dtype,
+        axis=1, fortran_order=False, byte_order="<",
+    )  # fmt: skip
+
+
+def forecast_exact(tensor: SourceTensor, pool: Workers) -> Forecast:
+    """Say what carrying a tensor exactly will come to, by a sample of it."""
+    sizes = [min(PIECE, tensor.nbytes - start) for start in range(0, tensor.nbytes, PIECE)]
+    spans = [span for number, size in enumerate(sizes) for span in _spans(number, size, len(sizes))]
+    packed = list(pool.map(lambda span: len(zstd_pack(tensor.read(*span))), spans))
+    share = sum(packed) / max(1, sum(size for _, size in spans))
+    if sum(size for _, size in spans) == tensor.nbytes:
+        return Forecast(0.0, None, [("EXCT", length) for length in packed])
+    return Forecast(0.0, None, [("EXCT", int(share * size)) for size in sizes])
+
+
+def _spans(number: int, size: int, pieces: int) -> list[tuple[int, int]]:
+    """Where in a piece is what stands for it: all of a small one."""
+    if size <= (_WHOLE if pieces == 1 else _SPANS * _SPAN):
+        return [(number * PIECE, size)]
+    step = size // _SPANS
+    return [(number * PIECE + i * step, min(_SPAN, step)) for i in range(_SPANS)]
+
+
+def _chunk_sizes(p: Parameters, histogram: Histogram) -> list[int]:
+    """Entries of each chunk."""
     kept = int(histogram.counts[p.coding.scaling(p, histogram.codes).kept].sum())
-    counts = chunk_counts(p.n, p.m, p.columns, kept)
-    entries = sum(size * number for size, number in counts)
-    every = [size for size, number in counts for _ in range(number)]
-    framing = _FRAME_BITS * len(every)
-    return [("CHNK", max(0, int((bits - framing) * size / entries / 8.0))) for size in every]
+    return [size for size, number in chunk_counts(p.n, p.m, p.columns, kept) for _ in range(number)]
+
+
+def _chunks(p: Parameters, bits: float, histogram: Histogram) -> list[Record]:
+    """Records of chunks of so many bits in all."""
+    sizes = _chunk_sizes(p, histogram)
+    data = bits - _FRAME_BITS * len(sizes)
+    return [("CHNK", max(0, int(data * size / sum(sizes) / 8.0))) for size in sizes]
+
+
+def _head_bits(size: int) -> float:
+    """Bits of a chunk that do not grow with it: lengths of its sections, and what rANS states hold of no data."""
+    return 80.0 + 16.0 * lanes_of(size)
 
 
 _FRAME_BITS = 8.0 * 21
 """Of a record and its entry in the index, which expected bits include."""
 
 
-def _sampled(matrix: MeasuredMatrix, dtype: str, pool: Workers, parameters: Parameters) -> Moments:
-    """What `probe` finds in the first panel, by a sample of its columns."""
-    statistics, n = matrix.statistics, parameters.n
-    first = min(statistics.columns, panel_columns(n))
-    width = max(1, min(first, -(-_SAMPLE // n)))
-    if width == first:
-        return probe(matrix, pool, parameters)
-    run = -(-width // min(_RUNS, width))
-    starts = np.linspace(0, first - run, -(-width // run)).astype(int).tolist()
-    blocks = [np.ascontiguousarray(matrix.view.read(start, start + run).T) for start in starts]
-    rows = np.concatenate(blocks)
-    view = VectorView(
-        MemoryAccess(rows.reshape(-1).view(np.uint8)), 0, rows.shape, dtype,
-        axis=1, fortran_order=False, byte_order="<" if rows.dtype.itemsize > 1 else "|",
-    )  # fmt: skip
-    own = measure(view, statistics.center, matrix.where, pool=pool, hashed=False)
-    sample = MeasuredMatrix(view, own, matrix.where, pool)
-    of_sample = replace(parameters, columns=len(rows))
-    moments = probe(sample, pool, of_sample)
-    share = total(statistics.near[statistics.near > 0.0]) / max(total(own.near[own.near > 0.0]), 1e-300)
-    return tuple(int(moment * share) for moment in moments)
+class _Sample:
+    """Some columns of the first panel, which stand for it where a coding has to try how well it does.
+
+    Parameters
+    ----------
+    matrix : MeasuredMatrix
+    dtype : str
+        Of its entries.
+    pool : Workers
+    """
+
+    def __init__(self, matrix: MeasuredMatrix, dtype: str, pool: Workers) -> None:
+        self._matrix, self._dtype, self._pool = matrix, dtype, pool
+        self.tried = False
+
+    def probe(self, parameters: Parameters) -> Moments:
+        """What `probe` would find in the first panel."""
+        self.tried = True
+        near, own = self._matrix.statistics.near, self._own.statistics.near
+        share = total(near[near > 0.0]) / max(total(own[own > 0.0]), 1e-300)
+        return tuple(
+            int(moment * share) for moment in probe(self._own, self._pool, self._adapted(parameters))
+        )
+
+    def bits(self, found: Plan) -> float | None:
+        """Bits of all chunks of the matrix, by those of the sample; None where the coding need not try."""
+        if not self.tried:
+            return None
+        p = self._adapted(found.parameters)
+        records = [r for r in code(self._own, p, pool=self._pool) if r.type == "CHNK"]
+        sample = _chunk_sizes(p, self._own.histogram)
+        whole = _chunk_sizes(found.parameters, self._matrix.histogram)
+        data = sum(8.0 * record.length for record in records) - sum(map(_head_bits, sample))
+        return data * sum(whole) / max(1, sum(sample)) + sum(_head_bits(size) + _FRAME_BITS for size in whole)
+
+    def _adapted(self, parameters: Parameters) -> Parameters:
+        return replace(parameters, columns=self._own.statistics.columns)
+
+    @cached_property
+    def _own(self) -> MeasuredMatrix:
+        """The sample."""
+        matrix, n = self._matrix, self._matrix.statistics.n
+        first = min(matrix.statistics.columns, panel_columns(n))
+        wanted = min(_SAMPLE, max(_LEAST_SAMPLE, first * n // _OF))
+        view = _columns(matrix.view, self._dtype, first, -(-wanted // n)) or matrix.view
+        own = measure(view, matrix.statistics.center, matrix.where, pool=self._pool, hashed=False)
+        return MeasuredMatrix(view, own, matrix.where, self._pool)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from nqz.commands.options import MIN_ERROR, EncodeOptions
 from nqz.commands.sensitivities import importance
-from nqz.commands.treatment import MATRIX, Treatment
+from nqz.commands.treatment import MATRIX, Treatment, where_of
+from nqz.files.contract import Tensors
 from nqz.ground.arithmetic import log2
 from nqz.ground.errors import UsageError
 from nqz.ground.units import MAX_RATE, MIN_RATE
@@ -48,11 +49,22 @@ class Sharing:
     tensors : sequence of Treatment
         All tensors, whatever becomes of them.
     options : EncodeOptions
+    names : sequence of str
+        Of all tensors that there are.
     """
 
     where: str
     tensors: Sequence[Treatment]
     options: EncodeOptions
+    names: Sequence[str]
+
+    @classmethod
+    def of(
+        cls, sources: Sequence[Tensors], parts: Sequence[Sequence[Treatment]], options: EncodeOptions
+    ) -> Sharing:
+        """Some tensors of each of several sources."""
+        names = [tensor.name for source in sources for tensor in source.tensors]
+        return cls(where_of(sources), [one for part in parts for one in part], options, names)
 
     @property
     def matrices(self) -> list[Treatment]:
@@ -166,12 +178,24 @@ class Sharing:
         across = self.options.across
         if isinstance(across, str):
             return [1.0] * len(matrices)
-        names = [one.name for one in self.tensors]
-        return importance([one.name for one in matrices], names, across, self.where)
+        return importance([one.name for one in matrices], self.names, across, self.where)
 
     def weights(self) -> list[float]:
         """What the error of each matrix counts in the mean that an error bounds."""
         return [part.weight for part in self._parts(self.matrices, self._likely_rate())]
+
+    def mean(self, errors: Sequence[float]) -> float | None:
+        """The mean of the errors of all matrices, by the weights; None without one."""
+        weights = self.weights()
+        return sum(w * e for w, e in zip(weights, errors, strict=True)) / sum(weights) if weights else None
+
+    @property
+    def weights_text(self) -> str:
+        """What the errors of matrices count in the mean, in words."""
+        if not isinstance(self.options.across, str):
+            return "sensitivity"
+        power = 1.0 - self.options.spread(self._likely_rate())
+        return "entries" if power == 1.0 else "each matrix alike" if power == 0.0 else f"entries^{power:g}"
 
     def _likely_rate(self) -> float:
         """About the rate that an error takes."""

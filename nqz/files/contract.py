@@ -83,6 +83,12 @@ class SourceTensor:
             self._access.pread_into(piece, self.offset + position)
             yield piece.data
 
+    def read(self, start: int, size: int) -> memoryview:
+        """Read some of the raw data in file order."""
+        piece = np.empty(size, np.uint8)
+        self._access.pread_into(piece, self.offset + start)
+        return piece.data
+
     def vectors(self, axis: int) -> VectorView:
         """Return the matrix as vectors along `axis` (0: columns, 1: rows).
 

@@ -110,6 +110,11 @@ class Histogram:
         return cls(codes, counts, rows)
 
     @classmethod
+    def counted(cls, codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Histogram:
+        """So many columns, at least one, of each of some different codes in increasing order."""
+        return cls._made(codes, counts)
+
+    @classmethod
     def joined(cls, parts: Sequence[Histogram]) -> Histogram:
         """The columns of several together."""
         codes = np.concatenate([part.codes for part in parts])

@@ -1,0 +1,279 @@
+"""A plan before the work: what would become of every tensor, with what error, in how many bytes; nothing is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nqz.commands.contents import Record, container_size, manifest, task_of
+from nqz.commands.fitting import beside, refuse_unfit
+from nqz.commands.forecast import Forecast, forecast, forecast_exact
+from nqz.commands.options import EncodeOptions
+from nqz.commands.sharing import Infeasible, Sharing, Targets
+from nqz.commands.treatment import MATRIX, Treatment, treatments, where_of
+from nqz.files.access import MemoryAccess
+from nqz.files.contract import Tensors
+from nqz.format.records import framed
+from nqz.format.writer import ContainerWriter
+from nqz.ground.threads import SMALL, Workers
+from nqz.models.rules import SKIP
+from nqz.plan.search import rate_within
+from nqz.plan.task import Target
+
+Progress = Callable[[str, float], object]
+
+
+@dataclass(frozen=True)
+class PlannedTensor:
+    """What would become of a tensor.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+    dtype : str
+    kind : {"matrix", "exact", "skip"}
+    role : str
+        "embedding", "lm_head", "tied head", or nothing.
+    axis : int or None
+        That its vectors lie along, of a matrix.
+    coding : str or None
+        Of a matrix.
+    rules : tuple of str
+        The rules that decided something.
+    small : bool
+        Whether it is carried exactly only because a code would take more.
+    rate : float or None
+        Bits an entry, of a matrix.
+    error : float or None
+        Predicted error of a product with an unrelated partner coded alike.
+    nbytes : int
+        In its container, about.
+    source_bytes : int
+        In its source.
+    entries : int
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: str
+    role: str
+    axis: int | None
+    coding: str | None
+    rules: tuple[str, ...]
+    small: bool
+    rate: float | None
+    error: float | None
+    nbytes: int
+    source_bytes: int
+    entries: int
+
+    def values(self) -> dict[str, Any]:
+        """What JSON has of it."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "kind": self.kind,
+            "role": self.role or None,
+            "axis": self.axis,
+            "coding": self.coding,
+            "rules": list(self.rules),
+            "rate": self.rate,
+            "error": self.error,
+            "bytes": self.nbytes,
+        }
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """What encoding would come to.
+
+    Attributes
+    ----------
+    tensors : list of PlannedTensor
+        Those that options take, part after part.
+    files : list of (str, int)
+        Name of each part, and bytes of its container, about.
+    other_bytes : int
+        What comes with the containers.
+    left_out : int
+        Tensors that options do not take.
+    mean_error : float or None
+        Mean of the errors of the matrices, by the weights of `across`.
+    weights : str
+        What these are, in words.
+    """
+
+    tensors: list[PlannedTensor]
+    files: list[tuple[str, int]]
+    other_bytes: int
+    left_out: int
+    mean_error: float | None
+    weights: str
+
+    @property
+    def matrices(self) -> list[PlannedTensor]:
+        """The tensors that would be coded."""
+        return [one for one in self.tensors if one.kind == MATRIX]
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """Sums over all of it."""
+        entries = sum(one.entries for one in self.matrices)
+        size = sum(nbytes for _, nbytes in self.files) + self.other_bytes
+        before = sum(one.source_bytes for one in self.tensors) + self.other_bytes
+        coded = sum(one.nbytes for one in self.matrices)
+        return {
+            "tensors": len(self.tensors),
+            "matrices": len(self.matrices),
+            "left_out": self.left_out,
+            "entries": entries,
+            "rate": 8.0 * coded / entries if entries else None,
+            "source_bytes": before,
+            "bytes": size,
+            "smaller": before / size,
+            "mean_error": self.mean_error,
+            "weights": self.weights,
+        }
+
+    def values(self) -> dict[str, Any]:
+        """The plan as JSON has it."""
+        return {
+            "tensors": [one.values() for one in self.tensors],
+            "files": [{"name": name, "bytes": nbytes} for name, nbytes in self.files],
+            "totals": self.totals,
+        }
+
+
+def plan_parts(
+    sources: Sequence[Tensors], options: EncodeOptions, pool: Workers, progress: Progress | None = None
+) -> ModelPlan:
+    """Say what `encode_parts` would come to. Nothing is written, and next to nothing is coded.
+
+    Parameters
+    ----------
+    sources, options, pool
+        As for `encode_parts`.
+    progress : callable, optional
+        Called as progress(tensor name, its bytes) for each that is done.
+
+    Raises
+    ------
+    UsageError, UnsupportedError
+        As from `encode_parts`.
+    """
+    options.check()
+    parts = treatments(sources, options)
+    run = _Planning(sources, parts, options, pool, progress or (lambda *_: None))
+    return run.plan()
+
+
+@dataclass(frozen=True)
+class _Planning:
+    """What is planned, and how."""
+
+    sources: Sequence[Tensors]
+    parts: list[list[Treatment]]
+    options: EncodeOptions
+    pool: Workers
+    progress: Progress
+
+    def plan(self) -> ModelPlan:
+        """Plan all of it."""
+        kept = [[one for one in part if one.kind != SKIP] for part in self.parts]
+        flat = [(source, one) for source, part in zip(self.sources, kept, strict=True) for one in part]
+        exact = dict(self._each(self._exact, [item for item in flat if item[1].kind != MATRIX]))
+        sharing = Sharing(where_of(self.sources), [one for _, one in flat], self.options)
+        targets = self._targets(sharing, kept, exact)
+        jobs = [
+            (source, one, target)
+            for (source, one), target in zip(flat, targets, strict=True)
+            if target is not None
+        ]
+        found: dict[int, Forecast] = {**exact, **dict(self._each(self._matrix, jobs))}
+        files = [
+            (os.path.basename(source.name), self._size(source, part, found))
+            for source, part in zip(self.sources, kept, strict=True)
+        ]
+        errors = [found[id(one)].error for one in sharing.matrices]
+        alone = self.sources[0].kind.alone
+        rows = [
+            _row(one, found.get(id(one)), files[0][1] if alone else None)
+            for part in self.parts
+            for one in part
+        ]
+        return ModelPlan(
+            rows,
+            files,
+            self.options.other_bytes,
+            sum(len(source.tensors) for source in self.sources) - len(rows),
+            sharing.mean(errors),
+            sharing.weights_text,
+        )
+
+    def _each(self, work: Callable[[Any, Workers], Any], jobs: list[Any]) -> Any:
+        return self.pool.each(work, jobs, lambda job: job[1].entries <= SMALL)
+
+    def _exact(self, job: tuple[Tensors, Treatment], pool: Workers) -> tuple[int, Forecast]:
+        found = forecast_exact(job[1].tensor, pool)
+        self.progress(job[1].name, job[1].tensor.nbytes)
+        return id(job[1]), found
+
+    def _matrix(self, job: tuple[Tensors, Treatment, Target], pool: Workers) -> tuple[int, Forecast]:
+        source, one, target = job
+        whole = None
+        if source.kind.alone:
+            whole = ContainerWriter(MemoryAccess(bytearray()), manifest(source, [one], self.options.metadata))
+            whole.begin(0)
+        found = forecast(
+            one.tensor, task_of(source, one.tensor, one.options(self.options)), target, pool, whole
+        )
+        self.progress(one.name, one.tensor.nbytes)
+        return id(one), found
+
+    def _targets(self, sharing: Sharing, kept: list[list[Treatment]], exact: dict[int, Forecast]) -> Targets:
+        """What each tensor may take, for a number of bytes without trying it."""
+        wanted = self.options.max_bytes
+        if wanted is None:
+            return sharing.targets(
+                lambda one, target: self._matrix((self._of(one), one, target), self.pool)[1].error
+            )
+        fixed = sum(framed(*(length for _, length in found.records)) for found in exact.values())
+        fixed += beside(self.sources, kept, self.options) + self.options.other_bytes
+        if self.sources[0].kind.alone:
+            rate = rate_within(wanted, 0, sharing.entries)
+            return sharing.at_rate(rate)
+        try:
+            return sharing.for_bits(8.0 * (wanted - fixed))
+        except Infeasible as found:
+            raise refuse_unfit(sharing, wanted, fixed, found) from None
+
+    def _of(self, one: Treatment) -> Tensors:
+        return next(source for source, part in zip(self.sources, self.parts, strict=True) if one in part)
+
+    def _size(self, source: Tensors, part: list[Treatment], found: dict[int, Forecast]) -> int:
+        """Bytes of a container."""
+        described = manifest(source, part, self.options.metadata)
+        infos = [
+            info._replace(parameters=found[id(one)].header) if one.kind == MATRIX else info
+            for info, one in zip(described.tensors, part, strict=True)
+        ]
+        records: list[list[Record]] = [found[id(one)].records for one in part]
+        return container_size(described._replace(tensors=tuple(infos)), records)
+
+
+def _row(one: Treatment, found: Forecast | None, whole: int | None) -> PlannedTensor:
+    """A tensor of the plan, with what it comes to; all of the file counts for one that is alone in it."""
+    matrix = one.kind == MATRIX
+    size = 0 if found is None else found.size if whole is None else whole
+    return PlannedTensor(
+        one.name, tuple(one.tensor.shape), one.tensor.dtype, one.kind, one.layer.role,
+        one.layer.axis if matrix else None, one.coding if matrix else None, one.rules, one.small,
+        8.0 * size / one.entries if matrix else None,
+        found.error if matrix and found is not None else None,
+        size, one.tensor.nbytes, one.entries,
+    )  # fmt: skip
