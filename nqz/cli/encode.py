@@ -133,6 +133,10 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
     help="Decode quantized tensors of a .gguf file to float32, and compress these.",
 )
 @click.option(
+    "--dry-run", is_flag=True,
+    help="Write nothing, but print what would become of every tensor, with its error and size.",
+)  # fmt: skip
+@click.option(
     "--metadata", multiple=True, metavar="KEY=VALUE",
     help="Text to keep with the tensors, beside what IN has; repeatable.",
 )  # fmt: skip
@@ -140,7 +144,7 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
 @common_options
 def command(
     sources: tuple[str, ...], output: str | None, out_dir: str | None, axis: str | None, across: str,
-    no_center: bool, force: bool, json_to: str | None,
+    no_center: bool, force: bool, json_to: str | None, dry_run: bool,
     threads: int | None, metadata: tuple[str, ...],
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
 ) -> None:  # fmt: skip
@@ -150,6 +154,13 @@ def command(
         tensors=tensors, metadata=_metadata(metadata), **choices
     )  # fmt: skip
     options.check()
+    if dry_run:
+        from nqz.cli.plan_table import show_plan
+
+        if out_dir is not None and len(sources) > 1:
+            raise UsageError("--dry-run: is for one file or model at a time; give the inputs one by one")
+        show_plan(sources, options, threads, Notices(quiet, show_progress), json_to)
+        return
     one_or_each(sources, output, out_dir)
     job = _Job(options, force, threads, Notices(quiet, show_progress), json_to, json_to is not None)
     if out_dir is not None:

@@ -37,7 +37,7 @@ from nqz.stages.sums import Found
 _RUNS = 8
 """Samples of columns are this many runs of neighbors."""
 
-_COLUMNS, _OF_COLUMNS = 128, 16
+_COLUMNS, _OF_COLUMNS = 512, 16
 """Columns that stand for all of them where a rate is given: at least, and the part of them that they are."""
 
 _SIDE = 512

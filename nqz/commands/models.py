@@ -126,6 +126,12 @@ def _renamed(part: Part) -> str:
     return (stem if suffix[1:] in SOURCES else part.name) + COMPRESSED
 
 
+def other_bytes(collection: Collection, files: Files) -> int:
+    """Bytes of the index and of what is copied."""
+    index = _index(collection, files, None)
+    return files.tree.nbytes + (0 if index is None else len(index))
+
+
 def encode_model(
     collection: Collection,
     files: Files,
@@ -159,8 +165,7 @@ def encode_model(
         See `encode_parts`; or a file cannot be copied.
     """
     _copy(collection, files, folder)
-    index = _index(collection, files, None)
-    other = files.tree.nbytes + (0 if index is None else len(index))
+    other = other_bytes(collection, files)
     options = replace(options, other_bytes=options.other_bytes + other)
     accesses = [folder.create(files.parts[part.name]) for part in collection.parts]
     report = encode_parts(collection.contents, accesses, options, pool, progress)

@@ -125,7 +125,7 @@ class ModelPlan:
         """Sums over all of it."""
         entries = sum(one.entries for one in self.matrices)
         size = sum(nbytes for _, nbytes in self.files) + self.other_bytes
-        before = sum(one.source_bytes for one in self.tensors) + self.other_bytes
+        before = sum(one.source_bytes for one in self.tensors if one.kind != SKIP) + self.other_bytes
         coded = sum(one.nbytes for one in self.matrices)
         return {
             "tensors": len(self.tensors),

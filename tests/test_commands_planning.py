@@ -1,0 +1,130 @@
+"""The plan before the work: what it says is what encoding comes to, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import nqz
+from nqz.cli import run
+from nqz.commands.encode import encode_parts
+from nqz.commands.options import EncodeOptions
+from nqz.commands.planning import plan_parts
+from nqz.files.access import MemoryAccess
+from nqz.files.source import open_source
+from nqz.ground.errors import UsageError
+from nqz.ground.threads import Workers
+
+RNG = np.random.default_rng(7)
+
+
+def weights(*shape):
+    """Columns and rows of several energies."""
+    rows = np.exp(0.4 * RNG.standard_normal((shape[0], 1)))
+    return (rows * (RNG.standard_normal(shape) + 0.1)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Files of a model and an array."""
+    folder = tmp_path_factory.mktemp("plan")
+    first = {
+        "embed.weight": weights(2000, 96),
+        "l.0.weight": weights(96, 96),
+        "l.0.bias": np.ones(96, np.float32),
+    }
+    second = {"l.1.weight": weights(384, 96), "tiny": weights(3, 4), "ids": RNG.integers(0, 50, 40_000)}
+    save_file(first, folder / "1.safetensors")
+    save_file(second, folder / "2.safetensors")
+    np.save(folder / "x.npy", weights(128, 300))
+    return folder
+
+
+CASES = [
+    {"rate": 3},
+    {"rate": 0.6},
+    {"rate": 3, "across": "size", "axis": 1},
+    {"rate": 2.5, "rules": ["emb*=2", "l.0*=exact"]},
+    {"error": 0.05},
+    {"error": 0.05, "across": "size:1", "axis": 1},
+    {"error": 0.1, "across": "size", "rules": ["emb*=2.5"]},
+    {"max_bytes": 70_000},
+    {"max_bytes": 90_000, "across": "size", "axis": 1, "other_bytes": 20_000},
+    {"rate": 3, "lattice": "e8", "coding": "voronoi", "axis": 1},
+    {"error": 0.1, "lattice": "e8", "coding": "voronoi"},
+    {"rate": 3, "allocate": "column", "center": False},
+    {"rate": 1, "kappa": 0.5},
+]
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+@pytest.mark.parametrize("files", [("1.safetensors", "2.safetensors"), ("x.npy",)], ids=["model", "array"])
+def test_what_is_planned_is_what_encoding_comes_to(folder, files, options):
+    if files == ("x.npy",):
+        options = {key: value for key, value in options.items() if key != "rules"}
+        if "max_bytes" in options:
+            options = {"max_bytes": 13_000}
+    options = EncodeOptions(**{"states": 4, **options} if "lattice" not in options else options)
+    sources, pool = [open_source(folder / name) for name in files], Workers(1)
+    plan = plan_parts(sources, options, pool)
+    written = [bytearray() for _ in sources]
+    report = encode_parts(sources, [MemoryAccess(data) for data in written], options, pool)
+    size, bound = report["file_bytes"] + options.other_bytes, 400 + 0.003 * report["file_bytes"]
+    assert abs(plan.totals["bytes"] - size) <= bound
+    planned = {one.name: one for one in plan.tensors}
+    for data in written:
+        with nqz.open(bytes(data)) as container:
+            for name, tensor in container.items():
+                one = planned[name]
+                coded = isinstance(tensor, nqz.CompressedMatrix)
+                assert one.kind == ("matrix" if coded else "exact")
+                if coded:
+                    assert one.error == pytest.approx(tensor.predicted_error, rel=0.1, abs=1e-3)
+                    assert one.rate == pytest.approx(tensor.rate, rel=0.03, abs=0.02)
+
+
+def test_the_mean_of_the_plan_is_that_asked_for(folder):
+    sources = [open_source(folder / name) for name in ("1.safetensors", "2.safetensors")]
+    for across, weighted in (
+        ("uniform", "entries"),
+        ("size:1", "each matrix alike"),
+        ("size:0.6", "entries^0.4"),
+    ):
+        plan = plan_parts(sources, EncodeOptions(error=0.05, states=4, across=across), Workers(1))
+        assert 0.048 <= plan.mean_error <= 0.05 and plan.weights == weighted
+
+
+def test_what_encoding_refuses_is_refused_by_the_plan(folder):
+    sources = [open_source(folder / "1.safetensors")]
+    for options in ({"rate": 1, "rules": ["*=4"]}, {"max_bytes": 900}, {"error": 0.001, "rules": ["emb*=2"]}):
+        with pytest.raises(UsageError) as planned:
+            plan_parts(sources, EncodeOptions(**options), Workers(1))
+        with pytest.raises(UsageError) as encoded:
+            encode_parts(sources, [MemoryAccess(bytearray())], EncodeOptions(**options), Workers(1))
+        assert str(planned.value)[:60] == str(encoded.value)[:60]
+
+
+def test_a_dry_run_prints_a_table_and_writes_nothing(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    source = str(folder / "1.safetensors")
+    rules = ["--rule", "l.0.w*=4,axis:1", "--rule", "*bias=skip"]
+    assert run(["encode", source, "-r", "3", "--across", "size", *rules, "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert "l.0.w*=4,axis:1" in rows["l.0.weight"] and "skip" in rows["l.0.bias"]
+    assert "matrix, embedding" in rows["embed.weight"] and "2 of 3 tensors compressed" in out
+    assert not err and list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_as_json(folder, capsys):
+    assert (
+        run(["encode", str(folder / "1.safetensors"), "-r", "3", "--tensor", "l*", "--dry-run", "--json"])
+        == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in found["tensors"]] == ["l.0.bias", "l.0.weight"]
+    assert found["totals"]["left_out"] == 1 and found["totals"]["entries"] == 96 * 96
+    assert found["files"] == [{"name": "1.safetensors", "bytes": found["totals"]["bytes"]}]
