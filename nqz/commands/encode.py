@@ -17,7 +17,7 @@ from nqz.commands.fitting import beside, encode_array_within, encode_within
 from nqz.commands.forecast import forecast
 from nqz.commands.options import EncodeOptions
 from nqz.commands.sharing import Sharing, Targets
-from nqz.commands.treatment import Treatment, treatments, where_of
+from nqz.commands.treatment import Treatment, treatments
 from nqz.files.contract import SourceTensor, Tensors
 from nqz.format.exct import exact_pieces
 from nqz.format.records import seal
@@ -77,7 +77,7 @@ def encode_parts(
     run = _Run(
         sources, accesses, [_kept(part) for part in parts], options, pool, progress or (lambda *_: None)
     )
-    sharing = Sharing(where_of(sources), [one for part in run.parts for one in part], options)
+    sharing = Sharing.of(sources, run.parts, options)
     if options.max_bytes is not None:
         within = encode_array_within if sources[0].kind.alone else encode_within
         return within(options.max_bytes, sharing, beside(sources, run.parts, options), pool, run.encode)

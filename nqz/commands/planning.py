@@ -12,7 +12,7 @@ from nqz.commands.fitting import beside, refuse_unfit
 from nqz.commands.forecast import Forecast, forecast, forecast_exact
 from nqz.commands.options import EncodeOptions
 from nqz.commands.sharing import Infeasible, Sharing, Targets
-from nqz.commands.treatment import MATRIX, Treatment, treatments, where_of
+from nqz.commands.treatment import MATRIX, Treatment, treatments
 from nqz.files.access import MemoryAccess
 from nqz.files.contract import Tensors
 from nqz.format.records import framed
@@ -187,7 +187,7 @@ class _Planning:
         kept = [[one for one in part if one.kind != SKIP] for part in self.parts]
         flat = [(source, one) for source, part in zip(self.sources, kept, strict=True) for one in part]
         exact = dict(self._each(self._exact, [item for item in flat if item[1].kind != MATRIX]))
-        sharing = Sharing(where_of(self.sources), [one for _, one in flat], self.options)
+        sharing = Sharing.of(self.sources, kept, self.options)
         targets = self._targets(sharing, kept, exact)
         jobs = [
             (source, one, target)

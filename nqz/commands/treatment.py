@@ -12,7 +12,6 @@ from nqz.files.source import refuse_non_float, refuse_quantized
 from nqz.ground.arithmetic import log2
 from nqz.ground.dtypes import data_bytes
 from nqz.ground.errors import UsageError
-from nqz.ground.patterns import matches
 from nqz.ground.wording import counted
 from nqz.models.architecture import Layer, layers
 from nqz.models.rules import SKIP, Ruling, rulings
@@ -104,7 +103,6 @@ def treatments(sources: Sequence[Tensors], options: EncodeOptions) -> list[list[
     if alone:
         _refuse_for_one_array(options, where)
     chosen = select_parts([[t.name for t in source.tensors] for source in sources], options.tensors, where)
-    _check_sensitivities(sources, options, where)
     found = _layers(sources, options)
     flat = [
         (
@@ -141,13 +139,6 @@ def _refuse_for_one_array(options: EncodeOptions, where: str) -> None:
             f"{where}: is one array without a name, which does not tell what its vectors are; "
             "choose axis 0 (columns) or 1 (rows)"
         )
-
-
-def _check_sensitivities(sources: Sequence[Tensors], options: EncodeOptions, where: str) -> None:
-    names = [tensor.name for source in sources for tensor in source.tensors]
-    for pattern in () if isinstance(options.across, str) else options.across:
-        if not any(matches(name, pattern) for name in names):
-            raise UsageError(f"{where}: across: no tensor is called {pattern!r}")
 
 
 def _layers(sources: Sequence[Tensors], options: EncodeOptions) -> list[list[Layer]]:
