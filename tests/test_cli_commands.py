@@ -204,6 +204,29 @@ def test_inspect_shows_some_of_the_tensors(model, capsys):
     assert "no tensor is called 'w'" in invoke(capsys, "inspect", "model.nqz", "--tensor", "w").err
 
 
+def test_inspect_of_a_model_has_its_parts_and_totals(model, capsys):
+    (model / "m").mkdir()
+    for number, (pattern, rate) in enumerate((("layer.*", "3"), ("embed*", "4")), 1):
+        target = f"m/model-{number:05}-of-00002.nqz"
+        succeed(capsys, "encode", "model.safetensors", "-r", rate, "--tensor", pattern, "-o", target, "-q")
+    found = json.loads(succeed(capsys, "inspect", "m", "--json").out)
+    sizes = [path.stat().st_size for path in sorted((model / "m").iterdir())]
+    assert found["name"] == "m" and found["file_bytes"] == found["totals"]["bytes"] == sum(sizes)
+    assert [(part["name"][:11], part["file_bytes"]) for part in found["parts"]] == [
+        ("model-00001", sizes[0]), ("model-00002", sizes[1]),
+    ]  # fmt: skip
+    parts = {tensor["name"]: tensor["part"][:11] for tensor in found["tensors"]}
+    assert parts == {
+        "layer.weight": "model-00001", "layer.bias": "model-00001", "embed.weight": "model-00002",
+    }  # fmt: skip
+    assert found["totals"]["tensors"] == 3 and found["totals"]["matrices"] == 2
+    one = json.loads(succeed(capsys, "inspect", "m", "--json", "--tensor", "*.bias").out)
+    assert [tensor["name"] for tensor in one["tensors"]] == ["layer.bias"] and len(one["parts"]) == 2
+    text = succeed(capsys, "inspect", "m", "--sort", "name").out.splitlines()
+    assert f"{sum(sizes)} bytes" in text[0] and "3 tensors in 2 files, from .safetensors" in text[0]
+    assert [line.split()[0] for line in text[4:7]] == sorted(parts)
+
+
 @pytest.mark.parametrize(
     ("sort", "first"),
     [

@@ -96,7 +96,7 @@ def _show(found: dict[str, Any]) -> None:
             payload(lines)
         payload("\n")
     payload(_totals(found["totals"]))
-    if rows:
+    if found["totals"]["matrices"]:
         payload(f"\n{_UNITS}\n")
 
 
