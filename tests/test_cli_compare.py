@@ -159,6 +159,10 @@ def test_errors_count_by_sensitivity(model, capsys):
         gained = one["more"]["error"] - one["measured"]
         assert one["more"]["change"] == pytest.approx(weight * gained / whole)
     assert found["totals"]["error"] == pytest.approx(whole / 10)
+    succeed(capsys, "encode", "m.safetensors", "-r", "3", "--tensor", "l*", "-o", "l.nqz", "-q")
+    with open("s.json", "w") as file:
+        json.dump({"l*": 1, "small": 2}, file)
+    assert compared(capsys, "m.safetensors", "l.nqz", "--across", "s.json")[1]["totals"]["matrices"] == 2
     for content, message in (
         ('{"large": 1}', "no sensitivity for tensor 'loud' and 1 more"),
         ('{"*": 1, "x": 2}', "no tensor is called 'x'"),

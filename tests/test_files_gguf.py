@@ -299,6 +299,7 @@ def whole(start, data=b""):
         (header(0, 1, rest=text(b"k") + struct.pack("<IQ", 8, 2**63) + b"x"), CorruptError, "truncated"),
         (header(0, 1, rest=struct.pack("<Q", 70000) + bytes(80000)), CorruptError, "a key of more than 65536 bytes"),
         (header(0, 1, rest=text(b"\xff\xfe") + bytes(9)), CorruptError, "a key is not UTF-8"),
+        (header(0, 2, rest=2 * (text(b"k" * 600) + bytes(5))), UnsupportedError, "names and texts of more than"),
         (header(0, 2, rest=2 * (text(b"k") + struct.pack("<IB", 0, 1))), CorruptError, "'k' occurs twice"),
         (header(0, 1, rest=text(b"general.alignment") + struct.pack("<II", 4, 48)), CorruptError, "no power of two"),
         (header(0, 1, rest=text(b"general.alignment") + struct.pack("<II", 4, 0)), CorruptError, "no power of two"),
@@ -320,6 +321,7 @@ def whole(start, data=b""):
 )  # fmt: skip
 def test_sizes_that_lie_and_names_that_play_tricks(content, error, match, monkeypatch):
     monkeypatch.setattr(module, "MAX_STRINGS", 98)
+    monkeypatch.setattr(module, "MAX_TEXTS", 1000)
     tracemalloc.start()
     try:
         with pytest.raises(error, match=match):

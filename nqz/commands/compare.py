@@ -68,7 +68,8 @@ def compare(
     weights = [1.0] * len(matrices)
     if across is not None:
         check_sensitivities(across)
-        weights = importance(matrices, [info.name for info in infos], across, compressed.name)
+        known = [info.name for info in infos] + [tensor.name for tensor in original.tensors]
+        weights = importance(matrices, known, across, compressed.name)
     if isinstance(compressed, Collection):
         assert isinstance(original, Collection)
         found = verify_parts(compressed, original, pool, progress)

@@ -27,6 +27,9 @@ MAX_TENSORS, MAX_KEYS, MAX_STRINGS, MAX_DIMENSIONS = 1 << 17, 1 << 16, 1 << 22, 
 MAX_TEXT = 1 << 16
 """Bytes of a name or a key, and of a value that is kept as metadata."""
 
+MAX_TEXTS = 16 << 20
+"""Bytes of all of these."""
+
 _MAX_ALIGNMENT = 1 << 20
 _WINDOW = 1 << 20
 _LEAST_PAIR, _LEAST_TENSOR = 8 + 4 + 1, 8 + 4 + 4 + 8
@@ -103,7 +106,7 @@ class _Cursor:
 
     def __init__(self, access: Access, name: str) -> None:
         self._access, self.file, self.at = access, name, 0
-        self._window, self._start = b"", 0
+        self._window, self._start, self._texts = b"", 0, 0
 
     @property
     def left(self) -> int:
@@ -144,6 +147,9 @@ class _Cursor:
             self.skip(length, what)
             return None
         begin = self.at
+        self._texts += length
+        if self._texts > MAX_TEXTS:
+            raise UnsupportedError(f"{self.file}: names and texts of more than {MAX_TEXTS >> 20} MiB")
         try:
             return self.take(length, what).decode("utf-8")
         except UnicodeDecodeError as error:
