@@ -26,6 +26,7 @@ from nqz.cli.common import (
 from nqz.cli.each import OUT_DIR_HELP, one_or_each, run_each
 from nqz.cli.parameters import SIZE_HELP, Command, Size, choice
 from nqz.cli.progress import Progress, Silent
+from nqz.cli.remarks import remarks
 from nqz.cli.reports import encoded, head, open_report
 from nqz.commands.encode import encode
 from nqz.commands.opening import is_model, open_collection, open_file
@@ -169,7 +170,7 @@ def command(
             run_each(
                 sources,
                 out_dir,
-                lambda source: os.path.basename(_default(source)),
+                _name,
                 each.one,
                 told,
                 job.notices,
@@ -214,7 +215,7 @@ class _Job:
                 _check_suffix(target)
                 report = encode(content, out.access, self.options, pool, progress)
                 readers = [ContainerReader(out.access, out.name)]
-                summary, said = self.read_back(readers)
+                summary, said = self.read_back(readers, [content], self.options)
                 out.commit(report["file_bytes"])
                 written = [(target, report["file_bytes"])]
                 whole = {**head("encode", [source], written, report["warnings"]), **said}
@@ -238,7 +239,7 @@ class _Job:
                 self.progress(found) as progress,
             ):
                 report = encode_model(collection, files, out, options, pool, progress)
-                summary, said = self.read_back(report["readers"])
+                summary, said = self.read_back(report["readers"], collection.contents, options)
                 out.commit()
                 warnings = [*files.notes, *report["warnings"]]
                 whole = {**head("encode", sources, out.sizes(target), warnings), **said}
@@ -247,9 +248,12 @@ class _Job:
         self.tell(f"{collection.name} -> {target}", summary + copied, warnings, found)
         return whole
 
-    def read_back(self, readers: Sequence[ContainerReader]) -> tuple[str, dict[str, Any]]:
+    def read_back(
+        self, readers: Sequence[ContainerReader], contents: Sequence[Any], options: EncodeOptions
+    ) -> tuple[str, dict[str, Any]]:
         """The summary of what was written, and its report, as far as they are wanted."""
-        return "" if self.notices.quiet else _summary(readers), encoded(readers) if self.wanted else {}
+        summary = "" if self.notices.quiet else _summary(readers, contents, options)
+        return summary, encoded(readers) if self.wanted else {}
 
     def progress(self, found: Sequence[Treatment]) -> Progress | Silent:
         """The progress on tensors that are encoded."""
@@ -288,7 +292,7 @@ def _metadata(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _summary(readers: Sequence[ContainerReader]) -> str:
+def _summary(readers: Sequence[ContainerReader], contents: Sequence[Any], options: EncodeOptions) -> str:
     """What was written, read back from it."""
     infos = [info for reader in readers for info in reader.manifest.tensors]
     files = f"{counted(len(readers), 'file')}, " if len(readers) > 1 else ""
@@ -313,7 +317,7 @@ def _summary(readers: Sequence[ContainerReader]) -> str:
     before, after = sum(info.nbytes for info in infos), sum(reader.size for reader in readers)
     if before > after:
         parts.append(f"{before / after:.1f}x smaller")
+    errors = [matrix.predicted_product() for matrix in matrices]
     if matrices:
-        errors = (matrix.predicted_product() for matrix in matrices)
         parts.append(f"predicted product error {errors_text(errors, PRODUCT)}")
-    return files + ", ".join(parts)
+    return files + ", ".join([*parts, *remarks(contents, options, errors)])

@@ -1,0 +1,39 @@
+"""What a summary of an encoding says beside sizes and errors: what was left out, and what options would change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nqz.cli.common import rms_cell
+from nqz.commands.options import EncodeOptions
+from nqz.commands.sharing import Sharing
+from nqz.commands.treatment import MATRIX, treatments
+from nqz.files.contract import Tensors
+from nqz.ground.wording import counted
+from nqz.models.architecture import is_model, layers
+from nqz.models.rules import SKIP
+
+
+def remarks(sources: Sequence[Tensors], options: EncodeOptions, errors: Sequence[float]) -> list[str]:
+    """What to say of an encoding; `errors` are those predicted for its matrices, in order."""
+    parts = [[one for one in part if one.kind != SKIP] for part in treatments(sources, options)]
+    found = []
+    sharing = Sharing.of(sources, parts, options)
+    if options.error is not None and not sharing.plain:
+        mean = sharing.mean(errors)
+        found.append(f"mean {mean:.3g} ({rms_cell(mean)} % rms) weighted by {sharing.weights_text}")
+    left_out = sum(len(source.tensors) for source in sources) - sum(map(len, parts))
+    if left_out:
+        found.append(f"{counted(left_out, 'tensor')} left out")
+    if options.axis is None and options.config is None and _is_oriented(sources, options):
+        found.append("vectors along axis 0 (--axis auto tells it from the names)")
+    return found
+
+
+def _is_oriented(sources: Sequence[Tensors], options: EncodeOptions) -> bool:
+    """Whether names say that vectors of some matrices lie along another axis than 0."""
+    if sources[0].kind.alone or not is_model(tensor.name for source in sources for tensor in source.tensors):
+        return False
+    coded = [one for part in treatments(sources, options) for one in part if one.kind == MATRIX]
+    known = layers([(one.name, one.tensor.shape) for one in coded])
+    return any(layer.axis != one.layer.axis for layer, one in zip(known, coded, strict=True))
