@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 import nqz
 from cli_tools import environment, listing, matrix, process, save
-from nqz.cli.progress import Progress
+from nqz.cli.progress import Lines, Progress
 
 AT_ONCE = """
 import sys, rich.progress, nqz.cli, nqz.cli.progress
@@ -327,8 +327,43 @@ def test_progress_only_on_a_terminal(folder):
     assert b"encoding" in text and b"%" in text and out == b""
     assert b"encoding" not in terminal_output(AT_ONCE, *command, "--no-progress")[0]
     assert terminal_output(AT_ONCE, *command, "-q")[0] == b""
-    done = process(*command, "--progress", program=AT_ONCE)
+    done = process(*command, program=AT_ONCE)
     assert done.returncode == 0 and b"encoding" not in done.stderr and done.stderr.count(b"\n") == 1
+
+
+IN_A_LOG = """
+import sys, time, nqz.cli, nqz.cli.progress
+nqz.cli.progress._INTERVAL = 0.02
+class Slow(nqz.cli.progress.Lines):
+    def __call__(self, name, amount):
+        super().__call__(name, amount)
+        time.sleep(0.06)
+nqz.cli.progress.Lines = Slow
+sys.exit(nqz.cli.main())
+"""
+
+
+def test_progress_in_a_log_is_a_line_now_and_then(folder):
+    save_file({"first": matrix(64, 9), "second": matrix(64, 11)}, "m.safetensors")
+    command = ["encode", "m.safetensors", "-r", "3", "-f", "--progress", "-q", "--threads", "1"]
+    done = process(*command, program=IN_A_LOG)
+    assert done.returncode == 0 and done.stdout == b""
+    lines = done.stderr.decode().splitlines()
+    step = r"(measuring|coding|coding again) (first|second)"
+    left = rf"nqz: encoding m\.safetensors: {step}: \d+ %, \S+ [kMG]?B/s, \d:\d\d:\d\d left"
+    begun = r"nqz: encoding m\.safetensors: measuring first: 0 %"
+    assert len(lines) > 2 and [line for line in lines if not re.fullmatch(f"{left}|{begun}", line)] == []
+    assert any(re.fullmatch(left, line) for line in lines)
+    assert process(*command).stderr == b""  # it was done before the first line
+    for ways in ([], ["--no-progress"]):
+        assert b"%," not in process(*command[:5], *ways, program=IN_A_LOG).stderr
+
+
+def test_progress_names_the_file_of_the_tensor_at_hand():
+    lines = Lines("decoding", {None: 10, "a": 50.0, "b": 50.0}, None, {None: "m", "a": "1.nqz", "b": "2.nqz"})
+    assert lines.line() == "nqz: decoding m: checksums: 0 %"
+    lines("b", 25.0)
+    assert re.fullmatch(r"nqz: decoding 2\.nqz: b: 23 %, \S+ [kMG]?B/s, 0:00:00 left", lines.line())
 
 
 @pytest.mark.parametrize(
@@ -352,6 +387,7 @@ def test_progress_shows_what_how_fast_and_how_long(folder, what, arguments, name
     text, out = terminal_output(AT_ONCE, *arguments)
     lines = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", text).decode().splitlines()
     totals = [line for line in lines if line.startswith(f"{what} ")]
+    assert any(re.match(rf"{what} .*(safetensors|m\.nqz|a\.npy)", line) for line in totals)
     assert re.search(r" 100% \S+ [kMG]?B/s \d+:\d\d:\d\d left", totals[-1])
     for name in names:
         assert any(re.match(rf"{name} .*\d%", line) for line in lines), (name, lines)
@@ -389,7 +425,9 @@ def test_long_names_get_a_line_of_their_own(folder):
         assert process("encode", f"{name}.safetensors", "-r", "3").returncode == 0
     master, slave = pty.openpty()
     for command in (["verify", "m.nqz", "--against", "m.safetensors"], ["inspect", "n.nqz"]):
-        assert process(*command, stdout=slave, stderr=subprocess.PIPE, capture_output=False).returncode == 0
+        plain = {"NO_COLOR": "1"}
+        done = process(*command, stdout=slave, stderr=subprocess.PIPE, capture_output=False, env=plain)
+        assert done.returncode == 0
     os.close(slave)
     verified, inspected = os.read(master, 65536).decode().replace("\r", "").split("n.nqz: ", 1)
     os.close(master)

@@ -15,7 +15,7 @@ import click
 from nqz import kernels
 from nqz.cli import signals
 from nqz.cli.parameters import JsonOption, Threads
-from nqz.cli.progress import Progress, Silent, Stages, progress
+from nqz.cli.progress import Files, Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SOURCES, listed
@@ -49,10 +49,11 @@ class Notices:
             report(f"nqz: {escape(text)}")
 
     def progress(
-        self, what: str, sizes: Mapping[Any, float], stages: Mapping[Any, Stages] | None = None
-    ) -> Progress | Silent:
-        """A progress bar, if wanted; see `nqz.cli.progress.Progress`."""
-        return progress(what, sizes, self._show, self.quiet, stages)
+        self, what: str, sizes: Mapping[Any, float], stages: Mapping[Any, Stages] | None = None,
+        files: Files | None = None,
+    ) -> Progress | Silent:  # fmt: skip
+        """A progress bar or lines, if wanted; see `nqz.cli.progress.Progress`."""
+        return progress(what, sizes, self._show, self.quiet, stages, files)
 
 
 def common_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -33,6 +33,7 @@ from nqz.commands.opening import is_model, open_collection, open_file
 from nqz.commands.options import AUTO, EncodeOptions
 from nqz.commands.sensitivities import UNIFORM, read_across
 from nqz.commands.treatment import MATRIX, Treatment, treatments
+from nqz.files.contract import Source
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import READ, SEVERAL_READ, listed
@@ -210,7 +211,7 @@ class _Job:
             with (
                 open_output(target, self.force, [opened]) as out,
                 open_report(self.json_to, [target], self.force, [opened]) as told,
-                self.progress(found) as progress,
+                self.progress(found, [content]) as progress,
             ):
                 _check_suffix(target)
                 report = encode(content, out.access, self.options, pool, progress)
@@ -236,7 +237,7 @@ class _Job:
             with (
                 open_folder(target, self.force, files.inputs, inputs) as out,
                 open_report(self.json_to, [target], self.force, inputs) as told,
-                self.progress(found) as progress,
+                self.progress(found, collection.contents) as progress,
             ):
                 report = encode_model(collection, files, out, options, pool, progress)
                 summary, said = self.read_back(report["readers"], collection.contents, options)
@@ -255,11 +256,12 @@ class _Job:
         summary = "" if self.notices.quiet else _summary(readers, contents, options)
         return summary, encoded(readers) if self.wanted else {}
 
-    def progress(self, found: Sequence[Treatment]) -> Progress | Silent:
+    def progress(self, found: Sequence[Treatment], contents: Sequence[Source]) -> Progress | Silent:
         """The progress on tensors that are encoded."""
         sizes = {one.name: one.tensor.nbytes for one in found}
         stages = {one.name: _STAGES for one in found if one.kind == MATRIX}
-        return self.notices.progress("encoding", sizes, stages)
+        files = {tensor.name: content.name for content in contents for tensor in content.tensors}
+        return self.notices.progress("encoding", sizes, stages, files)
 
     def tell(self, what: str, summary: str, warnings: Sequence[str], found: Sequence[Treatment]) -> None:
         """Say what was done."""

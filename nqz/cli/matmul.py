@@ -99,7 +99,7 @@ def command(
         with (
             open_output(target, force, inputs) as out,
             open_report(json_to, [target], force, inputs) as told,
-            notices.progress("multiplying", sizes, stages) as progress,
+            notices.progress("multiplying", sizes, stages, f"{left.name} {right.name}") as progress,
         ):
             shares = progress and (lambda name, share: progress(name, share * total))
             report = multiply(pairs, out.access, kind, options, pool, shares)

@@ -132,7 +132,9 @@ def command(
             check_lengths(matrix, other)
         out = None if output is None else stack.enter_context(open_output(output, force, opened))
         nbytes = sum(side.tensor.nbytes for side in (matrix, other) if side is not None)
-        with notices.progress("sweeping", dict.fromkeys(points, nbytes)) as progress:
+        with notices.progress(
+            "sweeping", dict.fromkeys(points, nbytes), files=opened[0].content.name
+        ) as progress:
             shares = progress and (lambda name, share: progress(name, share * nbytes))
             report = sweep(matrix, other, options, pool, shares)
         for one in opened:

@@ -98,7 +98,8 @@ def verify_progress(
     whole = sum(reader.size for reader in readers)
     sizes: dict[str | None, int] = {None: whole, **{info.name: info.nbytes for info in infos}}
     stages = {info.name: _STAGES for info in infos if info.kind == "matrix"} if compared else {}
-    return notices.progress(what, sizes, stages)
+    files = {info.name: reader.name for reader in readers for info in reader.manifest.tensors}
+    return notices.progress(what, sizes, stages, {None: readers[0].name, **files})
 
 
 def _json(found: dict[str, Any], against: str | None) -> str:
