@@ -141,11 +141,15 @@ class _Job:
         with workers(self.threads) as pool, open_collection(sources, container=True) as collection:
             chosen = [(part.content, indices) for part, indices in chosen_parts(collection, self.options)]
             files, inputs = files_of(collection), [part.opened for part in collection.parts]
-            where = {one.manifest.tensors[index].name: one.name for one, indices in chosen for index in indices}
+            where = {
+                one.manifest.tensors[index].name: one.name for one, indices in chosen for index in indices
+            }
             with (
                 open_folder(target, self.force, files.inputs, inputs) as out,
                 open_report(self.json_to, [target], self.force, inputs) as told,
-                self.notices.progress("decoding", _sizes(chosen, self.options), None, {None: collection.name, **where}) as progress,
+                self.notices.progress(
+                    "decoding", _sizes(chosen, self.options), None, {None: collection.name, **where}
+                ) as progress,
             ):
                 decode_model(collection, files, out, self.options, pool, progress)
                 summary, said = self.read_back(chosen)
