@@ -195,7 +195,7 @@ def test_kill_leaves_the_old_file_whole(folder):
 
 
 def test_an_interrupt_that_is_ignored_stays_ignored(folder):
-    program = SLOW_STEP.format(command="verify", function="verify", native=False, unnamed=True)
+    program = SLOW_STEP.format(command="verify", function="verify_parts", native=False, unnamed=True)
     program = program.replace(
         "time.sleep(30)", "time.sleep(1); return {'tensors': [], 'file_bytes': 0, 'problem': None}"
     )
