@@ -63,7 +63,8 @@ def encode_parts(
     -------
     dict
         ``files``: bytes of each container; ``file_bytes``: of all; ``entries`` and ``bits`` of the matrices;
-        ``matrices`` and ``exact``: how many of each; ``warnings``: list of str.
+        ``matrices`` and ``exact``: how many of each; ``errors`` that are predicted for products of each matrix;
+        ``warnings``: list of str.
 
     Raises
     ------
@@ -81,7 +82,27 @@ def encode_parts(
     if options.max_bytes is not None:
         within = encode_array_within if sources[0].kind.alone else encode_within
         return within(options.max_bytes, sharing, beside(sources, run.parts, options), pool, run.encode)
-    return run.encode(sharing.targets(run.predict))
+    if options.error is None or not sharing.fixed:
+        return run.encode(sharing.targets(run.predict))
+    return _bounded(run, sharing, options.error)
+
+
+def _bounded(run: _Run, sharing: Sharing, error: float) -> Report:
+    """Encode until the mean error is within its bound: what a rate comes to is known only when it is coded."""
+    known: dict[int, float] = {}
+
+    def predict(one: Treatment, target: Target) -> float:
+        if id(one) not in known:
+            known[id(one)] = run.predict(one, target)
+        return known[id(one)]
+
+    bound = error
+    while True:
+        report = run.encode(sharing.targets(predict, bound))
+        mean = sharing.mean(report["errors"])
+        if mean is None or mean <= error:
+            return report
+        bound *= 0.999 * error / mean
 
 
 def _kept(part: list[Treatment]) -> list[Treatment]:
@@ -101,7 +122,7 @@ class _Run:
 
     def encode(self, targets: Targets) -> Report:
         """Write the files, with a target for each tensor."""
-        report: Report = {"files": [], "entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
+        report: Report = {"files": [], **_nothing()}
         rest = iter(targets)
         for source, access, chosen in zip(self.sources, self.accesses, self.parts, strict=True):
             part = _Part(source, access, chosen, [next(rest) for _ in chosen])
@@ -114,13 +135,13 @@ class _Run:
         """Error of a product that a matrix will have."""
         (source,) = (s for s, part in zip(self.sources, self.parts, strict=True) if one in part)
         task = task_of(source, one.tensor, one.options(self.options))
-        return forecast(one.tensor, task, target, self.pool).error
+        return forecast(one.tensor, task, target, self.pool, sampled=False).error
 
     def _encode_part(self, part: _Part) -> Report:
         """Write a file, and return what it adds to the report."""
         chosen = part.chosen
         writer = ContainerWriter(part.access, manifest(part.source, chosen, self.options.metadata))
-        report: Report = {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "warnings": []}
+        report = _nothing()
         small = [one.entries <= SMALL for one in chosen]
         each = self.pool.each(partial(self._tensor, part, writer), range(len(chosen)), small.__getitem__)
         for index, (draft, found) in enumerate(each):
@@ -150,19 +171,27 @@ class _Run:
             pieces = exact_pieces(self._counted(tensor), each=pool.map)
             assemble(writer, (seal("EXCT", piece) for piece in pieces))
             return draft, {"exact": 1}
-        warnings = encode_matrix(
+        found = encode_matrix(
             tensor, task_of(part.source, tensor, one.options(self.options)), target, writer,
             file if part.source.kind.alone else None, pool,
             lambda share: self.progress(tensor.name, share * tensor.nbytes),
             lambda size: None if draft is not None else part.access.require(file.size + size),
         )  # fmt: skip
         bits = 8.0 * writer.tensor_bytes()
-        return draft, {"matrices": 1, "entries": tensor.entries, "bits": bits, "warnings": warnings}
+        return draft, {
+            "matrices": 1, "entries": tensor.entries, "bits": bits, "errors": [found.error],
+            "warnings": found.warnings,
+        }  # fmt: skip
 
     def _counted(self, tensor: SourceTensor) -> Iterator[memoryview]:
         for piece in tensor.pieces():
             yield piece
             self.progress(tensor.name, len(piece))
+
+
+def _nothing() -> Report:
+    """The report of no tensors."""
+    return {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "errors": [], "warnings": []}
 
 
 class _Part(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count
-from typing import Any
+from typing import Any, NamedTuple
 
 from nqz.commands.code import Progress, code, probe, side_records
 from nqz.commands.measure import measure
@@ -24,7 +24,7 @@ from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
 from nqz.ground.wording import counted
 from nqz.plan.search import calibrated, header, header_bytes, plan, replan
-from nqz.plan.task import Target, Task, alive, coded_entries, least_bytes
+from nqz.plan.task import Plan, Target, Task, alive, coded_entries, least_bytes, predicted
 from nqz.stages.center import Means
 from nqz.stages.panels import panel_columns
 from nqz.stages.statistics import Statistics
@@ -32,6 +32,20 @@ from nqz.stages.sums import Found
 
 _SAMPLES, _SAMPLE = 16, 1 << 15  # ranges of columns, and their width, that side information is estimated from
 _ROUND_UP = 1.001  # it had better be a little too large: what is beyond the rate is coded again
+
+
+class Encoded(NamedTuple):
+    """What came of a matrix.
+
+    Attributes
+    ----------
+    error : float
+        Predicted error of a product with an unrelated partner coded alike.
+    warnings : list of str
+    """
+
+    error: float
+    warnings: list[str]
 
 
 def encode_matrix(
@@ -43,7 +57,7 @@ def encode_matrix(
     pool: Workers,
     progress: Progress,
     require: Callable[[int], object],
-) -> list[str]:
+) -> Encoded:
     """Encode one matrix.
 
     Parameters
@@ -64,8 +78,7 @@ def encode_matrix(
 
     Returns
     -------
-    list of str
-        Warnings.
+    Encoded
     """
     view, share = vectors_of(tensor, task), 0.5 / tensor.nbytes
     statistics = measure(
@@ -91,6 +104,15 @@ def encode_matrix(
             break
         chosen = again
         writer.rollback(start)
+    return Encoded(
+        predicted(final.parameters, statistics), _warnings(task, statistics, target, chosen, side, size)
+    )
+
+
+def _warnings(
+    task: Task, statistics: Statistics, target: Target, chosen: Plan, side: SideInformation, size: int
+) -> list[str]:
+    """What the user should know of a matrix that takes `size` bytes."""
     if target.error is not None:
         return []
     if target.excess(size, statistics.grid.entries) > 0:

@@ -79,7 +79,12 @@ class Forecast:
 
 
 def forecast(
-    tensor: SourceTensor, task: Task, target: Target, pool: Workers, whole: ContainerWriter | None = None
+    tensor: SourceTensor,
+    task: Task,
+    target: Target,
+    pool: Workers,
+    whole: ContainerWriter | None = None,
+    sampled: bool = True,
 ) -> Forecast:
     """Say what encoding a matrix will come to; it is read once, and nothing of it is coded but a sample.
 
@@ -91,9 +96,11 @@ def forecast(
     pool : Workers
     whole : ContainerWriter, optional
         The file, if all of it counts, and not the records of the tensor alone.
+    sampled : bool
+        Whether some columns may stand for all, where the size does not depend on them.
     """
     view = vectors_of(tensor, task)
-    matrix, near = _measured(view, tensor.dtype, task, target, pool)
+    matrix, near = _measured(view, tensor.dtype, task, pool, sampled and target.error is None)
     statistics = matrix.statistics
     side = _side_lengths(near, statistics, target.digits if task.center else None)
     target = target.with_fixed(_fixed_bytes(side, whole))
@@ -118,10 +125,10 @@ def _fixed_bytes(side: list[int], whole: ContainerWriter | None) -> int:
 
 
 def _measured(
-    view: VectorView, dtype: str, task: Task, target: Target, pool: Workers
+    view: VectorView, dtype: str, task: Task, pool: Workers, sampled: bool
 ) -> tuple[MeasuredMatrix, Found]:
-    """Measure a matrix, or columns enough where the size is known; and norms and means of some columns."""
-    if target.error is None and view.memory == VECTOR_MAJOR:
+    """Measure a matrix, or columns enough; and norms and means of some columns."""
+    if sampled and view.memory == VECTOR_MAJOR:
         sample = _columns(view, dtype, view.count, max(_COLUMNS, view.count // _OF_COLUMNS))
         if sample is not None:
             return _extrapolated(

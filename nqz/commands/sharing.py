@@ -91,13 +91,21 @@ class Sharing:
         """Whether every matrix gets what is asked for, and nothing is shared."""
         return self.options.is_uniform and not self.fixed
 
-    def targets(self, predict: Predict) -> Targets:
-        """A target for each tensor, for a rate or an error; see `for_bits` for a number of bytes."""
+    def targets(self, predict: Predict, bound: float | None = None) -> Targets:
+        """A target for each tensor, for a rate or an error; see `for_bits` for a number of bytes.
+
+        Parameters
+        ----------
+        predict : callable
+            Tells the error of matrices whose rate is given.
+        bound : float, optional
+            Of the mean error, if it is another than that of the options.
+        """
         options = self.options
         if self.plain:
             return [target_of(one.entries, options) if one.kind == MATRIX else None for one in self.tensors]
         if options.error is not None:
-            return self._for_error(options.error, predict)
+            return self._for_error(bound or options.error, predict)
         assert options.rate is not None
         return self.for_bits(options.rate * self.entries, strict=not options.is_uniform)
 
