@@ -119,6 +119,9 @@ def open_folder(
     from nqz.files.folder import OutputFolder
 
     check_output(target)
+    suffix = os.path.splitext(target)[1].lower()[1:]
+    if suffix in SOURCES:  # whoever opens it would take it for one
+        raise UsageError(f"{target}: a model becomes a folder, and no .{suffix} file; name a folder")
     inputs = list(inputs)
 
     def check() -> None:

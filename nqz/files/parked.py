@@ -14,7 +14,7 @@ from nqz.files.objects import closed_error
 from nqz.ground.errors import InputError
 from nqz.ground.guard import Guard
 
-MOST_OPEN = 48
+MOST_OPEN = 32
 
 
 class Descriptors:
@@ -39,8 +39,6 @@ class Descriptors:
                 raise closed_error(access.name)
             self._idle.pop(access, None)
             if access.parked:
-                while len(self._idle) >= self._most:
-                    self._idle.popitem(last=False)[0].park()
                 access.wake()
             access.users += 1
         try:
@@ -64,6 +62,8 @@ class Descriptors:
             access.park()
         else:
             self._idle[access] = None
+            if len(self._idle) > self._most:
+                self._idle.popitem(last=False)[0].park()
 
 
 class ParkedAccess(FileAccess):
