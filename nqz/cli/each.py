@@ -94,10 +94,10 @@ def _check(sources: Sequence[str], targets: Sequence[str | NqzError]) -> None:
     for source, target in zip(sources, targets, strict=True):
         if isinstance(target, NqzError):
             continue
-        other = seen.setdefault(target, source)
-        if other is not source:
+        if target in seen:
             raise UsageError(
-                f"{other} and {source} would both be written to {target}; rename one, or run one by one"
+                f"{seen[target]} and {source} would both be written to {target}; rename one, or run one by one"
             )
         if os.path.realpath(target) in inputs:
             raise OutputExistsError(f"{target}: is an input; write to another folder")
+        seen[target] = source
