@@ -167,15 +167,7 @@ def command(
     job = _Job(options, force, threads, Notices(quiet, show_progress), json_to, json_to is not None)
     if out_dir is not None:
         with open_report(json_to, [], force, []) as told:
-            each = replace(job, json_to=None)
-            run_each(
-                sources,
-                out_dir,
-                _name,
-                each.one,
-                told,
-                job.notices,
-            )
+            run_each(sources, out_dir, _name, replace(job, json_to=None).one, told, job.notices)
     elif len(sources) > 1:
         job.model(sources, str(output))
     else:
