@@ -7,6 +7,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import nqz
-from cli_tools import FIXTURES, matrix, succeed
+from cli_tools import FIXTURES, environment, matrix, succeed
 from nqz.api.wording import in_python
 
 MODEL = FIXTURES / "model.safetensors"
@@ -163,6 +165,23 @@ def test_a_mapping_is_verified_and_compared():
     report = nqz.verify(data, other, check=False)
     assert not report["ok"] and [one["name"] for one in report["tensors"] if not one["ok"]] == ["w"]
     assert nqz.compare(other, data, check=False)["ok"] is False
+
+
+def test_a_model_in_several_files_is_compared(tmp_path):
+    for folder, write in (("plain", save_file), ("coded", lambda one, to: nqz.encode(one, to, rate=4))):
+        (tmp_path / folder).mkdir()
+        for number, (name, array) in enumerate((("a", matrix(64, 30)), ("b", matrix(64, 20, seed=1))), 1):
+            suffix = "nqz" if folder == "coded" else "safetensors"
+            write({name: array}, tmp_path / folder / f"m-{number:05}-of-00002.{suffix}")
+    found = nqz.compare(tmp_path / "plain", tmp_path / "coded")
+    assert found["ok"] and [one["part"][:7] for one in found["tensors"]] == ["m-00001", "m-00002"]
+    assert found["totals"]["matrices"] == 2
+
+
+def test_a_program_that_ends_says_nothing(tmp_path):
+    program = "import numpy, nqz; nqz.decode(nqz.encode(numpy.eye(64), rate=3)); nqz.inspect"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment(), timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy.typing as npt
 
@@ -35,16 +35,20 @@ from nqz.ground.threads import workers
 Decoded = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 
 
-@overload
-def decode(
-    source: Source | Sequence[Path] | Container, to: None = None, *, tensors: str | Sequence[str] | None = ...,
-    dtype: Any = ..., estimator: str = ..., threads: int | None = ..., force: bool = ...,
-) -> Decoded: ...  # fmt: skip
-@overload
-def decode(
-    source: Source, to: Target, *, tensors: str | Sequence[str] | None = ..., dtype: Any = ...,
-    estimator: str = ..., threads: int | None = ..., force: bool = ...,
-) -> None: ...  # fmt: skip
+if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after the end
+
+    @overload
+    def decode(
+        source: Source | Sequence[Path] | Container, to: None = None, *, tensors: str | Sequence[str] | None = ...,
+        dtype: Any = ..., estimator: str = ..., threads: int | None = ..., force: bool = ...,
+    ) -> Decoded: ...  # fmt: skip
+    @overload
+    def decode(
+        source: Source, to: Target, *, tensors: str | Sequence[str] | None = ..., dtype: Any = ...,
+        estimator: str = ..., threads: int | None = ..., force: bool = ...,
+    ) -> None: ...  # fmt: skip
+
+
 @speaks_python
 def decode(
     source: Any,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from nqz.api.arguments import Rules, Target, flag, patterns, real, rule_texts, texts, whole, word
 from nqz.api.sources import opened_source
@@ -19,25 +19,28 @@ from nqz.ground.sources import SOURCES
 from nqz.ground.threads import workers
 from nqz.stages.lattices import DEFAULT
 
+if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after the end
 
-@overload
-def encode(
-    source: Any, to: None = None, *, rate: float | None = ..., error: float | None = ...,
-    max_bytes: int | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
-    across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
-    coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
-    tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
-    threads: int | None = ..., force: bool = ...,
-) -> bytes: ...  # fmt: skip
-@overload
-def encode(
-    source: Any, to: Target, *, rate: float | None = ..., error: float | None = ...,
-    max_bytes: int | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
-    across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
-    coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
-    tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
-    threads: int | None = ..., force: bool = ...,
-) -> None: ...  # fmt: skip
+    @overload
+    def encode(
+        source: Any, to: None = None, *, rate: float | None = ..., error: float | None = ...,
+        max_bytes: int | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
+        across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
+        coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+        tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
+        threads: int | None = ..., force: bool = ...,
+    ) -> bytes: ...  # fmt: skip
+    @overload
+    def encode(
+        source: Any, to: Target, *, rate: float | None = ..., error: float | None = ...,
+        max_bytes: int | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
+        across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
+        coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+        tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
+        threads: int | None = ..., force: bool = ...,
+    ) -> None: ...  # fmt: skip
+
+
 @speaks_python
 def encode(
     source: Any,

@@ -18,7 +18,7 @@ from nqz.curve.matrix import check_lengths, choose
 from nqz.curve.sweep import RATES, SweepOptions
 from nqz.curve.sweep import sweep as sweep_matrix
 from nqz.ground.errors import UsageError
-from nqz.ground.threads import Workers, workers
+from nqz.ground.threads import workers
 from nqz.models.collection import Collection, Part
 from nqz.stages.codings import DEFAULT as CODING
 
@@ -115,7 +115,7 @@ def compare(original: Any, compressed: Source, *, check: bool = True, threads: i
         pool = stack.enter_context(workers(threads))
         collection = stack.enter_context(open_collection(as_target(compressed), container=True))
         source = _original(original, stack)
-        found = _compared(collection, source, pool)
+        found = compare_containers(collection, source, pool)
     _raise(found, collection, source, raising)
     return found
 
@@ -200,11 +200,6 @@ def _original(given: Any, stack: ExitStack) -> Collection:
     opened = stack.enter_context(opened_source(given))
     name = opened.content.name
     return Collection(name, [Part(name, opened)], lone=not isinstance(given, Mapping))
-
-
-def _compared(collection: Collection, original: Collection, pool: Workers) -> Report:
-    [reader], [source] = collection.contents, original.contents
-    return compare_containers(reader, source, pool)
 
 
 def _raise(found: Report, collection: Collection, original: Collection | None, raising: bool) -> None:
