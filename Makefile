@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LINT := .venv-lint/bin
 PIP := -m pip install --quiet --disable-pip-version-check
-BUILD_TOOLS := 'scikit-build-core>=0.10' 'nanobind>=2.4' 'cmake>=3.18' ninja
+BUILD_TOOLS := 'scikit-build-core>=0.11' 'nanobind>=2.4' 'cmake>=3.18' ninja
 KERNELS := $(shell find nqz/kernels -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 CPP := $(filter %.cpp %.h,$(KERNELS)) $(wildcard tests/arm64/*.cpp)
 PY := nqz tests benchmarks fixtures
@@ -27,7 +27,7 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .NOTPARALLEL:
-.PHONY: help test pytest lint format demo test-all test-faults test-reference test-pythons test-arm64 bench fuzz golden coverage clean
+.PHONY: help test pytest lint format demo test-all test-faults test-reference test-pythons test-arm64 bench fuzz golden man coverage clean
 
 help:
 	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
@@ -40,6 +40,7 @@ help:
 	@echo 'make bench      all figures of docs/benchmarks.md'
 	@echo 'make fuzz       random damage to the streams of kernels with sanitizers, then to files'
 	@echo 'make golden     make the files of fixtures/golden and fixtures/reject again'
+	@echo 'make man        write the pages of the manual, man/, from the help of the program'
 	@echo 'make clean      remove everything that was made'
 
 test: lint pytest
@@ -101,6 +102,10 @@ bench: $(VENV)/bench
 # changed on purpose, which it may while its version is 0.
 golden: $(VENV)/test
 	$(BIN)/python tests/golden.py
+
+# A test tells when what is in man/ is no longer what the commands say of themselves.
+man: $(VENV)/nqz
+	$(BIN)/python -m nqz.cli.manual man
 
 # The kernels with the address and undefined-behavior sanitizers: their tests, then random damage to streams. Then all
 # commands on golden files with random changes, with sanitizers and in bounded memory, and on every crafted file.

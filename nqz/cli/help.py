@@ -53,7 +53,7 @@ PAGES = {
                 "nqz encode model.safetensors -r 4 --axis 1 --tensor 'layer.*' -o some.nqz",
             ),
             ("A model: MODEL-nqz is a folder like MODEL", "nqz encode MODEL -r 4"),
-            ("The smallest file with an expected error of 1 % of ‖Ā‖²‖B̄‖²/n", "nqz encode b.npy --error 0.01"),
+            ("The smallest file with a predicted error of 0.01", "nqz encode b.npy --error 0.01"),
             ("The best file of at most 60 kB, and a report", "nqz encode model.safetensors --max-bytes 60kB --json"),
         ),
         common=(
