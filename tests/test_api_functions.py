@@ -157,6 +157,10 @@ def test_a_mapping_is_verified_and_compared():
     data = nqz.encode(given, rate=5)
     assert nqz.verify(data, given)["ok"]
     assert {one["name"] for one in nqz.compare(given, data)["tensors"]} == set(given)
+    weighted = nqz.compare(given, data, across={"*": 1.0, "w": 9.0})["tensors"]
+    assert {one["sensitivity"] for one in weighted if one["name"] == "w"} == {9.0}
+    with pytest.raises(nqz.UsageError, match="across must be a mapping"):
+        nqz.compare(given, data, across="size")
     other = {**given, "w": given["w"][::-1]}
     with pytest.raises(nqz.VerifyError, match="'w'"):
         nqz.verify(data, other)

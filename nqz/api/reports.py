@@ -86,7 +86,14 @@ def verify(
 
 
 @speaks_python
-def compare(original: Any, compressed: Source, *, check: bool = True, threads: int | None = None) -> Report:
+def compare(
+    original: Any,
+    compressed: Source,
+    *,
+    across: Mapping[str, float] | None = None,
+    check: bool = True,
+    threads: int | None = None,
+) -> Report:
     """Which tensors the error of a container comes from, and what a bit more or less would do where.
 
     Parameters
@@ -94,6 +101,8 @@ def compare(original: Any, compressed: Source, *, check: bool = True, threads: i
     original : path, binary file object, bytes, array_like, or mapping of str to array_like
     compressed : path, binary file object, or bytes
         A container made from it.
+    across : mapping of str to float, optional
+        How sensitive each matrix is, by names or shell patterns, of which the last that takes a tensor counts.
     check : bool
         Whether the worst of what is wrong is raised; otherwise the report tells.
     threads : int, optional
@@ -111,11 +120,13 @@ def compare(original: Any, compressed: Source, *, check: bool = True, threads: i
         A matrix is further from the original than predicted, or another one.
     """
     raising = flag(check, "check")
+    if across is not None and not isinstance(across, Mapping):
+        raise UsageError(f"across must be a mapping of names to numbers, not {type(across).__name__}")
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
         collection = stack.enter_context(open_collection(as_target(compressed), container=True))
         source = _original(original, stack)
-        found = compare_containers(collection, source, pool)
+        found = compare_containers(collection, source, pool, across=across)
     _raise(found, collection, source, raising)
     return found
 
