@@ -18,8 +18,12 @@ _MOST = int(MAX_RATE * GRID)
 
 
 def default_exponent(rate: float) -> float:
-    """The exponent of ``size`` where none is given, for so many bits an entry in all."""
-    return 0.7
+    """The exponent of ``size`` where none is given, for so many bits an entry in all.
+
+    Errors in proportion to sizes, exponent 1, are best as long as they are small. The largest matrices pay for the
+    others; below about a bit too little is left of them. What is measured is in docs/benchmarks.md.
+    """
+    return min(0.8, 0.4 * rate)
 
 
 @dataclass(frozen=True)
