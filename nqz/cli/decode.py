@@ -31,8 +31,9 @@ from nqz.cli.reports import decoded, head, open_report
 from nqz.commands.decode import DecodeOptions, check_records, decode, decoded_bytes
 from nqz.commands.opening import is_model, open_collection, open_file
 from nqz.commands.rounding import decoded_error
-from nqz.commands.select import select
+from nqz.commands.joining import taken
 from nqz.format.reader import ContainerReader
+from nqz.format.slices import Whole
 from nqz.ground.dtypes import MATRIX_DTYPES
 from nqz.ground.sources import SOURCES, listed
 from nqz.ground.threads import workers
@@ -114,7 +115,7 @@ class _Job:
             origin = reader.manifest.source
             target = output if output is not None else default_output(source, ["nqz"], origin)
             options = replace(self.options, kind=kind_of(target, origin))
-            chosen = select([info.name for info in reader.manifest.tensors], options.tensors, reader.name)
+            chosen = taken(reader.manifest.tensors, options.tensors, reader.name)
             check_records(reader, chosen)
             sizes = _sizes([(reader, chosen)], options)
             with (
@@ -139,7 +140,7 @@ class _Job:
         from nqz.commands.models import chosen_parts, decode_model, files_of
 
         with workers(self.threads) as pool, open_collection(sources, container=True) as collection:
-            chosen = [(part.content, indices) for part, indices in chosen_parts(collection, self.options)]
+            chosen = [(part.content, wholes) for part, wholes in chosen_parts(collection, self.options)]
             files, inputs = files_of(collection), [part.opened for part in collection.parts]
             where = {
                 one.manifest.tensors[index].name: one.name for one, indices in chosen for index in indices
@@ -165,44 +166,45 @@ class _Job:
         """The summary of what was rebuilt, and its report, as far as they are wanted."""
         estimator, found = self.options.estimator, []
         if self.wanted:
-            for reader, indices in chosen:
-                found += decoded(reader, indices, self.options.dtype, estimator)
+            for reader, wholes in chosen:
+                found += decoded(reader, wholes, self.options.dtype, estimator)
         return "" if self.notices.quiet else _summary(chosen, self.options), {
             "estimator": estimator,
             "tensors": found,
         }
 
 
-_Chosen = Sequence[tuple[ContainerReader, list[int]]]
-"""Containers, and the numbers of the tensors that are taken."""
+_Chosen = Sequence[tuple[ContainerReader, list[Whole]]]
+"""Containers, and the tensors that are taken."""
 
 
 def _sizes(chosen: _Chosen, options: DecodeOptions) -> dict[str | None, int]:
     """Bytes to check and to write, by tensor."""
     whole = sum(reader.size for reader, _ in chosen)
     sizes: dict[str | None, int] = {} if options.tensors else {None: whole}
-    for reader, indices in chosen:
-        for info in (reader.manifest.tensors[index] for index in indices):
-            sizes[info.name] = decoded_bytes(info, options)
+    for reader, wholes in chosen:
+        for one in wholes:
+            sizes[one.name] = decoded_bytes(reader, one, options)
     return sizes
 
 
 def _summary(chosen: _Chosen, options: DecodeOptions) -> str:
-    infos = [reader.manifest.tensors[index] for reader, indices in chosen for index in indices]
+    found = [(reader, whole) for reader, wholes in chosen for whole in wholes]
     files = f"{counted(len(chosen), 'file')}, " if len(chosen) > 1 else ""
-    if not infos:
+    if not found:
         return f"{files}no tensors"
     matrices = [
         open_matrix(reader, index)
-        for reader, indices in chosen
-        for index in indices
+        for reader, whole in found
+        for index in whole.members
         if reader.manifest.tensors[index].kind == "matrix"
     ]
-    if len(infos) == 1:
-        dtype = options.dtype if matrices and options.dtype else infos[0].dtype
-        text = f"{shape_text(infos[0].shape)} {dtype}"
+    if len(found) == 1:
+        ((reader, whole),) = found
+        dtype = options.dtype if matrices and options.dtype else reader.manifest.tensors[whole.members[0]].dtype
+        text = f"{shape_text(whole.shape)} {dtype}"
     else:
-        text = files + counted(len(infos), "tensor")
+        text = files + counted(len(found), "tensor")
     if not matrices:
         return f"{text}, exact"
     errors = (

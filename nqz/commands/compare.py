@@ -76,7 +76,7 @@ def compare(
     else:
         found = verify(compressed, original, pool, progress)
     alone = len(infos) == len(original.tensors) == 1
-    names = {info.name for info in infos}
+    names = {info.whole_name for info in infos}
     left_out = [] if alone else [t.name for t in original.tensors if t.name not in names]
     weighed_ = weighed(found, everything, dict(zip(matrices, weights, strict=True)), pool)
     return {**weighed_, "left_out": left_out}

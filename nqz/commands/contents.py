@@ -12,6 +12,7 @@ from nqz.format import manifest as form
 from nqz.format.index import END_SIZE, pack_index
 from nqz.format.manifest import Manifest, TensorInfo
 from nqz.format.records import PREAMBLE_SIZE, framed, record_size
+from nqz.format.slices import Slice
 from nqz.plan.task import Task
 from nqz.stages.codings import CODINGS
 from nqz.stages.transforms import DEFAULT as TRANSFORM
@@ -55,6 +56,7 @@ def _info(one: Treatment) -> TensorInfo:
         tensor.dtype,
         "F" if tensor.fortran_order else "C",
         tensor.byte_order,
+        slice=None if tensor.whole is None else Slice(tensor.index, tensor.whole.shape[0]),
     )
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from typing import Any, Literal
 
 import numpy.typing as npt
 
-from nqz.commands.select import select
+from nqz.commands.joining import taken
 from nqz.files.access import Access
 from nqz.files.contract import TensorSpec
 from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.sink import MatrixSink
+from nqz.files.vectors import VectorWriter
 from nqz.format.exct import decode_exact
 from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
+from nqz.format.slices import Whole
 from nqz.ground.dtypes import data_bytes, is_matrix_dtype
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES, SourceKind
@@ -37,7 +40,7 @@ class DecodeOptions:
     kind : str, optional
         Kind of the output, a key of `SOURCES`, by default that of the source.
     tensors : sequence of str
-        Names or shell patterns of the tensors to take; all by default.
+        Names or shell patterns of the tensors to take, or of slices; all by default.
     dtype : str, optional
         Type of the matrices in the output, by default the original one.
     estimator : {"mmse", "unbiased"}
@@ -72,22 +75,27 @@ def decode(
     Returns
     -------
     dict
-        ``matrices``, ``exact``: how many of each; ``bytes``: size of the output.
+        ``matrices``, ``exact``: how many of each, slices that are joined counted by themselves; ``bytes``: size of the
+        output.
     """
     manifest = reader.manifest
-    chosen = select([t.name for t in manifest.tensors], options.tensors, reader.name)
+    chosen = taken(manifest.tensors, options.tensors, reader.name)
     kind = SOURCES[options.kind or manifest.source]
     if kind.alone and len(chosen) != 1:
         raise UsageError(
             f"{reader.name}: holds {counted(len(chosen), 'tensor')}; write .safetensors, "
             f"or choose one with --tensor for a .{kind.name}"
         )
+    jobs = [(position, index) for position, whole in enumerate(chosen) for index in whole.members]
     check_records(reader, chosen)
-    specs = [_spec(manifest.tensors[i], kind, manifest.kind, options.dtype) for i in chosen]
+    specs = [
+        _spec(whole, manifest.tensors[whole.members[0]], kind, manifest.kind, options.dtype)
+        for whole in chosen
+    ]
     sink = MatrixSink(access, kind.name, specs, manifest.metadata if kind.metadata else None)
 
-    def rebuild(position: int, inner: Workers) -> str:
-        index = chosen[position]
+    def rebuild(number: int, inner: Workers) -> str:
+        position, index = jobs[number]
         info = manifest.tensors[index]
         if info.kind == "exact":
             offset = 0
@@ -97,25 +105,29 @@ def decode(
                 if progress is not None:
                     progress(info.name, len(piece))
             return "exact"
-        matrix = open_matrix(reader, index)
-        _decode_matrix(matrix, sink, position, specs[position], options.estimator, inner, progress)
+        matrix, whole = open_matrix(reader, index), chosen[position]
+        axis = matrix.header.axis if len(info.shape) > 1 else 0
+        writer = sink.vectors(position, axis, index - whole.members[0] if whole.sliced else None)
+        report = None if progress is None else partial(progress, whole.name)
+        _decode_matrix(matrix, writer, specs[position].dtype, options.estimator, inner, report)
         return "matrices"
 
     report = {"matrices": 0, "exact": 0, "bytes": sink.total_bytes}
-    small = [manifest.tensors[index].entries <= SMALL for index in chosen]
-    for what in pool.each(rebuild, range(len(chosen)), small.__getitem__):
+    small = [manifest.tensors[index].entries <= SMALL for _, index in jobs]
+    for what in pool.each(rebuild, range(len(jobs)), small.__getitem__):
         report[what] += 1
     sink.finish()
     return report
 
 
-def decoded_bytes(info: TensorInfo, options: DecodeOptions) -> int:
+def decoded_bytes(reader: ContainerReader, whole: Whole, options: DecodeOptions) -> int:
     """Bytes of the data of a tensor in the output."""
+    info = reader.manifest.tensors[whole.members[0]]
     other = options.dtype if info.kind == "matrix" else None
-    return data_bytes(info.shape, other) if other else info.nbytes
+    return data_bytes(whole.shape, other) if other else info.nbytes * len(whole.members)
 
 
-def check_records(reader: ContainerReader, tensors: Iterable[int]) -> None:
+def check_records(reader: ContainerReader, tensors: Iterable[Whole]) -> None:
     """Check that a container has the records that the shapes of tensors call for, before memory or disk is taken.
 
     Raises
@@ -123,7 +135,7 @@ def check_records(reader: ContainerReader, tensors: Iterable[int]) -> None:
     CorruptError, NewerFormatError
         It does not, or the parameters of a matrix are invalid or those of a later release.
     """
-    for index in tensors:
+    for index in (index for whole in tensors for index in whole.members):
         if reader.manifest.tensors[index].kind == "matrix":
             open_matrix(reader, index)
         else:
@@ -132,14 +144,12 @@ def check_records(reader: ContainerReader, tensors: Iterable[int]) -> None:
 
 def _decode_matrix(
     matrix: Matrix,
-    sink: MatrixSink,
-    position: int,
-    spec: TensorSpec,
+    writer: VectorWriter,
+    dtype: str,
     estimator: str,
     pool: Workers,
-    progress: Progress | None,
+    progress: Callable[[int], object] | None,
 ) -> None:
-    writer = sink.vectors(position, matrix.header.axis if len(spec.shape) > 1 else 0)
     order: Literal["C", "F"] = "F" if writer.memory == VECTOR_MAJOR else "C"
     buffers = cycle(f"rebuilt {number}" for number in range(min(2, pool.threads)))
     written = None
@@ -148,19 +158,22 @@ def _decode_matrix(
         return pool.buffers.array(next(buffers), (writer.length, panel.width), writer.dtype, order)
 
     # while one panel is written, the next one is rebuilt
-    for panel, block, _ in matrix.blocks(pool, estimator, spec.dtype, into):
+    for panel, block, _ in matrix.blocks(pool, estimator, dtype, into):
         assert block is not None
         if written is not None:
             written.result()
         written = pool.aside(writer.write, panel.first, block)
         if progress is not None:
-            progress(spec.name, block.nbytes)
+            progress(block.nbytes)
     if written is not None:
         written.result()
 
 
-def _spec(info: TensorInfo, kind: SourceKind, source: SourceKind, dtype: str | None) -> TensorSpec:
-    name = info.name
+def _spec(
+    whole: Whole, info: TensorInfo, kind: SourceKind, source: SourceKind, dtype: str | None
+) -> TensorSpec:
+    """The tensor to be written for one of a container, whose first matrix, or itself, is `info`."""
+    name = whole.name
     if kind.alone:
         name = ""
     elif source.alone:
@@ -170,7 +183,7 @@ def _spec(info: TensorInfo, kind: SourceKind, source: SourceKind, dtype: str | N
         wanted = "float32"  # nothing to convert
     if is_matrix_dtype(wanted) and not kind.holds(wanted):
         choice = "choose --dtype float32, or " if info.kind == "matrix" else ""
-        which = f"tensor {info.name!r}" if info.name else "the array"
+        which = f"tensor {name!r}" if name else "the array"
         raise UnsupportedError(f"{which}: .{kind.name} has no {wanted}; {choice}write .safetensors")
     same = kind.any_layout and source.any_layout
     if not same and info.kind == "exact" and (info.order == "F" or info.byte_order == ">"):
@@ -179,4 +192,4 @@ def _spec(info: TensorInfo, kind: SourceKind, source: SourceKind, dtype: str | N
         )
     order = info.order == "F" and same
     byte_order = info.byte_order if same and kind.holds(wanted) else "<"
-    return TensorSpec(name, info.shape, wanted, order, byte_order)
+    return TensorSpec(name, whole.shape, wanted, order, byte_order)

@@ -12,10 +12,11 @@ from nqz.commands.decode import DecodeOptions, check_records, decode, decoded_by
 from nqz.commands.encode import encode_parts
 from nqz.commands.opening import open_collection
 from nqz.commands.options import EncodeOptions
-from nqz.commands.select import select_parts
+from nqz.commands.joining import taken_parts
 from nqz.files.folder import OutputFolder
 from nqz.files.tree import Tree, list_tree
 from nqz.format.reader import ContainerReader
+from nqz.format.slices import Whole
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES
 from nqz.ground.threads import Workers
@@ -173,7 +174,7 @@ def encode_model(
     for part, access, size in zip(collection.parts, accesses, report["files"], strict=True):
         folder.finish(access, size)
         reader = ContainerReader(access, access.name)
-        names = {info.name for info in reader.manifest.tensors}
+        names = {info.whole_name for info in reader.manifest.tensors}
         if not names and part.tensors and len(collection.parts) > 1:
             folder.drop(files.parts[part.name])  # all its tensors are left out
             continue
@@ -211,23 +212,22 @@ def decode_model(
         ``matrices``, ``exact``: how many of each; ``bytes`` of all parts; ``files``: how many of them.
     """
     chosen = chosen_parts(collection, options)
-    for part, indices in chosen:
-        check_records(part.content, indices)
+    for part, wholes in chosen:
+        check_records(part.content, wholes)
     _copy(collection, files, folder)
     kept: set[str] = set()
     outputs = []
-    for part, indices in chosen:
+    for part, wholes in chosen:
         access = folder.create(files.parts[part.name])
-        infos = [part.content.manifest.tensors[index] for index in indices]
         # before anything that takes long; a file is no smaller than its data
-        access.reserve(sum(decoded_bytes(info, options) for info in infos))
-        kept.update(info.name for info in infos)
-        outputs.append((part.content, infos, access))
+        access.reserve(sum(decoded_bytes(part.content, whole, options) for whole in wholes))
+        kept.update(whole.name for whole in wholes)
+        outputs.append((part.content, wholes, access))
     report: Report = {"matrices": 0, "exact": 0, "bytes": 0, "files": len(outputs)}
-    for reader, infos, access in outputs:
+    for reader, wholes, access in outputs:
         if not options.tensors:
             reader.verify(_scanned(progress), pool.map)
-        names = [glob.escape(info.name) for info in infos] if options.tensors else ()
+        names = [glob.escape(whole.name) for whole in wholes] if options.tensors else ()
         found = decode(reader, access, replace(options, kind=None, tensors=names), pool, progress)
         folder.finish(access, found["bytes"])
         for key, value in found.items():
@@ -236,12 +236,11 @@ def decode_model(
     return report
 
 
-def chosen_parts(collection: Collection, options: DecodeOptions) -> list[tuple[Part, list[int]]]:
-    """The parts of which tensors are taken, with the numbers of these."""
-    names = [[info.name for info in part.tensors] for part in collection.parts]
-    chosen = select_parts(names, options.tensors, collection.name)
+def chosen_parts(collection: Collection, options: DecodeOptions) -> list[tuple[Part, list[Whole]]]:
+    """The parts of which tensors are taken, with these."""
+    chosen = taken_parts([part.tensors for part in collection.parts], options.tensors, collection.name)
     pairs = zip(collection.parts, chosen, strict=True)
-    return [(part, indices) for part, indices in pairs if indices or not options.tensors]
+    return [(part, wholes) for part, wholes in pairs if wholes or not options.tensors]
 
 
 def _scanned(progress: Progress | None) -> Callable[[int, int], object] | None:

@@ -170,7 +170,7 @@ def _whole(collection: Collection) -> Collection:
     """The same collection, once every tensor is where it should be."""
     try:
         if collection.index is not None:
-            held = {part.name: {tensor.name for tensor in part.tensors} for part in collection.parts}
+            held = {part.name: {tensor.whole_name for tensor in part.tensors} for part in collection.parts}
             check_agreement(collection.index, held)
         len(collection)  # refuses a tensor in two parts
     except BaseException as error:

@@ -160,6 +160,11 @@ class EncodeOptions:
         )
 
     @property
+    def tells_axes(self) -> bool:
+        """Whether names, shapes and configuration tell what tensors are, and which axis they contract."""
+        return self.axis == AUTO or (self.axis is None and self.config is not None)
+
+    @property
     def is_uniform(self) -> bool:
         """Whether all matrices get the same."""
         return self.across == UNIFORM

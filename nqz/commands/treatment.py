@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from nqz.commands.options import AUTO, EncodeOptions
 from nqz.commands.select import select_parts
+from nqz.commands.slicing import split_up
 from nqz.files.contract import SourceTensor, Tensors
 from nqz.files.source import refuse_non_float, refuse_quantized
 from nqz.ground.arithmetic import log2
@@ -103,28 +105,34 @@ def treatments(sources: Sequence[Tensors], options: EncodeOptions) -> list[list[
     if alone:
         _refuse_for_one_array(options, where)
     chosen = select_parts([[t.name for t in source.tensors] for source in sources], options.tensors, where)
-    found = _layers(sources, options)
+    parts = split_up(sources, chosen, options, where, partial(_has_small_slices, options=options))
     flat = [
-        (
-            source.tensors[i],
-            found[number][i],
-            source.kind.is_matrix(source.tensors[i].shape, source.tensors[i].dtype),
-        )
-        for number, source in enumerate(sources)
-        for i in chosen[number]
+        (tensor, source.kind.is_matrix(tensor.shape, tensor.dtype))
+        for source, part in zip(sources, parts, strict=True)
+        for tensor in part
     ]
-    ruled = rulings(options.rules, ((tensor.name, matrix) for tensor, _, matrix in flat), where)
-    several = len(found) > 1 or len(found[0]) > 1
+    tensors = [tensor for tensor, _ in flat]
+    wholes = {tensor.name: tensor.whole_name for tensor in tensors if tensor.whole is not None}
+    ruled = rulings(options.rules, ((tensor.name, matrix) for tensor, matrix in flat), where, wholes)
+    several = len(sources) > 1 or len(sources[0].tensors) > 1
     decided = [
         _decided(tensor, layer, matrix, ruling, options, several)
-        for (tensor, layer, matrix), ruling in zip(flat, ruled, strict=True)
+        for (tensor, matrix), layer, ruling in zip(
+            flat, _layers(sources, tensors, options), ruled, strict=True
+        )
     ]
+    for one in decided:
+        if one.tensor.whole is not None and one.kind != MATRIX:
+            raise UsageError(
+                f"{where}: rule {one.rules[-1]!r}: {one.name!r} is one slice of a tensor; only all of "
+                f"{one.tensor.whole_name!r} can be carried exactly or skipped"
+            )
     if decided and all(one.kind == SKIP for one in decided):
         raise UsageError(f"{where}: every tensor is skipped; there is nothing to encode")
     if not options.dequantize:
         refuse_quantized(where, [one.tensor for one in decided if one.kind != SKIP])
     rest = iter(decided)
-    return [[next(rest) for _ in part] for part in chosen]
+    return [[next(rest) for _ in part] for part in parts]
 
 
 def _refuse_for_one_array(options: EncodeOptions, where: str) -> None:
@@ -141,16 +149,23 @@ def _refuse_for_one_array(options: EncodeOptions, where: str) -> None:
         )
 
 
-def _layers(sources: Sequence[Tensors], options: EncodeOptions) -> list[list[Layer]]:
-    """What each tensor is; the axis is that of the options where they name one."""
-    everything = [(t.name, t.shape) for source in sources for t in source.tensors]
-    auto = options.axis == AUTO or (options.axis is None and options.config is not None)
-    known = layers(everything, options.config)
-    if not auto:
-        axis = int(options.axis or 0)
-        known = [Layer(axis, found.role) for found in known]
-    rest = iter(known)
-    return [[next(rest) for _ in source.tensors] for source in sources]
+def _layers(
+    sources: Sequence[Tensors], tensors: Sequence[SourceTensor], options: EncodeOptions
+) -> list[Layer]:
+    """What each of some tensors is; the axis is that of the options where they name one."""
+    taken = {tensor.whole_name for tensor in tensors}
+    others = [t for source in sources for t in source.tensors if t.name not in taken]
+    known = layers([(t.name, t.shape) for t in (*tensors, *others)], options.config)[: len(tensors)]
+    if options.tells_axes:
+        return known
+    return [Layer(int(options.axis or 0), found.role) for found in known]
+
+
+def _has_small_slices(tensor: SourceTensor, options: EncodeOptions) -> bool:
+    """Whether codes of the slices of a tensor would take as much as these."""
+    one = tensor.slices()[0]
+    (layer,) = layers([(one.name, one.shape)], options.config)
+    return _is_small(Treatment(one, MATRIX, layer, options.coding), options)
 
 
 def _decided(
@@ -162,7 +177,7 @@ def _decided(
     if ruling.kept_as is not None or not matrix:
         return Treatment(tensor, ruling.kept_as or EXACT, layer, coding, None, ruling.rules)
     found = Treatment(tensor, MATRIX, layer, coding, ruling.rate, ruling.rules)
-    if not several or ruling.codes or not _is_small(found, options):
+    if not several or ruling.codes or tensor.whole is not None or not _is_small(found, options):
         return found
     return replace(found, kind=EXACT, small=True)
 

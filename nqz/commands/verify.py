@@ -139,13 +139,26 @@ def _partners(reader: ContainerReader, original: Source | Collection) -> list[So
     infos, theirs = reader.manifest.tensors, original.tensors
     by_name = {tensor.name: tensor for tensor in theirs}
     if len(infos) == len(theirs) == 1:
-        by_name = {infos[0].name: theirs[0]}
-    return [_fitting(info, by_name.get(info.name)) for info in infos]
+        by_name = {infos[0].whole_name: theirs[0]}
+    slices: dict[str, list[SourceTensor]] = {}
+    return [_fitting(info, by_name.get(info.whole_name), slices) for info in infos]
 
 
-def _fitting(info: TensorInfo, tensor: SourceTensor | None) -> SourceTensor | str:
+def _fitting(
+    info: TensorInfo, tensor: SourceTensor | None, slices: dict[str, list[SourceTensor]]
+) -> SourceTensor | str:
+    """The original of a tensor; `slices` are those of tensors that were asked for them before."""
     if tensor is None:
         return "the original holds no such tensor"
+    if info.slice is not None:
+        whole = (info.slice.count, *info.shape)
+        if tuple(tensor.shape) != whole:
+            return f"the original has shape {_text(tensor.shape)}, not {_text(whole)}: it is another one"
+        if not tensor.has_slices:
+            return "the original is not in C order, or of a type that is not compressed: it is another one"
+        if tensor.name not in slices:
+            slices[tensor.name] = tensor.slices()
+        tensor = slices[tensor.name][info.slice.index]
     for key in ("shape", "dtype"):
         ours, theirs = getattr(info, key), getattr(tensor, key)
         if tuple(ours) != tuple(theirs):

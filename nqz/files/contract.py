@@ -51,6 +51,8 @@ class SourceTensor:
         Where its data lies in what is read.
     quantized : str or None
         The type of its entries in the file, if they are decoded while they are read.
+    whole : SourceTensor or None
+        Of a slice along the first axis of a tensor, that tensor; `index` tells which slice.
     """
 
     def __init__(
@@ -64,8 +66,11 @@ class SourceTensor:
         fortran_order: bool,
         offset: int,
         quantized: str | None = None,
+        whole: SourceTensor | None = None,
+        index: int = 0,
     ) -> None:
         self._access = access
+        self.whole, self.index = whole, index
         self.name = name
         self.shape = shape
         self.dtype = dtype
@@ -75,6 +80,52 @@ class SourceTensor:
         self.quantized = quantized
         self.entries = math.prod(shape)
         self.nbytes = data_bytes(shape, dtype)
+
+    @property
+    def whole_name(self) -> str:
+        """Its name, or that of the tensor that it is a slice of."""
+        return self.name if self.whole is None else self.whole.name
+
+    @property
+    def has_slices(self) -> bool:
+        """Whether each index of the first axis has a matrix of its own, contiguous."""
+        return (
+            is_matrix_dtype(self.dtype)
+            and len(self.shape) > 2
+            and 0 not in self.shape
+            and not self.fortran_order
+            and self.whole is None
+        )
+
+    def slices(self) -> list[SourceTensor]:
+        """Return the slices along the first axis, each as a tensor: ``NAME[0]``, ``NAME[1]`` and so on.
+
+        Raises
+        ------
+        UnsupportedError
+            It has none: see `has_slices`.
+        """
+        if not self.has_slices:
+            raise UnsupportedError(
+                f"tensor {self.name!r} has no slices that are matrices: a type to compress, "
+                "three dimensions and C order are needed"
+            )
+        size = self.nbytes // self.shape[0]
+        return [
+            SourceTensor(
+                self._access,
+                f"{self.name}[{index}]",
+                self.shape[1:],
+                self.dtype,
+                byte_order=self.byte_order,
+                fortran_order=False,
+                offset=self.offset + index * size,
+                quantized=self.quantized,
+                whole=self,
+                index=index,
+            )
+            for index in range(self.shape[0])
+        ]
 
     def pieces(self, size: int = _PIECE) -> Iterator[memoryview]:
         """Iterate over the raw data in file order, in pieces of `size` bytes, the last one shorter."""

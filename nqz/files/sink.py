@@ -57,15 +57,18 @@ class MatrixSink:
         access.reserve(self.total_bytes)
         self._write(self._layout.parts)
 
-    def vectors(self, index: int, axis: int) -> VectorWriter:
-        """Return a writer of the vectors along `axis` of tensor number `index`."""
-        spec = self._specs[index]
+    def vectors(self, index: int, axis: int, part: int | None = None) -> VectorWriter:
+        """Return a writer of the vectors along `axis` of tensor number `index`, or of a slice along its first axis."""
+        spec, offset = self._specs[index], self._layout.offsets[index]
+        if part is not None:
+            if spec.fortran_order or not 0 <= part < spec.shape[0]:
+                raise UsageError(f"tensor {spec.name!r} has no slice {part} that is contiguous")
+            offset += spec.nbytes // spec.shape[0] * part
+            spec = replace(spec, shape=spec.shape[1:])
         if not is_matrix_dtype(spec.dtype):
             raise UsageError(f"tensor {spec.name!r} of dtype {spec.dtype} has no vectors")
         layout = vector_layout(tuple(spec.shape), axis, spec.fortran_order)
-        return VectorWriter(
-            self._access, self._layout.offsets[index], layout, spec.dtype, spec.byte_order, self._lock
-        )
+        return VectorWriter(self._access, offset, layout, spec.dtype, spec.byte_order, self._lock)
 
     def write_bytes(self, index: int, offset: int, data: Any) -> None:
         """Write raw data of tensor number `index`, from byte `offset` of its data on."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nqz.format import msgpack as maps
+from nqz.format.slices import Slice, check_runs, check_slice, unpack_slice
 from nqz.ground.dtypes import data_bytes, default_byte_order, is_dtype, is_matrix_dtype
 from nqz.ground.errors import CorruptError, NewerFormatError, UnsupportedError
 from nqz.ground.sources import MAX_EXTENT, MAX_RANK, SOURCES, SourceKind
@@ -19,6 +20,9 @@ PIECE = 4 << 20
 
 MATRIX, EXACT = "nqz-1", "exact-1"
 """Codecs: a matrix in coded form, a tensor carried as it is."""
+
+SLICE = "slice-1"
+"""The codec of a file for a matrix in coded form that is a slice of a tensor; its `TensorInfo` says `MATRIX`."""
 
 _BATCH = 4096  # entries that are compared with their canonical form at a time
 LEAST_ENTRY = 9
@@ -45,6 +49,8 @@ class TensorInfo(NamedTuple):
         What the codec has to know; see `nqz.format.header`. None of an exact tensor.
     extensions : mapping of str, or None
         What readers may ignore; None if there is nothing.
+    slice : Slice or None
+        Of a matrix that is a slice of a tensor, which.
     """
 
     codec: str
@@ -55,6 +61,12 @@ class TensorInfo(NamedTuple):
     byte_order: str = "<"
     parameters: Any = None
     extensions: Mapping[str, Any] | None = None
+    slice: Slice | None = None
+
+    @property
+    def whole_name(self) -> str:
+        """Name of the tensor of the source: its own, or that of what it is a slice of."""
+        return self.name if self.slice is None else self.name.removesuffix(self.slice.suffix)
 
     @property
     def kind(self) -> str:
@@ -87,7 +99,10 @@ class TensorInfo(NamedTuple):
 
     def values(self) -> tuple[Any, ...]:
         """The list in the file."""
-        return (*self[:2], list(self.shape), *self[3:7], self.extensions or {})
+        codec, parameters = self.codec, self.parameters
+        if self.slice is not None:
+            codec, parameters = SLICE, [*self.slice, parameters]
+        return (codec, self.name, list(self.shape), *self[3:6], parameters, self.extensions or {})
 
 
 class PartOfSet(NamedTuple):
@@ -197,6 +212,7 @@ class Manifest(NamedTuple):
         source.finish()
         if manifest.kind.alone and len(manifest.tensors) != 1:
             raise CorruptError(f"{where}: a .{manifest.source} file has exactly one tensor")
+        check_runs(manifest.tensors, where)
         return manifest
 
 
@@ -258,10 +274,14 @@ def _checked(value: Any, kind: SourceKind, where: str) -> TensorInfo:
     info = TensorInfo(
         **{**fields, "shape": tuple(fields["shape"]), "extensions": fields["extensions"] or None}
     )
+    if info.codec == SLICE:
+        part, own = unpack_slice(info.parameters, where)
+        info = info._replace(codec=MATRIX, parameters=own, slice=part)
+        check_slice(info, where)
     _check_tensor(info, kind, where)
     if codec_known(info.codec) and (info.parameters is None) is not (info.codec == EXACT):
         raise CorruptError(f"{where}: a matrix has parameters, and nothing else has")
-    _check_free(info.parameters, f"{where}: parameters", 4)
+    _check_free(fields["parameters"], f"{where}: parameters", 4)
     _check_free(fields["extensions"], f"{where}: extensions", 4)
     return info
 

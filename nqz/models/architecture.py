@@ -31,6 +31,9 @@ _HEADS = re.compile(
 _HEADED = re.compile(r"(ForCausalLM|LMHeadModel|ForMaskedLM|ForConditionalGeneration|ForPreTraining)\w*$")
 _SLICE = re.compile(r"\[\d+\]$")
 
+_EXPERTS = re.compile(r"(^|[._])(experts?|exps)([._]|$)")
+_EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+
 Shape = Sequence[int]
 
 
@@ -60,6 +63,13 @@ def layers(tensors: Iterable[tuple[str, Shape]], config: Mapping[str, Any] | Non
         Layer(_axis(_module(name), shape, transposed, config), _role(name, shape, tied))
         for name, shape in tensors
     ]
+
+
+def holds_experts(name: str, shape: Shape, config: Mapping[str, Any] | None = None) -> bool:
+    """Whether a tensor is the matrices of several experts, which share no product: one for each index of axis 0."""
+    if len(shape) != 3:
+        return False
+    return bool(_EXPERTS.search(name)) or any(_value(config, key) == shape[0] for key in _EXPERT_COUNTS)
 
 
 def is_model(names: Iterable[str]) -> bool:

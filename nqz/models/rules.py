@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from nqz.ground.errors import UsageError
@@ -16,9 +17,17 @@ EXACT, SKIP = "exact", "skip"
 TREATMENT = "treatment"
 """The attribute that a rate, `EXACT` and `SKIP` are values of."""
 
+SPLIT, WHOLE = "split", "whole"
+"""Whether each index of the first axis of a tensor becomes a matrix of its own, or all of it one."""
+
+SLICES = "slices"
+"""The attribute that these are values of."""
+
 ITEMS: dict[str, tuple[str, Mapping[str, Any] | None]] = {
     EXACT: (TREATMENT, None),
     SKIP: (TREATMENT, None),
+    SPLIT: (SLICES, None),
+    WHOLE: (SLICES, None),
     "axis": ("axis", {"0": 0, "1": 1}),
     "coding": ("coding", {name: name for name in CODINGS}),
 }
@@ -78,7 +87,8 @@ class Ruling:
     @property
     def codes(self) -> bool:
         """Whether a rule says how the tensor is coded, and so that it is."""
-        return self.rate is not None or (self.kept_as is None and "coding" in self.values)
+        how = "coding" in self.values or self.values.get(SLICES) == SPLIT
+        return self.rate is not None or (self.kept_as is None and how)
 
 
 def parse(text: str) -> Rule:
@@ -116,7 +126,21 @@ def _item(text: str, item: str) -> tuple[str, Any]:
     return TREATMENT, rate
 
 
-def rulings(rules: Sequence[str], names: Iterable[tuple[str, bool]], where: str) -> list[Ruling]:
+def decided(rules: Iterable[Rule], name: str, attribute: str) -> Any:
+    """The value that rules give an attribute of a tensor, None if they give none."""
+    found = None
+    for rule in rules:
+        if attribute in rule.values and matches(name, rule.pattern):
+            found = rule.values[attribute]
+    return found
+
+
+def rulings(
+    rules: Sequence[str],
+    names: Iterable[tuple[str, bool]],
+    where: str,
+    wholes: Mapping[str, str] = MappingProxyType({}),
+) -> list[Ruling]:
     """What rules say of each of some tensors.
 
     Parameters
@@ -126,6 +150,8 @@ def rulings(rules: Sequence[str], names: Iterable[tuple[str, bool]], where: str)
         Names of the tensors, and which of these are matrices.
     where : str
         What messages call all of them.
+    wholes : mapping of str to str
+        Of slices of tensors, the name of what they are slices of, which takes them too.
 
     Raises
     ------
@@ -135,21 +161,25 @@ def rulings(rules: Sequence[str], names: Iterable[tuple[str, bool]], where: str)
     names = list(names)
     parsed = [parse(text) for text in rules]
     for rule in parsed:
-        taken = [matrix for name, matrix in names if matches(name, rule.pattern)]
+        taken = [matrix for name, matrix in names if _takes(rule, name, wholes)]
         if not taken:
             raise UsageError(f"{where}: rule {rule.text!r}: no tensor is called {rule.pattern!r}")
         if not any(taken) and not isinstance(rule.values.get(TREATMENT), str):
             raise UsageError(
                 f"{where}: rule {rule.text!r}: takes no matrix; what else it takes is carried exactly anyway"
             )
-    return [_ruling(parsed, name) for name, _ in names]
+    return [_ruling(parsed, name, wholes) for name, _ in names]
 
 
-def _ruling(parsed: Iterable[Rule], name: str) -> Ruling:
+def _takes(rule: Rule, name: str, wholes: Mapping[str, str]) -> bool:
+    return matches(name, rule.pattern) or (name in wholes and matches(wholes[name], rule.pattern))
+
+
+def _ruling(parsed: Iterable[Rule], name: str, wholes: Mapping[str, str]) -> Ruling:
     values: dict[str, Any] = {}
     decided: dict[str, str] = {}
     for rule in parsed:
-        if matches(name, rule.pattern):
+        if _takes(rule, name, wholes):
             values.update(rule.values)
             decided.update(dict.fromkeys(rule.values, rule.text))
     return Ruling(values, tuple(dict.fromkeys(decided.values())))
