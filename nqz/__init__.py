@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         CompressedMatrix,
         Container,
         ExactTensor,
+        SlicedTensor,
         compare,
         decode,
         encode,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 _FUNCTIONS = (
     "encode", "decode", "open", "matmul", "predicted_error", "inspect", "verify", "compare", "sweep",
 )  # fmt: skip
-_TYPES = ("Container", "CompressedMatrix", "ExactTensor")
+_TYPES = ("Container", "CompressedMatrix", "ExactTensor", "SlicedTensor")
 
 __all__ = [  # in the order of help(nqz)
     "CompressedMatrix",
@@ -71,6 +72,7 @@ __all__ = [  # in the order of help(nqz)
     "OperandError",
     "OutputError",
     "OutputExistsError",
+    "SlicedTensor",
     "UnsupportedError",
     "UsageError",
     "VerifyError",

@@ -53,6 +53,7 @@ def groups() -> dict[str, Callable[[], Iterator[Case]]]:
     import crafted_frame
     import crafted_manifest
     import crafted_parameters
+    import crafted_slices
 
     return {
         "frame": crafted_frame.cases,
@@ -61,10 +62,11 @@ def groups() -> dict[str, Callable[[], Iterator[Case]]]:
         "columns": crafted_columns.cases,
         "chunks": crafted_chunks.cases,
         "panels": crafted_chunks.panels,
+        "slices": crafted_slices.cases,
     }
 
 
-GROUPS = ("frame", "manifest", "parameters", "columns", "chunks", "panels")
+GROUPS = ("frame", "manifest", "parameters", "columns", "chunks", "panels", "slices")
 
 
 def cases(*wanted: str) -> Iterator[Case]:

@@ -16,11 +16,13 @@ from nqz.api.exact import ExactTensor
 from nqz.api.matrix import CompressedMatrix
 from nqz.api.products import matmul, predicted_error
 from nqz.api.reports import compare, inspect, sweep, verify
+from nqz.api.sliced import SlicedTensor
 
 __all__ = [
     "CompressedMatrix",
     "Container",
     "ExactTensor",
+    "SlicedTensor",
     "compare",
     "decode",
     "encode",

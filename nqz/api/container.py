@@ -10,11 +10,14 @@ from nqz.api.exact import ExactTensor
 from nqz.api.file import File
 from nqz.api.matrix import CompressedMatrix
 from nqz.api.products import Operand
+from nqz.api.sliced import SlicedTensor
 from nqz.api.wording import speaks_python
 from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
+from nqz.format.slices import Whole, wholes
 from nqz.ground.errors import OperandError
 from nqz.ground.wording import counted
+from nqz.models.collection import Collection
 
 
 @speaks_python
@@ -35,8 +38,10 @@ def open(source: Source | Sequence[Path]) -> Container:
     return Container(File(source))
 
 
-class Container(Mapping[str, "CompressedMatrix | ExactTensor"], Operand):
+class Container(Mapping[str, "CompressedMatrix | SlicedTensor | ExactTensor"], Operand):
     """An open container: names and their tensors, in the order of the source, each read when it is used.
+
+    A tensor that is held in slices is listed once; ``container["w[3]"]`` is a matrix of it.
 
     A context manager. The one tensor of a container that was made from a single array is called ``""``;
     `matrix` gives it. It can be pickled if it was opened by its path or from bytes, and so can its tensors: where they
@@ -59,13 +64,22 @@ class Container(Mapping[str, "CompressedMatrix | ExactTensor"], Operand):
             for number, part in enumerate(self._collection.parts)
             for index, info in enumerate(part.tensors)
         }
-        self._tensors: dict[str, CompressedMatrix | ExactTensor] = {}
+        self._sliced: dict[str, tuple[int, Whole]] = {}
+        self._names: list[str] = []
+        for number, part in enumerate(self._collection.parts):
+            for whole in wholes(part.tensors):
+                self._names.append(whole.name)
+                if whole.sliced:
+                    self._sliced[whole.name] = number, whole
+        self._tensors: dict[str, CompressedMatrix | SlicedTensor | ExactTensor] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Container, (self._file,)
 
-    def __getitem__(self, name: str) -> CompressedMatrix | ExactTensor:
+    def __getitem__(self, name: str) -> CompressedMatrix | SlicedTensor | ExactTensor:
         found = self._tensors.get(name)
+        if found is None and name in self._sliced:
+            found = self._tensors.setdefault(name, SlicedTensor(self._file, *self._sliced[name]))
         if found is None:
             place = self._places[name]
             exact = self._info(place).kind == "exact"
@@ -80,13 +94,21 @@ class Container(Mapping[str, "CompressedMatrix | ExactTensor"], Operand):
         return info
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places or name in self._sliced
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._names)
 
     def __repr__(self) -> str:
         return f"<Container {self._file.name!r}, {counted(len(self), 'tensor')}>"
+
+    @property
+    def collection(self) -> Collection:
+        """What it is open as."""
+        return self._collection
 
     @property
     def reader(self) -> ContainerReader:

@@ -25,8 +25,8 @@ from nqz.api.file import File
 from nqz.api.wording import speaks_python
 from nqz.commands.decode import DecodeOptions
 from nqz.commands.decode import decode as decode_container
+from nqz.commands.joining import taken_parts
 from nqz.commands.opening import open_file
-from nqz.commands.select import select
 from nqz.files.output import Output
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SOURCES, listed
@@ -109,8 +109,8 @@ def decode(
 def _arrays(
     container: Container, chosen: tuple[str, ...], dtype: Any, estimator: str, threads: int | None
 ) -> Decoded:
-    names = list(container)
-    names = [names[i] for i in select(names, chosen, container.name)]
+    parts = taken_parts([part.tensors for part in container.collection.parts], chosen, container.name)
+    names = [whole.name for part in parts for whole in part]
     found: dict[str, npt.NDArray[Any]] = {}
     for name in names:
         tensor = container[name]

@@ -29,9 +29,9 @@ from nqz.cli.each import OUT_DIR_HELP, one_or_each, run_each
 from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import decoded, head, open_report
 from nqz.commands.decode import DecodeOptions, check_records, decode, decoded_bytes
+from nqz.commands.joining import taken
 from nqz.commands.opening import is_model, open_collection, open_file
 from nqz.commands.rounding import decoded_error
-from nqz.commands.joining import taken
 from nqz.format.reader import ContainerReader
 from nqz.format.slices import Whole
 from nqz.ground.dtypes import MATRIX_DTYPES

@@ -13,8 +13,9 @@ from nqz._version import __version__
 from nqz.cli.common import open_output
 from nqz.cli.text import payload
 from nqz.commands.inspect import describe
-from nqz.commands.rounding import decoded_error
+from nqz.commands.rounding import joint_error
 from nqz.format.reader import ContainerReader
+from nqz.format.slices import Whole
 from nqz.ground.errors import OutputError, UsageError
 from nqz.matrix import open_matrix
 
@@ -107,19 +108,20 @@ def encoded(readers: Iterable[ContainerReader]) -> dict[str, Any]:
 
 
 def decoded(
-    reader: ContainerReader, chosen: Iterable[int], dtype: str | None, estimator: str
+    reader: ContainerReader, chosen: Iterable[Whole], dtype: str | None, estimator: str
 ) -> list[dict[str, Any]]:
     """The tensors that were decoded, in the type of the output, and the error to expect of each."""
     tensors = []
-    for index in chosen:
-        info = reader.manifest.tensors[index]
+    for whole in chosen:
+        info = reader.manifest.tensors[whole.members[0]]
         is_matrix = info.kind == "matrix"
         written = (dtype if is_matrix else None) or info.dtype
-        expected = decoded_error(open_matrix(reader, index), written, estimator) if is_matrix else 0.0
+        matrices = [open_matrix(reader, index) for index in whole.members] if is_matrix else []
+        expected = joint_error(matrices, written, estimator)
         tensors.append(
             {
-                "name": info.name,
-                "shape": list(info.shape),
+                "name": whole.name,
+                "shape": list(whole.shape),
                 "dtype": written,
                 "kind": info.kind,
                 "expected": expected,

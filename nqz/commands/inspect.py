@@ -179,6 +179,7 @@ def outline(what: ContainerReader | Collection) -> dict[str, Any]:
 def describe(reader: ContainerReader, index: int, brief: bool = False) -> dict[str, Any]:
     """What `inspect` says of a tensor."""
     info = reader.manifest.tensors[index]
+    part = info.slice
     kind, matrix = _opened(reader, index)
     description = dict.fromkeys(_KEYS) if matrix is None else _matrix(matrix, brief)
     predicted = description.pop("predicted")
@@ -187,6 +188,9 @@ def describe(reader: ContainerReader, index: int, brief: bool = False) -> dict[s
         "shape": list(info.shape),
         "dtype": info.dtype,
         "kind": kind,
+        "slice": None
+        if part is None
+        else {"of": info.whole_name, "index": part.number, "slices": part.slices},
         **description,
         "bytes": _sizes(reader, index, matrix),
         "predicted": predicted,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nqz.commands.factors import Coded, Factor, Plain
-from nqz.files.contract import Source
+from nqz.files.contract import Source, SourceTensor
 from nqz.files.source import refuse_non_float
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import OperandError, UsageError
@@ -91,6 +91,11 @@ def _candidates(side: Side, wanted: str | None, axis: int) -> dict[str, Callable
         infos = content.manifest.tensors if isinstance(content, ContainerReader) else content.tensors
         known.update(info.name for info in infos)
         found |= _matrices(content, axis)
+        if wanted is not None and wanted not in known and not isinstance(content, ContainerReader):
+            one = _slice(content, wanted)
+            if one is not None:
+                known.add(wanted)
+                found[wanted] = partial(Plain, one, content.name, axis)
     for content in _contents(side):
         if isinstance(content, ContainerReader):
             for i, info in enumerate(content.manifest.tensors):
@@ -98,6 +103,7 @@ def _candidates(side: Side, wanted: str | None, axis: int) -> dict[str, Callable
                     content.span(i)  # raises
     if wanted is not None:
         if wanted not in known:
+            _refuse_whole(side, wanted)
             raise UsageError(f"{side.name}: no tensor is called {wanted!r}")
         if wanted not in found:
             raise OperandError(f"{side.name}: tensor {wanted!r} is not a matrix; it is carried exactly")
@@ -120,6 +126,29 @@ def _matrices(content: ContainerReader | Source, axis: int) -> dict[str, Callabl
         for t in content.tensors
         if content.kind.is_matrix(t.shape, t.dtype)
     }
+
+
+def _slice(content: Source, wanted: str) -> SourceTensor | None:
+    """A slice of a tensor that is not compressed, by its name."""
+    for tensor in content.tensors:
+        if tensor.has_slices and wanted.startswith(tensor.name + "["):
+            for one in tensor.slices():
+                if one.name == wanted:
+                    return one
+    return None
+
+
+def _refuse_whole(side: Side, wanted: str) -> None:
+    """Raise OperandError for a tensor that is there slice by slice."""
+    for content in _contents(side):
+        if isinstance(content, ContainerReader):
+            for info in content.manifest.tensors:
+                if info.slice is not None and info.whole_name == wanted:
+                    last = f"{wanted}[{info.slice.slices - 1}]"
+                    raise OperandError(
+                        f"{side.name}: tensor {wanted!r} is held in slices, each a matrix: "
+                        f"choose one of {info.name!r} to {last!r}"
+                    )
 
 
 def _coded(reader: ContainerReader, index: int) -> Coded:

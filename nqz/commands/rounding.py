@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from statistics import NormalDist
@@ -69,6 +70,18 @@ def decoded_error(matrix: Matrix, dtype: str, estimator: str = "mmse") -> float:
     if dtype in FLOAT8:
         return _float8_error(matrix, dtype, estimator)
     return matrix.predicted_reconstruction(estimator) + rounding_error(matrix, dtype)
+
+
+def joint_error(matrices: Sequence[Matrix], dtype: str, estimator: str = "mmse") -> float:
+    """The same of several matrices together, such as the slices of a tensor; 0 for none."""
+    energies = [matrix.histogram.energy() for matrix in matrices]
+    most = max((exponent for _, exponent in energies), default=0)
+    weights = [math.ldexp(mantissa, exponent - most) for mantissa, exponent in energies]
+    errors = [decoded_error(matrix, dtype, estimator) for matrix in matrices]
+    if len(errors) == 1:
+        return errors[0]
+    spent = math.fsum(weight * error for weight, error in zip(weights, errors, strict=True))
+    return spent / whole if (whole := math.fsum(weights)) > 0.0 else 0.0
 
 
 def _float8_error(matrix: Matrix, dtype: str, estimator: str) -> float:

@@ -151,14 +151,14 @@ def _fitting(
     if tensor is None:
         return "the original holds no such tensor"
     if info.slice is not None:
-        whole = (info.slice.count, *info.shape)
+        whole = (info.slice.slices, *info.shape)
         if tuple(tensor.shape) != whole:
             return f"the original has shape {_text(tensor.shape)}, not {_text(whole)}: it is another one"
         if not tensor.has_slices:
             return "the original is not in C order, or of a type that is not compressed: it is another one"
         if tensor.name not in slices:
             slices[tensor.name] = tensor.slices()
-        tensor = slices[tensor.name][info.slice.index]
+        tensor = slices[tensor.name][info.slice.number]
     for key in ("shape", "dtype"):
         ours, theirs = getattr(info, key), getattr(tensor, key)
         if tuple(ours) != tuple(theirs):

@@ -18,15 +18,15 @@ LEAST_RANK = 2
 
 
 class Slice(NamedTuple):
-    """Which slice of a tensor a matrix is, and how many there are."""
+    """Which slice of a tensor a matrix is, its number on the first axis, and how many there are."""
 
-    index: int
-    count: int
+    number: int
+    slices: int
 
     @property
     def suffix(self) -> str:
         """What the name of the matrix has after that of the tensor."""
-        return f"[{self.index}]"
+        return f"[{self.number}]"
 
 
 class Whole(NamedTuple):
@@ -68,12 +68,12 @@ def check_slice(info: TensorInfo, where: str) -> None:
     assert info.slice is not None
     if not info.name.endswith(info.slice.suffix):
         raise CorruptError(
-            f"{where}: slice {info.slice.index} has the name {reprlib.repr(info.name)}, "
+            f"{where}: slice {info.slice.number} has the name {reprlib.repr(info.name)}, "
             f"which does not end with {info.slice.suffix}"
         )
     if not LEAST_RANK <= len(info.shape) < MAX_RANK or info.order != "C":
         raise CorruptError(f"{where}: a slice of {len(info.shape)} dimensions in order {info.order}")
-    if is_dtype(info.dtype) and data_bytes((info.slice.count, *info.shape), info.dtype) > MAX_EXTENT:
+    if is_dtype(info.dtype) and data_bytes((info.slice.slices, *info.shape), info.dtype) > MAX_EXTENT:
         raise CorruptError(f"{where}: a tensor of more bytes than a file can have")
 
 
@@ -91,24 +91,24 @@ def check_runs(tensors: Sequence[TensorInfo], where: str) -> None:
         if missing is not None:
             before = missing
             assert before.slice is not None
-            after = Slice(before.slice.index + 1, before.slice.count)
+            after = Slice(before.slice.number + 1, before.slice.slices)
             alike = info.slice == after and info.shape == before.shape and info[3:6] == before[3:6]
             if not alike or info.whole_name != before.whole_name:
                 raise CorruptError(
-                    f"{where}: tensor {number}: slice {after.index} of {reprlib.repr(before.whole_name)} must be here, "
-                    "and like the one before it"
+                    f"{where}: tensor {number}: slice {after.number} of {reprlib.repr(before.whole_name)} must be "
+                    "here, and like the one before it"
                 )
         elif info.slice is not None:
-            if info.slice.index != 0:
+            if info.slice.number != 0:
                 raise CorruptError(
-                    f"{where}: tensor {number}: slice {info.slice.index} without those before it"
+                    f"{where}: tensor {number}: slice {info.slice.number} without those before it"
                 )
             if names is None:
                 names = {one.name for one in tensors}
             if info.whole_name in names:
                 raise CorruptError(f"{where}: two tensors have the name {reprlib.repr(info.whole_name)}")
             names.add(info.whole_name)
-        last = info.slice is None or info.slice.index + 1 == info.slice.count
+        last = info.slice is None or info.slice.number + 1 == info.slice.slices
         missing = None if last else info
     if missing is not None:
         raise CorruptError(f"{where}: slices of {reprlib.repr(missing.whole_name)} are missing")
@@ -119,7 +119,7 @@ def wholes(tensors: Sequence[TensorInfo]) -> list[Whole]:
     found, number = [], 0
     while number < len(tensors):
         info = tensors[number]
-        count = 1 if info.slice is None else info.slice.count
+        count = 1 if info.slice is None else info.slice.slices
         shape = info.shape if info.slice is None else (count, *info.shape)
         found.append(Whole(info.whole_name, shape, range(number, number + count), info.slice is not None))
         number += count

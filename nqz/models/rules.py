@@ -26,10 +26,10 @@ SLICES = "slices"
 ITEMS: dict[str, tuple[str, Mapping[str, Any] | None]] = {
     EXACT: (TREATMENT, None),
     SKIP: (TREATMENT, None),
-    SPLIT: (SLICES, None),
-    WHOLE: (SLICES, None),
     "axis": ("axis", {"0": 0, "1": 1}),
     "coding": ("coding", {name: name for name in CODINGS}),
+    SPLIT: (SLICES, None),
+    WHOLE: (SLICES, None),
 }
 """Words of rules beside rates: the attribute that each decides, and what may follow it after a colon."""
 

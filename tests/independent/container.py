@@ -7,7 +7,7 @@ import math
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,7 @@ class Tensor:
     byte_order: str
     parameters: Any
     records: list[tuple[bytes, int, int]]
+    part: tuple[str, int, int] | None = None  # of a slice: name of the tensor, index, number of slices
 
     @property
     def size(self) -> int:
@@ -195,6 +196,7 @@ class Container:
         names = [tensor.name for tensor in self.tensors]
         require(len(set(names)) == len(names), "names repeat")
         require(self.source != "npy" or names == [""], "an .npy file has one tensor without name")
+        self._check_slices()
 
     def _tensor(self, item: Any) -> Tensor:
         """One item of `tensors`, checked."""
@@ -206,12 +208,14 @@ class Container:
         require(all(is_integer(d, 0, 2**63 - 1) for d in shape), "shape is wrong")
         require(isinstance(dtype, str) and order in ("C", "F"), "dtype or order is wrong")
         require(byte_order in ("<", ">", "|"), "byte order is wrong")
-        known = codec in ("nqz-1", "exact-1")
+        known = codec in ("nqz-1", "exact-1", "slice-1")
         parameters = item[6] if known and len(item) == 8 else None
         tensor = Tensor(codec, name, tuple(shape), dtype, order, byte_order, parameters, [])
         if known:
             require(len(item) == 8 and isinstance(item[7], dict), "number of values, or extensions")
-            require(codec == "nqz-1" or parameters is None, "an exact tensor has no parameters")
+            require(codec != "exact-1" or parameters is None, "an exact tensor has no parameters")
+        if codec == "slice-1":
+            tensor = self._slice(tensor)
         if self.source == "npz":
             require(len(name.encode()) <= 65531 and ".." not in name.split("/"), "name in a .npz file")
             require(not re.search(r"[\0\\]|^/|^[A-Za-z]:/", name), "name in a .npz file")
@@ -221,7 +225,7 @@ class Container:
         if dtype in BITS:
             require((byte_order == "|") == (BITS[dtype] <= 8), "byte order and dtype do not agree")
             require(tensor.size < 1 << 63, "tensor is too large")
-            if codec == "nqz-1":
+            if codec in ("nqz-1", "slice-1"):
                 floats = re.fullmatch("b?float16|float(32|64)|float8_e(4m3|5m2).*", dtype)
                 require(floats and shape and math.prod(shape), "dtype or shape of a matrix")
             elif codec == "exact-1" and tensor.size and self.source == "safetensors":
@@ -229,6 +233,35 @@ class Container:
             elif codec == "exact-1" and tensor.size:
                 require(re.fullmatch(NUMPY, dtype), "dtype in a .npy or .npz file")
         return tensor
+
+    def _slice(self, tensor: Tensor) -> Tensor:
+        """A slice as the matrix that it is, with what it is a slice of (section 3.1)."""
+        require(isinstance(tensor.parameters, list) and len(tensor.parameters) == 3, "parameters of a slice")
+        index, slices, own = tensor.parameters
+        require(is_integer(slices, 1, 2**63 - 1) and is_integer(index, 0, slices - 1), "index of a slice")
+        require(tensor.order == "C" and 2 <= len(tensor.shape) <= 63, "order or dimensions of a slice")
+        require(tensor.name.endswith(f"[{index}]"), "name of a slice")
+        require(tensor.dtype not in BITS or slices * tensor.size < 1 << 63, "tensor is too large")
+        name = tensor.name[: -len(f"[{index}]")]
+        return replace(tensor, codec="nqz-1", parameters=own, part=(name, index, slices))
+
+    def _check_slices(self) -> None:
+        """Section 3.1: the slices of a tensor are together, and its name is no other's."""
+        expected = None
+        names = {tensor.name for tensor in self.tensors}
+        for tensor in self.tensors:
+            facts = (tensor.part, tensor.shape, tensor.dtype, tensor.byte_order)
+            if expected is not None:
+                require(facts == expected, "slices are not together, or not alike")
+            elif tensor.part is not None:
+                require(tensor.part[1] == 0, "first slice is missing")
+                require(tensor.part[0] not in names, "names repeat")
+                names.add(tensor.part[0])
+            expected = None
+            if tensor.part is not None and tensor.part[1] + 1 < tensor.part[2]:
+                name, index, slices = tensor.part
+                expected = ((name, index + 1, slices), *facts[1:])
+        require(expected is None, "slices are missing")
 
     def _read_index(self, reader: Reader) -> None:
         """Section 6: types, owners and lengths of all records before the manifest."""

@@ -1,0 +1,98 @@
+"""Tensors that a container holds slice by slice, for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.api.file import File
+from nqz.api.matrix import CompressedMatrix
+from nqz.api.products import Operand
+from nqz.api.tensor import Tensor
+from nqz.format.slices import Whole
+from nqz.ground.errors import OperandError
+
+
+class SlicedTensor(Tensor, Operand):
+    """A tensor of three dimensions or more, of which each index of the first axis is a compressed matrix.
+
+    ``t[3]`` is the array of one of them; ``container["NAME[3]"]``, or an item of `slices`, is the matrix itself, for
+    products.
+    """
+
+    def __init__(self, file: File, part: int, whole: Whole) -> None:
+        super().__init__(file, part, whole.members[0])
+        self._whole = whole
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        file, part, _ = self._place
+        return SlicedTensor, (file, part, self._whole)
+
+    @property
+    def slices(self) -> list[CompressedMatrix]:
+        """The matrices, one for each index of the first axis."""
+        file, part, _ = self._place
+        return [CompressedMatrix(file, part, index) for index in self._whole.members]
+
+    @property
+    def name(self) -> str:
+        """Name in the source."""
+        return self._whole.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape, as that of an array."""
+        return self._whole.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return len(self) * self.slices[0].size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of what `decode` gives: that of the source, float32 for bfloat16 and float8."""
+        return CompressedMatrix(*self._place).dtype
+
+    @property
+    def T(self) -> Any:  # noqa: N802 - as NumPy has it
+        """The transpose, decoded."""
+        return self.decode().T
+
+    def decode(
+        self, dtype: Any = None, estimator: str = "mmse", *, threads: int | None = None
+    ) -> npt.NDArray[Any]:
+        """Rebuild all slices; see `CompressedMatrix.decode`."""
+        found = None
+        for index, one in enumerate(self.slices):
+            array = one.decode(dtype, estimator, threads=threads)
+            if found is None:
+                found = np.empty(self.shape, array.dtype)
+            found[index] = array
+        assert found is not None
+        return found
+
+    def __getitem__(self, index: Any) -> Any:
+        first = index[0] if isinstance(index, tuple) and index else index
+        if isinstance(first, (int, np.integer)) and not isinstance(first, (bool, np.bool_)):
+            one = self.slices[first]  # no other needs to be decoded
+            return one[index[1:]] if isinstance(index, tuple) else one.decode()
+        return self.decode()[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (one.decode() for one in self.slices)
+
+    def operand(self) -> Any:
+        """Raise `OperandError`: products take one slice."""
+        raise OperandError(
+            f"{self.reader.name}: tensor {self.name!r} is held in slices, each a matrix; take one of them, "
+            f"such as {self._info.name!r}"
+        )
