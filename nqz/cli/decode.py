@@ -201,7 +201,9 @@ def _summary(chosen: _Chosen, options: DecodeOptions) -> str:
     ]
     if len(found) == 1:
         ((reader, whole),) = found
-        dtype = options.dtype if matrices and options.dtype else reader.manifest.tensors[whole.members[0]].dtype
+        dtype = (
+            options.dtype if matrices and options.dtype else reader.manifest.tensors[whole.members[0]].dtype
+        )
         text = f"{shape_text(whole.shape)} {dtype}"
     else:
         text = files + counted(len(found), "tensor")

@@ -39,7 +39,9 @@ def taken_parts(
         parts, found, sliced, select_parts(names, patterns, where), strict=True
     ):
         single = {number for number in numbers if number < len(tensors)}
-        single.update(n for number in numbers if number >= len(tensors) for n in some[number - len(tensors)].members)
+        single.update(
+            n for number in numbers if number >= len(tensors) for n in some[number - len(tensors)].members
+        )
         result.append([one for whole in every for one in _joined(tensors, whole, single)])
     return result
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from nqz.commands.decode import DecodeOptions, check_records, decode, decoded_bytes
 from nqz.commands.encode import encode_parts
+from nqz.commands.joining import taken_parts
 from nqz.commands.opening import open_collection
 from nqz.commands.options import EncodeOptions
-from nqz.commands.joining import taken_parts
 from nqz.files.folder import OutputFolder
 from nqz.files.tree import Tree, list_tree
 from nqz.format.reader import ContainerReader
