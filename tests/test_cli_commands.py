@@ -15,7 +15,7 @@ from cli_tools import FIXTURES, invoke, listing, matrix, save, succeed
 from nqz.files.access import FileAccess
 
 INSPECT_KEYS = [
-    "name", "shape", "dtype", "kind", "axis", "lattice", "coding", "rate_asked", "rate", "kappa", "alpha",
+    "name", "shape", "dtype", "kind", "slice", "axis", "lattice", "coding", "rate_asked", "rate", "kappa", "alpha",
     "delta", "rotation_seed", "dither_key", "norms", "means", "chunks", "bytes", "predicted",
 ]  # fmt: skip
 

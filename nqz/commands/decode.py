@@ -183,7 +183,7 @@ def _spec(
         wanted = "float32"  # nothing to convert
     if is_matrix_dtype(wanted) and not kind.holds(wanted):
         choice = "choose --dtype float32, or " if info.kind == "matrix" else ""
-        which = f"tensor {name!r}" if name else "the array"
+        which = f"tensor {whole.name!r}" if whole.name else "the array"
         raise UnsupportedError(f"{which}: .{kind.name} has no {wanted}; {choice}write .safetensors")
     same = kind.any_layout and source.any_layout
     if not same and info.kind == "exact" and (info.order == "F" or info.byte_order == ">"):
