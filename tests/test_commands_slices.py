@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -267,3 +268,40 @@ def test_a_report_of_decoding_names_the_whole_tensor(folder, capsys):
     assert found["mlp.experts.w1"]["expected"] == pytest.approx(
         error(back, folder["mlp.experts.w1"]), rel=0.05
     )
+
+
+def test_models_hold_slices_and_their_index_the_whole(folder, capsys):
+    path = folder_of_a_model(folder)
+    succeed(capsys, "encode", path, "-r", "5", "-o", "OUT", "-q")  # with a config.json, axes are told
+    names = json.loads(Path("OUT/model.nqz.index.json").read_text())["weight_map"]
+    assert sorted(names) == sorted(folder)
+    assert listed(capsys, "OUT")["mlp.experts.w1[2]"]["axis"] == 1
+    assert succeed(capsys, "verify", "OUT", "--against", path).out.count(" ok") == EXPERTS + 3
+    succeed(capsys, "decode", "OUT", "-o", "BACK", "-q")
+    assert (
+        json.loads(Path("BACK/model.safetensors.index.json").read_text())["weight_map"]["mlp.experts.w1"]
+        == "b.safetensors"
+    )
+    assert load_file("BACK/b.safetensors")["mlp.experts.w1"].shape == (EXPERTS, OUT, IN)
+    np.save("x.npy", noise(IN, 2))
+    succeed(capsys, "matmul", "OUT", "x.npy", "--tensor-a", "mlp.experts.w1[4]", "-o", "y.npy", "-q")
+    assert error(np.load("y.npy"), folder["mlp.experts.w1"][4] @ np.load("x.npy")) < 5e-3
+    with nqz.open("OUT") as model:
+        assert sorted(model) == sorted(folder)
+        assert np.array_equal(
+            model["mlp.experts.w1"].decode(), load_file("BACK/b.safetensors")["mlp.experts.w1"]
+        )
+    message = fail(capsys, 2, "decode", "OUT", "--tensor", "mlp.experts.w1[1]", "-o", "ONE")
+    assert "which the index does not list; take all of 'mlp.experts.w1', or decode b.nqz by itself" in message
+
+
+def folder_of_a_model(tensors):
+    """A model of two files, with an index and a configuration."""
+    path = Path("MODEL")
+    path.mkdir()
+    files = {name: "b.safetensors" if "experts" in name else "a.safetensors" for name in tensors}
+    for file in set(files.values()):
+        save_file({name: x for name, x in tensors.items() if files[name] == file}, path / file)
+    (path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    (path / "config.json").write_text(json.dumps({"model_type": "mixtral"}))
+    return path

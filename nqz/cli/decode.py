@@ -142,9 +142,7 @@ class _Job:
         with workers(self.threads) as pool, open_collection(sources, container=True) as collection:
             chosen = [(part.content, wholes) for part, wholes in chosen_parts(collection, self.options)]
             files, inputs = files_of(collection), [part.opened for part in collection.parts]
-            where = {
-                one.manifest.tensors[index].name: one.name for one, indices in chosen for index in indices
-            }
+            where = {whole.name: one.name for one, wholes in chosen for whole in wholes}
             with (
                 open_folder(target, self.force, files.inputs, inputs) as out,
                 open_report(self.json_to, [target], self.force, inputs) as told,

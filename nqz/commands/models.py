@@ -239,6 +239,14 @@ def decode_model(
 def chosen_parts(collection: Collection, options: DecodeOptions) -> list[tuple[Part, list[Whole]]]:
     """The parts of which tensors are taken, with these."""
     chosen = taken_parts([part.tensors for part in collection.parts], options.tensors, collection.name)
+    for part, wholes in zip(collection.parts, chosen, strict=True):
+        for whole in wholes if collection.index is not None else ():
+            info = part.tensors[whole.members[0]]
+            if info.slice is not None and not whole.sliced:
+                raise UsageError(
+                    f"{collection.name}: {whole.name!r} is one slice of a tensor, which the index does not list; "
+                    f"take all of {info.whole_name!r}, or decode {part.name} by itself"
+                )
     pairs = zip(collection.parts, chosen, strict=True)
     return [(part, wholes) for part, wholes in pairs if wholes or not options.tensors]
 
