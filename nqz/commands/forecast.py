@@ -105,7 +105,7 @@ def forecast(
     side = _side_lengths(near, statistics, target.digits if task.center else None)
     target = target.with_fixed(_fixed_bytes(side, whole))
     sample = _Sample(matrix, tensor.dtype, pool)
-    found = plan(task, statistics, target, sample.probe)
+    found = plan(task, statistics, target, sample.probe, rough=True)
     final = calibrated(found, statistics, sample.probe)
     bits = sample.bits(final)
     if bits is None:

@@ -65,14 +65,22 @@ class Choice:
 @lru_cache(maxsize=16)
 def lowest_class(lattice: Lattice) -> int:
     """The lowest class to code under reverse water-filling."""
-    index = int(round_log2(lattice.fine_moment, CLASSES))
-    while True:
-        variance = tables.class_variance(index)
-        x = variance / lattice.fine_moment - 1.0
-        bits = float(tables.rate(lattice, np.array([variance]), np.array([index]))[0])
-        if x > 0 and x * x / (1.0 + x) >= 2.0 * _LN_2 * bits:
-            return index - _DROP_MARGIN
-        index += 1
+    low = int(round_log2(lattice.fine_moment, CLASSES)) - 1
+    high = low + 1
+    while not _pays(lattice, high):
+        low, high = high, 2 * high - low + 1
+    while high - low > 1:  # what pays for a class does so for higher ones
+        middle = (low + high) // 2
+        low, high = (low, middle) if _pays(lattice, middle) else (middle, high)
+    return high - _DROP_MARGIN
+
+
+def _pays(lattice: Lattice, index: int) -> bool:
+    """Whether columns of a class are worth their bits."""
+    variance = tables.class_variance(index)
+    x = variance / lattice.fine_moment - 1.0
+    bits = float(tables.rate(lattice, np.array([variance]), np.array([index]))[0])
+    return x > 0 and x * x / (1.0 + x) >= 2.0 * _LN_2 * bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +97,8 @@ class Columns:
     allocate : {"matrix", "column"}
     lowest : int
         The lowest class to code.
+    rough : bool
+        Whether bits need be right to a thousandth only.
     """
 
     n: int
@@ -96,6 +106,7 @@ class Columns:
     lattice: Lattice
     allocate: str
     lowest: int
+    rough: bool = False
 
     def bits(self, m: int, delta: int) -> float:
         """Expected bits of all chunks, framing included, with m coordinates kept."""
@@ -104,8 +115,8 @@ class Columns:
         if not s.kept.any():
             return 0.0
         variance = (ratio(s.log_ratio[s.kept], self.n) + lattice.second_moment) * lattice.fine * lattice.fine
-        kept = counts[s.kept]
-        bits = total(tables.rate(lattice, variance, s.classes[s.kept]) * kept) * m
+        kept, rate = counts[s.kept], tables.rough_rate if self.rough else tables.rate
+        bits = total(rate(lattice, variance, s.classes[s.kept]) * kept) * m
         entries = float(kept.sum()) * m
         for size, number in chunk_counts(self.n, m, int(counts.sum()), int(kept.sum())):
             lanes = lanes_of(size)
@@ -186,9 +197,11 @@ class Columns:
             yield from (max(1, fraction * n // 64) for fraction in range(60, 0, -4))
 
 
-def columns_of(histogram: Histogram, n: int, lattice: Lattice, allocate: str) -> Columns:
+def columns_of(histogram: Histogram, n: int, lattice: Lattice, allocate: str, rough: bool = False) -> Columns:
     """Columns of length n, of which those are dropped that do not pay."""
-    return Columns(n, histogram, lattice, allocate, lowest_class(lattice) if allocate == "matrix" else 0)
+    return Columns(
+        n, histogram, lattice, allocate, lowest_class(lattice) if allocate == "matrix" else 0, rough
+    )
 
 
 def least_error(columns: Columns, budget: float, kappa: float | None = None) -> Choice:
@@ -236,19 +249,23 @@ def fewest_bits(columns: Columns, error: float, kappa: float | None = None) -> C
     return best
 
 
-def _columns(base: Parameters, statistics: Statistics) -> Columns:
-    return columns_of(statistics.histogram, base.n, base.lattice, base.allocate)
+def _columns(base: Parameters, statistics: Statistics, rough: bool = False) -> Columns:
+    return columns_of(statistics.histogram, base.n, base.lattice, base.allocate, rough)
 
 
-def for_rate(base: Parameters, statistics: Statistics, bits: float, kappa: float | None) -> Parameters:
+def for_rate(
+    base: Parameters, statistics: Statistics, bits: float, kappa: float | None, rough: bool = False
+) -> Parameters:
     """Parameters whose chunks should take `bits` in all."""
-    return least_error(_columns(base, statistics), bits, kappa).of(base)
+    return least_error(_columns(base, statistics, rough), bits, kappa).of(base)
 
 
-def for_error(task: Task, base: Parameters, statistics: Statistics, target: Target, probe: Probe) -> Plan:
+def for_error(
+    task: Task, base: Parameters, statistics: Statistics, target: Target, probe: Probe, rough: bool = False
+) -> Plan:
     """The fewest bits with which the predicted error is at most `target.error`; UsageError if there are none."""
     assert target.error is not None
-    columns = _columns(base, statistics)
+    columns = _columns(base, statistics, rough)
     choice = fewest_bits(columns, target.error, task.kappa)
     rate = (choice.bits + 8.0 * target.fixed) / statistics.grid.entries
     found, finest = choice.of(base), columns.least
@@ -284,7 +301,7 @@ def adjusted(
 def expected_bits(parameters: Parameters, statistics: Statistics) -> float:
     """Bits that all chunks should take, framing included."""
     p = parameters
-    columns = Columns(p.n, statistics.histogram, p.lattice, p.allocate, p.lowest_class)
+    columns = Columns(p.n, statistics.histogram, p.lattice, p.allocate, p.lowest_class, rough=True)
     return columns.bits(p.m, p.delta)
 
 

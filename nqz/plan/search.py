@@ -21,7 +21,7 @@ PLANNERS: dict[str, Planner] = {"entropy": entropy, "voronoi": voronoi}
 _TRIES = 6
 
 
-def plan(task: Task, statistics: Statistics, target: Target, probe: Probe) -> Plan:
+def plan(task: Task, statistics: Statistics, target: Target, probe: Probe, rough: bool = False) -> Plan:
     """Choose parameters.
 
     Parameters
@@ -32,6 +32,8 @@ def plan(task: Task, statistics: Statistics, target: Target, probe: Probe) -> Pl
     target : Target
     probe : callable
         Codes the first panel, where a coding cannot tell otherwise what its errors are.
+    rough : bool
+        Whether bits need be right to a thousandth only, for the sake of speed: nothing is to be coded so.
 
     Raises
     ------
@@ -40,9 +42,9 @@ def plan(task: Task, statistics: Statistics, target: Target, probe: Probe) -> Pl
     """
     planner, start = PLANNERS[task.coding.name], base(task, statistics, target)
     if target.error is not None:
-        return planner.for_error(task, start, statistics, target, probe)
+        return planner.for_error(task, start, statistics, target, probe, rough)
     bits = target.bits(statistics.grid.entries)
-    return Plan(planner.for_rate(start, statistics, bits, task.kappa), target.rate)
+    return Plan(planner.for_rate(start, statistics, bits, task.kappa, rough), target.rate)
 
 
 def replan(

@@ -141,12 +141,18 @@ class Planner(Protocol):
     """Bytes by which a header may grow once its numbers are known."""
 
     def for_rate(
-        self, base: Parameters, statistics: Statistics, bits: float, kappa: float | None
+        self, base: Parameters, statistics: Statistics, bits: float, kappa: float | None, rough: bool = False
     ) -> Parameters:
-        """Parameters whose chunks should take `bits` in all."""
+        """Parameters whose chunks should take `bits` in all; to a thousandth, where that is enough."""
 
     def for_error(
-        self, task: Task, base: Parameters, statistics: Statistics, target: Target, probe: Probe
+        self,
+        task: Task,
+        base: Parameters,
+        statistics: Statistics,
+        target: Target,
+        probe: Probe,
+        rough: bool = False,
     ) -> Plan:
         """The fewest bits with which the predicted error is at most `target.error`; UsageError if there are none."""
 

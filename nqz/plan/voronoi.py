@@ -68,7 +68,9 @@ def _at_level(base: Parameters, m: int, level: float) -> Parameters:
     )
 
 
-def for_rate(base: Parameters, statistics: Statistics, bits: float, kappa: float | None) -> Parameters:
+def for_rate(
+    base: Parameters, statistics: Statistics, bits: float, kappa: float | None, rough: bool = False
+) -> Parameters:
     """Parameters whose chunks should take `bits` in all.
 
     `kappa`, the fraction of coordinates to keep, is the user's, if any: else it is 1, less at rates for which there
@@ -91,7 +93,9 @@ def fitted(base: Parameters, columns: int, bits: float, kappa: float | None) -> 
     return _at_level(base, m, rate * base.n / m - side)
 
 
-def for_error(task: Task, base: Parameters, statistics: Statistics, target: Target, probe: Probe) -> Plan:
+def for_error(
+    task: Task, base: Parameters, statistics: Statistics, target: Target, probe: Probe, rough: bool = False
+) -> Plan:
     """The fewest bits with which the predicted error is at most `target.error`; UsageError if there are none."""
     error, entries = target.error, statistics.grid.entries
     assert error is not None
