@@ -17,8 +17,10 @@ from functools import lru_cache
 from itertools import count
 
 import numpy as np
+import numpy.typing as npt
 
 from nqz.ground.arithmetic import GRID, log2, round_log2, total
+from nqz.ground.cached import cached_property
 from nqz.ground.layout import lanes_of, padded
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
@@ -128,9 +130,14 @@ class Columns:
         """w: the energy-weighted mean of 1 / (1 + d), 0 for dropped columns."""
         codes = self.histogram.codes
         s = scaling(codes, self.n, self.lattice, delta, self.allocate, self.lowest)
-        energy = self.histogram.energies(norms.loudest(codes))
-        whole = total(energy)
+        energy, whole = self._energy
         return total(energy / (1.0 + s.noise)) / whole if whole > 0 else 0.0
+
+    @cached_property
+    def _energy(self) -> tuple[npt.NDArray[np.float64], float]:
+        """Energies of all columns of each norm code, and their sum."""
+        energy = self.histogram.energies(norms.loudest(self.histogram.codes))
+        return energy, total(energy)
 
     def error(self, m: int, delta: int) -> float:
         """Expected error of a product with an unrelated partner coded alike."""

@@ -220,7 +220,8 @@ def rough_rate(lattice: Lattice, variance: np.ndarray, classes: np.ndarray) -> n
     place = np.searchsorted(used, below)
     own = bits[place] + (bits[place + 1] - bits[place]) * ((classes - below * _EVERY) / _EVERY)
     of_class = exp2(classes * (GRID // CLASSES))
-    return own + (variance / of_class - 1.0) * _HALF_LOG2_E
+    out: np.ndarray = own + (variance / of_class - 1.0) * _HALF_LOG2_E
+    return out
 
 
 def _own_bits(lattice: Lattice, index: int) -> float:
