@@ -101,7 +101,7 @@ def test_what_follows_is_a_report_only_if_it_looks_so(folder, capsys):
     assert json.loads((folder / "r.json").read_text()) == json.loads((folder / "r").read_text())
     index = "nowhere.index.json"  # of a model, which is an input
     assert fail(capsys, 3, "encode", "--json", index, "-r", "3").startswith(f"{index}: ")
-    assert "--json=FILE takes any name" in invoke(capsys, "decode", "a.nqz", "--json", "report").err
+    assert "--json=FILE takes any name" in invoke(capsys, "matmul", "a.nqz", "b.npy", "--json", "report").err
     assert succeed(capsys, "encode", "b.npy", "-r", "3", "-o", "--json").out == ""
     assert "--json" in listing(folder)
 
