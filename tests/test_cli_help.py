@@ -151,3 +151,9 @@ def test_help_imports_nothing_heavy(arguments):
     )
     done = process(program=program)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_group_names_an_option_that_is_not_there(name):
+    page, names = table.PAGES[name], {long_name(option) for option in COMMANDS[name].params}
+    assert {*page.common, *page.codec, *page.expert} <= names

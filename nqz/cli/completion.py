@@ -232,8 +232,8 @@ _SHELLS: dict[str, Callable[[list[Subject]], Iterator[str]]] = {"bash": bash, "z
 def command(context: click.Context, shell: str) -> None:
     """Print a script that makes a shell complete commands, options, their values, and names of files.
 
-    The shell runs the script once, when it starts; to complete a word it then runs nothing. After nqz was brought up to
-    date, print the script again.
+    The shell runs the script once, when it starts; to complete a word it then runs nothing. Print it again when nqz has
+    been brought up to date. A folder that it is written to, as in the examples, must be there.
     """
     first = "#compdef nqz\n" if shell == "zsh" else ""
     head = f"{first}# Completion of nqz {__version__} for {shell}, as printed by: nqz completion {shell}\n"

@@ -58,11 +58,12 @@ from nqz.matrix import open_matrix
 @click.option(
     "--dtype",
     type=choice(MATRIX_DTYPES),
-    help="Type of the matrices; that of the original by default.",
+    metavar="TYPE",
+    help=f"Type of the matrices, by default that of the original: {', '.join(MATRIX_DTYPES)}.",
 )
 @click.option(
     "--estimator", type=choice(["mmse", "unbiased"]), default="mmse", show_default=True,
-    help="Make the error least, or let the mean over seeds be exactly the original.",
+    help="mmse: the least error; unbiased: more of it, but on average over seeds exactly the original.",
 )  # fmt: skip
 @json_option
 @common_options

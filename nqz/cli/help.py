@@ -45,7 +45,7 @@ class Page(NamedTuple):
 
 PAGES = {
     "encode": Page(
-        "Compress a matrix, or a file of them.",
+        "Compress a matrix, a file of them, or a model.",
         (
             ("Three bits per entry, into a.nqz", "nqz encode a.npy -r 3"),
             (
@@ -53,8 +53,11 @@ PAGES = {
                 "nqz encode model.safetensors -r 4 --axis 1 --tensor 'layer.*' -o some.nqz",
             ),
             ("A model: MODEL-nqz is a folder like MODEL", "nqz encode MODEL -r 4"),
-            ("The smallest file with a predicted error of 0.01", "nqz encode b.npy --error 0.01"),
-            ("The best file of at most 60 kB, and a report", "nqz encode model.safetensors --max-bytes 60kB --json"),
+            (
+                "The plan of one within 80 kB, some of its tensors as they are",
+                "nqz encode MODEL --max-bytes 80kB --rule '*bias=exact' --rule 'layer.*=5' --dry-run",
+            ),
+            ("The smallest file with a predicted error of 0.01, and a report", "nqz encode b.npy --error 0.01 --json"),
         ),
         common=(
             "--rate", "--error", "--max-bytes", "--output", "--out-dir", "--force", "--axis", "--tensor", "--rule",

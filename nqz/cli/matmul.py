@@ -48,7 +48,7 @@ multiplied, into a {listed(SEVERAL)} file, where there are several.
 @output_options(f"File to write, {listed(SOURCES)}; by default .npy to standard output.")
 @click.option(
     "--estimator", type=choice(ESTIMATORS), default="auto", show_default=True,
-    help="auto: the least error by what the operands show; mmse: for unrelated ones; unbiased: none but at random.",
+    help="auto: the least error, by what the two show; mmse: the same for unrelated ones; unbiased: right on average.",
 )  # fmt: skip
 @click.option("--tensor-a", metavar="NAME", help="Tensor of A, where it has several.")
 @click.option("--tensor-b", metavar="NAME", help="Tensor of B, where it has several.")
