@@ -27,7 +27,7 @@ unexport PYTHONPATH
 unexport VIRTUAL_ENV
 
 .NOTPARALLEL:
-.PHONY: help test pytest lint format demo test-all test-faults test-reference test-pythons test-arm64 bench fuzz golden man coverage clean
+.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-pythons test-arm64 bench fuzz golden man coverage clean
 
 help:
 	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
@@ -53,6 +53,7 @@ lint: .venv-lint/installed
 	$(LINT)/ruff check --quiet --output-format concise $(PY)
 	$(LINT)/clang-format --dry-run --Werror $(CPP) || { echo "run: make format"; exit 1; }
 	$(LINT)/mypy --no-error-summary
+	MYPYPATH="$(CURDIR)" $(LINT)/mypy --strict --config-file= --follow-imports silent --no-error-summary tests/typing/user.py
 
 format: .venv-lint/installed
 	$(LINT)/ruff check --quiet --fix --exit-zero $(PY) > /dev/null
@@ -63,7 +64,7 @@ demo: $(VENV)/nqz
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh fixtures/demo.sh
 
 # What takes long, or needs environments of its own under build/.
-test-all: test test-faults test-reference test-pythons test-arm64
+test-all: test test-faults test-reference test-torch test-pythons test-arm64
 
 # What happens at random, kills, interrupts and forks, tried so often that what is rare is met.
 test-faults: export NQZ_TEST_MANY := 1
@@ -79,6 +80,14 @@ test-reference:
 	build/venv-reference/bin/python $(PIP) --no-build-isolation --config-settings build-dir=build/reference --editable .
 	build/venv-reference/bin/python $(PIP) 'nqz[test]'
 	$(subst $(BIN),build/venv-reference/bin,$(PYTEST)) $(ARGS)
+
+# Arrays of other packages, from these packages, and `nqz.torch`.
+test-torch:
+	test -x build/venv-torch/bin/python || $(PYTHON) -m venv --clear build/venv-torch
+	build/venv-torch/bin/python $(PIP) $(BUILD_TOOLS)
+	build/venv-torch/bin/python $(PIP) --no-build-isolation --config-settings build-dir=build/torch --editable .
+	build/venv-torch/bin/python $(PIP) 'nqz[test]' torch==2.13.0 jax jaxlib pyarrow dask
+	build/venv-torch/bin/python -m pytest tests/interop $(ARGS)
 
 # Every other Python that is found: on the PATH, or in the folder of pyenv.
 test-pythons:

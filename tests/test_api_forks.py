@@ -66,6 +66,13 @@ if True:
             assert np.array_equal(container.matrix.decode(), whole)
             assert container.matrix.predicted_error > 0
 """,
+    "parts of an array": """
+if True:
+    data = nqz.encode(a, rate=3)
+    whole, m = nqz.open(data).matrix.decode(), nqz.open(data).matrix
+    def work():
+        assert (m[:, 7] == whole[:, 7]).all() and (m.T[3:9] == whole.T[3:9]).all() and m[5, 6] == whole[5, 6]
+""",
 }
 
 
@@ -123,6 +130,9 @@ def work():
         data = nqz.encode(a, threads=2, **options)
         nqz.open(data).matrix.decode(threads=2)
         nqz.matmul(data, data), nqz.matmul(data, a, threads=2), nqz.predicted_error(data, data)
+        nqz.open(data).matrix.T @ a, nqz.open(data).matrix[3:5, [1, 2]], nqz.decode(data), nqz.inspect(data)
+        nqz.verify(data, a), nqz.compare(a, data)
+    nqz.sweep(a, rates=2, lattices="z"), nqz.encode({"a": a, "b": a[0]}, rate=3)
     nqz.open(nqz.encode(np.float32(3), rate=2))[""].decode()
     nqz.encode(a, sys.argv[1], rate=2)
 thread = threading.Thread(target=work)

@@ -1,4 +1,4 @@
-"""What README.md shows works as shown."""
+"""What README.md and docs/api.md show works as shown."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import pytest
 from cli_tools import FIXTURES, environment
 
 README = (FIXTURES.parent / "README.md").read_text(encoding="utf-8")
+API = (FIXTURES.parent / "docs" / "api.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, text: str = README) -> list[str]:
     """Contents of the fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -58,6 +59,25 @@ def test_the_python_example(tour):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=60)
     assert done.returncode == 0, done.stderr
     assert re.search(r"expected 0\.\d+, actual 0\.\d+", done.stdout)
+
+
+def test_the_examples_of_the_python_interface(tour):
+    found = blocks("python", API)
+    assert len(found) >= 9
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(found)], capture_output=True, encoding="utf-8", timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    (shown,) = re.findall(r"^print\(x\)    # (.*)$", API, re.MULTILINE)
+    assert shown in done.stdout.splitlines(), done.stdout
+
+
+def test_every_function_of_the_interface_is_in_its_page():
+    import nqz
+
+    for name in nqz.__all__:
+        if not isinstance(getattr(nqz, name), type) and name != "__version__":
+            assert f"nqz.{name}(" in API or f"`{name}`" in API, name
 
 
 def test_every_exit_status_and_command_is_listed():

@@ -24,6 +24,7 @@ LAYERS = [
     ["commands"],
     ["curve"],
     ["api", "cli", "adapters"],
+    ["torch"],
     ["", "__main__"],  # `nqz` itself
 ]
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from nqz.api.products import Operand
 from nqz.api.tensor import Tensor
 from nqz.format.exct import decode_exact
-from nqz.ground.dtypes import bfloat16_to_float32, dtype_bits
+from nqz.ground.dtypes import bfloat16_to_float32, dtype_bits, numpy_name
 from nqz.ground.errors import OperandError, UnsupportedError
 
 ByteOrder = Literal["<", ">", "|"]
@@ -58,13 +58,28 @@ class ExactTensor(Tensor, Operand):
         CorruptError
             The data is damaged.
         """
-        info, dtype = self._info, self.dtype
-        array: npt.NDArray[Any]
-        if info.dtype == "bfloat16":
-            array = bfloat16_to_float32(np.frombuffer(self.tobytes(), "<u2"))
-        else:
-            array = np.frombuffer(bytearray(self.tobytes()), dtype)
-        found: npt.NDArray[Any] = array.reshape(info.shape, order="F" if info.order == "F" else "C")
+        if self._info.dtype == "bfloat16":
+            return bfloat16_to_float32(self._array(np.dtype("<u2")))
+        return self._array(self.dtype)
+
+    def stored(self) -> npt.NDArray[Any]:
+        """The tensor in the type of the source, or integers that hold it: uint16 for bfloat16, uint8 for float8.
+
+        Raises
+        ------
+        UnsupportedError
+            Entries of less than a byte are packed.
+        """
+        bits = dtype_bits(self._info.dtype)
+        return self._array(
+            self.dtype if bits < 8 or numpy_name(self._info.dtype) else np.dtype(f"<u{bits // 8}")
+        )
+
+    def _array(self, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        array: npt.NDArray[Any] = np.frombuffer(bytearray(self.tobytes()), dtype)
+        found: npt.NDArray[Any] = array.reshape(
+            self._info.shape, order="F" if self._info.order == "F" else "C"
+        )
         return found.T if self._transposed else found
 
     def __getitem__(self, index: Any) -> Any:

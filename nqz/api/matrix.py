@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nqz.api.arguments import array_out, canonical_name, float_type
+from nqz.api.arguments import array_out, canonical_name, float_type, word
 from nqz.api.indexing import Selection, cut, length, lookup
 from nqz.api.products import Operand, matmul_operator
 from nqz.api.tensor import Tensor, told
@@ -130,6 +130,12 @@ class CompressedMatrix(Tensor, Operand):
         array_out(out, found.shape, wanted)[...] = found
         return out
 
+    def stored(self, estimator: str = "mmse", *, threads: int | None = None) -> Array:
+        """All of it in the type of the source, or integers that hold it: uint16 for bfloat16, uint8 for float8."""
+        array = self._stored(self._coded, self.source_dtype, word(estimator, "estimator"), None, threads)
+        found: Array = array.reshape(self._info.shape)
+        return found.T if self._transposed else found
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         wanted = None if dtype is None else np.dtype(dtype)
         if (
@@ -183,18 +189,7 @@ class CompressedMatrix(Tensor, Operand):
     def _whole(
         self, matrix: Matrix, wanted: np.dtype[Any], estimator: str, out: Array | None, threads: int | None
     ) -> Array:
-        name = canonical_name(wanted)
-        n, count = matrix.parameters.n, matrix.parameters.columns
-        rows = matrix.header.axis == 1
-        target = (
-            None if out is None else _plain_view(out, self._transposed, (count, n) if rows else (n, count))
-        )
-        if target is None:
-            target = np.empty((count, n) if rows else (n, count), storage_dtype(name))
-        vectors = target.T if rows else target
-        with self._opened.unchanged(), workers(threads) as pool:
-            for _ in matrix.blocks(pool, estimator, name, lambda panel: vectors[:, panel.first : panel.last]):
-                pass
+        target = self._stored(matrix, canonical_name(wanted), estimator, out, threads)
         if out is not None and np.may_share_memory(target, out):
             return out
         found = _typed(target, wanted).reshape(self._info.shape)
@@ -203,6 +198,21 @@ class CompressedMatrix(Tensor, Operand):
             return found
         out[...] = found
         return out
+
+    def _stored(
+        self, matrix: Matrix, name: str, estimator: str, out: Array | None, threads: int | None
+    ) -> Array:
+        """The matrix in two dimensions in the storage type of `name`; in `out`, if it can be seen so."""
+        n, count = matrix.parameters.n, matrix.parameters.columns
+        shape = (count, n) if matrix.header.axis == 1 else (n, count)
+        target = None if out is None else _plain_view(out, self._transposed, shape)
+        if target is None:
+            target = np.empty(shape, storage_dtype(name))
+        vectors = target.T if matrix.header.axis == 1 else target
+        with self._opened.unchanged(), workers(threads) as pool:
+            for _ in matrix.blocks(pool, estimator, name, lambda panel: vectors[:, panel.first : panel.last]):
+                pass
+        return target
 
     def _read(
         self,
