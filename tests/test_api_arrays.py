@@ -30,7 +30,9 @@ CODED = {
     "vector": coded(matrix(40)),
     "cube": coded(matrix(3, 5, 6)),
     "cube of rows": coded(matrix(6, 5, 3), axis=1),
-    "halves": coded(matrix(12, 9, dtype="float16"), rate=0.5),  # some columns are dropped
+    "halves": coded(
+        matrix(64, 9, dtype="float16") * np.float16([3, 0, 0.1, 2, 0, 0.1, 1, 0, 4])
+    ),  # some are dropped
     "doubles": coded(matrix(12, 9, dtype="float64") * 10.0 ** np.arange(-200, 250, 50)),
     "bfloat16": coded(matrix(12, 9).astype(ml_dtypes.bfloat16)),
     "float8": coded(matrix(12, 9).astype(ml_dtypes.float8_e4m3fn)),
@@ -78,7 +80,7 @@ INDEXINGS = [
 
 
 @pytest.mark.parametrize("index", INDEXINGS)
-@pytest.mark.parametrize("name", ["columns", "rows.T", "doubles", "halves"])
+@pytest.mark.parametrize("name", ["columns", "rows.T", "doubles"])
 def test_an_index_gives_what_it_gives_of_the_decoded_array(name, index):
     m = opened(name)
     same(m[index], m.decode()[index])

@@ -188,6 +188,56 @@ def test_a_program_that_ends_says_nothing(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+def shards(folder):
+    """A model of two files and an index, and its tensors."""
+    folder.mkdir()
+    parts = {
+        "model-00001-of-00002.safetensors": {"a.weight": matrix(40, 30), "a.bias": matrix(30)},
+        "model-00002-of-00002.safetensors": {"b.weight": matrix(30, 20, seed=1)},
+    }
+    for name, part in parts.items():
+        save_file(part, folder / name, {"format": "pt"})
+    names = {key: name for name, part in parts.items() for key in part}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    (folder / "LICENSE").write_text("free")
+    return {key: value for part in parts.values() for key, value in part.items()}
+
+
+def test_models_on_the_disk_are_folders(tmp_path, capsys):
+    given = shards(tmp_path / "model")
+    succeed(capsys, "encode", tmp_path / "model", "-r", "5", "-o", tmp_path / "expected", "-q")
+    assert nqz.encode(tmp_path / "model", tmp_path / "coded", rate=5) is None
+    for path in (tmp_path / "expected").iterdir():
+        assert (tmp_path / "coded" / path.name).read_bytes() == path.read_bytes(), path.name
+    with nqz.open(tmp_path / "coded") as container:
+        assert set(container) == set(given)
+    found = nqz.decode(tmp_path / "coded")
+    assert isinstance(found, dict) and np.array_equal(found["a.bias"], given["a.bias"])
+    assert nqz.decode(str(tmp_path / "coded"), tmp_path / "back") is None
+    assert (tmp_path / "back" / "LICENSE").read_text() == "free"
+    again = load_file(tmp_path / "back" / "model-00002-of-00002.safetensors")
+    assert np.array_equal(again["b.weight"], found["b.weight"])
+    assert (
+        nqz.verify(tmp_path / "coded", tmp_path / "model")["ok"]
+        and nqz.verify(tmp_path / "coded", given)["ok"]
+    )
+    assert len(nqz.compare(tmp_path / "model", tmp_path / "coded", across={"*": 2})["tensors"]) == 3
+    files = sorted((tmp_path / "model").glob("*.safetensors"))
+    nqz.encode(files, tmp_path / "listed", rate=5)
+    assert nqz.inspect(tmp_path / "listed")["totals"]["tensors"] == 3
+    with pytest.raises(nqz.UsageError, match="becomes a folder; give its path, to="):
+        nqz.encode(tmp_path / "model", rate=5)
+    with pytest.raises(nqz.OutputExistsError, match="force=True"):
+        nqz.encode(tmp_path / "model", tmp_path / "coded", rate=5)
+    nqz.encode(tmp_path / "model", tmp_path / "coded", rate=4, force=True)
+
+
+def test_warnings_point_to_the_caller():
+    with pytest.warns(UserWarning, match="bits") as caught:
+        nqz.encode(matrix(20, 40), rate=0.3)
+    assert caught[0].filename == __file__
+
+
 @pytest.mark.parametrize(
     "error, call, message",
     [

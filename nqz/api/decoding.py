@@ -22,10 +22,12 @@ from nqz.api.arguments import (
 from nqz.api.container import Container
 from nqz.api.exact import ExactTensor
 from nqz.api.file import File
+from nqz.api.sources import folder, is_model_source
 from nqz.api.wording import speaks_python
 from nqz.commands.decode import DecodeOptions
 from nqz.commands.decode import decode as decode_container
 from nqz.commands.joining import taken_parts
+from nqz.commands.models import convert
 from nqz.commands.opening import open_file
 from nqz.files.output import Output
 from nqz.ground.errors import UsageError
@@ -44,7 +46,7 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
     ) -> Decoded: ...  # fmt: skip
     @overload
     def decode(
-        source: Source, to: Target, *, tensors: str | Sequence[str] | None = ..., dtype: Any = ...,
+        source: Source | Sequence[Path], to: Target, *, tensors: str | Sequence[str] | None = ..., dtype: Any = ...,
         estimator: str = ..., threads: int | None = ..., force: bool = ...,
     ) -> None: ...  # fmt: skip
 
@@ -67,7 +69,8 @@ def decode(
     source : path, binary file object, bytes, or Container; or a sequence of paths
         A folder, its index, or several files are a model.
     to : path or binary file object, optional
-        File to write, of the kind that its suffix says, or of the kind of the original; by default arrays are returned.
+        File to write, of the kind that its suffix says, or of the kind of the original; a folder for a model. By
+        default arrays are returned.
     tensors : str or sequence of str, optional
         Names or shell patterns of the tensors to take; all by default.
     dtype : dtype-like, optional
@@ -98,7 +101,12 @@ def decode(
     wanted = None if dtype is None else float_type(dtype)
     if to is not None:
         name = None if wanted is None else canonical_name(wanted)
-        _write(source, to, DecodeOptions(None, chosen, name, estimator), threads, flag(force, "force"))
+        options = DecodeOptions(None, chosen, name, estimator)
+        if is_model_source(source):
+            with workers(threads) as pool:
+                convert(source, folder(to), options, pool, force=flag(force, "force"))
+        else:
+            _write(source, to, options, threads, flag(force, "force"))
         return None
     if isinstance(source, Container):
         return _arrays(source, chosen, wanted, estimator, threads)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from nqz.api.arguments import Rules, Target, flag, patterns, real, rule_texts, texts, whole, word
-from nqz.api.sources import opened_source
-from nqz.api.wording import speaks_python
+from nqz.api.sources import folder, is_model_source, opened_source
+from nqz.api.wording import in_python, speaks_python
 from nqz.commands.encode import encode as encode_source
+from nqz.commands.models import convert
 from nqz.commands.options import EncodeOptions
 from nqz.commands.sensitivities import read_across
 from nqz.files.access import MemoryAccess
@@ -73,9 +75,10 @@ def encode(
         A matrix of float16, float32 or float64, bfloat16 or float8: an array of NumPy, or of any package that offers
         its own by ``__array__``, DLPack or Arrow. Vectors lie along `axis`; one dimension is one vector. A mapping of
         names to arrays is a model: what is no matrix of floats in it is carried exactly, as in a .safetensors file. A
-        file is encoded as on the command line; bytes are the contents of one.
+        file is encoded as on the command line; bytes are the contents of one. A folder, its index, or a list of files
+        is a model on the disk, which becomes a folder.
     to : path or binary file object, optional
-        Where to write the container; by default it is returned.
+        Where to write the container; by default it is returned. A folder for a model on the disk.
     rate : float, optional
         Bits per entry, everything in the container counted. One of `rate`, `error` and `max_bytes` is needed.
     error : float, optional
@@ -144,16 +147,29 @@ def encode(
     if to is not None:
         _check_suffix(to)
     replace = flag(force, "force")
+    if is_model_source(source):
+        notes: list[str] = []
+        with workers(threads) as pool:
+            report = convert(source, folder(to), options, pool, force=replace, notes=notes.append)
+        _warn([*notes, *report["warnings"]])
+        return None
     with opened_source(source) as opened, workers(threads) as pool:
         content = opened.content
         if to is None:
             data = bytearray()
             report = encode_source(content, MemoryAccess(data), options, pool)
+            _warn(report["warnings"])
             return bytes(memoryview(data)[: report["file_bytes"]])
         with Output(to, force=replace, inputs=[opened.identity], check=opened.check) as output:
             report = encode_source(content, output.access, options, pool)
             output.commit(report["file_bytes"])
+    _warn(report["warnings"])
     return None
+
+
+def _warn(texts: Sequence[str]) -> None:
+    for text in texts:
+        warnings.warn(in_python(text), stacklevel=4)  # where `encode` is called
 
 
 def _check_suffix(to: Any) -> None:

@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from typing import Any
 
 from nqz.api.arguments import Path, Source, as_target, flag, is_file, numbers, patterns, whole, word
-from nqz.api.sources import opened_source
+from nqz.api.sources import are_files, opened_source
 from nqz.api.wording import speaks_python
 from nqz.commands.compare import compare as compare_containers
 from nqz.commands.inspect import inspect as inspect_containers
 from nqz.commands.opening import open_collection
+from nqz.commands.sensitivities import read_sensitivities
 from nqz.commands.verify import failures
 from nqz.commands.verify_model import verify_parts
 from nqz.curve.matrix import check_lengths, choose
@@ -58,7 +59,7 @@ def verify(
     source : path, binary file object, or bytes; or a sequence of paths
         A container, or a model.
     against : optional
-        What it was made from: a file, an array, or a mapping of names to arrays.
+        What it was made from: a file or a model, an array, or a mapping of names to arrays.
     check : bool
         Whether the worst of what is wrong is raised; otherwise the report tells.
     threads : int, optional
@@ -88,9 +89,9 @@ def verify(
 @speaks_python
 def compare(
     original: Any,
-    compressed: Source,
+    compressed: Source | Sequence[Path],
     *,
-    across: Mapping[str, float] | None = None,
+    across: Mapping[str, float] | str | None = None,
     check: bool = True,
     threads: int | None = None,
 ) -> Report:
@@ -98,11 +99,11 @@ def compare(
 
     Parameters
     ----------
-    original : path, binary file object, bytes, array_like, or mapping of str to array_like
-    compressed : path, binary file object, or bytes
-        A container made from it.
-    across : mapping of str to float, optional
-        How sensitive each matrix is, by names or shell patterns, of which the last that takes a tensor counts.
+    original : path, binary file object, bytes, array_like, or mapping of str to array_like; or a sequence of paths
+    compressed : path, binary file object, or bytes; or a sequence of paths
+        A container, or a model, made from it.
+    across : mapping of str to float, or path of such a mapping as .json, optional
+        How sensitive each tensor is, by names or shell patterns: see `encode`.
     check : bool
         Whether the worst of what is wrong is raised; otherwise the report tells.
     threads : int, optional
@@ -110,7 +111,7 @@ def compare(
     Returns
     -------
     dict
-        What ``nqz compare --json`` prints, but for the name of the original.
+        What ``nqz compare --json`` prints, but for the name of the original, in the order of the container.
 
     Raises
     ------
@@ -120,13 +121,14 @@ def compare(
         A matrix is further from the original than predicted, or another one.
     """
     raising = flag(check, "check")
-    if across is not None and not isinstance(across, Mapping):
-        raise UsageError(f"across must be a mapping of names to numbers, not {type(across).__name__}")
+    sensitivities = dict(across) if isinstance(across, Mapping) else None
+    if across is not None and sensitivities is None:
+        sensitivities = read_sensitivities(word(across, "across"))
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
         collection = stack.enter_context(open_collection(as_target(compressed), container=True))
         source = _original(original, stack)
-        found = compare_containers(collection, source, pool, across=across)
+        found = compare_containers(collection, source, pool, None, sensitivities)
     _raise(found, collection, source, raising)
     return found
 
@@ -206,7 +208,7 @@ def sweep(
 
 def _original(given: Any, stack: ExitStack) -> Collection:
     """An original as a collection, open."""
-    if is_file(given) or (isinstance(given, (list, tuple)) and given and all(map(is_file, given))):
+    if is_file(given) or are_files(given):
         return stack.enter_context(open_collection(as_target(given), container=False))
     opened = stack.enter_context(opened_source(given))
     name = opened.content.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,12 +10,29 @@ import numpy as np
 
 from nqz.api.arguments import as_target, is_file
 from nqz.api.interchange import as_plain
-from nqz.commands.opening import Opened, open_file
+from nqz.commands.opening import Opened, is_model, open_file
 from nqz.files.access import MemoryAccess
 from nqz.files.contract import Source
 from nqz.files.source import array_source
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES
+
+
+def is_model_source(source: Any) -> bool:
+    """Whether it is a model on the disk: a folder, an index, or a list of files."""
+    return is_model(source) or are_files(source)
+
+
+def are_files(source: Any) -> bool:
+    """Whether it is a list of files, and no array."""
+    return isinstance(source, (list, tuple)) and len(source) > 0 and all(map(is_file, source))
+
+
+def folder(to: Any) -> str:
+    """The folder that a model is written to."""
+    if isinstance(to, (str, os.PathLike)):
+        return os.fsdecode(to)
+    raise UsageError("a model on the disk becomes a folder; give its path, to=")
 
 
 def opened_source(source: Any) -> Opened:
