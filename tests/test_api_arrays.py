@@ -31,7 +31,7 @@ CODED = {
     "cube": coded(matrix(3, 5, 6)),
     "cube of rows": coded(matrix(6, 5, 3), axis=1),
     "halves": coded(
-        matrix(64, 9, dtype="float16") * np.float16([3, 0, 0.1, 2, 0, 0.1, 1, 0, 4])
+        matrix(64, 9, dtype="float16") * np.array([3, 0, 0.1, 2, 0, 0.1, 1, 0, 4], np.float16)
     ),  # some are dropped
     "doubles": coded(matrix(12, 9, dtype="float64") * 10.0 ** np.arange(-200, 250, 50)),
     "bfloat16": coded(matrix(12, 9).astype(ml_dtypes.bfloat16)),

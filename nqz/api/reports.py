@@ -12,7 +12,6 @@ from nqz.api.wording import speaks_python
 from nqz.commands.compare import compare as compare_containers
 from nqz.commands.inspect import inspect as inspect_containers
 from nqz.commands.opening import open_collection
-from nqz.commands.sensitivities import read_sensitivities
 from nqz.commands.verify import failures
 from nqz.commands.verify_model import verify_parts
 from nqz.curve.matrix import check_lengths, choose
@@ -91,7 +90,7 @@ def compare(
     original: Any,
     compressed: Source | Sequence[Path],
     *,
-    across: Mapping[str, float] | str | None = None,
+    across: Mapping[str, float] | None = None,
     check: bool = True,
     threads: int | None = None,
 ) -> Report:
@@ -102,8 +101,8 @@ def compare(
     original : path, binary file object, bytes, array_like, or mapping of str to array_like; or a sequence of paths
     compressed : path, binary file object, or bytes; or a sequence of paths
         A container, or a model, made from it.
-    across : mapping of str to float, or path of such a mapping as .json, optional
-        How sensitive each tensor is, by names or shell patterns: see `encode`.
+    across : mapping of str to float, optional
+        How sensitive each matrix is, by names or shell patterns, of which the last that takes a tensor counts.
     check : bool
         Whether the worst of what is wrong is raised; otherwise the report tells.
     threads : int, optional
@@ -121,14 +120,13 @@ def compare(
         A matrix is further from the original than predicted, or another one.
     """
     raising = flag(check, "check")
-    sensitivities = dict(across) if isinstance(across, Mapping) else None
-    if across is not None and sensitivities is None:
-        sensitivities = read_sensitivities(word(across, "across"))
+    if across is not None and not isinstance(across, Mapping):
+        raise UsageError(f"across must be a mapping of names to numbers, not {type(across).__name__}")
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
         collection = stack.enter_context(open_collection(as_target(compressed), container=True))
         source = _original(original, stack)
-        found = compare_containers(collection, source, pool, None, sensitivities)
+        found = compare_containers(collection, source, pool, across=across)
     _raise(found, collection, source, raising)
     return found
 
