@@ -37,6 +37,7 @@ CODED = {
     "bfloat16": coded(matrix(12, 9).astype(ml_dtypes.bfloat16)),
     "float8": coded(matrix(12, 9).astype(ml_dtypes.float8_e4m3fn)),
 }
+SLICED = coded({"experts": matrix(4, 24, 16)}, axis=1, rules={"experts": "split"})
 NAMES = [*CODED, *(f"{name}.T" for name in CODED)]
 
 
@@ -94,6 +95,32 @@ def test_any_index_gives_what_it_gives_of_the_decoded_array(data):
     fancy = hnp.integer_array_indices(m.shape, result_shape=hnp.array_shapes(max_dims=2, max_side=4))
     index = data.draw(basic | fancy)
     same(m[index], m.decode()[index])
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_index_of_a_tensor_in_slices_gives_what_it_gives_of_the_decoded_array(data):
+    with nqz.open(SLICED) as container:
+        tensor = container["experts"]
+        basic = hnp.basic_indices(tensor.shape, allow_newaxis=True)
+        fancy = hnp.integer_array_indices(tensor.shape, result_shape=hnp.array_shapes(max_dims=2, max_side=4))
+        index = data.draw(basic | fancy)
+        same(tensor[index], tensor.decode()[index])
+
+
+def test_a_tensor_in_slices_reads_those_asked_for_only(chunks_read):
+    with nqz.open(SLICED) as container:
+        tensor = container["experts"]
+        assert isinstance(tensor, nqz.SlicedTensor) and tensor.shape == (4, 24, 16)
+        whole = tensor.decode()
+        for what in ("shape", "ndim", "size", "nbytes", "dtype"):
+            assert getattr(tensor, what) == getattr(whole, what), what
+        same(np.asarray(tensor), whole)
+        same(tensor.stored(), whole)
+        for index, count in ((np.s_[2], 1), (np.s_[1:3, :, 4], 2), (np.s_[0, 3, 5], 1), (np.s_[:, 5:5], 0)):
+            chunks_read.clear()
+            same(tensor[index], whole[index])
+            assert len(chunks_read) == count
 
 
 @pytest.mark.parametrize(

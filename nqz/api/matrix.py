@@ -151,6 +151,10 @@ class CompressedMatrix(Tensor, Operand):
         matrix, found = self._coded, lookup(index, self.shape)
         return self._read(matrix, found.needed, self.dtype, "mmse", None)[found.rest]
 
+    def taken(self, needed: tuple[Selection, ...]) -> Array:
+        """Some entries of each axis."""
+        return self._read(self._coded, needed, self.dtype, "mmse", None)
+
     def __iter__(self) -> Iterator[Any]:
         if self.axis == 0:  # each row takes all columns
             yield from self.decode()

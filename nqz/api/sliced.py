@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz.api.file import File
+from nqz.api.indexing import cut, length, lookup
 from nqz.api.matrix import CompressedMatrix
 from nqz.api.products import Operand
 from nqz.api.tensor import Tensor
+from nqz.api.wording import speaks_python
 from nqz.format.slices import Whole
 from nqz.ground.errors import OperandError
 
@@ -80,12 +82,17 @@ class SlicedTensor(Tensor, Operand):
         assert found is not None
         return found
 
+    def stored(self, estimator: str = "mmse", *, threads: int | None = None) -> npt.NDArray[Any]:
+        """All of it in the type of the source, or integers that hold it: uint16 for bfloat16, uint8 for float8."""
+        return np.stack([one.stored(estimator, threads=threads) for one in self.slices])
+
+    @speaks_python
     def __getitem__(self, index: Any) -> Any:
-        first = index[0] if isinstance(index, tuple) and index else index
-        if isinstance(first, (int, np.integer)) and not isinstance(first, (bool, np.bool_)):
-            one = self.slices[first]  # no other needs to be decoded
-            return one[index[1:]] if isinstance(index, tuple) else one.decode()
-        return self.decode()[index]
+        found = lookup(index, self.shape)
+        slices = self.slices
+        parts = [slices[i].taken(found.needed[1:]) for i in cut(np.arange(len(slices)), 0, found.needed[0])]
+        shape = [length(one) for one in found.needed]
+        return (np.stack(parts) if parts else np.empty(shape, self.dtype))[found.rest]
 
     def __iter__(self) -> Iterator[Any]:
         return (one.decode() for one in self.slices)

@@ -36,6 +36,8 @@ def read(path: str) -> list[tuple[int, ...]]:
                 assert_type(tensor.rate, float)
                 assert_type(tensor.decode("float64", columns=[1, 2], threads=2), npt.NDArray[Any])
                 assert_type(tensor.T, nqz.CompressedMatrix)
+            elif isinstance(tensor, nqz.SlicedTensor):
+                assert_type(tensor.slices, list[nqz.CompressedMatrix])
             else:
                 assert_type(tensor, nqz.ExactTensor)
                 assert_type(tensor.tobytes(), bytes)
