@@ -77,7 +77,7 @@ def test_options_that_do_not_go_together(folder, capsys):
     )
     several = ["encode", "a.npy", "b.npy", "-r", "4"]
     for words in (
-        "2 files are given",
+        "2 inputs are given",
         "the parts of one model, give a folder for it, with -o OUT",
         "--out-dir D",
     ):

@@ -185,7 +185,10 @@ def _upper(options):
 
 def test_more_files_than_a_command_takes(folder, capsys):
     for arguments, words in (
-        (["encode", "a.npy", "b c.npy", "-r", "3"], "2 files are given: if they are the parts of one model,"),
+        (
+            ["encode", "a.npy", "b c.npy", "-r", "3"],
+            "2 inputs are given: if they are the parts of one model,",
+        ),
         (
             ["decode", "a", "b", "c", "d"],
             "if each is by itself, give a folder for all outputs, with --out-dir D",

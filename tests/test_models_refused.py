@@ -71,6 +71,16 @@ def torch_only(model):
     (model / "pytorch_model.bin").write_bytes(b"PK")
 
 
+def torch_shards(model):
+    torch_only(model)
+    write_index(model, {"a": "pytorch_model-00001-of-00001.bin"}, "pytorch_model.bin.index.json")
+
+
+def in_a_folder_below(model):
+    for name in (FIRST, SECOND, INDEX):
+        (model / name).rename(model / "sub" / name)
+
+
 def arrays_only(model):
     for name in (FIRST, SECOND, INDEX):
         (model / name).unlink()
@@ -80,6 +90,8 @@ def arrays_only(model):
 DAMAGES = {
     "no shards": (removed(FIRST, SECOND, INDEX), 3, "MODEL: is a directory that holds no .safetensors file"),
     "torch only": (torch_only, 4, "holds no .safetensors file, but pytorch_model.bin; convert it: python -c"),
+    "torch shards": (torch_shards, 4, "but files of PyTorch; convert each of them"),
+    "below": (in_a_folder_below, 3, "MODEL: is a directory that holds no .safetensors file; MODEL/sub holds some"),
     "arrays only": (arrays_only, 4, ".npy files are encoded one by one: nqz encode MODEL/*.npy --out-dir OUT"),
     "a shard of no index is missing": (removed(FIRST, INDEX), 3, "MODEL: model-00001-of-00002 is missing"),
     "a shard is missing": (removed(SECOND), 3, f"names '{SECOND}', which is missing"),
@@ -165,7 +177,11 @@ def test_models_of_the_wrong_kind_are_refused(model, tmp_path, capsys):
         capsys, 4, "encode", "OUT/model.nqz.index.json", "-r", "4"
     )
     assert "neither is" in fail(capsys, 7, "matmul", "MODEL", "MODEL", "-o", "x.safetensors")
-    (model / INDEX).rename(model / "other.index.json")
+    (model / INDEX).rename(model / "m.bin.index.json")
+    assert "is the index of files of PyTorch" in fail(
+        capsys, 4, "encode", "MODEL/m.bin.index.json", "-r", "4"
+    )
+    (model / "m.bin.index.json").rename(model / "other.index.json")
     assert "the name of an index ends in" in fail(capsys, 4, "encode", "MODEL/other.index.json", "-r", "4")
 
 
@@ -185,8 +201,10 @@ def test_several_files_that_are_no_model(model, tmp_path, capsys):
     (model / FIRST).rename(tmp_path / "other" / SECOND)
     two = [f"MODEL/{SECOND}", f"other/{SECOND}"]
     assert "two files of one name" in fail(capsys, 2, "encode", *two, "-r", "4", "-o", "OUT")
-    assert "all must be files" in fail(capsys, 2, "encode", "MODEL", two[0], "-r", "4", "-o", "OUT")
-    assert "all must be files" in fail(capsys, 2, "encode", "-", two[0], "-r", "4", "-o", "OUT")
+    assert "MODEL: is no file; several inputs" in fail(
+        capsys, 2, "encode", "MODEL", two[0], "-r", "4", "-o", "OUT"
+    )
+    assert "-: is no file; several inputs" in fail(capsys, 2, "encode", "-", two[0], "-r", "4", "-o", "OUT")
 
 
 def test_what_is_no_file_is_left_out_and_said(model, tmp_path, capsys):

@@ -27,7 +27,7 @@ def one_or_each(sources: Sequence[str], output: str | None, out_dir: str | None)
             raise UsageError("--out-dir '': the name of the folder is empty")
     elif len(sources) > 1 and output is None:
         raise UsageError(
-            f"{counted(len(sources), 'file')} are given: if they are the parts of one model, give a folder for it, "
+            f"{counted(len(sources), 'input')} are given: if they are the parts of one model, give a folder for it, "
             "with -o OUT; if each is by itself, give a folder for all outputs, with --out-dir D"
         )
 

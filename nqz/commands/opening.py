@@ -110,7 +110,10 @@ def open_collection(targets: Any, *, container: bool | None = None) -> Collectio
 
 def _path(target: Any) -> str:
     if not isinstance(target, (str, bytes, os.PathLike)) or target == "-" or is_model(target):
-        raise UsageError(f"{target}: of several inputs, all must be files")
+        raise UsageError(
+            f"{target}: is no file; several inputs with one output are the files of one model, "
+            "and --out-dir takes each by itself"
+        )
     return os.fsdecode(target)
 
 

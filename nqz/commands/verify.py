@@ -136,10 +136,11 @@ def failures(found: dict[str, Any], name: str, against: str | None) -> list[NqzE
 
 def _partners(reader: ContainerReader, original: Source | Collection) -> list[SourceTensor | str]:
     """The originals of all tensors, or why there is none."""
-    infos, theirs = reader.manifest.tensors, original.tensors
-    by_name = {tensor.name: tensor for tensor in theirs}
-    if len(infos) == len(theirs) == 1:
-        by_name = {infos[0].whole_name: theirs[0]}
+    infos = reader.manifest.tensors
+    # of a collection once for all parts
+    by_name = original.by_name if isinstance(original, Collection) else {t.name: t for t in original.tensors}
+    if len(infos) == len(by_name) == 1:
+        by_name = {infos[0].whole_name: next(iter(by_name.values()))}
     slices: dict[str, list[SourceTensor]] = {}
     return [_fitting(info, by_name.get(info.whole_name), slices) for info in infos]
 

@@ -114,6 +114,11 @@ class Collection:
                 places[tensor.name] = number, index
         return places
 
+    @cached_property
+    def by_name(self) -> dict[str, Any]:
+        """The tensors of all parts by name."""
+        return {tensor.name: tensor for tensor in self.tensors}
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 

@@ -17,6 +17,8 @@ PLAIN, COMPRESSED = ".safetensors", ".nqz"
 _NUMBERED = re.compile(r"(.*)-(\d{1,9})-of-(\d{1,9})\.[a-z]+")
 _MOST_PARTS = 100_000
 
+_TORCH_INDEX = ".bin" + SUFFIX
+_CONVERT = "convert each of them to .safetensors, with safetensors.torch.save_file of what torch.load gives"
 _TORCH_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 _TORCH = (
     "from safetensors.torch import save_file; import torch; "
@@ -79,6 +81,8 @@ def find_model(path: str, container: bool | None) -> Layout:
     if not os.path.isdir(path):
         index = os.path.basename(path)
         kind = index.endswith(COMPRESSED + SUFFIX)
+        if index.endswith(_TORCH_INDEX):
+            raise UnsupportedError(f"{path}: is the index of files of PyTorch; {_CONVERT}")
         if not kind and not index.endswith(PLAIN + SUFFIX):
             raise UnsupportedError(
                 f"{path}: the name of an index ends in {PLAIN}{SUFFIX}, or {COMPRESSED}{SUFFIX} if it is compressed"
@@ -131,6 +135,8 @@ def _nothing(path: str, names: list[str], container: bool) -> NqzError:
     none = f"is a directory that holds no {COMPRESSED if container else PLAIN} file"
     by_suffix = {os.path.splitext(name)[1].lower(): os.path.join(path, name) for name in reversed(names)}
     torch = next((by_suffix[suffix] for suffix in _TORCH_SUFFIXES if suffix in by_suffix), None)
+    if torch is not None and not container and any(name.endswith(_TORCH_INDEX) for name in names):
+        return UnsupportedError(f"{path}: {none}, but files of PyTorch; {_CONVERT}")
     if torch is not None and not container:
         program = _TORCH.format(file=torch, to=os.path.splitext(torch)[0] + PLAIN)
         return UnsupportedError(
@@ -142,7 +148,17 @@ def _nothing(path: str, names: list[str], container: bool) -> NqzError:
         return UnsupportedError(
             f"{path}: {none}; {alone} files are encoded one by one: nqz encode {each} --out-dir OUT"
         )
-    return InputError(f"{path}: {none}")
+    below = next((name for name in names if _holds(os.path.join(path, name), container)), None)
+    hint = "" if below is None else f"; {os.path.join(path, below)} holds some"
+    return InputError(f"{path}: {none}{hint}")
+
+
+def _holds(path: str, container: bool) -> bool:
+    """Whether a folder holds parts of a model."""
+    try:
+        return bool(_of_kind(os.listdir(path), COMPRESSED if container else PLAIN))
+    except OSError:  # no folder, say
+        return False
 
 
 def check_numbers(names: Iterable[str], where: str) -> None:
