@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nqz.commands.partners import partners
 from nqz.commands.rounding import decoded_error
 from nqz.files.contract import Source, SourceTensor
 from nqz.format.exct import decode_exact
-from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.ground.arithmetic import total
 from nqz.ground.dtypes import widen
@@ -73,10 +73,10 @@ def verify(
     except CorruptError as error:  # the tensors tell where it lies
         problem = str(error)
     infos = reader.manifest.tensors
-    partners = None if original is None else _partners(reader, original)
+    pairs = None if original is None else partners(reader, original)
 
     def check(index: int, inner: Workers) -> dict[str, Any]:
-        info, partner = infos[index], None if partners is None else partners[index]
+        info, partner = infos[index], None if pairs is None else pairs[index]
         result: dict[str, Any] = {
             "name": info.name, "shape": list(info.shape), "dtype": info.dtype, "kind": info.kind, "ok": True,
             "damaged": False, "newer": False, "same_bytes": None, "measured": None, "predicted": None,
@@ -132,43 +132,6 @@ def failures(found: dict[str, Any], name: str, against: str | None) -> list[NqzE
     if found["problem"] is not None and not any(tensor["damaged"] for tensor in found["tensors"]):
         errors.append(CorruptError(found["problem"]))
     return errors
-
-
-def _partners(reader: ContainerReader, original: Source | Collection) -> list[SourceTensor | str]:
-    """The originals of all tensors, or why there is none."""
-    infos = reader.manifest.tensors
-    # of a collection once for all parts
-    by_name = original.by_name if isinstance(original, Collection) else {t.name: t for t in original.tensors}
-    if len(infos) == len(by_name) == 1:
-        by_name = {infos[0].whole_name: next(iter(by_name.values()))}
-    slices: dict[str, list[SourceTensor]] = {}
-    return [_fitting(info, by_name.get(info.whole_name), slices) for info in infos]
-
-
-def _fitting(
-    info: TensorInfo, tensor: SourceTensor | None, slices: dict[str, list[SourceTensor]]
-) -> SourceTensor | str:
-    """The original of a tensor; `slices` are those of tensors that were asked for them before."""
-    if tensor is None:
-        return "the original holds no such tensor"
-    if info.slice is not None:
-        whole = (info.slice.slices, *info.shape)
-        if tuple(tensor.shape) != whole:
-            return f"the original has shape {_text(tensor.shape)}, not {_text(whole)}: it is another one"
-        if not tensor.has_slices:
-            return "the original is not in C order, or of a type that is not compressed: it is another one"
-        if tensor.name not in slices:
-            slices[tensor.name] = tensor.slices()
-        tensor = slices[tensor.name][info.slice.number]
-    for key in ("shape", "dtype"):
-        ours, theirs = getattr(info, key), getattr(tensor, key)
-        if tuple(ours) != tuple(theirs):
-            return f"the original has {key} {_text(theirs)}, not {_text(ours)}: it is another one"
-    return tensor
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "x".join(map(str, value)) or "()"
 
 
 def _increments(report: Callable[[None, float], object]) -> Callable[[int, int], None]:
