@@ -23,7 +23,7 @@ RNG = np.random.default_rng(7)
 
 def weights(*shape):
     """Columns and rows of several energies."""
-    rows = np.exp(0.4 * RNG.standard_normal((shape[0], 1)))
+    rows = np.exp(0.4 * RNG.standard_normal((shape[0], *[1] * (len(shape) - 1))))
     return (rows * (RNG.standard_normal(shape) + 0.1)).astype(np.float32)
 
 
@@ -128,3 +128,19 @@ def test_a_dry_run_as_json(folder, capsys):
     assert [one["name"] for one in found["tensors"]] == ["l.0.bias", "l.0.weight"]
     assert found["totals"]["left_out"] == 1 and found["totals"]["entries"] == 96 * 96
     assert found["files"] == [{"name": "1.safetensors", "bytes": found["totals"]["bytes"]}]
+
+
+def test_slices_are_planned_one_by_one_and_count_as_one_tensor(tmp_path, capsys):
+    tensors = {"mlp.experts.up_proj": weights(3, 64, 64), "a.weight": weights(96, 64), "b.bias": weights(64)}
+    save_file(tensors, tmp_path / "moe.safetensors")
+    source = str(tmp_path / "moe.safetensors")
+    options = ["-r", "3", "--axis", "auto", "--across", "size", "--rule", "*up_proj[[]1]=4"]
+    assert run(["encode", source, *options, "--dry-run", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {one["name"] for one in found["tensors"]} >= {f"mlp.experts.up_proj[{i}]" for i in range(3)}
+    assert found["totals"]["left_out"] == 0
+    assert run(["encode", source, *options, "-o", str(tmp_path / "o.nqz")]) == 0
+    assert "left out" not in capsys.readouterr().err
+    assert abs((tmp_path / "o.nqz").stat().st_size - found["totals"]["bytes"]) <= 400
+    assert run(["encode", source, "-r", "3", "--tensor", "a*", "-o", str(tmp_path / "a.nqz")]) == 0
+    assert "2 tensors left out" in capsys.readouterr().err

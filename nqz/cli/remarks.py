@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nqz.cli.common import rms_cell
 from nqz.commands.options import EncodeOptions
 from nqz.commands.sharing import Sharing
-from nqz.commands.treatment import MATRIX, treatments
+from nqz.commands.treatment import MATRIX, left_out, treatments
 from nqz.files.contract import Tensors
 from nqz.ground.wording import counted
 from nqz.models.architecture import is_model, layers
@@ -22,9 +22,9 @@ def remarks(sources: Sequence[Tensors], options: EncodeOptions, errors: Sequence
     if options.error is not None and not sharing.plain:
         mean = sharing.mean(errors)
         found.append(f"mean {mean:.3g} ({rms_cell(mean)} % rms) weighted by {sharing.weights_text}")
-    left_out = sum(len(source.tensors) for source in sources) - sum(map(len, parts))
-    if left_out:
-        found.append(f"{counted(left_out, 'tensor')} left out")
+    others = left_out(sources, [one for part in parts for one in part])
+    if others:
+        found.append(f"{counted(others, 'tensor')} left out")
     if options.axis is None and options.config is None and _is_oriented(sources, options):
         found.append("vectors along axis 0 (--axis auto tells it from the names)")
     return found

@@ -12,7 +12,7 @@ from nqz.commands.fitting import beside, refuse_unfit
 from nqz.commands.forecast import Forecast, forecast, forecast_exact
 from nqz.commands.options import EncodeOptions
 from nqz.commands.sharing import Infeasible, Sharing, Targets
-from nqz.commands.treatment import MATRIX, Treatment, treatments
+from nqz.commands.treatment import MATRIX, Treatment, left_out, treatments
 from nqz.files.access import MemoryAccess
 from nqz.files.contract import Tensors
 from nqz.format.records import framed
@@ -210,7 +210,7 @@ class _Planning:
             rows,
             files,
             self.options.other_bytes,
-            sum(len(source.tensors) for source in self.sources) - len(rows),
+            left_out(self.sources, [one for part in self.parts for one in part]),
             sharing.mean(errors),
             sharing.weights_text,
         )

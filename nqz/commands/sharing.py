@@ -50,7 +50,7 @@ class Sharing:
         All tensors, whatever becomes of them.
     options : EncodeOptions
     names : sequence of str
-        Of all tensors that there are.
+        Of all tensors that there are, and of their slices.
     """
 
     where: str
@@ -63,8 +63,9 @@ class Sharing:
         cls, sources: Sequence[Tensors], parts: Sequence[Sequence[Treatment]], options: EncodeOptions
     ) -> Sharing:
         """Some tensors of each of several sources."""
+        tensors = [one for part in parts for one in part]
         names = [tensor.name for source in sources for tensor in source.tensors]
-        return cls(where_of(sources), [one for part in parts for one in part], options, names)
+        return cls(where_of(sources), tensors, options, [*names, *(one.name for one in tensors)])
 
     @property
     def matrices(self) -> list[Treatment]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -86,6 +86,11 @@ def where_of(sources: Sequence[Tensors]) -> str:
     """What messages call all parts together."""
     more = len(sources) - 1
     return sources[0].name + (f" and {counted(more, 'more file')}" if more else "")
+
+
+def left_out(sources: Sequence[Tensors], taken: Iterable[Treatment]) -> int:
+    """How many tensors of some sources are not among those taken, as a whole or by their slices."""
+    return sum(len(source.tensors) for source in sources) - len({one.tensor.whole_name for one in taken})
 
 
 def treatments(sources: Sequence[Tensors], options: EncodeOptions) -> list[list[Treatment]]:
