@@ -102,6 +102,7 @@ def test_what_follows_is_a_report_only_if_it_looks_so(folder, capsys):
     index = "nowhere.index.json"  # of a model, which is an input
     assert fail(capsys, 3, "encode", "--json", index, "-r", "3").startswith(f"{index}: ")
     assert "--json=FILE takes any name" in invoke(capsys, "matmul", "a.nqz", "b.npy", "--json", "report").err
+    assert "--json > FILE" in invoke(capsys, "verify", "a.nqz", "--json", "report.json").err
     assert succeed(capsys, "encode", "b.npy", "-r", "3", "-o", "--json").out == ""
     assert "--json" in listing(folder)
 

@@ -141,7 +141,12 @@ class Command(Documented):
             names = [param.name for param in self.params if isinstance(param, click.Argument)]
             given = [str(ctx.params[name]) for name in names if name is not None] + rest
             each = f'for f in {shlex.join(given[:3])}{" …" * (len(given) > 3)}; do {ctx.command_path} "$f" …; done'
-            advice = _NAME_OF_REPORT if "--json" in args else self._several.format(each=each)
+            advice = self._several.format(each=each)
+            if "--json" in args:
+                takes = any(isinstance(param, JsonOption) for param in self.params)
+                advice = (
+                    _NAME_OF_REPORT if takes else "--json prints on standard output, as for: --json > FILE"
+                )
             raise click.UsageError(
                 f"takes {counted(len(names), 'file')}, and {len(given)} are given; {advice}", ctx
             )
