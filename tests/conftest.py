@@ -32,6 +32,8 @@ def pytest_configure(config):
     """Keep failures in a file where only a line of each is shown: `make test` says where."""
     if not NATIVE:  # asked for, they are used without the warning that they are slow, which no test expects
         os.environ.setdefault("NQZ_KERNELS", "reference")
+    for name in ("NQZ_THREADS", "FORCE_COLOR", "COLUMNS"):  # what is printed depends on them
+        os.environ.pop(name, None)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # started in the background of a shell: the programs that are tested would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,7 +14,7 @@ from contextlib import redirect_stdout
 
 import pytest
 
-from cli_tools import environment, invoke, succeed
+from cli_tools import environment, invoke, process, succeed
 from nqz.cli import app, run
 from nqz.stages.codings import CODINGS
 from nqz.stages.lattices import FAMILIES
@@ -185,6 +185,14 @@ def test_the_scripts_know_all_choices_and_nothing_is_left_out(capsys):
             and " ".join(CODINGS) in text
             and "--max-bytes" in text.replace("-l ", "--")
         )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_scripts_are_whole_where_there_is_only_ascii(tmp_path, shell):
+    done = process("completion", shell, env={"PYTHONIOENCODING": "ascii"})
+    (tmp_path / "script").write_text(done.stdout.decode("ascii"))
+    checked = subprocess.run([needs(shell), "-n", str(tmp_path / "script")], capture_output=True, timeout=30)
+    assert checked.returncode == 0 and checked.stderr == b""
 
 
 def test_other_shells_are_refused(capsys):

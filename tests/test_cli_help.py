@@ -157,3 +157,21 @@ def test_help_imports_nothing_heavy(arguments):
 def test_no_group_names_an_option_that_is_not_there(name):
     page, names = table.PAGES[name], {long_name(option) for option in COMMANDS[name].params}
     assert {*page.common, *page.codec, *page.expert} <= names
+
+
+@pytest.mark.parametrize("coding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("name", ["nqz", "matmul", "encode"])
+def test_help_is_shown_in_any_coding(name, coding):
+    arguments = ["help"] if name == "nqz" else [name, "--help"]
+    done = process(*arguments, env={"PYTHONIOENCODING": coding})
+    assert done.returncode == 0 and done.stderr == b"" and done.stdout.decode(coding).startswith("Usage: nqz")
+    assert ("AᵀB" in done.stdout.decode(coding)) == (coding == "utf-8" and name != "encode")
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"], ["help", "encode"], ["completion", "bash"]])
+def test_help_that_nobody_can_read_is_an_error(arguments):
+    done = process(*arguments, capture_output=False, stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
+    assert done.returncode == 10 and done.stderr == b"nqz: error: <stdout>: standard output is closed\n"
+    with open("/dev/full", "wb") as full:
+        done = process(*arguments, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 11 and b"no space left" in done.stderr

@@ -78,7 +78,7 @@ def app(context: click.Context) -> None:
     what a command can do, and "man nqz" has all of it.
     """
     if context.invoked_subcommand is None:
-        click.echo(context.get_help(), color=context.color)
+        _show_help(context)
 
 
 @click.command("help", cls=Documented)
@@ -92,7 +92,13 @@ def _help(context: click.Context, name: str | None) -> None:
         if command is None:  # "-x"
             raise click.UsageError(f"no such command {name!r}", root)
         root = command.make_context(found, ["--"], parent=root, resilient_parsing=True)
-    click.echo(root.get_help(), color=root.color)
+    _show_help(root)
+
+
+def _show_help(context: click.Context) -> None:
+    if sys.stdout is None:
+        raise OutputError("<stdout>: standard output is closed")
+    click.echo(context.get_help(), color=context.color)
 
 
 def run(arguments: Sequence[str]) -> int:

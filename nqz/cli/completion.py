@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import click
 from nqz._version import __version__
 from nqz.cli.page import Context, Documented, groups
 from nqz.cli.parameters import JsonOption, Listed
-from nqz.cli.text import payload
+from nqz.cli.text import payload, portable
 
 _FILES = {"OUT", "IN", "FILE", "A", "B", "ORIGINAL", "COMPRESSED", "OTHER", "HOW", "MODEL"}
 _FOLDERS = {"D", "DIR"}
@@ -60,7 +61,7 @@ class Subject(NamedTuple):
 
 
 def _flag(option: click.Option) -> Iterator[Flag]:
-    about = (option.help or "").split("; ")[0].split(" (")[0].rstrip(".")
+    about = _portable((option.help or "").split("; ")[0].split(" (")[0].rstrip("."))
     if option.is_flag or option.count:
         yield Flag(option.opts, about, "", [])
         if option.secondary_opts:
@@ -78,7 +79,12 @@ def _flag(option: click.Option) -> Iterator[Flag]:
 def _subject(command: click.Command, context: click.Context, choices: list[str]) -> Subject:
     options = [option for _, members in groups(command, context) for option in members]
     flags = [flag for option in options if isinstance(option, click.Option) for flag in _flag(option)]
-    return Subject(command.name or "", command.get_short_help_str(), flags, choices)
+    return Subject(command.name or "", _portable(command.get_short_help_str()), flags, choices)
+
+
+def _portable(text: str) -> str:
+    """Text as standard output can show it, before it is quoted: it may have quotes then."""
+    return portable(text, sys.stdout)
 
 
 def subjects(root: click.Context) -> list[Subject]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nqz.cli.text import bold, colored
+from nqz.cli.text import bold, colored, portable
 
 
 class Formatter(click.HelpFormatter):
@@ -33,6 +33,10 @@ class Context(click.Context):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.color = colored(sys.stdout)
+
+    def get_help(self) -> str:
+        """See click; as standard output can show it."""
+        return portable(super().get_help(), sys.stdout)
 
 
 class Documented(click.Command):
