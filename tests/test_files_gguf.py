@@ -219,6 +219,20 @@ def test_quantized_tensors_are_compressed_on_request(tmp_path, monkeypatch, caps
     assert "entry [0, 0] is infinity" in fail(capsys, 4, "encode", "m.gguf", "-r", "4", "--dequantize", "-f")
 
 
+def test_experts_that_are_quantized_are_compressed_one_by_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    experts = matrix(3 * 96, 64).reshape(3, 96, 64)
+    kept = gguf.quantize(experts, Q.Q8_0)
+    written(tmp_path / "m.gguf", [("blk.0.ffn_up_exps.weight", kept, Q.Q8_0)])
+    line = fail(capsys, 4, "encode", "m.gguf", "-r", "4")
+    assert "1 tensor is quantized already, such as 'blk.0.ffn_up_exps.weight', Q8_0" in line
+    succeed(capsys, "encode", "m.gguf", "-r", "4", "--axis", "auto", "--dequantize", "-q")
+    assert succeed(capsys, "compare", "m.gguf", "m.nqz").out.count(" ok") == 3
+    succeed(capsys, "decode", "m.nqz", "-q")
+    back, original = load_file("m.safetensors")["blk.0.ffn_up_exps.weight"], gguf.dequantize(kept, Q.Q8_0)
+    assert back.shape == (3, 96, 64) and np.square(back - original).sum() < 0.01 * np.square(original).sum()
+
+
 def test_bytes_are_those_of_the_same_tensors_in_a_safetensors_file(tmp_path, monkeypatch, capsys):
     from safetensors.numpy import save_file
 

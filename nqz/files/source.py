@@ -82,12 +82,12 @@ def refuse_non_float(source: Tensors) -> None:
 
 def refuse_quantized(where: str, chosen: Iterable[SourceTensor]) -> None:
     """Raise `UnsupportedError` for tensors that are quantized already: coding them adds to the error that they have."""
-    quantized = [tensor for tensor in chosen if tensor.quantized is not None]
+    quantized = {one.whole_name: one.quantized for one in chosen if one.quantized is not None}
     if quantized:
+        name, kind = next(iter(quantized.items()))
         raise UnsupportedError(
-            f"{where}: {counted(len(quantized), 'tensor', 'are')} quantized already, such as "
-            f"{quantized[0].name!r}, {quantized[0].quantized}; start from the original weights if you can, or decode "
-            "these with --dequantize"
+            f"{where}: {counted(len(quantized), 'tensor', 'are')} quantized already, such as {name!r}, {kind}; start "
+            "from the original weights if you can, or decode these with --dequantize"
         )
 
 
