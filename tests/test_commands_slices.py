@@ -305,3 +305,40 @@ def folder_of_a_model(tensors):
     (path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": files}))
     (path / "config.json").write_text(json.dumps({"model_type": "mixtral"}))
     return path
+
+
+def test_plans_and_summaries_count_tensors_and_list_slices(folder, capsys):
+    options = ["-r", "4", "--rule", "*w1=split", "--tensor", "*weight", "--tensor", "*w1"]
+    plan = json.loads(succeed(capsys, "encode", "m.safetensors", *options, "--dry-run", "--json").out)
+    assert plan["totals"]["left_out"] == 1 and plan["totals"]["matrices"] == EXPERTS + 2
+    result = succeed(capsys, "encode", "m.safetensors", *options)
+    assert "1 tensor left out" in result.err
+    assert abs(plan["totals"]["bytes"] - Path("m.nqz").stat().st_size) < 0.003 * plan["totals"]["bytes"] + 400
+    whole = succeed(capsys, "encode", "m.safetensors", "-r", "4", "--rule", "*w1=split", "-f").err
+    assert "left out" not in whole
+
+
+@pytest.mark.parametrize(
+    "options", ["--across size -r 3", "--error 0.02", "--max-bytes 40000", "-r 3 --across size:1"]
+)
+def test_slices_share_a_rate_as_other_matrices(folder, capsys, options):
+    succeed(capsys, "encode", "m.safetensors", "--rule", "*w1=split", *options.split(), "-q")
+    assert "mlp.experts.w1[0]" in listed(capsys, "m.nqz")
+    assert succeed(capsys, "verify", "m.nqz", "--against", "m.safetensors").out.count(" ok") == EXPERTS + 3
+    if "--max-bytes" in options:
+        assert Path("m.nqz").stat().st_size <= 40000
+
+
+def test_sensitivities_name_slices_or_their_tensor(folder, capsys):
+    Path("s.json").write_text(json.dumps({"*": 1.0, "mlp.experts.w1": 4.0, "mlp.experts.w1[1]": 64.0}))
+    succeed(capsys, "encode", "m.safetensors", "--rule", "*w1=split", "-r", "4", "--across", "s.json", "-q")
+    rates = {name: found["rate_asked"] for name, found in listed(capsys, "m.nqz").items()}
+    assert rates["mlp.experts.w1[1]"] == pytest.approx(rates["mlp.experts.w1[0]"] + 2, abs=0.05)
+    assert rates["mlp.experts.w1[0]"] > rates["o.weight"] + 0.5
+
+
+def test_sweep_takes_a_slice(folder, capsys):
+    options = ["--tensor", "mlp.experts.w1[2]", "--axis", "1", "-r", "3", "--lattice", "z", "-o", "-"]
+    found = json.loads(succeed(capsys, "sweep", "m.safetensors", *options).out)
+    assert (found["matrix"]["tensor"], found["matrix"]["shape"]) == ("mlp.experts.w1[2]", [OUT, IN])
+    assert "no tensor is called" in fail(capsys, 2, "sweep", "m.safetensors", "--tensor", "mlp.experts.w1[9]")

@@ -64,7 +64,7 @@ def compare(
     """
     everything = items(compressed)
     infos = [reader.manifest.tensors[index] for reader, index in everything]
-    matrices = [info.name for info in infos if info.kind == "matrix"]
+    matrices = {info.name: info.whole_name for info in infos if info.kind == "matrix"}
     weights = [1.0] * len(matrices)
     if across is not None:
         check_sensitivities(across)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nqz.commands.factors import Coded, Factor, Plain
-from nqz.files.contract import Source, SourceTensor
+from nqz.files.contract import Source, slice_called
 from nqz.files.source import refuse_non_float
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import OperandError, UsageError
@@ -92,7 +92,7 @@ def _candidates(side: Side, wanted: str | None, axis: int) -> dict[str, Callable
         known.update(info.name for info in infos)
         found |= _matrices(content, axis)
         if wanted is not None and wanted not in known and not isinstance(content, ContainerReader):
-            one = _slice(content, wanted)
+            one = slice_called(content.tensors, wanted)
             if one is not None:
                 known.add(wanted)
                 found[wanted] = partial(Plain, one, content.name, axis)
@@ -126,16 +126,6 @@ def _matrices(content: ContainerReader | Source, axis: int) -> dict[str, Callabl
         for t in content.tensors
         if content.kind.is_matrix(t.shape, t.dtype)
     }
-
-
-def _slice(content: Source, wanted: str) -> SourceTensor | None:
-    """A slice of a tensor that is not compressed, by its name."""
-    for tensor in content.tensors:
-        if tensor.has_slices and wanted.startswith(tensor.name + "["):
-            for one in tensor.slices():
-                if one.name == wanted:
-                    return one
-    return None
 
 
 def _refuse_whole(side: Side, wanted: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from nqz.ground.errors import CorruptError, InputError, UsageError
 from nqz.ground.patterns import matches
@@ -29,14 +29,16 @@ def check_sensitivities(across: Mapping[str, float]) -> None:
 
 
 def importance(
-    matrices: Sequence[str], names: Sequence[str], across: Mapping[str, float], where: str
+    matrices: Mapping[str, str], names: Iterable[str], across: Mapping[str, float], where: str
 ) -> list[float]:
     """How sensitive each of some matrices is: the last pattern that takes its name says it.
 
     Parameters
     ----------
-    matrices, names : sequence of str
-        Names of the matrices, and of all tensors.
+    matrices : mapping of str to str
+        Names of the matrices, and what else each is called: the tensor that it is a slice of, or again its name.
+    names : iterable of str
+        Names of all tensors.
     across : mapping of str to float
         By names or shell patterns.
     where : str
@@ -47,10 +49,14 @@ def importance(
     UsageError
         A pattern takes no tensor, or a matrix has no sensitivity.
     """
+    every = dict.fromkeys([*names, *matrices])
     for pattern in across:
-        if not any(matches(name, pattern) for name in names):
+        if not any(matches(name, pattern) for name in every):
             raise UsageError(f"{where}: across: no tensor is called {pattern!r}")
-    found = [[s for pattern, s in across.items() if matches(name, pattern)] for name in matrices]
+    found = [
+        [s for pattern, s in across.items() if matches(name, pattern) or matches(whole, pattern)]
+        for name, whole in matrices.items()
+    ]
     missing = [name for name, values in zip(matrices, found, strict=True) if not values]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

@@ -187,7 +187,9 @@ class Sharing:
         across = self.options.across
         if isinstance(across, str):
             return [1.0] * len(matrices)
-        return importance([one.name for one in matrices], self.names, across, self.where)
+        return importance(
+            {one.name: one.tensor.whole_name for one in matrices}, self.names, across, self.where
+        )
 
     def weights(self) -> list[float]:
         """What the error of each matrix counts in the mean that an error bounds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from nqz.files.contract import Source, SourceTensor
+from nqz.files.contract import Source, SourceTensor, slice_called
 from nqz.files.source import refuse_non_float
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.sources import SourceKind
@@ -79,6 +79,8 @@ def choose(source: Source, wanted: str | None, axis: int, option: str = "--tenso
     """
     matrices = [t for t in source.tensors if source.kind.is_matrix(t.shape, t.dtype)]
     if wanted is not None and not source.kind.alone:
+        if (part := slice_called(source.tensors, wanted)) is not None:
+            return SweepMatrix(source.name, source.kind, part, axis)
         if wanted not in [t.name for t in source.tensors]:
             raise UsageError(f"{source.name}: no tensor is called {wanted!r}")
         matrices = [t for t in matrices if t.name == wanted]

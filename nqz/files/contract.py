@@ -163,6 +163,18 @@ class SourceTensor:
         )
 
 
+def slice_called(tensors: Iterable[SourceTensor], name: str) -> SourceTensor | None:
+    """The slice of one of some tensors that has a name such as ``NAME[3]``, as a tensor by itself; None for none."""
+    whole, bracket, index = name.rpartition("[")
+    for tensor in tensors if bracket else ():
+        if tensor.name == whole and tensor.has_slices:
+            for one in tensor.slices():
+                if one.name == f"{whole}[{index}":
+                    one.whole, one.index = None, 0
+                    return one
+    return None
+
+
 class Tensors(Protocol):
     """What can be encoded: a `Source`, or what is like one in these."""
 
