@@ -133,6 +133,13 @@ def test_tensors_that_are_left_out_are_not_in_the_index(model, tmp_path, capsys)
     assert list(index["weight_map"]) == ["h.0.bias", "h.0.weight"] and index["metadata"] == {
         "total_size": 12345
     }
+    (model / INDEX).rename("kept")
+    succeed(capsys, "encode", "MODEL", "-r", "5", "-o", "NUMBERED", "--rule", "h.1.*=skip", "--tensor", "h.*")
+    with open_collection("NUMBERED") as found:
+        assert sorted(found) == ["h.0.bias", "h.0.weight"] and [
+            len(part.tensors) for part in found.parts
+        ] == [2, 0]
+    os.rename("kept", model / INDEX)
     succeed(capsys, "encode", "MODEL", "-r", "5", "-o", "WHOLE")
     succeed(capsys, "decode", "WHOLE", "-o", "BACK", "--tensor", "h.0.*", "--tensor", "ids")
     assert sorted(load(tmp_path / "BACK" / FIRST)[0]) == ["h.0.bias", "h.0.weight"]

@@ -107,7 +107,7 @@ def command(
             written, names = [(target, out.access.size)], [pair.name for pair in pairs]
             found = {"estimator": options.estimator, "products": multiplied(names, report)}
             told(lambda: {**head("matmul", [a, b], written, report["notes"]), **found})
-    for note in report["notes"]:
+    for note in dict.fromkeys(report["notes"]):  # of many products one may say what another does
         notices.note(note)
     rates = " and ".join(span(side) for side in zip(*report["rates"], strict=True))
     what = " x ".join(map(str, report["shapes"][0])) or "1" if len(pairs) == 1 else f"{len(pairs)} products"

@@ -14,6 +14,7 @@ from nqz.commands.joining import taken_parts
 from nqz.commands.opening import open_collection
 from nqz.commands.options import EncodeOptions
 from nqz.files.folder import OutputFolder
+from nqz.files.mark import BYTES as MARK_BYTES
 from nqz.files.tree import Tree, list_tree
 from nqz.format.reader import ContainerReader
 from nqz.format.slices import Whole
@@ -128,9 +129,9 @@ def _renamed(part: Part) -> str:
 
 
 def other_bytes(collection: Collection, files: Files) -> int:
-    """Bytes of the index and of what is copied."""
+    """Bytes of the index, of what is copied, and of a mark where the file system keeps it in a file."""
     index = _index(collection, files, None)
-    return files.tree.nbytes + (0 if index is None else len(index))
+    return MARK_BYTES + files.tree.nbytes + (0 if index is None else len(index))
 
 
 def encode_model(
@@ -175,8 +176,9 @@ def encode_model(
         folder.finish(access, size)
         reader = ContainerReader(access, access.name)
         names = {info.whole_name for info in reader.manifest.tensors}
-        if not names and part.tensors and len(collection.parts) > 1:
-            folder.drop(files.parts[part.name])  # all its tensors are left out
+        if not names and collection.index is not None:
+            # all its tensors are left out, and the index does not name it; without one, a number would be missing
+            folder.drop(files.parts[part.name])
             continue
         readers.append(reader)
         kept |= names

@@ -14,6 +14,8 @@ from nqz.ground import digests
 
 ATTRIBUTE = "user.nqz.wrote"
 FILE = ".nqz-wrote"
+BYTES = 2 * digests.SIZE
+"""Of the file."""
 
 
 def write_mark(folder: str) -> None:
