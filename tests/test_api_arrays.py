@@ -255,6 +255,7 @@ def test_the_array_protocol():
     assert np.mean(m) == np.mean(m.decode())
     with pytest.raises(ValueError, match="is decoded into a new one"):
         m.__array__(copy=False)
+    same(np.from_dlpack(m), m.decode())
     for call in (lambda: m + 1, lambda: np.ones((12, 9)) - m, lambda: np.sqrt(m)):
         with pytest.raises(TypeError):
             call()

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from nqz.api.arrow import from_arrow
 from nqz.api.dlpack import from_dlpack
+from nqz.api.tensor import Tensor
 from nqz.ground.errors import NqzError, UnsupportedError
 
-_NATIVE = (np.ndarray, np.generic, list, tuple, int, float, complex)
+_NATIVE = (np.ndarray, np.generic, Tensor, list, tuple, int, float, complex)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,12 @@ class Tensor(ABC):
         array = self.decode()
         return array if dtype is None else array.astype(dtype, copy=False)
 
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.decode().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # what is decoded is in memory
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of unsized object")

@@ -269,20 +269,26 @@ class Matrix:
         p = self.parameters
         width = max(1, STEP // p.n)
         for panel, local, places in self.panels.split(chosen):
-            numbers = np.arange(local.start, local.stop) if isinstance(local, slice) else local
             at = np.arange(places.start, places.stop) if isinstance(places, slice) else places
-            rows = panel.opened.place[numbers]
-            kept = np.flatnonzero(rows >= 0)
-            place = np.full(len(rows), -1)
-            place[kept] = np.arange(len(kept))
             means, scale = panel.means, self._scale(panel, estimator)
-            points = self._rows(panel, rows[kept], pool)
+            numbers, place = None, None
+            if isinstance(local, slice) and local == slice(0, panel.panel.width):
+                points, start = self.points(panel, pool), panel.panel.first  # all of it
+            else:
+                numbers = np.arange(local.start, local.stop) if isinstance(local, slice) else local
+                rows = panel.opened.place[numbers]
+                kept = np.flatnonzero(rows >= 0)
+                place = np.full(len(rows), -1)
+                place[kept] = np.arange(len(kept))
+                points, start = self._rows(panel, rows[kept], pool), 0
 
-            def work(first: int, piece: npt.NDArray[Any], at: npt.NDArray[Any] = at) -> None:
-                put(at[first : first + piece.shape[1]], piece)
+            def work(
+                first: int, piece: npt.NDArray[Any], at: npt.NDArray[Any] = at, start: int = start
+            ) -> None:
+                put(at[first - start : first - start + piece.shape[1]], piece)
 
             builder = Builder(p, panel, means, scale, "float64", work, width, pool, numbers, place)
-            for _ in pool.map(partial(builder.piece, points, None), range(0, len(numbers), width)):
+            for _ in pool.map(partial(builder.piece, points, None), range(0, len(at), width)):
                 pass
 
     def _rows(self, panel: CodedPanel, rows: npt.NDArray[np.int64], pool: Workers) -> Points:
