@@ -197,7 +197,7 @@ class _Job:
         """Encode a file, or a model."""
         if is_model(source):
             return self.model([source], target)
-        with workers(self.threads) as pool, open_file(source, container=False) as opened:
+        with workers(self.threads, copies=True) as pool, open_file(source, container=False) as opened:
             content = opened.content
             found = _taken([content], self.options)
             with (
@@ -222,7 +222,10 @@ class _Job:
         """Encode a model."""
         from nqz.commands.models import encode_model, files_of
 
-        with workers(self.threads) as pool, open_collection(sources, container=False) as collection:
+        with (
+            workers(self.threads, copies=True) as pool,
+            open_collection(sources, container=False) as collection,
+        ):
             files, options = files_of(collection), replace(self.options, config=collection.config)
             found = _taken(collection.contents, options)
             inputs = [part.opened for part in collection.parts]

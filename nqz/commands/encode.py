@@ -75,9 +75,8 @@ def encode_parts(
     """
     options.check()
     parts = treatments(sources, options)
-    run = _Run(
-        sources, accesses, [_kept(part) for part in parts], options, pool, progress or (lambda *_: None)
-    )
+    told = (lambda *_: None) if progress is None else pool.relayed(progress)
+    run = _Run(sources, accesses, [_kept(part) for part in parts], options, pool, told)
     sharing = Sharing.of(sources, run.parts, options)
     if options.max_bytes is not None:
         within = encode_array_within if sources[0].kind.alone else encode_within

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from numbers import Integral
 from typing import Any, Literal
@@ -31,6 +32,8 @@ SMALL = 1 << 21
 
 MAX_THREADS = 4096
 """More than a machine has processors."""
+
+_MANY = 32  # small items that are worth copies of the process
 
 THREADS_NEEDED = f"an integer from 1 to {MAX_THREADS} is needed"
 
@@ -68,6 +71,9 @@ class Workers:
     ----------
     threads : int or None
         Number of threads, by default the processors available.
+    copies : bool
+        Whether many small items may be given to copies of the process: it forks, and whatever is at work in it must
+        stand that.
 
     Attributes
     ----------
@@ -75,7 +81,7 @@ class Workers:
         Working memory of the thread that gives out the work.
     """
 
-    def __init__(self, threads: int | None):
+    def __init__(self, threads: int | None, copies: bool = False):
         if threads is not None and not (isinstance(threads, Integral) and 1 <= threads <= MAX_THREADS):
             raise UsageError(f"--threads {threads}: {THREADS_NEEDED}")
         self.threads = threads or available()
@@ -83,6 +89,10 @@ class Workers:
         self._thread = threading.local()
         self._pool: Any = None
         self._closed = threading.Event()
+        self._may_copy = copies and sys.platform == "linux"
+        self._copies: Any = None
+        self._told: Callable[..., object] | None = None
+        self._relayed: list[Callable[..., object]] = []
 
     @property
     def local(self) -> Buffers:
@@ -152,19 +162,59 @@ class Workers:
         """Apply work(item, pool) to items; results in order.
 
         Small items are worked on side by side, each by one thread and with a pool of that alone; the others, and a
-        single item, one after the other, each with this pool.
+        single item, one after the other, each with this pool. Many small ones may be worked on by copies of this
+        process, where only what is `relayed` has an effect here.
         """
         several = self.threads > 1 and len(items) > 1
         for together, group in groupby(items, lambda item: several and small(item)):
-            if together:
+            if together and self._may_copy:
+                yield from self._apart(work, list(group))
+            elif together:
                 yield from self.map(lambda item: work(item, self.alone), group)
             else:
                 for item in group:
                     yield work(item, self)
 
+    def relayed(self, function: Callable[..., object]) -> Callable[..., object]:
+        """A function that is called in this process, though a copy of it calls it."""
+        number = len(self._relayed)
+        self._relayed.append(function)
+
+        def call(*arguments: Any) -> object:
+            return function(*arguments) if self._told is None else self._told(number, *arguments)
+
+        return call
+
+    def _apart(self, work: Callable[[Any, Workers], Any], items: list[Any]) -> Iterator[Any]:
+        """Apply work to small items in copies of this process, or in threads if they are few."""
+        if len(items) > _MANY:
+            from nqz.ground.copies import Copies
+
+            def one(item: Any, report: Callable[..., object]) -> Any:
+                self._told = report
+                return work(item, self.alone)
+
+            yield work(items[0], self.alone)  # so that a copy finds loaded what it needs
+            items = items[1:]
+            with suppress(OSError):  # no more processes can be had
+                self._copies = Copies(self.threads, one, lambda number, *rest: self._relayed[number](*rest))
+            if self._copies is not None:
+                try:
+                    yield from self._copies.map(items)
+                finally:
+                    self._end_copies()
+                return
+        yield from self.map(lambda item: work(item, self.alone), items)
+
+    def _end_copies(self) -> None:
+        if self._copies is not None:
+            self._copies.close()
+            self._copies = None
+
     def close(self) -> None:
         """Give up what has not started, and wait for what has: a step of it, where it has several."""
         self._closed.set()
+        self._end_copies()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -205,9 +255,9 @@ class _Call:
 
 
 @contextmanager
-def workers(threads: int | None) -> Iterator[Workers]:
-    """A pool for the duration of a command, BLAS held to the same number of threads."""
-    pool = Workers(threads)
+def workers(threads: int | None, copies: bool = False) -> Iterator[Workers]:
+    """A pool for the duration of a command, BLAS held to the same number of threads; see `Workers`."""
+    pool = Workers(threads, copies)
     try:
         if threads is None:
             yield pool
