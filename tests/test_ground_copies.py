@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from nqz.ground.errors import NqzError, UsageError
-from nqz.ground.threads import workers
+from nqz.ground.threads import available, workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies are made on Linux only")
 
@@ -43,7 +43,7 @@ def test_results_of_copies_come_in_order_and_errors_in_their_turn():
 
         found = list(pool.each(work, range(64), lambda x: True))
         assert [x for x, _ in found] == list(range(64)) and sorted(told) == list(range(64))
-        assert len({pid for _, pid in found} - {os.getpid()}) == 3
+        assert len({pid for _, pid in found} - {os.getpid()}) == min(3, 2 * available())
         seen = []
         with pytest.raises(UsageError, match="seventy"):
             seen.extend(x for x, _ in pool.each(work, range(20, 100), lambda x: True))

@@ -197,7 +197,11 @@ class Workers:
             yield work(items[0], self.alone)  # so that a copy finds loaded what it needs
             items = items[1:]
             with suppress(OSError):  # no more processes can be had
-                self._copies = Copies(self.threads, one, lambda number, *rest: self._relayed[number](*rest))
+                self._copies = Copies(
+                    min(self.threads, 2 * available()),
+                    one,
+                    lambda number, *rest: self._relayed[number](*rest),
+                )
             if self._copies is not None:
                 try:
                     yield from self._copies.map(items)
