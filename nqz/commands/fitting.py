@@ -99,7 +99,7 @@ def _is_most(sharing: Sharing, targets: Targets) -> bool:
 
 def refuse_unfit(sharing: Sharing, wanted: int, fixed: int, found: Infeasible) -> UsageError:
     """The error for matrices that do not fit into so many bytes beside `fixed` ones."""
-    return _refused(sharing, wanted, fixed + math.ceil(found.bits / 8.0))
+    return _refused(sharing, wanted, fixed + math.ceil(max(found.bits, sharing.least_bits) / 8.0))
 
 
 def _refused(sharing: Sharing, wanted: int, least: int) -> UsageError:

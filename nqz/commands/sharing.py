@@ -117,9 +117,11 @@ class Sharing:
 
     @property
     def least_bits(self) -> float:
-        """Bits that all matrices take at least, about."""
-        center = self.options.center
-        return sum(one.entries * max(MIN_RATE, one.least_rate(center)) for one in self.matrices)
+        """Bits that all matrices take at least at one rate, about: what is not less than norms and means take."""
+        rates = [
+            (one, one.rate or max(MIN_RATE, one.least_rate(self.options.center))) for one in self.matrices
+        ]
+        return sum(one.entries * rate for one, rate in rates)
 
     def for_bits(self, bits: float, strict: bool = True) -> Targets:
         """Targets that take so many bits together, headers included.
