@@ -21,7 +21,7 @@ def remarks(sources: Sequence[Tensors], options: EncodeOptions, errors: Sequence
     sharing = Sharing.of(sources, parts, options)
     if options.error is not None and not sharing.plain:
         mean = sharing.mean(errors)
-        found.append(f"mean {mean:.3g} ({rms_cell(mean)} % rms) weighted by {sharing.weights_text}")
+        found.append(f"mean {mean:.3g} ({rms_cell(mean)} % rms) weighted by {sharing.weights_text()}")
     others = left_out(sources, [one for part in parts for one in part])
     if others:
         found.append(f"{counted(others, 'tensor')} left out")

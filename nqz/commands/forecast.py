@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nqz.commands.code import Moments, code, probe, side_records
 from nqz.commands.contents import Record
@@ -40,8 +42,11 @@ _RUNS = 8
 _COLUMNS, _OF_COLUMNS = 512, 16
 """Columns that stand for all of them where a rate is given: at least, and the part of them that they are."""
 
-_SIDE = 512
-"""Columns that tell how long norms and means are, about."""
+_SIDE_HEAD = 24
+"""Bytes of a record of norms or means that do not grow with these, about."""
+
+_SIDE, _FEW = 512, 128
+"""Columns that tell how long norms and means are, about; and where the size does not depend on it."""
 
 _SAMPLE, _LEAST_SAMPLE, _OF = 1 << 16, 1 << 12, 12
 """Entries that are coded where a coding has to try how well it does: at most, at least, and the part that they are."""
@@ -102,7 +107,8 @@ def forecast(
     view = vectors_of(tensor, task)
     matrix, near = _measured(view, tensor.dtype, task, pool, sampled and target.error is None)
     statistics = matrix.statistics
-    side = _side_lengths(near, statistics, target.digits if task.center else None)
+    digits = target.digits if task.center else None
+    side = (_likely_lengths if sampled and target.error is None else _side_lengths)(near, statistics, digits)
     target = target.with_fixed(_fixed_bytes(side, whole))
     sample = _Sample(matrix, tensor.dtype, pool)
     found = plan(task, statistics, target, sample.probe, rough=True)
@@ -137,7 +143,8 @@ def _measured(
     statistics = measure(view, task.center, task.where, pool=pool, hashed=False)
     matrix = MeasuredMatrix(view, statistics, task.where, pool)
     if statistics.held is not None:
-        return matrix, statistics.held.chosen(slice(None, None, max(1, view.count // _SIDE)))
+        several = _FEW if sampled else _SIDE
+        return matrix, statistics.held.chosen(slice(None, None, max(1, view.count // several)))
     step = -(-view.count // _RUNS)
     runs = [matrix.measured(at, min(at + _SIDE // _RUNS, view.count)) for at in range(0, view.count, step)]
     return matrix, Found.joined(runs)
@@ -152,7 +159,8 @@ def _extrapolated(view: VectorView, found: Statistics, task: Task) -> tuple[Meas
     histogram = Histogram.counted(found.histogram.codes[kept > 0], kept[kept > 0])
     cut = grid(view)
     whole = Statistics(cut, found.center, 0, cut.units, b"", histogram, found.near)
-    return MeasuredMatrix(view, whole, task.where), found.held
+    near = found.held.chosen(slice(None, None, max(1, found.columns // _FEW)))
+    return MeasuredMatrix(view, whole, task.where), near
 
 
 def _side_lengths(found: Found, statistics: Statistics, digits: int | None) -> list[int]:
@@ -160,6 +168,21 @@ def _side_lengths(found: Found, statistics: Statistics, digits: int | None) -> l
     sample = side_records(Means.rounded(found.mean, found.codes, statistics.n, digits))
     widths = [panel.stop - panel.start for panel in pieces(statistics.columns, panel_columns(statistics.n))]
     return [record.length * width // len(found.codes) for width in widths for record in sample]
+
+
+def _likely_lengths(found: Found, statistics: Statistics, digits: int | None) -> list[int]:
+    """About the same, where the size does not depend on it: as if norms and means were Gaussian."""
+    means = Means.rounded(found.mean, found.codes, statistics.n, digits)
+    bits = [_spread_bits(means.codes)]
+    if digits is not None:
+        bits.append(_spread_bits(means.q) + _spread_bits(means.shift))
+    widths = [panel.stop - panel.start for panel in pieces(statistics.columns, panel_columns(statistics.n))]
+    return [int(width * own / 8.0) + _SIDE_HEAD for width in widths for own in bits]
+
+
+def _spread_bits(values: npt.NDArray[Any]) -> float:
+    """Bits an integer takes in a record, of some that are normally distributed; a quarter is lost."""
+    return 1.25 * 0.5 * math.log2(1.0 + 17.08 * float(np.var(values)))
 
 
 def _columns(view: VectorView, dtype: str, count: int, width: int) -> VectorView | None:

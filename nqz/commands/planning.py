@@ -200,6 +200,7 @@ class _Planning:
             for source, part in zip(self.sources, kept, strict=True)
         ]
         errors = [found[id(one)].error for one in sharing.matrices]
+        rate = self._rate(sharing, targets)
         alone = self.sources[0].kind.alone
         rows = [
             _row(one, found.get(id(one)), files[0][1] if alone else None)
@@ -211,8 +212,8 @@ class _Planning:
             files,
             self.options.other_bytes,
             left_out(self.sources, [one for part in self.parts for one in part]),
-            sharing.mean(errors),
-            sharing.weights_text,
+            sharing.mean(errors, rate),
+            sharing.weights_text(rate),
         )
 
     def _each(self, work: Callable[[Any, Workers], Any], jobs: list[Any]) -> Any:
@@ -251,6 +252,15 @@ class _Planning:
             return sharing.for_bits(8.0 * (wanted - fixed))
         except Infeasible as found:
             raise refuse_unfit(sharing, wanted, fixed, found) from None
+
+    def _rate(self, sharing: Sharing, targets: Targets) -> float | None:
+        """The rate of all matrices, where a number of bytes is asked for."""
+        if self.options.max_bytes is None or not sharing.matrices:
+            return None
+        bits = sum(
+            one.entries * target.rate for one, target in zip(sharing.tensors, targets, strict=True) if target
+        )
+        return bits / sharing.entries
 
     def _of(self, one: Treatment) -> Tensors:
         return next(source for source, part in zip(self.sources, self.parts, strict=True) if one in part)

@@ -193,22 +193,24 @@ class Sharing:
             {one.name: one.tensor.whole_name for one in matrices}, self.names, across, self.where
         )
 
-    def weights(self) -> list[float]:
-        """What the error of each matrix counts in the mean that an error bounds."""
-        return [part.weight for part in self._parts(self.matrices, self._likely_rate())]
+    def weights(self, rate: float) -> list[float]:
+        """What the error of each matrix counts in a mean, where the rate of all is `rate`."""
+        return [part.weight for part in self._parts(self.matrices, rate)]
 
-    def mean(self, errors: Sequence[float]) -> float | None:
-        """The mean of the errors of all matrices, by the weights; None without one."""
-        weights = self.weights()
+    def mean(self, errors: Sequence[float], rate: float | None = None) -> float | None:
+        """The mean of the errors of all matrices, by the weights; None without one.
+
+        `rate` is what they take together, where neither a rate nor an error is asked for.
+        """
+        weights = self.weights(rate or self._likely_rate())
         return sum(w * e for w, e in zip(weights, errors, strict=True)) / sum(weights) if weights else None
 
-    @property
-    def weights_text(self) -> str:
-        """What the errors of matrices count in the mean, in words."""
+    def weights_text(self, rate: float | None = None) -> str:
+        """What the errors of matrices count in the mean, in words; see `mean`."""
         if not isinstance(self.options.across, str):
             return "sensitivity"
-        power = 1.0 - self.options.spread(self._likely_rate())
-        return "entries" if power == 1.0 else "each matrix alike" if power == 0.0 else f"entries^{power:g}"
+        power = 1.0 - self.options.spread(rate or self._likely_rate())
+        return "entries" if power == 1.0 else "each matrix alike" if power == 0.0 else f"entries^{power:.3g}"
 
     def _likely_rate(self) -> float:
         """About the rate that an error takes."""
@@ -218,7 +220,7 @@ class Sharing:
     def _for_error(self, error: float, predict: Predict) -> Targets:
         """Targets whose errors have a weighted mean of at most `error`."""
         free = [one for one in self.matrices if one.rate is None]
-        weight = dict(zip(map(id, self.matrices), self.weights(), strict=True))
+        weight = dict(zip(map(id, self.matrices), self.weights(self._likely_rate()), strict=True))
         at_rate = {id(one): Target(one.rate, None, None, 0) for one in self.fixed if one.rate is not None}
         spent = sum(weight[id(one)] * predict(one, at_rate[id(one)]) for one in self.fixed)
         whole, rest = sum(weight.values()), sum(weight[id(one)] for one in free)

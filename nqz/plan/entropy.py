@@ -45,6 +45,10 @@ _LN_2 = 0.6931471805599453
 
 _STATE_BITS = 16.0  # of the rANS state of a lane, those that hold nothing else
 
+_ROUGHLY = 1e-3  # of a budget may be left over, where bits need not be exact
+
+_STEEP = 0.5  # error below which it follows Δ
+
 _STEPS = 8  # tries by slope before the range is halved
 
 _DELTA_RANGE = (MAX_LOG_VARIANCE // 2 + 8) * GRID
@@ -162,13 +166,14 @@ class Columns:
         """The least delta code whose expected bits fit the budget, and those bits."""
         low = self.finest
         high = low + _DELTA_RANGE
-        bits = self.bits(m, low)
-        fits = None
-        if bits <= budget:  # some columns have all that they can get, and the others the rest
-            low, high, fits = self.least, low, bits
-            if low == high or (bits := self.bits(m, low)) <= budget:
-                return low, bits
         guess, slope = self._likely(m, budget)
+        fits = None
+        if not (self.rough and guess > low + GRID):
+            bits = self.bits(m, low)
+            if bits <= budget:  # some columns have all that they can get, and the others the rest
+                low, high, fits = self.least, low, bits
+                if low == high or (bits := self.bits(m, low)) <= budget:
+                    return low, bits
         for steps in count():
             # An entry costs a bit more for every octave of Δ, nearly; where columns are dropped, halving must help.
             at = (low + high) // 2 if steps >= _STEPS else min(max(guess, low + 1), high - 1)
@@ -179,9 +184,31 @@ class Columns:
             else:
                 low = at
                 guess = at + 1 + int((bits - budget) / slope)
-            if high - low <= 1:
+            if high - low <= 1 or (self.rough and 0.0 <= budget - bits <= _ROUGHLY * budget):
                 break
         return high, self.bits(m, high) if fits is None else fits
+
+    def coarsest(self, m: int, error: float, low: int, high: int) -> int:
+        """The largest delta code from `low` on, below `high`, whose error is at most `error`; `low` is one."""
+        if self.rough and error < _STEEP:
+            at = min(max(self._likely(m, -0.5 * float(log2(error)) * self.entries(m))[0], low), high - 1)
+            for _ in range(_STEPS):  # the error doubles with every half octave of Δ, nearly
+                step = math.floor(GRID / 2 * float(log2(error / self.error(m, at))))
+                at = min(max(at + step, low), high - 1)
+                if abs(step) <= 1:
+                    break
+            return at
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.error(m, middle) <= error:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def entries(self, m: int) -> float:
+        """Entries of the columns that have energy, with m coordinates kept."""
+        return m * float(self.histogram.counts[self.histogram.codes != norms.ZERO].sum())
 
     def _likely(self, m: int, budget: float) -> tuple[int, float]:
         """The delta code at which columns fit the budget, and bits by which one step changes them, at high rate."""
@@ -242,12 +269,7 @@ def fewest_bits(columns: Columns, error: float, kappa: float | None = None) -> C
             low, high = columns.least, low
         if best is not None and columns.error(m, low) > error:
             break
-        while high - low > 1:
-            middle = (low + high) // 2
-            if columns.error(m, middle) <= error:
-                low = middle
-            else:
-                high = middle
+        low = columns.coarsest(m, error, low, high)
         bits = columns.bits(m, low)
         if best is not None and bits >= best.bits:
             break

@@ -40,7 +40,8 @@ def plan(task: Task, statistics: Statistics, target: Target, probe: Probe, rough
     UsageError
         No rate has the error that is asked for.
     """
-    planner, start = PLANNERS[task.coding.name], base(task, statistics, target)
+    planner = PLANNERS[task.coding.name]
+    start = _keyless(task, statistics, target) if rough else base(task, statistics, target)
     if target.error is not None:
         return planner.for_error(task, start, statistics, target, probe, rough)
     bits = target.bits(statistics.grid.entries)
@@ -108,12 +109,7 @@ def base(task: Task, statistics: Statistics, target: Target) -> Parameters:
     with: to draw another dither for every try, and to keep the one whose file fits, would favor small points and bias
     the estimate.
     """
-    start = Parameters(
-        n=statistics.n, columns=statistics.columns, m=statistics.n, transform=task.transform, lattice=task.lattice,
-        coding=task.coding, allocate=task.allocate, delta=0, lowest_class=0,
-        mean_digits=target.digits if task.center else None, rotation_seed=task.seed, dither_key=bytes(16),
-        coding_parameters=None,
-    )  # fmt: skip
+    start = _keyless(task, statistics, target)
     fields = header(task, statistics, Plan(start, target.rate)).fields()
     for name in PLANNED:
         del fields[name]
@@ -127,6 +123,16 @@ def base(task: Task, statistics: Statistics, target: Target) -> Parameters:
     return replace(
         start, dither_key=dither.key(task.seed, statistics.digest, task.name, pack(list(fields.values())))
     )
+
+
+def _keyless(task: Task, statistics: Statistics, target: Target) -> Parameters:
+    """The same without the key of the dither."""
+    return Parameters(
+        n=statistics.n, columns=statistics.columns, m=statistics.n, transform=task.transform, lattice=task.lattice,
+        coding=task.coding, allocate=task.allocate, delta=0, lowest_class=0,
+        mean_digits=target.digits if task.center else None, rotation_seed=task.seed, dither_key=bytes(16),
+        coding_parameters=None,
+    )  # fmt: skip
 
 
 def asked_rate(target: Target) -> float | None:
