@@ -336,6 +336,11 @@ def test_exact_tensors_are_arrays_too(tmp_path):
                 same(tensor[-1], decoded[-1])
             if isinstance(tensor, nqz.ExactTensor):
                 same(decoded, truth[name])
+        weight = container["layer.weight"]
+        vector = matrix(weight.shape[weight.axis])
+        same(vector @ weight, nqz.matmul(vector, weight))
+        with nqz.open(nqz.encode({"v": vector, "w": matrix(len(vector), 5)}, rate=6)) as other:
+            same(other["v"] @ other["w"], nqz.matmul(vector, other["w"]))
         scalar = container["scale"]
         assert scalar.shape == () and scalar[()] == truth["scale"]
         for call in (lambda: len(scalar), lambda: iter(scalar)):

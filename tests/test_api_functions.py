@@ -229,6 +229,9 @@ def test_models_on_the_disk_are_folders(tmp_path, capsys):
         nqz.encode(tmp_path / "model", rate=5)
     with pytest.raises(nqz.OutputExistsError, match="force=True"):
         nqz.encode(tmp_path / "model", tmp_path / "coded", rate=5)
+    for call in (nqz.decode, lambda source, to: nqz.encode(tmp_path / "model", to, rate=4)):
+        with pytest.raises(nqz.UsageError, match="becomes a folder; name it without"):
+            call(tmp_path / "coded", tmp_path / "out.safetensors")
     nqz.encode(tmp_path / "model", tmp_path / "coded", rate=4, force=True)
 
 
@@ -243,6 +246,13 @@ def test_warnings_point_to_the_caller():
     [
         (nqz.UsageError, lambda a, p: nqz.encode(a), "of rate=, error= and max_bytes="),
         (nqz.UsageError, lambda a, p: nqz.encode(a, rate=3, max_bytes=9), "of rate=, error= and max_bytes="),
+        (nqz.UnsupportedError, lambda a, p: nqz.encode([1, 2], rate=3), r"convert it: x\.astype\('float64'\)$"),
+        (nqz.UnsupportedError, lambda a, p: nqz.encode(1j * a, rate=3), r"its parts: x\.real, x\.imag$"),
+        (nqz.UnsupportedError, lambda a, p: nqz.encode(str, rate=3), "is no array, but an object of type type"),
+        (nqz.OperandError, lambda a, p: nqz.matmul(p, np.ones((7, 64), "f4")), "other axis, transpose the array$"),
+        (nqz.OperandError, lambda a, p: nqz.matmul(p, np.ones(10, "f4")), "other axis, with encode axis=1$"),
+        (nqz.OperandError, lambda a, p: nqz.matmul(p, np.ones(9, "f4")), r"\(see b\.T and axis= of encode\)"),
+        (nqz.OperandError, lambda a, p: nqz.open(p).matrix.T @ nqz.open(p), "has no @: choose one of its matrices"),
         (nqz.UsageError, lambda a, p: nqz.encode(a, rate=3, threads=0), "threads 0: an integer from 1"),
         (nqz.UsageError, lambda a, p: nqz.open(p).matrix.decode(threads=-1), "threads -1"),
         (nqz.OutputExistsError, lambda a, p: nqz.encode(a, p, rate=3), "exists already; use force=True to"),

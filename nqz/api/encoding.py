@@ -144,8 +144,6 @@ def encode(
         metadata=texts(metadata, "metadata"),
     )  # fmt: skip
     options.check()
-    if to is not None:
-        _check_suffix(to)
     replace = flag(force, "force")
     if is_model_source(source):
         notes: list[str] = []
@@ -153,6 +151,8 @@ def encode(
             report = convert(source, folder(to), options, pool, force=replace, notes=notes.append)
         _warn([*notes, *report["warnings"]])
         return None
+    if to is not None:
+        _check_suffix(to)
     with opened_source(source) as opened, workers(threads) as pool:
         content = opened.content
         if to is None:

@@ -61,11 +61,14 @@ def as_plain(value: Any, name: str = "<array>") -> Plain:
 
 def _from_numpy(value: Any, name: str) -> Plain:
     try:
-        return Plain(np.asanyarray(value))
+        array = np.asanyarray(value)
     except NqzError:
         raise
     except Exception as error:  # rows of different lengths, say, or an error of the other package
         raise UnsupportedError(f"{name}: is no array: {_text(error)}") from error
+    if array.ndim == 0 and array.dtype == object:
+        raise UnsupportedError(f"{name}: is no array, but an object of type {type(value).__name__}")
+    return Plain(array)
 
 
 def _text(error: Exception) -> str:

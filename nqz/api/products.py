@@ -97,7 +97,7 @@ def matmul_operator(left: Any, right: Any) -> Any:
         They lie along the other axis, or the lengths differ.
     """
     lead: tuple[int, ...] | None = None
-    if isinstance(left, Operand):
+    if _compressed(left):
         _check_axis(left, -1)
     else:
         left = as_plain(left)
@@ -106,7 +106,7 @@ def matmul_operator(left: Any, right: Any) -> Any:
             lead = array.shape[:-1]
             array = array.reshape(-1, array.shape[-1])
         left = Plain(array.T, left.dtype)
-    if isinstance(right, Operand):
+    if _compressed(right):
         _check_axis(right, 0)
     else:
         right = as_plain(right)
@@ -118,10 +118,17 @@ def matmul_operator(left: Any, right: Any) -> Any:
     return (found if lead is None else found.reshape(lead + found.shape[1:]))[()]
 
 
+def _compressed(side: Any) -> bool:
+    """Whether a side of ``@`` is a compressed matrix; what is carried exactly is an array like any other."""
+    if not isinstance(side, Operand):
+        return False
+    if not hasattr(side, "shape"):
+        raise OperandError(f"{side!r} has no @: choose one of its matrices by name")
+    return hasattr(side, "axis")
+
+
 def _check_axis(side: Any, place: int) -> None:
     """Raise `OperandError` unless a compressed matrix has its vectors along its first axis (0), or its last (-1)."""
-    if not hasattr(side, "axis"):
-        raise OperandError(f"{side!r} @: choose one of its matrices")
     reader, name = side.operand()
     where = f"{reader.name}: tensor {name!r}" if name else reader.name
     if side.ndim > 2:

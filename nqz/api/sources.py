@@ -31,7 +31,11 @@ def are_files(source: Any) -> bool:
 def folder(to: Any) -> str:
     """The folder that a model is written to."""
     if isinstance(to, (str, os.PathLike)):
-        return os.fsdecode(to)
+        path = os.fsdecode(to)
+        suffix = os.path.splitext(path)[1].lower()[1:]
+        if suffix in (*SOURCES, "nqz"):  # whoever opens it would take it for a file
+            raise UsageError(f"{to}: a model becomes a folder; name it without .{suffix}")
+        return path
     raise UsageError("a model on the disk becomes a folder; give its path, to=")
 
 

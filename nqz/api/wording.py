@@ -20,6 +20,8 @@ _PHRASES = {
     "--tensor": "tensors=",
     "--rule": "rules=",
     "--dequantize": "dequantize=True",
+    "--axis-a": "a.T",
+    "--axis-b": "b.T",
     "-r": "rate=",
     "-o": "to=",
     "-f": "force=True",
@@ -29,12 +31,14 @@ _PHRASES = {
 
 _QUOTED = r"(?<!\w)'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _COMMAND = r"\bnqz (?P<command>encode|decode|matmul|inspect|verify|sweep|compare)\b(?: --out-dir)?"
+_ADVICE = r"numpy\.save\('(?:x|re|im)\.npy', (?P<advice>x\.\w+(?:\('\w+'\))?)\)|with --axis-[ab] \d, or (?=transpose)"
 _VALUE = r"^--(?P<given>[a-z][a-z-]*)(?= )"
 _DTYPE = r"(?<![\w-])--dtype (?P<dtype>\w+)"
+_NUMBER = r"(?<![\w-])--(?P<number>[a-z][a-z-]*) (?=\d)"
 _OPTION = r"(?<![\w-])(?:{}|--(?P<option>[a-z][a-z-]*))(?![\w-])".format(
     "|".join(f"(?:{re.escape(phrase)})" for phrase in _PHRASES)
 )
-_WORDS = re.compile(f"{_QUOTED}|{_COMMAND}|{_VALUE}|{_DTYPE}|{_OPTION}")
+_WORDS = re.compile(f"{_ADVICE}|{_QUOTED}|{_COMMAND}|{_VALUE}|{_DTYPE}|{_NUMBER}|{_OPTION}")
 
 
 def in_python(text: str) -> str:
@@ -49,8 +53,10 @@ def _word(found: re.Match[str]) -> str:
         return found["given"].replace("-", "_")
     if found["dtype"]:
         return f"dtype={found['dtype']!r}"
-    if found["option"]:
-        return found["option"].replace("-", "_") + "="
+    if option := found["option"] or found["number"]:
+        return option.replace("-", "_") + "="
+    if found["advice"] or found[0].startswith("with --axis-"):  # on arrays, and not on files
+        return found["advice"] or ""
     return _PHRASES.get(found[0], found[0])
 
 
