@@ -131,3 +131,13 @@ def test_several_inputs_are_planned_and_encoded_as_one(folder, capfd):
     assert abs(planned["bytes"] - size) <= 400 + 0.003 * size
     assert run(["encode", *files, *more, "--dry-run", "--out-dir", str(folder)]) == 2
     assert "one file or model at a time" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("target", [["-r", "3"], ["--error", "0.1"], ["--max-bytes", "1MB"]], ids=" ".join)
+@pytest.mark.parametrize("across", ["uniform", "size"])
+def test_what_holds_no_matrix_is_carried_exactly(folder, target, across, capfd):
+    arguments = ["encode", str(folder / "lone.safetensors"), "--rule", "*=exact", "--across", across, *target]
+    assert run([*arguments, "-f", "-o", str(folder / "exact.nqz")]) == 0
+    assert "0 of 3 tensors compressed" in capfd.readouterr().err
+    assert run([*arguments, "--dry-run"]) == 0
+    assert "0 of 3 tensors compressed" in capfd.readouterr().out

@@ -19,8 +19,8 @@ def remarks(sources: Sequence[Tensors], options: EncodeOptions, errors: Sequence
     parts = [[one for one in part if one.kind != SKIP] for part in treatments(sources, options)]
     found = []
     sharing = Sharing.of(sources, parts, options)
-    if options.error is not None and not sharing.plain:
-        mean = sharing.mean(errors)
+    mean = sharing.mean(errors) if options.error is not None and not sharing.plain else None
+    if mean is not None:
         found.append(f"mean {mean:.3g} ({rms_cell(mean)} % rms) weighted by {sharing.weights_text()}")
     others = left_out(sources, [one for part in parts for one in part])
     if others:

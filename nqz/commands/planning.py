@@ -101,7 +101,7 @@ class ModelPlan:
     other_bytes : int
         What comes with the containers.
     left_out : int
-        Tensors that options do not take.
+        Tensors that options do not take, or skip.
     mean_error : float or None
         Mean of the errors of the matrices, by the weights of `across`.
     weights : str
@@ -128,7 +128,7 @@ class ModelPlan:
         before = sum(one.source_bytes for one in self.tensors if one.kind != SKIP) + self.other_bytes
         coded = sum(one.nbytes for one in self.matrices)
         return {
-            "tensors": len(self.tensors),
+            "tensors": sum(one.kind != SKIP for one in self.tensors),
             "matrices": len(self.matrices),
             "left_out": self.left_out,
             "entries": entries,
@@ -211,7 +211,7 @@ class _Planning:
             rows,
             files,
             self.options.other_bytes,
-            left_out(self.sources, [one for part in self.parts for one in part]),
+            left_out(self.sources, [one for part in kept for one in part]),
             sharing.mean(errors, rate),
             sharing.weights_text(rate),
         )
