@@ -14,7 +14,7 @@ from nqz.api.sliced import SlicedTensor
 from nqz.api.wording import speaks_python
 from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
-from nqz.format.slices import Whole, wholes
+from nqz.format.slices import Whole, whole_from
 from nqz.ground.errors import OperandError
 from nqz.ground.wording import counted
 from nqz.models.collection import Collection
@@ -64,13 +64,12 @@ class Container(Mapping[str, "CompressedMatrix | SlicedTensor | ExactTensor"], O
             for number, part in enumerate(self._collection.parts)
             for index, info in enumerate(part.tensors)
         }
-        self._sliced: dict[str, tuple[int, Whole]] = {}
-        self._names: list[str] = []
-        for number, part in enumerate(self._collection.parts):
-            for whole in wholes(part.tensors):
-                self._names.append(whole.name)
-                if whole.sliced:
-                    self._sliced[whole.name] = number, whole
+        self._sliced: dict[str, tuple[int, Whole]] = {
+            info.whole_name: (number, whole_from(info, index))
+            for number, part in enumerate(self._collection.parts)
+            for index, info in enumerate(part.tensors)
+            if info.slice is not None and info.slice.number == 0
+        }
         self._tensors: dict[str, CompressedMatrix | SlicedTensor | ExactTensor] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -94,13 +93,17 @@ class Container(Mapping[str, "CompressedMatrix | SlicedTensor | ExactTensor"], O
         return info
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        for name, place in self._places.items():
+            if not self._sliced or (part := self._info(place).slice) is None:
+                yield name
+            elif part.number == 0:
+                yield self._info(place).whole_name
 
     def __contains__(self, name: object) -> bool:
         return name in self._places or name in self._sliced
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._places) - sum(len(whole.members) - 1 for _, whole in self._sliced.values())
 
     def __repr__(self) -> str:
         return f"<Container {self._file.name!r}, {counted(len(self), 'tensor')}>"

@@ -114,13 +114,18 @@ def check_runs(tensors: Sequence[TensorInfo], where: str) -> None:
         raise CorruptError(f"{where}: slices of {reprlib.repr(missing.whole_name)} are missing")
 
 
+def whole_from(info: TensorInfo, number: int) -> Whole:
+    """The tensor of which an item of the manifest is all, or the first slice."""
+    if info.slice is None:
+        return Whole(info.name, info.shape, range(number, number + 1), False)
+    count = info.slice.slices
+    return Whole(info.whole_name, (count, *info.shape), range(number, number + count), True)
+
+
 def wholes(tensors: Sequence[TensorInfo]) -> list[Whole]:
     """The tensors of the source, in order."""
-    found, number = [], 0
-    while number < len(tensors):
-        info = tensors[number]
-        count = 1 if info.slice is None else info.slice.slices
-        shape = info.shape if info.slice is None else (count, *info.shape)
-        found.append(Whole(info.whole_name, shape, range(number, number + count), info.slice is not None))
-        number += count
-    return found
+    return [
+        whole_from(info, number)
+        for number, info in enumerate(tensors)
+        if info.slice is None or info.slice.number == 0
+    ]
