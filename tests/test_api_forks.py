@@ -120,9 +120,10 @@ nqz.encode
 
 def test_nothing_is_imported_once_the_interface_is_loaded(tmp_path):
     program = """
-import sys, threading
+import os, pickle, sys, threading
 import numpy as np
 import nqz.api
+os.chdir(os.path.dirname(sys.argv[1]))
 a = np.random.default_rng(0).standard_normal((256, 64)).astype("f4")
 before = set(sys.modules)
 def work():
@@ -133,6 +134,12 @@ def work():
         nqz.open(data).matrix.T @ a, nqz.open(data).matrix[3:5, [1, 2]], nqz.decode(data), nqz.inspect(data)
         nqz.verify(data, a), nqz.compare(a, data)
     nqz.sweep(a, rates=2, lattices="z"), nqz.encode({"a": a, "b": a[0]}, rate=3)
+    os.mkdir("model"), nqz.decode(nqz.encode({"a": a, "b": a[0]}, rate=3), "model/a.safetensors")
+    with open("model/config.json", "w") as file:
+        file.write("{}")
+    nqz.encode("model", "coded", rate=3, rules={"b": "exact"}), nqz.decode("coded", "back"), nqz.decode("coded")
+    with nqz.open("coded") as container:
+        repr(container), repr(container["a"]), container["a"][:, 3], pickle.loads(pickle.dumps(container["a"]))[3]
     nqz.open(nqz.encode(np.float32(3), rate=2))[""].decode()
     nqz.encode(a, sys.argv[1], rate=2)
 thread = threading.Thread(target=work)

@@ -127,6 +127,27 @@ def test_everything_of_a_closed_container_says_so(path):
         assert w.shape == (60, 20) and w.T.shape == (20, 60) and len(w) == 60 and w.nbytes == 4800
 
 
+def test_tensors_in_slices_travel_and_close_like_others(tmp_path):
+    nqz.encode({"e": matrix(3, 40, 20)}, tmp_path / "e.nqz", rate=4, rules={"e": "split"})
+    container = nqz.open(tmp_path / "e.nqz")
+    tensor = container["e"]
+    assert isinstance(tensor, nqz.SlicedTensor)
+    whole = tensor.decode()
+    for again in (travelled(tensor), copy.deepcopy(tensor), travelled(container)["e"]):
+        assert again.shape == (3, 40, 20) and np.array_equal(again[1], whole[1])
+    container.close()
+    for call in (
+        tensor.decode,
+        tensor.stored,
+        lambda: tensor[0],
+        lambda: np.asarray(tensor),
+        lambda: list(tensor),
+    ):
+        with pytest.raises(nqz.InputError, match="is closed"):
+            call()
+    assert repr(tensor).startswith("<SlicedTensor 'e' (3, 40, 20) float32")
+
+
 def column(tensor, index):
     return tensor[:, index]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# The command line loads these four when it needs them. Here nothing may be imported later, while threads are at work:
+# The command line loads these five when it needs them. Here nothing may be imported later, while threads are at work:
 # a child forked at that moment would find the module locked, for ever.
 import concurrent.futures.thread  # noqa: F401  isort: skip
 import msgpack  # noqa: F401
@@ -17,6 +17,7 @@ from nqz.api.matrix import CompressedMatrix
 from nqz.api.products import matmul, predicted_error
 from nqz.api.reports import compare, inspect, sweep, verify
 from nqz.api.sliced import SlicedTensor
+from nqz.models import config as _config  # noqa: F401  the fifth
 
 __all__ = [
     "CompressedMatrix",
