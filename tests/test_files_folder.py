@@ -190,6 +190,20 @@ def test_what_went_aside_is_put_back(tmp_path):
     assert listing(tmp_path) == ["out"]
 
 
+def test_what_went_aside_is_put_back_at_once_after_a_failure(tmp_path, monkeypatch):
+    def failing(old, new):
+        if "old" not in old:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        os.rename(old, new)
+
+    publish(tmp_path / "out")
+    monkeypatch.setattr(rename, "AVAILABLE", False)
+    monkeypatch.setattr(folders, "rename_new", failing)
+    with pytest.raises(OutputError, match=r"out: cannot write: input/output error"):
+        publish(tmp_path / "out", b"newer", force=True)
+    assert content(tmp_path / "out")["file"] == b"new" and listing(tmp_path) == ["out"]
+
+
 @pytest.mark.parametrize("number, kind", [(errno.ENOSPC, DiskFullError), (errno.EIO, OutputError)])
 def test_a_disk_that_fails_publishes_nothing(tmp_path, monkeypatch, number, kind):
     def failing(*arguments):

@@ -108,7 +108,19 @@ def test_the_cache_of_the_hub_is_links(model, tmp_path, capsys):
     assert not any(path.is_symlink() for path in (tmp_path / "OUT").rglob("*"))
     assert (tmp_path / "OUT" / "sub" / "vocab.txt").read_text() == "a\nb\n"
     succeed(capsys, "verify", "OUT", "--against", snapshot)
+    assert f"; {snapshot} holds some" in fail(capsys, 3, "encode", tmp_path / "hub", "-r", "5", "-o", "x")
     assert fail(capsys, 9, "encode", snapshot, "-r", "5", "-o", tmp_path / "hub" / "snapshots" / "1a2b" / "x")
+
+
+def test_parts_may_be_in_folders_below(model, tmp_path, capsys):
+    (model / SECOND).rename(model / "sub" / SECOND)
+    write_index(model, {t: s if s == FIRST else f"sub/{s}" for t, s in weight_map(tensors()).items()})
+    succeed(capsys, "encode", "MODEL", "-r", "5", "-o", "OUT")
+    assert listing(tmp_path / "OUT" / "sub") == ["model-00002-of-00002.nqz", "vocab.txt"]
+    succeed(capsys, "verify", "OUT", "--against", "MODEL")
+    succeed(capsys, "decode", "OUT", "-o", "BACK")
+    before, after = everything(model), everything(tmp_path / "BACK")
+    assert {name for name in before if before[name] != after[name]} == {FIRST, f"sub/{SECOND}"}
 
 
 def test_outputs_without_a_name_lie_beside_the_model(model, tmp_path, capsys, monkeypatch):

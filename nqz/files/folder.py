@@ -120,12 +120,11 @@ class OutputFolder:
     def _create(self) -> None:
         names = _names(self._final)
         for path in names:
-            self._path = path  # from now on: an interrupt may come before `mkdir` returns
             try:
                 os.mkdir(path)
             except FileExistsError:
-                self._path = None
                 continue
+            self._path = path
             self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             if _locked(self._lock) and _is_at(self._lock, path):
                 return
@@ -249,11 +248,14 @@ class OutputFolder:
 
     def _replace(self, path: str) -> None:
         """Put the new folder in the place of the old one; what is left of that is at `path` then, or nothing."""
+        changed = OutputExistsError(f"{self.name}: has been changed meanwhile; nothing was replaced")
+        if not _may_go(self._final):
+            raise changed
         if not exchange(path, self._final):
             self._put_aside(path)
-        elif not _may_go(path):
+        elif not _may_go(path):  # changed within that moment
             exchange(path, self._final)
-            raise OutputExistsError(f"{self.name}: has been changed meanwhile; nothing was replaced")
+            raise changed
 
     def _put_aside(self, path: str) -> None:
         old = _aside(self._final)
@@ -261,10 +263,14 @@ class OutputFolder:
         try:
             _locked(fd)
             os.rename(self._final, old)
-            if not _may_go(old):
-                os.rename(old, self._final)
-                raise OutputExistsError(f"{self.name}: has been changed meanwhile; nothing was replaced")
-            rename_new(path, self._final)
+            try:
+                if not _may_go(old):
+                    raise OutputExistsError(f"{self.name}: has been changed meanwhile; nothing was replaced")
+                rename_new(path, self._final)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    rename_new(old, self._final)
+                raise
             self._path = old
         finally:
             os.close(fd)

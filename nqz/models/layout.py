@@ -148,17 +148,20 @@ def _nothing(path: str, names: list[str], container: bool) -> NqzError:
         return UnsupportedError(
             f"{path}: {none}; {alone} files are encoded one by one: nqz encode {each} --out-dir OUT"
         )
-    below = next((name for name in names if _holds(os.path.join(path, name), container)), None)
-    hint = "" if below is None else f"; {os.path.join(path, below)} holds some"
+    # the cache of the hub has models in a folder of snapshots
+    below = [*names, *(os.path.join("snapshots", name) for name in _listed(os.path.join(path, "snapshots")))]
+    folders = (os.path.join(path, name) for name in below)
+    found = next((f for f in folders if _of_kind(_listed(f), COMPRESSED if container else PLAIN)), None)
+    hint = "" if found is None else f"; {found} holds some"
     return InputError(f"{path}: {none}{hint}")
 
 
-def _holds(path: str, container: bool) -> bool:
-    """Whether a folder holds parts of a model."""
+def _listed(path: str) -> list[str]:
+    """The names in a folder; none if it is no folder."""
     try:
-        return bool(_of_kind(os.listdir(path), COMPRESSED if container else PLAIN))
-    except OSError:  # no folder, say
-        return False
+        return sorted(os.listdir(path))
+    except OSError:
+        return []
 
 
 def check_numbers(names: Iterable[str], where: str) -> None:
