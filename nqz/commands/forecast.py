@@ -42,6 +42,12 @@ _RUNS = 8
 _COLUMNS, _OF_COLUMNS = 512, 16
 """Columns that stand for all of them where a rate is given: at least, and the part of them that they are."""
 
+_LEAST_COLUMNS, _ENOUGH = 64, 1 << 22
+"""At least so many where they are long; so many entries are enough."""
+
+_WIDE = 1 << 16
+"""Columns from which on a part of each row is read sooner than all of it."""
+
 _SIDE_HEAD = 24
 """Bytes of a record of norms or means that do not grow with these, about."""
 
@@ -134,12 +140,12 @@ def _measured(
     view: VectorView, dtype: str, task: Task, pool: Workers, sampled: bool
 ) -> tuple[MeasuredMatrix, Found]:
     """Measure a matrix, or columns enough; and norms and means of some columns."""
-    if sampled and view.memory == VECTOR_MAJOR:
-        sample = _columns(view, dtype, view.count, max(_COLUMNS, view.count // _OF_COLUMNS))
+    if sampled and (view.memory == VECTOR_MAJOR or view.count >= _WIDE):
+        least = max(_LEAST_COLUMNS, min(_COLUMNS, _ENOUGH // view.length))
+        sample = _columns(view, dtype, view.count, max(least, view.count // _OF_COLUMNS))
         if sample is not None:
-            return _extrapolated(
-                view, measure(sample, task.center, task.where, pool=pool, hashed=False), task
-            )
+            found = measure(sample, task.center, task.where, pool=pool, hashed=False)
+            return _extrapolated(view, found, task)
     statistics = measure(view, task.center, task.where, pool=pool, hashed=False)
     matrix = MeasuredMatrix(view, statistics, task.where, pool)
     if statistics.held is not None:
@@ -189,7 +195,8 @@ def _columns(view: VectorView, dtype: str, count: int, width: int) -> VectorView
     """Some of the first `count` columns, evenly spread runs of neighbors, in memory; None where these are most."""
     if 2 * width > count:
         return None
-    runs = _RUNS if view.memory == VECTOR_MAJOR else 1  # others are read with what lies between
+    apart = view.memory == VECTOR_MAJOR or view.count >= _WIDE  # else what lies between is read, too
+    runs = _RUNS if apart else 1
     run = -(-width // runs)
     starts = [number * (count - run) // max(1, runs - 1) for number in range(runs)]
     rows = np.concatenate([np.ascontiguousarray(view.read(at, at + run).T) for at in starts])
