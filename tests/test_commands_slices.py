@@ -121,6 +121,8 @@ def test_names_and_patterns_take_slices(folder, capsys):
     )
     assert sorted(load_file("two.safetensors")) == ["mlp.experts.w1[1]", "mlp.experts.w1[2]"]
     assert list(listed(capsys, "m.nqz", "--tensor", "*[4]")) == ["mlp.experts.w1[4]"]
+    whole = listed(capsys, "m.nqz", "--tensor", "mlp.experts.w1", "--tensor", "*w1[1]")
+    assert list(whole) == [f"mlp.experts.w1[{i}]" for i in range(EXPERTS)]
     fail(capsys, 2, "decode", "m.nqz", "--tensor", "mlp.experts.w1[5]", "-o", "none.npy")
 
 

@@ -20,8 +20,8 @@ from nqz.cli.common import (
 from nqz.cli.parameters import Command, choice
 from nqz.cli.text import Row, escape, payload, properties, table
 from nqz.commands.inspect import SORTS, Item, Totals, describe, in_order, items, outline, part_names
+from nqz.commands.joining import numbers_taken
 from nqz.commands.opening import open_collection
-from nqz.commands.select import select
 from nqz.format.records import VERSION
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
@@ -49,8 +49,8 @@ def command(
     Notices(quiet, show_progress)  # warns of slow kernels
     with workers(threads), open_collection(source, container=True) as collection:
         everything = items(collection)
-        names = [reader.manifest.tensors[index].name for reader, index in everything]
-        chosen = in_order([everything[i] for i in select(names, tensors, collection.name)], sort)
+        infos = [reader.manifest.tensors[index] for reader, index in everything]
+        chosen = in_order([everything[i] for i in numbers_taken(infos, tensors, collection.name)], sort)
         size = None if tensors else sum(reader.size for reader in collection.contents)
         report = (_json if as_json else _text_of)(collection, chosen, size)
         if len(chosen) <= _WHOLE:

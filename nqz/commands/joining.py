@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nqz.commands.select import select_parts
+from nqz.commands.select import select, select_parts
 from nqz.format.manifest import TensorInfo
 from nqz.format.slices import Whole, wholes
+
+
+def numbers_taken(tensors: Sequence[TensorInfo], patterns: Sequence[str], where: str) -> list[int]:
+    """Numbers of the items of manifests that a list of names or shell patterns takes, by their names or their tensor's.
+
+    Raises
+    ------
+    UsageError
+        A pattern takes nothing.
+    """
+    if not patterns:
+        return list(range(len(tensors)))
+    names = [*(info.name for info in tensors), *(info.whole_name for info in tensors)]
+    return sorted({number % len(tensors) for number in select(names, patterns, where)})
 
 
 def taken(tensors: Sequence[TensorInfo], patterns: Sequence[str], where: str) -> list[Whole]:
