@@ -1,4 +1,4 @@
-"""nqz: matrix compression for matrix multiplication.
+"""Matrix compression for matrix multiplication.
 
 Compresses matrices to R bits an entry so that AᵀB can be estimated from two compressed files, with the expected error
 of every answer stated. On Gaussian matrices they are within 0.06 bit an entry of the information-theoretic limit.

@@ -43,7 +43,8 @@ def opened_source(source: Any) -> Opened:
     """What is to be encoded, open."""
     if is_file(source):
         return open_file(as_target(source), container=False)
-    return Opened(model_source(source) if isinstance(source, Mapping) else _array(source), _NOTHING)
+    content = model_source(source) if isinstance(source, Mapping) else _array(source)
+    return Opened(content, MemoryAccess(b"", content.name))
 
 
 def model_source(tensors: Mapping[str, Any], name: str = "<mapping>") -> Source:
@@ -69,11 +70,7 @@ def model_source(tensors: Mapping[str, Any], name: str = "<mapping>") -> Source:
             raise UnsupportedError(f"{where}: entries of {tensor.dtype} are not supported in a mapping")
         tensor.name = key
         found.append(tensor)
-    return Source(kind, name, found, None, _NOTHING)
-
-
-_NOTHING = MemoryAccess(b"")
-"""In the place of a file that is read from."""
+    return Source(kind, name, found, None, MemoryAccess(b"", name))
 
 
 def _array(value: Any, name: str = "<array>", *, in_order: bool = False) -> Source:
