@@ -161,6 +161,11 @@ def test_a_mapping_is_verified_and_compared():
     assert {one["sensitivity"] for one in weighted if one["name"] == "w"} == {9.0}
     with pytest.raises(nqz.UsageError, match="across must be a mapping"):
         nqz.compare(given, data, across="size")
+    with nqz.open(data) as container:
+        assert nqz.verify(container, given)["ok"] and nqz.inspect(container) == nqz.inspect(data)
+        assert nqz.compare(given, container)["ok"] and len(container["w"]) == 64
+    with pytest.raises(nqz.InputError, match="is closed"):
+        nqz.verify(container)
     other = {**given, "w": given["w"][::-1]}
     with pytest.raises(nqz.VerifyError, match="'w'"):
         nqz.verify(data, other)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 from nqz.api.arguments import Path, Source, as_target, flag, is_file, numbers, patterns, whole, word
+from nqz.api.container import Container
 from nqz.api.sources import are_files, opened_source
 from nqz.api.wording import speaks_python
 from nqz.commands.compare import compare as compare_containers
@@ -26,12 +27,12 @@ Report = dict[str, Any]
 
 
 @speaks_python
-def inspect(source: Source | Sequence[Path]) -> Report:
+def inspect(source: Source | Sequence[Path] | Container) -> Report:
     """Parameters, sizes and predicted errors of a container, or of a model.
 
     Parameters
     ----------
-    source : path, binary file object, or bytes; or a sequence of paths
+    source : path, binary file object, bytes, or Container; or a sequence of paths
 
     Returns
     -------
@@ -43,19 +44,23 @@ def inspect(source: Source | Sequence[Path]) -> Report:
     InputError, CorruptError, NewerFormatError
         It cannot be read, or is damaged.
     """
-    with open_collection(as_target(source), container=True) as collection:
+    with _containers(source) as collection:
         return inspect_containers(collection)
 
 
 @speaks_python
 def verify(
-    source: Source | Sequence[Path], against: Any = None, *, check: bool = True, threads: int | None = None
+    source: Source | Sequence[Path] | Container,
+    against: Any = None,
+    *,
+    check: bool = True,
+    threads: int | None = None,
 ) -> Report:
     """Check every checksum of a container, decode every tensor, and compare with the original.
 
     Parameters
     ----------
-    source : path, binary file object, or bytes; or a sequence of paths
+    source : path, binary file object, bytes, or Container; or a sequence of paths
         A container, or a model.
     against : optional
         What it was made from: a file or a model, an array, or a mapping of names to arrays.
@@ -78,7 +83,7 @@ def verify(
     raising = flag(check, "check")
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
-        collection = stack.enter_context(open_collection(as_target(source), container=True))
+        collection = stack.enter_context(_containers(source))
         original = None if against is None else _original(against, stack)
         found = verify_parts(collection, original, pool)
     _raise(found, collection, original, raising)
@@ -88,7 +93,7 @@ def verify(
 @speaks_python
 def compare(
     original: Any,
-    compressed: Source | Sequence[Path],
+    compressed: Source | Sequence[Path] | Container,
     *,
     across: Mapping[str, float] | None = None,
     check: bool = True,
@@ -99,7 +104,7 @@ def compare(
     Parameters
     ----------
     original : path, binary file object, bytes, array_like, or mapping of str to array_like; or a sequence of paths
-    compressed : path, binary file object, or bytes; or a sequence of paths
+    compressed : path, binary file object, bytes, or Container; or a sequence of paths
         A container, or a model, made from it.
     across : mapping of str to float, optional
         How sensitive each matrix is, by names or shell patterns, of which the last that takes a tensor counts.
@@ -124,7 +129,7 @@ def compare(
         raise UsageError(f"across must be a mapping of names to numbers, not {type(across).__name__}")
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
-        collection = stack.enter_context(open_collection(as_target(compressed), container=True))
+        collection = stack.enter_context(_containers(compressed))
         source = _original(original, stack)
         found = compare_containers(collection, source, pool, across=across)
     _raise(found, collection, source, raising)
@@ -202,6 +207,13 @@ def sweep(
             other = choose(second.content, named, across, "tensor_against=")
             check_lengths(matrix, other)
         return sweep_matrix(matrix, other, options, pool)
+
+
+def _containers(source: Any) -> AbstractContextManager[Collection]:
+    """A container or a model, open; one that is open already stays so."""
+    if isinstance(source, Container):
+        return nullcontext(source.collection)
+    return open_collection(as_target(source), container=True)
 
 
 def _original(given: Any, stack: ExitStack) -> Collection:
