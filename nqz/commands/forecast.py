@@ -51,7 +51,7 @@ _WIDE = 1 << 16
 _SIDE_HEAD = 24
 """Bytes of a record of norms or means that do not grow with these, about."""
 
-_SIDE, _FEW = 512, 128
+_SIDE, _FEW = 1024, 128
 """Columns that tell how long norms and means are, about; and where the size does not depend on it."""
 
 _SAMPLE, _LEAST_SAMPLE, _OF = 1 << 16, 1 << 12, 12
@@ -121,7 +121,7 @@ def forecast(
     final = calibrated(found, statistics, sample.probe)
     bits = sample.bits(final)
     if bits is None:
-        bits = expected_bits(found, statistics)
+        bits = expected_bits(found, statistics, rough=target.error is None)
     if target.error is None:
         bits = min(bits, max(0.0, target.bits(statistics.grid.entries)))
     kinds = ["NORM", "MEAN"] if task.center else ["NORM"]
@@ -171,9 +171,21 @@ def _extrapolated(view: VectorView, found: Statistics, task: Task) -> tuple[Meas
 
 def _side_lengths(found: Found, statistics: Statistics, digits: int | None) -> list[int]:
     """Lengths of the records of norms and means, by those of some columns."""
-    sample = side_records(Means.rounded(found.mean, found.codes, statistics.n, digits))
     widths = [panel.stop - panel.start for panel in pieces(statistics.columns, panel_columns(statistics.n))]
-    return [record.length * width // len(found.codes) for width in widths for record in sample]
+    several, half = len(found.codes), -(-len(found.codes) // 2)
+    whole, part = _lengths(found, statistics, digits), _lengths(found.chosen(slice(half)), statistics, digits)
+    # a record has a head that does not grow with it
+    return [
+        own + (own - less) * (width - several) // max(1, several - half)
+        for width in widths
+        for own, less in zip(whole, part, strict=True)
+    ]
+
+
+def _lengths(found: Found, statistics: Statistics, digits: int | None) -> list[int]:
+    """Lengths of the records of norms and means of some columns."""
+    means = Means.rounded(found.mean, found.codes, statistics.n, digits)
+    return [record.length for record in side_records(means)]
 
 
 def _likely_lengths(found: Found, statistics: Statistics, digits: int | None) -> list[int]:

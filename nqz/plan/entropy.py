@@ -327,10 +327,10 @@ def adjusted(
     return None if delta == parameters.delta else replace(parameters, delta=delta)
 
 
-def expected_bits(parameters: Parameters, statistics: Statistics) -> float:
+def expected_bits(parameters: Parameters, statistics: Statistics, rough: bool = False) -> float:
     """Bits that all chunks should take, framing included."""
     p = parameters
-    columns = Columns(p.n, statistics.histogram, p.lattice, p.allocate, p.lowest_class, rough=True)
+    columns = Columns(p.n, statistics.histogram, p.lattice, p.allocate, p.lowest_class, rough)
     return columns.bits(p.m, p.delta)
 
 

@@ -78,9 +78,9 @@ def nearby(parameters: Parameters, histogram: Histogram, bits: float) -> Side | 
     return PLANNERS[parameters.coding.name].nearby(parameters, histogram, bits)
 
 
-def expected_bits(plan: Plan, statistics: Statistics) -> float:
-    """Bits that all chunks of a matrix should take, framing included."""
-    return PLANNERS[plan.parameters.coding.name].expected_bits(plan.parameters, statistics)
+def expected_bits(plan: Plan, statistics: Statistics, rough: bool = False) -> float:
+    """Bits that all chunks of a matrix should take, framing included; to a thousandth, where that is enough."""
+    return PLANNERS[plan.parameters.coding.name].expected_bits(plan.parameters, statistics, rough)
 
 
 def rate_within(wanted: int, exact: int, entries: int) -> float:

@@ -167,8 +167,8 @@ class Planner(Protocol):
     ) -> Parameters | None:
         """Parameters for another try when the file has `excess` bits beyond the `wanted` ones; None if it is good."""
 
-    def expected_bits(self, parameters: Parameters, statistics: Statistics) -> float:
-        """Bits that all chunks should take, framing included."""
+    def expected_bits(self, parameters: Parameters, statistics: Statistics, rough: bool = False) -> float:
+        """Bits that all chunks should take, framing included; to a thousandth, where that is enough."""
 
     def calibrated(self, parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
         """The parameters with what can be known only after coding: headers stand before chunks."""

@@ -146,7 +146,7 @@ def adjusted(
     return None if again.coding_parameters == nesting else again
 
 
-def expected_bits(parameters: Parameters, statistics: Statistics) -> float:
+def expected_bits(parameters: Parameters, statistics: Statistics, rough: bool = False) -> float:
     """Bits that all chunks should take, framing included."""
     nesting: Nesting = parameters.coding_parameters
     low, high = (digit_bits(q) for q in nesting.q)
