@@ -57,6 +57,9 @@ _SIDE, _FEW = 1024, 128
 _SAMPLE, _LEAST_SAMPLE, _OF = 1 << 16, 1 << 12, 12
 """Entries that are coded where a coding has to try how well it does: at most, at least, and the part that they are."""
 
+_NEAR = 0.98
+"""Of the bits that a rate allows: a coding that has to try comes closer to them once it has coded everything."""
+
 _HEADER = 120
 """Bytes of parameters in a manifest, about."""
 
@@ -123,7 +126,8 @@ def forecast(
     if bits is None:
         bits = expected_bits(found, statistics, rough=target.error is None)
     if target.error is None:
-        bits = min(bits, max(0.0, target.bits(statistics.grid.entries)))
+        most = max(0.0, target.bits(statistics.grid.entries))
+        bits = most if sample.tried and bits >= _NEAR * most else min(bits, most)
     kinds = ["NORM", "MEAN"] if task.center else ["NORM"]
     records = [(kinds[i % len(kinds)], length) for i, length in enumerate(side)]
     values = header(task, statistics, final).values()
