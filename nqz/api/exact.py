@@ -11,24 +11,21 @@ from nqz.api.products import Operand
 from nqz.api.tensor import Tensor
 from nqz.format.exct import decode_exact
 from nqz.ground.dtypes import bfloat16_to_float32, dtype_bits, numpy_name
-from nqz.ground.errors import OperandError, UnsupportedError
+from nqz.ground.errors import UnsupportedError
 
 ByteOrder = Literal["<", ">", "|"]
 
 
-class ExactTensor(Tensor, Operand):
-    """A tensor that the container carries exactly: a vector, integers, whatever is no matrix of floats."""
+class ExactTensor(Tensor):
+    """A tensor that the container carries exactly: a vector, integers, a matrix that was kept so.
+
+    ``@`` is that of its array, and exact; with a compressed matrix it is an estimate, that of `nqz.matmul`.
+    """
 
     def tobytes(self) -> bytes:
         """The data as in the source; `CorruptError` if it is damaged."""
         with self._opened.unchanged():
             return b"".join(decode_exact(self.reader, self._index))
-
-    def operand(self) -> tuple[Any, str]:
-        """Raise `OperandError`: it is no matrix."""
-        raise OperandError(
-            f"{self.reader.name}: tensor {self.name!r} is not a matrix; it is carried exactly; numpy.asarray gives it"
-        )
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -84,6 +81,13 @@ class ExactTensor(Tensor, Operand):
 
     def __getitem__(self, index: Any) -> Any:
         return self.decode()[index]
+
+    def __matmul__(self, other: Any) -> Any:
+        # a compressed matrix is asked next, for its own
+        return NotImplemented if isinstance(other, Operand) else self.decode() @ other
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return other @ self.decode()
 
 
 def _extended_type(name: str, where: str) -> np.dtype[Any]:

@@ -19,9 +19,10 @@ from nqz.cli.common import (
 )
 from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import head, multiplied, open_report
+from nqz.commands.factors import Coded
 from nqz.commands.matmul import MatmulOptions, multiply
 from nqz.commands.opening import open_two
-from nqz.commands.pairs import is_compressed, pair_up
+from nqz.commands.pairs import pair_up
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, SOURCES, listed
 from nqz.ground.threads import workers
@@ -33,7 +34,8 @@ _STAGES = (("decoding", 0.6), ("computing", 0.4))
 _HELP = f"""Estimate AᵀB: the products of all vectors of A with all vectors of B, straight from two containers.
 
 Either A or B may be a plain {listed()} file, or a model: its folder or its index. Tensors of equal name are
-multiplied, into a {listed(SEVERAL)} file, where there are several.
+multiplied, into a {listed(SEVERAL)} file, where there are several. A matrix that a container carries exactly is
+multiplied with one that is compressed.
 """
 
 
@@ -50,17 +52,17 @@ multiplied, into a {listed(SEVERAL)} file, where there are several.
     "--estimator", type=choice(ESTIMATORS), default="auto", show_default=True,
     help="auto: the least error, by what the two show; mmse: the same for unrelated ones; unbiased: right on average.",
 )  # fmt: skip
-@click.option("--tensor-a", metavar="NAME", help="Tensor of A, where it has several.")
-@click.option("--tensor-b", metavar="NAME", help="Tensor of B, where it has several.")
+@click.option("--tensor-a", metavar="NAME", help="Tensor of A, where it has several: its name, no pattern.")
+@click.option("--tensor-b", metavar="NAME", help="Tensor of B, where it has several: its name, no pattern.")
 @click.option(
     "--axis-a",
     type=choice("01"),
-    help="Contracted axis of A where A is a plain file; 0 by default.",
+    help="Contracted axis of A where that is not compressed; 0 by default.",
 )
 @click.option(
     "--axis-b",
     type=choice("01"),
-    help="Contracted axis of B where B is a plain file; 0 by default.",
+    help="Contracted axis of B where that is not compressed; 0 by default.",
 )
 @click.option(
     "--dtype",
@@ -81,11 +83,14 @@ def command(
     target = "-" if output is None else output
     options = MatmulOptions(**choices)
     with workers(threads) as pool, open_two(a, b) as (left, right):
-        for side, axis, option in ((left, axis_a, "--axis-a"), (right, axis_b, "--axis-b")):
-            if axis is not None and is_compressed(side):
-                raise UsageError(f"{option}: {side.name} is compressed; its axis was chosen by encode --axis")
-        axes = int(axis_a or 0), int(axis_b or 0)
+        axes = [None if axis is None else int(axis) for axis in (axis_a, axis_b)]
         pairs = pair_up(left, right, tensor_a, tensor_b, *axes)
+        for place, option in enumerate(("--axis-a", "--axis-b")):
+            coded = [side for pair in pairs if isinstance(side := (pair.a, pair.b)[place], Coded)]
+            if axes[place] is not None and coded:
+                raise UsageError(
+                    f"{option}: {coded[0].where} is compressed; its axis was chosen by encode --axis"
+                )
         kind = kind_of(target, "npy" if len(pairs) == 1 else "safetensors")
         if len(pairs) > 1 and (SOURCES[kind].alone or output is None):
             raise UsageError(
@@ -107,7 +112,7 @@ def command(
             written, names = [(target, out.access.size)], [pair.name for pair in pairs]
             found = {"estimator": options.estimator, "products": multiplied(names, report)}
             told(lambda: {**head("matmul", [a, b], written, report["notes"]), **found})
-    for note in dict.fromkeys(report["notes"]):  # of many products one may say what another does
+    for note in report["notes"]:
         notices.note(note)
     rates = " and ".join(span(side) for side in zip(*report["rates"], strict=True))
     what = " x ".join(map(str, report["shapes"][0])) or "1" if len(pairs) == 1 else f"{len(pairs)} products"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
+from nqz.commands.carried import Carried
 from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.files.contract import SourceTensor
@@ -210,6 +211,9 @@ class Coded:
         """The factor as an operand."""
         return CodedOperand(self.matrix)
 
+    def release(self) -> None:
+        """Drop what was made for the product."""
+
 
 @dataclass(frozen=True)
 class Plain:
@@ -222,11 +226,14 @@ class Plain:
         As messages call it.
     along : int
         Axis of its vectors, if it has several.
+    data : Carried, optional
+        What a tensor that a container carries exactly is read from.
     """
 
     tensor: SourceTensor
     file: str
     along: int = 0
+    data: Carried | None = None
 
     @property
     def where(self) -> str:
@@ -290,6 +297,11 @@ class Plain:
         statistics = measure(view, partner.matrix.centered, name, pool=pool)
         p = partner.matrix.parameters
         return PlainOperand(name, MeasuredMatrix(view, statistics, name, pool), p.transform, p.rotation_seed)
+
+    def release(self) -> None:
+        """Drop what was made for the product."""
+        if self.data is not None:
+            self.data.close()
 
 
 Factor = Coded | Plain

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from nqz.product.operand import Operand, Watch
 from nqz.product.product import Measured, NotFiniteError, Product
 from nqz.stages import norms
 from nqz.stages.estimate import ESTIMATORS
+
+_FEW = 3
+"""Products that a note names one by one."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Prepared:
     product : Product
     measured : Measured
     notes : list of str
-        What the user should know about this product.
+        What the user should know about this product, beside `same`.
     rates : tuple of float
         Bits an entry of each side; that of a plain side is its own storage.
     """
@@ -69,6 +72,11 @@ class Prepared:
     measured: Measured
     notes: list[str]
     rates: tuple[float, float]
+
+    @property
+    def same(self) -> bool:
+        """Whether both sides are one matrix, so that its diagonal comes from the norms."""
+        return self.product.same
 
     @property
     def error(self) -> float:
@@ -178,8 +186,7 @@ def prepare(
     same = check(pair, options)
     if same:
         _check_copy(pair, pool)
-    notes = ["both sides are the same matrix: its diagonal comes from the norms"] if same else []
-    notes += _ambiguous(pair.a, pair.b)
+    notes = _ambiguous(pair.a, pair.b)
     left, right = pair.a.operand(pair.b, pool), pair.b.operand(pair.a, pool)
     notes += _dropped(left) + ([] if same else _dropped(right))
     shape, dtype = outline(pair, options)
@@ -232,9 +239,13 @@ def multiply(
         access, kind, [TensorSpec(name, *outlined) for name, outlined in zip(names, outlines, strict=True)]
     )
 
-    def work(index: int, inner: Workers) -> tuple[tuple[float, float], float, list[str]]:
-        pair = pairs[index]
+    def work(index: int, inner: Workers) -> _Made:
+        try:
+            return made(pairs[index], index, inner)
+        finally:
+            pairs[index].release()
 
+    def made(pair: Pair, index: int, inner: Workers) -> _Made:
         def report(share: float) -> None:
             if progress is not None:
                 progress(pair.name, share / 2 / len(pairs))
@@ -250,7 +261,7 @@ def multiply(
         report(left)  # what was not decoded: shares add up to 1
         for share, _ in tiles(prepared, partial(_put, sink, index, prepared), inner):
             report(share)
-        return prepared.rates, prepared.error, prepared.notes
+        return _Made(prepared.rates, prepared.error, prepared.notes, prepared.same)
 
     found: dict[str, Any] = {
         "shapes": [shape for shape, _ in outlines],
@@ -262,12 +273,34 @@ def multiply(
         max(math.prod(pair.a.shape), math.prod(pair.b.shape), math.prod(shape)) <= SMALL
         for pair, (shape, _) in zip(pairs, outlines, strict=True)
     ]
-    for rates, error, notes in pool.each(work, range(len(pairs)), small.__getitem__):
-        found["rates"].append(rates)
-        found["errors"].append(error)
-        found["notes"] += notes
+    same = []
+    for pair, one in zip(pairs, pool.each(work, range(len(pairs)), small.__getitem__), strict=True):
+        found["rates"].append(one.rates)
+        found["errors"].append(one.error)
+        found["notes"] += one.notes
+        same += [pair.name] * one.same
+    found["notes"] = list(dict.fromkeys([*_gram(same), *found["notes"]]))
     sink.finish()
     return found
+
+
+class _Made(NamedTuple):
+    """What is to be told of a product, when nothing else of it is held any more."""
+
+    rates: tuple[float, float]
+    error: float
+    notes: list[str]
+    same: bool
+
+
+def _gram(names: Sequence[str]) -> list[str]:
+    """A note on the products whose two sides are one matrix."""
+    if not any(names):  # none, or one product without a name
+        return ["both sides are the same matrix: its diagonal comes from the norms"] * len(names)
+    which = f" ({', '.join(names)})" if len(names) <= _FEW else ""
+    diagonals = "its diagonal comes" if len(names) == 1 else "their diagonals come"
+    what = f"both sides of {counted(len(names), 'product')}{which} are the same matrix"
+    return [f"{what}: {diagonals} from the norms"]
 
 
 def _put(sink: MatrixSink, index: int, prepared: Prepared, i: int, j: int, tile: NDArray[Any]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, NamedTuple
 
+from nqz.commands.carried import carried_tensor, may_multiply
 from nqz.commands.factors import Coded, Factor, Plain
 from nqz.files.contract import Source, slice_called
 from nqz.files.source import refuse_non_float
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import OperandError, UsageError
+from nqz.ground.patterns import no_tensor
 from nqz.matrix import open_matrix
 from nqz.models.collection import Collection
 
@@ -25,25 +28,38 @@ class Pair:
     a: Factor
     b: Factor
 
+    def release(self) -> None:
+        """Drop what was made for the product."""
+        self.a.release()
+        self.b.release()
+
+
+class _Candidate(NamedTuple):
+    """A tensor that may be multiplied: how it is opened, and whether it is compressed."""
+
+    open: Callable[[], Factor]
+    coded: bool
+
 
 def pair_up(
     a: Side,
     b: Side,
     tensor_a: str | None = None,
     tensor_b: str | None = None,
-    axis_a: int = 0,
-    axis_b: int = 0,
+    axis_a: int | None = None,
+    axis_b: int | None = None,
 ) -> list[Pair]:
     """Find the pairs of tensors to multiply.
 
     Parameters
     ----------
     a, b : ContainerReader, Source, or Collection of these
-        At least one of them compressed.
+        At least one of them compressed. What a container carries exactly may be the plain side of a product.
     tensor_a, tensor_b : str, optional
         Which tensor of each side.
-    axis_a, axis_b : int
-        Axis of the vectors of a side that is not compressed.
+    axis_a, axis_b : int, optional
+        Axis of the vectors of a tensor that is not compressed: by default 0, or where a container carries it the one
+        that fits its partner, that of the partner first.
 
     Returns
     -------
@@ -56,23 +72,48 @@ def pair_up(
         Neither side is compressed, or no two tensors go together.
     """
     if not is_compressed(a) and not is_compressed(b):
-        raise OperandError(f"{a.name} and {b.name}: neither is a .nqz container; encode at least one side")
+        raise OperandError(
+            f"{a.name} and {b.name}: neither is a .nqz container; encode at least one side, or multiply them with NumPy"
+        )
     left, right = _candidates(a, tensor_a, axis_a), _candidates(b, tensor_b, axis_b)
-    if len(left) == 1 and len(right) == 1:
-        names = [("", next(iter(left)), next(iter(right)))]
-    elif tensor_a is not None or tensor_b is not None:
-        names = [("", x, y) for x in left for y in right if len(left) == 1 or len(right) == 1]
+    first, second = _likely(left), _likely(right)
+    chosen = tensor_a is not None or tensor_b is not None
+    names = [] if chosen else [(x, x, x) for x in left if x in right and (left[x].coded or right[x].coded)]
+    if len(first) == 1 and len(second) == 1 and len(names) < 2:
+        names = [("", first[0], second[0])]
+    elif chosen:
+        names = [("", x, y) for x in first for y in second if len(first) == 1 or len(second) == 1]
         if len(names) != 1:
             raise UsageError(
                 f"{a.name}, {b.name}: several tensors on one side; give both --tensor-a and --tensor-b"
             )
-    else:
-        names = [(x, x, x) for x in left if x in right]
-        if not names:
+    elif not names:
+        raise OperandError(
+            f"{a.name} and {b.name}: no matrices of equal name; choose with --tensor-a, --tensor-b"
+        )
+    pairs = []
+    for name, x, y in names:
+        side, other = left[x].open(), right[y].open()
+        if not left[x].coded and not right[y].coded:
             raise OperandError(
-                f"{a.name} and {b.name}: no matrices of equal name; choose with --tensor-a, --tensor-b"
+                f"{side.where} and {other.where}: neither is compressed, so there is nothing to estimate; decode what "
+                "a container carries exactly (nqz decode), and NumPy gives the exact product"
             )
-    return [Pair(name, left[x](), right[y]()) for name, x, y in names]
+        pairs.append(Pair(name, _alongside(side, other, axis_a), _alongside(other, side, axis_b)))
+    return pairs
+
+
+def _likely(candidates: Mapping[str, _Candidate]) -> list[str]:
+    """Names of the tensors that are meant where none is named: those that are compressed, if there are any."""
+    return [name for name, one in candidates.items() if one.coded] or list(candidates)
+
+
+def _alongside(side: Factor, partner: Factor, axis: int | None) -> Factor:
+    """A factor, with its vectors along the axis that fits its partner if a container carries it exactly."""
+    if axis is not None or isinstance(side, Coded) or side.data is None:
+        return side
+    fits = (replace(side, along=along) for along in (partner.axis, 1 - partner.axis))
+    return next((one for one in fits if one.length == partner.length), side)
 
 
 def is_compressed(side: Side) -> bool:
@@ -84,29 +125,34 @@ def _contents(side: Side) -> Sequence[ContainerReader | Source]:
     return side.contents if isinstance(side, Collection) else [side]
 
 
-def _candidates(side: Side, wanted: str | None, axis: int) -> dict[str, Callable[[], Factor]]:
-    found: dict[str, Callable[[], Factor]] = {}
-    known: set[str] = set()
+def _candidates(side: Side, wanted: str | None, axis: int | None) -> dict[str, _Candidate]:
+    found: dict[str, _Candidate] = {}
+    known: dict[str, Any] = {}
     for content in _contents(side):
         infos = content.manifest.tensors if isinstance(content, ContainerReader) else content.tensors
-        known.update(info.name for info in infos)
+        known.update((info.name, info) for info in infos)
         found |= _matrices(content, axis)
         if wanted is not None and wanted not in known and not isinstance(content, ContainerReader):
             one = slice_called(content.tensors, wanted)
             if one is not None:
-                known.add(wanted)
-                found[wanted] = partial(Plain, one, content.name, axis)
+                known[wanted] = one
+                found[wanted] = _Candidate(partial(Plain, one, content.name, axis or 0), False)
+    coded = any(one.coded for one in found.values())
     for content in _contents(side):
         if isinstance(content, ContainerReader):
             for i, info in enumerate(content.manifest.tensors):
-                if info.kind == "unknown" and (not found if wanted is None else wanted == info.name):
+                if info.kind == "unknown" and (not coded if wanted is None else wanted == info.name):
                     content.span(i)  # raises
     if wanted is not None:
         if wanted not in known:
             _refuse_whole(side, wanted)
-            raise UsageError(f"{side.name}: no tensor is called {wanted!r}")
+            raise UsageError(f"{side.name}: {no_tensor(wanted, known, pattern=False)}")
         if wanted not in found:
-            raise OperandError(f"{side.name}: tensor {wanted!r} is not a matrix; it is carried exactly")
+            info = known[wanted]
+            shape = "x".join(map(str, info.shape)) or "scalar"
+            raise OperandError(
+                f"{side.name}: tensor {wanted!r} is not a matrix of floating-point numbers ({shape} {info.dtype})"
+            )
         return {wanted: found[wanted]}
     if not found:
         for content in _contents(side):
@@ -116,16 +162,21 @@ def _candidates(side: Side, wanted: str | None, axis: int) -> dict[str, Callable
     return found
 
 
-def _matrices(content: ContainerReader | Source, axis: int) -> dict[str, Callable[[], Factor]]:
+def _matrices(content: ContainerReader | Source, axis: int | None) -> dict[str, _Candidate]:
     """The matrices of a file, by name."""
-    if isinstance(content, ContainerReader):
-        infos = enumerate(content.manifest.tensors)
-        return {info.name: partial(_coded, content, i) for i, info in infos if info.kind == "matrix"}
-    return {
-        t.name: partial(Plain, t, content.name, axis)
-        for t in content.tensors
-        if content.kind.is_matrix(t.shape, t.dtype)
-    }
+    if not isinstance(content, ContainerReader):
+        return {
+            t.name: _Candidate(partial(Plain, t, content.name, axis or 0), False)
+            for t in content.tensors
+            if content.kind.is_matrix(t.shape, t.dtype)
+        }
+    found = {}
+    for index, info in enumerate(content.manifest.tensors):
+        if info.kind == "matrix":
+            found[info.name] = _Candidate(partial(_coded, content, index), True)
+        elif may_multiply(content, info):
+            found[info.name] = _Candidate(partial(_carried, content, index, axis or 0), False)
+    return found
 
 
 def _refuse_whole(side: Side, wanted: str) -> None:
@@ -143,3 +194,8 @@ def _refuse_whole(side: Side, wanted: str) -> None:
 
 def _coded(reader: ContainerReader, index: int) -> Coded:
     return Coded(open_matrix(reader, index), reader.name)
+
+
+def _carried(reader: ContainerReader, index: int, axis: int) -> Plain:
+    tensor, data = carried_tensor(reader, index)
+    return Plain(tensor, reader.name, axis, data)

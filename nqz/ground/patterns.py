@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterable
+from itertools import islice
 
 _SLICES = re.compile(r"(.*)\[([0-9*?]+)\]", re.DOTALL)
 
@@ -19,3 +21,35 @@ def matches(name: str, pattern: str) -> bool:
         return False
     found = _SLICES.fullmatch(pattern)
     return found is not None and fnmatch.fnmatchcase(name, f"{found[1]}[[]{found[2]}]")
+
+
+_FEW = 500
+"""Names among which similar ones are sought: that takes some microseconds for each."""
+
+
+def no_tensor(wanted: str, names: Iterable[str], *, pattern: bool = True) -> str:
+    """That there is no tensor of a name, or none that a pattern takes, and which may be meant.
+
+    Names that contain what is wanted come first; among few there may be similar ones.
+
+    Parameters
+    ----------
+    wanted : str
+    names : iterable of str
+        Of all tensors.
+    pattern : bool
+        Whether a pattern may be given.
+    """
+    text, known, core = f"no tensor is called {wanted!r}", list(names), wanted.strip("*")
+    near = list(islice((name for name in known if core and core.lower() in name.lower()), 3))
+    if len(near) > 2 and pattern and all(matches(name, f"*{core}*") for name in near):
+        return f"{text}; did you mean '*{core}*'?"
+    if not near and len(known) <= _FEW:
+        import difflib
+
+        near = difflib.get_close_matches(wanted, known, n=2, cutoff=0.6)
+    if near:
+        return f"{text}; did you mean {' or '.join(map(repr, near[:2]))}?"
+    return (
+        text if pattern or not re.search(r"[*?[]", wanted) else f"{text}; a name is needed here, no pattern"
+    )
