@@ -78,15 +78,20 @@ KINDS = {
     ],
     "the index of a model": [json.dumps(INDEX).encode(), json.dumps(INDEX, indent=2).encode()],
     "JSON text": [json.dumps(NUMBERS).encode(), b'{"a": [1, 2, 3]}'],
-    "plain text, with commas": [b"1.0,2.5,-3\n4,5,6.5\n", "\ufeff1, 2, 3\n".encode()],
-    "plain text": [b"1.0 2.5 -3\n4 5 6.5\n", b"\tabc def ghi\r\n", ("x" * 1023 + "é").encode()],
+    "plain text, with commas": [b"1.0,2.5,-3\n4,5,6.5\n", "\ufeff1, 2, 3\n".encode(), b"a,b\n1,2\n"],
+    "plain text;": [b"1.0 2.5 -3\n4 5 6.5\n", b"# x y\n1e3\tnan\r\n", b"1.25 " * 500],
+    "plain text, which does not look like numbers": [
+        b"\tabc def ghi\r\n",
+        ("x" * 1023 + "é").encode(),
+        b"import sys, os\n\nx = 3\n",
+    ],
 }
 
 
 def test_every_kind_of_the_table_is_tried():
     assert len(KINDS) == len(TABLE)
     for what, kind in zip(KINDS, TABLE, strict=True):
-        assert kind.what.startswith(what)
+        assert kind.what.startswith(what.rstrip(";"))
 
 
 @pytest.mark.parametrize(
@@ -116,11 +121,20 @@ def test_what_it_is_and_how_to_convert_it(tmp_path, what, content):
         assert re.search(rf"given.dat: is {re.escape(what)}", text)
         assert any(
             word in text
-            for word in ("convert it: python -c", "unpack it: ", "git lfs", "download", "nqz encode")
+            for word in (
+                "convert it: python -c",
+                "unpack it: ",
+                "git lfs",
+                "download",
+                "nqz encode",
+                "give a file",
+            )
         )
 
 
-@pytest.mark.parametrize("what", ["a pickle of Python", "JSON text", "plain text, with commas", "plain text"])
+@pytest.mark.parametrize(
+    "what", ["a pickle of Python", "JSON text", "plain text, with commas", "plain text;"]
+)
 def test_the_line_converts(tmp_path, what):
     contents = [pickle.dumps(ARRAY)] if "pickle" in what else KINDS[what][:1]
     (tmp_path / "it's.txt").write_bytes(contents[0])

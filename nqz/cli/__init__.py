@@ -117,7 +117,7 @@ def run(arguments: Sequence[str]) -> int:
         if error.ctx is not None:
             report(click.unstyle(error.ctx.get_usage()).replace("\n", " "))
         hint = "" if error.ctx is None else f" (try '{error.ctx.command_path} --help')"
-        report(f"nqz: error: {escape(error.format_message())}{hint}")
+        report(f"nqz: error: {escape(_wrong(error))}{hint}")
         return 2
     except NqzError as error:
         report(f"nqz: error: {escape(str(error))}")
@@ -140,6 +140,18 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except Exception as error:
         return _internal(error)
+
+
+def _wrong(error: click.UsageError) -> str:
+    """What click found wrong, in one line, and what may be meant."""
+    text = " ".join(line.strip() for line in error.format_message().split("\n"))
+    if not isinstance(error, click.NoSuchOption) or error.ctx is None:
+        return text
+    from nqz.cli.mistyped import option_advice
+
+    params = error.ctx.command.get_params(error.ctx)
+    options = [[*p.opts, *p.secondary_opts] for p in params if isinstance(p, click.Option)]
+    return error.message.rstrip(".") + option_advice(error.option_name, options)
 
 
 def _internal(error: Exception) -> int:

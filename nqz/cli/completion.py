@@ -11,7 +11,7 @@ import click
 
 from nqz._version import __version__
 from nqz.cli.page import Context, Documented, groups
-from nqz.cli.parameters import JsonOption, Listed
+from nqz.cli.parameters import JsonOption, Listed, Offered
 from nqz.cli.text import payload, portable
 
 _FILES = {"OUT", "IN", "FILE", "A", "B", "ORIGINAL", "COMPRESSED", "OTHER", "HOW", "MODEL"}
@@ -68,7 +68,9 @@ def _flag(option: click.Option) -> Iterator[Flag]:
             yield Flag(option.secondary_opts, f"Not: {about}", "", [])
         return
     kind, value = option.type, option.metavar or option.type.name
-    choices = [str(choice) for choice in kind.choices] if isinstance(kind, (click.Choice, Listed)) else []
+    choices = (
+        [str(choice) for choice in kind.choices] if isinstance(kind, (click.Choice, Listed, Offered)) else []
+    )
     yield Flag(
         option.opts, about, value[1:-1] if value[0] == "[" else value, choices,
         files=value in _FILES or isinstance(option, JsonOption), folders=value in _FOLDERS,
@@ -158,6 +160,8 @@ def _zsh_flag(flag: Flag) -> Iterator[str]:
     action = " "
     if flag.several:
         action = f"_sequence compadd - {' '.join(flag.choices)}"
+    elif flag.choices and flag.files:
+        action = f"{{compadd -- {' '.join(flag.choices)}; _files}}"
     elif flag.choices:
         action = f"({' '.join(flag.choices)})"
     elif flag.files or flag.folders:
@@ -221,7 +225,7 @@ def fish(all_of: list[Subject]) -> Iterator[str]:
             )
             value = ""
             if flag.choices:
-                value = f" -x -a {_quoted(' '.join(flag.choices))}"
+                value = f" {'-r -F' if flag.files else '-x'} -a {_quoted(' '.join(flag.choices))}"
             elif flag.value and not flag.joined:
                 value = " -r -F" if flag.files or flag.folders else " -x"
             yield f"{start} {spelled}{value} -d {_fish_quoted(flag.about)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,14 +25,14 @@ from nqz.cli.common import (
     shown,
 )
 from nqz.cli.each import OUT_DIR_HELP, one_or_each, run_each
-from nqz.cli.parameters import SIZE_HELP, Command, Size, choice
+from nqz.cli.parameters import SIZE_HELP, Command, Offered, Size, choice
 from nqz.cli.progress import Progress, Silent
 from nqz.cli.remarks import remarks
 from nqz.cli.reports import encoded, head, open_report
 from nqz.commands.encode import encode
 from nqz.commands.opening import is_model, open_collection, open_file
 from nqz.commands.options import AUTO, EncodeOptions
-from nqz.commands.sensitivities import UNIFORM, read_across
+from nqz.commands.sensitivities import SIZE, UNIFORM, read_across
 from nqz.commands.treatment import MATRIX, Treatment, treatments
 from nqz.files.contract import Source
 from nqz.format.reader import ContainerReader
@@ -97,7 +98,7 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
     "the first axis) or whole; repeatable, the last that takes a tensor decides.",
 )  # fmt: skip
 @click.option(
-    "--across", default=UNIFORM, show_default=True, metavar="HOW",
+    "--across", default=UNIFORM, show_default=True, metavar="HOW", type=Offered((UNIFORM, SIZE)),
     help="How matrices share the rate or error: uniform, size[:EXPONENT] (large ones coarser), or FILE.json with a "
     "sensitivity for each name or shell pattern.",
 )  # fmt: skip
@@ -151,6 +152,7 @@ def command(
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
 ) -> None:  # fmt: skip
     """Run ``nqz encode``."""
+    _check_inputs(sources, json_to)
     options = EncodeOptions(
         axis=int(axis) if axis in ("0", "1") else axis, across=read_across(across), center=not no_center,
         tensors=tensors, metadata=_metadata(metadata), **choices
@@ -172,6 +174,16 @@ def command(
         job.model(sources, str(output))
     else:
         job.one(sources[0], output if output is not None else _default(sources[0]))
+
+
+def _check_inputs(sources: Sequence[str], json_to: str | None) -> None:
+    """Raise UsageError for words that are no inputs, but seem to belong to an option."""
+    for source in sources[1:]:
+        if not os.path.lexists(source):
+            if re.fullmatch(r"[0-9]*\.?[0-9]+", source):
+                raise UsageError(f"{source}: is no file; a rate is given as -r {source}")
+            if json_to == "-" and not source.lower().endswith(READ):
+                raise UsageError(f"{source}: is no file; for a report in it, give --json={source}")
 
 
 def _default(source: str) -> str:

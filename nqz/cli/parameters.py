@@ -13,7 +13,7 @@ from nqz.ground.errors import UsageError
 from nqz.ground.threads import MAX_THREADS, THREADS_NEEDED
 from nqz.ground.wording import counted
 
-_SIZE = re.compile(r"([0-9]+|[0-9]*\.[0-9]+)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+|[0-9]*\.[0-9]+)(?:e\+?([0-9]{1,2}))?\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS = ("", "k", "m", "g", "t")
 _MOST = (1 << 63) - 1
 _DIGITS = 100  # more make a number too large, or nothing of it
@@ -34,8 +34,8 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2
         found = _SIZE.fullmatch(value.strip())
         if found is None:
             self.fail(f"{value!r} is no size in {SIZE_HELP}", param, ctx)
-        number, power, binary = found.groups()
-        unit = (1024 if binary else 1000) ** _POWERS.index(power.lower())
+        number, exponent, power, binary = found.groups()
+        unit = (1024 if binary else 1000) ** _POWERS.index(power.lower()) * 10 ** int(exponent or 0)
         whole, _, fraction = number[:_DIGITS].partition(".")
         size: int = int(whole or 0) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
         if size > _MOST or (binary and not power):
@@ -67,6 +67,15 @@ def _given(param: click.Parameter | None, ctx: click.Context | None) -> str:
     if ctx is not None and ctx.get_parameter_source(param.name) is click.core.ParameterSource.ENVIRONMENT:
         return str(param.envvar)
     return param.opts[0]
+
+
+class Offered(click.ParamType):  # type: ignore[type-arg]
+    """Some of the words that may be given, for shells to offer; who takes them knows what else there may be."""
+
+    name = "word"
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self.choices = tuple(words)
 
 
 class Listed(click.ParamType):  # type: ignore[type-arg]
@@ -103,6 +112,9 @@ def _with_value(args: Sequence[str], params: Iterable[click.Parameter]) -> list[
     options = [param for param in params if isinstance(param, click.Option)]
     names = {name for option in options if isinstance(option, JsonOption) for name in option.opts}
     valued = {name for option in options if not (option.is_flag or option.count) for name in option.opts}
+    long = {
+        name[1:]: name for option in options for name in (*option.opts, *option.secondary_opts) if name[2:]
+    }
     words, rest = [], list(args)
     while rest:
         word = rest.pop(0)
@@ -110,6 +122,10 @@ def _with_value(args: Sequence[str], params: Iterable[click.Parameter]) -> list[
             value = rest.pop(0) if rest and _REPORT.fullmatch(rest[0]) else "-"
             words.append(f"{word}={value}")
         else:
+            if (
+                name := word.partition("=")[0]
+            ) in long:  # and no row of short ones: -force would write to rce
+                raise click.UsageError(f"no such option {name!r}; did you mean {long[name]}?")
             words.append(word)
             if word == "--":
                 return words + rest
@@ -134,7 +150,12 @@ class Command(Documented):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See click; extra arguments are refused here, and it is told what is the FILE of --json."""
-        rest = super().parse_args(ctx, _with_value(args, self.params))
+        try:
+            words = _with_value(args, self.params)
+        except click.UsageError as error:
+            error.ctx = ctx
+            raise
+        rest = super().parse_args(ctx, words)
         if rest:
             import shlex  # which costs every start a moment
 

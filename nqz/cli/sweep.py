@@ -25,12 +25,12 @@ from nqz.cli.common import (
 )
 from nqz.cli.parameters import Command, Listed, choice
 from nqz.cli.text import Row, escape, payload, table
-from nqz.commands.opening import open_file
+from nqz.commands.opening import is_model, open_file
 from nqz.curve import plot
 from nqz.curve.matrix import check_lengths, choose
 from nqz.curve.sweep import PRODUCT as EXACT
 from nqz.curve.sweep import RATES, SweepOptions, point_name, sweep
-from nqz.ground.errors import UsageError
+from nqz.ground.errors import InputError, UsageError
 from nqz.ground.sources import SEVERAL_READ, listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
@@ -117,6 +117,11 @@ def command(
         raise UsageError("standard input can be one of the two inputs, not both")
     if against is None and (axis_against is not None or tensor_against is not None):
         raise UsageError(f"{'--axis-against' if axis_against else '--tensor-against'}: needs --against")
+    for given in (source, against):
+        if given is not None and is_model(given):
+            raise InputError(
+                f"{given}: is a model, and sweep takes one file: give one of its .safetensors files"
+            )
     notices = Notices(quiet, show_progress)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from nqz.ground.errors import UsageError
-from nqz.ground.patterns import matches
+from nqz.ground.patterns import matches, no_tensor
 
 
 def select(names: Sequence[str], patterns: Sequence[str], where: str) -> list[int]:
@@ -21,6 +22,6 @@ def select_parts(names: Sequence[Sequence[str]], patterns: Sequence[str], where:
     for pattern in patterns:
         found = [{i for i, name in enumerate(part) if matches(name, pattern)} for part in names]
         if not any(found):
-            raise UsageError(f"{where}: no tensor is called {pattern!r}")
+            raise UsageError(f"{where}: {no_tensor(pattern, chain.from_iterable(names))}")
         taken = [before | more for before, more in zip(taken, found, strict=True)]
     return [sorted(part) for part in taken]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from nqz.ground.errors import CorruptError, InputError, UsageError
-from nqz.ground.patterns import matches
+from nqz.ground.patterns import matches, no_tensor
 
 _MOST_BYTES = 64 << 20
 
@@ -52,7 +52,7 @@ def importance(
     every = dict.fromkeys([*names, *matrices])
     for pattern in across:
         if not any(matches(name, pattern) for name in every):
-            raise UsageError(f"{where}: across: no tensor is called {pattern!r}")
+            raise UsageError(f"{where}: across: {no_tensor(pattern, every)}")
     found = [
         [s for pattern, s in across.items() if matches(name, pattern) or matches(whole, pattern)]
         for name, whole in matrices.items()

@@ -8,6 +8,7 @@ from typing import Any
 from nqz.files.contract import Source, SourceTensor, slice_called
 from nqz.files.source import refuse_non_float
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
+from nqz.ground.patterns import no_tensor
 from nqz.ground.sources import SourceKind
 from nqz.ground.wording import counted
 
@@ -81,8 +82,9 @@ def choose(source: Source, wanted: str | None, axis: int, option: str = "--tenso
     if wanted is not None and not source.kind.alone:
         if (part := slice_called(source.tensors, wanted)) is not None:
             return SweepMatrix(source.name, source.kind, part, axis)
-        if wanted not in [t.name for t in source.tensors]:
-            raise UsageError(f"{source.name}: no tensor is called {wanted!r}")
+        names = [t.name for t in source.tensors]
+        if wanted not in names:
+            raise UsageError(f"{source.name}: {no_tensor(wanted, names, pattern=False)}")
         matrices = [t for t in matrices if t.name == wanted]
         if not matrices:
             raise UnsupportedError(f"{source.name}: tensor {wanted!r} is not a matrix to compress")

@@ -92,6 +92,10 @@ def _text(pattern: bytes) -> Callable[[bytes], bool]:
     )
 
 
+_NUMBER = rb"[-+.\deEnaif \t]"
+_LINE = rb"(?:[^\n]*\n)*?[ \t]*[-+]?[.\d]" + _NUMBER + rb"*%s\r?(?:\n|\Z)"
+"""The first line that is of numbers, after a heading or remarks."""
+
 TABLE = (
     Foreign(
         "an HDF5 file",
@@ -147,14 +151,15 @@ TABLE = (
     ),
     Foreign(
         "plain text, with commas",
-        _text(rb"[^\n]*,"),
+        _text(_LINE % rb",[-+.\deEnaif, \t]*"),
         _python("import numpy; numpy.save('x.npy', numpy.loadtxt({file}, delimiter=',', dtype='float32'))"),
     ),
     Foreign(
         "plain text",
-        is_text,
+        _text(_LINE % b""),
         _python("import numpy; numpy.save('x.npy', numpy.loadtxt({file}, dtype='float32'))"),
     ),
+    Foreign("plain text, which does not look like numbers", is_text, "give a file of arrays"),
 )
 """All kinds; the first one that matches counts."""
 

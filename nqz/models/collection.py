@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nqz.ground.cached import cached_property
 from nqz.ground.errors import CorruptError, UsageError
+from nqz.ground.patterns import no_tensor
 from nqz.models.opened import Opened
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Collection:
             There is none of that name.
         """
         if name not in self._places:
-            raise UsageError(f"{self.name}: no tensor is called {name!r}")
+            raise UsageError(f"{self.name}: {no_tensor(name, self._places, pattern=False)}")
         number, index = self._places[name]
         return self.parts[number], index
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nqz.ground.errors import UsageError
-from nqz.ground.patterns import matches
+from nqz.ground.patterns import matches, no_tensor
 from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.stages.codings import CODINGS
 
@@ -163,7 +163,8 @@ def rulings(
     for rule in parsed:
         taken = [matrix for name, matrix in names if _takes(rule, name, wholes)]
         if not taken:
-            raise UsageError(f"{where}: rule {rule.text!r}: no tensor is called {rule.pattern!r}")
+            known = dict.fromkeys([*wholes.values(), *(name for name, _ in names)])
+            raise UsageError(f"{where}: rule {rule.text!r}: {no_tensor(rule.pattern, known)}")
         if not any(taken) and not isinstance(rule.values.get(TREATMENT), str):
             raise UsageError(
                 f"{where}: rule {rule.text!r}: takes no matrix; what else it takes is carried exactly anyway"
