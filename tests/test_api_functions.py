@@ -269,6 +269,11 @@ def test_warnings_point_to_the_caller():
         (nqz.UsageError, lambda a, p: api.encode(a, rate=3, rules=3), "rules"),
         (nqz.UsageError, lambda a, p: api.encode(a, rate=3, tensors=[3]), "tensors"),
         (nqz.UsageError, lambda a, p: nqz.encode(a, rate=3, across="much"), "across 'much'"),
+        (nqz.UsageError, lambda a, p: nqz.encode(a, max_bytes="12XB"), "max_bytes '12XB' is no size"),
+        (nqz.UsageError, lambda a, p: api.encode(a, max_bytes=1.5), "max_bytes 1.5: an integer is needed"),
+        (nqz.UnsupportedError, lambda a, p: nqz.encode({"a": np.array(["x"])}, rate=3), "carries integers, booleans"),
+        (nqz.UnsupportedError, lambda a, p: nqz.encode({"a": None}, rate=3), "'a': is no array, but an object of"),
+        (nqz.UnsupportedError, lambda a, p: nqz.encode([None, a], rate=3), "is no array"),
         (nqz.UsageError, lambda a, p: nqz.encode({1: a}, rate=3), "cannot be called 1: it is no string"),
         (nqz.UsageError, lambda a, p: nqz.encode({"__metadata__": a}, rate=3), "kept for metadata"),
         (nqz.UnsupportedError, lambda a, p: nqz.encode({"a": {"b": a}}, rate=3), "'a': is a mapping itself"),
@@ -295,6 +300,41 @@ def test_errors_speak_python(tmp_path, error, call, message):
     with pytest.raises(error, match=message) as info:
         call(a, tmp_path / "a.nqz")
     assert not re.search(r"(?<!\w)--?[a-z]", str(info.value))
+
+
+def test_what_cannot_be_reached_is_a_usage_error():
+    with pytest.raises(nqz.UsageError, match="the smallest feasible total is 3") as info:
+        nqz.encode({"a": matrix(50, 60), "b": matrix(50, 60)}, rate=3, rules=["a=6"])
+    assert type(info.value) is nqz.UsageError
+
+
+def test_a_dry_run_is_the_plan(tmp_path, capsys):
+    model = {"a.weight": matrix(96, 64), "b.weight": matrix(64, 64), "bias": matrix(9)}
+    save_file(model, tmp_path / "m.safetensors")
+    options = {"max_bytes": "6kB", "rules": {"b.*": "exact"}, "axis": 1}
+    plan = nqz.encode(model, dry_run=True, rate=3, rules={"b.*": "exact"})
+    assert [one["kind"] for one in plan["tensors"]] == ["matrix", "exact", "exact"]
+    assert plan["totals"]["matrices"] == 1 and plan["totals"]["bytes"] == plan["files"][0]["bytes"]
+    with pytest.raises(nqz.UsageError, match="does not fit into 6000 bytes"):
+        nqz.encode(tmp_path / "m.safetensors", dry_run=True, **options)
+    options["max_bytes"] = "22kB"
+    plan = nqz.encode(tmp_path / "m.safetensors", tmp_path / "m.nqz", dry_run=True, **options)
+    assert not (tmp_path / "m.nqz").exists()
+    words = [
+        "encode",
+        str(tmp_path / "m.safetensors"),
+        "--max-bytes",
+        "22kB",
+        "--rule",
+        "b.*=exact",
+        "--axis",
+        "1",
+    ]
+    printed = json.loads(succeed(capsys, *words, "--dry-run", "--json").out)
+    assert plan == {key: printed[key] for key in ("tensors", "files", "totals")}
+    nqz.encode(tmp_path / "m.safetensors", tmp_path / "m.nqz", **options)
+    size = (tmp_path / "m.nqz").stat().st_size
+    assert size <= 22_000 and abs(size - plan["totals"]["bytes"]) <= 0.003 * size + 400
 
 
 def messages():

@@ -117,6 +117,8 @@ def test_everything_of_a_closed_container_says_so(path):
             lambda: list(w), lambda: w.T @ np.ones((60, 2), "f4"), lambda: np.ones(60, "f4") @ w, w.T.decode,
             lambda: w.T[3], lambda: w.rate, lambda: w.axis, lambda: w.predicted_error, lambda: bias[0],
             lambda: np.asarray(bias), bias.T.decode, lambda: nqz.decode(container), lambda: nqz.matmul(w, w),
+            lambda: container["w"], lambda: list(container), container.__enter__, lambda: dict(container),
+            lambda: bias @ bias,
         ):  # fmt: skip
             with pytest.raises(nqz.InputError, match="is closed, and can no longer be read"):
                 call()

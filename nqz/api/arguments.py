@@ -12,6 +12,7 @@ import numpy as np
 from nqz.files.access import MemoryAccess
 from nqz.ground.dtypes import MATRIX_DTYPES, from_numpy, is_matrix_dtype, numpy_name
 from nqz.ground.errors import UsageError
+from nqz.ground.sizes import read_size
 
 Path: TypeAlias = "str | os.PathLike[str]"
 Source: TypeAlias = "Path | bytes | bytearray | memoryview | IO[bytes]"
@@ -79,6 +80,16 @@ def whole(value: Any, name: str, *, optional: bool = False) -> Any:
         return operator.index(value) + 0  # a bool is an integer, too
     except TypeError:
         raise UsageError(f"{name} {_shown(value)}: an integer is needed") from None
+
+
+def size(value: Any, name: str) -> Any:
+    """A number of bytes, perhaps as a text with a unit; None as it is."""
+    if not isinstance(value, str):
+        return whole(value, name, optional=True)
+    try:
+        return read_size(value)
+    except UsageError as error:
+        raise UsageError(f"{name} {error}") from None
 
 
 def word(value: Any, name: str, *, optional: bool = False) -> Any:

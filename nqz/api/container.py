@@ -75,7 +75,13 @@ class Container(Mapping[str, "CompressedMatrix | SlicedTensor | ExactTensor"], O
     def __reduce__(self) -> tuple[Any, ...]:
         return Container, (self._file,)
 
+    def _require_open(self) -> None:
+        """Raise InputError once it is closed."""
+        for part in self._collection.parts[:1]:
+            part.opened.require_open()
+
     def __getitem__(self, name: str) -> CompressedMatrix | SlicedTensor | ExactTensor:
+        self._require_open()
         found = self._tensors.get(name)
         if found is None and name in self._sliced:
             found = self._tensors.setdefault(name, SlicedTensor(self._file, *self._sliced[name]))
@@ -93,6 +99,7 @@ class Container(Mapping[str, "CompressedMatrix | SlicedTensor | ExactTensor"], O
         return info
 
     def __iter__(self) -> Iterator[str]:
+        self._require_open()
         for name, place in self._places.items():
             if not self._sliced or (part := self._info(place).slice) is None:
                 yield name
@@ -154,6 +161,7 @@ class Container(Mapping[str, "CompressedMatrix | SlicedTensor | ExactTensor"], O
         self._collection.close()
 
     def __enter__(self) -> Container:
+        self._require_open()
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -5,14 +5,29 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from nqz.api.arguments import Rules, Target, flag, patterns, real, rule_texts, texts, whole, word
-from nqz.api.sources import folder, is_model_source, opened_source
+from nqz.api.arguments import (
+    Rules,
+    Target,
+    as_target,
+    flag,
+    is_file,
+    patterns,
+    real,
+    rule_texts,
+    size,
+    texts,
+    whole,
+    word,
+)
+from nqz.api.sources import are_files, folder, is_model_source, opened_source
 from nqz.api.wording import in_python, speaks_python
 from nqz.commands.encode import encode as encode_source
 from nqz.commands.models import convert
+from nqz.commands.opening import open_collection
 from nqz.commands.options import EncodeOptions
+from nqz.commands.planning import plan_collection, plan_parts
 from nqz.commands.sensitivities import read_across
 from nqz.files.access import MemoryAccess
 from nqz.files.output import Output
@@ -26,21 +41,30 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
     @overload
     def encode(
         source: Any, to: None = None, *, rate: float | None = ..., error: float | None = ...,
-        max_bytes: int | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
+        max_bytes: int | str | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
         across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
         coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
-        threads: int | None = ..., force: bool = ...,
+        threads: int | None = ..., force: bool = ..., dry_run: Literal[False] = ...,
     ) -> bytes: ...  # fmt: skip
     @overload
     def encode(
         source: Any, to: Target, *, rate: float | None = ..., error: float | None = ...,
-        max_bytes: int | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
+        max_bytes: int | str | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
         across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
         coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
-        threads: int | None = ..., force: bool = ...,
+        threads: int | None = ..., force: bool = ..., dry_run: Literal[False] = ...,
     ) -> None: ...  # fmt: skip
+    @overload
+    def encode(
+        source: Any, to: Target | None = None, *, rate: float | None = ..., error: float | None = ...,
+        max_bytes: int | str | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
+        across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
+        coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+        tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
+        threads: int | None = ..., force: bool = ..., dry_run: Literal[True],
+    ) -> dict[str, Any]: ...  # fmt: skip
 
 
 @speaks_python
@@ -50,7 +74,7 @@ def encode(
     *,
     rate: float | None = None,
     error: float | None = None,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     seed: int = 0,
     axis: int | str | None = None,
     rules: Rules | None = None,
@@ -66,7 +90,8 @@ def encode(
     metadata: Mapping[str, str] | None = None,
     threads: int | None = None,
     force: bool = False,
-) -> bytes | None:
+    dry_run: bool = False,
+) -> bytes | dict[str, Any] | None:
     """Compress a matrix, or several.
 
     Parameters
@@ -84,8 +109,8 @@ def encode(
     error : float, optional
         The smallest container whose predicted error of a product with an unrelated matrix, coded alike, is at most
         this, relative to ‖Ā‖²‖B̄‖²/n.
-    max_bytes : int, optional
-        The best container of at most so many bytes.
+    max_bytes : int or str, optional
+        The best container of at most so many bytes; a string may have a unit, as in ``"12MB"``.
     seed : int
         Sets rotation and dither. Both operands of a product need the same.
     axis : {0, 1, "auto"}, optional
@@ -117,11 +142,15 @@ def encode(
         Worker threads; the processors available by default.
     force : bool
         Whether an existing file may be replaced.
+    dry_run : bool
+        Whether to write nothing, and return what would become of every tensor: its treatment, axis, rate, predicted
+        error and bytes, and the totals.
 
     Returns
     -------
-    bytes or None
-        The container, unless `to` is given.
+    bytes, dict or None
+        The container, unless `to` is given; with `dry_run` the ``tensors``, ``files`` and ``totals`` that
+        ``nqz encode --dry-run --json`` prints.
 
     Raises
     ------
@@ -134,7 +163,7 @@ def encode(
     """
     options = EncodeOptions(
         rate=real(rate, "rate"), error=real(error, "error"),
-        max_bytes=whole(max_bytes, "max_bytes", optional=True), seed=whole(seed, "seed"),
+        max_bytes=size(max_bytes, "max_bytes"), seed=whole(seed, "seed"),
         axis=axis if isinstance(axis, str) else whole(axis, "axis", optional=True), rules=rule_texts(rules),
         across=dict(across) if isinstance(across, Mapping) else read_across(word(across, "across")),
         center=flag(center, "center"), lattice=word(lattice, "lattice"),
@@ -145,6 +174,8 @@ def encode(
     )  # fmt: skip
     options.check()
     replace = flag(force, "force")
+    if flag(dry_run, "dry_run"):
+        return _planned(source, options, threads)
     if is_model_source(source):
         notes: list[str] = []
         with workers(threads) as pool:
@@ -165,6 +196,16 @@ def encode(
             output.commit(report["file_bytes"])
     _warn(report["warnings"])
     return None
+
+
+def _planned(source: Any, options: EncodeOptions, threads: int | None) -> dict[str, Any]:
+    """What encoding would come to."""
+    with workers(threads) as pool:
+        if is_file(source) or are_files(source):
+            with open_collection(as_target(source), container=False) as collection:
+                return plan_collection(collection, options, pool).values()
+        with opened_source(source) as opened:
+            return plan_parts([opened.content], options, pool).values()
 
 
 def _warn(texts: Sequence[str]) -> None:

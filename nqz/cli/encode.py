@@ -25,7 +25,7 @@ from nqz.cli.common import (
     shown,
 )
 from nqz.cli.each import OUT_DIR_HELP, one_or_each, run_each
-from nqz.cli.parameters import SIZE_HELP, Command, Offered, Size, choice
+from nqz.cli.parameters import Command, Offered, Size, choice
 from nqz.cli.progress import Progress, Silent
 from nqz.cli.remarks import remarks
 from nqz.cli.reports import encoded, head, open_report
@@ -37,6 +37,7 @@ from nqz.commands.treatment import MATRIX, Treatment, treatments
 from nqz.files.contract import Source
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
+from nqz.ground.sizes import SIZE_HELP
 from nqz.ground.sources import READ, SEVERAL_READ, listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted

@@ -10,16 +10,9 @@ import click
 
 from nqz.cli.page import Documented
 from nqz.ground.errors import UsageError
+from nqz.ground.sizes import read_size
 from nqz.ground.threads import MAX_THREADS, THREADS_NEEDED
 from nqz.ground.wording import counted
-
-_SIZE = re.compile(r"([0-9]+|[0-9]*\.[0-9]+)(?:e\+?([0-9]{1,2}))?\s*([kmgt]?)(i?)b?", re.IGNORECASE)
-_POWERS = ("", "k", "m", "g", "t")
-_MOST = (1 << 63) - 1
-_DIGITS = 100  # more make a number too large, or nothing of it
-
-SIZE_HELP = "bytes, or kB, MB, GB (powers of 1000), KiB, MiB, GiB (of 1024)"
-"""What sizes look like, for the help of options."""
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
@@ -31,17 +24,10 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2
         """Return the bytes; a fraction of one is left out."""
         if isinstance(value, int):
             return value
-        found = _SIZE.fullmatch(value.strip())
-        if found is None:
-            self.fail(f"{value!r} is no size in {SIZE_HELP}", param, ctx)
-        number, exponent, power, binary = found.groups()
-        unit = (1024 if binary else 1000) ** _POWERS.index(power.lower()) * 10 ** int(exponent or 0)
-        whole, _, fraction = number[:_DIGITS].partition(".")
-        size: int = int(whole or 0) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
-        if size > _MOST or (binary and not power):
-            why = "is beyond 2**63 - 1 bytes" if size > _MOST else f"is no size in {SIZE_HELP}"
-            self.fail(f"{value!r} {why}", param, ctx)
-        return size
+        try:
+            return read_size(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Threads(click.ParamType):  # type: ignore[type-arg]
@@ -53,7 +39,7 @@ class Threads(click.ParamType):  # type: ignore[type-arg]
         """Return the number."""
         if not isinstance(value, int):
             if not re.fullmatch(r"[+-]?[0-9]{1,9}", value.strip()):
-                raise UsageError(f"{_given(param, ctx)} {value[:_DIGITS]!r}: {THREADS_NEEDED}")
+                raise UsageError(f"{_given(param, ctx)} {value[:100]!r}: {THREADS_NEEDED}")
             value = int(value)
         if not 1 <= value <= MAX_THREADS:
             raise UsageError(f"{_given(param, ctx)} {value}: {THREADS_NEEDED}")

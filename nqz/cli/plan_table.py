@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from nqz.cli.common import PRODUCT, RMS, Notices, rms_cell, shape_text
 from nqz.cli.reports import head, open_report
 from nqz.cli.text import Row, escape, payload, table
 from nqz.commands.opening import open_collection
 from nqz.commands.options import EncodeOptions
-from nqz.commands.planning import ModelPlan, PlannedTensor, plan_parts
+from nqz.commands.planning import ModelPlan, PlannedTensor, plan_collection
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 
@@ -22,19 +21,13 @@ def show_plan(
 ) -> None:
     """Plan how a file or a model would be encoded, and print that; nothing is written but a report in a file."""
     with workers(threads) as pool, open_collection(sources, container=False) as collection:
-        options = replace(options, config=collection.config)
-        if not collection.lone:
-            from nqz.commands.models import files_of, other_bytes
-
-            options = replace(options, other_bytes=other_bytes(collection, files_of(collection)))
         sizes = {tensor.name: tensor.nbytes for tensor in collection.tensors}
         inputs = [part.opened for part in collection.parts]
         with (
             open_report(json_to, [], False, inputs) as told,
             notices.progress("planning", sizes) as progress,
         ):
-            plan = plan_parts(collection.contents, options, pool, progress)
-            collection.check()
+            plan = plan_collection(collection, options, pool, progress)
             told(lambda: {**head("encode --dry-run", sources, [], []), **plan.values()})
     if json_to is None:
         payload("".join(_text(plan)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nqz.commands.contents import Record, container_size, manifest, task_of
@@ -18,6 +18,7 @@ from nqz.files.contract import Tensors
 from nqz.format.records import framed
 from nqz.format.writer import ContainerWriter
 from nqz.ground.threads import SMALL, Workers
+from nqz.models.collection import Collection
 from nqz.models.rules import SKIP
 from nqz.plan.search import rate_within
 from nqz.plan.task import Target
@@ -170,6 +171,20 @@ def plan_parts(
     parts = treatments(sources, options)
     run = _Planning(sources, parts, options, pool, progress or (lambda *_: None))
     return run.plan()
+
+
+def plan_collection(
+    collection: Collection, options: EncodeOptions, pool: Workers, progress: Progress | None = None
+) -> ModelPlan:
+    """Say what encoding a file or a model would come to, whose configuration and other files count."""
+    options = replace(options, config=collection.config)
+    if not collection.lone:
+        from nqz.commands.models import files_of, other_bytes
+
+        options = replace(options, other_bytes=other_bytes(collection, files_of(collection)))
+    plan = plan_parts(collection.contents, options, pool, progress)
+    collection.check()
+    return plan
 
 
 @dataclass(frozen=True)

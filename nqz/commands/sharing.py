@@ -108,7 +108,10 @@ class Sharing:
         if options.error is not None:
             return self._for_error(bound or options.error, predict)
         assert options.rate is not None
-        return self.for_bits(options.rate * self.entries, strict=not options.is_uniform)
+        try:
+            return self.for_bits(options.rate * self.entries, strict=not options.is_uniform)
+        except Infeasible as found:
+            raise UsageError(str(found)) from None
 
     def at_rate(self, rate: float) -> Targets:
         """The same rate for every matrix, and nothing beyond it."""
@@ -249,7 +252,7 @@ class Sharing:
 
 
 class Infeasible(UsageError):
-    """Matrices cannot take as few bits.
+    """Matrices cannot take as few bits. No user sees it: who catches it knows what was asked for.
 
     Attributes
     ----------

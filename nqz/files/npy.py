@@ -179,7 +179,9 @@ def unsupported_dtype(dtype: np.dtype[Any]) -> str:
             return text + ", or convert it with numpy.save('x.npy', x.astype('float32'))"
         return text + "; save it as a numeric type"
     text = f"dtype {str(dtype)[:80]} is not supported"
-    return f"{text}; {cast}" if dtype.kind in "fcV" else f"{text}; nqz takes float16, float32 and float64"
+    if dtype.kind in "fcV":
+        return f"{text}; {cast}"
+    return f"{text}; nqz compresses float16, float32 and float64, and carries integers, booleans and complex numbers"
 
 
 def build_header(spec: TensorSpec) -> bytes:

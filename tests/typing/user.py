@@ -17,7 +17,8 @@ def compress(path: Path, array: npt.NDArray[np.float32]) -> float:
     """Encode in every way."""
     data = nqz.encode(array, rate=3.5, axis=1, lattice="e8", metadata={"a": "b"})
     assert_type(data, bytes)
-    assert_type(nqz.encode(array, path, max_bytes=10_000, force=True), None)
+    assert_type(nqz.encode(array, path, max_bytes="10kB", force=True), None)
+    assert_type(nqz.encode(array, rate=3, dry_run=True), dict[str, Any])
     with path.open("wb") as file:
         nqz.encode({"w": array, "b": array[0]}, file, rate=4, rules={"b": "exact", "w*": 3})
     model = nqz.encode(path, rate=4, across={"*": 1.0}, rules=["*=4"], tensors=["a", "b*"])
