@@ -38,6 +38,8 @@ LINES: list[tuple[str, list[str] | None]] = [
 WORDS = [
     ("nqz sweep a.npy --coding entropy,v", ["entropy,voronoi"]),
     ("nqz encode --lattice = le", ["leech"]),
+    ("nqz encode --across ", ["uniform", "size"]),
+    ("nqz encode --across s", ["size"]),
     ("nqz encode --lattice =", list(FAMILIES)),
     ("nqz encode a.n", None),
     ("nqz encode -o x", None),

@@ -61,6 +61,15 @@ def test_pairs_of_equal_name_have_an_exact_matrix_on_one_side(folder, capsys):
     assert np.load("one.npy").shape == (96, 96)
 
 
+def test_what_has_the_same_name_goes_together_where_one_is_exact(folder, capsys):
+    options = ["m.safetensors", "-r", "5", "--axis", "1", "-q"]
+    succeed(capsys, "encode", *options, "--rule", "h.weight=exact", "-o", "h.nqz")
+    succeed(capsys, "encode", *options, "--tensor", "h.weight", "-o", "one.nqz")
+    succeed(capsys, "matmul", "h.nqz", "one.nqz", "-o", "p.npy", "-q")
+    weight = load_file("m.safetensors")["h.weight"]
+    assert np.corrcoef(np.load("p.npy").ravel(), (weight @ weight.T).ravel())[0, 1] > 0.99
+
+
 def test_two_sides_that_are_not_compressed_are_refused_with_advice(folder, capsys):
     for arguments in (
         ["k.nqz", "x.npy", "--tensor-a", "head.weight"],

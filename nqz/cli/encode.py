@@ -153,7 +153,7 @@ def command(
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
 ) -> None:  # fmt: skip
     """Run ``nqz encode``."""
-    _check_inputs(sources, json_to)
+    _check_inputs(sources if out_dir is None else (), choices["rate"], json_to)
     options = EncodeOptions(
         axis=int(axis) if axis in ("0", "1") else axis, across=read_across(across), center=not no_center,
         tensors=tensors, metadata=_metadata(metadata), **choices
@@ -177,11 +177,11 @@ def command(
         job.one(sources[0], output if output is not None else _default(sources[0]))
 
 
-def _check_inputs(sources: Sequence[str], json_to: str | None) -> None:
+def _check_inputs(sources: Sequence[str], rate: float | None, json_to: str | None) -> None:
     """Raise UsageError for words that are no inputs, but seem to belong to an option."""
     for source in sources[1:]:
         if not os.path.lexists(source):
-            if re.fullmatch(r"[0-9]*\.?[0-9]+", source):
+            if rate is None and re.fullmatch(r"[0-9]*\.?[0-9]+", source):
                 raise UsageError(f"{source}: is no file; a rate is given as -r {source}")
             if json_to == "-" and not source.lower().endswith(READ):
                 raise UsageError(f"{source}: is no file; for a report in it, give --json={source}")

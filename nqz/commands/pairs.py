@@ -79,7 +79,7 @@ def pair_up(
     first, second = _likely(left), _likely(right)
     chosen = tensor_a is not None or tensor_b is not None
     names = [] if chosen else [(x, x, x) for x in left if x in right and (left[x].coded or right[x].coded)]
-    if len(first) == 1 and len(second) == 1 and len(names) < 2:
+    if len(first) == len(second) == 1 and (not names or (len(names) == 1 and first == second)):
         names = [("", first[0], second[0])]
     elif chosen:
         names = [("", x, y) for x in first for y in second if len(first) == 1 or len(second) == 1]
