@@ -113,13 +113,13 @@ def test_a_folder_is_replaced_only_if_nqz_wrote_it(model, tmp_path, capsys):
     assert before != after and list(before) == list(after)
     (tmp_path / "OUT" / "notes.txt").write_text("mine")
     error = fail(capsys, 9, "encode", "MODEL", "-r", "4", "-o", "OUT", "-f")
-    assert "OUT: is not a folder as nqz left it" in error
+    assert "OUT: exists already, is not a folder as nqz left it" in error
     assert everything(tmp_path / "OUT") == {**after, "notes.txt": b"mine"}
     (tmp_path / "OUT" / "notes.txt").unlink()
     succeed(capsys, "decode", "OUT", "-o", "BACK")
     succeed(capsys, "decode", "OUT", "-o", "BACK", "-f", "--dtype", "float32")
     # the original is not what nqz wrote, although every name in it is one that decoding writes
-    assert "MODEL: is not a folder as nqz left it" in fail(capsys, 9, "decode", "OUT", "-o", "MODEL", "-f")
+    assert "MODEL: exists already, is not a folder as nqz left it" in fail(capsys, 9, "decode", "OUT", "-o", "MODEL", "-f")
     assert listing(tmp_path) == ["BACK", "MODEL", "OUT"]
 
 

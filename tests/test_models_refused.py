@@ -201,7 +201,7 @@ def test_several_files_that_are_no_model(model, tmp_path, capsys):
     (model / FIRST).rename(tmp_path / "other" / SECOND)
     two = [f"MODEL/{SECOND}", f"other/{SECOND}"]
     assert "two files of one name" in fail(capsys, 2, "encode", *two, "-r", "4", "-o", "OUT")
-    assert "MODEL: is no file; several inputs" in fail(
+    assert "MODEL: is a folder; several inputs" in fail(
         capsys, 2, "encode", "MODEL", two[0], "-r", "4", "-o", "OUT"
     )
     assert "-: is no file; several inputs" in fail(capsys, 2, "encode", "-", two[0], "-r", "4", "-o", "OUT")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy.typing as npt
@@ -24,11 +25,10 @@ from nqz.api.exact import ExactTensor
 from nqz.api.file import File
 from nqz.api.sources import folder, is_model_source
 from nqz.api.wording import speaks_python
-from nqz.commands.decode import DecodeOptions
-from nqz.commands.decode import decode as decode_container
+from nqz.commands.decode import DecodeOptions, decode_together
 from nqz.commands.joining import taken_parts
 from nqz.commands.models import convert
-from nqz.commands.opening import open_file
+from nqz.commands.opening import open_collection
 from nqz.files.output import Output
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SOURCES, listed
@@ -69,8 +69,8 @@ def decode(
     source : path, binary file object, bytes, or Container; or a sequence of paths
         A folder, its index, or several files are a model.
     to : path or binary file object, optional
-        File to write, of the kind that its suffix says, or of the kind of the original; a folder for a model. By
-        default arrays are returned.
+        File to write, of the kind that its suffix says, or of the kind of the original; a folder for a model,
+        of which some `tensors` may go to a file. By default arrays are returned.
     tensors : str or sequence of str, optional
         Names or shell patterns of the tensors to take; all by default.
     dtype : dtype-like, optional
@@ -102,7 +102,7 @@ def decode(
     if to is not None:
         name = None if wanted is None else canonical_name(wanted)
         options = DecodeOptions(None, chosen, name, estimator)
-        if is_model_source(source):
+        if is_model_source(source) and not (chosen and _is_file(to)):
             with workers(threads) as pool:
                 convert(source, folder(to), options, pool, force=flag(force, "force"))
         else:
@@ -130,19 +130,20 @@ def _arrays(
 
 
 def _write(source: Any, to: Any, options: DecodeOptions, threads: int | None, force: bool) -> None:
-    with open_file(as_target(source), container=True) as opened, workers(threads) as pool:
-        reader = opened.content
-        kind = _kind(to, reader.manifest.source)
-        with Output(to, force=force, inputs=[opened.identity], check=opened.check) as output:
-            if not options.tensors:
+    with open_collection(as_target(source), container=True) as collection, workers(threads) as pool:
+        chosen = taken_parts([part.tensors for part in collection.parts], options.tensors, collection.name)
+        parts = list(zip(collection.contents, chosen, strict=True))
+        options = replace(options, kind=_kind(to, collection.contents[0].manifest.source))
+        with Output(to, force=force, inputs=collection.identities, check=collection.check) as output:
+            for reader in () if options.tensors else collection.contents:
                 reader.verify(None, pool.map)
-            report = decode_container(
-                reader,
-                output.access,
-                DecodeOptions(kind, options.tensors, options.dtype, options.estimator),
-                pool,
-            )
+            report = decode_together(parts, collection.name, output.access, options, pool)
             output.commit(report["bytes"])
+
+
+def _is_file(to: Any) -> bool:
+    """Whether an output is one file by its name, or is one already."""
+    return not isinstance(to, (str, os.PathLike)) or os.path.splitext(os.fsdecode(to))[1].lower()[1:] in SOURCES
 
 
 def _kind(to: Any, origin: str) -> str:

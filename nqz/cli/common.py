@@ -19,6 +19,7 @@ from nqz.cli.progress import Files, Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SOURCES, listed
+from nqz.ground.wording import counted
 
 if TYPE_CHECKING:
     from nqz.files.folder import OutputFolder
@@ -120,8 +121,11 @@ def open_folder(
 
     check_output(target)
     suffix = os.path.splitext(target)[1].lower()[1:]
-    if suffix in SOURCES:  # whoever opens it would take it for one
-        raise UsageError(f"{target}: a model becomes a folder, and no .{suffix} file; name a folder")
+    if suffix in (*SOURCES, "nqz"):  # whoever sees it would take it for one
+        folder = os.path.splitext(target)[0]
+        raise UsageError(
+            f"{target}: a model becomes a folder, and no .{suffix} file; name a folder, such as {folder}"
+        )
     inputs = list(inputs)
 
     def check() -> None:
@@ -200,6 +204,16 @@ def _is_special(path: str) -> bool:
 def shown(path: str, standard: str) -> str:
     """A path as notices call it; `standard` for ``-``."""
     return standard if path == "-" else path
+
+
+def bytes_text(containers: int, size: int, beside: int = 0, what: str = "index and copies") -> str:
+    """How many bytes there are in some containers, and in what lies beside them."""
+    if containers == 1 and not beside:
+        return counted(size, "byte")
+    inside = f"{counted(size, 'byte')} in {counted(containers, 'container')}"
+    if not beside:
+        return inside
+    return f"{counted(size + beside, 'byte')} ({inside}, {beside} of {what})"
 
 
 def shape_text(shape: Iterable[int]) -> str:

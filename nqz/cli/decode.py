@@ -28,8 +28,8 @@ from nqz.cli.common import (
 from nqz.cli.each import OUT_DIR_HELP, one_or_each, run_each
 from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import decoded, head, open_report
-from nqz.commands.decode import DecodeOptions, check_records, decode, decoded_bytes
-from nqz.commands.joining import taken
+from nqz.commands.decode import DecodeOptions, check_records, decode_together, decoded_bytes
+from nqz.commands.joining import taken_parts
 from nqz.commands.opening import is_model, open_collection, open_file
 from nqz.commands.rounding import decoded_error
 from nqz.format.reader import ContainerReader
@@ -44,8 +44,8 @@ from nqz.matrix import open_matrix
 @click.command("decode", cls=Command)
 @click.argument("sources", metavar="IN...", nargs=-1, required=True)
 @output_options(
-    f"File to write, {listed(SOURCES)}; by default IN with the suffix of what it was made from. For a model a folder; "
-    "by default NAME for NAME-nqz."
+    f"File to write, {listed(SOURCES)}; by default IN with the suffix of what it was made from. For a model a folder, "
+    "by default NAME for NAME-nqz; with --tensor a file too."
 )
 @click.option("--out-dir", metavar="D", help=OUT_DIR_HELP)
 @click.option(
@@ -83,7 +83,7 @@ def command(
         with open_report(json_to, [], force, []) as told:
             run_each(sources, out_dir, _name, replace(job, json_to=None).one, told, notices)
     elif len(sources) > 1:
-        job.model(sources, str(output))
+        job.several(sources, str(output))
     else:
         job.one(sources[0], output)
 
@@ -110,30 +110,42 @@ class _Job:
     def one(self, source: str, output: str | None) -> dict[str, Any]:
         """Decode a file, or a model."""
         if is_model(source):
-            return self.model([source], output if output is not None else default_original(source))
-        with workers(self.threads) as pool, open_file(source, container=True) as opened:
-            reader = opened.content
-            origin = reader.manifest.source
-            target = output if output is not None else default_output(source, ["nqz"], origin)
+            return self.several([source], output if output is not None else default_original(source))
+        return self.file([source], output)
+
+    def several(self, sources: Sequence[str], target: str) -> dict[str, Any]:
+        """Decode a model to a folder, or some tensors of it to a file."""
+        if self.options.tensors and (target == "-" or os.path.splitext(target)[1].lower()[1:] in SOURCES):
+            return self.file(sources, target)
+        return self.model(sources, target)
+
+    def file(self, sources: Sequence[str], output: str | None) -> dict[str, Any]:
+        """Decode to a file."""
+        with workers(self.threads) as pool, open_collection(sources, container=True) as collection:
+            origin = collection.contents[0].manifest.source
+            target = output if output is not None else default_output(sources[0], ["nqz"], origin)
             options = replace(self.options, kind=kind_of(target, origin))
-            chosen = taken(reader.manifest.tensors, options.tensors, reader.name)
-            check_records(reader, chosen)
-            sizes = _sizes([(reader, chosen)], options)
+            wholes = taken_parts([part.tensors for part in collection.parts], options.tensors, collection.name)
+            chosen = list(zip(collection.contents, wholes, strict=True))
+            for reader, some in chosen:
+                check_records(reader, some)
+            sizes, inputs = _sizes(chosen, options), [part.opened for part in collection.parts]
             with (
-                open_output(target, self.force, [opened]) as out,
-                open_report(self.json_to, [target], self.force, [opened]) as told,
-                self.notices.progress("decoding", sizes, files=reader.name) as progress,
+                open_output(target, self.force, inputs) as out,
+                open_report(self.json_to, [target], self.force, inputs) as told,
+                self.notices.progress("decoding", sizes, files=collection.name) as progress,
             ):
                 # before anything that takes long; the file is no smaller than its data
                 out.access.reserve(sum(size for name, size in sizes.items() if name is not None))
-                if not options.tensors:
+                for reader in () if options.tensors else collection.contents:
                     reader.verify(scanned(progress), pool.map)
-                report = decode(reader, out.access, options, pool, progress)
-                summary, said = self.read_back([(reader, chosen)])
+                report = decode_together(chosen, collection.name, out.access, options, pool, progress)
+                summary, said = self.read_back([(reader, some) for reader, some in chosen if some])
                 out.commit(report["bytes"])
-                whole = {**head("decode", [source], [(target, report["bytes"])], []), **said}
+                whole = {**head("decode", sources, [(target, report["bytes"])], []), **said}
                 told(lambda: whole)
-        self.notices.summary(f"{shown(source, '<stdin>')} -> {shown(target, '<stdout>')}: {summary}")
+        given = shown(sources[0], "<stdin>") if collection.lone else collection.name
+        self.notices.summary(f"{given} -> {shown(target, '<stdout>')}: {summary}")
         return whole
 
     def model(self, sources: Sequence[str], target: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import click
 from nqz.cli.common import (
     PRODUCT,
     Notices,
+    bytes_text,
     common_options,
     default_folder,
     default_output,
@@ -239,7 +240,8 @@ class _Job:
             workers(self.threads, copies=True) as pool,
             open_collection(sources, container=False) as collection,
         ):
-            files, options = files_of(collection), replace(self.options, config=collection.config)
+            files = files_of(collection)
+            options = replace(self.options, config=collection.config, where=collection.name)
             found = _taken(collection.contents, options)
             inputs = [part.opened for part in collection.parts]
             with (
@@ -249,12 +251,15 @@ class _Job:
             ):
                 report = encode_model(collection, files, out, options, pool, progress)
                 summary, said = self.read_back(report["readers"], collection.contents, options)
+                written = out.sizes(target)
                 out.commit()
                 warnings = [*files.notes, *report["warnings"]]
-                whole = {**head("encode", sources, out.sizes(target), warnings), **said}
+                whole = {**head("encode", sources, written, warnings), **said}
                 told(lambda: whole)
         copied = f", {counted(len(files.tree.files), 'other file')} copied" if files.tree.files else ""
-        self.tell(f"{collection.name} -> {target}", summary + copied, warnings, found)
+        inside = report["file_bytes"]
+        size = bytes_text(len(report["readers"]), inside, sum(size for _, size in written) - inside)
+        self.tell(f"{collection.name} -> {target}", f"{size}, {summary}{copied}", warnings, found)
         return whole
 
     def read_back(
@@ -305,9 +310,8 @@ def _metadata(given: Sequence[str]) -> dict[str, str]:
 def _summary(readers: Sequence[ContainerReader], contents: Sequence[Any], options: EncodeOptions) -> str:
     """What was written, read back from it."""
     infos = [info for reader in readers for info in reader.manifest.tensors]
-    files = f"{counted(len(readers), 'file')}, " if len(readers) > 1 else ""
     if not infos:
-        return f"{files}no tensors"
+        return "no tensors"
     matrices = [
         open_matrix(reader, index)
         for reader in readers
@@ -330,4 +334,4 @@ def _summary(readers: Sequence[ContainerReader], contents: Sequence[Any], option
     errors = [matrix.predicted_product() for matrix in matrices]
     if matrices:
         parts.append(f"predicted product error {errors_text(errors, PRODUCT)}")
-    return files + ", ".join([*parts, *remarks(contents, options, errors)])
+    return ", ".join([*parts, *remarks(contents, options, errors)])

@@ -13,6 +13,7 @@ from nqz.cli.common import (
     RECONSTRUCTION,
     RMS,
     Notices,
+    bytes_text,
     common_options,
     rms_cell,
     shape_text,
@@ -85,12 +86,11 @@ def _text_of(collection: Collection, chosen: Sequence[Item], size: int | None) -
     readers = collection.contents
     infos = [info for reader in readers for info in reader.manifest.tensors]
     whole = sum(reader.size for reader in readers)
-    files = "" if collection.lone else f" in {counted(len(readers), 'file')}"
     kinds = " and ".join(dict.fromkeys(f".{reader.manifest.source}" for reader in readers))
     yield (
-        f"{escape(collection.name)}: format {VERSION}, {whole} bytes"
+        f"{escape(collection.name)}: format {VERSION}, {bytes_text(len(readers), whole)}"
         f"{_smaller(sum(info.nbytes for info in infos), whole)}, "
-        f"{counted(len(infos), 'tensor')}{files}, from {kinds}\n\n"
+        f"{counted(len(infos), 'tensor')}, from {kinds}\n\n"
     )
     if len(chosen) == 1 and (found := describe(*chosen[0]))["kind"] == "matrix":
         yield properties(_properties(found, chosen[0][0].manifest.metadata))

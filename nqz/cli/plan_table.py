@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nqz.cli.common import PRODUCT, RMS, Notices, rms_cell, shape_text
+from nqz.cli.common import PRODUCT, RMS, Notices, bytes_text, rms_cell, shape_text
 from nqz.cli.reports import head, open_report
 from nqz.cli.text import Row, escape, payload, table
 from nqz.commands.opening import open_collection
@@ -67,8 +67,8 @@ def _totals(plan: ModelPlan) -> str:
         parts.append(f"{found['left_out']} left out")
     if found["rate"] is not None:
         parts += [counted(found["entries"], "entry"), f"{found['rate']:.3f} bits per entry"]
-    more = f" in {counted(len(plan.files), 'file')}" if len(plan.files) > 1 else ""
-    parts.append(f"{counted(found['bytes'], 'byte')}{more}")
+    size = sum(size for _, size in plan.files)
+    parts.append(bytes_text(len(plan.files), size, plan.other_bytes, "index, copies and mark"))
     parts.append(f"{found['smaller']:.1f}x smaller" if found["smaller"] > 1 else "not smaller")
     if plan.mean_error is not None:
         parts.append(

@@ -10,7 +10,7 @@ from nqz.commands.treatment import MATRIX, Treatment
 from nqz.files.contract import SourceTensor, Tensors
 from nqz.format import manifest as form
 from nqz.format.index import END_SIZE, pack_index
-from nqz.format.manifest import Manifest, TensorInfo
+from nqz.format.manifest import Manifest, PartOfSet, TensorInfo
 from nqz.format.records import PREAMBLE_SIZE, framed, record_size
 from nqz.format.slices import Slice
 from nqz.plan.task import Task
@@ -39,12 +39,15 @@ def task_of(source: Tensors, tensor: SourceTensor, options: EncodeOptions) -> Ta
 
 
 def manifest(
-    source: Tensors, chosen: Iterable[Treatment], metadata: Mapping[str, str] | None = None
+    source: Tensors,
+    chosen: Iterable[Treatment],
+    metadata: Mapping[str, str] | None = None,
+    part: PartOfSet | None = None,
 ) -> Manifest:
-    """The manifest of a file of some tensors of a source, with its metadata and more."""
+    """The manifest of a file of some tensors of a source, with its metadata and more, and its place in a set."""
     infos = tuple(_info(one) for one in chosen)
     whole = {**(source.metadata or {}), **metadata} if metadata else source.metadata
-    return Manifest(source.kind.name, whole, infos, f"nqz {__version__}")
+    return Manifest(source.kind.name, whole, infos, f"nqz {__version__}", part)
 
 
 def _info(one: Treatment) -> TensorInfo:

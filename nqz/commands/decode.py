@@ -78,25 +78,49 @@ def decode(
         ``matrices``, ``exact``: how many of each, slices that are joined counted by themselves; ``bytes``: size of the
         output.
     """
-    manifest = reader.manifest
-    chosen = taken(manifest.tensors, options.tensors, reader.name)
-    kind = SOURCES[options.kind or manifest.source]
+    chosen = taken(reader.manifest.tensors, options.tensors, reader.name)
+    return decode_together([(reader, chosen)], reader.name, access, options, pool, progress)
+
+
+def decode_together(
+    parts: Sequence[tuple[ContainerReader, list[Whole]]],
+    where: str,
+    access: Access,
+    options: DecodeOptions,
+    pool: Workers,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Rebuild tensors of several containers into one file; see `decode`.
+
+    Parameters
+    ----------
+    parts : sequence of (ContainerReader, list of Whole)
+        The tensors that are taken of each container.
+    where : str
+        What messages call all of them.
+    """
+    chosen = [(reader, whole) for reader, wholes in parts for whole in wholes]
+    first = chosen[0][0] if chosen else parts[0][0]
+    kind = SOURCES[options.kind or first.manifest.source]
     if kind.alone and len(chosen) != 1:
         raise UsageError(
-            f"{reader.name}: holds {counted(len(chosen), 'tensor')}; write .safetensors, "
+            f"{where}: holds {counted(len(chosen), 'tensor')}; write .safetensors, "
             f"or choose one with --tensor for a .{kind.name}"
         )
-    jobs = [(position, index) for position, whole in enumerate(chosen) for index in whole.members]
-    check_records(reader, chosen)
+    jobs = [(position, index) for position, (_, whole) in enumerate(chosen) for index in whole.members]
+    for reader, wholes in parts:
+        check_records(reader, wholes)
     specs = [
-        _spec(whole, manifest.tensors[whole.members[0]], kind, manifest.kind, options.dtype)
-        for whole in chosen
+        _spec(whole, reader.manifest.tensors[whole.members[0]], kind, reader.manifest.kind, options.dtype)
+        for reader, whole in chosen
     ]
-    sink = MatrixSink(access, kind.name, specs, manifest.metadata if kind.metadata else None)
+    held = [reader.manifest.metadata for reader, wholes in parts if wholes] or [parts[0][0].manifest.metadata]
+    sink = MatrixSink(access, kind.name, specs, _common(held) if kind.metadata else None)
+    infos = [chosen[position][0].manifest.tensors[index] for position, index in jobs]
 
     def rebuild(number: int, inner: Workers) -> str:
         position, index = jobs[number]
-        info = manifest.tensors[index]
+        info, (reader, whole) = infos[number], chosen[position]
         if info.kind == "exact":
             offset = 0
             for piece in decode_exact(reader, index, each=inner.map):
@@ -105,7 +129,7 @@ def decode(
                 if progress is not None:
                     progress(info.name, len(piece))
             return "exact"
-        matrix, whole = open_matrix(reader, index), chosen[position]
+        matrix = open_matrix(reader, index)
         axis = matrix.header.axis if len(info.shape) > 1 else 0
         writer = sink.vectors(position, axis, index - whole.members[0] if whole.sliced else None)
         report = None if progress is None else partial(progress, whole.name)
@@ -113,11 +137,19 @@ def decode(
         return "matrices"
 
     report = {"matrices": 0, "exact": 0, "bytes": sink.total_bytes}
-    small = [manifest.tensors[index].entries <= SMALL for _, index in jobs]
+    small = [info.entries <= SMALL for info in infos]
     for what in pool.each(rebuild, range(len(jobs)), small.__getitem__):
         report[what] += 1
     sink.finish()
     return report
+
+
+def _common(held: Sequence[dict[str, str] | None]) -> dict[str, str] | None:
+    """The metadata in which several files agree."""
+    first = held[0]
+    if first is None or any(other is None for other in held):
+        return None
+    return {key: value for key, value in first.items() if all(o is not None and o.get(key) == value for o in held)}
 
 
 def decoded_bytes(reader: ContainerReader, whole: Whole, options: DecodeOptions) -> int:

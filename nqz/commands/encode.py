@@ -20,10 +20,12 @@ from nqz.commands.sharing import Sharing, Targets
 from nqz.commands.treatment import Treatment, treatments
 from nqz.files.contract import SourceTensor, Tensors
 from nqz.format.exct import exact_pieces
+from nqz.format.manifest import PartOfSet
 from nqz.format.records import seal
 from nqz.format.writer import ContainerWriter, Draft
 from nqz.ground.threads import SMALL, Workers
 from nqz.models.rules import SKIP
+from nqz.models.sets import numbered, set_id
 from nqz.plan.task import Target
 
 Progress = Callable[[str, float], object]
@@ -123,11 +125,22 @@ class _Run:
         """Write the files, with a target for each tensor."""
         report: Report = {"files": [], **_nothing()}
         rest = iter(targets)
-        for source, access, chosen in zip(self.sources, self.accesses, self.parts, strict=True):
-            part = _Part(source, access, chosen, [next(rest) for _ in chosen])
-            for key, value in self._encode_part(part).items():
+        places = numbered(list(map(len, self.parts)))
+        written = []
+        for source, access, chosen, place in zip(
+            self.sources, self.accesses, self.parts, places, strict=True
+        ):
+            writer, found = self._encode_part(
+                _Part(source, access, chosen, [next(rest) for _ in chosen], place)
+            )
+            written.append(writer)
+            for key, value in found.items():
                 report[key] += value
+        self._join([writer for writer in written if writer.manifest.part is not None])
+        report["files"] = [writer.finish() for writer in written]
         report["file_bytes"] = sum(report["files"])
+        if self.sources[0].kind.alone:
+            report["bits"] = 8.0 * report["file_bytes"]
         return report
 
     def predict(self, one: Treatment, target: Target) -> float:
@@ -136,10 +149,19 @@ class _Run:
         task = task_of(source, one.tensor, one.options(self.options))
         return forecast(one.tensor, task, target, self.pool, sampled=False).error
 
-    def _encode_part(self, part: _Part) -> Report:
-        """Write a file, and return what it adds to the report."""
+    @staticmethod
+    def _join(parts: Sequence[ContainerWriter]) -> None:
+        """Say in each of several files, with all its tensors in it, that they belong together."""
+        if parts:
+            whole = set_id([writer.identity() for writer in parts])
+            for writer in parts:
+                writer.join(whole)
+
+    def _encode_part(self, part: _Part) -> tuple[ContainerWriter, Report]:
+        """Write a file as far as its tensors go; and what it adds to the report."""
         chosen = part.chosen
-        writer = ContainerWriter(part.access, manifest(part.source, chosen, self.options.metadata))
+        described = manifest(part.source, chosen, self.options.metadata, part.place)
+        writer = ContainerWriter(part.access, described)
         report = _nothing()
         small = [one.entries <= SMALL for one in chosen]
         each = self.pool.each(partial(self._tensor, part, writer), range(len(chosen)), small.__getitem__)
@@ -150,10 +172,7 @@ class _Run:
                 assemble(writer, draft.records)
             for key, value in found.items():
                 report[key] += value
-        size = writer.finish()
-        if part.source.kind.alone:
-            report["bits"] = 8.0 * size
-        return {**report, "files": [size]}
+        return writer, report
 
     def _tensor(
         self, part: _Part, file: ContainerWriter, index: int, pool: Workers
@@ -200,3 +219,4 @@ class _Part(NamedTuple):
     access: Any
     chosen: list[Treatment]
     targets: Targets
+    place: PartOfSet | None

@@ -17,6 +17,7 @@ from nqz.ground.errors import UsageError
 from nqz.ground.threads import Workers
 from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.ground.wording import counted
+from nqz.models.sets import numbered
 from nqz.plan.search import lower_rate, rate_within
 from nqz.stages.panels import chunk_counts
 
@@ -35,9 +36,9 @@ def exact_bytes(one: Treatment, pool: Workers) -> int:
 def beside(sources: Sequence[Tensors], parts: Sequence[Sequence[Treatment]], options: EncodeOptions) -> int:
     """Bytes that containers take beside the records and the parameters of their tensors, about."""
     size = 0
-    for source, chosen in zip(sources, parts, strict=True):
+    for source, chosen, place in zip(sources, parts, numbered(list(map(len, parts))), strict=True):
         records = [_records(one) for one in chosen]
-        whole = container_size(manifest(source, chosen, options.metadata), records)
+        whole = container_size(manifest(source, chosen, options.metadata, place), records)
         size += whole - framed(*(length for own in records for _, length in own))
     return size
 

@@ -105,6 +105,8 @@ def files_of(collection: Collection) -> Files:
     tree = Tree()
     if collection.directory is not None:
         tree = list_tree(collection.directory, taken)
+        if not compressed:
+            _leave_out_compressed(collection.directory, tree)
     seen: dict[str, str] = {}
     made = {**{new: old for old, new in parts.items()}, **({} if index is None else {index: "the index"})}
     for old_name, new_name in parts.items():
@@ -120,6 +122,14 @@ def files_of(collection: Collection) -> Files:
     return Files(parts, index, (old, new), tree, inputs)
 
 
+def _leave_out_compressed(directory: str, tree: Tree) -> None:
+    """Do not copy what is compressed already: among the containers of the model, it would be taken for one of them."""
+    for name in list(tree.files):
+        if "/" not in name and name.endswith((COMPRESSED, COMPRESSED + SUFFIX)):
+            del tree.files[name]
+            tree.skipped.append(f"{os.path.join(directory, name)}: is compressed already")
+
+
 def _renamed(part: Part) -> str:
     stem, suffix = os.path.splitext(part.name)
     if isinstance(part.content, ContainerReader):
@@ -130,7 +140,7 @@ def _renamed(part: Part) -> str:
 
 def other_bytes(collection: Collection, files: Files) -> int:
     """Bytes of the index, of what is copied, and of a mark where the file system keeps it in a file."""
-    index = _index(collection, files, None)
+    index = index_bytes(collection, files)
     return MARK_BYTES + files.tree.nbytes + (0 if index is None else len(index))
 
 
@@ -171,18 +181,18 @@ def encode_model(
     options = replace(options, other_bytes=options.other_bytes + other)
     accesses = [folder.create(files.parts[part.name]) for part in collection.parts]
     report = encode_parts(collection.contents, accesses, options, pool, progress)
-    readers, kept = [], set()
+    readers, kept = [], dict[str, int]()
     for part, access, size in zip(collection.parts, accesses, report["files"], strict=True):
         folder.finish(access, size)
         reader = ContainerReader(access, access.name)
-        names = {info.whole_name for info in reader.manifest.tensors}
-        if not names and collection.index is not None:
+        sizes = source_sizes(reader)
+        if not sizes and collection.index is not None:
             # all its tensors are left out, and the index does not name it; without one, a number would be missing
             folder.drop(files.parts[part.name])
             continue
         readers.append(reader)
-        kept |= names
-    _write_index(collection, files, folder, kept)
+        kept.update(sizes)
+    _write_index(folder, files, index_bytes(collection, files, kept))
     return {**report, "readers": readers, "other_bytes": other}
 
 
@@ -217,13 +227,14 @@ def decode_model(
     for part, wholes in chosen:
         check_records(part.content, wholes)
     _copy(collection, files, folder)
-    kept: set[str] = set()
+    kept: dict[str, int] = {}
     outputs = []
     for part, wholes in chosen:
         access = folder.create(files.parts[part.name])
         # before anything that takes long; a file is no smaller than its data
-        access.reserve(sum(decoded_bytes(part.content, whole, options) for whole in wholes))
-        kept.update(whole.name for whole in wholes)
+        sizes = {whole.name: decoded_bytes(part.content, whole, options) for whole in wholes}
+        access.reserve(sum(sizes.values()))
+        kept.update(sizes)
         outputs.append((part.content, wholes, access))
     report: Report = {"matrices": 0, "exact": 0, "bytes": 0, "files": len(outputs)}
     for reader, wholes, access in outputs:
@@ -234,7 +245,7 @@ def decode_model(
         folder.finish(access, found["bytes"])
         for key, value in found.items():
             report[key] += value
-    _write_index(collection, files, folder, kept)
+    _write_index(folder, files, index_bytes(collection, files, kept, resized=options.dtype is not None))
     return report
 
 
@@ -274,14 +285,23 @@ def _copy(collection: Collection, files: Files, folder: OutputFolder) -> None:
         folder.copy(os.path.join(collection.directory, name), name, status.st_mode)
 
 
-def _index(collection: Collection, files: Files, kept: set[str] | None) -> bytes | None:
+def source_sizes(reader: ContainerReader) -> dict[str, int]:
+    """The tensors of a container, and the bytes of each in its source."""
+    sizes: dict[str, int] = {}
+    for info in reader.manifest.tensors:
+        sizes[info.whole_name] = sizes.get(info.whole_name, 0) + info.nbytes
+    return sizes
+
+
+def index_bytes(
+    collection: Collection, files: Files, sizes: dict[str, int] | None = None, *, resized: bool = False
+) -> bytes | None:
     if collection.index is None:
         return None
-    return collection.index.renamed(*files.suffixes, kept)
+    return collection.index.renamed(*files.suffixes, sizes, resized=resized)
 
 
-def _write_index(collection: Collection, files: Files, folder: OutputFolder, kept: set[str]) -> None:
-    data = _index(collection, files, kept)
+def _write_index(folder: OutputFolder, files: Files, data: bytes | None) -> None:
     if data is not None and files.index is not None:
         folder.write(files.index, data)
 
@@ -324,7 +344,7 @@ def convert(
             if isinstance(options, DecodeOptions):
                 report = decode_model(collection, files, folder, options, pool)
             else:
-                options = replace(options, config=collection.config)
+                options = replace(options, config=collection.config, where=collection.name)
                 report = encode_model(collection, files, folder, options, pool)
                 del report["readers"]
             folder.commit()

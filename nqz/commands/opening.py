@@ -18,9 +18,10 @@ from nqz.ground.sources import listed
 from nqz.ground.wording import counted
 from nqz.models.collection import Collection, Part, leave
 from nqz.models.index import Index, check_agreement, read_index
-from nqz.models.layout import COMPRESSED, PLAIN, check_distinct, check_numbers, find_model
+from nqz.models.layout import COMPRESSED, PLAIN, check_distinct, check_numbers, find_model, natural
 from nqz.models.layout import is_model as is_model
 from nqz.models.opened import Opened as Opened
+from nqz.models.sets import check_set
 
 
 def open_file(target: Any, *, container: bool | None = None) -> Opened:
@@ -101,7 +102,7 @@ def open_collection(targets: Any, *, container: bool | None = None) -> Collectio
     index = None
     if layout.index is not None:
         index = _index(os.path.join(layout.directory, layout.index), layout.container, descriptors)
-    names = layout.parts if index is None else index.files
+    names = layout.parts if index is None else sorted(index.files, key=natural)
     parts = _parts(
         {name: os.path.join(layout.directory, name) for name in names}, layout.container, descriptors
     )
@@ -110,8 +111,17 @@ def open_collection(targets: Any, *, container: bool | None = None) -> Collectio
 
 def _path(target: Any) -> str:
     if not isinstance(target, (str, bytes, os.PathLike)) or target == "-" or is_model(target):
+        what = "no file"
+        if is_model(target):
+            path = os.fsdecode(target)
+            if not os.path.isdir(path):
+                raise UsageError(
+                    f"{path}: is the index of a model, among several inputs; give the folder "
+                    f"{os.path.dirname(path) or '.'} or the index alone, or only the files that it names"
+                )
+            what = "a folder"
         raise UsageError(
-            f"{target}: is no file; several inputs with one output are the files of one model, "
+            f"{target}: is {what}; several inputs with one output are the files of one model, "
             "and --out-dir takes each by itself"
         )
     return os.fsdecode(target)
@@ -122,8 +132,11 @@ def _of_files(paths: Sequence[str], container: bool | None) -> Collection:
     check_numbers(map(os.path.basename, paths), os.path.dirname(paths[0]) or ".")
     if container is None:
         container = paths[0].endswith(COMPRESSED)
-    parts = _parts({os.path.basename(path): path for path in paths}, container, Descriptors())
-    return _whole(Collection(f"{paths[0]} and {counted(len(paths) - 1, 'more file')}", parts))
+    by_name = {os.path.basename(path): path for path in paths}
+    parts = _parts({name: by_name[name] for name in sorted(by_name, key=natural)}, container, Descriptors())
+    name = f"{paths[0]} and {counted(len(paths) - 1, 'more file')}"
+    folders = {os.path.dirname(path) or "." for path in paths}
+    return _whole(Collection(name, parts, origin=folders.pop() if len(folders) == 1 else None))
 
 
 def _index(path: str, container: bool, descriptors: Descriptors) -> Index:
@@ -175,6 +188,8 @@ def _whole(collection: Collection) -> Collection:
         if collection.index is not None:
             held = {part.name: {tensor.whole_name for tensor in part.tensors} for part in collection.parts}
             check_agreement(collection.index, held)
+        if isinstance(collection.contents[0], ContainerReader):
+            check_set(collection)
         len(collection)  # refuses a tensor in two parts
     except BaseException as error:
         leave(collection.parts, error)

@@ -87,6 +87,8 @@ class EncodeOptions:
     config: Mapping[str, Any] | None = None
     dequantize: bool = False
     other_bytes: int = 0
+    where: str | None = None
+    """What messages call all that is encoded, where it is a model; by default the files of it."""
     strict: bool = False
     """Whether the bytes that come on top of the rate for small matrices are withheld."""
 

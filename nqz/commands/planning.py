@@ -15,11 +15,13 @@ from nqz.commands.sharing import Infeasible, Sharing, Targets
 from nqz.commands.treatment import MATRIX, Treatment, left_out, treatments
 from nqz.files.access import MemoryAccess
 from nqz.files.contract import Tensors
+from nqz.format.manifest import PartOfSet
 from nqz.format.records import framed
 from nqz.format.writer import ContainerWriter
 from nqz.ground.threads import SMALL, Workers
 from nqz.models.collection import Collection
 from nqz.models.rules import SKIP
+from nqz.models.sets import numbered
 from nqz.plan.search import rate_within
 from nqz.plan.task import Target
 
@@ -181,7 +183,8 @@ def plan_collection(
     if not collection.lone:
         from nqz.commands.models import files_of, other_bytes
 
-        options = replace(options, other_bytes=other_bytes(collection, files_of(collection)))
+        other = other_bytes(collection, files_of(collection))
+        options = replace(options, other_bytes=other, where=collection.name)
     plan = plan_parts(collection.contents, options, pool, progress)
     collection.check()
     return plan
@@ -211,8 +214,8 @@ class _Planning:
         ]
         found: dict[int, Forecast] = {**exact, **dict(self._each(self._matrix, jobs))}
         files = [
-            (os.path.basename(source.name), self._size(source, part, found))
-            for source, part in zip(self.sources, kept, strict=True)
+            (os.path.basename(source.name), self._size(source, part, place, found))
+            for source, part, place in zip(self.sources, kept, numbered(list(map(len, kept))), strict=True)
         ]
         errors = [found[id(one)].error for one in sharing.matrices]
         rate = self._rate(sharing, targets)
@@ -280,9 +283,11 @@ class _Planning:
     def _of(self, one: Treatment) -> Tensors:
         return next(source for source, part in zip(self.sources, self.parts, strict=True) if one in part)
 
-    def _size(self, source: Tensors, part: list[Treatment], found: dict[int, Forecast]) -> int:
+    def _size(
+        self, source: Tensors, part: list[Treatment], place: PartOfSet | None, found: dict[int, Forecast]
+    ) -> int:
         """Bytes of a container."""
-        described = manifest(source, part, self.options.metadata)
+        described = manifest(source, part, self.options.metadata, place)
         infos = [
             info._replace(parameters=found[id(one)].header) if one.kind == MATRIX else info
             for info, one in zip(described.tensors, part, strict=True)

@@ -65,7 +65,7 @@ class Sharing:
         """Some tensors of each of several sources."""
         tensors = [one for part in parts for one in part]
         names = [tensor.name for source in sources for tensor in source.tensors]
-        return cls(where_of(sources), tensors, options, [*names, *(one.name for one in tensors)])
+        return cls(where_of(sources, options), tensors, options, [*names, *(one.name for one in tensors)])
 
     @property
     def matrices(self) -> list[Treatment]:

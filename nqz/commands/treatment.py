@@ -82,8 +82,10 @@ def side_bits(vectors: int, center: bool) -> float:
     return _HEADER_BITS + vectors * (_NORM_BITS + (_MEAN_BITS if center else 0.0))
 
 
-def where_of(sources: Sequence[Tensors]) -> str:
+def where_of(sources: Sequence[Tensors], options: EncodeOptions) -> str:
     """What messages call all parts together."""
+    if options.where is not None:
+        return options.where
     more = len(sources) - 1
     return sources[0].name + (f" and {counted(more, 'more file')}" if more else "")
 
@@ -103,7 +105,7 @@ def treatments(sources: Sequence[Tensors], options: EncodeOptions) -> list[list[
     UnsupportedError
         An array is not of a type to compress, or a tensor is quantized already.
     """
-    where = where_of(sources)
+    where = where_of(sources, options)
     for source in sources:
         refuse_non_float(source)
     alone = any(source.kind.alone for source in sources)

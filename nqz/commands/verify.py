@@ -129,6 +129,12 @@ def failures(found: dict[str, Any], name: str, against: str | None) -> list[NqzE
             errors.append(NewerFormatError(f"{name}: {which}{tensor['problem']}"))
         else:
             errors.append(VerifyError(f"{compared}: {which}{tensor['problem']}"))
+    errors += [
+        VerifyError(f"{compared}: {file['name']}: {file['problem']}")
+        for file in found.get("files", ())
+        if file["problem"]
+    ]
+    errors.sort(key=lambda error: not isinstance(error, VerifyError))
     if found["problem"] is not None and not any(tensor["damaged"] for tensor in found["tensors"]):
         errors.append(CorruptError(found["problem"]))
     return errors

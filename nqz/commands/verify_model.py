@@ -30,15 +30,22 @@ def verify_parts(
     Returns
     -------
     dict
-        See `nqz.commands.verify.verify`; every tensor of a model has a ``part`` too.
+        See `nqz.commands.verify.verify`; every tensor of a model has a ``part`` too; and where folders are compared
+        ``files``: for the index and each file that is copied its name, and ``problem`` (None, or what is wrong).
     """
     found = [verify(part.content, original, pool, progress) for part in collection.parts]
     if collection.lone:
         return found[0]
     named = zip(collection.parts, found, strict=True)
-    return {
+    files = None
+    if original is not None and original.directory is not None and collection.directory is not None:
+        from nqz.commands.beside import compare_files
+
+        files = compare_files(collection, original)
+    report = {
         "file_bytes": sum(one["file_bytes"] for one in found),
-        "ok": all(one["ok"] for one in found),
+        "ok": all(one["ok"] for one in found) and not any(file["problem"] for file in files or ()),
         "problem": next((one["problem"] for one in found if one["problem"] is not None), None),
         "tensors": [{**tensor, "part": part.name} for part, one in named for tensor in one["tensors"]],
     }
+    return report if files is None else {**report, "files": files}

@@ -109,12 +109,13 @@ class OutputFolder:
             raise OutputExistsError(
                 f"{self.name}: exists already, and is no folder; a model is written to a folder"
             )
-        if not force:
-            raise OutputExistsError(f"{self.name}: exists already; use --force (-f) to replace it")
         if not _may_go(self._final):
             raise OutputExistsError(
-                f"{self.name}: is not a folder as nqz left it, and is never replaced; remove it, or write to another"
+                f"{self.name}: exists already, is not a folder as nqz left it, and is never replaced; "
+                "write to another folder, or remove it"
             )
+        if not force:
+            raise OutputExistsError(f"{self.name}: exists already; use --force (-f) to replace it")
         self._replaces = True
 
     def _create(self) -> None:
@@ -239,8 +240,9 @@ class OutputFolder:
                     rename_new(self._path, self._final)
                     self._path = None
             except FileExistsError as error:
-                text = "appeared meanwhile; use --force (-f) to replace it"
-                raise OutputExistsError(f"{self.name}: {text}") from error
+                raise OutputExistsError(
+                    f"{self.name}: appeared meanwhile; write to another folder, or remove it"
+                ) from error
             sync_folder(os.path.dirname(self._final))
         except OSError as error:
             raise output_error(self.name, error) from error

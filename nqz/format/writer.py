@@ -193,6 +193,17 @@ class ContainerWriter:
         manifest = self._complete_manifest().size() + extra
         return self.size + framed(*lengths, manifest, len(index)) + END_SIZE
 
+    def identity(self) -> bytes:
+        """Digest of all that is in the file but for its place in a set, once all records of tensors are written."""
+        self._end_tensor()
+        manifest = self._complete_manifest()._replace(part=None)
+        return digests.of(manifest.pack() + self._digests)
+
+    def join(self, set_id: bytes) -> None:
+        """Make the file, whose manifest has a place in a set, a part of the set with this id."""
+        assert self.manifest.part is not None
+        self.manifest = self.manifest._replace(part=self.manifest.part._replace(id=set_id))
+
     def finish(self) -> int:
         """Write MANI, INDX and DONE, cut off what was rolled back, and return the size of the file in bytes."""
         if self._finished or self._tensor != len(self.manifest.tensors) - 1:

@@ -57,6 +57,8 @@ class Collection:
     directory : str, optional
         Where a model is, if it is all that is there.
     index : Index, optional
+    origin : str, optional
+        Where the configuration of a model is looked for; by default `directory`.
 
     Raises
     ------
@@ -66,10 +68,11 @@ class Collection:
 
     def __init__(
         self, name: str, parts: list[Part], *, lone: bool = False, directory: str | None = None,
-        index: Index | None = None,
+        index: Index | None = None, origin: str | None = None,
     ) -> None:  # fmt: skip
         self.name, self.parts, self.lone = name, parts, lone
         self.directory, self.index = directory, index
+        self._origin = directory if origin is None else origin
 
     @cached_property
     def config(self) -> dict[str, Any] | None:
@@ -80,11 +83,11 @@ class Collection:
         InputError, CorruptError
             It cannot be read, or is no JSON.
         """
-        if self.directory is None:
+        if self._origin is None:
             return None
         from nqz.models.config import read_config
 
-        return read_config(os.path.join(self.directory, "config.json"))
+        return read_config(os.path.join(self._origin, "config.json"))
 
     @property
     def contents(self) -> list[Any]:

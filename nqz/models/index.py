@@ -48,12 +48,25 @@ class Index:
         """The files that it names, in order."""
         return list(dict.fromkeys(self.weight_map.values()))
 
-    def renamed(self, old: str, new: str, kept: Collection[str] | None = None) -> bytes:
-        """The same index of files with another suffix, byte for byte but for that; of some tensors only, if `kept`."""
-        if kept is not None and len(kept) != len(self.weight_map):
+    def renamed(
+        self, old: str, new: str, sizes: Mapping[str, int] | None = None, *, resized: bool = False
+    ) -> bytes:
+        """The same index of files with another suffix, byte for byte but for that unless something else differs.
+
+        Parameters
+        ----------
+        old, new : str
+        sizes : mapping of str to int, optional
+            The tensors that are kept, and their bytes; all by default.
+        resized : bool
+            Whether these are other bytes than before.
+        """
+        if sizes is not None and (resized or len(sizes) != len(self.weight_map)):
             whole = json.loads(self.text)
-            some = {tensor: file for tensor, file in self.weight_map.items() if tensor in kept}
+            some = {tensor: file for tensor, file in self.weight_map.items() if tensor in sizes}
             whole["weight_map"] = {tensor: file.removesuffix(old) + new for tensor, file in some.items()}
+            if isinstance(whole.get("metadata"), dict) and "total_size" in whole["metadata"]:
+                whole["metadata"]["total_size"] = sum(sizes.values())
             return (json.dumps(whole, indent=2) + "\n").encode()
         pieces, done, end = [], 0, f'{old}"'.encode()
         for start, stop in _values(self.text):

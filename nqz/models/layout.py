@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from nqz.files.access import reason
 from nqz.ground.errors import InputError, NqzError, UnsupportedError, UsageError
+from nqz.ground.wording import counted
 from nqz.models.index import SUFFIX
 
 PLAIN, COMPRESSED = ".safetensors", ".nqz"
 """The suffix of the parts of a model, as it is and compressed."""
 
 _NUMBERED = re.compile(r"(.*)-(\d{1,9})-of-(\d{1,9})\.[a-z]+")
+_DIGITS = re.compile(r"([0-9]+)")
 _MOST_PARTS = 100_000
 
 _TORCH_INDEX = ".bin" + SUFFIX
@@ -90,7 +92,7 @@ def find_model(path: str, container: bool | None) -> Layout:
         _require_kind(path, kind, container)
         return Layout(path, os.path.dirname(path), kind, index, [])
     try:
-        names = sorted(os.listdir(path))
+        names = sorted(os.listdir(path), key=natural)
     except OSError as error:
         raise InputError(f"{path}: cannot read the folder: {reason(error)}") from error
     compressed, plain = (_of_kind(names, suffix) for suffix in (COMPRESSED, PLAIN))
@@ -108,6 +110,14 @@ def find_model(path: str, container: bool | None) -> Layout:
         return Layout(path, path, kind, indexes[0], [])
     check_numbers(found, path)
     return Layout(path, path, kind, None, found)
+
+
+def natural(name: str) -> tuple[tuple[object, ...], str]:
+    """What names are sorted by so that their numbers are in order."""
+    pieces = _DIGITS.split(name)
+    digits = [piece.lstrip("0") for piece in pieces[1::2]]
+    keys = [key for text, number in zip(pieces, [*digits, ""], strict=False) for key in (text, len(number), number)]
+    return tuple(keys), name
 
 
 def _of_kind(names: Iterable[str], suffix: str) -> list[str]:
@@ -130,7 +140,7 @@ def _nothing(path: str, names: list[str], container: bool) -> NqzError:
         return UnsupportedError(
             f"{path}: holds {other[0]}, and no {COMPRESSED} file; compress the model first, with nqz encode"
         )
-    if other:
+    if any(name.endswith(SUFFIX) for name in other):
         return UnsupportedError(f"{path}: is a compressed model; one of {PLAIN} files is expected here")
     none = f"is a directory that holds no {COMPRESSED if container else PLAIN} file"
     by_suffix = {os.path.splitext(name)[1].lower(): os.path.join(path, name) for name in reversed(names)}
@@ -147,6 +157,12 @@ def _nothing(path: str, names: list[str], container: bool) -> NqzError:
         each = os.path.join(path, "*" + alone)
         return UnsupportedError(
             f"{path}: {none}; {alone} files are encoded one by one: nqz encode {each} --out-dir OUT"
+        )
+    if other:
+        more = f" and {counted(len(other) - 1, 'more file')}" if len(other) > 1 else ""
+        return UnsupportedError(
+            f"{path}: {none}, but {other[0]}{more}, compressed already; give what is to be compressed, or decompress "
+            "them first, with nqz decode"
         )
     # the cache of the hub has models in a folder of snapshots
     below = [*names, *(os.path.join("snapshots", name) for name in _listed(os.path.join(path, "snapshots")))]
