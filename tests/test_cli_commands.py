@@ -223,7 +223,11 @@ def test_inspect_of_a_model_has_its_parts_and_totals(model, capsys):
     one = json.loads(succeed(capsys, "inspect", "m", "--json", "--tensor", "*.bias").out)
     assert [tensor["name"] for tensor in one["tensors"]] == ["layer.bias"] and len(one["parts"]) == 2
     text = succeed(capsys, "inspect", "m", "--sort", "name").out.splitlines()
-    assert f"{sum(sizes)} bytes" in text[0] and "3 tensors in 2 files, from .safetensors" in text[0]
+    assert (
+        f"{sum(sizes)} bytes" in text[0]
+        and " in 2 containers, " in text[0]
+        and ", 3 tensors, from .safetensors" in text[0]
+    )
     assert [line.split()[0] for line in text[4:7]] == sorted(parts)
 
 

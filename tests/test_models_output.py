@@ -119,7 +119,9 @@ def test_a_folder_is_replaced_only_if_nqz_wrote_it(model, tmp_path, capsys):
     succeed(capsys, "decode", "OUT", "-o", "BACK")
     succeed(capsys, "decode", "OUT", "-o", "BACK", "-f", "--dtype", "float32")
     # the original is not what nqz wrote, although every name in it is one that decoding writes
-    assert "MODEL: exists already, is not a folder as nqz left it" in fail(capsys, 9, "decode", "OUT", "-o", "MODEL", "-f")
+    assert "MODEL: exists already, is not a folder as nqz left it" in fail(
+        capsys, 9, "decode", "OUT", "-o", "MODEL", "-f"
+    )
     assert listing(tmp_path) == ["BACK", "MODEL", "OUT"]
 
 
@@ -143,6 +145,9 @@ def test_outputs_that_are_no_folder(model, capsys, tmp_path):
     assert "is written to a folder" in fail(capsys, 2, "encode", "MODEL", "-r", "4", "-o", "-")
     assert "becomes a folder, and no .npy file" in fail(
         capsys, 2, "encode", "MODEL", "-r", "4", "-o", "x.npy"
+    )
+    assert "becomes a folder, and no .nqz file; name a folder, such as x" in fail(
+        capsys, 2, "encode", "MODEL", "-r", "4", "-o", "x.nqz"
     )
     (tmp_path / "file").write_text("mine")
     assert "file: exists already, and is no folder" in fail(

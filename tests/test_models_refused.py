@@ -87,11 +87,23 @@ def arrays_only(model):
     save(model / "a.npy", matrix(4, 4))
 
 
+def compressed_only(model):
+    arrays_only(model)
+    (model / "a.npy").rename(model / "x.nqz")
+
+
+def arrays_and_compressed(model):
+    arrays_only(model)
+    (model / "x.nqz").write_bytes(b"")
+
+
 DAMAGES = {
     "no shards": (removed(FIRST, SECOND, INDEX), 3, "MODEL: is a directory that holds no .safetensors file"),
     "torch only": (torch_only, 4, "holds no .safetensors file, but pytorch_model.bin; convert it: python -c"),
     "torch shards": (torch_shards, 4, "but files of PyTorch; convert each of them"),
     "below": (in_a_folder_below, 3, "MODEL: is a directory that holds no .safetensors file; MODEL/sub holds some"),
+    "compressed only": (compressed_only, 4, "holds no .safetensors file, but x.nqz, compressed already; give what"),
+    "arrays and compressed": (arrays_and_compressed, 4, ".npy files are encoded one by one: nqz encode MODEL/*.npy"),
     "arrays only": (arrays_only, 4, ".npy files are encoded one by one: nqz encode MODEL/*.npy --out-dir OUT"),
     "a shard of no index is missing": (removed(FIRST, INDEX), 3, "MODEL: model-00001-of-00002 is missing"),
     "a shard is missing": (removed(SECOND), 3, f"names '{SECOND}', which is missing"),
@@ -124,7 +136,7 @@ DAMAGES = {
     "a tensor in two shards": (doubled, 5, f"tensor 'h.0.bias' is in {FIRST} and in {SECOND}"),
     "and no index": (without_index, 5, f"tensor 'h.0.bias' is in {FIRST} and in {SECOND}"),
     "a name in the way": (
-        lambda model: (model / SECOND.replace("safetensors", "nqz")).write_bytes(b""), 2, "is in the way",
+        lambda model: (model / SECOND.replace("safetensors", "nqz")).mkdir(), 2, "is in the way",
     ),
     "a link to nothing": (
         lambda model: (model / "vocab.txt").symlink_to("nowhere"), 3, "MODEL/vocab.txt: is a link to nothing",
@@ -204,6 +216,12 @@ def test_several_files_that_are_no_model(model, tmp_path, capsys):
     assert "MODEL: is a folder; several inputs" in fail(
         capsys, 2, "encode", "MODEL", two[0], "-r", "4", "-o", "OUT"
     )
+    (model / FIRST).touch()
+    every = [f"MODEL/{name}" for name in listing(model)]
+    assert (
+        f"MODEL/{INDEX}: is the index of a model, among several inputs; give the folder MODEL or the index"
+        in fail(capsys, 2, "encode", *every, "-r", "4", "-o", "OUT")
+    )
     assert "-: is no file; several inputs" in fail(capsys, 2, "encode", "-", two[0], "-r", "4", "-o", "OUT")
 
 
@@ -213,16 +231,17 @@ def test_what_is_no_file_is_left_out_and_said(model, tmp_path, capsys):
     (model / ".cache").mkdir()
     (model / ".cache" / "lock").write_text("")
     (model / "pytorch_model.bin").write_bytes(bytes(2 << 20))
+    (model / "old.nqz").write_bytes(b"")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("MODEL/socket")
         done = succeed(capsys, "encode", "MODEL", "-r", "4", "-o", "OUT")
     for what in (
         "MODEL/pipe: is no regular file, and is left out", "MODEL/socket: is no regular file, and is left out",
-        "MODEL/loop: is a link to a folder, and is left out",
+        "MODEL/loop: is a link to a folder, and is left out", "MODEL/old.nqz: is compressed already, and is left out",
         "pytorch_model.bin (2097152 bytes): no part of this model, copied as it is",
     ):  # fmt: skip
         assert f"nqz: warning: {what}\n" in done.err
-    assert {"pipe", "socket", "loop", ".cache"}.isdisjoint(listing(tmp_path / "OUT"))
+    assert {"pipe", "socket", "loop", ".cache", "old.nqz"}.isdisjoint(listing(tmp_path / "OUT"))
 
 
 def test_a_device_for_a_part_does_not_hang(model):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import nqz
 from cli_tools import environment, fail, listing, matrix, save, succeed
 from model_tools import FIRST, INDEX, SECOND, everything, load, make_model, tensors, weight_map, write_index
 from nqz.commands.opening import open_collection
@@ -27,9 +28,11 @@ def model(tmp_path, monkeypatch):
 def test_what_comes_back_loads_as_the_original_does(model, tmp_path, capsys):
     done = succeed(capsys, "encode", "MODEL", "-r", "5", "-o", "OUT")
     assert (
-        "MODEL -> OUT: 2 files, 3 of 6 tensors compressed, " in done.err
+        " in 2 containers, 377 of index and copies), 3 of 6 tensors compressed, " in done.err
         and "3 other files copied" in done.err
     )
+    whole = sum(len(data) for data in everything(tmp_path / "OUT").values() if data is not None)
+    assert f"MODEL -> OUT: {whole} bytes ({whole - 377} bytes in 2 containers" in done.err
     assert listing(tmp_path / "OUT") == [
         ".gitattributes", "config.json", "model-00001-of-00002.nqz", "model-00002-of-00002.nqz",
         "model.nqz.index.json", "sub",
@@ -128,7 +131,8 @@ def test_outputs_without_a_name_lie_beside_the_model(model, tmp_path, capsys, mo
     monkeypatch.chdir(model)
     assert "exists already" in fail(capsys, 9, "encode", ".", "-r", "5")
     monkeypatch.chdir(tmp_path)
-    assert "MODEL: exists already" in fail(capsys, 9, "decode", "MODEL-nqz")
+    # what will be refused with -f too is not advised
+    assert "MODEL: exists already, is not a folder as nqz left it" in fail(capsys, 9, "decode", "MODEL-nqz")
     model.rename("elsewhere")
     succeed(capsys, "decode", "MODEL-nqz")
     (tmp_path / "MODEL-nqz").rename("other")
@@ -143,7 +147,7 @@ def test_tensors_that_are_left_out_are_not_in_the_index(model, tmp_path, capsys)
     ]  # fmt: skip
     index = json.loads((tmp_path / "OUT" / "model.nqz.index.json").read_text())
     assert list(index["weight_map"]) == ["h.0.bias", "h.0.weight"] and index["metadata"] == {
-        "total_size": 12345
+        "total_size": 2 * (64 * 48 + 48)
     }
     (model / INDEX).rename("kept")
     succeed(capsys, "encode", "MODEL", "-r", "5", "-o", "NUMBERED", "--rule", "h.1.*=skip", "--tensor", "h.*")
@@ -158,6 +162,83 @@ def test_tensors_that_are_left_out_are_not_in_the_index(model, tmp_path, capsys)
     assert sorted(load(tmp_path / "BACK" / SECOND)[0]) == ["ids"]
     index = json.loads((tmp_path / "BACK" / INDEX).read_text())
     assert list(index["weight_map"]) == ["h.0.bias", "h.0.weight", "ids"]
+    assert index["metadata"] == {"total_size": 2 * (64 * 48 + 48) + 7 * 8}
+    succeed(capsys, "decode", "WHOLE", "-o", "WIDE", "--dtype", "float32")
+    index = json.loads((tmp_path / "WIDE" / INDEX).read_text())
+    wide = 4 * (96 * 64 + 64 * 48 + 64 * 80)
+    assert index["metadata"] == {"total_size": wide + 2 * 48 + 7 * 8 + 2} and len(index["weight_map"]) == 6
+
+
+def test_tensors_of_a_model_can_be_decoded_to_a_file(model, tmp_path, capsys):
+    succeed(capsys, "encode", "MODEL", "-r", "5", "-o", "OUT")
+    succeed(capsys, "decode", "OUT", "--tensor", "h.1.weight", "--dtype", "float32", "-o", "one.npy")
+    assert np.load("one.npy").shape == (64, 80)
+    done = succeed(
+        capsys, "decode", "OUT", "--tensor", "h.*.weight", "--tensor", "ids", "-o", "some.safetensors"
+    )
+    assert "OUT -> some.safetensors: 3 tensors, expected error" in done.err
+    found, metadata = load(tmp_path / "some.safetensors")
+    assert sorted(found) == ["h.0.weight", "h.1.weight", "ids"] and metadata == {"format": "pt"}
+    assert np.allclose(found["h.1.weight"].astype(np.float32), np.load("one.npy"), rtol=0.01)
+    assert (found["ids"] == np.arange(7)).all()
+    parts = ["OUT/model-00001-of-00002.nqz", "OUT/model-00002-of-00002.nqz"]
+    line = ("--tensor", "h.*.weight", "--tensor", "ids", "--dtype", "float32", "-o", "some.npz")
+    succeed(capsys, "decode", *parts, *line)
+    with np.load("some.npz") as archive:
+        assert sorted(archive) == ["h.0.weight", "h.1.weight", "ids"]
+    nqz.decode("OUT", "python.npy", tensors="h.1.weight", dtype="float32")
+    assert (np.load("python.npy") == np.load("one.npy")).all()
+    assert "OUT: holds 2 tensors; write .safetensors" in fail(
+        capsys, 2, "decode", "OUT", "--tensor", "h.*.weight", "-o", "two.npy"
+    )
+    assert "OUT: no tensor is called 'x'" in fail(capsys, 2, "decode", "OUT", "--tensor", "x", "-o", "x.npy")
+
+
+def test_shards_beside_a_configuration_are_of_that_model(model, tmp_path, capsys):
+    for name, given in (("one", ["MODEL"]), ("two", [f"MODEL/{FIRST}", f"MODEL/{SECOND}"])):
+        succeed(capsys, "encode", *given, "-r", "5", "-o", name)
+    for part in ("model-00001-of-00002.nqz", "model-00002-of-00002.nqz"):
+        assert (tmp_path / "one" / part).read_bytes() == (tmp_path / "two" / part).read_bytes()
+    succeed(capsys, "encode", f"MODEL/{FIRST}", "-r", "5", "-o", "lone.nqz")
+    axes = {
+        t["name"]: t["axis"]
+        for t in json.loads(succeed(capsys, "inspect", "lone.nqz", "--json").out)["tensors"]
+    }
+    assert axes["h.0.weight"] == 0
+    axes = {
+        t["name"]: t["axis"] for t in json.loads(succeed(capsys, "inspect", "two", "--json").out)["tensors"]
+    }
+    assert axes["h.0.weight"] == 1
+
+
+def test_parts_come_in_the_order_of_their_numbers(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "M").mkdir()
+    shards = {f"model-{i}-of-11.safetensors": {f"w{i}": matrix(24, 16, seed=i)} for i in range(1, 12)}
+    for name, found in shards.items():
+        save_file(found, tmp_path / "M" / name)
+    write_index(tmp_path / "M", dict(reversed(weight_map(shards).items())))
+    plan = json.loads(succeed(capsys, "encode", "M", "-r", "4", "--dry-run", "--json").out)
+    assert [file["name"] for file in plan["files"]] == list(shards)
+    succeed(capsys, "encode", "M", "-r", "4", "-o", "OUT")
+    found = json.loads(succeed(capsys, "inspect", "OUT", "--json").out)
+    assert [(part["name"], part["set"]["part"]) for part in found["parts"]] == [
+        (f"model-{i}-of-11.nqz", i - 1) for i in range(1, 12)
+    ]
+    (tmp_path / "M" / INDEX).unlink()
+    with open_collection("M") as opened:
+        assert [part.name for part in opened.parts] == list(shards)
+    with open_collection([f"M/{name}" for name in reversed(shards)]) as opened:
+        assert [part.name for part in opened.parts] == list(shards)
+
+
+def test_messages_call_a_model_as_it_was_given(model, capsys):
+    for line in (
+        ("-r", "5", "--rule", "x=exact"), ("-r", "5", "--tensor", "x"), ("--max-bytes", "500"),
+        ("-r", "5", "--rule", "*=skip"), ("-r", "0.1", "--rule", "h.0.weight=9"),
+    ):  # fmt: skip
+        for more in (("--dry-run",), ("-o", "OUT")):
+            assert fail(capsys, 2, "encode", "MODEL", *line, *more).startswith("MODEL: ")
 
 
 def test_bytes_are_those_of_all_files(model, tmp_path, capsys):
@@ -184,7 +265,10 @@ def test_commands_take_models(model, tmp_path, capsys):
     assert {tensor["name"]: tensor["part"] for tensor in found["tensors"]} == {
         name: shard.replace("safetensors", "nqz") for name, shard in weight_map(tensors()).items()
     }
-    assert "6 tensors in 2 files" in succeed(capsys, "inspect", "OUT").out
+    size = found["file_bytes"]
+    assert f"OUT: format 0, {size} bytes in 2 containers, " in succeed(capsys, "inspect", "OUT").out
+    planned = succeed(capsys, "encode", "MODEL", "-r", "5", "--axis", "0", "--dry-run").out
+    assert " in 2 containers, 441 of index, copies and mark), " in planned
     found = json.loads(succeed(capsys, "verify", "OUT", "--against", f"MODEL/{INDEX}", "--json").out)
     assert found["ok"] and {tensor["part"] for tensor in found["tensors"]} == set(parts)
     assert all(tensor["same_bytes"] for tensor in found["tensors"])

@@ -143,7 +143,9 @@ def _write(source: Any, to: Any, options: DecodeOptions, threads: int | None, fo
 
 def _is_file(to: Any) -> bool:
     """Whether an output is one file by its name, or is one already."""
-    return not isinstance(to, (str, os.PathLike)) or os.path.splitext(os.fsdecode(to))[1].lower()[1:] in SOURCES
+    return (
+        not isinstance(to, (str, os.PathLike)) or os.path.splitext(os.fsdecode(to))[1].lower()[1:] in SOURCES
+    )
 
 
 def _kind(to: Any, origin: str) -> str:

@@ -125,7 +125,9 @@ class _Job:
             origin = collection.contents[0].manifest.source
             target = output if output is not None else default_output(sources[0], ["nqz"], origin)
             options = replace(self.options, kind=kind_of(target, origin))
-            wholes = taken_parts([part.tensors for part in collection.parts], options.tensors, collection.name)
+            wholes = taken_parts(
+                [part.tensors for part in collection.parts], options.tensors, collection.name
+            )
             chosen = list(zip(collection.contents, wholes, strict=True))
             for reader, some in chosen:
                 check_records(reader, some)
@@ -140,7 +142,7 @@ class _Job:
                 for reader in () if options.tensors else collection.contents:
                     reader.verify(scanned(progress), pool.map)
                 report = decode_together(chosen, collection.name, out.access, options, pool, progress)
-                summary, said = self.read_back([(reader, some) for reader, some in chosen if some])
+                summary, said = self.read_back(chosen)
                 out.commit(report["bytes"])
                 whole = {**head("decode", sources, [(target, report["bytes"])], []), **said}
                 told(lambda: whole)
@@ -165,6 +167,7 @@ class _Job:
             ):
                 decode_model(collection, files, out, self.options, pool, progress)
                 summary, said = self.read_back(chosen)
+                summary = f"{counted(len(chosen), 'file')}, {summary}" if len(chosen) > 1 else summary
                 out.commit()
                 whole = {**head("decode", sources, out.sizes(target), files.skipped), **said}
                 told(lambda: whole)
@@ -201,9 +204,8 @@ def _sizes(chosen: _Chosen, options: DecodeOptions) -> dict[str | None, int]:
 
 def _summary(chosen: _Chosen, options: DecodeOptions) -> str:
     found = [(reader, whole) for reader, wholes in chosen for whole in wholes]
-    files = f"{counted(len(chosen), 'file')}, " if len(chosen) > 1 else ""
     if not found:
-        return f"{files}no tensors"
+        return "no tensors"
     matrices = [
         open_matrix(reader, index)
         for reader, whole in found
@@ -217,7 +219,7 @@ def _summary(chosen: _Chosen, options: DecodeOptions) -> str:
         )
         text = f"{shape_text(whole.shape)} {dtype}"
     else:
-        text = files + counted(len(found), "tensor")
+        text = counted(len(found), "tensor")
     if not matrices:
         return f"{text}, exact"
     errors = (

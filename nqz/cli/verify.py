@@ -47,7 +47,8 @@ def command(
 
     With --against, compare the error of every matrix with its prediction. The exit status is 8 if one is larger
     by more than 2 % plus 4 standard errors, or if ORIGINAL holds another matrix. Every tensor is checked, and all
-    that fail are listed; one that is damaged makes the status 5.
+    that fail are listed; one that is damaged makes the status 5. Of models in folders, the index and what was
+    copied are compared too; without --against nothing tells what they should be.
     """
     notices = Notices(quiet, show_progress)
     if source == "-" and against == "-":
@@ -73,6 +74,8 @@ def command(
         for lines in table(_HEADINGS, lambda: map(_row, found["tensors"])):
             payload(lines)
         payload(f"\n{_UNITS}\n")
+        if "files" in found:
+            payload(f"{_files(found['files'])}\n")
     elif not failures(found, collection.name, other):
         what = counted(len(found["tensors"]), "tensor")
         payload(f"{escape(collection.name)}: {what}, {counted(found['file_bytes'], 'byte')}: ok\n")
@@ -104,6 +107,12 @@ def verify_progress(
 
 def _json(found: dict[str, Any], against: str | None) -> str:
     return json.dumps({**found, "against": against}, indent=2, allow_nan=False) + "\n"
+
+
+def _files(files: Sequence[dict[str, Any]]) -> str:
+    good = sum(file["problem"] is None for file in files)
+    same = "all as in the original" if good == len(files) else f"{good} of them as in the original"
+    return f"index and copies: {counted(len(files), 'file')}, {same}"
 
 
 _LISTED = 20

@@ -149,7 +149,9 @@ def _common(held: Sequence[dict[str, str] | None]) -> dict[str, str] | None:
     first = held[0]
     if first is None or any(other is None for other in held):
         return None
-    return {key: value for key, value in first.items() if all(o is not None and o.get(key) == value for o in held)}
+    return {
+        key: value for key, value in first.items() if all(o is not None and o.get(key) == value for o in held)
+    }
 
 
 def decoded_bytes(reader: ContainerReader, whole: Whole, options: DecodeOptions) -> int:

@@ -296,6 +296,7 @@ def source_sizes(reader: ContainerReader) -> dict[str, int]:
 def index_bytes(
     collection: Collection, files: Files, sizes: dict[str, int] | None = None, *, resized: bool = False
 ) -> bytes | None:
+    """The index that a model gets, if it has one; `sizes` are the bytes of the tensors that are kept."""
     if collection.index is None:
         return None
     return collection.index.renamed(*files.suffixes, sizes, resized=resized)

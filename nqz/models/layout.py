@@ -116,7 +116,11 @@ def natural(name: str) -> tuple[tuple[object, ...], str]:
     """What names are sorted by so that their numbers are in order."""
     pieces = _DIGITS.split(name)
     digits = [piece.lstrip("0") for piece in pieces[1::2]]
-    keys = [key for text, number in zip(pieces, [*digits, ""], strict=False) for key in (text, len(number), number)]
+    keys = [
+        key
+        for text, number in zip(pieces, [*digits, ""], strict=False)
+        for key in (text, len(number), number)
+    ]
     return tuple(keys), name
 
 

@@ -79,6 +79,8 @@ def _place(part: Part) -> str:
 
 
 def _many(parts: Sequence[Part]) -> str:
-    return "there are " + ", ".join(f"{part.name} ({_of(part).number + 1})" for part in parts[:3]) + (
-        f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+    return (
+        "there are "
+        + ", ".join(f"{part.name} ({_of(part).number + 1})" for part in parts[:3])
+        + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
     )

@@ -192,6 +192,7 @@ class Container:
             require(part[1] < part[2], "part of the set is wrong")
         require(isinstance(extensions, dict) and isinstance(items, list), "extensions or tensors are wrong")
         self.metadata: dict[str, str] | None = metadata
+        self.part = part
         self.tensors = [self._tensor(item) for item in items]
         names = [tensor.name for tensor in self.tensors]
         require(len(set(names)) == len(names), "names repeat")
