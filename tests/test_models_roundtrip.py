@@ -268,7 +268,7 @@ def test_commands_take_models(model, tmp_path, capsys):
     size = found["file_bytes"]
     assert f"OUT: format 0, {size} bytes in 2 containers, " in succeed(capsys, "inspect", "OUT").out
     planned = succeed(capsys, "encode", "MODEL", "-r", "5", "--axis", "0", "--dry-run").out
-    assert " in 2 containers, 441 of index, copies and mark), " in planned
+    assert " in 2 containers, 377 of index and copies), " in planned
     found = json.loads(succeed(capsys, "verify", "OUT", "--against", f"MODEL/{INDEX}", "--json").out)
     assert found["ok"] and {tensor["part"] for tensor in found["tensors"]} == set(parts)
     assert all(tensor["same_bytes"] for tensor in found["tensors"])

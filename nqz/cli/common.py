@@ -206,14 +206,14 @@ def shown(path: str, standard: str) -> str:
     return standard if path == "-" else path
 
 
-def bytes_text(containers: int, size: int, beside: int = 0, what: str = "index and copies") -> str:
+def bytes_text(containers: int, size: int, beside: int = 0) -> str:
     """How many bytes there are in some containers, and in what lies beside them."""
     if containers == 1 and not beside:
         return counted(size, "byte")
     inside = f"{counted(size, 'byte')} in {counted(containers, 'container')}"
     if not beside:
         return inside
-    return f"{counted(size + beside, 'byte')} ({inside}, {beside} of {what})"
+    return f"{counted(size + beside, 'byte')} ({inside}, {beside} of index and copies)"
 
 
 def shape_text(shape: Iterable[int]) -> str:

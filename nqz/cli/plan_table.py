@@ -10,6 +10,7 @@ from nqz.cli.text import Row, escape, payload, table
 from nqz.commands.opening import open_collection
 from nqz.commands.options import EncodeOptions
 from nqz.commands.planning import ModelPlan, PlannedTensor, plan_collection
+from nqz.files.mark import BYTES as MARK_BYTES
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 
@@ -68,7 +69,7 @@ def _totals(plan: ModelPlan) -> str:
     if found["rate"] is not None:
         parts += [counted(found["entries"], "entry"), f"{found['rate']:.3f} bits per entry"]
     size = sum(size for _, size in plan.files)
-    parts.append(bytes_text(len(plan.files), size, plan.other_bytes, "index, copies and mark"))
+    parts.append(bytes_text(len(plan.files), size, max(0, plan.other_bytes - MARK_BYTES)))
     parts.append(f"{found['smaller']:.1f}x smaller" if found["smaller"] > 1 else "not smaller")
     if plan.mean_error is not None:
         parts.append(

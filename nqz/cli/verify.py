@@ -74,7 +74,7 @@ def command(
         for lines in table(_HEADINGS, lambda: map(_row, found["tensors"])):
             payload(lines)
         payload(f"\n{_UNITS}\n")
-        if "files" in found:
+        if found.get("files"):
             payload(f"{_files(found['files'])}\n")
     elif not failures(found, collection.name, other):
         what = counted(len(found["tensors"]), "tensor")
