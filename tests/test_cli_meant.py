@@ -41,6 +41,8 @@ MANY = [f"layers.{i}.q_proj.weight" for i in range(4)]
         ("bias", MANY, True, ""),
         ("", MANY, True, ""),
         ("*", [], True, ""),
+        ("*0.q_proj.*", MANY, False, f"; a name is needed here, no pattern; did you mean '{MANY[0]}'?"),
+        ("layers.1.*_proj.*", MANY, False, f"; a name is needed here, no pattern; did you mean '{MANY[1]}'?"),
         ("layers.*.v", MANY, False, "; a name is needed here, no pattern"),
     ],
 )

@@ -44,12 +44,11 @@ def no_tensor(wanted: str, names: Iterable[str], *, pattern: bool = True) -> str
     near = list(islice((name for name in known if core and core.lower() in name.lower()), 3))
     if len(near) > 2 and pattern and all(matches(name, f"*{core}*") for name in near):
         return f"{text}; did you mean '*{core}*'?"
+    if not pattern and ("*" in wanted or "?" in wanted):
+        near = near or list(islice((name for name in known if matches(name, wanted)), 2))
+        text += "; a name is needed here, no pattern"
     if not near and len(known) <= _FEW:
         import difflib
 
         near = difflib.get_close_matches(wanted, known, n=2, cutoff=0.6)
-    if near:
-        return f"{text}; did you mean {' or '.join(map(repr, near[:2]))}?"
-    return (
-        text if pattern or not re.search(r"[*?[]", wanted) else f"{text}; a name is needed here, no pattern"
-    )
+    return f"{text}; did you mean {' or '.join(map(repr, near[:2]))}?" if near else text
