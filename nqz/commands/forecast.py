@@ -177,7 +177,10 @@ def _side_lengths(found: Found, statistics: Statistics, digits: int | None) -> l
     """Lengths of the records of norms and means, by those of some columns."""
     widths = [panel.stop - panel.start for panel in pieces(statistics.columns, panel_columns(statistics.n))]
     several, half = len(found.codes), -(-len(found.codes) // 2)
-    whole, part = _lengths(found, statistics, digits), _lengths(found.chosen(slice(half)), statistics, digits)
+    whole = _lengths(found, statistics, digits)
+    if widths == [several]:
+        return whole
+    part = _lengths(found.chosen(slice(half)), statistics, digits)
     # a record has a head that does not grow with it
     return [
         own + (own - less) * (width - several) // max(1, several - half)

@@ -274,6 +274,8 @@ def fewest_bits(columns: Columns, error: float, kappa: float | None = None) -> C
         if best is not None and bits >= best.bits:
             break
         best = Choice(m, low, columns.lowest, bits)
+        if columns.rough and bits > 1.5 * columns.entries(columns.n):  # time sharing is for low rates
+            break
     assert best is not None
     return best
 
