@@ -63,7 +63,9 @@ def test_the_other_kind_of_file_is_named(folder, capsys):
         line = fail(capsys, 4, *command)
         assert line == ("a.npy: is a .npy file, and not a .nqz container; compress it first, with nqz encode")
     assert "is a .nqz container" in fail(capsys, 4, "encode", "a.nqz", "-r", "2", "-o", "out.nqz")
-    assert "neither is a .nqz container" in fail(capsys, 7, "matmul", "a.npy", "a.npy", "-o", "out.npy")
+    assert "neither is compressed; encode at least one side" in fail(
+        capsys, 7, "matmul", "a.npy", "a.npy", "-o", "out.npy"
+    )
 
 
 def test_truncated_anywhere(folder, capsys):

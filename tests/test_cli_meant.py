@@ -97,6 +97,8 @@ def test_words_that_belong_to_an_option(folder, capsys):
     assert "3: is no file; a rate is given as -r 3" in fail(capsys, 2, "encode", "model", "3")
     text = fail(capsys, 2, "encode", "a.npy", "-r", "3", "--json", "rep.txt")
     assert "rep.txt: is no file; for a report in it, give --json=rep.txt" in text
+    for arguments in (["encode", "--json", "rep", "a.npy", "-r", "3"], ["decode", "m.nqz", "--json", "rep"]):
+        assert "rep: is no file; for a report in it, give --json=rep" in fail(capsys, 2, *arguments)
     text = invoke(capsys, "completion").err
     assert "\\" not in text and "bash, zsh, fish" in text
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 
 import ml_dtypes
 import numpy as np
@@ -132,6 +131,6 @@ def test_exact_matrices_multiply_in_python_as_arrays(folder):
         assert product.shape == (150, 12) and np.array_equal(product, exact @ other.matrix)
         assert np.array_equal(product, nqz.matmul(array.T, other.matrix))
         assert np.array_equal(coded @ exact.T, nqz.matmul(coded, array.T))
-        with pytest.raises(nqz.OperandError, match=re.escape("neither is a .nqz container")):
+        with pytest.raises(nqz.OperandError, match="neither is compressed"):
             nqz.matmul(exact, x)
     gc.collect()

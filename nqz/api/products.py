@@ -38,9 +38,9 @@ def matmul(
 
     Parameters
     ----------
-    a, b : CompressedMatrix, Container, bytes, path or array_like
-        At least one side compressed. The vectors of an array lie along its axis 0, those of a compressed matrix along
-        its `axis`, whether it is transposed or not.
+    a, b : CompressedMatrix, Container, bytes, path, ExactTensor or array_like
+        At least one side compressed. The vectors of an array, or of an exact tensor, lie along its axis 0, those of a
+        compressed matrix along its `axis`, whether it is transposed or not.
     estimator : {"auto", "mmse", "unbiased"}
         The least error expected from what the operands show; the least for unrelated operands; no bias.
     dtype : dtype-like, optional

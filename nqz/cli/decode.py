@@ -25,7 +25,7 @@ from nqz.cli.common import (
     shape_text,
     shown,
 )
-from nqz.cli.each import OUT_DIR_HELP, one_or_each, run_each
+from nqz.cli.each import OUT_DIR_HELP, check_words, one_or_each, run_each
 from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import decoded, head, open_report
 from nqz.commands.decode import DecodeOptions, check_records, decode_together, decoded_bytes
@@ -76,6 +76,7 @@ def command(
 
     IN may be a compressed model: its folder, its index (*.index.json), or some containers.
     """
+    check_words(sources, out_dir, json_to)
     one_or_each(sources, output, out_dir)
     options, notices = DecodeOptions(None, tensors, dtype, estimator), Notices(quiet, show_progress)
     job = _Job(options, force, threads, notices, json_to, json_to is not None)

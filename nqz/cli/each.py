@@ -11,9 +11,19 @@ import click
 from nqz.cli.common import Notices
 from nqz.cli.text import escape, report
 from nqz.ground.errors import NqzError, OutputError, OutputExistsError, UsageError
+from nqz.ground.sources import READ
 from nqz.ground.wording import counted
 
 OUT_DIR_HELP = "Write each input by itself into the folder D, which is made if there is none."
+
+
+def check_words(sources: Sequence[str], out_dir: str | None, json_to: str | None) -> None:
+    """Raise UsageError for a word after --json that is no input, but seems to be the name of a report."""
+    if json_to != "-" or out_dir is not None or len(sources) < 2:
+        return
+    for word in sources:
+        if not word.lower().endswith((*READ, "nqz")) and not os.path.lexists(word):
+            raise UsageError(f"{word}: is no file; for a report in it, give --json={word}")
 
 
 def one_or_each(sources: Sequence[str], output: str | None, out_dir: str | None) -> None:

@@ -25,7 +25,7 @@ from nqz.cli.common import (
     shape_text,
     shown,
 )
-from nqz.cli.each import OUT_DIR_HELP, one_or_each, run_each
+from nqz.cli.each import OUT_DIR_HELP, check_words, one_or_each, run_each
 from nqz.cli.parameters import Command, Offered, Size, choice
 from nqz.cli.progress import Progress, Silent
 from nqz.cli.remarks import remarks
@@ -154,7 +154,11 @@ def command(
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
 ) -> None:  # fmt: skip
     """Run ``nqz encode``."""
-    _check_inputs(sources if out_dir is None else (), choices["rate"], json_to)
+    check_words(sources, out_dir, json_to)
+    if choices["rate"] is None:
+        for word in sources[1:]:
+            if re.fullmatch(r"[0-9]*\.?[0-9]+", word) and not os.path.lexists(word):
+                raise UsageError(f"{word}: is no file; a rate is given as -r {word}")
     options = EncodeOptions(
         axis=int(axis) if axis in ("0", "1") else axis, across=read_across(across), center=not no_center,
         tensors=tensors, metadata=_metadata(metadata), **choices
@@ -176,16 +180,6 @@ def command(
         job.model(sources, str(output))
     else:
         job.one(sources[0], output if output is not None else _default(sources[0]))
-
-
-def _check_inputs(sources: Sequence[str], rate: float | None, json_to: str | None) -> None:
-    """Raise UsageError for words that are no inputs, but seem to belong to an option."""
-    for source in sources[1:]:
-        if not os.path.lexists(source):
-            if rate is None and re.fullmatch(r"[0-9]*\.?[0-9]+", source):
-                raise UsageError(f"{source}: is no file; a rate is given as -r {source}")
-            if json_to == "-" and not source.lower().endswith(READ):
-                raise UsageError(f"{source}: is no file; for a report in it, give --json={source}")
 
 
 def _default(source: str) -> str:

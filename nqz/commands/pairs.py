@@ -73,7 +73,8 @@ def pair_up(
     """
     if not is_compressed(a) and not is_compressed(b):
         raise OperandError(
-            f"{a.name} and {b.name}: neither is a .nqz container; encode at least one side, or multiply them with NumPy"
+            f"{a.name} and {b.name}: neither is compressed; encode at least one side (a .nqz container), or multiply "
+            "them with NumPy"
         )
     left, right = _candidates(a, tensor_a, axis_a), _candidates(b, tensor_b, axis_b)
     first, second = _likely(left), _likely(right)
