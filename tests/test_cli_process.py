@@ -66,7 +66,7 @@ def wait_for(stream, text):
 )
 def test_signals_clean_up_at_once(folder, number, code, word, native, unnamed):
     (folder / "old.npy").write_bytes(b"precious")
-    program = SLOW_STEP.format(command="decode", function="decode", native=native, unnamed=unnamed)
+    program = SLOW_STEP.format(command="decode", function="decode_together", native=native, unnamed=unnamed)
     child = start("-c", program, "decode", "a.nqz", "-o", "old.npy", "-f", stderr=subprocess.PIPE, text=True)
     wait_for(child.stderr, "working")
     unfinished = [] if unnamed and hasattr(os, "O_TMPFILE") else [".old.npy.0.nqz.tmp"]
@@ -186,7 +186,7 @@ def test_an_interrupt_after_the_end_is_too_late(folder):
 
 def test_kill_leaves_the_old_file_whole(folder):
     (folder / "old.npy").write_bytes(b"precious")
-    program = SLOW_STEP.format(command="decode", function="decode", native=False, unnamed=True)
+    program = SLOW_STEP.format(command="decode", function="decode_together", native=False, unnamed=True)
     child = start("-c", program, "decode", "a.nqz", "-o", "old.npy", "-f", stderr=subprocess.PIPE, text=True)
     wait_for(child.stderr, "working")
     child.kill()

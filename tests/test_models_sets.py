@@ -52,7 +52,7 @@ def test_files_that_do_not_belong_together_are_refused(two, capsys, damage):
     elif damage == "missing":
         (two / "A" / ONE).unlink()
         (two / "A" / TWO).rename(two / "A" / "model.nqz")
-        words = "A: part 1 of the 2 of the encoding is missing; there are model.nqz (2); give all of them"
+        words = "A: part 1 of the 2 of the encoding is missing, there is model.nqz (part 2); give all of them"
     else:
         save_file({"h.1.weight": matrix(30, 20)}, "alone.safetensors")
         nqz.encode("alone.safetensors", two / "A" / TWO, rate=4, force=True)
@@ -103,7 +103,9 @@ def test_verify_compares_index_and_copies_with_the_original(two, capsys):
     (two / "A" / "sub" / "vocab.txt").unlink()
     index = two / "A" / "model.nqz.index.json"
     index.write_text(index.read_text() + "\n")
-    succeed(capsys, "verify", "A")  # which knows of containers alone
+    size = sum((two / "A" / name).stat().st_size for name in (ONE, TWO))
+    out = succeed(capsys, "verify", "A").out
+    assert out == f"A: 6 tensors, {size} bytes in 2 containers: ok\n"  # which knows of containers alone
     code_8 = [
         "A against MODEL: model.nqz.index.json: is not that of the original",
         "A against MODEL: config.json: differs from the original, first at byte 17",

@@ -65,7 +65,7 @@ def command(
             pool = stack.enter_context(workers(threads))
             source = stack.enter_context(open_collection(original, container=False))
             result = stack.enter_context(open_collection(compressed, container=True))
-            with verify_progress("comparing", result.contents, True, notices) as progress:
+            with verify_progress("comparing", result, True, notices) as progress:
                 found = compare(result, source, pool, progress, sensitivities)
     except NqzError as error:
         if as_json and not isinstance(error, UsageError):

@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from nqz.cli.common import RECONSTRUCTION, RMS, Notices, common_options, rms_cell, shape_text, shown
+from nqz.cli.common import (
+    RECONSTRUCTION,
+    RMS,
+    Notices,
+    bytes_text,
+    common_options,
+    rms_cell,
+    shape_text,
+    shown,
+)
 from nqz.cli.parameters import Command
 from nqz.cli.progress import Progress, Silent
 from nqz.cli.text import Row, escape, payload, report, table
@@ -21,6 +30,7 @@ from nqz.ground.errors import NqzError, UsageError
 from nqz.ground.sources import listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
+from nqz.models.collection import Collection
 
 _SEVERAL = "what a container was made from follows --against; for several containers: {each}"
 _STAGES = (("reading", 0.3), ("comparing", 0.7))
@@ -61,7 +71,7 @@ def command(
             if against is not None:
                 original = stack.enter_context(open_collection(against, container=False))
             compared = original is not None
-            with verify_progress("verifying", collection.contents, compared, notices) as progress:
+            with verify_progress("verifying", collection, compared, notices) as progress:
                 found = verify_parts(collection, original, pool, progress)
     except NqzError as error:
         if as_json and not isinstance(error, UsageError):
@@ -78,7 +88,8 @@ def command(
             payload(f"{_files(found['files'])}\n")
     elif not failures(found, collection.name, other):
         what = counted(len(found["tensors"]), "tensor")
-        payload(f"{escape(collection.name)}: {what}, {counted(found['file_bytes'], 'byte')}: ok\n")
+        size = bytes_text(len(collection.parts), found["file_bytes"])
+        payload(f"{escape(collection.name)}: {what}, {size}: ok\n")
     raise_failures(found, collection.name, other)
 
 
@@ -93,16 +104,15 @@ def raise_failures(found: dict[str, Any], name: str, against: str | None) -> Non
         raise errors[-1]
 
 
-def verify_progress(
-    what: str, readers: Sequence[ContainerReader], compared: bool, notices: Notices
-) -> Progress | Silent:
+def verify_progress(what: str, collection: Collection, compared: bool, notices: Notices) -> Progress | Silent:
     """The progress of `verify`, with an original to compare with or without one."""
+    readers: list[ContainerReader] = collection.contents
     infos = [info for reader in readers for info in reader.manifest.tensors]
     whole = sum(reader.size for reader in readers)
     sizes: dict[str | None, int] = {None: whole, **{info.name: info.nbytes for info in infos}}
     stages = {info.name: _STAGES for info in infos if info.kind == "matrix"} if compared else {}
     files = {info.name: reader.name for reader in readers for info in reader.manifest.tensors}
-    return notices.progress(what, sizes, stages, {None: readers[0].name, **files})
+    return notices.progress(what, sizes, stages, {None: collection.name, **files})
 
 
 def _json(found: dict[str, Any], against: str | None) -> str:

@@ -45,9 +45,10 @@ def check_set(collection: Collection) -> None:
     for part in known:
         sets.setdefault((_of(part).id, _of(part).parts), []).append(part)
     most = max(sets.values(), key=len)
+    together = set(most)
     for part in collection.parts:
-        if part not in most and (part in known or part.tensors):
-            other = f"; {_many(most)}" if len(most) > 1 else ""
+        if part not in together and (part.content.manifest.part is not None or part.tensors):
+            other = f", with {_many(most)}" if len(most) > 1 else ""
             raise CorruptError(
                 f"{collection.name}: {part.name} is no part of the encoding that {most[0].name} is of{other}; "
                 "put the file of the same encoding in its place, or encode the model again"
@@ -63,7 +64,7 @@ def check_set(collection: Collection) -> None:
     missing = next((number for number in range(parts) if number not in found), None)
     if missing is not None:
         raise CorruptError(
-            f"{collection.name}: part {missing + 1} of the {parts} of the encoding is missing; {_many(most)}; "
+            f"{collection.name}: part {missing + 1} of the {parts} of the encoding is missing, there is {_many(most)}; "
             "give all of them, or each by itself"
         )
 
@@ -79,8 +80,6 @@ def _place(part: Part) -> str:
 
 
 def _many(parts: Sequence[Part]) -> str:
-    return (
-        "there are "
-        + ", ".join(f"{part.name} ({_of(part).number + 1})" for part in parts[:3])
-        + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
-    )
+    named = [f"{part.name} (part {_of(part).number + 1})" for part in parts[:3]]
+    more = [f"{len(parts) - 3} more"] if len(parts) > 3 else []
+    return " and ".join(filter(None, [", ".join([*named, *more][:-1]), [*named, *more][-1]]))
