@@ -54,6 +54,7 @@ def groups() -> dict[str, Callable[[], Iterator[Case]]]:
     import crafted_manifest
     import crafted_parameters
     import crafted_slices
+    import crafted_ties
 
     return {
         "frame": crafted_frame.cases,
@@ -63,10 +64,11 @@ def groups() -> dict[str, Callable[[], Iterator[Case]]]:
         "chunks": crafted_chunks.cases,
         "panels": crafted_chunks.panels,
         "slices": crafted_slices.cases,
+        "ties": crafted_ties.cases,
     }
 
 
-GROUPS = ("frame", "manifest", "parameters", "columns", "chunks", "panels", "slices")
+GROUPS = ("frame", "manifest", "parameters", "columns", "chunks", "panels", "slices", "ties")
 
 
 def cases(*wanted: str) -> Iterator[Case]:

@@ -156,6 +156,15 @@ def with_set(parts: Container) -> None:
     parts.manifest["metadata"] = {"note": "one of three", "": "ü"}
 
 
+def with_ties(parts: Container) -> None:
+    """Give the first matrix another name, and what is carried exactly two; one in between is by itself."""
+    tensors = parts.manifest["tensors"]
+    for name, number in (("bias.too", 2), ("head.weight", 0), ("bias.again", 2)):
+        tensors.append(["tied-1", name, *tensors[number][2:6], number, {}])
+        parts.tensors.append([])
+    parts.tensors[-1] = [("nOTE", b"an optional record")]
+
+
 def with_newer_codec(parts: Container) -> None:
     """Give the second tensor a codec and records that only a later release knows."""
     parts.manifest["tensors"][1][0] = "nqz-2"
@@ -201,6 +210,7 @@ GOLDEN: dict[str, Golden] = {
     "model": Golden(model, CODED, "safetensors"),
     "float8": Golden(float8_tensors, "--error 0.01 --lattice z --rule *=coding:entropy", "safetensors"),
     "slices": Golden(experts, f"{CODED} --lattice z --rule [es]*=split --rule experts.w[1]=axis:1", "safetensors"),
+    "tied": Golden(model, f"{CODED} --lattice z", "safetensors", edit=with_ties),
     "no-tensors": Golden(dict, source="safetensors"),
     "optional": Golden(model, f"{CODED} --lattice z", "safetensors", edit=with_optional_records),
     "part": Golden(lambda: matrix(32, 3), edit=with_set),

@@ -15,8 +15,8 @@ from cli_tools import FIXTURES, invoke, listing, matrix, save, succeed
 from nqz.files.access import FileAccess
 
 INSPECT_KEYS = [
-    "name", "shape", "dtype", "kind", "slice", "axis", "lattice", "coding", "rate_asked", "rate", "kappa", "alpha",
-    "delta", "rotation_seed", "dither_key", "norms", "means", "chunks", "bytes", "predicted",
+    "name", "shape", "dtype", "kind", "slice", "same_as", "axis", "lattice", "coding", "rate_asked", "rate", "kappa",
+    "alpha", "delta", "rotation_seed", "dither_key", "norms", "means", "chunks", "bytes", "predicted",
 ]  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def test_inspect_adds_up_what_it_lists(model, capsys):
     original = sum(array.nbytes for array in load_file("model.safetensors").values())
     rate = sum(t["rate"] * size for t, size in zip(matrices, sizes, strict=True)) / sum(sizes)
     assert totals == {
-        "tensors": 7, "matrices": 3, "exact": 4, "entries": sum(sizes), "rate": pytest.approx(rate),
+        "tensors": 7, "matrices": 3, "exact": 4, "tied": 0, "entries": sum(sizes), "rate": pytest.approx(rate),
         "bytes": found["file_bytes"], "source_bytes": original,
         "times_smaller": pytest.approx(original / found["file_bytes"]),
     }  # fmt: skip

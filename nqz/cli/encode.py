@@ -310,13 +310,16 @@ def _summary(readers: Sequence[ContainerReader], contents: Sequence[Any], option
         open_matrix(reader, index)
         for reader in readers
         for index, info in enumerate(reader.manifest.tensors)
-        if info.kind == "matrix"
+        if info.kind == "matrix" and info.same_as is None
     ]
+    tied = sum(info.same_as is not None for info in infos)
     parts = (
         [shape_text(infos[0].shape)]
         if len(infos) == 1
         else [f"{len(matrices)} of {counted(len(infos), 'tensor')} compressed"]
     )
+    if tied:
+        parts.append(f"{tied} the same as another")
     if matrices:
         bits = sum(8.0 * matrix.coded_bytes for matrix in matrices)
         parts.append(f"{bits / sum(matrix.entries for matrix in matrices):.2f} bits per entry")

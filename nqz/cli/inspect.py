@@ -104,7 +104,7 @@ def _text_of(collection: Collection, chosen: Sequence[Item], size: int | None) -
 
 
 def _smaller(before: int, after: int) -> str:
-    return f", {before / after:.1f}x smaller" if before > after else ""
+    return f", {before / after:.1f}x smaller" if before > after > 0 else ""
 
 
 def _total(found: dict[str, Any]) -> str:
@@ -114,6 +114,8 @@ def _total(found: dict[str, Any]) -> str:
             f", {found['matrices']} of them compressed: {counted(found['entries'], 'entry')} "
             f"at {found['rate']:.4g} bits per entry"
         )
+    if found["tied"]:
+        compressed += f", {found['tied']} the same as another"
     whole = f"{counted(found['bytes'], 'byte')}{_smaller(found['source_bytes'], found['bytes'])}"
     return f"{counted(found['tensors'], 'tensor')}{compressed}; {whole}"
 
@@ -137,7 +139,8 @@ class _Rows:
         for reader, index in self._chosen:
             info = reader.manifest.tensors[index]
             # tensors that are alike share the tuple of their shape
-            key = None if info.kind != "exact" or counts[reader][index] else (id(info.shape), info.dtype)
+            plain = info.kind == "exact" and info.same_as is None and not counts[reader][index]
+            key = (id(info.shape), info.dtype) if plain else None
             known = alike.get(key) if key else None
             if known is None:
                 found = describe(reader, index, brief=True)
@@ -162,6 +165,8 @@ _UNITS = (
 def _row(tensor: dict[str, Any]) -> Row:
     start = [tensor["name"] or "array", shape_text(tensor["shape"]), tensor["dtype"]]
     size = str(tensor["bytes"]["total"])
+    if tensor["same_as"] is not None:
+        return (*start, f"as {tensor['same_as']}", *[""] * 7, size)
     if tensor["kind"] != "matrix":
         return (*start, tensor["kind"], *[""] * 7, size)
     predicted = tensor["predicted"]
@@ -194,10 +199,12 @@ def _properties(tensor: dict[str, Any], metadata: dict[str, str] | None) -> list
         ("norms", _summary(tensor["norms"])),
         ("means", "not centered" if tensor["means"] is None else _summary(tensor["means"])),
         ("chunks", str(tensor["chunks"])),
-        ("bytes", ", ".join(f"{key} {value}" for key, value in sizes.items())),
+        ("bytes", ", ".join(f"{key} {value}" for key, value in sizes.items() if value is not None)),
         ("reconstruction error", _error(predicted["reconstruction"], RECONSTRUCTION)),
         ("product error", f"{_error(predicted['product'], PRODUCT)}, for an unrelated B of the same rate"),
     ]
+    if tensor["same_as"] is not None:
+        rows.insert(0, ("as", tensor["same_as"]))
     if tensor["name"]:
         rows.insert(0, ("tensor", tensor["name"]))
     return rows + [("metadata", f"{key}: {value}") for key, value in (metadata or {}).items()]

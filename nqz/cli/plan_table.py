@@ -46,6 +46,8 @@ def _row(one: PlannedTensor) -> Row:
     what = one.kind if not one.role else f"{one.kind}, {one.role}"
     if one.small:
         what = "exact (small)"
+    if one.same_as is not None:
+        what = f"as {one.same_as}"
     return (
         one.name or "array",
         shape_text(one.shape),
@@ -64,6 +66,8 @@ def _totals(plan: ModelPlan) -> str:
     """What all of it comes to."""
     found = plan.totals
     parts = [f"{found['matrices']} of {counted(found['tensors'], 'tensor')} compressed"]
+    if found["tied"]:
+        parts.append(f"{found['tied']} the same as another")
     if found["left_out"]:
         parts.append(f"{found['left_out']} left out")
     if found["rate"] is not None:

@@ -101,7 +101,7 @@ def encoded(readers: Iterable[ContainerReader]) -> dict[str, Any]:
             found = describe(reader, index, brief=True)
             tensors.append({key: value for key, value in found.items() if key not in ("norms", "means")})
             data_bytes += info.nbytes
-            if info.kind == "matrix":
+            if info.kind == "matrix" and info.same_as is None:
                 matrix = open_matrix(reader, index)
                 bits, entries = bits + 8 * matrix.coded_bytes, entries + matrix.entries
     return {"data_bytes": data_bytes, "rate": bits / entries if entries else None, "tensors": tensors}

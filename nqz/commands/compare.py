@@ -105,17 +105,28 @@ def weighed(
         ``sensitivity``; ``share`` of the sum of the relative errors, each times its sensitivity, and ``energy_share``
         of the sum of ‖A - Â‖²; ``more`` and ``less``, what a bit more or less for each of its entries would make of
         it: ``rate``, ``bytes`` (what it adds), measured ``error`` and predicted ``product``, ``change`` of that sum
-        as a share of it, and ``per_megabyte``, the same for each 10⁶ bytes; None for rates that nobody can ask for.
+        as a share of it, and ``per_megabyte``, the same for each 10⁶ bytes; None for rates that nobody can ask for,
+        and of what equals another, which counts in the ``change`` of that.
         And ``totals`` of the matrices: ``matrices``, ``exact``, ``entries``, ``rate``, ``bytes``, ``error`` (the mean
         of the relative errors, by sensitivity) and ``energy_error`` (Σ‖A - Â‖² / Σ‖Ā‖²).
     """
+    targets = [reader.manifest.tensors[index].same_as for reader, index in items]
+    names = {
+        (reader, index): tensor["name"]
+        for (reader, index), tensor in zip(items, found["tensors"], strict=True)
+    }
+    used = dict(weights)  # by a matrix, and by all that equal it
+    for (reader, _), target, tensor in zip(items, targets, found["tensors"], strict=True):
+        if target is not None and tensor["name"] in weights:
+            used[names[reader, target]] += weights[tensor["name"]]
 
     def of(number: int) -> dict[str, Any] | None:
         tensor = found["tensors"][number]
         if tensor["kind"] != "matrix" or tensor["measured"] is None:
             return None
         matrix = open_matrix(*items[number])
-        return _matrix(matrix, tensor["measured"], tensor["predicted"], weights[tensor["name"]])
+        one = _matrix(matrix, tensor["measured"], tensor["predicted"], weights[tensor["name"]])
+        return one if targets[number] is None else {**one, "bytes": 0, "more": None, "less": None}
 
     described = list(pool.map(of, range(len(items))))
     matrices = [(t, d) for t, d in zip(found["tensors"], described, strict=True) if d is not None]
@@ -123,8 +134,12 @@ def weighed(
     exponent = max((described["energy"][1] for _, described in matrices), default=0)
     energies = [math.ldexp(d["energy"][0], d["energy"][1] - exponent) for _, d in matrices]
     spent = [energy * tensor["measured"] for energy, (tensor, _) in zip(energies, matrices, strict=True)]
-    entries = sum(math.prod(tensor["shape"]) for tensor, _ in matrices)
-    bits = sum(described["rate"] * math.prod(tensor["shape"]) for tensor, described in matrices)
+    stored = [
+        (math.prod(tensor["shape"]), described["rate"])
+        for tensor, described in matrices
+        if described["bytes"]
+    ]
+    entries, bits = sum(size for size, _ in stored), sum(size * rate for size, rate in stored)
     for lost, (tensor, one) in zip(spent, matrices, strict=True):
         one["energy"] = _scaled(*one["energy"])
         weight = one["sensitivity"]
@@ -132,11 +147,14 @@ def weighed(
         one["energy_share"] = _ratio(lost, math.fsum(spent))
         for step in (one["more"], one["less"]):
             if step is not None:
-                step["change"] = _ratio(weight * (step["error"] - tensor["measured"]), whole)
+                step["change"] = _ratio(used[tensor["name"]] * (step["error"] - tensor["measured"]), whole)
                 step["per_megabyte"] = step["change"] * _MEGABYTE / abs(step["bytes"])
     totals = {
-        "matrices": len(matrices),
-        "exact": sum(tensor["kind"] == "exact" for tensor in found["tensors"]),
+        "matrices": len(stored),
+        "exact": sum(
+            tensor["kind"] == "exact" and target is None
+            for tensor, target in zip(found["tensors"], targets, strict=True)
+        ),
         "entries": entries,
         "rate": bits / entries if entries else None,
         "bytes": sum(described["bytes"] for _, described in matrices),

@@ -45,21 +45,28 @@ def manifest(
     part: PartOfSet | None = None,
 ) -> Manifest:
     """The manifest of a file of some tensors of a source, with its metadata and more, and its place in a set."""
-    infos = tuple(_info(one) for one in chosen)
+    chosen = list(chosen)
+    numbers = {one.name: number for number, one in enumerate(chosen)}
+    same = [None if one.same_as is None else numbers[one.same_as] for one in chosen]
+    infos = tuple(
+        _info(one, one.kind if number is None else chosen[number].kind, number)
+        for one, number in zip(chosen, same, strict=True)
+    )
     whole = {**(source.metadata or {}), **metadata} if metadata else source.metadata
     return Manifest(source.kind.name, whole, infos, f"nqz {__version__}", part)
 
 
-def _info(one: Treatment) -> TensorInfo:
+def _info(one: Treatment, kind: str, same_as: int | None) -> TensorInfo:
     tensor = one.tensor
     return TensorInfo(
-        form.MATRIX if one.kind == MATRIX else form.EXACT,
+        form.MATRIX if kind == MATRIX else form.EXACT,
         tensor.name,
         tuple(tensor.shape),
         tensor.dtype,
         "F" if tensor.fortran_order else "C",
         tensor.byte_order,
         slice=None if tensor.whole is None else Slice(tensor.index, tensor.whole.shape[0]),
+        same_as=same_as,
     )
 
 

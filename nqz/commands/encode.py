@@ -17,7 +17,7 @@ from nqz.commands.fitting import beside, encode_array_within, encode_within
 from nqz.commands.forecast import forecast
 from nqz.commands.options import EncodeOptions
 from nqz.commands.sharing import Sharing, Targets
-from nqz.commands.treatment import Treatment, treatments
+from nqz.commands.treatment import TIED, Treatment, treatments
 from nqz.files.contract import SourceTensor, Tensors
 from nqz.format.exct import exact_pieces
 from nqz.format.manifest import PartOfSet
@@ -185,6 +185,9 @@ class _Run:
         else:
             draft = Draft()  # its place in the file follows from the tensors before it
         writer = file if draft is None else draft
+        if one.kind == TIED:
+            self.progress(tensor.name, tensor.nbytes)
+            return draft, {}
         if target is None:
             pieces = exact_pieces(self._counted(tensor), each=pool.map)
             assemble(writer, (seal("EXCT", piece) for piece in pieces))

@@ -9,7 +9,7 @@ from typing import Any
 from nqz.commands.contents import Record, container_size, manifest
 from nqz.commands.options import EncodeOptions
 from nqz.commands.sharing import Infeasible, Sharing, Targets
-from nqz.commands.treatment import EXACT, MATRIX, Treatment
+from nqz.commands.treatment import EXACT, TIED, Treatment
 from nqz.files.contract import Tensors
 from nqz.format.exct import exact_pieces
 from nqz.format.records import framed
@@ -45,7 +45,9 @@ def beside(sources: Sequence[Tensors], parts: Sequence[Sequence[Treatment]], opt
 
 def _records(one: Treatment) -> list[Record]:
     """Records such as a tensor may have."""
-    if one.kind != MATRIX:
+    if one.kind == TIED:
+        return []
+    if one.kind == EXACT:
         return [("EXCT", 4 << 20)] * -(-one.tensor.nbytes >> 22)
     n, count = one.entries // one.vectors, one.vectors
     chunks = sum(number for _, number in chunk_counts(n, n, count, count))

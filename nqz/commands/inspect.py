@@ -82,8 +82,9 @@ class Totals:
 
     Attributes
     ----------
-    tensors, matrices, exact : int
-        How many there are; those that only a later release can read are neither matrices nor exact.
+    tensors, matrices, exact, tied : int
+        How many there are; those that equal another are tied, and are neither matrices nor exact, as those that only a
+        later release can read.
     entries : int
         Of the matrices.
     bits : float
@@ -97,6 +98,7 @@ class Totals:
     tensors: int = 0
     matrices: int = 0
     exact: int = 0
+    tied: int = 0
     entries: int = 0
     bits: float = 0.0
     bytes: int = 0
@@ -105,8 +107,9 @@ class Totals:
     def add(self, info: TensorInfo, found: dict[str, Any]) -> None:
         """Add a tensor, by what `describe` says of it."""
         self.tensors += 1
-        self.exact += found["kind"] == "exact"
-        if found["kind"] == "matrix":
+        self.tied += info.same_as is not None
+        self.exact += found["kind"] == "exact" and info.same_as is None
+        if found["kind"] == "matrix" and info.same_as is None:
             self.matrices += 1
             self.entries += info.entries
             self.bits += found["rate"] * info.entries
@@ -126,6 +129,7 @@ class Totals:
             "tensors": self.tensors,
             "matrices": self.matrices,
             "exact": self.exact,
+            "tied": self.tied,
             "entries": self.entries,
             "rate": self.bits / self.entries if self.entries else None,
             "bytes": size,
@@ -191,6 +195,7 @@ def describe(reader: ContainerReader, index: int, brief: bool = False) -> dict[s
         "slice": None
         if part is None
         else {"of": info.whole_name, "index": part.number, "slices": part.slices},
+        "same_as": None if info.same_as is None else reader.manifest.tensors[info.same_as].name,
         **description,
         "bytes": _sizes(reader, index, matrix),
         "predicted": predicted,
@@ -232,7 +237,9 @@ def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
 
 
 def _sizes(reader: ContainerReader, index: int, matrix: Matrix | None) -> dict[str, int | None]:
-    """Bytes that a tensor takes: of its records, framing included, and of its parameters in the manifest."""
+    """Bytes that a tensor takes: of its records, framing included, and of its parameters; none if it equals another."""
+    if reader.manifest.tensors[index].same_as is not None:
+        return {"header": None, **dict.fromkeys(_PARTS.values()), "total": 0}
     header = None if matrix is None else matrix.header.size()
     sizes = {"header": header, **dict.fromkeys(_PARTS.values(), None if matrix is None else 0)}
     whole = sizes["header"] or 0

@@ -12,7 +12,7 @@ from nqz.commands.fitting import beside, refuse_unfit
 from nqz.commands.forecast import Forecast, forecast, forecast_exact
 from nqz.commands.options import EncodeOptions
 from nqz.commands.sharing import Infeasible, Sharing, Targets
-from nqz.commands.treatment import MATRIX, Treatment, left_out, treatments
+from nqz.commands.treatment import EXACT, MATRIX, TIED, Treatment, left_out, treatments
 from nqz.files.access import MemoryAccess
 from nqz.files.contract import Tensors
 from nqz.format.manifest import PartOfSet
@@ -57,6 +57,8 @@ class PlannedTensor:
     source_bytes : int
         In its source.
     entries : int
+    same_as : str or None
+        The tensor that it equals, which is stored for both; then its own rate, error and bytes are none.
     """
 
     name: str
@@ -73,6 +75,7 @@ class PlannedTensor:
     nbytes: int
     source_bytes: int
     entries: int
+    same_as: str | None = None
 
     def values(self) -> dict[str, Any]:
         """What JSON has of it."""
@@ -88,6 +91,7 @@ class PlannedTensor:
             "rate": self.rate,
             "error": self.error,
             "bytes": self.nbytes,
+            "same_as": self.same_as,
         }
 
 
@@ -121,7 +125,7 @@ class ModelPlan:
     @property
     def matrices(self) -> list[PlannedTensor]:
         """The tensors that would be coded."""
-        return [one for one in self.tensors if one.kind == MATRIX]
+        return [one for one in self.tensors if one.kind == MATRIX and one.same_as is None]
 
     @property
     def totals(self) -> dict[str, Any]:
@@ -133,6 +137,7 @@ class ModelPlan:
         return {
             "tensors": sum(one.kind != SKIP for one in self.tensors),
             "matrices": len(self.matrices),
+            "tied": sum(one.same_as is not None for one in self.tensors),
             "left_out": self.left_out,
             "entries": entries,
             "rate": 8.0 * coded / entries if entries else None,
@@ -204,7 +209,7 @@ class _Planning:
         """Plan all of it."""
         kept = [[one for one in part if one.kind != SKIP] for part in self.parts]
         flat = [(source, one) for source, part in zip(self.sources, kept, strict=True) for one in part]
-        exact = dict(self._each(self._exact, [item for item in flat if item[1].kind != MATRIX]))
+        exact = dict(self._each(self._exact, [item for item in flat if item[1].kind == EXACT]))
         sharing = Sharing.of(self.sources, kept, self.options)
         targets = self._targets(sharing, kept, exact)
         jobs = [
@@ -217,11 +222,14 @@ class _Planning:
             (os.path.basename(source.name), self._size(source, part, place, found))
             for source, part, place in zip(self.sources, kept, numbered(list(map(len, kept))), strict=True)
         ]
+        for one in (one for one in sharing.tensors if one.kind == TIED):
+            self.progress(one.name, one.tensor.nbytes)
         errors = [found[id(one)].error for one in sharing.matrices]
         rate = self._rate(sharing, targets)
         alone = self.sources[0].kind.alone
+        kinds = {one.name: one.kind for part in self.parts for one in part}
         rows = [
-            _row(one, found.get(id(one)), files[0][1] if alone else None)
+            _row(one, kinds[one.same_as or one.name], found.get(id(one)), files[0][1] if alone else None)
             for part in self.parts
             for one in part
         ]
@@ -292,18 +300,18 @@ class _Planning:
             info._replace(parameters=found[id(one)].header) if one.kind == MATRIX else info
             for info, one in zip(described.tensors, part, strict=True)
         ]
-        records: list[list[Record]] = [found[id(one)].records for one in part]
+        records: list[list[Record]] = [[] if one.kind == TIED else found[id(one)].records for one in part]
         return container_size(described._replace(tensors=tuple(infos)), records)
 
 
-def _row(one: Treatment, found: Forecast | None, whole: int | None) -> PlannedTensor:
+def _row(one: Treatment, kind: str, found: Forecast | None, whole: int | None) -> PlannedTensor:
     """A tensor of the plan, with what it comes to; all of the file counts for one that is alone in it."""
-    matrix = one.kind == MATRIX
+    matrix, coded = kind == MATRIX, one.kind == MATRIX
     size = 0 if found is None else found.size if whole is None else whole
     return PlannedTensor(
-        one.name, tuple(one.tensor.shape), one.tensor.dtype, one.kind, one.layer.role,
+        one.name, tuple(one.tensor.shape), one.tensor.dtype, kind, one.layer.role,
         one.layer.axis if matrix else None, one.coding if matrix else None, one.rules, one.small,
-        8.0 * size / one.entries if matrix else None,
-        found.error if matrix and found is not None else None,
-        size, one.tensor.nbytes, one.entries,
+        8.0 * size / one.entries if coded else None,
+        found.error if coded and found is not None else None,
+        size, one.tensor.nbytes, one.entries, one.same_as,
     )  # fmt: skip

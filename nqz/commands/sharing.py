@@ -188,13 +188,17 @@ class Sharing:
         ]
 
     def _importance(self, matrices: list[Treatment]) -> list[float]:
-        """How sensitive matrices are; 1 where only their sizes count."""
+        """How sensitive matrices are, with all that are tied to them; 1 where only their sizes count."""
         across = self.options.across
         if isinstance(across, str):
             return [1.0] * len(matrices)
-        return importance(
-            {one.name: one.tensor.whole_name for one in matrices}, self.names, across, self.where
-        )
+        names = {one.name: one.tensor.whole_name for one in matrices}
+        tied = {one.name: one.same_as for one in self.tensors if one.same_as in names}
+        asked = {**names, **{name: name for name in tied}}
+        found = dict(zip(asked, importance(asked, self.names, across, self.where), strict=True))
+        for name, target in tied.items():  # what is stored once counts wherever it is used
+            found[str(target)] += found[name]
+        return [found[name] for name in names]
 
     def weights(self, rate: float) -> list[float]:
         """What the error of each matrix counts in a mean, where the rate of all is `rate`."""

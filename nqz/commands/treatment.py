@@ -9,16 +9,18 @@ from functools import partial
 from nqz.commands.options import AUTO, EncodeOptions
 from nqz.commands.select import select_parts
 from nqz.commands.slicing import split_up
+from nqz.commands.tying import ties
 from nqz.files.contract import SourceTensor, Tensors
 from nqz.files.source import refuse_non_float, refuse_quantized
 from nqz.ground.arithmetic import log2
 from nqz.ground.dtypes import data_bytes
 from nqz.ground.errors import UsageError
 from nqz.ground.wording import counted
-from nqz.models.architecture import Layer, layers
+from nqz.models.architecture import HEAD, Layer, layers
+from nqz.models.architecture import TIED as TIED_HEAD
 from nqz.models.rules import SKIP, Ruling, rulings
 
-EXACT, MATRIX = "exact", "matrix"
+EXACT, MATRIX, TIED = "exact", "matrix", "tied"
 
 _HEADER_BITS = 8.0 * 200
 _NORM_BITS, _MEAN_BITS = 11.0, 22.0
@@ -31,7 +33,7 @@ class Treatment:
     Attributes
     ----------
     tensor : SourceTensor
-    kind : {"matrix", "exact", "skip"}
+    kind : {"matrix", "exact", "tied", "skip"}
     layer : Layer
         The axis along which its vectors lie, and its role in a network.
     coding : str
@@ -41,6 +43,8 @@ class Treatment:
         Those that decided something.
     small : bool
         Whether it is carried exactly only because a code would take more.
+    same_as : str or None
+        Of one that is tied, the earlier tensor of the same file that it equals, which is stored for both.
     """
 
     tensor: SourceTensor
@@ -50,6 +54,7 @@ class Treatment:
     rate: float | None = None
     rules: tuple[str, ...] = ()
     small: bool = False
+    same_as: str | None = None
 
     @property
     def name(self) -> str:
@@ -139,7 +144,7 @@ def treatments(sources: Sequence[Tensors], options: EncodeOptions) -> list[list[
     if not options.dequantize:
         refuse_quantized(where, [one.tensor for one in decided if one.kind != SKIP])
     rest = iter(decided)
-    return [[next(rest) for _ in part] for part in parts]
+    return [_tied([next(rest) for _ in part]) for part in parts]
 
 
 def _refuse_for_one_array(options: EncodeOptions, where: str) -> None:
@@ -187,6 +192,27 @@ def _decided(
     if not several or ruling.codes or tensor.whole is not None or not _is_small(found, options):
         return found
     return replace(found, kind=EXACT, small=True)
+
+
+def _tied(decided: list[Treatment]) -> list[Treatment]:
+    """The tensors of a file, those tied that equal an earlier one of which the same is to become."""
+    found = list(decided)
+    firsts = ties([one.tensor for one in decided], list(map(_how, decided)))
+    for one, number, first in zip(decided, range(len(decided)), firsts, strict=True):
+        if first is None:
+            continue
+        target = found[first]
+        if one.layer.role in (HEAD, TIED_HEAD) and target.layer.role != HEAD:
+            found[first] = replace(target, layer=Layer(target.layer.axis, TIED_HEAD))
+        found[number] = replace(one, kind=TIED, same_as=target.name)
+    return found
+
+
+def _how(one: Treatment) -> tuple[object, ...] | None:
+    """What is to become of a tensor, as far as it must agree for two that are stored once."""
+    if one.kind == SKIP:
+        return None
+    return (one.kind,) if one.kind == EXACT else (one.kind, one.layer.axis, one.coding, one.rate)
 
 
 def _is_small(found: Treatment, options: EncodeOptions) -> bool:

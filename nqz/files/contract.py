@@ -17,11 +17,13 @@ import numpy as np
 
 from nqz.files.access import Access
 from nqz.files.vectors import VectorView
+from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import data_bytes, is_matrix_dtype
 from nqz.ground.errors import UnsupportedError
 from nqz.ground.sources import SourceKind
 
 _PIECE = 4 << 20
+_START, _COMPARED = 4 << 10, 1 << 20
 
 
 class Readable(Protocol):
@@ -80,6 +82,7 @@ class SourceTensor:
         self.quantized = quantized
         self.entries = math.prod(shape)
         self.nbytes = data_bytes(shape, dtype)
+        self._equal: dict[SourceTensor, bool] = {}
 
     @property
     def whole_name(self) -> str:
@@ -139,6 +142,20 @@ class SourceTensor:
         piece = np.empty(size, np.uint8)
         self._access.pread_into(piece, self.offset + start)
         return piece.data
+
+    @cached_property
+    def start(self) -> bytes:
+        """The first 4 KiB of the raw data."""
+        return bytes(self.read(0, min(_START, self.nbytes)))
+
+    def equals(self, other: SourceTensor) -> bool:
+        """Whether the raw data of another tensor are the same bytes; they are compared once, piece by piece."""
+        if other not in self._equal:
+            self._equal[other] = self.nbytes == other.nbytes and all(
+                bytes(ours) == bytes(theirs)
+                for ours, theirs in zip(self.pieces(_COMPARED), other.pieces(_COMPARED), strict=True)
+            )
+        return self._equal[other]
 
     def vectors(self, axis: int) -> VectorView:
         """Return the matrix as vectors along `axis` (0: columns, 1: rows).

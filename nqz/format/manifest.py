@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from nqz.format import msgpack as maps
 from nqz.format.slices import Slice, check_runs, check_slice, unpack_slice
+from nqz.format.ties import TIED, resolved, unpack_tie
 from nqz.ground.dtypes import data_bytes, default_byte_order, is_dtype, is_matrix_dtype
 from nqz.ground.errors import CorruptError, NewerFormatError, UnsupportedError
 from nqz.ground.sources import MAX_EXTENT, MAX_RANK, SOURCES, SourceKind
@@ -51,6 +52,8 @@ class TensorInfo(NamedTuple):
         What readers may ignore; None if there is nothing.
     slice : Slice or None
         Of a matrix that is a slice of a tensor, which.
+    same_as : int or None
+        Number of the earlier tensor that it equals, whose records, codec and parameters are its own, too.
     """
 
     codec: str
@@ -62,6 +65,7 @@ class TensorInfo(NamedTuple):
     parameters: Any = None
     extensions: Mapping[str, Any] | None = None
     slice: Slice | None = None
+    same_as: int | None = None
 
     @property
     def whole_name(self) -> str:
@@ -102,6 +106,8 @@ class TensorInfo(NamedTuple):
         codec, parameters = self.codec, self.parameters
         if self.slice is not None:
             codec, parameters = SLICE, [*self.slice, parameters]
+        if self.same_as is not None:
+            codec, parameters = TIED, self.same_as
         return (codec, self.name, list(self.shape), *self[3:6], parameters, self.extensions or {})
 
 
@@ -208,7 +214,8 @@ class Manifest(NamedTuple):
             raise CorruptError(f"{where}: not in canonical form")
         if count > len(data) // LEAST_ENTRY:
             raise CorruptError(f"{where}: {count} tensors in {len(data)} bytes")
-        manifest = manifest._replace(tensors=_tensors(source, count, data, manifest.kind, where))
+        tensors = _tensors(source, count, data, manifest.kind, where)
+        manifest = manifest._replace(tensors=resolved(tensors, where))
         source.finish()
         if manifest.kind.alone and len(manifest.tensors) != 1:
             raise CorruptError(f"{where}: a .{manifest.source} file has exactly one tensor")
@@ -278,6 +285,8 @@ def _checked(value: Any, kind: SourceKind, where: str) -> TensorInfo:
         part, own = unpack_slice(info.parameters, where)
         info = info._replace(codec=MATRIX, parameters=own, slice=part)
         check_slice(info, where)
+    elif info.codec == TIED:
+        info = info._replace(same_as=unpack_tie(info.parameters, where))
     _check_tensor(info, kind, where)
     if codec_known(info.codec) and (info.parameters is None) is not (info.codec == EXACT):
         raise CorruptError(f"{where}: a matrix has parameters, and nothing else has")

@@ -28,6 +28,13 @@ def check_file_records(types: Sequence[str]) -> None:
         raise ValueError(f"a record {found[0]} that belongs to no tensor")
 
 
+def check_tied_records(types: Sequence[str]) -> None:
+    """Check the types of records of a tensor that has those of another, as `check_file_records` does."""
+    found = _critical(types)
+    if found:
+        raise ValueError(f"a record {found[0]} of a tensor that has those of another")
+
+
 def _critical(types: Sequence[str]) -> list[str]:
     """Those of the types that must not be ignored, all of them known."""
     critical = [name for name in types if not is_optional(name)]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nqz.format.diagnose import check_preamble, end_error
 from nqz.format.index import END_LENGTH, END_SIZE, MAX_RECORDS, EndRecord, max_index_length, unpack_index
 from nqz.format.manifest import LEAST_ENTRY, MAX_BYTES, Manifest
-from nqz.format.order import check_file_records, check_order
+from nqz.format.order import check_file_records, check_order, check_tied_records
 from nqz.format.records import (
     FRAMING,
     PREAMBLE_SIZE,
@@ -120,7 +120,11 @@ class ContainerReader:
         return counts
 
     def listed(self, tensor_index: int) -> range:
-        """Numbers of the records that the index has for a tensor, whatever they are."""
+        """Numbers of the records that the index has for a tensor, or the one that it equals, whatever they are."""
+        same = self.manifest.tensors[tensor_index].same_as
+        return self._own(tensor_index if same is None else same)
+
+    def _own(self, tensor_index: int) -> range:
         bounds = self._index.bounds
         return range(int(bounds[tensor_index + 1]), int(bounds[tensor_index + 2]))
 
@@ -264,6 +268,8 @@ class ContainerReader:
             raise NewerFormatError(
                 f"{where}: {info.newer} is not known to this release of nqz; a later one is needed"
             )
+        if info.same_as is not None:
+            self._check_types(check_tied_records, self._own(tensor_index), where)
         self._check_types(partial(check_order, info), numbers, where)
 
     def _check_types(self, check: Callable[[list[str]], None], numbers: range, where: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from nqz.format.index import END_SIZE, EndRecord, pack_index
 from nqz.format.manifest import Manifest
 from nqz.format.msgpack import pack
-from nqz.format.order import check_order
+from nqz.format.order import check_order, check_tied_records
 from nqz.format.records import (
     PREAMBLE_SIZE,
     Sealed,
@@ -238,8 +238,13 @@ class ContainerWriter:
             return
         info, count = self.manifest.tensors[self._tensor], self._counts[-1]
         try:
-            check_order(info, self._types[len(self._types) - count :])
-            if (info.kind == "matrix") is (self.parameters is None):
+            types = self._types[len(self._types) - count :]
+            if info.same_as is None:
+                check_order(info, types)
+            else:
+                check_tied_records(types)
+            needed = info.kind == "matrix" and info.same_as is None
+            if needed is (self.parameters is None):
                 raise ValueError("a matrix needs parameters, and nothing else has them")
         except (ValueError, NqzError) as error:
             raise NqzError(f"internal error: tensor {self._tensor}: {error}") from None

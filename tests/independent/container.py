@@ -122,6 +122,8 @@ class Tensor:
     parameters: Any
     records: list[tuple[bytes, int, int]]
     part: tuple[str, int, int] | None = None  # of a slice: name of the tensor, index, number of slices
+    same: int | None = None  # number of the tensor that it equals
+    own: tuple[tuple[bytes, int, int], ...] = ()  # records that the index gives to one that equals another
 
     @property
     def size(self) -> int:
@@ -194,6 +196,7 @@ class Container:
         self.metadata: dict[str, str] | None = metadata
         self.part = part
         self.tensors = [self._tensor(item) for item in items]
+        self.tensors = [self._tie(number, tensor) for number, tensor in enumerate(self.tensors)]
         names = [tensor.name for tensor in self.tensors]
         require(len(set(names)) == len(names), "names repeat")
         require(self.source != "npy" or names == [""], "an .npy file has one tensor without name")
@@ -209,7 +212,7 @@ class Container:
         require(all(is_integer(d, 0, 2**63 - 1) for d in shape), "shape is wrong")
         require(isinstance(dtype, str) and order in ("C", "F"), "dtype or order is wrong")
         require(byte_order in ("<", ">", "|"), "byte order is wrong")
-        known = codec in ("nqz-1", "exact-1", "slice-1")
+        known = codec in ("nqz-1", "exact-1", "slice-1", "tied-1")
         parameters = item[6] if known and len(item) == 8 else None
         tensor = Tensor(codec, name, tuple(shape), dtype, order, byte_order, parameters, [])
         if known:
@@ -234,6 +237,20 @@ class Container:
             elif codec == "exact-1" and tensor.size:
                 require(re.fullmatch(NUMPY, dtype), "dtype in a .npy or .npz file")
         return tensor
+
+    def _tie(self, number: int, tensor: Tensor) -> Tensor:
+        """A tensor that equals an earlier one, with the codec and parameters of that (section 3.3)."""
+        if tensor.codec != "tied-1":
+            return tensor
+        require(is_integer(tensor.parameters, 0, number - 1), "number of the tensor that one equals")
+        target = self.tensors[tensor.parameters]
+        require(target.codec != "tied-1" and target.part is None, "codec of the tensor that one equals")
+        require(
+            (tensor.shape, tensor.dtype, tensor.order, tensor.byte_order)
+            == (target.shape, target.dtype, target.order, target.byte_order),
+            "one tensor equals another that is unlike it",
+        )
+        return replace(tensor, codec=target.codec, parameters=target.parameters, same=tensor.parameters)
 
     def _slice(self, tensor: Tensor) -> Tensor:
         """A slice as the matrix that it is, with what it is a slice of (section 3.1)."""
@@ -288,6 +305,9 @@ class Container:
         for tensor, number in zip(self.tensors, counts[1:], strict=True):
             tensor.records = self.index[first : first + number]
             first += number
+        for tensor in self.tensors:
+            if tensor.same is not None:
+                tensor.own, tensor.records = tuple(tensor.records), self.tensors[tensor.same].records
 
     def payloads(self, tensor: Tensor) -> list[tuple[bytes, int, int]]:
         """The critical records of a tensor."""
@@ -295,6 +315,7 @@ class Container:
             raise NewerFormatError(f"codec {tensor.codec!r}")
         if tensor.dtype not in BITS:
             raise NewerFormatError(f"dtype {tensor.dtype!r}")
+        require(not self._critical(list(tensor.own)), "records of a tensor that equals another")
         return self._critical(tensor.records)
 
     def _critical(self, records: list[tuple[bytes, int, int]]) -> list[tuple[bytes, int, int]]:
