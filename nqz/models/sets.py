@@ -80,6 +80,7 @@ def _place(part: Part) -> str:
 
 
 def _many(parts: Sequence[Part]) -> str:
-    named = [f"{part.name} (part {_of(part).number + 1})" for part in parts[:3]]
-    more = [f"{len(parts) - 3} more"] if len(parts) > 3 else []
-    return " and ".join(filter(None, [", ".join([*named, *more][:-1]), [*named, *more][-1]]))
+    words = [f"{part.name} (part {_of(part).number + 1})" for part in parts[:3]]
+    if len(parts) > 3:
+        words.append(f"{len(parts) - 3} more")
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
