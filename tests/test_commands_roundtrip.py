@@ -48,7 +48,10 @@ def check(x, back, matrix, axis, center=True):
     error = np.square(a - b).sum() / energy
     predicted = matrix.predicted_reconstruction()
     # a Voronoi code measures its noise in fixed point: coarsely, where there are one or two entries
-    assert abs(error - predicted) <= 5 * spread(matrix) + 0.004 * predicted + 3e-5 / a.size
+    allowed = 5 * spread(matrix) + 0.004 * predicted + 3e-5 / a.size
+    if matrix.parameters.coding.name == "voronoi":  # a group beyond its cell is rare, and lost
+        allowed += matrix.parameters.lattice.group / a.size
+    assert abs(error - predicted) <= allowed
 
 
 @st.composite

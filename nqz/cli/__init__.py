@@ -127,7 +127,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _signalled("interrupted", 130)
     except signals.Signalled as error:
-        return _signalled(*signals.MEANING[error.number])
+        return _ended(error)
     except OSError as error:  # what writes payload has errors of its own; --help and --version are click's
         if error.errno == errno.ENOSPC:
             report(
@@ -161,6 +161,11 @@ def _internal(error: Exception) -> int:
     return 1
 
 
+def _ended(signal: signals.Signalled) -> int:
+    what, code = signals.MEANING[signal.number]
+    return _signalled(what, code) if signals.first() else code
+
+
 def _signalled(what: str, code: int) -> int:
     report(f"nqz: error: {what}")
     return code
@@ -172,7 +177,7 @@ def main() -> int:
         code = _main()
         signals.ignore()
     except signals.Signalled as error:  # before the command, or after it; there is no second one
-        code = _signalled(*signals.MEANING[error.number])
+        code = _ended(error)
         signals.ignore()
     if code:
         _drop_standard_output()

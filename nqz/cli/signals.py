@@ -25,6 +25,8 @@ MEANING: dict[int, tuple[str, int]] = {
 GRACE = 0.25
 """Seconds for the main thread to clean up by itself."""
 
+_MOST = 5.0  # seconds that the watchdog takes at most, once it has begun to leave
+
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -37,6 +39,7 @@ class Signalled(BaseException):
 
 
 _done = threading.Event()
+_told = threading.Lock()
 _cleanups: list[Any] = []
 
 
@@ -67,6 +70,13 @@ def install() -> None:
 def finished() -> None:
     """Call the watchdog off: the command has come to its end."""
     _done.set()
+
+
+def first() -> bool:
+    """Whether nobody tells of a signal yet; who asks does: the main thread, which else waits for the watchdog."""
+    if _told.acquire(blocking=False):
+        return True
+    return _done.wait(_MOST)  # the process ends meanwhile
 
 
 def ignore() -> None:
@@ -126,6 +136,8 @@ def _watch(receive: socket.socket, send: socket.socket) -> None:
 
 
 def _leave(number: int) -> None:
+    if not _told.acquire(blocking=False):  # the main thread is about to leave
+        return
     for manager in _cleanups.copy():  # the main thread may still take some out
         try:
             manager.__exit__(None, None, None)
