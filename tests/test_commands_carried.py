@@ -14,7 +14,7 @@ import nqz
 from cli_tools import fail, matrix, save, succeed
 from nqz.commands.carried import carried_tensor
 from nqz.commands.opening import open_file
-from nqz.format.manifest import PIECE
+from nqz.format.tensors import PIECE
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 
 from container_builder import Container, exact, tensor
 from container_builder import manifest as manifest_map
-from nqz.format.manifest import EXACT, MATRIX, MAX_NAME_BYTES, Manifest, TensorInfo
+from nqz.format.manifest import MAX_NAME_BYTES, Manifest
+from nqz.format.tensors import EXACT, MATRIX, TensorInfo
 from nqz.format.writer import ContainerWriter
 from nqz.ground.errors import CorruptError, NewerFormatError, UnsupportedError
 from test_format_records import PARTS, TENSORS, Memory, manifest, refused

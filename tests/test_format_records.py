@@ -16,9 +16,10 @@ from cli_tools import process
 from container_builder import END, Container, exact, offsets, preamble, record, split, taken_apart, tensor
 from container_builder import manifest as manifest_map
 from nqz.format.exct import decode_exact, exact_pieces
-from nqz.format.manifest import EXACT, MATRIX, PIECE, Manifest, PartOfSet, TensorInfo
+from nqz.format.manifest import Manifest, PartOfSet
 from nqz.format.reader import ContainerReader
 from nqz.format.records import ALIGNMENT, FRAMING, MAGIC, VERSION
+from nqz.format.tensors import EXACT, MATRIX, PIECE, TensorInfo
 from nqz.format.writer import ContainerWriter
 from nqz.ground.errors import CorruptError, NewerFormatError, NqzError
 

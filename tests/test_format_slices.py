@@ -10,9 +10,10 @@ import pytest
 from container_builder import manifest, tensor
 from crafted_slices import EDITS
 from golden import load, parts_of
-from nqz.format.manifest import EXACT, MATRIX, Manifest, TensorInfo
+from nqz.format.manifest import Manifest
 from nqz.format.reader import ContainerReader
-from nqz.format.slices import Slice, Whole, wholes
+from nqz.format.slices import Whole, wholes
+from nqz.format.tensors import EXACT, MATRIX, Slice, TensorInfo
 from nqz.ground.errors import CorruptError, UnsupportedError
 from test_format_records import Memory
 

@@ -7,10 +7,10 @@ import pytest
 from crafted_ties import EDITS
 from golden import load, parts_of
 from nqz.format.exct import decode_exact
-from nqz.format.manifest import EXACT, MATRIX, Manifest, TensorInfo
+from nqz.format.manifest import Manifest
 from nqz.format.reader import ContainerReader
 from nqz.format.records import seal
-from nqz.format.slices import Slice
+from nqz.format.tensors import EXACT, MATRIX, Slice, TensorInfo
 from nqz.format.writer import ContainerWriter
 from nqz.ground.errors import CorruptError, NewerFormatError, NqzError, UnsupportedError
 from test_format_records import Memory

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nqz.format.manifest import MATRIX, TensorInfo
 from nqz.format.msgpack import pack
 from nqz.format.reader import ContainerReader
 from nqz.format.records import PREAMBLE_SIZE, framed, record_size, seal
+from nqz.format.tensors import MATRIX, TensorInfo
 from nqz.format.writer import ContainerWriter, Draft
 from nqz.ground.errors import NqzError
 from test_format_records import (

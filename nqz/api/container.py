@@ -12,9 +12,9 @@ from nqz.api.matrix import CompressedMatrix
 from nqz.api.products import Operand
 from nqz.api.sliced import SlicedTensor
 from nqz.api.wording import speaks_python
-from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.format.slices import Whole, whole_from
+from nqz.format.tensors import TensorInfo
 from nqz.ground.errors import OperandError
 from nqz.ground.wording import counted
 from nqz.models.collection import Collection

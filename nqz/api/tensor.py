@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz.api.file import File
-from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
+from nqz.format.tensors import TensorInfo
 from nqz.ground.errors import NqzError
 
 Self = TypeVar("Self", bound="Tensor")

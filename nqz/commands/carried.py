@@ -8,8 +8,8 @@ from typing import Any
 from nqz.files.access import FileAccess, temporary_access
 from nqz.files.contract import SourceTensor
 from nqz.format.exct import decode_exact
-from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
+from nqz.format.tensors import TensorInfo
 
 
 class Carried:

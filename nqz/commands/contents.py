@@ -8,11 +8,11 @@ from nqz._version import __version__
 from nqz.commands.options import EncodeOptions
 from nqz.commands.treatment import MATRIX, Treatment
 from nqz.files.contract import SourceTensor, Tensors
-from nqz.format import manifest as form
+from nqz.format import tensors as form
 from nqz.format.index import END_SIZE, pack_index
-from nqz.format.manifest import Manifest, PartOfSet, TensorInfo
+from nqz.format.manifest import Manifest, PartOfSet
 from nqz.format.records import PREAMBLE_SIZE, framed, record_size
-from nqz.format.slices import Slice
+from nqz.format.tensors import Slice, TensorInfo
 from nqz.plan.task import Task
 from nqz.stages.codings import CODINGS
 from nqz.stages.transforms import DEFAULT as TRANSFORM

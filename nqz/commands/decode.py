@@ -17,9 +17,9 @@ from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.sink import MatrixSink
 from nqz.files.vectors import VectorWriter
 from nqz.format.exct import decode_exact
-from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.format.slices import Whole
+from nqz.format.tensors import TensorInfo
 from nqz.ground.dtypes import data_bytes, is_matrix_dtype
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES, SourceKind

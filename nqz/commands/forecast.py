@@ -19,9 +19,9 @@ from nqz.files.contract import SourceTensor
 from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.vectors import VectorView
 from nqz.format.exct import zstd_pack
-from nqz.format.manifest import PIECE
 from nqz.format.msgpack import pack
 from nqz.format.records import record_size
+from nqz.format.tensors import PIECE
 from nqz.format.writer import ContainerWriter, listed_size
 from nqz.ground.arithmetic import pieces, total
 from nqz.ground.cached import cached_property

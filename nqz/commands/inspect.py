@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
+from nqz.format.tensors import TensorInfo
 from nqz.ground.arithmetic import GRID, pieces
 from nqz.ground.errors import NewerFormatError
 from nqz.ground.ranks import ranked

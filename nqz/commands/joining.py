@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nqz.commands.select import select, select_parts
-from nqz.format.manifest import TensorInfo
 from nqz.format.slices import Whole, wholes
+from nqz.format.tensors import TensorInfo
 
 
 def numbers_taken(tensors: Sequence[TensorInfo], patterns: Sequence[str], where: str) -> list[int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nqz.files.contract import Source, SourceTensor
-from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
+from nqz.format.tensors import TensorInfo
 from nqz.models.collection import Collection
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from nqz.format.manifest import PIECE
+from nqz.format.tensors import PIECE
 from nqz.ground.errors import CorruptError, NqzError
 
 if TYPE_CHECKING:

@@ -2,113 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nqz.format import msgpack as maps
-from nqz.format.slices import Slice, check_runs, check_slice, unpack_slice
-from nqz.format.ties import TIED, resolved, unpack_tie
-from nqz.ground.dtypes import data_bytes, default_byte_order, is_dtype, is_matrix_dtype
+from nqz.format.slices import check_runs, check_slice, unpack_slice
+from nqz.format.tensors import EXACT, MATRIX, SLICE, TIED, TensorInfo
+from nqz.format.ties import resolved, unpack_tie
+from nqz.ground.dtypes import default_byte_order, is_matrix_dtype
 from nqz.ground.errors import CorruptError, NewerFormatError, UnsupportedError
 from nqz.ground.sources import MAX_EXTENT, MAX_RANK, SOURCES, SourceKind
 
 MAX_BYTES = 64 << 20
 MAX_NAME_BYTES = 64 << 10
-PIECE = 4 << 20
-"""Raw bytes in every piece of an exact tensor but the last."""
-
-MATRIX, EXACT = "nqz-1", "exact-1"
-"""Codecs: a matrix in coded form, a tensor carried as it is."""
-
-SLICE = "slice-1"
-"""The codec of a file for a matrix in coded form that is a slice of a tensor; its `TensorInfo` says `MATRIX`."""
-
 _BATCH = 4096  # entries that are compared with their canonical form at a time
 LEAST_ENTRY = 9
 """Bytes that an entry takes at least."""
-
-
-class TensorInfo(NamedTuple):
-    """One tensor of the manifest.
-
-    Attributes
-    ----------
-    codec : str
-        How its records are to be read: `MATRIX`, `EXACT`, or the name of one that this release does not know.
-    name : str
-        Empty for the tensor of a .npy file.
-    shape : tuple of int
-    dtype : str
-        One of those of `nqz.ground.dtypes`.
-    order : str
-        ``"C"`` or ``"F"``: the order of the entries in the source.
-    byte_order : str
-        The byte order of the source: ``"<"`` or ``">"``, and ``"|"`` for dtypes of at most 8 bits.
-    parameters : list or None
-        What the codec has to know; see `nqz.format.header`. None of an exact tensor.
-    extensions : mapping of str, or None
-        What readers may ignore; None if there is nothing.
-    slice : Slice or None
-        Of a matrix that is a slice of a tensor, which.
-    same_as : int or None
-        Number of the earlier tensor that it equals, whose records, codec and parameters are its own, too.
-    """
-
-    codec: str
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    order: str = "C"
-    byte_order: str = "<"
-    parameters: Any = None
-    extensions: Mapping[str, Any] | None = None
-    slice: Slice | None = None
-    same_as: int | None = None
-
-    @property
-    def whole_name(self) -> str:
-        """Name of the tensor of the source: its own, or that of what it is a slice of."""
-        return self.name if self.slice is None else self.name.removesuffix(self.slice.suffix)
-
-    @property
-    def kind(self) -> str:
-        """``"matrix"`` (coded), ``"exact"`` (carried as it is), or ``"unknown"``."""
-        if self.newer is not None:
-            return "unknown"
-        return "matrix" if self.codec == MATRIX else "exact"
-
-    @property
-    def newer(self) -> str | None:
-        """What of it only a later release knows, if there is something."""
-        if self.codec not in (MATRIX, EXACT):
-            return f"codec {reprlib.repr(self.codec)}"
-        return None if is_dtype(self.dtype) else f"dtype {reprlib.repr(self.dtype)}"
-
-    @property
-    def entries(self) -> int:
-        """Number of entries."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the tensor in its source; 0 where the dtype is not known."""
-        return data_bytes(self.shape, self.dtype) if is_dtype(self.dtype) else 0
-
-    @property
-    def pieces(self) -> int:
-        """Number of records EXCT of an exact tensor."""
-        return -(-self.nbytes // PIECE)
-
-    def values(self) -> tuple[Any, ...]:
-        """The list in the file."""
-        codec, parameters = self.codec, self.parameters
-        if self.slice is not None:
-            codec, parameters = SLICE, [*self.slice, parameters]
-        if self.same_as is not None:
-            codec, parameters = TIED, self.same_as
-        return (codec, self.name, list(self.shape), *self[3:6], parameters, self.extensions or {})
 
 
 class PartOfSet(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from nqz.format.manifest import EXACT, MATRIX, TensorInfo
 from nqz.format.records import is_optional
+from nqz.format.tensors import EXACT, MATRIX, TensorInfo
 from nqz.ground.errors import NewerFormatError
 
 _LETTERS = {"NORM": "N", "MEAN": "M", "CHNK": "C", "EXCT": "X"}

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from nqz.format.tensors import Slice, TensorInfo
 from nqz.ground.dtypes import data_bytes, is_dtype
 from nqz.ground.errors import CorruptError
 from nqz.ground.sources import MAX_EXTENT, MAX_RANK
 
-if TYPE_CHECKING:
-    from nqz.format.manifest import TensorInfo
-
 LEAST_RANK = 2
 """Dimensions of a slice at least."""
-
-
-class Slice(NamedTuple):
-    """Which slice of a tensor a matrix is, its number on the first axis, and how many there are."""
-
-    number: int
-    slices: int
-
-    @property
-    def suffix(self) -> str:
-        """What the name of the matrix has after that of the tensor."""
-        return f"[{self.number}]"
 
 
 class Whole(NamedTuple):

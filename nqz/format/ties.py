@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nqz.format.tensors import TensorInfo
 from nqz.ground.errors import CorruptError
-
-if TYPE_CHECKING:
-    from nqz.format.manifest import TensorInfo
-
-TIED = "tied-1"
-"""The codec of a file for a tensor that equals an earlier one; its `TensorInfo` has the codec of that one."""
 
 
 def unpack_tie(parameters: Any, where: str) -> int:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz.format import chnk, header
-from nqz.format.manifest import TensorInfo
 from nqz.format.reader import ContainerReader
+from nqz.format.tensors import TensorInfo
 from nqz.ground.cached import cached_property
 from nqz.ground.errors import CorruptError
 from nqz.ground.threads import Workers
