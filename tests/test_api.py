@@ -178,6 +178,18 @@ def test_exact_tensors_of_other_types(tmp_path):
         assert container["f8"].decode().dtype == ml_dtypes.float8_e4m3fn
         assert container["f8"].tobytes() == tensors["f8"].tobytes()
         assert container["empty"].decode().shape == (0, 3)
+        for dtype in (np.float64, "float32", np.float16, ml_dtypes.bfloat16):
+            for name, array in tensors.items():
+                found = container[name].decode(dtype)
+                assert found.dtype == dtype and np.array_equal(found, array.astype(dtype))
+        for nonsense in ("int8", "x", 7):
+            with pytest.raises(nqz.UsageError, match="is needed"):
+                container["b"].decode(nonsense)
+    np.savez(tmp_path / "m.npz", c=np.ones(3, complex), i=np.arange(3))
+    with nqz.open(nqz.encode(tmp_path / "m.npz", rate=4)) as container:
+        assert container["i"].decode("float32").tolist() == [0, 1, 2]
+        with pytest.raises(nqz.UsageError, match="complex"):
+            container["c"].decode("float32")
 
 
 def test_matmul_takes_every_kind_of_operand(tmp_path):

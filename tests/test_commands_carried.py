@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 
 import ml_dtypes
@@ -134,3 +135,29 @@ def test_exact_matrices_multiply_in_python_as_arrays(folder):
         with pytest.raises(nqz.OperandError, match="neither is compressed"):
             nqz.matmul(exact, x)
     gc.collect()
+
+
+@pytest.mark.parametrize("source", ["file", "model"])
+def test_exact_bfloat16_is_widened_where_a_file_has_no_such_type(tmp_path, monkeypatch, capsys, source):
+    monkeypatch.chdir(tmp_path)
+    values = matrix(300, 8000).astype(ml_dtypes.bfloat16)  # more than one piece
+    values[0, :3] = np.inf, -np.inf, np.nan
+    small = matrix(50).astype(ml_dtypes.float8_e4m3fn)
+    os.mkdir("model")
+    save_file({"w": matrix(64, 16), "big": values, "f8": small}, "model/m.safetensors")
+    inputs, outputs = ("model", "model-nqz") if source == "model" else ("model/m.safetensors", "m.nqz")
+    succeed(capsys, "encode", inputs, "-o", outputs, "-r", "4", "--rule", "big=exact", "-q")
+    line = fail(capsys, 4, "decode", outputs, "--tensor", "big", "-o", "big.npy")
+    assert line == "tensor 'big': .npy has no bfloat16; choose --dtype float32, or write .safetensors"
+    for dtype in ("float32", "float64"):
+        for name, array in (("big", values), ("f8", small)):
+            arguments = ["decode", outputs, "--tensor", name, "-o", f"{name}.npy", "--dtype", dtype, "-f"]
+            done = succeed(capsys, *arguments, "--json", "report.json").err
+            found = np.load(f"{name}.npy")
+            assert found.dtype == dtype and np.array_equal(found, array.astype(dtype), equal_nan=True)
+            with open("report.json") as file:
+                assert json.load(file)["tensors"][0]["dtype"] == dtype and f"{dtype}, exact" in done
+            os.remove("report.json")
+    # a file that has the type keeps it
+    succeed(capsys, "decode", outputs, "--tensor", "big", "-o", "b.safetensors", "--dtype", "float32", "-q")
+    assert load_file("b.safetensors")["big"].tobytes() == values.tobytes()

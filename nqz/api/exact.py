@@ -7,11 +7,13 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
+from nqz.api.arguments import float_type
 from nqz.api.products import Operand
 from nqz.api.tensor import Tensor
+from nqz.api.wording import speaks_python
 from nqz.format.exct import decode_exact
 from nqz.ground.dtypes import bfloat16_to_float32, dtype_bits, numpy_name
-from nqz.ground.errors import UnsupportedError
+from nqz.ground.errors import UnsupportedError, UsageError
 
 ByteOrder = Literal["<", ">", "|"]
 
@@ -44,20 +46,34 @@ class ExactTensor(Tensor):
             known = _extended_type(info.dtype, where)
         return known
 
-    def decode(self) -> npt.NDArray[Any]:
+    @speaks_python
+    def decode(self, dtype: Any = None) -> npt.NDArray[Any]:
         """The tensor; bfloat16 as float32, exactly, and float8 in the types of ml_dtypes.
+
+        Parameters
+        ----------
+        dtype : dtype-like, optional
+            A floating-point type to convert it to, as ``astype`` of NumPy does.
 
         Raises
         ------
+        UsageError
+            No such type, or the numbers are complex.
         UnsupportedError
             NumPy has no such type, and the package ml_dtypes, which adds some, is not installed or lacks it; or entries
             of less than a byte are packed, as those of float4 and float6 are. `tobytes` gives the data of any type.
         CorruptError
             The data is damaged.
         """
+        wanted = self.dtype if dtype is None else float_type(dtype)
+        if dtype is not None and self.dtype.kind == "c":
+            raise UsageError(f"dtype {wanted}: tensor {self.name!r} is of complex numbers")
         if self._info.dtype == "bfloat16":
-            return bfloat16_to_float32(self._array(np.dtype("<u2")))
-        return self._array(self.dtype)
+            found = bfloat16_to_float32(self._array(np.dtype("<u2")))
+        else:
+            found = self._array(self.dtype)
+        with np.errstate(over="ignore"):  # beyond the type is infinity, as ever
+            return found.astype(wanted, copy=False)
 
     def stored(self) -> npt.NDArray[Any]:
         """The tensor in the type of the source, or integers that hold it: uint16 for bfloat16, uint8 for float8.

@@ -76,7 +76,7 @@ class Tensor(ABC):
         return self if self.ndim < 2 else type(self)(*self._place, not self._transposed)
 
     @abstractmethod
-    def decode(self) -> npt.NDArray[Any]:
+    def decode(self, dtype: Any = None) -> npt.NDArray[Any]:
         """All of it, as an array."""
 
     @abstractmethod

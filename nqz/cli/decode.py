@@ -28,7 +28,7 @@ from nqz.cli.common import (
 from nqz.cli.each import OUT_DIR_HELP, check_words, one_or_each, run_each
 from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import decoded, head, open_report
-from nqz.commands.decode import DecodeOptions, check_records, decode_together, decoded_bytes
+from nqz.commands.decode import DecodeOptions, check_records, decode_together, decoded_bytes, written_dtype
 from nqz.commands.joining import taken_parts
 from nqz.commands.opening import is_model, open_collection, open_file
 from nqz.commands.rounding import decoded_error
@@ -59,7 +59,8 @@ from nqz.matrix import open_matrix
     "--dtype",
     type=choice(MATRIX_DTYPES),
     metavar="TYPE",
-    help=f"Type of the matrices, by default that of the original: {', '.join(MATRIX_DTYPES)}.",
+    help=f"Type of the matrices, by default that of the original: {', '.join(MATRIX_DTYPES)}. "
+    "With float32 or float64 exact tensors too, if the file has no such type as theirs.",
 )
 @click.option(
     "--estimator", type=choice(["mmse", "unbiased"]), default="mmse", show_default=True,
@@ -143,7 +144,7 @@ class _Job:
                 for reader in () if options.tensors else collection.contents:
                     reader.verify(scanned(progress), pool.map)
                 report = decode_together(chosen, collection.name, out.access, options, pool, progress)
-                summary, said = self.read_back(chosen)
+                summary, said = self.read_back(chosen, options)
                 out.commit(report["bytes"])
                 whole = {**head("decode", sources, [(target, report["bytes"])], []), **said}
                 told(lambda: whole)
@@ -167,7 +168,7 @@ class _Job:
                 ) as progress,
             ):
                 decode_model(collection, files, out, self.options, pool, progress)
-                summary, said = self.read_back(chosen)
+                summary, said = self.read_back(chosen, self.options)
                 summary = f"{counted(len(chosen), 'file')}, {summary}" if len(chosen) > 1 else summary
                 out.commit()
                 whole = {**head("decode", sources, out.sizes(target), files.skipped), **said}
@@ -177,14 +178,14 @@ class _Job:
         self.notices.summary(f"{collection.name} -> {target}: {summary}")
         return whole
 
-    def read_back(self, chosen: _Chosen) -> tuple[str, dict[str, Any]]:
+    def read_back(self, chosen: _Chosen, options: DecodeOptions) -> tuple[str, dict[str, Any]]:
         """The summary of what was rebuilt, and its report, as far as they are wanted."""
-        estimator, found = self.options.estimator, []
+        found = []
         if self.wanted:
             for reader, wholes in chosen:
-                found += decoded(reader, wholes, self.options.dtype, estimator)
-        return "" if self.notices.quiet else _summary(chosen, self.options), {
-            "estimator": estimator,
+                found += decoded(reader, wholes, options)
+        return "" if self.notices.quiet else _summary(chosen, options), {
+            "estimator": options.estimator,
             "tensors": found,
         }
 
@@ -215,9 +216,8 @@ def _summary(chosen: _Chosen, options: DecodeOptions) -> str:
     ]
     if len(found) == 1:
         ((reader, whole),) = found
-        dtype = (
-            options.dtype if matrices and options.dtype else reader.manifest.tensors[whole.members[0]].dtype
-        )
+        info = reader.manifest.tensors[whole.members[0]]
+        dtype = written_dtype(info, SOURCES[options.kind or reader.manifest.source], options.dtype)
         text = f"{shape_text(whole.shape)} {dtype}"
     else:
         text = counted(len(found), "tensor")

@@ -12,11 +12,13 @@ from typing import Any
 from nqz._version import __version__
 from nqz.cli.common import open_output
 from nqz.cli.text import payload
+from nqz.commands.decode import DecodeOptions, written_dtype
 from nqz.commands.inspect import describe
 from nqz.commands.rounding import joint_error
 from nqz.format.reader import ContainerReader
 from nqz.format.slices import Whole
 from nqz.ground.errors import OutputError, UsageError
+from nqz.ground.sources import SOURCES
 from nqz.matrix import open_matrix
 
 _STANDARD = re.compile(r"-|/dev/(stdout|fd/1)|/proc/(self|thread-self)/fd/1")
@@ -107,17 +109,15 @@ def encoded(readers: Iterable[ContainerReader]) -> dict[str, Any]:
     return {"data_bytes": data_bytes, "rate": bits / entries if entries else None, "tensors": tensors}
 
 
-def decoded(
-    reader: ContainerReader, chosen: Iterable[Whole], dtype: str | None, estimator: str
-) -> list[dict[str, Any]]:
+def decoded(reader: ContainerReader, chosen: Iterable[Whole], options: DecodeOptions) -> list[dict[str, Any]]:
     """The tensors that were decoded, in the type of the output, and the error to expect of each."""
-    tensors = []
+    tensors, kind = [], SOURCES[options.kind or reader.manifest.source]
     for whole in chosen:
         info = reader.manifest.tensors[whole.members[0]]
         is_matrix = info.kind == "matrix"
-        written = (dtype if is_matrix else None) or info.dtype
+        written = written_dtype(info, kind, options.dtype)
         matrices = [open_matrix(reader, index) for index in whole.members] if is_matrix else []
-        expected = joint_error(matrices, written, estimator)
+        expected = joint_error(matrices, written, options.estimator)
         tensors.append(
             {
                 "name": whole.name,

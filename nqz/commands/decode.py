@@ -8,6 +8,7 @@ from functools import partial
 from itertools import cycle
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from nqz.commands.joining import taken
@@ -20,7 +21,7 @@ from nqz.format.exct import decode_exact
 from nqz.format.reader import ContainerReader
 from nqz.format.slices import Whole
 from nqz.format.tensors import TensorInfo
-from nqz.ground.dtypes import data_bytes, is_matrix_dtype
+from nqz.ground.dtypes import data_bytes, is_matrix_dtype, storage_dtype, widen
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES, SourceKind
 from nqz.ground.threads import SMALL, Workers
@@ -42,7 +43,7 @@ class DecodeOptions:
     tensors : sequence of str
         Names or shell patterns of the tensors to take, or of slices; all by default.
     dtype : str, optional
-        Type of the matrices in the output, by default the original one.
+        Type of the matrices in the output, by default the original one; see `written_dtype` for exact tensors.
     estimator : {"mmse", "unbiased"}
         The least mean square error, or the mean over dithers exactly the matrix.
     """
@@ -122,8 +123,9 @@ def decode_together(
         position, index = jobs[number]
         info, (reader, whole) = infos[number], chosen[position]
         if info.kind == "exact":
-            offset = 0
-            for piece in decode_exact(reader, index, each=inner.map):
+            offset, spec = 0, specs[position]
+            for raw in decode_exact(reader, index, each=inner.map):
+                piece = raw if spec.dtype == info.dtype else _widened(raw, info, spec)
                 sink.write_bytes(position, offset, piece)
                 offset += len(piece)
                 if progress is not None:
@@ -157,8 +159,30 @@ def _common(held: Sequence[dict[str, str] | None]) -> dict[str, str] | None:
 def decoded_bytes(reader: ContainerReader, whole: Whole, options: DecodeOptions) -> int:
     """Bytes of the data of a tensor in the output."""
     info = reader.manifest.tensors[whole.members[0]]
-    other = options.dtype if info.kind == "matrix" else None
-    return data_bytes(whole.shape, other) if other else info.nbytes * len(whole.members)
+    dtype = written_dtype(info, SOURCES[options.kind or reader.manifest.source], options.dtype)
+    return info.nbytes * len(whole.members) if dtype == info.dtype else data_bytes(whole.shape, dtype)
+
+
+def written_dtype(info: TensorInfo, kind: SourceKind, dtype: str | None) -> str:
+    """Type of a tensor in the output.
+
+    What is carried exactly keeps its own. Where a kind of file lacks that, as .npy lacks bfloat16, it takes the one
+    that was asked for, if that has all its values.
+    """
+    if dtype is None or info.kind == "matrix":
+        return dtype or info.dtype
+    lacking = is_matrix_dtype(info.dtype) and not kind.holds(info.dtype)
+    return dtype if lacking and dtype in _WIDE else info.dtype
+
+
+_WIDE = ("float32", "float64")
+"""Types that have all values of those that some kind of file lacks."""
+
+
+def _widened(raw: bytes, info: TensorInfo, spec: TensorSpec) -> bytes:
+    """A piece of an exact tensor, which ends with an entry, in the type of the output."""
+    values = widen(np.frombuffer(raw, storage_dtype(info.dtype, info.byte_order)), info.dtype)
+    return values.astype(storage_dtype(spec.dtype, spec.byte_order)).tobytes()
 
 
 def check_records(reader: ContainerReader, tensors: Iterable[Whole]) -> None:
@@ -212,13 +236,14 @@ def _spec(
         name = ""
     elif source.alone:
         name = name or "array"
-    wanted = dtype if dtype is not None and info.kind == "matrix" else info.dtype
+    wanted = written_dtype(info, kind, dtype)
     if wanted == "bfloat16" and not info.nbytes and not kind.holds(wanted):
         wanted = "float32"  # nothing to convert
     if is_matrix_dtype(wanted) and not kind.holds(wanted):
-        choice = "choose --dtype float32, or " if info.kind == "matrix" else ""
         which = f"tensor {whole.name!r}" if whole.name else "the array"
-        raise UnsupportedError(f"{which}: .{kind.name} has no {wanted}; {choice}write .safetensors")
+        raise UnsupportedError(
+            f"{which}: .{kind.name} has no {wanted}; choose --dtype float32, or write .safetensors"
+        )
     same = kind.any_layout and source.any_layout
     if not same and info.kind == "exact" and (info.order == "F" or info.byte_order == ">"):
         raise UnsupportedError(
