@@ -344,3 +344,19 @@ def test_sweep_takes_a_slice(folder, capsys):
     found = json.loads(succeed(capsys, "sweep", "m.safetensors", *options).out)
     assert (found["matrix"]["tensor"], found["matrix"]["shape"]) == ("mlp.experts.w1[2]", [OUT, IN])
     assert "no tensor is called" in fail(capsys, 2, "sweep", "m.safetensors", "--tensor", "mlp.experts.w1[9]")
+
+
+def test_a_tensor_of_more_dimensions_that_does_not_fit_is_told_of_its_slices(folder, capsys):
+    np.save("x.npy", noise(IN, 7))
+    succeed(capsys, "encode", "m.safetensors", "-r", "3", "-o", "whole.nqz", "-q")
+    for side, files in (("a", ("whole.nqz", "x.npy")), ("b", ("x.npy", "whole.nqz"))):
+        line = fail(capsys, 7, "matmul", *files, f"--tensor-{side}", "mlp.experts.w1", "-o", "p.npy")
+        assert (
+            "or encode 'mlp.experts.w1', which has 3 dimensions, with --rule 'mlp.experts.w1=split' (or"
+            in line
+        )
+        assert line.endswith("to multiply one of its matrices, 'mlp.experts.w1[0]' and so on")
+    assert "--rule" not in fail(capsys, 7, "matmul", "whole.nqz", "x.npy", "--tensor-a", "o.weight")
+    with nqz.open("whole.nqz") as container, pytest.raises(nqz.OperandError) as caught:
+        nqz.matmul(container["mlp.experts.w1"], np.load("x.npy"))
+    assert "with rules={'mlp.experts.w1': 'split'} (or axis='auto', if" in str(caught.value)

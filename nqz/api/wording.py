@@ -15,6 +15,7 @@ _PHRASES = {
     "a rate (-r), an error (--error) and a number of bytes (--max-bytes)": "rate=, error= and max_bytes=",
     "--force (-f)": "force=True",
     "--no-center": "center=False",
+    "--axis auto": "axis='auto'",
     "both --tensor-a and --tensor-b": "a tensor of each, nqz.open(file)[name]",
     "--tensor-a, --tensor-b": "a tensor of each, nqz.open(file)[name]",
     "--tensor": "tensors=",
@@ -33,12 +34,13 @@ _QUOTED = r"(?<!\w)'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _COMMAND = r"\bnqz (?P<command>encode|decode|matmul|inspect|verify|sweep|compare)\b(?: --out-dir)?"
 _ADVICE = r"numpy\.save\('(?:x|re|im)\.npy', (?P<advice>x\.\w+(?:\('\w+'\))?)\)|with --axis-[ab] \d, or (?=transpose)"
 _VALUE = r"^--(?P<given>[a-z][a-z-]*)(?= )"
+_SPLIT = r"--rule '(?P<rule>(?:[^'\\]|\\.)*)=split'"
 _DTYPE = r"(?<![\w-])--dtype (?P<dtype>\w+)"
 _NUMBER = r"(?<![\w-])--(?P<number>[a-z][a-z-]*) (?=\d)"
 _OPTION = r"(?<![\w-])(?:{}|--(?P<option>[a-z][a-z-]*))(?![\w-])".format(
     "|".join(f"(?:{re.escape(phrase)})" for phrase in _PHRASES)
 )
-_WORDS = re.compile(f"{_ADVICE}|{_QUOTED}|{_COMMAND}|{_VALUE}|{_DTYPE}|{_NUMBER}|{_OPTION}")
+_WORDS = re.compile(f"{_ADVICE}|{_QUOTED}|{_COMMAND}|{_VALUE}|{_SPLIT}|{_DTYPE}|{_NUMBER}|{_OPTION}")
 
 
 def in_python(text: str) -> str:
@@ -51,6 +53,8 @@ def _word(found: re.Match[str]) -> str:
         return f"nqz.{found['command']}"
     if found["given"]:
         return found["given"].replace("-", "_")
+    if found["rule"] is not None:
+        return f"rules={{'{found['rule']}': 'split'}}"
     if found["dtype"]:
         return f"dtype={found['dtype']!r}"
     if option := found["option"] or found["number"]:

@@ -102,6 +102,7 @@ def check(pair: Pair, options: MatmulOptions) -> bool:
         raise OperandError(
             f"{a.where} and {b.where}: vectors of {a.length} and {b.length} entries cannot be multiplied; "
             + _other_axis(a, b)
+            + _split(a, b)
         )
     if not (isinstance(a, Coded) and isinstance(b, Coded)):
         return False
@@ -137,6 +138,19 @@ def _other_axis(a: Factor, b: Factor) -> str:
         if plain:
             options.insert(0, option)
     return f"the contracted axes must have the same length (see {' and '.join(options)})"
+
+
+def _split(a: Factor, b: Factor) -> str:
+    """What to do about a tensor whose slices are matrices, if one of two is such."""
+    for side in (a, b):
+        name = side.tensor.name if isinstance(side, Plain) else side.matrix.name
+        is_slice = isinstance(side, Coded) and side.matrix.info.slice is not None
+        if len(side.shape) > 2 and name and not is_slice:
+            return (
+                f"; or encode {name!r}, which has {len(side.shape)} dimensions, with --rule {name + '=split'!r} "
+                f"(or --axis auto, if it has experts) to multiply one of its matrices, {name + '[0]'!r} and so on"
+            )
+    return ""
 
 
 def _length(shape: tuple[int, ...], axis: int) -> int:
