@@ -159,6 +159,10 @@ def test_errors_count_by_sensitivity(model, capsys):
         gained = one["more"]["error"] - one["measured"]
         assert one["more"]["change"] == pytest.approx(weight * gained / whole)
     assert found["totals"]["error"] == pytest.approx(whole / 10)
+    text = succeed(capsys, "compare", "m.safetensors", "m.nqz", "--across", "s.json").out
+    assert " % rms), weighted by sensitivity, of all energy" in text
+    assert "the relative errors, each times its sensitivity of s.json, in" in text
+    assert "sensitivity" not in succeed(capsys, "compare", "m.safetensors", "m.nqz").out
     succeed(capsys, "encode", "m.safetensors", "-r", "3", "--tensor", "l*", "-o", "l.nqz", "-q")
     with open("s.json", "w") as file:
         json.dump({"l*": 1, "small": 2}, file)

@@ -75,7 +75,7 @@ def command(
     if as_json:
         payload(_json(found, original))
     else:
-        _show(found)
+        _show(found, across)
     if found["left_out"]:
         notices.note(
             f"{counted(len(found['left_out']), 'tensor', 'are')} in {shown(original, '<stdin>')} only, "
@@ -88,27 +88,32 @@ def _json(found: dict[str, Any], original: str) -> str:
     return json.dumps({"original": original, **found}, indent=2, allow_nan=False) + "\n"
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(found: dict[str, Any], across: str | None) -> None:
     """The table of the matrices and of what is not as it should be, and what all of it comes to."""
     rows = [_row(tensor) for tensor in found["tensors"] if tensor["kind"] != "exact" or not tensor["ok"]]
     if rows:
         for lines in table(_HEADINGS, lambda: rows):
             payload(lines)
         payload("\n")
-    payload(_totals(found["totals"]))
+    payload(_totals(found["totals"], across))
     if found["totals"]["matrices"]:
-        payload(f"\n{_UNITS}\n")
+        payload(f"\n{_units(across)}\n")
 
 
 _HEADINGS = [
     "tensor", "shape", "bits", "bytes", "measured", "rms", "predicted", "‖AᵀB−Ĉ‖²", "share", "energy", "+1 bit",
     "a MB", "−1 bit", "a MB", "result",
 ]  # fmt: skip
-_UNITS = (
-    f"errors relative to {RECONSTRUCTION}; {RMS}\n"
-    "share: of the sum of the relative errors, in per cent; energy: of the energy of all errors;\n"
-    "+1 bit, −1 bit: what a bit an entry changes that sum by, in per cent of it, and for each megabyte that it takes"
-)
+
+
+def _units(across: str | None) -> str:
+    each = "" if across is None else f", each times its sensitivity of {across}"
+    return (
+        f"errors relative to {RECONSTRUCTION}; {RMS}\n"
+        f"share: of the sum of the relative errors{each}, in per cent; energy: of the energy of all errors;\n"
+        "+1 bit, −1 bit: what a bit an entry changes that sum by, in per cent of it, and for each megabyte that it "
+        "takes"
+    )
 
 
 def _row(tensor: dict[str, Any]) -> Row:
@@ -134,16 +139,18 @@ def _percent(share: float) -> str:
     return f"{100 * share:+.3g}".replace("-", "−")
 
 
-def _totals(totals: dict[str, Any]) -> str:
+def _totals(totals: dict[str, Any], across: str | None) -> str:
     exact = f"{counted(totals['exact'], 'tensor')} carried exactly" if totals["exact"] else ""
     if not totals["matrices"]:
         return f"{exact or 'no tensors'}\n"
     error, energy = totals["error"], totals["energy_error"]
+    weighted = "" if across is None else ", weighted by sensitivity"
     matrices, entries, size = (
         counted(totals[key], what)
         for key, what in (("matrices", "matrix"), ("entries", "entry"), ("bytes", "byte"))
     )
     return (
         f"{matrices} of {entries} at {totals['rate']:.4g} bits per entry, {size}{', ' + exact if exact else ''}\n"
-        f"mean error {error:.4g} ({rms(error):.3g} % rms), of all energy {energy:.4g} ({rms(energy):.3g} % rms)\n"
+        f"mean error {error:.4g} ({rms(error):.3g} % rms){weighted}, "
+        f"of all energy {energy:.4g} ({rms(energy):.3g} % rms)\n"
     )
