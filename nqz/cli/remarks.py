@@ -11,7 +11,7 @@ from nqz.commands.treatment import MATRIX, left_out, treatments
 from nqz.files.contract import Tensors
 from nqz.ground.wording import counted
 from nqz.models.architecture import is_model, layers
-from nqz.models.rules import SKIP
+from nqz.models.rules import SKIP, parse
 
 
 def remarks(sources: Sequence[Tensors], options: EncodeOptions, errors: Sequence[float]) -> list[str]:
@@ -31,9 +31,14 @@ def remarks(sources: Sequence[Tensors], options: EncodeOptions, errors: Sequence
 
 
 def _is_oriented(sources: Sequence[Tensors], options: EncodeOptions) -> bool:
-    """Whether names say that vectors of some matrices lie along another axis than 0."""
+    """Whether names say that vectors of some matrices lie along another axis than 0, of which no rule decides."""
     if sources[0].kind.alone or not is_model(tensor.name for source in sources for tensor in source.tensors):
         return False
-    coded = [one for part in treatments(sources, options) for one in part if one.kind == MATRIX]
+    coded = [
+        one
+        for part in treatments(sources, options)
+        for one in part
+        if one.kind == MATRIX and not any("axis" in parse(rule).values for rule in one.rules)
+    ]
     known = layers([(one.name, one.tensor.shape) for one in coded])
     return any(layer.axis != one.layer.axis for layer, one in zip(known, coded, strict=True))
