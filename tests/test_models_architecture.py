@@ -115,6 +115,50 @@ def test_experts_out_of_one_tensor_follow_the_width_of_the_network():
     assert {axis for axis, _ in found(turned, CAUSAL).values()} == {1}
 
 
+def fused(gate_up, down):
+    """Experts of a layer, each of these out of one tensor."""
+    return {"l.0.mlp.experts.gate_up_proj[1]": gate_up, "l.0.mlp.experts.down_proj[1]": down}
+
+
+@pytest.mark.parametrize("kind", ["gpt_oss", "llama4", "llama4_text"])
+def test_experts_that_are_known_to_be_columns_are_so_where_square(kind):
+    config = {"model_type": kind, "text_config": {"hidden_size": 32}}
+    for shapes in [((32, 64), (32, 32)), ((32, 32), (16, 32)), ((7, 7), (7, 7))]:
+        assert {axis for axis, _ in found(fused(*shapes), config).values()} == {0}
+    whole = {"l.0.mlp.experts.down_proj": (8, 32, 32), "l.0.mlp.experts.0.down_proj.weight": (32, 32)}
+    assert [axis for axis, _ in found(whole, config).values()] == [0, 1]
+
+
+def test_square_experts_follow_the_others_of_their_layer():
+    config = {"model_type": "qwen3_moe", "hidden_size": 32}
+    assert {axis for axis, _ in found(fused((32, 64), (32, 32)), config).values()} == {0}
+    assert {axis for axis, _ in found(fused((64, 32), (32, 32)), config).values()} == {1}
+    assert {axis for axis, _ in found(fused((32, 32), (32, 32)), config).values()} == {1}
+
+
+def test_biases_of_several_experts_are_carried_exactly_unless_a_rule_codes_them(tmp_path, capsys):
+    rng = np.random.default_rng(2)
+    tensors = {"l.0.experts.down_proj_bias": (8, 256), "l.0.q_proj.weight": (64, 256)}
+    (tmp_path / "m").mkdir()
+    save_file(
+        {name: rng.standard_normal(shape).astype(np.float32) for name, shape in tensors.items()},
+        tmp_path / "m" / "model.safetensors",
+    )
+    (tmp_path / "m" / "config.json").write_text('{"model_type": "gpt_oss", "hidden_size": 256}')
+    bias, lone = "l.0.experts.down_proj_bias", tmp_path / "m" / "model.safetensors"
+    assert planned(capsys, tmp_path / "m", "-r", 3)[bias]["kind"] == "exact"
+    assert planned(capsys, lone, "-r", 3, "--axis", "auto")[bias]["kind"] == "exact"
+    assert planned(capsys, lone, "-r", 3)[bias]["kind"] == "matrix"
+    assert planned(capsys, tmp_path / "m", "-r", 3, "--rule", "*bias=4")[bias]["kind"] == "matrix"
+
+
+def test_a_summary_recommends_no_axis_where_rules_decide(model, capsys):
+    source, out = str(model / "lone.safetensors"), str(model / "o.nqz")
+    for rules, said in ([], True), (["--rule", "*=axis:1"], False), (["--rule", "wte*=axis:1"], True):
+        assert run(["encode", source, "-r", "3", *rules, "-f", "-o", out]) == 0
+        assert ("--axis auto" in capsys.readouterr().err) is said
+
+
 def test_convolutions_contract_all_but_their_outputs():
     assert found({"conv1.weight": (16, 3, 7, 7)})["conv1.weight"] == (1, "")
 

@@ -16,7 +16,7 @@ from nqz.ground.arithmetic import log2
 from nqz.ground.dtypes import data_bytes
 from nqz.ground.errors import UsageError
 from nqz.ground.wording import counted
-from nqz.models.architecture import HEAD, Layer, layers
+from nqz.models.architecture import HEAD, Layer, is_bias, layers
 from nqz.models.architecture import TIED as TIED_HEAD
 from nqz.models.rules import SKIP, Ruling, rulings
 
@@ -188,6 +188,8 @@ def _decided(
     coding = ruling.values.get("coding", options.coding)
     if ruling.kept_as is not None or not matrix:
         return Treatment(tensor, ruling.kept_as or EXACT, layer, coding, None, ruling.rules)
+    if options.tells_axes and not ruling.codes and is_bias(tensor.name, tensor.shape):
+        return Treatment(tensor, EXACT, layer, coding, None, ruling.rules)
     found = Treatment(tensor, MATRIX, layer, coding, ruling.rate, ruling.rules)
     if not several or ruling.codes or tensor.whole is not None or not _is_small(found, options):
         return found

@@ -2,13 +2,14 @@
 
 A layer y = W x contracts the inputs. Nearly all networks store W as [out, in], so that rows are the vectors: axis 1.
 The layers of GPT-2 and its kin are stored [in, out]: axis 0. Embeddings are [vocabulary, width], one row a word, and so
-are heads: axis 1. Convolutions are [out, in, …]: axis 1.
+are heads: axis 1. Convolutions are [out, in, …]: axis 1. So are experts out of
+one tensor, [expert, out, in], but for some networks.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,12 @@ _HEADS = re.compile(
 )
 _HEADED = re.compile(r"(ForCausalLM|LMHeadModel|ForMaskedLM|ForConditionalGeneration|ForPreTraining)\w*$")
 _SLICE = re.compile(r"\[\d+\]$")
+
+_FUSED = re.compile(r"^(.*\.experts)\.((?:gate_up|gate|up|down)_proj)$")
+"""Layers of all experts in one tensor, [expert, …]: the module that they belong to, and the layer."""
+
+_TRANSPOSED_EXPERTS = {"gpt_oss", "llama4", "llama4_text"}
+"""Values of ``model_type`` whose experts of these names are stored [expert, in, out]."""
 
 _EXPERTS = re.compile(r"(^|[._])(experts?|exps)([._]|$)")
 _EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
@@ -58,9 +65,10 @@ def layers(tensors: Iterable[tuple[str, Shape]], config: Mapping[str, Any] | Non
     tensors = list(tensors)
     shapes = {_module(name): shape for name, shape in tensors if len(shape) > 1}
     transposed = _is_transposed(shapes, config)
+    experts = _transposed_experts(shapes, config)
     tied = _tied(shapes, config)
     return [
-        Layer(_axis(_module(name), shape, transposed, config), _role(name, shape, tied))
+        Layer(_axis(_module(name), shape, transposed, experts), _role(name, shape, tied))
         for name, shape in tensors
     ]
 
@@ -70,6 +78,11 @@ def holds_experts(name: str, shape: Shape, config: Mapping[str, Any] | None = No
     if len(shape) != 3:
         return False
     return bool(_EXPERTS.search(name)) or any(_value(config, key) == shape[0] for key in _EXPERT_COUNTS)
+
+
+def is_bias(name: str, shape: Shape) -> bool:
+    """Whether a tensor is the biases of several experts, one a row, which look like a matrix."""
+    return len(shape) == 2 and _last(name).endswith("bias")
 
 
 def is_model(names: Iterable[str]) -> bool:
@@ -86,23 +99,25 @@ def _last(module: str) -> str:
     return module.rpartition(".")[2]
 
 
-def _axis(module: str, shape: Shape, transposed: bool, config: Mapping[str, Any] | None) -> int:
+def _axis(module: str, shape: Shape, transposed: bool, experts: Container[str]) -> int:
     if len(shape) < 2:
         return 0
     if transposed and len(shape) == 2 and _last(module) in _TRANSPOSED:
         return 0
-    return 0 if _is_transposed_expert(module, shape, config) else 1
+    fused = _FUSED.match(module)
+    return 0 if fused and fused[1] in experts else 1
 
 
-def _is_transposed_expert(module: str, shape: Shape, config: Mapping[str, Any] | None) -> bool:
-    """Whether an expert out of a tensor of many is stored [in, out], as the width of the network tells."""
-    width = _value(config, "hidden_size")
-    if ".experts." not in module + "." or width is None or shape[-1] == shape[-2]:
-        return False
-    last = _last(module)
-    if last.startswith(("gate_up_proj", "gate_proj", "up_proj")):
-        return bool(shape[-2] == width)
-    return last.startswith("down_proj") and bool(shape[-1] == width)
+def _transposed_experts(shapes: Mapping[str, Shape], config: Mapping[str, Any] | None) -> set[str]:
+    """Modules whose experts are stored [in, out]: as the width of the network tells, else as its kind is known to."""
+    width, kind = _value(config, "hidden_size"), _value(config, "model_type")
+    votes: dict[str, int] = {}
+    for module, shape in shapes.items():
+        if fused := _FUSED.match(module):
+            ins, outs = shape[-2:] if fused[2] != "down_proj" else shape[:-3:-1]  # as if they were transposed
+            votes[fused[1]] = votes.get(fused[1], 0) + (ins == width) - (outs == width)
+    known = kind in _TRANSPOSED_EXPERTS
+    return {module for module, vote in votes.items() if vote > 0 or (vote == 0 and known)}
 
 
 def _is_transposed(shapes: Mapping[str, Shape], config: Mapping[str, Any] | None) -> bool:
