@@ -107,8 +107,7 @@ def refuse_unfit(sharing: Sharing, wanted: int, fixed: int, found: Infeasible) -
 
 def _refused(sharing: Sharing, wanted: int, least: int) -> UsageError:
     return UsageError(
-        f"{sharing.where}: does not fit into {counted(wanted, 'byte')}; the smallest feasible size is about "
-        f"{counted(least, 'byte')}"
+        f"{sharing.where}: does not fit into {counted(wanted, 'byte')}; {counted(least, 'byte')} are enough"
     )
 
 
