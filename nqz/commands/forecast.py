@@ -1,4 +1,7 @@
-"""What encoding a matrix will come to, without coding it: its error, its parameters, and how long its records are."""
+"""What encoding a matrix will come to: its error, its parameters, and how long its records are.
+
+A large one is not coded for that, but for a sample; a small one is.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy.typing as npt
 
 from nqz.commands.code import Moments, code, probe, side_records
 from nqz.commands.contents import Record
-from nqz.commands.encode_matrix import vectors_of
+from nqz.commands.encode_matrix import encode_matrix, vectors_of
 from nqz.commands.measure import grid, measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.files.access import MemoryAccess
@@ -22,7 +25,7 @@ from nqz.format.exct import zstd_pack
 from nqz.format.msgpack import pack
 from nqz.format.records import record_size
 from nqz.format.tensors import PIECE
-from nqz.format.writer import ContainerWriter, listed_size
+from nqz.format.writer import ContainerWriter, Draft, listed_size
 from nqz.ground.arithmetic import pieces, total
 from nqz.ground.cached import cached_property
 from nqz.ground.layout import lanes_of
@@ -59,6 +62,9 @@ _SAMPLE, _LEAST_SAMPLE, _OF = 1 << 16, 1 << 12, 12
 
 _NEAR = 0.98
 """Of the bits that a rate allows: a coding that has to try comes closer to them once it has coded everything."""
+
+_CODED = 1 << 16
+"""Entries up to which a matrix is coded to see what it comes to: of few, nothing is near its expectation."""
 
 _HEADER = 120
 """Bytes of parameters in a manifest, about."""
@@ -100,7 +106,7 @@ def forecast(
     whole: ContainerWriter | None = None,
     sampled: bool = True,
 ) -> Forecast:
-    """Say what encoding a matrix will come to; it is read once, and nothing of it is coded but a sample.
+    """Say what encoding a matrix will come to; it is read once, and only a sample is coded, or a small one.
 
     Parameters
     ----------
@@ -113,6 +119,8 @@ def forecast(
     sampled : bool
         Whether some columns may stand for all, where the size does not depend on them.
     """
+    if tensor.entries <= _CODED:
+        return _coded(tensor, task, target, pool, whole)
     view = vectors_of(tensor, task)
     matrix, near = _measured(view, tensor.dtype, task, pool, sampled and target.error is None)
     statistics = matrix.statistics
@@ -133,6 +141,17 @@ def forecast(
     values = header(task, statistics, final).values()
     chunks = _chunks(final.parameters, bits, statistics.histogram)
     return Forecast(predicted(final.parameters, statistics), values, [*records, *chunks])
+
+
+def _coded(
+    tensor: SourceTensor, task: Task, target: Target, pool: Workers, whole: ContainerWriter | None
+) -> Forecast:
+    """What a matrix comes to as it is found by coding it."""
+    writer = Draft() if whole is None else whole
+    found = encode_matrix(
+        tensor, task, target, writer, whole, pool, progress=lambda _: None, require=lambda _: None
+    )
+    return Forecast(found.error, writer.parameters, writer.tensor_records())
 
 
 def _fixed_bytes(side: list[int], whole: ContainerWriter | None) -> int:

@@ -68,6 +68,10 @@ class Draft:
         """Return the bytes of all records, framing included, and of the parameters."""
         return sum(len(record.data) for record in self.records) + _packed_size(self.parameters)
 
+    def tensor_records(self) -> list[tuple[str, int]]:
+        """Return the type of each record, and the length of its payload."""
+        return [(record.type, record.length) for record in self.records]
+
     def mark(self) -> int:
         """Return the present state, for `rollback`."""
         return len(self.records)
@@ -160,6 +164,11 @@ class ContainerWriter:
     def tensor_bytes(self) -> int:
         """Return the bytes written since `begin`, framing included, and those of the parameters."""
         return self.size - self._tensor_start + _packed_size(self.parameters)
+
+    def tensor_records(self) -> list[tuple[str, int]]:
+        """Return the type of each record written since `begin`, and the length of its payload."""
+        start = len(self._types) - self._counts[-1]
+        return list(zip(self._types[start:], self._lengths[start:], strict=True))
 
     def mark(self) -> object:
         """Return the present state, for `rollback`."""
