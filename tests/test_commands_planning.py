@@ -127,7 +127,69 @@ def test_a_dry_run_as_json(folder, capsys):
     found = json.loads(capsys.readouterr().out)
     assert [one["name"] for one in found["tensors"]] == ["l.0.bias", "l.0.weight"]
     assert found["totals"]["left_out"] == 1 and found["totals"]["entries"] == 96 * 96
-    assert found["files"] == [{"name": "1.safetensors", "bytes": found["totals"]["bytes"]}]
+    assert found["files"] == [{"name": "1.nqz", "bytes": found["totals"]["bytes"]}]
+
+
+def test_the_plan_of_small_matrices_is_that_of_the_file(tmp_path):
+    shapes = [(3, 3), (1, 5), (8, 128), (128, 8), (2, 448), (64, 64), (200, 300)]
+    tensors = {f"t{number}": weights(*shape) for number, shape in enumerate(shapes)}
+    save_file({**tensors, "half": weights(3, 3).astype(np.float16)}, tmp_path / "x.safetensors")
+    source, pool = open_source(tmp_path / "x.safetensors"), Workers(1)
+    rules = [
+        ["t*=coding:entropy", "half=coding:entropy"],
+        ["t*=2", "half=2"],
+        ["t[23]=4", "t[016]=coding:entropy"],
+    ]
+    for asked in [{"rate": 4}, {"rate": 0.5}, {"error": 0.05}]:
+        for given in rules[: 1 if "error" in asked or asked["rate"] == 0.5 else 3]:
+            for axis in (0, 1):
+                options = EncodeOptions(rules=given, axis=axis, states=4, **asked)
+                plan, data = plan_parts([source], options, pool), bytearray()
+                encode_parts([source], [MemoryAccess(data)], options, pool)
+                assert plan.totals["bytes"] == len(data)
+                with nqz.open(bytes(data)) as container:
+                    coded = {one.name: container[one.name] for one in plan.matrices}
+                    assert len(coded) > 4
+                    for one in plan.matrices:
+                        assert one.error == pytest.approx(coded[one.name].predicted_error, rel=1e-9)
+                        assert one.rate == pytest.approx(coded[one.name].rate, rel=1e-9)
+
+
+def test_the_plan_of_a_small_array_is_that_of_its_file(tmp_path):
+    for shape in ((3, 3), (40, 7)):
+        np.save(tmp_path / "x.npy", weights(*shape).astype(np.float16))
+        source, data = open_source(tmp_path / "x.npy"), bytearray()
+        plan = plan_parts([source], EncodeOptions(rate=2), Workers(1))
+        encode_parts([source], [MemoryAccess(data)], EncodeOptions(rate=2), Workers(1))
+        with nqz.open(bytes(data)) as container:
+            assert plan.tensors[0].error == pytest.approx(container[""].predicted_error, rel=1e-9)
+        assert plan.totals["bytes"] == len(data)
+
+
+def test_text_and_json_of_a_folder_say_what_its_files_will_have(folder, tmp_path, capsys):
+    model, out = tmp_path / "m", tmp_path / "out"
+    model.mkdir()
+    tensors = [{"a.weight": weights(96, 64), "b": np.ones(9, np.float32)}, {"c.weight": weights(64, 64)}]
+    for name, part in zip("12", tensors, strict=True):
+        save_file(part, model / f"{name}.safetensors")
+    places = {
+        name: f"{number}.safetensors" for number, part in zip("12", tensors, strict=True) for name in part
+    }
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    (model / "notes.txt").write_text("x" * 77)
+    for more, names in (([], ["1.nqz", "2.nqz"]), (["--tensor", "a*"], ["1.nqz"])):
+        arguments = ["encode", str(model), "-r", "3", *more]
+        assert run([*arguments, "--dry-run", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert run([*arguments, "--dry-run"]) == 0
+        text = capsys.readouterr().out
+        assert run([*arguments, "-q", "-f", "-o", str(out)]) == 0
+        sizes = {path.name: path.stat().st_size for path in out.iterdir() if path.name != ".nqz-wrote"}
+        assert found["files"] == [{"name": name, "bytes": sizes[name]} for name in names]
+        total = found["totals"]
+        assert total["bytes"] == sum(sizes.values()) and f" {total['bytes']} bytes (" in text
+        assert total["source_bytes"] == 4 * (96 * 64 + (0 if more else 9 + 64 * 64))
+        assert f"{total['smaller']:.1f}x smaller" in text
 
 
 def test_slices_are_planned_one_by_one_and_count_as_one_tensor(tmp_path, capsys):

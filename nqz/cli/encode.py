@@ -169,7 +169,7 @@ def command(
 
         if out_dir is not None and len(sources) > 1:
             raise UsageError("--dry-run: is for one file or model at a time; give the inputs one by one")
-        show_plan(sources, options, threads, Notices(quiet, show_progress), json_to)
+        show_plan(sources, output, options, threads, Notices(quiet, show_progress), json_to)
         return
     one_or_each(sources, output, out_dir)
     job = _Job(options, force, threads, Notices(quiet, show_progress), json_to, json_to is not None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from nqz.cli.common import PRODUCT, RMS, Notices, bytes_text, rms_cell, shape_text
 from nqz.cli.reports import head, open_report
@@ -10,7 +12,6 @@ from nqz.cli.text import Row, escape, payload, table
 from nqz.commands.opening import open_collection
 from nqz.commands.options import EncodeOptions
 from nqz.commands.planning import ModelPlan, PlannedTensor, plan_collection
-from nqz.files.mark import BYTES as MARK_BYTES
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 
@@ -18,7 +19,12 @@ _HEADINGS = ["tensor", "shape", "dtype", "what", "axis", "rule", "bits", "â€–Aáµ
 
 
 def show_plan(
-    sources: Sequence[str], options: EncodeOptions, threads: int | None, notices: Notices, json_to: str | None
+    sources: Sequence[str],
+    output: str | None,
+    options: EncodeOptions,
+    threads: int | None,
+    notices: Notices,
+    json_to: str | None,
 ) -> None:
     """Plan how a file or a model would be encoded, and print that; nothing is written but a report in a file."""
     with workers(threads) as pool, open_collection(sources, container=False) as collection:
@@ -29,6 +35,8 @@ def show_plan(
             notices.progress("planning", sizes) as progress,
         ):
             plan = plan_collection(collection, options, pool, progress)
+            if collection.lone and output not in (None, "-"):
+                plan = replace(plan, files=[(os.path.basename(output), size) for _, size in plan.files])
             told(lambda: {**head("encode --dry-run", sources, [], []), **plan.values()})
     if json_to is None:
         payload("".join(_text(plan)))
@@ -73,7 +81,7 @@ def _totals(plan: ModelPlan) -> str:
     if found["rate"] is not None:
         parts += [counted(found["entries"], "entry"), f"{found['rate']:.3f} bits per entry"]
     size = sum(size for _, size in plan.files)
-    parts.append(bytes_text(len(plan.files), size, max(0, plan.other_bytes - MARK_BYTES)))
+    parts.append(bytes_text(len(plan.files), size, plan.other_bytes))
     parts.append(f"{found['smaller']:.1f}x smaller" if found["smaller"] > 1 else "not smaller")
     if plan.mean_error is not None:
         parts.append(

@@ -88,7 +88,7 @@ def files_of(collection: Collection) -> Files:
         The folder of the model cannot be read.
     """
     compressed = isinstance(collection.contents[0], ContainerReader)
-    parts = {part.name: _renamed(part) for part in collection.parts}
+    parts = {part.name: renamed(part) for part in collection.parts}
     old, new = (COMPRESSED, PLAIN) if compressed else (PLAIN, COMPRESSED)
     index, taken = None, set(parts)
     inputs = [] if collection.directory is None else [collection.directory]
@@ -130,7 +130,8 @@ def _leave_out_compressed(directory: str, tree: Tree) -> None:
             tree.skipped.append(f"{os.path.join(directory, name)}: is compressed already")
 
 
-def _renamed(part: Part) -> str:
+def renamed(part: Part) -> str:
+    """What a part is to be called: compressed, if it is not, and what it was, if it is."""
     stem, suffix = os.path.splitext(part.name)
     if isinstance(part.content, ContainerReader):
         origin = part.content.manifest.source
@@ -140,8 +141,13 @@ def _renamed(part: Part) -> str:
 
 def other_bytes(collection: Collection, files: Files) -> int:
     """Bytes of the index, of what is copied, and of a mark where the file system keeps it in a file."""
-    index = index_bytes(collection, files)
-    return MARK_BYTES + files.tree.nbytes + (0 if index is None else len(index))
+    return MARK_BYTES + kept_bytes(collection, files)
+
+
+def kept_bytes(collection: Collection, files: Files, sizes: dict[str, int] | None = None) -> int:
+    """Bytes of the index, and of what is copied; for `sizes` see `index_bytes`."""
+    index = index_bytes(collection, files, sizes)
+    return files.tree.nbytes + (0 if index is None else len(index))
 
 
 def encode_model(

@@ -131,8 +131,8 @@ class ModelPlan:
     def totals(self) -> dict[str, Any]:
         """Sums over all of it."""
         entries = sum(one.entries for one in self.matrices)
-        size = sum(nbytes for _, nbytes in self.files) + self.other_bytes
-        before = sum(one.source_bytes for one in self.tensors if one.kind != SKIP) + self.other_bytes
+        size = sum(nbytes for _, nbytes in self.files)
+        before = sum(one.source_bytes for one in self.tensors if one.kind != SKIP)
         coded = sum(one.nbytes for one in self.matrices)
         return {
             "tensors": sum(one.kind != SKIP for one in self.tensors),
@@ -142,7 +142,7 @@ class ModelPlan:
             "entries": entries,
             "rate": 8.0 * coded / entries if entries else None,
             "source_bytes": before,
-            "bytes": size,
+            "bytes": size + self.other_bytes,
             "smaller": before / size,
             "mean_error": self.mean_error,
             "weights": self.weights,
@@ -184,15 +184,26 @@ def plan_collection(
     collection: Collection, options: EncodeOptions, pool: Workers, progress: Progress | None = None
 ) -> ModelPlan:
     """Say what encoding a file or a model would come to, whose configuration and other files count."""
+    from nqz.commands.models import files_of, kept_bytes, other_bytes, renamed
+
     options = replace(options, config=collection.config)
     if not collection.lone:
-        from nqz.commands.models import files_of, other_bytes
-
-        other = other_bytes(collection, files_of(collection))
-        options = replace(options, other_bytes=other, where=collection.name)
+        files = files_of(collection)
+        options = replace(options, other_bytes=other_bytes(collection, files), where=collection.name)
     plan = plan_parts(collection.contents, options, pool, progress)
     collection.check()
-    return plan
+    sizes = [(renamed(part), size) for part, (_, size) in zip(collection.parts, plan.files, strict=True)]
+    if collection.lone:
+        return replace(plan, files=sizes)
+    names = {one.name for one in plan.tensors if one.kind != SKIP}
+    taken = {t.name: t.nbytes for t in collection.tensors if not names.isdisjoint((t.name, f"{t.name}[0]"))}
+    if (
+        collection.index is not None
+    ):  # it does not name a part of which nothing is taken, which is not written then
+        some = [any(t.name in taken for t in part.tensors) for part in collection.parts]
+        sizes = [size for size, written in zip(sizes, some, strict=True) if written]
+    # room is left in a number of bytes for a mark, which few file systems need a file for
+    return replace(plan, files=sizes, other_bytes=kept_bytes(collection, files, taken))
 
 
 @dataclass(frozen=True)
