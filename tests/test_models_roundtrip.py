@@ -227,9 +227,9 @@ def test_parts_come_in_the_order_of_their_numbers(tmp_path, capsys, monkeypatch)
     ]
     (tmp_path / "M" / INDEX).unlink()
     with open_collection("M") as opened:
-        assert [part.name for part in opened.parts] == [name.replace("safetensors", "nqz") for name in shards]
+        assert [part.name for part in opened.parts] == list(shards)
     with open_collection([f"M/{name}" for name in reversed(shards)]) as opened:
-        assert [part.name for part in opened.parts] == [name.replace("safetensors", "nqz") for name in shards]
+        assert [part.name for part in opened.parts] == list(shards)
 
 
 def test_messages_call_a_model_as_it_was_given(model, capsys):
