@@ -348,3 +348,11 @@ def test_exact_tensors_are_arrays_too(tmp_path):
                 call()
         assert repr(container["mask"]).startswith("<ExactTensor 'mask' (")
         assert np.asarray(container["mask"], "f4").dtype == np.float32
+
+
+def test_a_step_may_be_beyond_all_integers_of_numpy():
+    m = compressed(np.random.default_rng(0).standard_normal((20, 12)), rate=4)
+    for step in (2**63, 10**30, -(10**30)):
+        same(m[:, ::step], np.asarray(m)[:, ::step])
+        same(m.T[::step], np.asarray(m).T[::step])
+    assert m.decode(columns=slice(0, 9, 10**30)).shape == (20, 1)

@@ -217,3 +217,34 @@ def test_objects_with_an_array_of_their_own_are_taken():
         nqz.encode(Broken(), rate=4)
     with pytest.raises(nqz.UnsupportedError):
         nqz.encode(object(), rate=4)
+
+
+class NoFunction:
+    """Offers Arrow data by what is no function."""
+
+    __arrow_c_array__ = 3
+
+
+class NoCapsules:
+    """Offers Arrow data that is none."""
+
+    def __arrow_c_array__(self):
+        return 1, 2
+
+
+@pytest.mark.parametrize("value", [NoFunction(), NoCapsules()])
+def test_what_offers_arrow_data_and_has_none_is_refused(value):
+    with pytest.raises(nqz.UnsupportedError, match="<array>: "):
+        nqz.encode(value, rate=3)
+
+
+def test_a_mask_is_refused_in_a_mapping_too():
+    x = np.random.default_rng(0).standard_normal((20, 12))
+    with pytest.raises(nqz.UnsupportedError, match="tensor 'a': is a masked array"):
+        nqz.encode({"a": np.ma.masked_array(x, x > 1)}, rate=6)
+
+
+@pytest.mark.parametrize("name", [1, None, b"*"])
+def test_sensitivities_have_names(name):
+    with pytest.raises(nqz.UsageError, match="no name or pattern of tensors"):
+        nqz.encode({"a": np.eye(20)}, rate=3, across={name: 2.0})

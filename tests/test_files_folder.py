@@ -320,3 +320,27 @@ def test_a_kill_at_every_step(tmp_path, ways):
     assert seen[-1] == ["new", "new"]
     appears = seen.index(["new", "new"])
     assert all(one == ["new", "new"] for one in seen[appears:])
+
+
+def test_a_file_like_a_mark_counts_where_the_mark_is_apart(tmp_path):
+    publish(tmp_path / "out")
+    (tmp_path / "out/.nqz-wrote").write_text("mine")
+    with pytest.raises(OutputExistsError, match="never replaced"):
+        publish(tmp_path / "out", force=True)
+    assert (tmp_path / "out/.nqz-wrote").read_text() == "mine"
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_folder_in_the_place_of_the_unfinished_one_is_left_alone(tmp_path, commits):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/precious").write_text("mine")
+    with pytest.raises((OutputError, ZeroDivisionError)), OutputFolder(tmp_path / "out") as output:
+        output.write("file", b"new")
+        [unfinished] = [name for name in listing(tmp_path) if name.endswith(".nqz.tmp")]
+        (tmp_path / unfinished).rename(tmp_path / "moved")
+        (tmp_path / "theirs").rename(tmp_path / unfinished)
+        if not commits:
+            raise ZeroDivisionError
+        output.commit()
+    assert (tmp_path / unfinished / "precious").read_text() == "mine"
+    assert not (tmp_path / "out").exists()

@@ -214,3 +214,9 @@ def test_a_tied_head_does_not_go_below_the_uniform_rate_unless_a_rule_says_so(mo
     assert plan["wte.weight"]["rate"] <= 2
     plan = planned(capsys, model / "model", "--error", 0.05, "--across", "size:1")
     assert plan["wte.weight"]["error"] <= 0.05
+
+
+@pytest.mark.parametrize("kind", [[], {}, 3, ""])
+def test_a_kind_of_model_that_makes_no_sense_is_none(kind):
+    for config in ({"model_type": kind}, {"text_config": {"model_type": kind}}):
+        assert found({"h.0.mlp.c_fc.weight": (128, 512)}, config)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import nqz
 from cli_tools import fail, listing, matrix, process, save, succeed
 from model_tools import FIRST, INDEX, SECOND, make_model, tensors, weight_map, write_index
 
@@ -265,3 +266,14 @@ def test_a_part_that_changes_is_refused(model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(models, "encode_parts", changed)
     assert "changed while it was being read" in fail(capsys, 3, "encode", "MODEL", "-r", "4", "-o", "OUT")
     assert listing(tmp_path) == ["MODEL"]
+
+
+def test_a_tensor_in_slices_is_in_one_part_only(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).standard_normal((3, 20, 12)).astype(np.float32)
+    os.mkdir("both")
+    nqz.encode({"w": x}, "both/a.nqz", rate=3, rules={"w": "split"})
+    nqz.encode({"w": x[0]}, "both/b.nqz", rate=3)
+    with pytest.raises(nqz.CorruptError, match=r"tensor 'w' is in a.nqz and in b.nqz"):
+        list(nqz.open("both"))
+    assert "tensor 'w' is in a.nqz and in b.nqz" in fail(capsys, 5, "inspect", "both")

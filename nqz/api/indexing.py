@@ -59,7 +59,8 @@ def select(item: Any, extent: int) -> tuple[Selection, Any]:
         if not found:
             return slice(0, 0, 1), slice(None)
         low, high = min(found[0], found[-1]), max(found[0], found[-1])
-        return slice(low, high + 1, abs(found.step)), slice(None, None, 1 if found.step > 0 else -1)
+        step = abs(found.step) if len(found) > 1 else 1  # it may be beyond any integer of NumPy
+        return slice(low, high + 1, step), slice(None, None, 1 if found.step > 0 else -1)
     numbers = np.asarray(item, np.int64)
     numbers = np.where(numbers < 0, numbers + extent, numbers)
     if isinstance(item, (int, np.integer)):

@@ -45,7 +45,12 @@ def as_plain(value: Any, name: str = "<array>") -> Plain:
     if isinstance(value, _NATIVE):
         return _from_numpy(value, name)
     if hasattr(value, "__arrow_c_array__"):
-        return Plain(from_arrow(value, name))
+        try:
+            return Plain(from_arrow(value, name))
+        except NqzError:
+            raise
+        except Exception as error:  # of the other package
+            raise UnsupportedError(f"{name}: {_text(error)}") from error
     if getattr(value, "requires_grad", False) is True:
         value = value.detach()  # the values of a parameter that is trained
     if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):

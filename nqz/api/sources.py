@@ -13,7 +13,7 @@ from nqz.api.interchange import as_plain
 from nqz.commands.opening import Opened, is_model, open_file
 from nqz.files.access import MemoryAccess
 from nqz.files.contract import Source
-from nqz.files.source import array_source
+from nqz.files.source import array_source, refuse_masked
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES
 
@@ -77,6 +77,7 @@ def _array(value: Any, name: str = "<array>", *, in_order: bool = False) -> Sour
     """An array in memory as a source; `in_order`: little-endian and in C order, copied if it is not."""
     plain = as_plain(value, name)
     array = plain.array
+    refuse_masked(array, name)
     if in_order:
         little = array.dtype.newbyteorder("<") if array.dtype.kind in "iufc" else array.dtype
         array = np.asarray(array, little, order="C")

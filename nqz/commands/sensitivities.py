@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import reprlib
+import stat
 from collections.abc import Iterable, Mapping
 
 from nqz.ground.errors import CorruptError, InputError, UsageError
@@ -18,11 +21,13 @@ _LEAST = 1e-30
 def check_sensitivities(across: Mapping[str, float]) -> None:
     """Raise UsageError unless all are positive numbers, and there are some."""
     for name, value in across.items():
+        if not isinstance(name, str):
+            raise UsageError(f"across: {reprlib.repr(name)} is no name or pattern of tensors")
         known = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not (known and _LEAST <= value <= 1.0 / _LEAST):
             raise UsageError(
-                f"across: the sensitivity of {name!r} is {value!r}; a positive number is needed, "
-                f"{_LEAST:g} to {1.0 / _LEAST:g}"
+                f"across: the sensitivity of {reprlib.repr(name)} is {reprlib.repr(value)}; a positive number is "
+                f"needed, {_LEAST:g} to {1.0 / _LEAST:g}"
             )
     if not across:
         raise UsageError("across: there are no sensitivities")
@@ -90,6 +95,8 @@ def read_sensitivities(text: str) -> dict[str, float]:
     import json
 
     try:
+        if not stat.S_ISREG(os.stat(text).st_mode):  # a pipe may never end
+            raise InputError(f"{text}: is no regular file")
         with open(text, "rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except OSError as error:

@@ -224,6 +224,11 @@ class OutputFolder:
             self._check()
         assert self._path is not None
         self._close()
+        if not _is_at(self._lock, self._path):
+            path, self._path = self._path, None  # what stands there now is not ours
+            raise OutputError(
+                f"{self.name}: cannot write: the unfinished folder {path} was moved or replaced"
+            )
         try:
             if self._replaces:
                 status = os.stat(self._final)
@@ -281,6 +286,8 @@ class OutputFolder:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if self._path is not None and not _is_at(self._lock, self._path):
+            self._path = None  # moved, or replaced: what stands there now is not ours
         self._discard()
 
     def _close(self) -> None:

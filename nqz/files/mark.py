@@ -20,7 +20,7 @@ BYTES = 2 * digests.SIZE
 
 def write_mark(folder: str) -> None:
     """Mark a folder, all of which is there; OSError if it cannot be done."""
-    found = _digest(folder)
+    found = _digest(folder, FILE)
     try:
         os.setxattr(folder, ATTRIBUTE, found)
     except (OSError, AttributeError):  # not every system, and not every file system, has these
@@ -33,23 +33,24 @@ def write_mark(folder: str) -> None:
 def has_mark(folder: str) -> bool:
     """Whether a folder is as nqz left it."""
     with suppress(OSError):
-        found = _read(folder)
-        return bool(found) and found == _digest(folder)
+        found, apart = _read(folder)
+        return bool(found) and found == _digest(folder, "" if apart else FILE)
     return False
 
 
-def _read(folder: str) -> bytes:
+def _read(folder: str) -> tuple[bytes, bool]:
+    """The mark, and whether it is apart from the files."""
     with suppress(OSError, AttributeError):
-        return os.getxattr(folder, ATTRIBUTE)
+        return os.getxattr(folder, ATTRIBUTE), True
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     fd = os.open(os.path.join(folder, FILE), flags)
     try:
-        return os.read(fd, 1024)
+        return os.read(fd, 1024), False
     finally:
         os.close(fd)
 
 
-def _digest(folder: str) -> bytes:
+def _digest(folder: str, left_out: str) -> bytes:
     lines, left = [], [""]
     while left:
         where = left.pop()
@@ -59,7 +60,7 @@ def _digest(folder: str) -> bytes:
                 if stat.S_ISDIR(status.st_mode):
                     left.append(name)
                     lines.append(os.fsencode(name) + b"/")
-                elif name != FILE:
+                elif name != left_out:
                     facts = f"{stat.S_IFMT(status.st_mode)} {status.st_size} {status.st_mtime_ns}"
                     lines.append(os.fsencode(name) + b"\0" + facts.encode())
     return digests.of(b"\0\0".join(sorted(lines))).hex().encode()

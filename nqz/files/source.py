@@ -91,6 +91,13 @@ def refuse_quantized(where: str, chosen: Iterable[SourceTensor]) -> None:
         )
 
 
+def refuse_masked(array: Any, name: str) -> None:
+    """Raise `UnsupportedError` for an array with a mask, whatever lies under that."""
+    # there are none where numpy.ma, which takes a moment to load, has not been imported
+    if isinstance(array, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())):
+        raise UnsupportedError(f"{name}: is a masked array; fill it first with x.filled(value)")
+
+
 def array_source(array: Any, name: str = "<array>", *, dtype: str | None = None) -> Source:
     """Return an array in memory as the source that `numpy.save` would make of it.
 
@@ -108,9 +115,7 @@ def array_source(array: Any, name: str = "<array>", *, dtype: str | None = None)
     UnsupportedError
         If the data type is not supported, or the array is masked.
     """
-    # there are none where numpy.ma, which takes a moment to load, has not been imported
-    if isinstance(array, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())):
-        raise UnsupportedError(f"{name}: is a masked array; fill it first with x.filled(value)")
+    refuse_masked(array, name)
     array = np.asarray(array)
     known = from_numpy(array.dtype)
     if known is None:

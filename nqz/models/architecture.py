@@ -110,7 +110,7 @@ def _axis(module: str, shape: Shape, transposed: bool, experts: Container[str]) 
 
 def _transposed_experts(shapes: Mapping[str, Shape], config: Mapping[str, Any] | None) -> set[str]:
     """Modules whose experts are stored [in, out]: as the width of the network tells, else as its kind is known to."""
-    width, kind = _value(config, "hidden_size"), _value(config, "model_type")
+    width, kind = _value(config, "hidden_size"), _kind(config)
     votes: dict[str, int] = {}
     for module, shape in shapes.items():
         if fused := _FUSED.match(module):
@@ -122,7 +122,7 @@ def _transposed_experts(shapes: Mapping[str, Shape], config: Mapping[str, Any] |
 
 def _is_transposed(shapes: Mapping[str, Shape], config: Mapping[str, Any] | None) -> bool:
     """Whether layers called as those of GPT-2 are stored [in, out]: by its configuration, else by their shapes."""
-    kind = _value(config, "model_type")
+    kind = _kind(config)
     if kind is not None:
         return kind in _TRANSPOSED_TYPES
     wide = {"c_attn": 3, "c_fc": 4}
@@ -157,6 +157,11 @@ def _tied(shapes: Mapping[str, Shape], config: Mapping[str, Any] | None) -> str 
     words = _value(config, "vocab_size")
     exact = [module for module in found if shapes[module][0] == words]
     return max(exact or found, key=lambda module: shapes[module][0], default=None)
+
+
+def _kind(config: Mapping[str, Any] | None) -> str | None:
+    kind = _value(config, "model_type")
+    return kind if isinstance(kind, str) else None
 
 
 def _value(config: Mapping[str, Any] | None, key: str) -> Any:

@@ -107,11 +107,13 @@ class Collection:
     @cached_property
     def _places(self) -> dict[str, tuple[int, int]]:
         places: dict[str, tuple[int, int]] = {}
+        owners: dict[str, int] = {}  # of the tensors of sources, in slices or not
         for number, part in enumerate(self.parts):
             for index, tensor in enumerate(part.tensors):
-                if tensor.name in places and not self.lone:
-                    other = self.parts[places[tensor.name][0]].name
-                    which = f"tensor {tensor.name!r}" if tensor.name else "an array without a name"
+                name = getattr(tensor, "whole_name", tensor.name)
+                if owners.setdefault(name, number) != number and not self.lone:
+                    other = self.parts[owners[name]].name
+                    which = f"tensor {name!r}" if name else "an array without a name"
                     raise CorruptError(
                         f"{self.name}: {which} is in {other} and in {part.name}; give the files that belong together"
                     )
