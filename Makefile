@@ -40,7 +40,7 @@ help:
 	@echo 'make bench      all figures of docs/benchmarks.md'
 	@echo 'make fuzz       random damage to the streams of kernels with sanitizers, then to files'
 	@echo 'make golden     make the files of fixtures/golden and fixtures/reject again'
-	@echo 'make man        write the pages of the manual, man/, from the help of the program'
+	@echo 'make man        write the pages of the manual, docs/man/, from the help of the program'
 	@echo 'make clean      remove everything that was made'
 
 test: lint pytest
@@ -112,9 +112,9 @@ bench: $(VENV)/bench
 golden: $(VENV)/test
 	$(BIN)/python tests/golden.py
 
-# A test tells when what is in man/ is no longer what the commands say of themselves.
+# A test tells when what is in docs/man/ is no longer what the commands say of themselves.
 man: $(VENV)/nqz
-	$(BIN)/python -m nqz.cli.manual man
+	$(BIN)/python -m nqz.cli.manual docs/man
 
 # The kernels with the address and undefined-behavior sanitizers: their tests, then random damage to streams. Then all
 # commands on golden files with random changes, with sanitizers and in bounded memory, and on every crafted file.

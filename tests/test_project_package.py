@@ -17,7 +17,7 @@ from cli_tools import environment, process
 
 ROOT = Path(__file__).resolve().parent.parent
 PROSE = {path.name for path in ROOT.glob("*.md")}
-PAGES = sorted(path.name for path in (ROOT / "man").glob("*.1"))
+PAGES = sorted(path.name for path in (ROOT / "docs" / "man").glob("*.1"))
 
 
 def build(kind: str, source: Path, target: Path) -> Path:
@@ -51,7 +51,7 @@ def test_sources_have_no_tests_and_little_weight(sources):
     with tarfile.open(sources) as archive:
         names = [name.partition("/")[2] for name in archive.getnames()]
     top = {name.split("/")[0] for name in names}
-    assert top == {"nqz", "man", "docs", "pyproject.toml", "LICENSE", "PKG-INFO", *PROSE}
+    assert top == {"nqz", "docs", "pyproject.toml", "LICENSE", "PKG-INFO", *PROSE}
     assert "nqz/kernels/src/module.cpp" in names and not [name for name in names if name.endswith(".so")]
     assert sources.stat().st_size < 1_000_000
 
@@ -93,7 +93,7 @@ def test_the_package_says_what_it_is(wheel):
 def test_the_manual_is_what_the_commands_say_of_themselves():
     from nqz.cli.manual import pages
 
-    kept = {name: (ROOT / "man" / name).read_text(encoding="utf-8") for name in PAGES}
+    kept = {name: (ROOT / "docs" / "man" / name).read_text(encoding="utf-8") for name in PAGES}
     assert kept == pages(), "run: make man"
 
 
@@ -111,6 +111,8 @@ def test_the_manual_has_every_option_and_plain_characters():
 @pytest.mark.parametrize("name", PAGES)
 def test_the_manual_is_in_order(name):
     done = subprocess.run(
-        ["mandoc", "-T", "lint", "-W", "warning", str(ROOT / "man" / name)], capture_output=True, text=True
+        ["mandoc", "-T", "lint", "-W", "warning", str(ROOT / "docs" / "man" / name)],
+        capture_output=True,
+        text=True,
     )
     assert [line for line in done.stdout.splitlines() if "missing date" not in line] == []
