@@ -414,8 +414,8 @@ def test_verify_reports_progress():
     write_matrix(writer, [bytes(700_000)] * 5)
     writer.finish()
     seen = []
-    ContainerReader(memory, "f.nqz").verify(lambda done, total: seen.append((done, total)))
-    assert seen == sorted(seen) and seen[-1] == (memory.size, memory.size) and 2 < len(seen) <= 5
+    ContainerReader(memory, "f.nqz").verify(seen.append)
+    assert min(seen) > 0 and sum(seen) == memory.size and 2 < len(seen) <= 5
 
 
 def test_exact_tensors_in_pieces():

@@ -221,20 +221,6 @@ def shape_text(shape: Iterable[int]) -> str:
     return "x".join(map(str, shape)) or "()"
 
 
-def scanned(progress: Callable[[Any, float], object] | None) -> Callable[[int, int], object] | None:
-    """What the check of a container's checksums reports, as progress on the file as a whole."""
-    if progress is None:
-        return None
-    before = 0
-
-    def report(done: int, _: int) -> None:
-        nonlocal before
-        progress(None, done - before)
-        before = done
-
-    return report
-
-
 RECONSTRUCTION, PRODUCT = "‖Ā‖²", "‖Ā‖²‖B̄‖²/n"
 """What errors of a matrix, and of a product, are relative to."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import click
@@ -21,7 +22,6 @@ from nqz.cli.common import (
     open_folder,
     open_output,
     output_options,
-    scanned,
     shape_text,
     shown,
 )
@@ -142,7 +142,7 @@ class _Job:
                 # before anything that takes long; the file is no smaller than its data
                 out.access.reserve(sum(size for name, size in sizes.items() if name is not None))
                 for reader in () if options.tensors else collection.contents:
-                    reader.verify(scanned(progress), pool.map)
+                    reader.verify(progress and partial(progress, None), pool.map)
                 report = decode_together(chosen, collection.name, out.access, options, pool, progress)
                 summary, said = self.read_back(chosen, options)
                 out.commit(report["bytes"])

@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from nqz.commands.decode import DecodeOptions, check_records, decode, decoded_bytes
@@ -245,7 +246,7 @@ def decode_model(
     report: Report = {"matrices": 0, "exact": 0, "bytes": 0, "files": len(outputs)}
     for reader, wholes, access in outputs:
         if not options.tensors:
-            reader.verify(_scanned(progress), pool.map)
+            reader.verify(progress and partial(progress, None), pool.map)
         names = [glob.escape(whole.name) for whole in wholes] if options.tensors else ()
         found = decode(reader, access, replace(options, kind=None, tensors=names), pool, progress)
         folder.finish(access, found["bytes"])
@@ -268,19 +269,6 @@ def chosen_parts(collection: Collection, options: DecodeOptions) -> list[tuple[P
                 )
     pairs = zip(collection.parts, chosen, strict=True)
     return [(part, wholes) for part, wholes in pairs if wholes or not options.tensors]
-
-
-def _scanned(progress: Progress | None) -> Callable[[int, int], object] | None:
-    if progress is None:
-        return None
-    before = 0
-
-    def report(done: int, _: int) -> None:
-        nonlocal before
-        progress(None, done - before)
-        before = done
-
-    return report
 
 
 def _copy(collection: Collection, files: Files, folder: OutputFolder) -> None:

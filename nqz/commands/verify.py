@@ -69,7 +69,7 @@ def verify(
     report = progress or (lambda name, size: None)
     problem = None
     try:
-        reader.verify(_increments(report), pool.map)
+        reader.verify(partial(report, None), pool.map)
     except CorruptError as error:  # the tensors tell where it lies
         problem = str(error)
     infos = reader.manifest.tensors
@@ -145,17 +145,6 @@ def failures(found: dict[str, Any], name: str, against: str | None) -> list[NqzE
     if found["problem"] is not None and not any(tensor["damaged"] for tensor in found["tensors"]):
         errors.append(CorruptError(found["problem"]))
     return errors
-
-
-def _increments(report: Callable[[None, float], object]) -> Callable[[int, int], None]:
-    before = 0
-
-    def scanned(done: int, _: int) -> None:
-        nonlocal before
-        report(None, done - before)
-        before = done
-
-    return scanned
 
 
 def _decoded(matrix: Matrix, pool: Workers, done: Callable[[float], object]) -> dict[str, Any]:

@@ -171,14 +171,14 @@ class ContainerReader:
         return read_record(self._access, record, self.name)
 
     def verify(
-        self, progress: Callable[[int, int], object] | None = None, each: Callable[..., Iterator[Any]] = map
+        self, progress: Callable[[int], object] | None = None, each: Callable[..., Iterator[Any]] = map
     ) -> None:
         """Check the whole file from end to end: every record, their order, index, counts and digest.
 
         Parameters
         ----------
         progress : callable, optional
-            Called with the bytes checked so far and the size of the file, at most once per MiB.
+            Called with the bytes checked since the last call, at most once per MiB.
         each : callable
             Takes the place of `map`, to check records side by side.
 
@@ -192,8 +192,8 @@ class ContainerReader:
         for header, digest in each(lambda header: (header, self._digest(header)), self._scan()):
             hashed += digest
             if progress and header.record.end - reported >= _SCAN_BYTES:
+                progress(header.record.end - reported)
                 reported = header.record.end
-                progress(reported, self.size)
         for tensor in range(len(self.manifest.tensors)):
             with suppress(NewerFormatError):  # not damaged
                 self.span(tensor)
@@ -203,7 +203,7 @@ class ContainerReader:
         if EndRecord.unpack(read_record(self._access, self._done, self.name)) != self._end:
             raise CorruptError(f"{self._where(self._done)}: changed while it was being read")
         if progress:
-            progress(self.size, self.size)
+            progress(self.size - reported)
 
     def _scan(self) -> Iterator[Header]:
         """All records but the last, as they follow one another in the file."""
