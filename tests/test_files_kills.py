@@ -12,10 +12,10 @@ from cli_tools import process
 
 PROGRAM = """
 import json, os, signal, sys
-from nqz.files import unpublished
+from nqz.files import unfinished, unpublished
 from nqz.files.output import Output
 folder, ways = sys.argv[1], sys.argv[2:]
-unpublished.UNNAMED, unpublished._NAMES = "unnamed" in ways, 2
+unpublished.UNNAMED, unfinished.NAMES = "unnamed" in ways, 2
 path, force = os.path.join(folder, "out"), "force" in ways
 NEW = bytes(range(256)) * 40
 

@@ -194,15 +194,15 @@ def test_outputs_to_one_place_at_once(tmp_path):
 
 def test_a_name_taken_for_a_leftover_is_not_used(tmp_path, monkeypatch, unnamed):
     """Another process may remove a file with a name before it is locked."""
-    real = unpublished._lock
+    real = unpublished.locked
 
     def late(fd):
-        monkeypatch.setattr(unpublished, "_lock", real)
+        monkeypatch.setattr(unpublished, "locked", real)
         for name in os.listdir(tmp_path):
             os.unlink(tmp_path / name)
         return real(fd)
 
-    monkeypatch.setattr(unpublished, "_lock", late)
+    monkeypatch.setattr(unpublished, "locked", late)
     publish(tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == b"new" and os.listdir(tmp_path) == ["out"]
 

@@ -20,10 +20,10 @@ from nqz.files.flush import flush, sync_folder
 from nqz.files.mark import has_mark, write_mark
 from nqz.files.parked import Descriptors, ParkedAccess
 from nqz.files.rename import exchange, rename_new
+from nqz.files.unfinished import is_at, locked, names
 from nqz.ground import digests
 from nqz.ground.errors import InputError, OutputError, OutputExistsError, UsageError
 
-_NAMES = 16
 _PIECE = 1 << 20
 
 
@@ -119,20 +119,20 @@ class OutputFolder:
         self._replaces = True
 
     def _create(self) -> None:
-        names = _names(self._final)
-        for path in names:
+        paths = names(self._final)
+        for path in paths:
             try:
                 os.mkdir(path)
             except FileExistsError:
                 continue
             self._path = path
             self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            if _locked(self._lock) and _is_at(self._lock, path):
+            if locked(self._lock) and is_at(self._lock, path):
                 return
             os.close(self._lock)  # another process took it for a leftover before it was locked
             self._lock, self._path = -1, None
         raise OutputError(
-            f"{self.name}: cannot write: all names for unfinished folders are taken, {names[0]} to {names[-1]}"
+            f"{self.name}: cannot write: all names for unfinished folders are taken, {paths[0]} to {paths[-1]}"
         )
 
     def create(self, name: str, mode: int = 0o666) -> ParkedAccess:
@@ -224,7 +224,7 @@ class OutputFolder:
             self._check()
         assert self._path is not None
         self._close()
-        if not _is_at(self._lock, self._path):
+        if not is_at(self._lock, self._path):
             path, self._path = self._path, None  # what stands there now is not ours
             raise OutputError(
                 f"{self.name}: cannot write: the unfinished folder {path} was moved or replaced"
@@ -268,7 +268,7 @@ class OutputFolder:
         old = _aside(self._final)
         fd = os.open(self._final, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _locked(fd)
+            locked(fd)
             os.rename(self._final, old)
             try:
                 if not _may_go(old):
@@ -286,7 +286,7 @@ class OutputFolder:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._path is not None and not _is_at(self._lock, self._path):
+        if self._path is not None and not is_at(self._lock, self._path):
             self._path = None  # moved, or replaced: what stands there now is not ours
         self._discard()
 
@@ -307,11 +307,6 @@ class OutputFolder:
                 os.close(fd)
 
 
-def _names(final: str) -> list[str]:
-    folder, base = os.path.split(final)
-    return [os.path.join(folder, f".{base[:40]}.{number}.nqz.tmp") for number in range(_NAMES)]
-
-
 def _aside(final: str) -> str:
     folder, base = os.path.split(final)
     # the whole name counts: it tells to which output the folder goes back
@@ -324,24 +319,6 @@ def _may_go(folder: str) -> bool:
     return not os.listdir(folder) or has_mark(folder)
 
 
-def _locked(fd: int) -> bool:
-    """Lock a folder as long as it is open; return False if another process has done so."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: nobody can tell leftovers, and nothing is removed
-        return True
-    return True
-
-
-def _is_at(fd: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), os.lstat(path))
-    except FileNotFoundError:
-        return False
-
-
 @contextlib.contextmanager
 def _leftover(path: str) -> Iterator[bool]:
     """Whether a folder is left of a process that has ended; nobody else takes it meanwhile."""
@@ -352,7 +329,7 @@ def _leftover(path: str) -> Iterator[bool]:
         return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        left = _is_at(fd, path)
+        left = is_at(fd, path)
     except OSError:
         left = False
     try:
@@ -362,7 +339,7 @@ def _leftover(path: str) -> Iterator[bool]:
 
 
 def _remove_leftovers(final: str) -> None:
-    for path in (*_names(final), _aside(final)):
+    for path in (*names(final), _aside(final)):
         with _leftover(path) as left:
             if left:
                 shutil.rmtree(path, ignore_errors=True)

@@ -15,12 +15,12 @@ import stat
 from collections.abc import Callable
 
 from nqz.files.flush import flush
+from nqz.files.unfinished import is_at, locked, names
 from nqz.ground.errors import OutputError
 
 UNNAMED = True
 """Whether to use files without a name where the system has them; for tests."""
 
-_NAMES = 16
 _COPY_PIECE = 1 << 20
 _NO_LINK = (
     errno.EPERM,
@@ -64,7 +64,7 @@ class Unpublished:
         if self.fd < 0:
             self.fd = self._named()
         else:
-            _lock(self.fd)
+            locked(self.fd)
 
     def publish(self, replace: bool) -> None:
         """Let the file, which is on the disk, appear, in place of another one if `replace`.
@@ -90,7 +90,7 @@ class Unpublished:
     def discard(self) -> None:
         """Close the file, and remove it if it has not been published."""
         with contextlib.suppress(OSError):
-            if self._path is not None and _is_at(self.fd, self._path):
+            if self._path is not None and is_at(self.fd, self._path):
                 os.unlink(self._path)
         self._path = None
         if self.fd >= 0:
@@ -123,21 +123,21 @@ class Unpublished:
         flags, fds = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, []
         while True:
             path = self._take_name(lambda path: fds.append(os.open(path, flags, self._mode)))
-            if _lock(fds[-1]) and _is_at(fds[-1], path):
+            if locked(fds[-1]) and is_at(fds[-1], path):
                 return fds[-1]
             os.close(fds[-1])  # another process took it for a leftover before it was locked
 
     def _take_name(self, make: Callable[[str], object]) -> str:
         """Make something under the first name that is free."""
-        names = _names(self._final)
-        for path in names:
+        paths = names(self._final)
+        for path in paths:
             self._path = path  # from now on: an interrupt may come before `make` returns
             with contextlib.suppress(FileExistsError):
                 make(path)
                 return path
         self._path = None
         raise OutputError(
-            f"{self._final}: cannot write: all names for unfinished files are taken, {names[0]} to {names[-1]}"
+            f"{self._final}: cannot write: all names for unfinished files are taken, {paths[0]} to {paths[-1]}"
         )
 
     def _copy_to_name(self) -> None:
@@ -170,11 +170,6 @@ class Unpublished:
             os.unlink(self._path)
 
 
-def _names(final: str) -> list[str]:
-    folder, base = os.path.split(final)
-    return [os.path.join(folder, f".{base[:40]}.{number}.nqz.tmp") for number in range(_NAMES)]
-
-
 def _without_name(folder: str, mode: int) -> int:
     """Open a new file without a name, and return its descriptor; -1 where there is no such thing."""
     flag = getattr(os, "O_TMPFILE", 0)
@@ -190,31 +185,13 @@ def _without_name(folder: str, mode: int) -> int:
     return -1
 
 
-def _lock(fd: int) -> bool:
-    """Lock a file as long as it is open; return False if another process has done so."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: nobody can tell leftovers, and nothing is removed
-        return True
-    return True
-
-
-def _is_at(fd: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), os.lstat(path))
-    except FileNotFoundError:
-        return False
-
-
 def _remove_leftovers(final: str) -> None:
-    for path in _names(final):
+    for path in names(final):
         with contextlib.suppress(OSError):
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if stat.S_ISREG(os.fstat(fd).st_mode) and _is_at(fd, path):
+                if stat.S_ISREG(os.fstat(fd).st_mode) and is_at(fd, path):
                     os.unlink(path)
             finally:
                 os.close(fd)
