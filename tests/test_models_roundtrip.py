@@ -338,3 +338,15 @@ def test_reports_name_all_files(model, tmp_path, capsys):
     assert found["inputs"] == ["MODEL"] and len(found["tensors"]) == 6
     found = json.loads(succeed(capsys, "decode", "OUT", "-o", "BACK", "--json").out)
     assert len(found["tensors"]) == 6 and len(found["outputs"]) == 6
+
+
+def test_bytes_of_parts_without_tensors_are_not_counted(model, tmp_path, capsys):
+    [name] = [name for name, shard in weight_map(tensors()).items() if shard == FIRST][:1]
+    done = succeed(capsys, "encode", "MODEL", "-r", "5", "--tensor", name, "-o", "OUT")
+    sizes = {file: len(data) for file, data in everything(tmp_path / "OUT").items() if data is not None}
+    [inside] = [size for file, size in sizes.items() if file.endswith(".nqz")]
+    whole = sum(sizes.values())
+    assert (
+        f"OUT: {whole} bytes ({inside} bytes in 1 container, {whole - inside} of index and copies)"
+        in done.err
+    )

@@ -175,8 +175,8 @@ def encode_model(
     Returns
     -------
     dict
-        What `encode_parts` returns; ``readers``: the containers, open until the folder is published; ``other_bytes``:
-        of the index and of what was copied.
+        What `encode_parts` returns, of the containers that are kept; ``readers``: these, open until the folder is
+        published; ``other_bytes``: of the index and of what was copied.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def encode_model(
     options = replace(options, other_bytes=options.other_bytes + other)
     accesses = [folder.create(files.parts[part.name]) for part in collection.parts]
     report = encode_parts(collection.contents, accesses, options, pool, progress)
-    readers, kept = [], dict[str, int]()
+    readers, written, kept = [], [], dict[str, int]()
     for part, access, size in zip(collection.parts, accesses, report["files"], strict=True):
         folder.finish(access, size)
         reader = ContainerReader(access, access.name)
@@ -198,9 +198,10 @@ def encode_model(
             folder.drop(files.parts[part.name])
             continue
         readers.append(reader)
+        written.append(size)
         kept.update(sizes)
     _write_index(folder, files, index_bytes(collection, files, kept))
-    return {**report, "readers": readers, "other_bytes": other}
+    return {**report, "files": written, "file_bytes": sum(written), "readers": readers, "other_bytes": other}
 
 
 def decode_model(
