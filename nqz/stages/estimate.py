@@ -99,6 +99,12 @@ def excess_noise(
     return (1.0 + a)[:, None] * (1.0 + b)[None, :] / kappa - 1.0
 
 
+def related_noise(a: Side, b: Side) -> float:
+    """c: beyond νP the unbiased estimate has noise of energy c C²/n, for pairs of columns whose product is C."""
+    kappa = min(a.kappa, b.kappa)
+    return (1.0 - kappa) / kappa
+
+
 def alpha(estimator: str, theta: float, nu: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The factor on Ĉ₁; 0 where ν is infinite."""
     if estimator == "unbiased":
@@ -134,9 +140,9 @@ def expected_error(
     -----
     Includes the energy of dropped columns, and what time sharing adds for correlated pairs.
     """
-    kappa = min(a.kappa, b.kappa)
+    kappa, related = min(a.kappa, b.kappa), related_noise(a, b)
     if estimator == "mmse" and missed == 1.0 and dropped == (1.0, 1.0):
-        return _unrelated_error(a, b, kappa)
+        return _unrelated_error(a, b, kappa, related)
     (power, noise), (other, partner) = a.condensed(), b.condensed()
     sums, step = np.zeros(len(other)), max(1, _PAIRS // max(1, len(other)))
     for first in range(0, len(power), step):
@@ -144,7 +150,7 @@ def expected_error(
         nu = excess_noise(here, partner, kappa)
         factor = alpha(estimator, theta, nu)
         coded = np.isfinite(nu)
-        known = np.where(coded, nu, 0.0) + (1.0 - kappa) / kappa * missed / a.n
+        known = np.where(coded, nu, 0.0) + related * missed / a.n
         both = np.isinf(here)[:, None] & np.isinf(partner)[None, :]
         left_out = np.where(coded, missed, np.where(both, dropped[1], dropped[0]))
         error = np.square(1.0 - factor) * left_out + np.square(factor) * known
@@ -153,8 +159,8 @@ def expected_error(
     return total(sums * other)
 
 
-def _unrelated_error(a: Side, b: Side, kappa: float) -> float:
-    """The same for `mmse` and unrelated operands: with α = κ w_a w_b, the sum of 1 - α + α² (1 - κ)/(κ n) separates."""
+def _unrelated_error(a: Side, b: Side, kappa: float, related: float) -> float:
+    """The same for `mmse` and unrelated operands: with α = κ w_a w_b, the sum of 1 - α + α² c / n separates."""
     shares = [(side.power(), 1.0 / (1.0 + side.noise)) for side in (a, b)]
     if not all(len(power) for power, _ in shares):
         return 0.0
@@ -162,7 +168,7 @@ def _unrelated_error(a: Side, b: Side, kappa: float) -> float:
         total(shares[0][0] * shares[0][1] ** order) * total(shares[1][0] * shares[1][1] ** order)
         for order in range(3)
     )
-    return whole - kappa * linear + (1.0 - kappa) / a.n * kappa * square
+    return whole - kappa * linear + related / a.n * (kappa * kappa) * square
 
 
 def reconstruction_error(side: Side, estimator: str = "mmse") -> float:
