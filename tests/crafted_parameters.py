@@ -12,7 +12,7 @@ from crafted_manifest import DEEP, KINDS
 BASES = ("z", "e8", "leech", "conv4", "by-column", "voronoi-z", "voronoi-d4", "voronoi-e8", "voronoi-leech")
 FIELDS = (
     "axis", "rate", "kept", "transform", "lattice", "coding", "allocate", "delta", "lowest_class", "mean_digits",
-    "digest", "dither_key",
+    "partner", "digest", "dither_key",
 )  # fmt: skip
 NEWER = OPEN - {"inspect"}
 """What only a later release reads is listed all the same."""
@@ -68,6 +68,8 @@ def _kinds(name: str, right: list[Any], place: int) -> Iterator[Case]:
             continue  # among the variants
         elif field == "mean_digits" and value is None:
             code, seen = 5, OPEN  # there are records MEAN
+        elif field == "partner" and (isinstance(value, str) or (type(value) is float and value > 0)):
+            code, seen = (6, NEWER) if isinstance(value, str) else (0, OPEN)
         else:
             code, seen = 5, OPEN
         data = _with(name, [*right[:place], value, *right[place + 1 :]])
@@ -111,6 +113,10 @@ def variants(name: str, right: list[Any], field: str) -> Iterator[Variant]:
     elif field == "mean_digits":
         yield from ((value, 0, OPEN) for value in (0, 64))
         yield from ((value, 5, OPEN) for value in (-1, 65, 2**31, 2**63))
+    elif field == "partner":
+        yield from ((value, 0, OPEN) for value in ("exact", 3.0, 5e-324, 1e308))
+        yield from ((value, 6, NEWER) for value in ("Equal", "", "3", "x" * 1000))
+        yield from ((value, 5, OPEN) for value in (0.0, -0.0, -3.0, 3, None))
     elif field == "digest":
         yield from ((value, 5, OPEN) for value in (bytes(15), bytes(17), bytes(32), "0" * 16))
         yield bytes(16), 0, OPEN

@@ -64,6 +64,9 @@ VORONOI = dataclasses.replace(
         {"mean_digits": -1},
         {"mean_digits": 65},
         {"dither_key": bytes(15)},
+        {"partner": "equals"},
+        {"partner": 0.0},
+        {"partner": float("inf")},
         {"coding_parameters": NESTING},
         {"lattice": Lattice("e8", "e8", 2, 8, 8, 8, 0.5, 0.1)},
         {"lattice": Lattice("x", "x", 2, 8, 8, 8, 0.5, 0.1)},
@@ -90,7 +93,7 @@ def made(parameters):
     return header.TensorHeader(parameters, 0, 2.5, bytes(range(16, 32)))
 
 
-ENTROPY_VALUES = [0, 2.5, 40, ["hadamard-2", [9]], "e8", ["entropy", []], "matrix", -4000, 20, 2]
+ENTROPY_VALUES = [0, 2.5, 40, ["hadamard-2", [9]], "e8", ["entropy", []], "matrix", -4000, 20, 2, "equal"]
 ENTROPY_VALUES += [bytes(range(16, 32)), bytes(range(16))]
 OWN = [[3, 4], 77, [[1, 2, 3, 4], [2, 3, 4, 5]], 0.98, 1.01]
 VORONOI_VALUES = [*ENTROPY_VALUES[:5], ["voronoi", OWN], "column", -32768, *ENTROPY_VALUES[8:]]
@@ -117,7 +120,7 @@ def test_round_trip(parameters):
 
 def test_layout_is_the_specified_one():
     names = ["axis", "rate", "kept", "transform", "lattice", "coding", "allocate", "delta", "lowest_class"]
-    assert [*names, "mean_digits", "digest", "dither_key"] == NAMES
+    assert [*names, "mean_digits", "partner", "digest", "dither_key"] == NAMES
     assert made(ENTROPY).values() == ENTROPY_VALUES and made(VORONOI).values() == VORONOI_VALUES
     assert [made(p).size() for p in (ENTROPY, VORONOI)] == [
         len(msgpack.packb(values)) for values in (ENTROPY_VALUES, VORONOI_VALUES)
@@ -226,20 +229,20 @@ def test_every_mutated_field_is_corrupt_or_another_valid_header(values, key):
 @pytest.mark.parametrize(
     "edit, match",
     [
-        (lambda v: [], "0 values, expected exactly 12: axis, rate, "),
-        (lambda v: v[:-1], "11 values, expected exactly 12"),
-        (lambda v: v[1:], "11 values, expected exactly 12"),
-        (lambda v: [*v, None], "13 values, expected exactly 12"),
-        (lambda v: [None, *v], "13 values, expected exactly 12"),
-        (lambda v: v + v, "24 values, expected exactly 12"),
-        (lambda v: [v], "1 values, expected exactly 12"),
-        (lambda v: [v] * 12, "axis is"),
-        (lambda v: [None] * 12, "axis is None"),
+        (lambda v: [], "0 values, expected exactly 13: axis, rate, "),
+        (lambda v: v[:-1], "12 values, expected exactly 13"),
+        (lambda v: v[1:], "12 values, expected exactly 13"),
+        (lambda v: [*v, None], "14 values, expected exactly 13"),
+        (lambda v: [None, *v], "14 values, expected exactly 13"),
+        (lambda v: v + v, "26 values, expected exactly 13"),
+        (lambda v: [v], "1 values, expected exactly 13"),
+        (lambda v: [v] * 13, "axis is"),
+        (lambda v: [None] * 13, "axis is None"),
         (lambda v: [*v[1:], v[0]], "axis is 2.5"),
         (lambda v: v[::-1], "axis is"),
         (lambda v: [v[0], v[2], v[1], *v[3:]], "rate is 40"),
         (lambda v: dict(zip(NAMES, v, strict=True)), "a list is required"),
-        (lambda v: dict(zip("abcdefghijkl", v, strict=True)), "a list is required"),
+        (lambda v: dict(zip("abcdefghijklm", v, strict=True)), "a list is required"),
         (lambda v: "abcdefghijkl", "a list is required"),
         (lambda v: b"abcdefghijkl", "a list is required"),
         (lambda v: None, "a list is required"),
@@ -261,6 +264,7 @@ def test_headers_of_another_form_are_corrupt(values, edit, match):
         ("transform", [["hadamard-2", [0]], ["hadamard-2", [(1 << 64) - 1]]], [["hadamard-2", [-1]]]),
         ("lowest_class", [0, 1024], [1025, -1]),
         ("mean_digits", [None, 0, 64], [65, -1]),
+        ("partner", ["exact", 0.3, 1e300], [0.0, -1.0, 2, None]),
         ("digest", [bytes(16)], [bytes(15), bytes(17), bytes(32), b"", "x" * 16]),
         ("dither_key", [bytes(16)], [bytes(15), bytes(17), b"", "x" * 16]),
     ],
@@ -314,20 +318,20 @@ def test_nested_codes_up_to_their_bounds(place, good, bad):
 @pytest.mark.parametrize(
     "old, new, match",
     [
-        (b"\x9c\x00", b"\xdc\x00\x0c\x00", "canonical form"),
-        (b"\x9c\x00", b"\xdd\x00\x00\x00\x0c\x00", "canonical form"),
-        (b"\x9c\x00", b"\xdc\xff\xff\x00", "exceeds"),
-        (b"\x9c\x00", b"\x9d\x00", "cut short|extensions"),
+        (b"\x9d\x00", b"\xdc\x00\x0d\x00", "canonical form"),
+        (b"\x9d\x00", b"\xdd\x00\x00\x00\x0d\x00", "canonical form"),
+        (b"\x9d\x00", b"\xdc\xff\xff\x00", "exceeds"),
+        (b"\x9d\x00", b"\x9e\x00", "cut short|extensions"),
         (b"\xa2e8", b"\xd9\x02e8", "canonical form"),
         (b"\xa2e8", b"\xa2e\xff", "not a canonical value"),
         (b"\x28\x92\xaahadamard", b"\xcc\x28\x92\xaahadamard", "canonical form"),
         (b"\x28\x92\xaahadamard", b"\xd0\x28\x92\xaahadamard", "canonical form"),
         (b"\xaahadamard-2\x91\x09", b"\xaahadamard-2\xdc\x00\x01\x09", "canonical form"),
-        (b"\x14\x02\xc4", b"\xd1\x00\x14\x02\xc4", "canonical form"),
+        (b"\x14\x02\xa5", b"\xd1\x00\x14\x02\xa5", "canonical form"),
         (b"\xcb\x40\x04\0\0\0\0\0\0", b"\xca\x40\x20\0\0", "canonical form"),
         (b"\xcb\x40\x04\0\0\0\0\0\0", b"\xcb\x7f\xf8\0\0\0\0\0\0", "not finite"),
-        (b"\x02\xc4\x10", b"\x02\xc5\x00\x10", "canonical form"),
-        (b"\x02\xc4\x10", b"\x02\xc4\xff", "cut short|extensions"),
+        (b"equal\xc4\x10", b"equal\xc5\x00\x10", "canonical form"),
+        (b"equal\xc4\x10", b"equal\xc4\xff", "cut short|extensions"),
     ],
 )
 def test_headers_not_in_canonical_form_are_corrupt(values, old, new, match):

@@ -123,11 +123,14 @@ def test_modelled_code_bits_cost_no_more_than_raw_ones(name):
     lattice = LATTICES[name]
     modelled = [i for i in range(LOWEST, 10 * CLASSES) if tables.is_modelled(lattice, i)]
     assert bool(modelled) == (name not in ("z", "leech"))
-    bits = [tables.code_bits(lattice, i) for i in modelled]
-    assert all(0 < b <= lattice.code_bits for b in bits)
-    assert bits == sorted(bits)
-    if modelled:  # above, hardly anything would be saved
-        assert tables.code_bits(lattice, modelled[-1] + 1) > 0.97 * lattice.code_bits
+    saved = [
+        tables.point_bits(lattice, i) + lattice.code_bits - tables.own_bits(lattice, i) for i in modelled
+    ]
+    assert saved[:-4] == sorted(saved[:-4], reverse=True)
+    assert all(found > -0.001 for found in saved)
+    if modelled:  # above, nothing is saved
+        assert saved[0] > 0.3 * lattice.code_bits
+        assert saved[-1] < 0.001
 
 
 @pytest.mark.parametrize("rate", [1.0, 2.0, 4.0])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from nqz.format.msgpack import (
+    either,
     is_bytes,
     is_float,
     is_int,
@@ -25,6 +26,7 @@ from nqz.stages.codings.voronoi import Nesting
 from nqz.stages.digest import SIZE as DIGEST_SIZE
 from nqz.stages.lattices import LATTICES
 from nqz.stages.parameters import Parameters
+from nqz.stages.partner import NAMED
 from nqz.stages.transforms import TRANSFORMS
 
 PLANNED = ("rate", "kept", "coding", "delta", "lowest_class")
@@ -41,6 +43,7 @@ SCHEMA = {
     "delta": is_int,
     "lowest_class": is_uint,
     "mean_digits": optional(is_uint),
+    "partner": either(is_str, is_float),
     "digest": is_bytes,
     "dither_key": is_bytes,
 }
@@ -85,6 +88,7 @@ class TensorHeader:
             "delta": p.delta,
             "lowest_class": p.lowest_class,
             "mean_digits": p.mean_digits,
+            "partner": p.partner,
             "digest": self.digest,
         }
 
@@ -113,7 +117,7 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
     CorruptError
         A value is missing, of another type, or out of range.
     NewerFormatError
-        A transform, lattice, coding or allocation is one that this release does not know.
+        A transform, lattice, coding, allocation or partner is one that this release does not know.
     """
     fields = named(values, SCHEMA, where)
     n, columns = layout(fields["axis"])
@@ -123,6 +127,9 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
     known_coding = _known(CODINGS, "coding", coding, where)
     allocations = dict(zip(ALLOCATIONS, ALLOCATIONS, strict=True))
     allocate = _known(allocations, "allocation", fields["allocate"], where)
+    partner = fields["partner"]
+    if isinstance(partner, str):
+        partner = _known(dict(zip(NAMED, NAMED, strict=True)), "partner", partner, where)
     try:
         if len(seed) != 1 or not is_uint(seed[0]):
             raise ValueError("the rotation has one parameter, its seed")
@@ -140,6 +147,7 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
             rotation_seed=seed[0],
             dither_key=fields["dither_key"],
             coding_parameters=_CODING_PARAMETERS[coding].unpack(own),
+            partner=partner,
         )
         parameters.check()
         if len(fields["digest"]) != DIGEST_SIZE:

@@ -210,6 +210,16 @@ def optional(accepts_value: Checker) -> Checker:
     return accepts
 
 
+def either(*accepts_value: Checker) -> Checker:
+    """Accept what one of some accepts."""
+
+    @checker(" or ".join(getattr(one, "expects", "another value") for one in accepts_value))
+    def accepts(value: Any) -> bool:
+        return any(one(value) for one in accepts_value)
+
+    return accepts
+
+
 def fault_of(value: Any, depth: int = 1) -> str | None:
     """Say why a value cannot be in canonical form, None if it can."""
     # exact types: an extension type of the library is a tuple too

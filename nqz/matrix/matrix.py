@@ -20,10 +20,11 @@ from nqz.ground.threads import Workers
 from nqz.matrix.builder import STEP, Block, Builder, Points
 from nqz.matrix.panels import CodedPanel, Columns, Panels
 from nqz.stages.chunks import Chunk
-from nqz.stages.estimate import Side, expected_error, reconstruction_error, reconstruction_factor
+from nqz.stages.estimate import Side, reconstruction_error, reconstruction_factor
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import Panel
 from nqz.stages.parameters import Parameters
+from nqz.stages.partner import product_error
 from nqz.stages.scale import NormScaling
 
 
@@ -101,8 +102,8 @@ class Matrix:
         return reconstruction_error(self.side, estimator)
 
     def predicted_product(self) -> float:
-        """Expected error of AᵀB with an unrelated partner coded alike, relative to ‖Ā‖²‖B̄‖²/n."""
-        return expected_error(self.side, self.side, "mmse")
+        """Expected error of AᵀB with an unrelated partner that it was coded for, relative to ‖Ā‖²‖B̄‖²/n."""
+        return product_error(self.side, self.parameters.partner)
 
     def shrinkage(self) -> float:
         """Energy-weighted mean of w = 1 / (1 + d): the default α of one side."""

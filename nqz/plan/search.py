@@ -13,6 +13,7 @@ from nqz.stages import dither
 from nqz.stages.estimate import Side
 from nqz.stages.norms import Histogram
 from nqz.stages.parameters import Parameters
+from nqz.stages.partner import EQUAL
 from nqz.stages.statistics import Statistics
 
 PLANNERS: dict[str, Planner] = {"entropy": entropy, "voronoi": voronoi}
@@ -111,7 +112,7 @@ def base(task: Task, statistics: Statistics, target: Target) -> Parameters:
     """
     start = _keyless(task, statistics, target)
     fields = header(task, statistics, Plan(start, target.rate)).fields()
-    for name in PLANNED:
+    for name in PLANNED if task.partner != EQUAL else (*PLANNED, "partner"):
         del fields[name]
     fields["coding"] = task.coding.name
     fields["asked"] = [
@@ -131,7 +132,7 @@ def _keyless(task: Task, statistics: Statistics, target: Target) -> Parameters:
         n=statistics.n, columns=statistics.columns, m=statistics.n, transform=task.transform, lattice=task.lattice,
         coding=task.coding, allocate=task.allocate, delta=0, lowest_class=0,
         mean_digits=target.digits if task.center else None, rotation_seed=task.seed, dither_key=bytes(16),
-        coding_parameters=None,
+        coding_parameters=None, partner=task.partner,
     )  # fmt: skip
 
 

@@ -10,11 +10,12 @@ from typing import Protocol
 from nqz.ground.errors import UsageError
 from nqz.stages import norms
 from nqz.stages.codings import Coding
-from nqz.stages.estimate import Side, expected_error
+from nqz.stages.estimate import Side
 from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import panel_columns
 from nqz.stages.parameters import Parameters
+from nqz.stages.partner import EQUAL, Partner, product_error
 from nqz.stages.statistics import Statistics
 from nqz.stages.transforms import Transform
 
@@ -44,6 +45,8 @@ class Task:
     seed : int
     kappa : float or None
         The fraction of coordinates to keep, if the user chose it.
+    partner : {"equal", "exact"} or float
+        The other factor that it is coded for.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Task:
     allocate: str
     seed: int
     kappa: float | None
+    partner: Partner = EQUAL
 
 
 _CHUNK_HEAD = 48
@@ -71,7 +75,7 @@ class Target:
     rate : float
         Bits an entry, 0 where an error is asked for.
     error : float or None
-        Predicted error of a product with an unrelated partner coded alike.
+        Predicted error of a product with an unrelated partner that it is coded for.
     max_bytes : int or None
         Bytes of the file that the rate is tried for.
     free : int
@@ -199,11 +203,11 @@ def least_bytes(parameters: Parameters, statistics: Statistics) -> int:
 
 
 def predicted(parameters: Parameters, statistics: Statistics) -> float:
-    """Predicted error of a product with an unrelated partner coded alike."""
+    """Predicted error of a product with an unrelated partner that the matrix is coded for."""
     p, histogram = parameters, statistics.histogram
     noise = p.coding.scaling(p, histogram.codes).noise
     side = Side(histogram, noise, p.n, p.kappa)
-    return expected_error(side, side, "mmse")
+    return product_error(side, p.partner)
 
 
 def check_reached(task: Task, error: float, least: float) -> None:
@@ -211,5 +215,5 @@ def check_reached(task: Task, error: float, least: float) -> None:
     if least > error:
         raise UsageError(
             f"{task.where}: no rate has a predicted product error of {error:g} with these options "
-            f"(lattice, coding, kappa); the least is {least:.3g}"
+            f"(lattice, coding, kappa, partner); the least is {least:.3g}"
         )

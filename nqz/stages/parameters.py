@@ -11,6 +11,8 @@ from nqz.ground.wording import counted
 from nqz.stages.codings import CODINGS, Coding
 from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
+from nqz.stages.partner import EQUAL, Partner
+from nqz.stages.partner import check as check_partner
 from nqz.stages.scale import NormScaling
 from nqz.stages.transforms import TRANSFORMS, Transform
 
@@ -40,6 +42,8 @@ class Parameters:
         16 bytes.
     coding_parameters : object or None
         What the coding alone has to know: a `Nesting` of the Voronoi coding, None of the entropy coding.
+    partner : {"equal", "exact"} or float
+        The other factor that it was coded for, see `partner`.
     """
 
     n: int
@@ -55,6 +59,7 @@ class Parameters:
     rotation_seed: int
     dither_key: bytes
     coding_parameters: Any
+    partner: Partner = EQUAL
 
     @property
     def kappa(self) -> float:
@@ -80,5 +85,6 @@ class Parameters:
         self.coding.check(self)
         if self.mean_digits is not None and not 0 <= self.mean_digits <= 64:
             raise ValueError("the digits of the means are out of range")
+        check_partner(self.partner)
         if len(self.dither_key) != 16:
             raise ValueError("the dither key is not 16 bytes long")

@@ -43,9 +43,9 @@ class Matrix:
 
     def __post_init__(self) -> None:
         p, shape = self.tensor.parameters, self.tensor.shape
-        require(isinstance(p, list) and len(p) == 12, "parameters of a matrix")
+        require(isinstance(p, list) and len(p) == 13, "parameters of a matrix")
         axis, rate, self.m, transform, self.lattice, coding, allocate, self.delta = p[:8]
-        lowest, digits, digest, key = p[8:]
+        lowest, digits, partner, digest, key = p[8:]
         require(is_integer(axis, 0, min(1, len(shape) - 1)), "axis")
         split = len(shape) - 1 if axis == 0 and len(shape) > 1 else 1
         self.axis = axis
@@ -64,6 +64,10 @@ class Matrix:
         require(is_integer(self.delta, -8192 * 4096, 8192 * 4096), "delta")
         require(is_integer(lowest, 0, 1024), "lowest class")
         require(digits is None or is_integer(digits, 0, 64), "mean_digits")
+        if isinstance(partner, str):
+            _known(partner, ("equal", "exact"))
+        else:
+            require(type(partner) is float and partner > 0, "partner")
         require(all(isinstance(b, bytes) and len(b) == 16 for b in (digest, key)), "digest or dither key")
         self.seed, self.by_column = transform[1][0], allocate == "column"
         self.lowest, self.digits, self.key = lowest, digits, key

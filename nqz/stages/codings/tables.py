@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz import kernels
-from nqz.ground.arithmetic import GRID, exp, exp2, log2
+from nqz.ground.arithmetic import GRID, exp, exp2, log2, round_log2
 from nqz.ground.cached import cached_property
 from nqz.stages.lattices import Lattice
 from nqz.stages.scale import CLASSES
@@ -29,7 +29,6 @@ CONTEXTS = 16
 
 _TAIL = 3.1  # standard deviations up to which there are symbols, about
 _RAW_SIGMA = 8  # least standard deviation, in symbols, where low bits of k are sent as they are
-_DITHERS = 2048  # groups of dither levels that entropies are taken over
 _HALF_LOG2_E = 0.7213475204444817  # from half the excess of a variance, in nats, to bits
 
 WEIGHT = 65535
@@ -144,33 +143,6 @@ def rice_lengths(distance: np.ndarray, rice: int) -> np.ndarray:
     return 1 + np.where(run < LONGEST_RUN, run + 1 + rice, LONGEST_RUN + DISTANCE_BITS)
 
 
-@lru_cache(maxsize=64)
-def code_bits(lattice: Lattice, index: int) -> float:
-    """Bits an entry of modelled codewords in class `index`: the entropy of C given a fixed sample of dithers."""
-    weight = table(index).weight / WEIGHT
-    levels = (
-        kernels.levels(kernels.Key(1, 2), 0, _DITHERS * lattice.group)
-        .reshape(-1, lattice.block)
-        .astype(np.int64)
-    )
-    bits = [_label_entropy(lattice.fine, weight, levels, words) for words in lattice.codewords]
-    return sum(bits) / len(bits)
-
-
-def _label_entropy(
-    fine: int, weight: npt.NDArray[np.float64], levels: npt.NDArray[np.int64], words: npt.NDArray[np.int64]
-) -> float:
-    """Entropy an entry of one of `words`, given the dither levels of its entries, shape (samples, block)."""
-    block = levels.shape[1]
-    probability = np.ones((len(levels), len(words)))
-    for i in range(block):
-        probability = probability * weight[(fine * words[None, :, i] - levels[:, i : i + 1]) & (CONTEXTS - 1)]
-    total = np.add.accumulate(probability, axis=1)[:, -1:]
-    p = np.maximum(probability / total, 1e-300)
-    entropy = -np.add.accumulate(p * log2(p), axis=1)[:, -1]
-    return float(np.add.accumulate(entropy)[-1] / len(levels) / block)
-
-
 def is_modelled(lattice: Lattice, index: int) -> bool:
     """Whether the code bits of groups of this class are modelled."""
     return index < lattice.modelled_below
@@ -207,7 +179,7 @@ def rate(lattice: Lattice, variance: np.ndarray, classes: np.ndarray) -> np.ndar
     for index in sorted(set(classes.tolist())):  # np.unique imports numpy.ma
         chosen = classes == index
         out[chosen] = (
-            _own_bits(lattice, index) + (variance[chosen] / class_variance(index) - 1.0) * _HALF_LOG2_E
+            own_bits(lattice, index) + (variance[chosen] / class_variance(index) - 1.0) * _HALF_LOG2_E
         )
     return out
 
@@ -216,7 +188,7 @@ def rough_rate(lattice: Lattice, variance: np.ndarray, classes: np.ndarray) -> n
     """Nearly the same, from fewer tables: the bits of classes between those of some lie on lines."""
     below = classes // _EVERY
     used = sorted({*below.tolist(), *(below + 1).tolist()})
-    bits = np.array([_own_bits(lattice, index * _EVERY) for index in used])
+    bits = np.array([own_bits(lattice, index * _EVERY) for index in used])
     place = np.searchsorted(used, below)
     own = bits[place] + (bits[place + 1] - bits[place]) * ((classes - below * _EVERY) / _EVERY)
     of_class = exp2(classes * (GRID // CLASSES))
@@ -224,10 +196,18 @@ def rough_rate(lattice: Lattice, variance: np.ndarray, classes: np.ndarray) -> n
     return out
 
 
-def _own_bits(lattice: Lattice, index: int) -> float:
-    """Expected bits an entry of columns of just the variance of their class."""
-    code = code_bits(lattice, index) if is_modelled(lattice, index) else lattice.code_bits
-    return point_bits(lattice, index) + code
+def own_bits(lattice: Lattice, index: int) -> float:
+    """Expected bits an entry of columns of just the variance of their class.
+
+    Low ones are measured: the points that a search finds prefer branches of the code that are near, which no sum over
+    dither and codewords accounts for, and are no Gaussian where they are hardly more than dither.
+    """
+    place = index - int(round_log2(lattice.fine_moment, CLASSES))
+    if place < 0:
+        return lattice.low_bits[0] + place * (lattice.low_bits[1] - lattice.low_bits[0])
+    if place < len(lattice.low_bits):
+        return lattice.low_bits[place]
+    return point_bits(lattice, index) + lattice.code_bits
 
 
 @dataclass(frozen=True, eq=False)

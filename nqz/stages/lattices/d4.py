@@ -28,6 +28,10 @@ D4 = Lattice(
     code_bits=0.75,
     second_moment=13 / 120,
     modelled_below=46,
+    low_bits=(
+        0.1247, 0.2016, 0.2749, 0.3454, 0.4136, 0.4800, 0.5450, 0.6091, 0.6724, 0.7355, 0.7982, 0.8608,
+        0.9232, 0.9858, 1.0482, 1.1107, 1.1732, 1.2356, 1.2981, 1.3605, 1.4230, 1.4854, 1.5479, 1.6103,
+    ),
     codewords=(_words(),),
     voronoi=VoronoiCells(
         fineness=8,
@@ -43,4 +47,4 @@ D4 = Lattice(
         index_bits=1.3,
         knee=3,
     ),
-)
+)  # fmt: skip

@@ -27,6 +27,10 @@ E8 = Lattice(
     code_bits=0.5,
     second_moment=929 / 6480,
     modelled_below=48,
+    low_bits=(
+        0.1459, 0.2181, 0.2873, 0.3544, 0.4198, 0.4840, 0.5475, 0.6105, 0.6731, 0.7357, 0.7982, 0.8607,
+        0.9232, 0.9856, 1.0481, 1.1105, 1.1730, 1.2354, 1.2979, 1.3603, 1.4228, 1.4852,
+    ),
     codewords=(_words(),),
     voronoi=VoronoiCells(
         fineness=8,
@@ -43,4 +47,4 @@ E8 = Lattice(
         index_bits=1.25,
         knee=3,
     ),
-)
+)  # fmt: skip

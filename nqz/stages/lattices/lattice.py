@@ -69,6 +69,9 @@ class Lattice:
         Mean square an entry of a uniform point of the Voronoi cell, in units of one integer step squared.
     modelled_below : int
         Classes below this one have modelled code bits; above they are as good as uniform.
+    low_bits : tuple of float
+        Bits an entry that the entropy coding takes in the lowest classes, from that of the second moment on, at their
+        own variances (benchmarks/low_classes.py): as far as code bits are modelled.
     codewords : tuple of ndarray of int64, each of shape (words, block)
         Words of the binary code, in the order of their indices. Of several sets one is used, each equally often.
     last_follows : bool
@@ -88,6 +91,7 @@ class Lattice:
     code_bits: float
     second_moment: float
     modelled_below: int = 0
+    low_bits: tuple[float, ...] = ()
     codewords: tuple[npt.NDArray[np.int64], ...] = ()
     last_follows: bool = False
     states: int | None = None

@@ -17,6 +17,10 @@ LEECH = Lattice(
     group=24,
     code_bits=13 / 24,
     second_moment=0.526024,
+    low_bits=(
+        0.5611, 0.5717, 0.5849, 0.6025, 0.6222, 0.6465, 0.6746, 0.7061, 0.7418, 0.7808, 0.8233, 0.8692,
+        0.9177, 0.9688, 1.0224, 1.0774,
+    ),
     last_follows=True,
     voronoi=VoronoiCells(
         fineness=16,
@@ -32,4 +36,4 @@ LEECH = Lattice(
         index_bits=0.8,
         knee=2,
     ),
-)
+)  # fmt: skip

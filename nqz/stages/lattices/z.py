@@ -13,6 +13,10 @@ Z = Lattice(
     group=8,
     code_bits=0.0,
     second_moment=1 / 12,
+    low_bits=(
+        0.1731, 0.2519, 0.3274, 0.3998, 0.4696, 0.5375, 0.6038, 0.6689, 0.7330, 0.7965, 0.8596, 0.9224,
+        0.9851, 1.0483, 1.1108, 1.1732,
+    ),
     voronoi=VoronoiCells(
         fineness=8,
         cells={
@@ -27,4 +31,4 @@ Z = Lattice(
         index_bits=1.5,
         knee=4,
     ),
-)
+)  # fmt: skip
