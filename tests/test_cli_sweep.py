@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import threading
 
@@ -20,12 +21,13 @@ from nqz.stages.lattices import DEFAULT, DEFAULT_STATES
 
 USUAL = f"conv{DEFAULT_STATES}" if DEFAULT == "conv" else DEFAULT
 POINT_KEYS = [
-    "lattice", "coding", "rate_asked", "rate", "bytes", "predicted", "measured", "error", "error_equivalent",
-    "gamma", "ratio", "excess",
+    "lattice", "coding", "rate_asked", "error_asked", "rate", "bytes", "times_smaller", "predicted", "measured",
+    "error", "percent", "decibels", "error_equivalent", "gamma", "ratio", "excess", "limit", "over_limit",
 ]  # fmt: skip
 CSV_HEADER = (
-    "lattice,coding,rate_asked,rate,bytes_matrix,bytes_against,predicted_reconstruction,predicted_product,"
-    "predicted_against,measured_reconstruction,measured_against,error,error_equivalent,gamma,ratio,excess"
+    "lattice,coding,rate_asked,error_asked,rate,bytes_matrix,bytes_against,times_smaller,predicted_reconstruction,"
+    "predicted_product,predicted_against,measured_reconstruction,measured_against,error,percent,decibels,"
+    "error_equivalent,gamma,ratio,excess,limit,over_limit"
 )
 
 
@@ -71,8 +73,16 @@ def test_errors_of_related_operands():
 
 def test_report_alone(folder, capsys):
     report = swept(capsys, "a.npy", "-r", "3,1", "-r", "2")
-    described = {"file": "a.npy", "tensor": "", "shape": [1024, 256], "dtype": "float32", "axis": 0}
-    assert list(report) == ["matrix", "against", "seed", "signal", "points", "warnings"]
+    described = {
+        "file": "a.npy",
+        "tensor": "",
+        "shape": [1024, 256],
+        "dtype": "float32",
+        "axis": 0,
+        "bytes": 1 << 20,
+    }
+    keys = ["matrix", "against", "seed", "signal", "points", "yardsticks", "curve", "chosen", "warnings"]
+    assert list(report) == keys
     assert report["matrix"] == described
     assert report["against"] is None and report["signal"] is None and report["warnings"] == []
     points = report["points"]
@@ -232,26 +242,107 @@ def test_tensors(folder, capsys):
 
 
 def test_table(folder, capsys):
-    result = succeed(capsys, "sweep", "a.npy", "-r", "1,2", "--lattice", "e8")
+    result = succeed(capsys, "sweep", "a.npy", "-r", "1,2", "--lattice", "e8", "--mark", "1")
     assert result.err == ""
     lines = result.out.splitlines()
     assert lines[0] == "a.npy: 1024x256 float32"
-    assert lines[2].split() == [
-        "code",
-        "asked",
-        "rate",
-        "‖A−Â‖²",
-        "measured",
-        "‖AᵀB−Ĉ‖²",
-        "rms",
-        "Γ",
-        "ratio",
-        "excess",
-    ]
-    assert [line.split()[:2] for line in lines[4:6]] == [["e8", "1"], ["e8", "2"]]
+    shared = ["rms", "dB", "Γ", "limit", "over"]
+    assert lines[2].split() == ["code", "rate", "MB", "smaller", "‖A−Â‖²", "‖AᵀB−Ĉ‖²", *shared]
+    (one, two), (int4, int8, bfloat16) = (lines[4:6], lines[6:9])
+    assert one.startswith("e8 (chosen)  ") and two.startswith("e8  ")
+    assert two.split()[2:4] == ["0.066", "15.9x"]
+    for line, name in (
+        (int4, "int4, round to nearest"),
+        (int8, "int8, round to nearest"),
+        (bfloat16, "bfloat16"),
+    ):
+        assert line.startswith(f"{name}  ")
+    assert re.match(
+        r"chosen: e8 at 1\.01\d bits per entry: 33\.\d kB, 31\.\dx smaller, error 7[12]", lines[-1]
+    )
     result = succeed(capsys, "sweep", "a.npy", "--against", "b.npy", "-r", "2", "--lattice", "e8")
     assert result.out.startswith("a.npy: 1024x256 float32, against b.npy: 1024x128 float32, S = ")
-    assert result.out.count("measured") == 2
+    heading = ["code", "rate", "MB", "smaller", "‖AᵀB−Ĉ‖²", "measured", *shared]
+    assert result.out.splitlines()[2].split() == heading
+
+
+def test_the_limit_of_these_norms_is_below_gamma_and_below_every_point(folder, capsys):
+    scale = np.exp(np.random.default_rng(0).standard_normal(256)).astype(np.float32)
+    save(folder / "heavy.npy", np.load("a.npy") * scale)
+    save(folder / "heavy2.npy", np.load("b.npy") * scale[:128])
+    for arguments in ([], ["--against", "heavy2.npy"], ["--against", "b.npy"]):
+        report = swept_quietly(capsys, "heavy.npy", *arguments, "-r", "0.3,2", "--lattice", "conv")
+        for point in report["points"]:
+            assert point["limit"] < 0.9 * point["gamma"]
+            assert 0.01 < point["over_limit"] < 0.35
+            assert point["error_equivalent"] > point["limit"] and point["excess"] < point["over_limit"]
+        curve = report["curve"]
+        assert curve["gamma"][0] == curve["limit"][0] == 1.0
+        assert curve["rate"][-1] == pytest.approx(report["points"][-1]["rate"], rel=0.02)
+
+
+def swept_quietly(capsys, *arguments: object) -> dict:
+    """The report of a sweep, warnings aside."""
+    return json.loads(succeed(capsys, "sweep", *arguments, "--json", "-q").out)
+
+
+def nearest(x: np.ndarray, bits: int) -> np.ndarray:
+    """A matrix rounded to integers of so many bits, with a scale a column."""
+    top = 2 ** (bits - 1) - 1
+    scale = (np.abs(x).max(0) / top).astype(np.float32)
+    return np.rint(x / scale) * scale
+
+
+def test_yardsticks_are_what_rounding_does(folder, capsys):
+    save(folder / "c.npy", 3.0 + np.load("b.npy"))
+    a, c = (np.load(name).astype(float) for name in ("a.npy", "c.npy"))
+    report = swept(capsys, "a.npy", "--against", "c.npy", "-r", "2", "--lattice", "z")
+    scale = np.square(a - a.mean(0)).sum() * np.square(c - c.mean(0)).sum() / 1024
+    assert [y["name"].split(",")[0] for y in report["yardsticks"]] == ["int4", "int8", "bfloat16"]
+    for yardstick, bits in zip(report["yardsticks"], (4, 8, None), strict=False):
+        if bits is None:
+            continue
+        error = np.square(a.T @ c - nearest(a, bits).T @ nearest(c, bits)).sum() / scale
+        assert yardstick["error"] == yardstick["measured"]["against"] == pytest.approx(error, rel=1e-4)
+        assert yardstick["rate"] == bits + 32 / 1024
+        assert yardstick["percent"] == pytest.approx(100 * math.sqrt(error), rel=1e-4)
+        assert yardstick["decibels"] == pytest.approx(10 * math.log10(error), rel=1e-4)
+        size = sum(yardstick["bytes"].values())
+        assert size == 384 * (1024 * bits // 8 + 4)
+        assert yardstick["times_smaller"] == pytest.approx(4 * 1024 * 384 / size)
+    # a partner that is unrelated, and rounded alike: as a rotation of the columns is in the mean
+    (int4, *_) = swept(capsys, "a.npy", "-r", "2", "--lattice", "z")["yardsticks"]
+    shuffled = a[np.random.default_rng(1).permutation(1024)]
+    error = (
+        np.square(a.T @ shuffled - nearest(a, 4).T @ nearest(shuffled, 4)).mean() / np.square(a).mean() ** 2
+    )
+    assert int4["error"] == pytest.approx(error / 1024, rel=0.05)
+
+
+def test_bfloat16_is_exact_for_what_is_bfloat16(folder, capsys):
+    save(folder / "b16.npy", (np.load("a.npy").view(np.uint32) & 0xFFFF0000).view(np.float32))
+    *_, found = swept(capsys, "b16.npy", "-r", "2", "--lattice", "z")["yardsticks"]
+    assert (found["error"], found["percent"], found["decibels"], found["over_limit"]) == (
+        0.0,
+        0.0,
+        None,
+        None,
+    )
+
+
+def test_a_rate_that_is_marked_and_the_least_rate_for_an_error(folder, capsys):
+    report = swept(capsys, "a.npy", "-r", "1", "--lattice", "z,e8", "--mark", "2")
+    assert [p["rate_asked"] for p in report["points"]] == [1, 2, 1, 2]
+    assert report["chosen"] == {"rate_asked": 2.0, "error_asked": None, "point": 3}
+    report = swept(capsys, "a.npy", "-r", "1,3", "--lattice", "z,e8", "--error", "0.1")
+    assert report["chosen"] == {"rate_asked": None, "error_asked": 0.1, "point": 4}
+    asked = [p for p in report["points"] if p["error_asked"] is not None]
+    assert len(asked) == 2 and all(0.098 < p["error"] <= 0.1 for p in asked)
+    rates = [p["rate"] for p in report["points"]]
+    assert rates[:3] == sorted(rates[:3]) and rates[4] < rates[1]
+    succeed(capsys, "encode", "a.npy", "--error", "0.1", "--lattice", "e8", "-q")
+    assert (folder / "a.nqz").stat().st_size == report["points"][4]["bytes"]["matrix"]
+    assert swept(capsys, "a.npy", "-r", "1", "--lattice", "z")["chosen"] is None
 
 
 def test_csv_and_json_files(folder, capsys):
@@ -259,7 +350,7 @@ def test_csv_and_json_files(folder, capsys):
     report = swept(capsys, *arguments)
     result = succeed(capsys, "sweep", *arguments, "-o", "rd.csv")
     assert result.out == ""
-    assert result.err.startswith("nqz: a.npy -> rd.csv: 4 encodings, excess 0.")
+    assert result.err.startswith("nqz: a.npy -> rd.csv: 4 encodings, 0.")
     text = (folder / "rd.csv").read_text()
     assert text.splitlines()[0] == CSV_HEADER
     rows = list(csv.DictReader(io.StringIO(text)))
@@ -276,10 +367,7 @@ def test_json_to_standard_output_and_to_a_pipe(folder, capsys):
     report = swept(capsys, *arguments)
     done = process("sweep", *arguments, "-o", "-")
     assert json.loads(done.stdout) == report
-    assert (
-        done.stderr.startswith(b"nqz: a.npy -> <stdout>: 1 encoding, excess 0.")
-        and done.stderr.count(b"\n") == 1
-    )
+    assert done.stderr.startswith(b"nqz: a.npy -> <stdout>: 1 encoding, 0.") and done.stderr.count(b"\n") == 1
     assert process("sweep", *arguments, "-o", "-", "--json", "-q").stdout == done.stdout
     os.mkfifo("pipe")
     got = []
@@ -303,6 +391,27 @@ def test_plots(folder, capsys):
         assert one == two
         assert one.startswith(start) and len(one) > 10_000
         assert b"Date" not in one and b"<dc:date>" not in one
+
+
+def test_plots_of_two_sizes_and_themes(folder, capsys):
+    seen = set()
+    for theme, width in (("light", 1000), ("dark", 480)):
+        arguments = ["-r", "1,2", "--lattice", "e8", "--error", "0.2", "--theme", theme, "--width", width]
+        succeed(capsys, "sweep", "a.npy", *arguments, "-o", f"{theme}.png", "-q")
+        image = (folder / f"{theme}.png").read_bytes()
+        assert int.from_bytes(image[16:20], "big") == width
+        succeed(capsys, "sweep", "a.npy", *arguments, "-o", f"{theme}.svg", "-q")
+        text = (folder / f"{theme}.svg").read_text()
+        seen.add("#ffffff" in text)
+        for words in (
+            "decibels",
+            "times smaller",
+            "bits per entry",
+            "round to nearest",
+            "error of the product",
+        ):
+            assert words in text or (theme == "dark" and words == "round to nearest"), words
+    assert seen == {True, False}
 
 
 def test_plot_without_matplotlib(folder, capsys, monkeypatch):
@@ -337,6 +446,13 @@ def test_plot_without_matplotlib(folder, capsys, monkeypatch):
         (["-o", ""], "the name of the output is empty"),
         (["--axis-against", "1"], "--axis-against: needs --against"),
         (["--tensor-against", "w"], "--tensor-against: needs --against"),
+        (["--mark", "x"], "--mark 'x': a number is needed"),
+        (["--mark", "13"], "rate 13: a number"),
+        (["--mark", "2", "--error", "0.1"], "both choose a rate"),
+        (["--error", "0"], "error 0: a number"),
+        (["--theme", "dark"], "--theme: is for plots"),
+        (["--width", "700", "-o", "rd.csv"], "--width: is for plots"),
+        (["--width", "100", "-o", "rd.png"], "--width 100: a number of pixels from 480 to 4800"),
     ],
 )
 def test_usage(folder, capsys, arguments, text):

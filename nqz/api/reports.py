@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
-from nqz.api.arguments import Path, Source, as_target, flag, is_file, numbers, patterns, whole, word
+from nqz.api.arguments import Path, Source, as_target, flag, is_file, numbers, patterns, real, whole, word
 from nqz.api.container import Container
 from nqz.api.sources import are_files, opened_source
 from nqz.api.wording import speaks_python
@@ -16,7 +16,7 @@ from nqz.commands.opening import open_collection
 from nqz.commands.verify import failures
 from nqz.commands.verify_model import verify_parts
 from nqz.curve.matrix import check_lengths, choose
-from nqz.curve.sweep import RATES, SweepOptions
+from nqz.curve.options import RATES, SweepOptions
 from nqz.curve.sweep import sweep as sweep_matrix
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import workers
@@ -150,6 +150,8 @@ def sweep(
     tensor: str | None = None,
     tensor_against: str | None = None,
     seed: int = 0,
+    mark: float | None = None,
+    error: float | None = None,
     threads: int | None = None,
 ) -> Report:
     """Error against rate for a matrix, by lattice, next to the limit Γ(R); every point is really encoded.
@@ -171,6 +173,10 @@ def sweep(
     tensor, tensor_against : str, optional
         Which matrix of several; that of `against` has by default the same name.
     seed : int
+    mark : float, optional
+        The rate that is chosen: one of those measured, which the report names.
+    error : float, optional
+        Choose the least rate whose predicted error of a product is at most this.
     threads : int, optional
 
     Returns
@@ -186,7 +192,7 @@ def sweep(
     options = SweepOptions(
         rates=tuple(numbers(rates, "rates", float)), lattices=patterns(lattices, "lattices"),
         states=tuple(numbers(states, "states", int)), codings=patterns(codings, "codings"),
-        seed=whole(seed, "seed"),
+        seed=whole(seed, "seed"), mark=real(mark, "mark"), error=real(error, "error"),
     )  # fmt: skip
     options.encodings()
     along = whole(axis, "axis")

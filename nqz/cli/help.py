@@ -120,10 +120,11 @@ PAGES = {
         (
             ("A table: error against rate, for three lattices", "nqz sweep a.npy"),
             ("Two rates, the product with another matrix", "nqz sweep a.npy --against b.npy -r 2,4 -o sweep.csv"),
+            ("A plot, and the least rate for an error of 0.01, 10 % rms", "nqz sweep a.npy --error 0.01 -o rd.png"),
         ),
         common=(
-            "--rate", "--against", "--output", "--force", "--axis", "--axis-against", "--tensor", "--tensor-against",
-            "--json",
+            "--rate", "--mark", "--error", "--against", "--output", "--force", "--theme", "--width", "--axis",
+            "--axis-against", "--tensor", "--tensor-against", "--json",
         ),
         codec=("--lattice", "--states", "--coding"),
         expert=("--seed",),

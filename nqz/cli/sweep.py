@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import ExitStack
 from typing import Any
 
 import click
 
 from nqz.cli.common import (
-    PRODUCT,
-    RECONSTRUCTION,
-    RMS,
     Notices,
     common_options,
     kind_of,
     open_output,
     output_options,
-    rms_cell,
-    shape_text,
     shown,
     span,
 )
 from nqz.cli.parameters import Command, Listed, choice
-from nqz.cli.text import Row, escape, payload, table
+from nqz.cli.sweep_table import curve_table, side_name, title
+from nqz.cli.text import escape, payload
 from nqz.commands.opening import is_model, open_file
 from nqz.curve import plot
 from nqz.curve.matrix import check_lengths, choose
+from nqz.curve.options import RATES, SweepOptions, point_name
+from nqz.curve.sweep import COMPARED, sweep
 from nqz.curve.sweep import PRODUCT as EXACT
-from nqz.curve.sweep import RATES, SweepOptions, point_name, sweep
 from nqz.ground.errors import InputError, UsageError
 from nqz.ground.sources import SEVERAL_READ, listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
-from nqz.stages.codings import CODINGS, label
+from nqz.stages.codings import CODINGS
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import FAMILIES
 
@@ -43,9 +39,9 @@ _AXIS = choice("01")
 _SEVERAL = "a matrix to multiply with follows --against; for several: {each}"
 _HELP = f"""Show the rate-distortion curve of IN, a {listed()} file ("-" for standard input).
 
-Every lattice and rate is really encoded, into a temporary file. Reported are its rate, its predicted and
-measured errors, the limit Γ(rate) that nothing can beat on Gaussian matrices, and the excess: the bits
-per entry beyond those with which Γ reaches the same error.
+Every lattice and rate is really encoded, into a temporary file. Reported are its size, its predicted and
+measured errors, and the limits that nothing can beat on Gaussian matrices: Γ(rate), where all vectors have
+the same norm, and that for vectors with the norms of these; and what rounding to int4, int8 and bfloat16 does.
 """
 
 
@@ -88,6 +84,13 @@ per entry beyond those with which Γ reaches the same error.
 @click.option("--axis-against", type=_AXIS, help="Contracted axis of OTHER; that of IN by default.")
 @click.option("--tensor", metavar="NAME", help=f"Matrix of a {listed(SEVERAL_READ)} file that holds several.")
 @click.option("--tensor-against", metavar="NAME", help="Matrix of OTHER; the name of --tensor by default.")
+@click.option("--mark", metavar="R", help="Choose this rate: it is measured, named, and marked in a plot.")
+@click.option(
+    "--error", metavar="E",
+    help="Choose the least rate with a predicted product error of at most E: every lattice is encoded for it too.",
+)  # fmt: skip
+@click.option("--theme", type=choice(plot.THEMES), help=f"Colors of a plot; {plot.THEMES[0]} by default.")
+@click.option("--width", type=int, metavar="N", help=f"Width of a plot in pixels; {plot.WIDTH} by default.")
 @click.option(
     "--seed", type=int, default=0, metavar="N", show_default=True, help="Seed of rotation and dither."
 )
@@ -96,7 +99,8 @@ per entry beyond those with which Γ reaches the same error.
 def command(
     source: str, against: str | None, output: str | None, force: bool, rates: tuple[str, ...],
     lattices: tuple[str, ...], states: tuple[str, ...], codings: tuple[str, ...], axis: str,
-    axis_against: str | None, tensor: str | None, tensor_against: str | None, seed: int, as_json: bool,
+    axis_against: str | None, tensor: str | None, tensor_against: str | None, mark: str | None,
+    error: str | None, theme: str | None, width: int | None, seed: int, as_json: bool,
     threads: int | None, quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
     """Run ``nqz sweep``."""
@@ -106,13 +110,24 @@ def command(
         states=tuple(_number(item, "--states", int) for item in _items(states, "--states")),
         codings=tuple(item.lower() for item in _items(codings, "--coding")),
         seed=seed,
+        mark=None if mark is None else _number(mark, "--mark", float),
+        error=None if error is None else _number(error, "--error", float),
     )
     points = [point_name(encoding) for encoding in options.encodings()]
     if against is not None:
         points.insert(0, EXACT)
+    points.append(COMPARED)
     kind = None if output is None else kind_of(output, "json", _KINDS)
     if kind in ("png", "svg"):
         plot.require()
+    elif theme is not None or width is not None:
+        raise UsageError(
+            f"{'--width' if theme is None else '--theme'}: is for plots; give -o FILE.png or FILE.svg"
+        )
+    if width is not None and not plot.WIDTHS[0] <= width <= plot.WIDTHS[1]:
+        raise UsageError(
+            f"--width {width}: a number of pixels from {plot.WIDTHS[0]} to {plot.WIDTHS[1]} is needed"
+        )
     if source == "-" and against == "-":
         raise UsageError("standard input can be one of the two inputs, not both")
     if against is None and (axis_against is not None or tensor_against is not None):
@@ -145,17 +160,17 @@ def command(
         for one in opened:
             one.check()
         if out is not None:
-            data = _rendered(report, str(kind))
+            data = _rendered(report, str(kind), theme or plot.THEMES[0], width or plot.WIDTH)
             out.access.pwrite(data, 0)
             out.commit(len(data))
     if as_json and output != "-":
         payload(json.dumps(report, indent=2, allow_nan=False) + "\n")
     elif output is None:
-        payload(escape(_title(report)) + "\n\n" + _table(report))
+        payload(escape(title(report)) + "\n\n" + curve_table(report))
     _tell(notices, report)
     if output is not None:
-        found = [point["excess"] for point in report["points"] if point["excess"] is not None]
-        excess = f", excess {span(found)} bits per entry" if found else ""
+        found = [point["over_limit"] for point in report["points"] if point["over_limit"] is not None]
+        excess = f", {span(found)} bits per entry over the limit" if found else ""
         count = counted(len(report["points"]), "encoding")
         notices.summary(f"{shown(source, '<stdin>')} -> {shown(output, '<stdout>')}: {count}{excess}")
 
@@ -176,13 +191,13 @@ def _number(text: str, option: str, kind: type) -> Any:
         raise UsageError(f"{option} {text!r}: {what} is needed") from None
 
 
-def _rendered(report: dict[str, Any], kind: str) -> bytes:
+def _rendered(report: dict[str, Any], kind: str, theme: str, width: int) -> bytes:
     if kind == "json":
         return (json.dumps(report, indent=2, allow_nan=False) + "\n").encode()
     if kind == "csv":
         return _csv(report["points"]).encode()
     sides = [report["matrix"]] if report["against"] is None else [report["matrix"], report["against"]]
-    return plot.render(report, kind, [escape(_name(side)) for side in sides])
+    return plot.render(report, kind, [escape(side_name(side)) for side in sides], theme, width)
 
 
 def _csv(points: list[dict[str, Any]]) -> str:
@@ -205,65 +220,6 @@ def _flat(point: dict[str, Any]) -> dict[str, Any]:
             {f"{key}_{part}": x for part, x in value.items()} if isinstance(value, dict) else {key: value}
         )
     return flat
-
-
-def _title(report: dict[str, Any]) -> str:
-    title = _name(report["matrix"])
-    if report["against"] is not None:
-        title += f", against {_name(report['against'])}"
-    if report["signal"] is not None:
-        title += f", S = {report['signal']:.3g}"
-    return title
-
-
-def _name(matrix: dict[str, Any]) -> str:
-    name = os.path.basename(matrix["file"]) + (f", {matrix['tensor']}" if matrix["tensor"] else "")
-    rows = ", vectors along axis 1" if matrix["axis"] else ""
-    return f"{name}: {shape_text(matrix['shape'])} {matrix['dtype']}{rows}"
-
-
-_ALONE = ["code", "asked", "rate", "‖A−Â‖²", "measured", "‖AᵀB−Ĉ‖²", "rms", "Γ", "ratio", "excess"]
-_AGAINST = [
-    "code",
-    "asked",
-    "rate",
-    "‖A−Â‖²",
-    "measured",
-    "‖AᵀB−Ĉ‖²",
-    "measured",
-    "rms",
-    "Γ",
-    "ratio",
-    "excess",
-]
-
-
-def _table(report: dict[str, Any]) -> str:
-    alone = report["against"] is None
-    alike = ", B unrelated and coded alike" if alone else ""
-    units = f"errors relative to {RECONSTRUCTION} and {PRODUCT}{alike};\n{RMS}"
-    lines = table(_ALONE if alone else _AGAINST, lambda: map(_row, report["points"]))
-    return "".join(lines) + f"\n{units}; excess in bits per entry\n"
-
-
-def _row(point: dict[str, Any]) -> Row:
-    predicted, measured = point["predicted"], point["measured"]
-    alone = point["bytes"]["against"] is None
-    product = [predicted["product"]] if alone else [predicted["against"], measured["against"]]
-    return (
-        label(point["lattice"], point["coding"]),
-        f"{point['rate_asked']:g}",
-        f"{point['rate']:.3f}",
-        *(_text(x) for x in (predicted["reconstruction"], measured["reconstruction"], *product)),
-        rms_cell(point["error"]),
-        f"{point['gamma']:.3g}",
-        "" if point["ratio"] is None else f"{point['ratio']:.3f}",
-        "" if point["excess"] is None else f"{point['excess']:.3f}",
-    )
-
-
-def _text(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
 
 
 def _tell(notices: Notices, report: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from nqz.files.access import FileAccess, temporary_access
 from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import widen
 from nqz.ground.threads import Workers
+from nqz.stages.norms import Histogram
 
 _BLOCK = 1 << 22
 
@@ -33,6 +35,11 @@ class Factor:
         """Whether no column has energy."""
         return self._matrix.histogram.energy()[0] == 0.0
 
+    @property
+    def histogram(self) -> Histogram:
+        """The norm codes of all columns."""
+        return self._matrix.histogram
+
     @cached_property
     def exponent(self) -> int:
         """Columns are given in units of 2 ** exponent."""
@@ -45,10 +52,42 @@ class Factor:
 
     def read(self, first: int, last: int) -> NDArray[np.float64]:
         """Centered columns in units of 2 ** exponent, float64 of shape (n, last - first)."""
-        block = widen(self.view.read(first, last), self.view.entries).astype(np.float64)
+        block = self._wide(first, last)
         block -= self._matrix.means(slice(first, last))
         np.ldexp(block, -self.exponent, out=block)
         return block
+
+    def raw(self, first: int, last: int) -> NDArray[np.float64]:
+        """Columns as they are, in the same units."""
+        block = self._wide(first, last)
+        np.ldexp(block, -self.exponent, out=block)
+        return block
+
+    def _wide(self, first: int, last: int) -> NDArray[np.float64]:
+        return widen(self.view.read(first, last), self.view.entries).astype(np.float64)
+
+
+class Stand(Protocol):
+    """What stands for one side of a product."""
+
+    def read(self, first: int, last: int) -> NDArray[np.float64]:
+        """Columns with their means, in units of 2 ** exponent of the side, shape (n, last - first)."""
+
+
+class Uncoded:
+    """A side that stands for itself.
+
+    Parameters
+    ----------
+    factor : Factor
+    """
+
+    def __init__(self, factor: Factor):
+        self._factor = factor
+
+    def read(self, first: int, last: int) -> NDArray[np.float64]:
+        """Columns with their means."""
+        return self._factor.raw(first, last)
 
 
 class ExactProduct:
@@ -60,8 +99,11 @@ class ExactProduct:
         S = ‖ĀᵀB̄‖² / (‖Ā‖²‖B̄‖²/n).
     """
 
-    def __init__(self, access: FileAccess, columns: int, exponent: int, scale: float, signal: float):
-        self._access, self._columns, self._exponent, self._scale = access, columns, exponent, scale
+    def __init__(
+        self, access: FileAccess, n: int, rows: int, columns: int, exponent: int, scale: float, signal: float
+    ):
+        self._access, self._n, self._rows, self._columns = access, n, rows, columns
+        self._exponent, self._scale = exponent, scale
         self.signal = signal
 
     def error(
@@ -101,6 +143,29 @@ class ExactProduct:
                 progress(share)
         return total / self._scale
 
+    def error_of(self, a: Stand, b: Stand, progress: Callable[[float], object]) -> float:
+        """‖AᵀB - ÂᵀB̂‖² relative to ‖Ā‖²‖B̄‖²/n, for columns that stand for those of both sides.
+
+        Parameters
+        ----------
+        a, b : Stand
+        progress : callable
+            Called with the share of the product compared since the last call.
+        """
+        total = 0.0
+        rows, step = _steps(self._n, self._columns)
+        for first in range(0, self._rows, rows):
+            last = min(first + rows, self._rows)
+            exact = np.empty((last - first, self._columns))
+            self._access.pread_into(exact, 8 * first * self._columns)
+            left = a.read(first, last)
+            with np.errstate(over="ignore", invalid="ignore"):
+                for j in range(0, self._columns, step):
+                    exact[:, j : j + step] -= left.T @ b.read(j, min(j + step, self._columns))
+                total += _energy(exact)
+            progress((last - first) / self._rows)
+        return total / self._scale
+
     def close(self) -> None:
         """Give the temporary file up."""
         self._access.close()
@@ -136,7 +201,9 @@ def exact_product(a: Factor, b: Factor, progress: Callable[[float], object] | No
         access.close()
         raise
     scale = sides[0] * sides[1] / a.view.length
-    return ExactProduct(access, b.view.count, a.exponent + b.exponent, scale, energy / scale)
+    return ExactProduct(
+        access, a.view.length, a.view.count, b.view.count, a.exponent + b.exponent, scale, energy / scale
+    )
 
 
 def _fill(
@@ -144,7 +211,7 @@ def _fill(
 ) -> tuple[float, float, float]:
     """Write the product; return the energies of its centered part, and of both sides."""
     n, height, width = a.view.length, a.view.count, b.view.count
-    rows, step = max(1, _BLOCK // max(n, width)), max(1, _BLOCK // n)
+    rows, step = _steps(n, width)
     energy = energy_a = energy_b = 0.0
     for first in range(0, height, rows):
         last = min(first + rows, height)
@@ -163,6 +230,11 @@ def _fill(
         if progress is not None:
             progress((last - first) / height)
     return energy, energy_a, energy_b
+
+
+def _steps(n: int, width: int) -> tuple[int, int]:
+    """Rows of a product, and columns, that are computed at a time."""
+    return max(1, _BLOCK // max(n, width)), max(1, _BLOCK // n)
 
 
 def _energy(x: NDArray[np.float64]) -> float:

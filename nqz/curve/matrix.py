@@ -56,6 +56,7 @@ class SweepMatrix:
             "shape": list(t.shape),
             "dtype": t.dtype,
             "axis": self.axis,
+            "bytes": t.nbytes,
         }
 
 

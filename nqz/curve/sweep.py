@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from nqz.commands.encode import encode
@@ -21,102 +21,21 @@ from nqz.commands.pairs import Pair
 from nqz.commands.rounding import decoded_error
 from nqz.commands.verify import measured_error, measured_errors
 from nqz.curve.exact_product import ExactProduct, Factor, exact_product
+from nqz.curve.judgment import Judge
 from nqz.curve.matrix import SweepMatrix, check_lengths
+from nqz.curve.options import SweepOptions, point_name
+from nqz.curve.yardsticks import YARDSTICKS, Yardstick, rounding_errors
 from nqz.files.access import temporary_access
 from nqz.format.reader import ContainerReader
-from nqz.ground.errors import UsageError
 from nqz.ground.threads import Workers
 from nqz.matrix import Matrix, open_matrix
-from nqz.plan import limit
-from nqz.stages.codings import CODINGS, label
-from nqz.stages.codings import DEFAULT as CODING
-from nqz.stages.lattices import DEFAULT, FAMILIES
+from nqz.plan.profile import Limit, Profile
 
-RATES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-
-_COMPARED = dict.fromkeys((DEFAULT, "z", "e8"))
 _DIGITS = 10
 """Digits of what is reported: below, sums depend on the number of threads."""
 
-PRODUCT = "exact product"
+PRODUCT, COMPARED = "exact product", "rounding to nearest"
 Progress = Callable[[str, float], object]
-
-
-@dataclass(frozen=True)
-class SweepOptions:
-    """What the user asks of a sweep.
-
-    Attributes
-    ----------
-    rates : sequence of float
-        Bits an entry.
-    lattices : sequence of str
-        Families; by default the usual one, and "z" and "e8" for comparison.
-    states : sequence of int
-        States of the convolutional code of "conv"; by default the usual ones.
-    codings : sequence of str
-        Keys of `CODINGS`.
-        A lattice is used with those that it has.
-    seed : int
-    """
-
-    rates: tuple[float, ...] = RATES
-    lattices: tuple[str, ...] = ()
-    states: tuple[int, ...] = ()
-    codings: tuple[str, ...] = (CODING.name,)
-    seed: int = 0
-
-    def encodings(self) -> list[EncodeOptions]:
-        """All encodings, by lattice, then by coding, then by rate.
-
-        Raises
-        ------
-        UsageError
-            A value makes no sense, or is given twice.
-        """
-        for what in ("rates", "lattices", "states", "codings"):
-            _refuse_twice(what, getattr(self, what))
-        families = self.lattices or tuple(_COMPARED)
-        if self.states and "conv" not in families:
-            raise UsageError(f"states {self.states[0]}: only the lattice conv has states")
-        found = []
-        for family in families:
-            codings = [
-                c
-                for c in self.codings
-                if c not in CODINGS or family not in FAMILIES or CODINGS[c].takes(FAMILIES[family][0])
-            ]
-            # a lattice that was asked for by name is not left out in silence
-            for coding in codings or (self.codings if self.lattices else ()):
-                for states in self.states if family == "conv" and self.states else (None,):
-                    found += [
-                        EncodeOptions(
-                            rate=rate,
-                            seed=self.seed,
-                            lattice=family,
-                            states=states,
-                            coding=coding,
-                            dequantize=True,
-                        )
-                        for rate in sorted(self.rates)
-                    ]
-        for options in found:
-            options.check()
-        if not found:
-            raise UsageError("a sweep needs at least one rate and one lattice")
-        return found
-
-
-def point_name(encoding: EncodeOptions) -> str:
-    """A point of a sweep, as its progress is called."""
-    return f"{label(encoding.chosen_lattice.name, encoding.coding)} {encoding.rate:g}"
-
-
-def _refuse_twice(what: str, values: tuple[Any, ...]) -> None:
-    for number, value in enumerate(values):
-        if value in values[:number]:
-            text = f"{value:g}" if isinstance(value, float) else value
-            raise UsageError(f"{what}: {text} is given twice")
 
 
 def sweep(
@@ -137,25 +56,33 @@ def sweep(
     pool : Workers
     progress : callable, optional
         Called as progress(what, share of a point done): `PRODUCT` if there is `other`, then the `point_name` of every
-        encoding.
+        encoding, then `COMPARED`.
 
     Returns
     -------
     dict
         Of JSON types, numbers to 10 digits; None where something does not apply, or cannot be told.
 
-        - ``matrix``, ``against``: {file, tensor, shape, dtype, axis}; ``seed``; ``warnings``: list of str.
+        - ``matrix``, ``against``: {file, tensor, shape, dtype, axis, bytes}; ``seed``; ``warnings``: list of str.
         - ``signal``: S = ‖ĀᵀB̄‖²/(‖Ā‖²‖B̄‖²/n).
         - ``points``, one for every encoding:
 
-          - ``lattice``, ``coding``, ``rate_asked``; ``bytes``: {matrix, against};
-          - ``rate``: bits an entry in the file, or in both files together;
+          - ``lattice``, ``coding``, ``rate_asked``, ``error_asked``; ``bytes``: {matrix, against};
+          - ``rate``: bits an entry in the file, or in both files together; ``times_smaller`` than the originals;
           - ``predicted``: {reconstruction, product, against}, ``measured``: {reconstruction, against}:
             reconstruction ‖A - Â‖²/‖Ā‖²; product and against ‖AᵀB - Ĉ‖²/(‖Ā‖²‖B̄‖²/n), with an unrelated
             partner coded alike, and with `other`;
           - ``error``: the one that is judged, ``measured.against``, or without `other` ``predicted.product``;
+            ``percent``: 100 times its root; ``decibels``: 10 log₁₀ of it;
           - ``error_equivalent``: what the same noise gives where S = 1;
-          - ``gamma``: Γ(rate); ``ratio``: error / Γ(rate); ``excess``: rate - Γ⁻¹(error_equivalent).
+          - ``gamma``: Γ(rate); ``ratio``: error / Γ(rate); ``excess``: rate - Γ⁻¹(error_equivalent);
+          - ``limit``: what no encoders can beat on Gaussian columns of the energies that these have, where S = 1;
+            ``over_limit``: by how many bits both rates could be lowered until it is error_equivalent.
+
+        - ``yardsticks``: rounding to nearest, with ``name`` and the numbers of a point that apply; the error without
+          `other` is that with an unrelated partner rounded alike.
+        - ``curve``: {rate, gamma, limit}, both limits from rate 0 on, for operands of that signal.
+        - ``chosen``: {rate_asked, error_asked, point}, point being a position in ``points``.
 
     Raises
     ------
@@ -167,20 +94,28 @@ def sweep(
         An entry is not finite.
     """
     encodings = options.encodings()
+    yardsticks: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []
     warnings: list[str] = []
     with ExitStack() as stack:
         truth = None
+        factors = [_factor(m, pool) for m in (matrix, other) if m is not None]
         if other is not None:
             check_lengths(matrix, other)
             step = _Step(progress, PRODUCT)
-            truth = _truth(matrix, other, pool, step)
-            if truth is not None:
-                stack.enter_context(truth)
+            if not any(factor.silent for factor in factors):  # no error is relative to nothing
+                truth = stack.enter_context(exact_product(factors[0], factors[1], step))
             step.finish()
+        judge = _judge(factors, truth)
         for encoding in encodings:
             step = _Step(progress, point_name(encoding))
-            points.append(_point(matrix, other, truth, encoding, pool, step, warnings))
+            points.append(_point(matrix, other, truth, encoding, judge, pool, step, warnings))
+            step.finish()
+        lines = list(dict.fromkeys((p["lattice"], p["coding"]) for p in points))
+        points.sort(key=lambda p: (lines.index((p["lattice"], p["coding"])), p["rate"]))
+        for yardstick in YARDSTICKS:
+            step = _Step(progress, COMPARED, 1.0 / len(YARDSTICKS))
+            yardsticks.append(_yardstick(matrix, other, factors, truth, yardstick, judge, step))
             step.finish()
     report = {
         "matrix": matrix.described(),
@@ -188,17 +123,39 @@ def sweep(
         "seed": options.seed,
         "signal": None if truth is None else _finite(truth.signal),
         "points": points,
+        "yardsticks": yardsticks,
+        "curve": judge.curve(max(point["rate"] for point in points)),
+        "chosen": _chosen(points, options),
         "warnings": list(dict.fromkeys(warnings)),
     }
     rounded: dict[str, Any] = _rounded(report)
     return rounded
 
 
+def _judge(factors: list[Factor], truth: ExactProduct | None) -> Judge:
+    """What the limits are for these matrices; one alone has a partner like itself."""
+    profiles = [Profile.of(factor.histogram) for factor in factors]
+    bound = None if any(profile.silent for profile in profiles) else Limit(profiles[0], profiles[-1])
+    return Judge(bound, 1.0 if truth is None else truth.signal)
+
+
+def _chosen(points: list[dict[str, Any]], options: SweepOptions) -> dict[str, Any] | None:
+    """The point that the user wants marked: the best of the rate, or the least that reaches the error."""
+    if options.mark is None and options.error is None:
+        return None
+    asked, key = ("rate_asked", "error") if options.error is None else ("error_asked", "rate")
+    found = [k for k, point in enumerate(points) if point[asked] is not None]
+    if options.mark is not None:
+        found = [k for k in found if points[k][asked] == options.mark]
+    best = min(found, key=lambda k: math.inf if points[k][key] is None else points[k][key])
+    return {"rate_asked": options.mark, "error_asked": options.error, "point": best}
+
+
 class _Step:
     """Progress over one point, given in shares, and never more than the whole of it."""
 
-    def __init__(self, progress: Progress | None, what: str):
-        self._progress, self._what, self._left = progress, what, 1.0
+    def __init__(self, progress: Progress | None, what: str, whole: float = 1.0):
+        self._progress, self._what, self._left = progress, what, whole
 
     def __call__(self, share: float) -> None:
         share = min(share, self._left)
@@ -215,12 +172,6 @@ class _Step:
         return lambda _, size: self(weight * size / max(1, matrix.tensor.nbytes))
 
 
-def _truth(matrix: SweepMatrix, other: SweepMatrix, pool: Workers, step: _Step) -> ExactProduct | None:
-    """The exact product; None where all columns of a side are constant: no error is relative to nothing."""
-    a, b = (_factor(m, pool) for m in (matrix, other))
-    return None if a.silent or b.silent else exact_product(a, b, step)
-
-
 def _factor(matrix: SweepMatrix, pool: Workers) -> Factor:
     view, where = matrix.view(), matrix.where
     measured = MeasuredMatrix(view, measure(view, True, where, pool=pool), where, pool)
@@ -229,7 +180,7 @@ def _factor(matrix: SweepMatrix, pool: Workers) -> Factor:
 
 def _point(
     matrix: SweepMatrix, other: SweepMatrix | None, truth: ExactProduct | None, options: EncodeOptions,
-    pool: Workers, step: _Step, warnings: list[str],
+    judge: Judge, pool: Workers, step: _Step, warnings: list[str],
 ) -> dict[str, Any]:  # fmt: skip
     sides = 1 if other is None else 2
     with ExitStack() as stack:
@@ -254,32 +205,65 @@ def _point(
             else _finite(truth.error(estimate, pool, lambda share: step(0.2 * share)))
         )
         predicted = coded.predicted_product()
-        error = predicted if other is None else against
-        signal = 1.0 if truth is None else truth.signal
-        equivalent = None if error is None else limit.equivalent(error, signal)
-        needed = None if equivalent is None else limit.gamma_inverse(equivalent)
-        gamma = limit.gamma(rate)
+        stored = sum(f.coded_bytes for f in files)
         return {
             "lattice": options.chosen_lattice.name,
             "coding": options.coding,
             "rate_asked": options.rate,
+            "error_asked": options.error,
             "rate": rate,
             "bytes": {
                 "matrix": coded.coded_bytes,
                 "against": None if partner is None else partner.coded_bytes,
             },
+            "times_smaller": _data_bytes(matrix, other) / stored,
             "predicted": {
                 "reconstruction": decoded_error(coded, "float64"),
                 "product": predicted,
                 "against": None if estimate is None else _finite(estimate.error),
             },
             "measured": {"reconstruction": _reconstruction(coded, matrix, pool), "against": against},
-            "error": error,
-            "error_equivalent": equivalent,
-            "gamma": gamma,
-            "ratio": None if error is None or not gamma else error / gamma,  # gamma of thousands of bits is 0
-            "excess": None if needed is None or math.isinf(needed) else rate - needed,
+            **judge.judged(
+                predicted if other is None else against,
+                rate,
+                (_rate(coded), _rate(coded if partner is None else partner)),
+            ),
         }
+
+
+def _rate(coded: Matrix) -> float:
+    return 8.0 * coded.coded_bytes / coded.entries
+
+
+def _data_bytes(matrix: SweepMatrix, other: SweepMatrix | None) -> int:
+    """Bytes of the originals."""
+    return matrix.tensor.nbytes + (0 if other is None else other.tensor.nbytes)
+
+
+def _yardstick(
+    matrix: SweepMatrix, other: SweepMatrix | None, factors: list[Factor], truth: ExactProduct | None,
+    yardstick: Yardstick, judge: Judge, step: _Step,
+) -> dict[str, Any]:  # fmt: skip
+    views = [factor.view for factor in factors]
+    sizes = [yardstick.coded_bytes(view.length, view.count) for view in views]
+    rates = [8.0 * size / (view.length * view.count) for size, view in zip(sizes, views, strict=True)]
+    rate = 8.0 * sum(sizes) / sum(view.length * view.count for view in views)
+    reconstruction = error = None
+    if not factors[0].silent and (other is None or truth is not None):
+        reconstruction, error = map(
+            _finite,
+            rounding_errors(
+                factors[0], factors[1:], truth, yardstick, lambda share: step(share / len(YARDSTICKS))
+            ),
+        )
+    return {
+        "name": yardstick.name,
+        "rate": rate,
+        "bytes": {"matrix": sizes[0], "against": None if other is None else sizes[1]},
+        "times_smaller": _data_bytes(matrix, other) / sum(sizes),
+        "measured": {"reconstruction": reconstruction, "against": None if other is None else error},
+        **judge.judged(error, rate, (rates[0], rates[-1])),
+    }
 
 
 @contextmanager

@@ -34,3 +34,17 @@ def read_size(text: str) -> int:
         why = "is beyond 2**63 - 1 bytes" if size > _MOST else f"is no size in {SIZE_HELP}"
         raise UsageError(f"{text!r} {why}")
     return size
+
+
+def size_text(size: float) -> str:
+    """A number of bytes in the largest unit of which there is one, to three digits.
+
+    Examples
+    --------
+    >>> size_text(999), size_text(262144), size_text(2.5e12)
+    ('999 B', '262 kB', '2.5 TB')
+    """
+    power = 0
+    while size >= 999.5 and power < len(_POWERS) - 1:
+        size, power = size / 1000.0, power + 1
+    return f"{size:.3g} {_POWERS[power] if power < 2 else _POWERS[power].upper()}B"

@@ -1,0 +1,111 @@
+"""The report of ``nqz sweep`` as text: a table of all points, and the one that is chosen in words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from nqz.cli.common import PRODUCT, RECONSTRUCTION, RMS, rms_cell, shape_text
+from nqz.cli.text import Row, table
+from nqz.ground.sizes import size_text
+from nqz.stages.codings import label
+
+_ALONE = "‖A−Â‖²", "‖AᵀB−Ĉ‖²"
+_AGAINST = "‖AᵀB−Ĉ‖²", "measured"
+_CHOSEN = " (chosen)"
+
+
+def title(report: dict[str, Any]) -> str:
+    """What was swept over."""
+    text = side_name(report["matrix"])
+    if report["against"] is not None:
+        text += f", against {side_name(report['against'])}"
+    if report["signal"] is not None:
+        text += f", S = {report['signal']:.3g}"
+    return text
+
+
+def side_name(matrix: dict[str, Any]) -> str:
+    """A matrix, with its shape and type."""
+    name = os.path.basename(matrix["file"]) + (f", {matrix['tensor']}" if matrix["tensor"] else "")
+    rows = ", vectors along axis 1" if matrix["axis"] else ""
+    return f"{name}: {shape_text(matrix['shape'])} {matrix['dtype']}{rows}"
+
+
+def curve_table(report: dict[str, Any]) -> str:
+    """The table, what its columns are, and what is chosen."""
+    alone = report["against"] is None
+    headings = ["code", "rate", "MB", "smaller", *(_ALONE if alone else _AGAINST)]
+    headings += ["rms", "dB", "Γ", "limit", "over"]
+    lines = "".join(table(headings, lambda: _rows(report)))
+    if alone:
+        kinds = (
+            f"‖A−Â‖² measured, relative to {RECONSTRUCTION}; ‖AᵀB−Ĉ‖² predicted, relative to {PRODUCT}, "
+            f"B unrelated and coded alike;\n"
+        )
+    else:
+        kinds = f"errors relative to {PRODUCT}, predicted and measured; MB of both files;\n"
+    kinds += f"{RMS}; limit: for Gaussian columns with these norms; over: bits per entry beyond it\n"
+    return f"{lines}\n{kinds}{_choice(report)}"
+
+
+def _rows(report: dict[str, Any]) -> Iterator[Row]:
+    chosen = report["chosen"] and report["chosen"]["point"]
+    for k, point in enumerate(report["points"]):
+        predicted, measured = point["predicted"], point["measured"]
+        errors = (
+            (measured["reconstruction"], predicted["product"])
+            if report["against"] is None
+            else (predicted["against"], measured["against"])
+        )
+        name = label(point["lattice"], point["coding"]) + (_CHOSEN if k == chosen else "")
+        yield _row(name, point, errors)
+    for point in report["yardsticks"]:
+        measured = point["measured"]
+        alone = report["against"] is None
+        errors = (measured["reconstruction"], point["error"]) if alone else (None, point["error"])
+        yield _row(point["name"], point, errors)
+
+
+def _row(name: str, point: dict[str, Any], errors: tuple[float | None, float | None]) -> Row:
+    return (
+        name,
+        f"{point['rate']:.3f}",
+        megabytes(stored(point)),
+        f"{point['times_smaller']:.3g}x",
+        *(_text(error) for error in errors),
+        rms_cell(point["error"]),
+        "" if point["decibels"] is None else f"{point['decibels']:.1f}",
+        f"{point['gamma']:.3g}",
+        _text(point["limit"], 3),
+        "" if point["over_limit"] is None else f"{point['over_limit']:.3f}",
+    )
+
+
+def stored(point: dict[str, Any]) -> int:
+    """Bytes of a point, of both sides."""
+    return int(sum(size for size in point["bytes"].values() if size is not None))
+
+
+def megabytes(size: float) -> str:
+    """Millions of bytes, to three digits."""
+    return f"{size / 1e6:.0f}" if size >= 1e8 else f"{size / 1e6:.3g}"
+
+
+def _text(value: float | None, digits: int = 4) -> str:
+    return "" if value is None else f"{value:.{digits}g}"
+
+
+def _choice(report: dict[str, Any]) -> str:
+    """What is chosen, as a sentence; nothing where nothing is."""
+    if report["chosen"] is None:
+        return ""
+    point = report["points"][report["chosen"]["point"]]
+    error = (
+        "" if point["percent"] is None else f", error {point['percent']:.3g} % ({point['decibels']:.1f} dB)"
+    )
+    return (
+        f"chosen: {label(point['lattice'], point['coding'])} at {point['rate']:.3f} bits per entry: "
+        f"{size_text(stored(point))}, {point['times_smaller']:.3g}x smaller{error}\n"
+    )
