@@ -11,7 +11,8 @@ import nqz
 from coded_cases import SCHEMES, coded, kept, scheme
 from nqz.commands.decode import DecodeOptions, decode
 from nqz.commands.encode import encode
-from nqz.commands.matmul import MatmulOptions, multiply
+from nqz.commands.matmul import MatmulOptions
+from nqz.commands.multiply import multiply
 from nqz.commands.options import EncodeOptions
 from nqz.commands.pairs import pair_up
 from nqz.commands.verify import verify

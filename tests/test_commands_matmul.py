@@ -9,7 +9,8 @@ import nqz
 from coded_cases import KINDS, SCHEMES, Truth, centered, coded, encoded, pair, scheme
 from container_builder import taken_apart
 from nqz.commands.factors import Coded
-from nqz.commands.matmul import MatmulOptions, multiply, prepare
+from nqz.commands.matmul import MatmulOptions, prepare
+from nqz.commands.multiply import multiply
 from nqz.commands.pairs import Pair, pair_up
 from nqz.files.access import MemoryAccess
 from nqz.files.source import array_source

@@ -188,3 +188,77 @@ def test_group_energies_equal_the_reference(native):
                 other[np.arange(3, rows), np.arange(rows - 3)] = 0
                 native.group_energies(np.ascontiguousarray(other), order, edges, unit, False, 0, expected)
                 assert np.array_equal(expected, actual)
+
+
+def _columns(rng, count, far):
+    """What `deviations` takes of columns: some silent, some not coded, some with means far from float64's middle."""
+    out = 10.0 ** rng.integers(-9, 3, (5, count)) * rng.random((5, count))
+    out[:, ::7] = 0.0
+    out[2, 2::5] = np.inf
+    out[3] *= 10.0 ** (far * rng.integers(-1, 2, count))
+    out[4, ::3] = 0.0
+    return out
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("exponent, far", [(0, 0), (-3, 100), (900, 0), (-1074, 200), (1500, 3), (-2044, 0)])
+def test_deviations_equal_the_reference(native, dtype, exponent, far):
+    rng = np.random.default_rng(abs(exponent))
+    for rows, columns in [(1, 1), (5, 70), (33, 9), (0, 3)]:
+        for raw in (
+            rng.integers(-(1 << 31), 1 << 31, (rows, columns + 2)).astype(np.int32)[:, 1:-1],
+            rng.standard_normal((rows, columns)) * 1e17,
+        ):
+            sides = _columns(rng, rows, far), _columns(rng, columns, far)
+            group = rng.integers(0, 3, rows).astype(np.int32)
+            theta = rng.random((3, columns)) * 10.0 ** rng.integers(-5, 4, (3, columns))
+            estimates = (rng.standard_normal((rows, columns)) * 1e3).astype(dtype)
+            estimates[:, :1] = 0.0
+            for shrink, kappa, related in (
+                (0.0, 1.0, 0.0),
+                (0.0, 0.5, 1.0),
+                (0.7, 0.75, 0.25),
+                (1.0, 1.0, -0.8),
+            ):
+                arguments = (
+                    raw,
+                    *sides,
+                    group,
+                    theta,
+                    shrink,
+                    kappa,
+                    related,
+                    400.0,
+                    1e-8,
+                    exponent,
+                    estimates,
+                )
+                expected, actual = (np.full((rows, columns), 7.0, dtype) for _ in range(2))
+                found = reference.deviations(*arguments, expected)
+                assert native.deviations(*arguments, actual) == found
+                assert expected.tobytes() == actual.tobytes()
+                assert found[1] == np.isnan(expected).sum()
+                infinite = np.flatnonzero(np.isinf(expected.ravel()))
+                assert found[0] == (infinite[0] if len(infinite) else -1)
+
+
+def test_deviations_are_what_the_formula_says():
+    n, kappa, theta, related = 16.0, 0.5, 3.0, 1.0
+    raw = np.array([[6, -4]], np.int32)
+    a = np.array([[0.01], [5.0], [0.5], [0.25], [2.0**-3]])
+    b = np.array([[0.02, 0.01], [3.0, 2.0], [0.25, np.inf], [0.5, 0.5], [2.0**-4, 0.0]])
+    estimates = np.array([[1000.0, 0.0]])
+    for shrink in (0.0, 0.4):
+        out = np.empty((1, 2))
+        found = reference.deviations(
+            raw, a, b, np.zeros(1, np.int32), np.full((1, 2), theta), shrink, kappa, related, n, 1e-3, 1, estimates, out
+        )  # fmt: skip
+        nu = 1.5 * 1.25 / kappa - 1.0
+        cosine = 6 * 0.01 * 0.02 / kappa
+        alpha = 1 / (1 + shrink * nu)
+        noise = nu + related * (theta / n if shrink else cosine**2)
+        square = (alpha**2 * noise + (1 - alpha) ** 2 * theta) * (15.0 * 2) ** 2 / n
+        square += (0.25 * 2.0**-4) ** 2 + (0.5 * 2.0**-3) ** 2 + (512 * 1e-3) ** 2
+        assert out[0, 0] == pytest.approx(np.sqrt(square), rel=1e-14)
+        assert np.isnan(out[0, 1])
+        assert found == (-1, 1, 0)

@@ -85,9 +85,12 @@ PAGES = {
         (
             ("All inner products of the columns of two matrices", "nqz matmul a.nqz b.nqz -o product.npy"),
             ("One of the two not compressed, and a report", "nqz matmul a.nqz b.npy -o plain.npy --json"),
+            ("With the standard deviation of every entry", "nqz matmul a.nqz b.nqz -o c.npy --sigma sigma.npy"),
             ("To standard output", "nqz matmul a.nqz b.nqz > again.npy"),
         ),
-        common=("--output", "--force", "--tensor-a", "--tensor-b", "--axis-a", "--axis-b", "--dtype", "--json"),
+        common=(
+            "--output", "--sigma", "--force", "--tensor-a", "--tensor-b", "--axis-a", "--axis-b", "--dtype", "--json",
+        ),
         expert=("--estimator",),
     ),
     "inspect": Page(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -18,14 +19,17 @@ from nqz.cli.common import (
     span,
 )
 from nqz.cli.parameters import Command, choice
-from nqz.cli.reports import head, multiplied, open_report
+from nqz.cli.reports import head, multiplied, open_report, place
 from nqz.commands.factors import Coded
-from nqz.commands.matmul import MatmulOptions, multiply
+from nqz.commands.matmul import MatmulOptions
+from nqz.commands.multiply import Target, multiply
 from nqz.commands.opening import open_two
 from nqz.commands.pairs import pair_up
+from nqz.files.output import publish_together
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, SOURCES, listed
 from nqz.ground.threads import workers
+from nqz.ground.wording import counted
 from nqz.stages.estimate import ESTIMATORS
 
 _STAGES = (("decoding", 0.6), ("computing", 0.4))
@@ -35,7 +39,9 @@ _HELP = f"""Estimate AᵀB: the products of all vectors of A with all vectors of
 
 Either A or B may be a plain {listed()} file, or a model: its folder or its index. Tensors of equal name are
 multiplied, into a {listed(SEVERAL)} file, where there are several. A matrix that a container carries exactly is
-multiplied with one that is compressed.
+multiplied with one that is compressed. --sigma writes error bars: the standard deviation of every entry with unbiased;
+with auto and mmse, which shrink what is uncertain, the root mean square error of entries alike; NaN for entries of
+vectors too quiet to be coded.
 """
 
 
@@ -51,6 +57,10 @@ multiplied with one that is compressed.
 @click.option(
     "--estimator", type=choice(ESTIMATORS), default="auto", show_default=True,
     help="auto: the least error, by what the two show; mmse: the same for unrelated ones; unbiased: right on average.",
+)  # fmt: skip
+@click.option(
+    "--sigma", metavar="OUT",
+    help=f"Write the standard deviation of every entry as well, {listed(SOURCES)}.",
 )  # fmt: skip
 @click.option("--tensor-a", metavar="NAME", help="Tensor of A, where it has several: its name, no pattern.")
 @click.option("--tensor-b", metavar="NAME", help="Tensor of B, where it has several: its name, no pattern.")
@@ -73,7 +83,7 @@ multiplied with one that is compressed.
 @common_options
 def command(
     a: str, b: str, output: str | None, force: bool, axis_a: str | None, axis_b: str | None,
-    json_to: str | None,
+    json_to: str | None, sigma: str | None,
     tensor_a: str | None, tensor_b: str | None,
     threads: int | None,
     quiet: bool, show_progress: bool | None, **choices: Any,
@@ -85,9 +95,9 @@ def command(
     with workers(threads) as pool, open_two(a, b) as (left, right):
         axes = [None if axis is None else int(axis) for axis in (axis_a, axis_b)]
         pairs = pair_up(left, right, tensor_a, tensor_b, *axes)
-        for place, option in enumerate(("--axis-a", "--axis-b")):
-            coded = [side for pair in pairs if isinstance(side := (pair.a, pair.b)[place], Coded)]
-            if axes[place] is not None and coded:
+        for number, option in enumerate(("--axis-a", "--axis-b")):
+            coded = [side for pair in pairs if isinstance(side := (pair.a, pair.b)[number], Coded)]
+            if axes[number] is not None and coded:
                 raise UsageError(
                     f"{option}: {coded[0].where} is compressed; its axis was chosen by encode --axis"
                 )
@@ -96,6 +106,7 @@ def command(
             raise UsageError(
                 f"{len(pairs)} pairs of tensors: give -o OUT.safetensors, or choose by --tensor-a, --tensor-b"
             )
+        sigma_kind = None if sigma is None else _sigma_kind(sigma, target, kind, len(pairs))
         # the operands' bytes, an equal part for every pair: what `multiply` reports is shares of the whole
         total = sum(side.nbytes for pair in pairs for side in (pair.a, pair.b))
         sizes = {pair.name: total / len(pairs) for pair in pairs}
@@ -103,19 +114,57 @@ def command(
         inputs = [part.opened for part in (*left.parts, *right.parts)]
         with (
             open_output(target, force, inputs) as out,
-            open_report(json_to, [target], force, inputs) as told,
+            nullcontext() if sigma is None else open_output(sigma, force, inputs) as beside,
+            open_report(json_to, [target] if sigma is None else [target, sigma], force, inputs) as told,
             notices.progress("multiplying", sizes, stages, f"{left.name} {right.name}") as progress,
         ):
             shares = progress and (lambda name, share: progress(name, share * total))
-            report = multiply(pairs, out.access, kind, options, pool, shares)
-            out.commit()
-            written, names = [(target, out.access.size)], [pair.name for pair in pairs]
+            deviations = None
+            if beside is not None and sigma_kind is not None:
+                deviations = Target(beside.access, sigma_kind)
+            report = multiply(pairs, out.access, kind, options, pool, shares, deviations)
+            outputs = [out] if beside is None else [out, beside]
+            publish_together(outputs)
+            written = [(target, out.access.size)]
+            if sigma is not None and beside is not None:
+                written.append((sigma, beside.access.size))
+            names = [pair.name for pair in pairs]
             found = {"estimator": options.estimator, "products": multiplied(names, report)}
-            told(lambda: {**head("matmul", [a, b], written, report["notes"]), **found})
+            said = [*report["notes"], *report["warnings"]]
+            told(lambda: {**head("matmul", [a, b], written, said), **found})
     for note in report["notes"]:
         notices.note(note)
+    for warning in report["warnings"]:
+        notices.warn(warning)
     rates = " and ".join(span(side) for side in zip(*report["rates"], strict=True))
     what = " x ".join(map(str, report["shapes"][0])) or "1" if len(pairs) == 1 else f"{len(pairs)} products"
+    bars = "" if sigma is None else f"; {_sigma_text(report['sigmas'])}"
     notices.summary(
-        f"{what} from {rates} bits per entry: expected error {errors_text(report['errors'], PRODUCT)}"
+        f"{what} from {rates} bits per entry: expected error {errors_text(report['errors'], PRODUCT)}{bars}"
     )
+
+
+def _sigma_kind(sigma: str, target: str, kind: str, products: int) -> str:
+    """Format of the file of standard deviations, from its suffix."""
+    if not sigma:
+        raise UsageError("--sigma '': the name of the output is empty")
+    if place(sigma) == place(target):
+        where = "standard output" if place(sigma) == "-" else target
+        raise UsageError(
+            f"--sigma: {where} carries the product; name another file, as in --sigma sigma.{kind}"
+        )
+    found = kind_of(sigma, kind)
+    if products > 1 and SOURCES[found].alone:
+        raise UsageError(f"--sigma {sigma}: {products} pairs of tensors: give --sigma OUT.safetensors")
+    return found
+
+
+def _sigma_text(sigmas: list[dict[str, Any]]) -> str:
+    """The standard deviations in a few words, and how many entries have none."""
+    known = [one[key] for one in sigmas for key in ("least", "greatest") if one[key] is not None]
+    text = f"standard deviations {span(known)}"
+    unknown = sum(one["unknown"] for one in sigmas)
+    if not unknown:
+        return text
+    bound = max(one["bound"] for one in sigmas if one["bound"] is not None)
+    return f"{text}, unknown (NaN) of {counted(unknown, 'entry')}, off by {bound:.3g} at most"

@@ -53,8 +53,8 @@ def open_report(
     if target is None:
         yield lambda make: None
         return
-    if _place(target) in map(_place, outputs):
-        what = "standard output carries the result" if _place(target) == "-" else f"{target} is the output"
+    if place(target) in map(place, outputs):
+        what = "standard output carries the result" if place(target) == "-" else f"{target} is the output"
         raise UsageError(f"--json: {what}; name another file, as in --json report.json")
     if target == "-":
         if sys.stdout is None:
@@ -77,7 +77,7 @@ def as_json(report: Any) -> str:
     return json.dumps(report, indent=2, allow_nan=False) + "\n"
 
 
-def _place(path: str) -> str:
+def place(path: str) -> str:
     """What a path names, the same for all names of standard output."""
     return "-" if _STANDARD.fullmatch(path) else os.path.realpath(path)
 
@@ -131,9 +131,9 @@ def decoded(reader: ContainerReader, chosen: Iterable[Whole], options: DecodeOpt
 
 
 def multiplied(names: Sequence[str], report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The products that were computed, the rates of both sides, and the error to expect of each."""
-    found = zip(names, report["shapes"], report["rates"], report["errors"], strict=True)
+    """The products that were computed, the rates of both sides, and the error to expect of each, and of its entries."""
+    found = zip(names, report["shapes"], report["rates"], report["errors"], report["sigmas"], strict=True)
     return [
-        {"name": name, "shape": list(shape), "rates": list(rates), "expected": error}
-        for name, shape, rates, error in found
+        {"name": name, "shape": list(shape), "rates": list(rates), "expected": error, "sigma": sigma}
+        for name, shape, rates, error, sigma in found
     ]

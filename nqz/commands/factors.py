@@ -113,6 +113,13 @@ class PlainOperand(Operand):
         power = np.where(silent, 0, exponents(codes) - self.exponent - self._power)
         return np.where(silent, 0.0, np.ldexp(1.0, power))
 
+    def noise(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """What rounding to integers leaves."""
+        ratio = np.divide(
+            self.units(codes), self.sizes(codes), where=codes != norms.ZERO, out=np.zeros(len(codes))
+        )
+        return ratio * ratio * (self.side.n / 12.0)
+
     def rms(self, first: int, last: int) -> float:
         """Of all columns, which are scaled alike: those of a block need not be measured for it."""
         return self.rms_of(self.side.histogram.codes)

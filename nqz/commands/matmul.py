@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nqz.commands.factors import Coded, Factor, Plain
 from nqz.commands.pairs import Pair
-from nqz.files.access import FileAccess, MemoryAccess
-from nqz.files.contract import TensorSpec
-from nqz.files.sink import MatrixSink
 from nqz.format.records import Record, is_optional
 from nqz.ground.errors import OperandError, UsageError
-from nqz.ground.sources import SOURCES
-from nqz.ground.threads import SMALL, Workers
+from nqz.ground.threads import Workers
 from nqz.ground.wording import counted
 from nqz.matrix import Matrix
+from nqz.product.deviation import Deviations, InfiniteError, Put
 from nqz.product.operand import Operand, Watch
 from nqz.product.product import Measured, NotFiniteError, Product
 from nqz.stages import norms
 from nqz.stages.estimate import ESTIMATORS
-
-_FEW = 3
-"""Products that a note names one by one."""
 
 
 @dataclass(frozen=True)
@@ -213,130 +206,25 @@ def prepare(
     return Prepared(pair.name, shape, dtype, product, measured, notes, (pair.a.rate, pair.b.rate))
 
 
-def multiply(
-    pairs: list[Pair],
-    access: FileAccess | MemoryAccess,
-    kind: str,
-    options: MatmulOptions,
-    pool: Workers,
-    progress: Callable[[str, float], object] | None = None,
-) -> dict[str, Any]:
-    """Compute products and write them, small ones side by side.
-
-    Parameters
-    ----------
-    pairs : list of Pair
-    access
-        Where the file is written.
-    kind : str
-        A key of `SOURCES`.
-    options : MatmulOptions
-    pool : Workers
-    progress : callable, optional
-        Called as progress(name, share of the work done): half of it is what `prepare` does.
-
-    Returns
-    -------
-    dict
-        ``shapes``, ``rates`` (of both sides) and ``errors`` (expected) of the products; ``notes``: list of str.
-
-    Raises
-    ------
-    OperandError, UnsupportedError
-        See `check`; or an entry does not fit the type of the product.
-    """
-    for pair in pairs:
-        check(pair, options)
-    outlines = [outline(pair, options) for pair in pairs]
-    names = ["" if SOURCES[kind].alone else pair.name or "product" for pair in pairs]
-    sink = MatrixSink(
-        access, kind, [TensorSpec(name, *outlined) for name, outlined in zip(names, outlines, strict=True)]
-    )
-
-    def work(index: int, inner: Workers) -> _Made:
-        try:
-            return made(pairs[index], index, inner)
-        finally:
-            pairs[index].release()
-
-    def made(pair: Pair, index: int, inner: Workers) -> _Made:
-        def report(share: float) -> None:
-            if progress is not None:
-                progress(pair.name, share / 2 / len(pairs))
-
-        left = 1.0
-
-        def watch(share: float) -> None:
-            nonlocal left
-            left -= share
-            report(share)
-
-        prepared = prepare(pair, options, inner, watch)
-        report(left)  # what was not decoded: shares add up to 1
-        for share, _ in tiles(prepared, partial(_put, sink, index, prepared), inner):
-            report(share)
-        return _Made(prepared.rates, prepared.error, prepared.notes, prepared.same)
-
-    found: dict[str, Any] = {
-        "shapes": [shape for shape, _ in outlines],
-        "rates": [],
-        "errors": [],
-        "notes": [],
-    }
-    small = [
-        max(math.prod(pair.a.shape), math.prod(pair.b.shape), math.prod(shape)) <= SMALL
-        for pair, (shape, _) in zip(pairs, outlines, strict=True)
-    ]
-    same = []
-    for pair, one in zip(pairs, pool.each(work, range(len(pairs)), small.__getitem__), strict=True):
-        found["rates"].append(one.rates)
-        found["errors"].append(one.error)
-        found["notes"] += one.notes
-        same += [pair.name] * one.same
-    found["notes"] = list(dict.fromkeys([*_gram(same), *found["notes"]]))
-    sink.finish()
-    return found
+def tiles(
+    prepared: Prepared, put: Put, pool: Workers, deviations: Deviations | None = None
+) -> Iterator[tuple[float, Any]]:
+    """The product in pieces, in the type that was asked for, and its standard deviations: see `Product.tiles`."""
+    with finite(prepared):
+        yield from prepared.product.tiles(prepared.measured, prepared.dtype, put, pool, deviations)
 
 
-class _Made(NamedTuple):
-    """What is to be told of a product, when nothing else of it is held any more."""
-
-    rates: tuple[float, float]
-    error: float
-    notes: list[str]
-    same: bool
-
-
-def _gram(names: Sequence[str]) -> list[str]:
-    """A note on the products whose two sides are one matrix."""
-    if not any(names):  # none, or one product without a name
-        return ["both sides are the same matrix: its diagonal comes from the norms"] * len(names)
-    which = f" ({', '.join(names)})" if len(names) <= _FEW else ""
-    diagonals = "its diagonal comes" if len(names) == 1 else "their diagonals come"
-    what = f"both sides of {counted(len(names), 'product')}{which} are the same matrix"
-    return [f"{what}: {diagonals} from the norms"]
-
-
-def _put(sink: MatrixSink, index: int, prepared: Prepared, i: int, j: int, tile: NDArray[Any]) -> None:
-    """Write a tile of product number `index`, of which it has rows i, … and columns j, …."""
-    columns, size = prepared.product.b.columns, np.dtype(prepared.dtype).itemsize
-    if tile.shape[1] == columns:
-        sink.write_bytes(index, i * columns * size, tile)
-        return
-    for row in tile:
-        sink.write_bytes(index, (i * columns + j) * size, row)
-        i += 1
-
-
-def tiles(prepared: Prepared, put: Callable[..., Any], pool: Workers) -> Iterator[tuple[float, Any]]:
-    """The product in pieces, in the type that was asked for: see `Product.tiles`."""
+@contextmanager
+def finite(prepared: Prepared) -> Iterator[None]:
+    """Say what to do where something overflows."""
     product, dtype = prepared.product, prepared.dtype
     try:
-        yield from product.tiles(prepared.measured, dtype, put, pool)
-    except NotFiniteError as error:
+        yield
+    except (NotFiniteError, InfiniteError) as error:
         advice = "use --dtype float64" if dtype == "float32" and error.wide else "scale the inputs"
+        what = "" if isinstance(error, NotFiniteError) else "the standard deviation of "
         raise OperandError(
-            f"product of {product.a.name} and {product.b.name}: entry [{error.row}, {error.column}] overflows "
+            f"product of {product.a.name} and {product.b.name}: {what}entry [{error.row}, {error.column}] overflows "
             f"{dtype}; {advice}"
         ) from None
 

@@ -9,11 +9,12 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nqz.files.access import FileAccess, output_error, temporary_access
 from nqz.files.flush import flush, sync_folder
+from nqz.files.unfinished import is_at, kept
 from nqz.files.unpublished import Unpublished
 from nqz.ground.errors import NqzError, OutputError, OutputExistsError, UsageError
 
@@ -71,6 +72,7 @@ class Output:
         self._fd = -1  # a descriptor to write to, owned
         self._final: str | None = None  # the path to publish at, all links followed
         self._file: Unpublished | None = None
+        self._old: str | None = None  # where the file to be replaced is kept
         self._mode: int | None = None  # permissions and owner of the file to be replaced
         self._owner: tuple[int, int] | None = None
         if hasattr(target, "write"):
@@ -179,7 +181,12 @@ class Output:
             self._file.discard()
 
     def commit(self, size: int | None = None) -> None:
-        """Publish what was written.
+        """Publish what was written: `prepare` and `publish`."""
+        self.prepare(size)
+        self.publish()
+
+    def prepare(self, size: int | None = None) -> None:
+        """Bring what was written to the disk, so that little is left that can fail.
 
         Parameters
         ----------
@@ -190,22 +197,13 @@ class Output:
         ------
         DiskFullError, OutputError
             If the output cannot be written.
-        OutputExistsError
-            If a file appeared at the target meanwhile, and `force` is not set.
-        BrokenPipeError
-            If the reader of a pipe has gone.
         """
         if self._check is not None:
             self._check()
         # What was rolled back is given back here.
         self.access.truncate(self.access.size if size is None else size)
         if self._file is None:
-            self._copy_out()
-        else:
-            self._publish()
-
-    def _publish(self) -> None:
-        assert self._final is not None and self._file is not None
+            return
         fd = self.access.fileno()
         try:
             if self._owner is not None:
@@ -215,6 +213,38 @@ class Output:
                 os.fchmod(fd, self._mode)
             flush(fd, self.access.size)
             self.access.close()
+        except OSError as error:
+            raise output_error(self.name, error) from error
+
+    @property
+    def appears(self) -> bool:
+        """Whether it is a file that appears, and that `withdraw` takes back."""
+        return self._file is not None
+
+    def publish(self, keep: bool = False) -> None:
+        """Publish what `prepare` has brought to the disk.
+
+        Parameters
+        ----------
+        keep : bool
+            Keep a file that is replaced until `settle`, where the file system can, for `withdraw` to bring back.
+
+        Raises
+        ------
+        DiskFullError, OutputError
+            If the output cannot be written.
+        OutputExistsError
+            If a file appeared at the target meanwhile, and `force` is not set.
+        BrokenPipeError
+            If the reader of a pipe has gone.
+        """
+        if self._file is None:
+            self._copy_out()
+            return
+        assert self._final is not None
+        if keep and self._force:
+            self._old = kept(self._final)
+        try:
             try:
                 self._file.publish(self._force)
             except FileExistsError as error:
@@ -223,6 +253,25 @@ class Output:
             sync_folder(os.path.dirname(self._final))
         except OSError as error:
             raise output_error(self.name, error) from error
+
+    def settle(self) -> None:
+        """Give up the file that was replaced."""
+        old, self._old = self._old, None
+        if old is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(old)
+
+    def withdraw(self) -> None:
+        """Take back a file that `publish` let appear: what stood there before stands there again, if it was kept."""
+        if self._final is None or self._file is None:
+            return
+        with contextlib.suppress(OSError):
+            if self._old is not None:
+                os.replace(self._old, self._final)
+            elif self._mode is None and is_at(self._file.fd, self._final):
+                os.unlink(self._final)
+            sync_folder(os.path.dirname(self._final))
+        self.settle()  # where nothing was replaced yet, both names are of one file, and both still there
 
     def _copy_out(self) -> None:
         buffer = memoryview(bytearray(min(_COPY_PIECE, max(1, self.access.size))))
@@ -262,6 +311,26 @@ class Output:
             fd, self._fd = self._fd, -1
             with contextlib.suppress(OSError):
                 os.close(fd)
+
+
+def publish_together(outputs: Sequence[Output]) -> None:
+    """Publish several outputs that belong together: all of them, or none where one of them cannot be.
+
+    What a stream was given is not taken back; so it is given first, and no file appears where it cannot take that.
+    """
+    for output in outputs:
+        output.prepare()
+    begun = []
+    try:
+        for output in sorted(outputs, key=lambda output: output.appears):
+            begun.append(output)
+            output.publish(keep=True)
+    except BaseException:  # an interrupt, too
+        for output in begun:
+            output.withdraw()
+        raise
+    for output in begun:
+        output.settle()
 
 
 def _write(stream: Any, data: memoryview) -> int:

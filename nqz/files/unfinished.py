@@ -32,3 +32,16 @@ def is_at(fd: int, path: str) -> bool:
         return os.path.samestat(os.fstat(fd), os.lstat(path))
     except FileNotFoundError:
         return False
+
+
+def kept(final: str) -> str | None:
+    """Give a file a second name, under which it stays when it is replaced; None where there is no file, or no way."""
+    for path in names(final):
+        try:
+            os.link(final, path, follow_symlinks=False)
+        except FileExistsError:
+            continue
+        except OSError:
+            return None
+        return path
+    return None

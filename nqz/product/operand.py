@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nqz.ground.arithmetic import GRID, exp2
 from nqz.ground.threads import Workers
 from nqz.stages import norms
 from nqz.stages.estimate import Side
@@ -78,6 +79,21 @@ class Operand(ABC):
     @abstractmethod
     def mean_steps(self, columns: Columns) -> NDArray[np.float64]:
         """Steps to which the means were rounded, in units of 2 ** exponent; 0 for exact ones."""
+
+    @property
+    def norm_step(self) -> float:
+        """To how much of an octave energies were rounded; 0 for exact ones."""
+        return 1.0 / norms.STEPS
+
+    def noise(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """Relative noise of columns of these norm codes, infinite where they are not coded, 0 where they are silent."""
+        return np.where(codes == norms.ZERO, 0.0, self.side.noise_at(codes))
+
+    def sizes(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """Norms of centered columns of these norm codes, in units of 2 ** exponent."""
+        silent = codes == norms.ZERO
+        code = np.where(silent, 0, codes.astype(np.int64) - norms.DOUBLING * self.exponent)
+        return np.where(silent, 0.0, exp2(code * (GRID // norms.DOUBLING)))
 
     @abstractmethod
     def stream(self, first: int, last: int, pool: Workers) -> Stream:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from nqz import kernels
 from nqz.ground.arithmetic import pieces, total, total_of
 from nqz.ground.threads import Workers
+from nqz.product.deviation import Deviations, Put
 from nqz.product.integers import multiply, result_type
 from nqz.product.operand import Operand, Watch
-from nqz.product.risk import Part, Signal, group_energies
+from nqz.product.risk import Local, Part, Signal, group_energies
 from nqz.product.tiles import HELD, Blocks, Sample, tiles
 from nqz.stages import norms, project
 from nqz.stages.estimate import alpha, expected_error
@@ -59,6 +60,8 @@ class Measured:
         Expected ‖AᵀB - Ĉ‖² relative to ‖Ā‖²‖B̄‖²/n.
     guessed : float
         The share of `error` that dropped columns contribute, whose products are not known.
+    signal : Signal, optional
+        What the product shows, where it was looked at and has coded columns.
     raw : dict of ndarray, optional
         All exact products of points, where these are few.
     sides : tuple of Blocks, optional
@@ -68,6 +71,7 @@ class Measured:
     theta: float = 1.0
     error: float = 0.0
     guessed: float = 0.0
+    signal: Signal | None = field(default=None, repr=False)
     raw: Raw | None = field(default=None, repr=False)
     sides: tuple[Blocks, Blocks] | None = field(default=None, repr=False)
 
@@ -116,8 +120,15 @@ class Product:
         sampled = self._all_raw(Sample(sides[0], rows), Sample(sides[1], columns), pool)
         return self._measured(self._signal(rows, columns, sampled, pool), None, sides)
 
+    def deviations(self, measured: Measured, put: Put) -> Deviations:
+        """What computes the standard deviations of the estimate beside it, and puts them: see `tiles`."""
+        local = Local.everywhere(1.0)
+        if measured.signal is not None and self.estimator != "unbiased":
+            local = measured.signal.local(self.estimator, measured.theta)
+        return Deviations(self.a, self.b, self.estimator, measured.theta, local, self.same, put)
+
     def tiles(
-        self, measured: Measured, dtype: str, put: Callable[[int, int, NDArray[Any]], Any], pool: Workers
+        self, measured: Measured, dtype: str, put: Put, pool: Workers, deviations: Deviations | None = None
     ) -> Iterator[tuple[float, Any]]:
         """Compute the estimate in rectangular pieces that cover it.
 
@@ -130,6 +141,8 @@ class Product:
             put(row, column, tile) is called for every piece, from several threads; the array is valid during the call
             only.
         pool : Workers
+        deviations : Deviations, optional
+            Given every piece, too.
 
         Yields
         ------
@@ -139,14 +152,16 @@ class Product:
 
         Raises
         ------
-        NotFiniteError
-            An entry does not fit the type.
+        NotFiniteError, InfiniteError
+            An entry, or its standard deviation, does not fit the type.
         """
         whole = max(1, self.a.columns * self.b.columns)
 
         def finish(piece: Piece) -> tuple[float, Any]:
             rows, columns, raw = piece()
             tile = self._estimated(measured.theta, rows, columns, raw, dtype, pool)
+            if deviations is not None:
+                deviations.add(rows, columns, raw, tile, pool)
             return raw.size / whole, put(rows.start, columns.start, tile)
 
         if measured.raw is not None:
@@ -272,7 +287,7 @@ class Product:
             theta = signal.theta() if self.estimator == "auto" else 1.0
             missed, dropped = signal.missed(self.estimator, theta), signal.dropped
         error, guessed = self._expected_error(theta, missed, dropped)
-        return Measured(theta, error, guessed, raw, sides)
+        return Measured(theta, error, guessed, signal, raw, sides)
 
     def _expected_error(
         self, theta: float, missed: float, dropped: tuple[float, float]

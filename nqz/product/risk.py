@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ _COLUMNS, _ENTRIES = 1 << 10, 1 << 16
 """Columns of raw products that are summed at a time, or more of them where there are only so many entries."""
 _MOST_NOISE = 1e60
 """Relative noise of columns that tell nothing any more; squares of its products stay finite."""
+_LEAST = 1e-30
+"""Variance of a measured energy where there is no noise."""
+_BALANCE, _HALVINGS = (0.25, 4.0), 30
 _OCTAVE = 8
 _THETA = np.arange(-10 * _OCTAVE, 20 * _OCTAVE + 1)
 """Candidates for θ: 2 ** (j / 8)."""
@@ -50,6 +53,10 @@ class Groups:
     side : Side
     number : ndarray of int32
         Group of each code of the side's histogram, -1 for columns that do not count.
+    label : ndarray of int64
+        What the norm codes of a group have in common.
+    columns : ndarray of float64
+        Number of columns of each group.
     energy : ndarray of float64
         Total energy of each group.
     noise : ndarray of float64
@@ -60,6 +67,8 @@ class Groups:
 
     side: Side
     number: NDArray[np.int32]
+    label: NDArray[np.int64]
+    columns: NDArray[np.float64]
     energy: NDArray[np.float64]
     noise: NDArray[np.float64]
     quiet: NDArray[np.bool_]
@@ -78,7 +87,8 @@ def group(side: Side, energies: NDArray[np.float64]) -> Groups:
     """Group the coded columns of a side that are not all noise; `energies`, in any unit, are of its norm codes."""
     codes, counts, noise = side.histogram.codes, side.histogram.counts, side.noise
     counted = (noise < _MOST_NOISE) & (energies > 0)
-    begins = np.diff(codes[counted] // _GROUP, prepend=-(1 << 40)) != 0
+    label = codes[counted] // _GROUP
+    begins = np.diff(label, prepend=-(1 << 40)) != 0
     number = np.full(len(codes), -1, np.int32)
     number[counted] = np.cumsum(begins) - 1
     first = np.append(np.flatnonzero(begins), int(counted.sum()))
@@ -89,7 +99,8 @@ def group(side: Side, energies: NDArray[np.float64]) -> Groups:
     power = (energies * counts)[counted]
     sums, before = summed(power), np.cumsum(counts[counted]) - counts[counted]
     quiet = before[begins] * 2 <= counts[counted].sum()
-    return Groups(side, number, sums, summed(power * noise[counted]) / sums, quiet)
+    columns = summed(counts[counted].astype(np.float64))
+    return Groups(side, number, label[begins], columns, sums, summed(power * noise[counted]) / sums, quiet)
 
 
 @dataclass(frozen=True)
@@ -202,7 +213,7 @@ class Signal:
         self._power = a.energy[:, None] * b.energy[None, :] / n
         self._nu = excess_noise(a.noise, b.noise, kappa)
         self._noise = self._nu * self._power
-        self._found = found
+        self._found, self._a, self._b = found, a, b
         whole = _sum(self._power)
         weight = (1.0 + _sum(self._noise) / whole) ** 2 if whole > 0 else 1.0
         # the prior's share: the measurement's variance grows with the square of signal plus noise
@@ -235,6 +246,77 @@ class Signal:
     def missed(self, estimator: str, theta: float) -> float:
         """Energy that α leaves out, Σ (1 - α)² C², over the model's Σ (1 - α)² P."""
         return self._ratio(np.square(1.0 - alpha(estimator, theta, self._nu)))
+
+    def local(self, estimator: str, theta: float) -> Local:
+        """Energy of the product in units of P, for every pair of groups.
+
+        That of all, which counts most where `estimator` leaves most out, is the better guess for pairs of groups of
+        so few entries that noise hides what is their own: how much they differ tells how far each is to be believed
+        (DerSimonian & Laird 1986).
+        """
+        pooled = self.missed(estimator, theta)
+        entries = self._a.columns[:, None] * self._b.columns[None, :]
+        measured = (self._found - self._noise) / self._power
+        variance = (4.0 * pooled * self._nu + 2.0 * self._nu**2) / entries + _LEAST
+        weight = 1.0 / variance
+        whole = _sum(weight)
+        mean = _sum(weight * measured) / whole
+        spread = _sum(weight * (measured - mean) ** 2) - (weight.size - 1)
+        own = max(spread, 0.0) / max(whole - _sum(weight**2) / whole, _LEAST)
+        trusted = own / (own + variance)
+        table = np.maximum(pooled + trusted * (measured - pooled), 0.0)
+        table *= self._balance(estimator, theta, entries, measured, table)
+        return Local(self._a.label, self._b.label, np.pad(table, (0, 1), constant_values=pooled))
+
+    def _balance(
+        self, estimator: str, theta: float, entries: NDArray[np.float64], measured: NDArray[np.float64],
+        table: NDArray[np.float64],
+    ) -> float:  # fmt: skip
+        """A factor on `table` for which squared errors are 1 in the mean, in units of what it makes of them.
+
+        A table without negative energies has too much of it where there is none to be seen.
+        """
+        factor = alpha(estimator, theta, self._nu)
+        left_out, noise = np.square(1.0 - factor), np.square(factor) * self._nu
+        seen = left_out * ((1.0 - self._prior) * measured + self._prior * table) + noise
+        low, high = _BALANCE
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2.0
+            expected = left_out * (middle * table) + noise
+            ratio = np.divide(seen, expected, out=np.ones_like(seen), where=expected > 0.0)
+            low, high = (middle, high) if _sum(entries * (ratio - 1.0)) > 0.0 else (low, middle)
+        return (low + high) / 2.0
+
+
+class Local(NamedTuple):
+    """Energy of a product in units of P by groups of columns.
+
+    Attributes
+    ----------
+    a, b : ndarray of int64
+        Labels of the groups.
+    table : ndarray of float64, shape (groups of a + 1, groups of b + 1)
+        The last row and column are for columns of no group.
+    """
+
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+    table: NDArray[np.float64]
+
+    @classmethod
+    def everywhere(cls, theta: float) -> Local:
+        """The same for all."""
+        none = np.zeros(0, np.int64)
+        return cls(none, none, np.full((1, 1), theta))
+
+
+def places(labels: NDArray[np.int64], codes: NDArray[Any]) -> NDArray[np.int32]:
+    """Which of some groups, that have these labels, columns of norm codes belong to; len(labels) for none."""
+    label = codes // _GROUP
+    place = np.searchsorted(labels, label)
+    there = place < len(labels)
+    there[there] = labels[place[there]] == label[there]
+    return np.where(there, place, len(labels)).astype(np.int32)
 
 
 def _sum(x: NDArray[Any]) -> float:

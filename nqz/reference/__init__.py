@@ -15,6 +15,7 @@ from nqz.reference.codings.pack import pack_digits, unpack_digits
 from nqz.reference.codings.rans import rans_decode, rans_encode
 from nqz.reference.codings.tables import Tables
 from nqz.reference.codings.voronoi import Nest, voronoi_decode, voronoi_encode
+from nqz.reference.deviations import deviations
 from nqz.reference.dither import Key, levels, words
 from nqz.reference.dither_quantize import dither_quantize
 from nqz.reference.estimate import estimate, group_energies
@@ -34,6 +35,7 @@ __all__ = [
     "Tables",
     "center_rotate",
     "column_statistics",
+    "deviations",
     "dither_quantize",
     "entropy_decode",
     "entropy_encode",

@@ -5,6 +5,7 @@
 #include "codings/pack.h"
 #include "codings/rans.h"
 #include "codings/voronoi.h"
+#include "deviations.h"
 #include "dispatch.h"
 #include "dither.h"
 #include "dither_quantize.h"
@@ -20,19 +21,33 @@
 namespace nqz::NQZ_ISA {
 
 const Kernels kernels = {
-    lattice_facts,   words,
-    levels,          column_statistics,
-    center_rotate,   rotate,
-    restore,         dither_quantize_scratch,
-    dither_quantize, round_scaled,
-    low_bits,        code_bits,
-    entropy_encode,  entropy_decode,
-    rans_encode,     rans_decode,
-    voronoi_encode,  voronoi_decode,
-    pack_digits,     unpack_digits,
-    narrow,          row_energies,
-    point_products,  estimate,
-    group_energies,  {product_scratch, integer_product, Accumulator::IS_FAST != 0},
+    lattice_facts,
+    words,
+    levels,
+    column_statistics,
+    center_rotate,
+    rotate,
+    restore,
+    dither_quantize_scratch,
+    dither_quantize,
+    round_scaled,
+    low_bits,
+    code_bits,
+    entropy_encode,
+    entropy_decode,
+    rans_encode,
+    rans_decode,
+    voronoi_encode,
+    voronoi_decode,
+    pack_digits,
+    unpack_digits,
+    narrow,
+    row_energies,
+    point_products,
+    estimate,
+    deviations,
+    group_energies,
+    {product_scratch, integer_product, Accumulator::IS_FAST != 0},
 };
 
 }  // namespace nqz::NQZ_ISA

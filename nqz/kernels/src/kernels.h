@@ -59,6 +59,15 @@ struct Scaling {
     double share, theta, factor, length, power[2];
 };
 
+// What makes the standard deviations of an estimate: see nqz/reference/deviations.py.
+struct Spread {
+    const double *a, *b;  // [5, rows], [5, columns]
+    const int32_t* group;
+    const double* theta;  // [groups, columns]
+    int64_t rows, columns;
+    double shrink, share, lost, related, inverse, rounding, power[2];
+};
+
 struct Key {
     uint64_t key0, key1;
 };
@@ -171,6 +180,8 @@ struct Kernels {
     int64_t (*point_products)(const int32_t* points, int64_t count, int64_t start, int64_t m, const int32_t* vectors,
                               int64_t few, int64_t* out);
     int64_t (*estimate)(const Raw& raw, const Scaling& scaling, void* out, bool wide);
+    void (*deviations)(const Raw& raw, const Spread& spread, const void* estimates, void* out, bool wide,
+                       int64_t* found);
     void (*group_energies)(const Raw& raw, const int64_t* order, const int64_t* edges, int64_t groups,
                            const double* unit, bool skips, int64_t diagonal, double* out);
     IntegerProduct product;

@@ -396,6 +396,49 @@ struct Bindings {
         return k.estimate(r, scaling, out.data(), wide);
     }
 
+    std::tuple<int64_t, int64_t, int64_t> deviations(const AnyMatrix& raw, Matrix<double> a, Matrix<double> b,
+                                                     Vector<int32_t> group, Matrix<double> theta, double shrink,
+                                                     double kappa, double related, double length, double rounding,
+                                                     int exponent, const AnyMatrix& estimates,
+                                                     const AnyOutput& out) const {
+        Raw r = raw_of(raw);
+        require(size(a, 0) == 5 && size(a, 1) == r.rows && size(b, 0) == 5 && size(b, 1) == r.columns,
+                "sides must be float64 [5, r], [5, c]");
+        require(size(group) == r.rows, "group must be int32 [r]");
+        require(size(theta, 1) == r.columns, "theta must be float64 [g, c]");
+        for (int64_t i = 0; i < r.rows; i++)
+            require(group(i) >= 0 && group(i) < size(theta, 0), "group names a row that does not exist");
+        bool wide = out.dtype() == nb::dtype<double>();
+        require(wide || out.dtype() == nb::dtype<float>(), "out must be float32 or float64");
+        require(estimates.dtype() == out.dtype(), "estimates and out must be of one type");
+        require(size(out, 0) == r.rows && size(out, 1) == r.columns && size(estimates, 0) == r.rows &&
+                    size(estimates, 1) == r.columns,
+                "estimates and out must be [r, c]");
+        require(row_stride(out) == r.columns && row_stride(estimates) == r.columns,
+                "estimates and out must be contiguous");
+        require(exponent >= -2044 && exponent <= 2044, "exponent is out of range");
+        int half = exponent >= -1022 && exponent <= 1023 ? exponent : exponent / 2;
+        Spread spread = {a.data(),
+                         b.data(),
+                         group.data(),
+                         theta.data(),
+                         r.rows,
+                         r.columns,
+                         shrink,
+                         1.0 / kappa,
+                         1.0 - kappa,
+                         related,
+                         1.0 / length,
+                         rounding,
+                         {std::ldexp(1.0, half), std::ldexp(1.0, exponent - half)}};
+        int64_t found[3];
+        {
+            nb::gil_scoped_release release;
+            k.deviations(r, spread, estimates.data(), out.data(), wide, found);
+        }
+        return {found[0], found[1], found[2]};
+    }
+
     void group_energies(const AnyMatrix& raw, Vector<int64_t> order, Vector<int64_t> edges, Vector<double> unit,
                         bool skips, int64_t diagonal, Matrix<double> out) const {
         Raw r = raw_of(raw);
@@ -488,6 +531,9 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     define(m, "estimate", k, &B::estimate,
            {"raw", "unit_a", "unit_b", "spread_a", "spread_b", "mean_a", "mean_b", "share", "theta", "factor", "length",
             "exponent", "out"});
+    define(m, "deviations", k, &B::deviations,
+           {"raw", "a", "b", "group", "theta", "shrink", "kappa", "related", "length", "rounding", "exponent",
+            "estimates", "out"});
     define(m, "group_energies", k, &B::group_energies, {"raw", "order", "edges", "unit", "skips", "diagonal", "out"});
     define(m, "fast_product", k, &B::fast_product, {});
 }
