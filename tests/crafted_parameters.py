@@ -12,7 +12,7 @@ from crafted_manifest import DEEP, KINDS
 BASES = ("z", "e8", "leech", "conv4", "by-column", "voronoi-z", "voronoi-d4", "voronoi-e8", "voronoi-leech")
 FIELDS = (
     "axis", "rate", "kept", "transform", "lattice", "coding", "allocate", "delta", "lowest_class", "mean_digits",
-    "partner", "digest", "dither_key",
+    "partner", "mean_reference", "octaves", "digest", "dither_key",
 )  # fmt: skip
 NEWER = OPEN - {"inspect"}
 """What only a later release reads is listed all the same."""
@@ -37,7 +37,7 @@ def cases() -> Iterator[Case]:
             swapped = [*right[:place], right[place + 1], right[place], *right[place + 2 :]]
             # two numbers, two keys: what they stand for is not seen in them
             code = {"lowest_class": 0, "digest": None}.get(FIELDS[place], 5)
-            if code is not None:
+            if code is not None and swapped != right:
                 what = f"{FIELDS[place]} and {FIELDS[place + 1]} swapped"
                 yield Case(name, "parameters", what, _with(name, swapped), code)
         for place, field in enumerate(FIELDS):
@@ -61,11 +61,13 @@ def _kinds(name: str, right: list[Any], place: int) -> Iterator[Case]:
         elif (field, value) == ("rate", 1.5):
             code, seen = 0, OPEN
         elif (
-            field in ("lowest_class", "mean_digits", "delta", "axis")
+            field in ("lowest_class", "mean_digits", "mean_reference", "octaves", "delta", "axis")
             and type(value) is int
             and value in (0, -1)
         ):
             continue  # among the variants
+        elif field == "mean_reference" and value is None:
+            code, seen = 0, OPEN
         elif field == "mean_digits" and value is None:
             code, seen = 5, OPEN  # there are records MEAN
         elif field == "partner" and (isinstance(value, str) or (type(value) is float and value > 0)):
@@ -117,6 +119,15 @@ def variants(name: str, right: list[Any], field: str) -> Iterator[Variant]:
         yield from ((value, 0, OPEN) for value in ("exact", 3.0, 5e-324, 1e308))
         yield from ((value, 6, NEWER) for value in ("Equal", "", "3", "x" * 1000))
         yield from ((value, 5, OPEN) for value in (0.0, -0.0, -3.0, 3, None))
+    elif field == "mean_reference":
+        yield from ((value, 0, OPEN) for value in (0, -1, 2**21, -(2**21)))
+        yield from ((value, 5, OPEN) for value in (2**21 + 1, -(2**21) - 1, 2**31, 2**63, 0.0))
+    elif field == "octaves":
+        yield from ((value, 5, OPEN) for value in (-1, 31, 2**31, 2**63, 30.0))
+        if right[6] == "column":
+            yield from ((value, 5, OPEN) for value in (0, 30))
+        else:
+            yield from ((value, 5, seen) for value, seen in ((None, OPEN), (0, CHUNK)))
     elif field == "digest":
         yield from ((value, 5, OPEN) for value in (bytes(15), bytes(17), bytes(32), "0" * 16))
         yield bytes(16), 0, OPEN

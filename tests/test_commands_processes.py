@@ -26,6 +26,7 @@ from nqz.files.source import array_source, open_source
 from nqz.format.writer import ContainerWriter
 from nqz.ground.errors import InputError
 from nqz.ground.threads import Workers
+from nqz.plan.means import mean_digits
 from nqz.plan.search import calibrated, header, plan, replan
 
 
@@ -68,7 +69,7 @@ def encode(source, options, executor):
     first, *others = [job.result() for job in jobs]
     statistics, pool = sum(others, first), Workers(1)
     matrix = MeasuredMatrix(view, statistics, task.where)
-    side = SideInformation.of(matrix, target.digits if task.center else None, pool)
+    side = SideInformation.of(matrix, mean_digits(task, target, statistics), pool)
     data = bytearray()
     writer = ContainerWriter(MemoryAccess(data), manifest(source, treatments([source], options)[0]))
     writer.begin(0)

@@ -44,9 +44,11 @@ ENTROPY = Parameters(
     rotation_seed=9,
     dither_key=bytes(range(16)),
     coding_parameters=None,
+    mean_reference=-700,
+    octaves=29,
 )
 VORONOI = dataclasses.replace(
-    ENTROPY, coding=CODINGS["voronoi"], allocate="column", delta=-32768, coding_parameters=NESTING
+    ENTROPY, coding=CODINGS["voronoi"], allocate="column", delta=-32768, coding_parameters=NESTING, octaves=30
 )
 
 
@@ -63,6 +65,11 @@ VORONOI = dataclasses.replace(
         {"lowest_class": 5000},
         {"mean_digits": -1},
         {"mean_digits": 65},
+        {"mean_reference": (1 << 21) + 1},
+        {"mean_reference": -(1 << 21) - 1},
+        {"mean_digits": None, "mean_reference": 0},
+        {"octaves": -1},
+        {"octaves": 31},
         {"dither_key": bytes(15)},
         {"partner": "equals"},
         {"partner": 0.0},
@@ -94,9 +101,17 @@ def made(parameters):
 
 
 ENTROPY_VALUES = [0, 2.5, 40, ["hadamard-2", [9]], "e8", ["entropy", []], "matrix", -4000, 20, 2, "equal"]
-ENTROPY_VALUES += [bytes(range(16, 32)), bytes(range(16))]
+ENTROPY_VALUES += [-700, 29, bytes(range(16, 32)), bytes(range(16))]
 OWN = [[3, 4], 77, [[1, 2, 3, 4], [2, 3, 4, 5]], 0.98, 1.01]
-VORONOI_VALUES = [*ENTROPY_VALUES[:5], ["voronoi", OWN], "column", -32768, *ENTROPY_VALUES[8:]]
+VORONOI_VALUES = [
+    *ENTROPY_VALUES[:5],
+    ["voronoi", OWN],
+    "column",
+    -32768,
+    *ENTROPY_VALUES[8:12],
+    None,
+    *ENTROPY_VALUES[13:],
+]
 
 BOTH = pytest.mark.parametrize("values", [ENTROPY_VALUES, VORONOI_VALUES], ids=["entropy", "voronoi"])
 NAMES = list(header.SCHEMA)
@@ -120,7 +135,8 @@ def test_round_trip(parameters):
 
 def test_layout_is_the_specified_one():
     names = ["axis", "rate", "kept", "transform", "lattice", "coding", "allocate", "delta", "lowest_class"]
-    assert [*names, "mean_digits", "partner", "digest", "dither_key"] == NAMES
+    names += ["mean_digits", "partner", "mean_reference", "octaves", "digest", "dither_key"]
+    assert names == NAMES
     assert made(ENTROPY).values() == ENTROPY_VALUES and made(VORONOI).values() == VORONOI_VALUES
     assert [made(p).size() for p in (ENTROPY, VORONOI)] == [
         len(msgpack.packb(values)) for values in (ENTROPY_VALUES, VORONOI_VALUES)
@@ -229,22 +245,22 @@ def test_every_mutated_field_is_corrupt_or_another_valid_header(values, key):
 @pytest.mark.parametrize(
     "edit, match",
     [
-        (lambda v: [], "0 values, expected exactly 13: axis, rate, "),
-        (lambda v: v[:-1], "12 values, expected exactly 13"),
-        (lambda v: v[1:], "12 values, expected exactly 13"),
-        (lambda v: [*v, None], "14 values, expected exactly 13"),
-        (lambda v: [None, *v], "14 values, expected exactly 13"),
-        (lambda v: v + v, "26 values, expected exactly 13"),
-        (lambda v: [v], "1 values, expected exactly 13"),
-        (lambda v: [v] * 13, "axis is"),
-        (lambda v: [None] * 13, "axis is None"),
+        (lambda v: [], "0 values, expected exactly 15: axis, rate, "),
+        (lambda v: v[:-1], "14 values, expected exactly 15"),
+        (lambda v: v[1:], "14 values, expected exactly 15"),
+        (lambda v: [*v, None], "16 values, expected exactly 15"),
+        (lambda v: [None, *v], "16 values, expected exactly 15"),
+        (lambda v: v + v, "30 values, expected exactly 15"),
+        (lambda v: [v], "1 values, expected exactly 15"),
+        (lambda v: [v] * 15, "axis is"),
+        (lambda v: [None] * 15, "axis is None"),
         (lambda v: [*v[1:], v[0]], "axis is 2.5"),
         (lambda v: v[::-1], "axis is"),
         (lambda v: [v[0], v[2], v[1], *v[3:]], "rate is 40"),
         (lambda v: dict(zip(NAMES, v, strict=True)), "a list is required"),
-        (lambda v: dict(zip("abcdefghijklm", v, strict=True)), "a list is required"),
-        (lambda v: "abcdefghijkl", "a list is required"),
-        (lambda v: b"abcdefghijkl", "a list is required"),
+        (lambda v: dict(zip("abcdefghijklmno", v, strict=True)), "a list is required"),
+        (lambda v: "abcdefghijklmno", "a list is required"),
+        (lambda v: b"abcdefghijklmno", "a list is required"),
         (lambda v: None, "a list is required"),
         (lambda v: 12, "a list is required"),
     ],
@@ -263,8 +279,10 @@ def test_headers_of_another_form_are_corrupt(values, edit, match):
         ("kept", [1, 50], [0, 51, -1, 1 << 63]),
         ("transform", [["hadamard-2", [0]], ["hadamard-2", [(1 << 64) - 1]]], [["hadamard-2", [-1]]]),
         ("lowest_class", [0, 1024], [1025, -1]),
-        ("mean_digits", [None, 0, 64], [65, -1]),
+        ("mean_digits", [0, 64], [None, 65, -1]),
         ("partner", ["exact", 0.3, 1e300], [0.0, -1.0, 2, None]),
+        ("mean_reference", [None, 1 << 21, -1 << 21], [(1 << 21) + 1, (-1 << 21) - 1, 0.0]),
+        ("octaves", [], [31, -1]),
         ("digest", [bytes(16)], [bytes(15), bytes(17), bytes(32), b"", "x" * 16]),
         ("dither_key", [bytes(16)], [bytes(15), bytes(17), b"", "x" * 16]),
     ],
@@ -318,10 +336,10 @@ def test_nested_codes_up_to_their_bounds(place, good, bad):
 @pytest.mark.parametrize(
     "old, new, match",
     [
-        (b"\x9d\x00", b"\xdc\x00\x0d\x00", "canonical form"),
-        (b"\x9d\x00", b"\xdd\x00\x00\x00\x0d\x00", "canonical form"),
-        (b"\x9d\x00", b"\xdc\xff\xff\x00", "exceeds"),
-        (b"\x9d\x00", b"\x9e\x00", "cut short|extensions"),
+        (b"\x9f\x00", b"\xdc\x00\x0f\x00", "canonical form"),
+        (b"\x9f\x00", b"\xdd\x00\x00\x00\x0f\x00", "canonical form"),
+        (b"\x9f\x00", b"\xdc\xff\xff\x00", "exceeds"),
+        (b"\x9f\x00", b"\xdc\x00\x10\x00", "cut short|extensions"),
         (b"\xa2e8", b"\xd9\x02e8", "canonical form"),
         (b"\xa2e8", b"\xa2e\xff", "not a canonical value"),
         (b"\x28\x92\xaahadamard", b"\xcc\x28\x92\xaahadamard", "canonical form"),
@@ -330,8 +348,8 @@ def test_nested_codes_up_to_their_bounds(place, good, bad):
         (b"\x14\x02\xa5", b"\xd1\x00\x14\x02\xa5", "canonical form"),
         (b"\xcb\x40\x04\0\0\0\0\0\0", b"\xca\x40\x20\0\0", "canonical form"),
         (b"\xcb\x40\x04\0\0\0\0\0\0", b"\xcb\x7f\xf8\0\0\0\0\0\0", "not finite"),
-        (b"equal\xc4\x10", b"equal\xc5\x00\x10", "canonical form"),
-        (b"equal\xc4\x10", b"equal\xc4\xff", "cut short|extensions"),
+        (b"\xc4\x10\x10\x11", b"\xc5\x00\x10\x10\x11", "canonical form"),
+        (b"\xc4\x10\x10\x11", b"\xc4\xff\x10\x11", "cut short|extensions"),
     ],
 )
 def test_headers_not_in_canonical_form_are_corrupt(values, old, new, match):
@@ -353,8 +371,10 @@ def test_every_swap_of_two_values_is_corrupt_or_another_valid_header(values):
             swapped[first], swapped[second] = values[second], values[first]
             if unpacks_or_is_refused(swapped):
                 valid.append({NAMES[first], NAMES[second]})
-    # the two of kept, lowest_class and mean_digits; digest and dither_key
-    assert len(valid) == 4 and {"digest", "dither_key"} in valid
+    # the two of kept, lowest_class and mean_digits; digest and dither_key; octaves are among the small numbers, too
+    more = 0 if values is VORONOI_VALUES else 3
+    assert len(valid) == 4 + more and {"digest", "dither_key"} in valid
+    assert ({"delta", "mean_reference"} in valid) == bool(more)
 
 
 @pytest.mark.parametrize("place", range(5))

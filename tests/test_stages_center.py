@@ -71,10 +71,25 @@ def test_enormous_offsets_are_kept_as_float64():
 def test_means_are_those_of_the_columns_asked_for():
     codes = column_codes(np.ones(5), 100)
     shift, q = center.quantize(np.array([0.1, -7.25, 0.0, 1e30, 3.0]), codes, 100, 2)
-    means = center.Means(codes, 100, 2, shift, q)
+    means = center.Means(codes, 100, center.Digits(2), shift, q)
     for columns in (slice(1, 4), np.array([4, 0])):
         expected = center.restore(shift, q, codes, 100, 2)[columns]
         assert np.array_equal(means.at(columns), expected)
         assert np.array_equal(means.steps(columns, 3), center.step(shift, codes, 100, 2, 3)[columns])
     none = center.Means.none(codes, 100)
     assert not none.at(slice(0, 3)).any() and none.steps(np.array([1, 2])).tolist() == [0.0, 0.0]
+
+
+def test_means_of_loud_columns_have_more_digits():
+    """One for each time that the norm doubles beyond the reference, up to what columns get bits."""
+    codes = np.array([norms.ZERO, -5000, 999, 1000, 1000 + 511, 1000 + 512, 1000 + 3 * 512, 1 << 21])
+    assert center.Digits(4, 1000).of(codes).tolist() == [4, 4, 4, 4, 4, 5, 7, 17]
+    assert center.Digits(20, 1000).of(codes).tolist() == [20] * 8 == center.Digits(20).of(codes).tolist()
+    codes = column_codes([1.0, 2.0**12], 100)
+    means = center.Means.rounded(np.array([0.3, 0.3]), codes, 100, center.Digits(2, int(codes[0])))
+    quiet, loud = means.steps(slice(None)).tolist()
+    assert quiet == loud  # of the same absolute noise
+    assert (
+        means.at(np.array([1]))[0]
+        == center.restore(*(x[1:] for x in (means.shift, means.q, codes)), 100, 14)[0]
+    )

@@ -105,7 +105,7 @@ def _open_panels(matrix: MeasuredMatrix, encoder: Encoder, chosen: range | None)
     p = encoder.parameters
     every = panels(p, encoder.norm_scaling, lambda first, last: matrix.codes(slice(first, last)))
     for panel in every if chosen is None else islice(every, chosen.start, chosen.stop):
-        yield encoder.open_panel(panel, matrix.kept_means(slice(panel.first, panel.last), p.mean_digits))
+        yield encoder.open_panel(panel, matrix.kept_means(slice(panel.first, panel.last), p.digits))
 
 
 def _coded(

@@ -23,9 +23,10 @@ from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
 from nqz.ground.wording import counted
+from nqz.plan.means import mean_digits
 from nqz.plan.search import calibrated, header, header_bytes, plan, replan
 from nqz.plan.task import Plan, Target, Task, alive, coded_entries, least_bytes, predicted
-from nqz.stages.center import Means
+from nqz.stages.center import Digits, Means
 from nqz.stages.panels import panel_columns
 from nqz.stages.statistics import Statistics
 from nqz.stages.sums import Found
@@ -85,7 +86,7 @@ def encode_matrix(
         view, task.center, task.where, pool=pool, progress=lambda size: progress(share * size)
     )
     matrix = MeasuredMatrix(view, statistics, task.where, pool)
-    side = SideInformation.of(matrix, target.digits if task.center else None, pool)
+    side = SideInformation.of(matrix, mean_digits(task, target, statistics), pool)
     target = target.with_fixed(fixed_bytes(task, statistics, target, side, whole))
     first_panel = partial(probe, matrix, pool)
     chosen = plan(task, statistics, target, first_panel)
@@ -149,7 +150,7 @@ class SideInformation:
     records: list[list[Sealed]] | None
 
     @classmethod
-    def of(cls, matrix: MeasuredMatrix, digits: int | None, pool: Workers) -> SideInformation:
+    def of(cls, matrix: MeasuredMatrix, digits: Digits | None, pool: Workers) -> SideInformation:
         """The side information of a matrix whose means are kept with so many digits."""
         count, n = matrix.statistics.columns, matrix.statistics.n
         panels = pieces(count, panel_columns(n))

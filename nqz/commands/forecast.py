@@ -30,9 +30,10 @@ from nqz.ground.arithmetic import pieces, total
 from nqz.ground.cached import cached_property
 from nqz.ground.layout import lanes_of
 from nqz.ground.threads import Workers
+from nqz.plan.means import mean_digits
 from nqz.plan.search import calibrated, expected_bits, header, plan
 from nqz.plan.task import Plan, Target, Task, predicted
-from nqz.stages.center import Means
+from nqz.stages.center import Digits, Means
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import chunk_counts, panel_columns
 from nqz.stages.parameters import Parameters
@@ -124,7 +125,7 @@ def forecast(
     view = vectors_of(tensor, task)
     matrix, near = _measured(view, tensor.dtype, task, pool, sampled and target.error is None)
     statistics = matrix.statistics
-    digits = target.digits if task.center else None
+    digits = mean_digits(task, target, statistics)
     side = (_likely_lengths if sampled and target.error is None else _side_lengths)(near, statistics, digits)
     target = target.with_fixed(_fixed_bytes(side, whole))
     sample = _Sample(matrix, tensor.dtype, pool)
@@ -192,7 +193,7 @@ def _extrapolated(view: VectorView, found: Statistics, task: Task) -> tuple[Meas
     return MeasuredMatrix(view, whole, task.where), near
 
 
-def _side_lengths(found: Found, statistics: Statistics, digits: int | None) -> list[int]:
+def _side_lengths(found: Found, statistics: Statistics, digits: Digits | None) -> list[int]:
     """Lengths of the records of norms and means, by those of some columns."""
     widths = [panel.stop - panel.start for panel in pieces(statistics.columns, panel_columns(statistics.n))]
     several, half = len(found.codes), -(-len(found.codes) // 2)
@@ -208,13 +209,13 @@ def _side_lengths(found: Found, statistics: Statistics, digits: int | None) -> l
     ]
 
 
-def _lengths(found: Found, statistics: Statistics, digits: int | None) -> list[int]:
+def _lengths(found: Found, statistics: Statistics, digits: Digits | None) -> list[int]:
     """Lengths of the records of norms and means of some columns."""
     means = Means.rounded(found.mean, found.codes, statistics.n, digits)
     return [record.length for record in side_records(means)]
 
 
-def _likely_lengths(found: Found, statistics: Statistics, digits: int | None) -> list[int]:
+def _likely_lengths(found: Found, statistics: Statistics, digits: Digits | None) -> list[int]:
     """About the same, where the size does not depend on it: as if norms and means were Gaussian."""
     means = Means.rounded(found.mean, found.codes, statistics.n, digits)
     bits = [_spread_bits(means.codes)]

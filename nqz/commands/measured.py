@@ -12,7 +12,7 @@ from nqz.commands.measure import measure_columns
 from nqz.files.vectors import VectorView
 from nqz.ground.errors import InputError
 from nqz.ground.threads import Workers
-from nqz.stages.center import Means
+from nqz.stages.center import Digits, Means
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import panel_columns
 from nqz.stages.statistics import Statistics
@@ -61,7 +61,7 @@ class MeasuredMatrix:
         """Means of columns as they were found, zero if the matrix is not centered."""
         return self.found(columns).means()
 
-    def kept_means(self, columns: Columns, digits: int | None) -> Means:
+    def kept_means(self, columns: Columns, digits: Digits | None) -> Means:
         """Means of columns as they are kept, with so many digits; None for a matrix that is not centered."""
         found = self.found(columns)
         return Means.rounded(found.mean, found.codes, self.statistics.n, digits)

@@ -27,9 +27,10 @@ from nqz.stages.digest import SIZE as DIGEST_SIZE
 from nqz.stages.lattices import LATTICES
 from nqz.stages.parameters import Parameters
 from nqz.stages.partner import NAMED
+from nqz.stages.scale import OCTAVES
 from nqz.stages.transforms import TRANSFORMS
 
-PLANNED = ("rate", "kept", "coding", "delta", "lowest_class")
+PLANNED = ("rate", "kept", "coding", "delta", "lowest_class", "mean_reference", "octaves")
 """Fields that planners decide; the others follow from what is coded and how."""
 
 SCHEMA = {
@@ -44,6 +45,8 @@ SCHEMA = {
     "lowest_class": is_uint,
     "mean_digits": optional(is_uint),
     "partner": either(is_str, is_float),
+    "mean_reference": optional(is_int),
+    "octaves": optional(is_uint),
     "digest": is_bytes,
     "dither_key": is_bytes,
 }
@@ -89,6 +92,8 @@ class TensorHeader:
             "lowest_class": p.lowest_class,
             "mean_digits": p.mean_digits,
             "partner": p.partner,
+            "mean_reference": p.mean_reference,
+            "octaves": None if p.allocate == "column" else p.octaves,
             "digest": self.digest,
         }
 
@@ -133,6 +138,8 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
     try:
         if len(seed) != 1 or not is_uint(seed[0]):
             raise ValueError("the rotation has one parameter, its seed")
+        if (fields["octaves"] is None) != (allocate == "column"):
+            raise ValueError("the octaves of loud columns do not suit the allocation")
         parameters = Parameters(
             n=n,
             columns=columns,
@@ -148,6 +155,8 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
             dither_key=fields["dither_key"],
             coding_parameters=_CODING_PARAMETERS[coding].unpack(own),
             partner=partner,
+            mean_reference=fields["mean_reference"],
+            octaves=OCTAVES if fields["octaves"] is None else fields["octaves"],
         )
         parameters.check()
         if len(fields["digest"]) != DIGEST_SIZE:

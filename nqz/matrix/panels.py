@@ -96,11 +96,11 @@ class CodedPanel:
 
     def _read_means(self) -> Means:
         p, reader, record = self._file.parameters, self._file.reader, self._mean
-        if p.mean_digits is None or record is None:
+        if p.digits is None or record is None:
             return Means.none(self.codes, p.n)
         where = _where(reader, record)
         shift, q = unpack_means(reader.read(record, "MEAN"), len(self.codes), where)
-        means = Means(self.codes, p.n, p.mean_digits, shift, q)
+        means = Means(self.codes, p.n, p.digits, shift, q)
         with np.errstate(over="ignore"):
             for chosen in pieces(len(self.codes)):
                 if not np.isfinite(means.at(chosen)).all():

@@ -30,7 +30,7 @@ from nqz.stages.lattices import Lattice
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import chunk_counts
 from nqz.stages.parameters import Parameters
-from nqz.stages.scale import CLASSES, ENERGY_STEP, MAX_LOG_VARIANCE, finest_delta, ratio, scaling
+from nqz.stages.scale import CLASSES, ENERGY_STEP, OCTAVES, finest_delta, ratio, scaling
 from nqz.stages.statistics import Statistics
 
 HEADER_ROOM = 16
@@ -51,7 +51,7 @@ _STEEP = 0.5  # error below which it follows Δ
 
 _STEPS = 8  # tries by slope before the range is halved
 
-_DELTA_RANGE = (MAX_LOG_VARIANCE // 2 + 8) * GRID
+_DELTA_RANGE = (OCTAVES // 2 + 9) * GRID
 
 
 @dataclass(frozen=True)
@@ -322,7 +322,8 @@ def adjusted(
     coded = coded_entries(parameters, statistics)
     if coded == 0 or (excess <= 0 and (-excess < 0.005 * wanted or attempt)):
         return None
-    step = math.ceil(GRID * (excess / coded)) + (1 if excess > 0 else 2)
+    # a bit or two more or less are chance: what they take is not taken again and again
+    step = math.ceil(GRID * (excess / coded)) + (1 << attempt if excess > 0 else 2)
     columns = _columns(parameters, statistics)
     # coarser than a search would go, nothing is left to save
     delta = min(max(parameters.delta + step, columns.least), columns.finest + _DELTA_RANGE)

@@ -8,6 +8,7 @@ from nqz.format.header import PLANNED, TensorHeader
 from nqz.format.msgpack import pack
 from nqz.ground.units import MAX_RATE
 from nqz.plan import entropy, voronoi
+from nqz.plan.means import mean_digits
 from nqz.plan.task import Plan, Planner, Probe, Target, Task
 from nqz.stages import dither
 from nqz.stages.estimate import Side
@@ -128,11 +129,12 @@ def base(task: Task, statistics: Statistics, target: Target) -> Parameters:
 
 def _keyless(task: Task, statistics: Statistics, target: Target) -> Parameters:
     """The same without the key of the dither."""
+    digits = mean_digits(task, target, statistics)
     return Parameters(
         n=statistics.n, columns=statistics.columns, m=statistics.n, transform=task.transform, lattice=task.lattice,
         coding=task.coding, allocate=task.allocate, delta=0, lowest_class=0,
-        mean_digits=target.digits if task.center else None, rotation_seed=task.seed, dither_key=bytes(16),
-        coding_parameters=None, partner=task.partner,
+        mean_digits=None if digits is None else digits.least, rotation_seed=task.seed, dither_key=bytes(16),
+        coding_parameters=None, partner=task.partner, mean_reference=None if digits is None else digits.reference,
     )  # fmt: skip
 
 

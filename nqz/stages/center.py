@@ -1,14 +1,16 @@
 """The box "center": column means, and how finely they are kept.
 
 What rounding a mean leaves in a column enters a product as n · (mean of the partner) · (residual), so the step
-shrinks with the rate and with the mean itself. A mean is q · 2 ** (base - shift), base derived from the norm code;
-where that would need more than 53 bits, and for constant columns, q holds the bits of the float64 itself.
+shrinks with the rate and with the mean itself. Columns that share the lattice scale have the same absolute noise: the
+mean of a loud one is kept with as many more digits as it is louder. A mean is q · 2 ** (base - shift), base derived
+from the norm code; where that would need more than 53 bits, and for constant columns, q holds the bits of the float64
+itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +19,39 @@ from nqz import kernels
 from nqz.ground.arithmetic import pieces
 from nqz.stages import norms
 
+PerColumn = int | npt.NDArray[np.int64]
+"""One for all columns, or one each."""
+
 EXACT = 255
 """Value of `shift` that marks a mean kept as a float64."""
 
+MOST_DIGITS = 17
+"""Additional digits from which on loudness adds no more: noise is as small only where a column has all its bits."""
+
 _GUARD = 3
+
+
+class Digits(NamedTuple):
+    """Additional binary digits of means, by the norm codes of their columns.
+
+    Attributes
+    ----------
+    least : int
+        Of all of them.
+    reference : int or None
+        Norm code from which on a column has one more for each time that its norm doubles, up to MOST_DIGITS; None if
+        all are alike.
+    """
+
+    least: int
+    reference: int | None = None
+
+    def of(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Those of columns."""
+        if self.reference is None:
+            return np.full(len(codes), self.least, np.int64)
+        louder = (np.asarray(codes, np.int64) - self.reference) // norms.DOUBLING
+        return self.least + np.clip(louder, 0, max(0, MOST_DIGITS - self.least))
 
 
 def center(
@@ -58,8 +89,8 @@ class Means:
         Norm codes of the centered columns.
     n : int
         Length of a column.
-    digits : int or None
-        Additional binary digits; None where the matrix is not centered, and all means are zero.
+    digits : Digits or None
+        None where the matrix is not centered, and all means are zero.
     shift : ndarray of uint8, shape (a,)
     q : ndarray of int32 or int64, shape (a,)
         See `restore`; both are empty where the matrix is not centered.
@@ -67,7 +98,7 @@ class Means:
 
     codes: npt.NDArray[Any]
     n: int
-    digits: int | None
+    digits: Digits | None
     shift: npt.NDArray[np.uint8]
     q: npt.NDArray[Any]
 
@@ -78,7 +109,7 @@ class Means:
 
     @classmethod
     def rounded(
-        cls, mean: npt.NDArray[np.float64] | None, codes: npt.NDArray[Any], n: int, digits: int | None
+        cls, mean: npt.NDArray[np.float64] | None, codes: npt.NDArray[Any], n: int, digits: Digits | None
     ) -> Means:
         """Means as they are kept, with so many digits; None for a matrix that is not centered."""
         if mean is None or digits is None:
@@ -86,7 +117,8 @@ class Means:
         shift, q = np.empty(len(mean), np.uint8), np.empty(len(mean), np.int32)
         wide: npt.NDArray[np.int64] | None = None
         for chosen in pieces(len(mean)):
-            shift[chosen], exact = quantize(mean[chosen], codes[chosen], n, digits)
+            found = codes[chosen]
+            shift[chosen], exact = quantize(mean[chosen], found, n, digits.of(found))
             if wide is None and not -(1 << 31) <= exact.min() <= exact.max() < 1 << 31:
                 wide = q.astype(np.int64)
             (q if wide is None else wide)[chosen] = exact
@@ -99,23 +131,24 @@ class Means:
         if self.digits is not None:
             shift, q = self.shift[columns], self.q[columns]
             for c in pieces(len(codes)):
-                mean[c] = restore(shift[c], q[c], codes[c], self.n, self.digits)
+                mean[c] = restore(shift[c], q[c], codes[c], self.n, self.digits.of(codes[c]))
         return mean
 
     def steps(self, columns: slice | npt.NDArray[Any], exponent: int = 0) -> npt.NDArray[np.float64]:
         """Steps to which they were rounded, in units of 2 ** exponent; 0 where a mean is exact."""
+        codes = self.codes[columns]
         if self.digits is None:
-            return np.zeros(len(self.codes[columns]))
-        return step(self.shift[columns], self.codes[columns], self.n, self.digits, exponent)
+            return np.zeros(len(codes))
+        return step(self.shift[columns], codes, self.n, self.digits.of(codes), exponent)
 
 
-def base_exponent(codes: npt.NDArray[Any], n: int, digits: int) -> npt.NDArray[Any]:
+def base_exponent(codes: npt.NDArray[Any], n: int, digits: PerColumn) -> npt.NDArray[Any]:
     """Exponent of the step for |mean| ≤ σ: at most σ / (8 √n) · 2 ** -digits, from integers alone."""
     return (codes // norms.DOUBLING) - (n - 1).bit_length() - _GUARD - digits
 
 
 def quantize(
-    mean: npt.NDArray[np.float64], codes: npt.NDArray[Any], n: int, digits: int
+    mean: npt.NDArray[np.float64], codes: npt.NDArray[Any], n: int, digits: PerColumn
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Round means to their steps.
 
@@ -126,8 +159,8 @@ def quantize(
         Norm codes of the centered columns.
     n : int
         Length of a column.
-    digits : int
-        Additional binary digits: the rate, rounded up.
+    digits : int or ndarray of int64, shape (a,)
+        Additional binary digits.
 
     Returns
     -------
@@ -136,13 +169,14 @@ def quantize(
         From which `restore` makes the means that the decoder will see, and that the encoder must center with.
     """
     shifts, q = np.empty(len(mean), np.uint8), np.empty(len(mean), np.int64)
+    every = np.broadcast_to(digits, len(mean))
     for c in pieces(len(mean)):
-        shifts[c], q[c] = _quantize(mean[c], codes[c].astype(np.int64), n, digits)
+        shifts[c], q[c] = _quantize(mean[c], codes[c].astype(np.int64), n, every[c])
     return shifts, q
 
 
 def _quantize(
-    mean: npt.NDArray[np.float64], codes: npt.NDArray[np.int64], n: int, digits: int
+    mean: npt.NDArray[np.float64], codes: npt.NDArray[np.int64], n: int, digits: PerColumn
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     _, exponent = np.frexp(mean)
     sigma = (codes // norms.DOUBLING) - (n.bit_length() + 1) // 2
@@ -161,7 +195,7 @@ def _quantize(
 
 
 def step(
-    shift: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int, exponent: int = 0
+    shift: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: PerColumn, exponent: int = 0
 ) -> npt.NDArray[Any]:
     """Steps of the stored means in units of 2 ** exponent, 0 where a mean is kept exactly."""
     codes = np.asarray(codes, np.int64)
@@ -171,7 +205,7 @@ def step(
 
 
 def restore(
-    shift: npt.NDArray[np.uint8], q: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: int
+    shift: npt.NDArray[np.uint8], q: npt.NDArray[Any], codes: npt.NDArray[Any], n: int, digits: PerColumn
 ) -> npt.NDArray[np.float64]:
     """The stored means, float64 of shape (a,)."""
     q, codes = np.asarray(q, np.int64), np.asarray(codes, np.int64)

@@ -25,7 +25,8 @@ DOUBLING = 2 * STEPS
 ZERO = NORM_ZERO
 """Code of a column whose energy is zero."""
 
-_LIMIT = 1 << 21
+LIMIT = 1 << 21
+"""Norm codes are at most this either way."""
 
 _TABLE = 1 << 10  # codes for which there is always a table
 
@@ -60,7 +61,7 @@ def energy(codes: np.ndarray, relative_to: int = 0) -> np.ndarray:
 
 def loudest(codes: np.ndarray) -> int:
     """The code of the loudest column, relative to which energies do not overflow."""
-    return max(0 if len(codes) == 0 else int(codes.max()), -_LIMIT)
+    return max(0 if len(codes) == 0 else int(codes.max()), -LIMIT)
 
 
 _GATHERED = 1 << 14  # norm codes of histograms that wait to be joined
@@ -187,7 +188,7 @@ def to_offsets(codes: np.ndarray) -> tuple[int, np.ndarray]:
 
 def from_offsets(least: int, offsets: np.ndarray) -> np.ndarray:
     """Inverse of `to_offsets`, int32; ValueError for codes out of range."""
-    if abs(least) > _LIMIT or offsets.min(initial=0) < 0 or offsets.max(initial=0) > _LIMIT - least + 1:
+    if abs(least) > LIMIT or offsets.min(initial=0) < 0 or offsets.max(initial=0) > LIMIT - least + 1:
         raise ValueError("norm code out of range")
     codes = np.empty(len(offsets), np.int32)
     for chosen in pieces(len(offsets)):

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from nqz.ground.wording import counted
+from nqz.stages.center import Digits
 from nqz.stages.codings import CODINGS, Coding
 from nqz.stages.lattices import Lattice
-from nqz.stages.norms import Histogram
+from nqz.stages.norms import LIMIT, Histogram
 from nqz.stages.partner import EQUAL, Partner
 from nqz.stages.partner import check as check_partner
-from nqz.stages.scale import NormScaling
+from nqz.stages.scale import OCTAVES, NormScaling
 from nqz.stages.transforms import TRANSFORMS, Transform
 
 
@@ -44,6 +45,10 @@ class Parameters:
         What the coding alone has to know: a `Nesting` of the Voronoi coding, None of the entropy coding.
     partner : {"equal", "exact"} or float
         The other factor that it was coded for, see `partner`.
+    mean_reference : int or None
+        Norm code from which on means have more digits, see `center.Digits`.
+    octaves : int
+        With allocation "matrix", how far above Δ² the energy of a column may be, see `scale`.
     """
 
     n: int
@@ -60,6 +65,13 @@ class Parameters:
     dither_key: bytes
     coding_parameters: Any
     partner: Partner = EQUAL
+    mean_reference: int | None = None
+    octaves: int = OCTAVES
+
+    @property
+    def digits(self) -> Digits | None:
+        """Additional digits of the means; None for a matrix that is not centered."""
+        return None if self.mean_digits is None else Digits(self.mean_digits, self.mean_reference)
 
     @property
     def kappa(self) -> float:
@@ -86,5 +98,9 @@ class Parameters:
         if self.mean_digits is not None and not 0 <= self.mean_digits <= 64:
             raise ValueError("the digits of the means are out of range")
         check_partner(self.partner)
+        if self.mean_reference is not None and (self.mean_digits is None or abs(self.mean_reference) > LIMIT):
+            raise ValueError("the norm code that the digits of the means refer to is out of range")
+        if not 0 <= self.octaves <= OCTAVES:
+            raise ValueError("the octaves of loud columns are out of range")
         if len(self.dither_key) != 16:
             raise ValueError("the dither key is not 16 bytes long")

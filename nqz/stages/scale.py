@@ -1,8 +1,9 @@
 """The box "scale": the lattice scale Δ on its grid, and what follows from Δ and the norms for every column.
 
 A delta code d stands for Δ = 2 ** (d / 4096). With allocation "matrix" it is one absolute scale for all columns, but
-for those so loud that their points would be beyond 32 bits: these get the finest scale that they can have. With
-"column" the scale of a column is 2 ** ((d + 8 c) / 4096), c its norm code, so in proportion to its norm.
+for those that are more than so many octaves of energy above it: these have scales of their own, in proportion to their
+norms. 30 octaves are as much as points of 32 bits hold; with fewer, bits are left for other columns. With "column" the
+scale of a column is 2 ** ((d + 8 c) / 4096), c its norm code, so in proportion to its norm.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ CLASSES = 8
 ENERGY_STEP = GRID // norms.STEPS
 """Steps of the grid in a step of a norm code, which is one of energy; of a norm it is half as many."""
 
-MAX_LOG_VARIANCE = 32
-"""A column's energy per entry may be at most 2 ** 32 Δ²: what 32-bit fixed point holds with room for peaks."""
+OCTAVES = 30
+"""A column's energy per entry may be up to 2 ** 30 Δ², or twice that: 32-bit fixed point has room for its peaks."""
 
-_MAX_RATIO = 64 * GRID  # within float64, and far above MAX_LOG_VARIANCE
+_MAX_RATIO = 64 * GRID  # within float64, and far above OCTAVES
 _MAX_SHIFT = 119 * GRID  # FIXED_POINT times as much is within float32
 
 
@@ -52,17 +53,16 @@ class Scaling:
     kept: np.ndarray
 
 
-def column_delta(codes: np.ndarray, n: int, delta: int, allocate: str) -> np.ndarray:
+def column_delta(codes: np.ndarray, n: int, delta: int, allocate: str, octaves: int = OCTAVES) -> np.ndarray:
     """Delta code of every column of length n: with allocation "matrix" that of all, unless it is too fine for one."""
     if allocate == "column":
         return delta + ENERGY_STEP // 2 * np.where(codes == norms.ZERO, 0, codes)
-    return np.maximum(delta, np.where(codes == norms.ZERO, delta, finest_delta(codes, n)))
+    return np.maximum(delta, np.where(codes == norms.ZERO, delta, finest_delta(codes, n, octaves)))
 
 
-def finest_delta(codes: np.ndarray, n: int) -> np.ndarray:
-    """The least delta code that the kernels' fixed point allows for columns of these norm codes."""
-    octaves = n.bit_length() - 1 + MAX_LOG_VARIANCE
-    return (ENERGY_STEP * np.asarray(codes, np.int64) - GRID * octaves) // 2 + GRID
+def finest_delta(codes: np.ndarray, n: int, octaves: int = OCTAVES) -> np.ndarray:
+    """The least delta code for columns of these norm codes."""
+    return (ENERGY_STEP * np.asarray(codes, np.int64) - GRID * (n.bit_length() - 1 + octaves)) // 2
 
 
 def ratio(log_ratio: np.ndarray, n: int) -> np.ndarray:
@@ -71,12 +71,20 @@ def ratio(log_ratio: np.ndarray, n: int) -> np.ndarray:
 
 
 def scaling(
-    codes: np.ndarray, n: int, lattice: Lattice, delta: int, allocate: str, lowest_class: int
+    codes: np.ndarray,
+    n: int,
+    lattice: Lattice,
+    delta: int,
+    allocate: str,
+    lowest_class: int,
+    octaves: int = OCTAVES,
 ) -> Scaling:
     """Derive the `Scaling` of columns of length n from their norm codes and the delta code."""
     codes = np.asarray(codes, np.int64)
     silent = codes == norms.ZERO
-    log_ratio = np.where(silent, 0, ENERGY_STEP * codes - 2 * column_delta(codes, n, delta, allocate))
+    log_ratio = np.where(
+        silent, 0, ENERGY_STEP * codes - 2 * column_delta(codes, n, delta, allocate, octaves)
+    )
     x = np.where(silent, 0.0, ratio(log_ratio, n))
     variance = (x + lattice.second_moment) * (lattice.fine * lattice.fine)
     classes = round_log2(variance, CLASSES)
@@ -118,16 +126,23 @@ def exponents(codes: np.ndarray) -> np.ndarray:
     return np.where(codes == norms.ZERO, 0, codes // norms.DOUBLING).astype(np.int32)
 
 
-def forward(codes: np.ndarray, n: int, delta: int, allocate: str) -> np.ndarray:
+def forward(codes: np.ndarray, n: int, delta: int, allocate: str, octaves: int = OCTAVES) -> np.ndarray:
     """Factors from rotated columns (divided by 2 ** exponent) to fixed point, float32 of shape (a,)."""
-    shift = GRID * exponents(codes).astype(np.int64) - column_delta(codes, n, delta, allocate)
+    shift = GRID * exponents(codes).astype(np.int64) - column_delta(codes, n, delta, allocate, octaves)
     return (exp2(np.clip(shift, -_MAX_SHIFT, _MAX_SHIFT)) * FIXED_POINT).astype(np.float32)
 
 
 def backward(
-    codes: np.ndarray, n: int, delta: int, allocate: str, lattice: Lattice, exponent: int = 0
+    codes: np.ndarray,
+    n: int,
+    delta: int,
+    allocate: str,
+    lattice: Lattice,
+    exponent: int = 0,
+    octaves: int = OCTAVES,
 ) -> np.ndarray:
     """Factors Δ / fine from fine units back to the data, in units of 2 ** exponent; 0 for columns without energy."""
     # divided before it is a power of two: Δ alone may be beyond float64
-    found = exp2(column_delta(codes, n, delta, allocate) - GRID * (exponent + lattice.fine.bit_length() - 1))
+    scales = column_delta(codes, n, delta, allocate, octaves)
+    found = exp2(scales - GRID * (exponent + lattice.fine.bit_length() - 1))
     return np.where(codes == norms.ZERO, 0.0, found)

@@ -43,9 +43,9 @@ class Matrix:
 
     def __post_init__(self) -> None:
         p, shape = self.tensor.parameters, self.tensor.shape
-        require(isinstance(p, list) and len(p) == 13, "parameters of a matrix")
+        require(isinstance(p, list) and len(p) == 15, "parameters of a matrix")
         axis, rate, self.m, transform, self.lattice, coding, allocate, self.delta = p[:8]
-        lowest, digits, partner, digest, key = p[8:]
+        lowest, digits, partner, reference, octaves, digest, key = p[8:]
         require(is_integer(axis, 0, min(1, len(shape) - 1)), "axis")
         split = len(shape) - 1 if axis == 0 and len(shape) > 1 else 1
         self.axis = axis
@@ -68,9 +68,20 @@ class Matrix:
             _known(partner, ("equal", "exact"))
         else:
             require(type(partner) is float and partner > 0, "partner")
+        most = 1 << 21
+        require(
+            reference is None or (digits is not None and is_integer(reference, -most, most)), "mean_reference"
+        )
+        require(octaves is None if allocate == "column" else is_integer(octaves, 0, 30), "octaves")
         require(all(isinstance(b, bytes) and len(b) == 16 for b in (digest, key)), "digest or dither key")
         self.seed, self.by_column = transform[1][0], allocate == "column"
-        self.lowest, self.digits, self.key = lowest, digits, key
+        self.lowest, self.digits, self.reference, self.octaves, self.key = (
+            lowest,
+            digits,
+            reference,
+            octaves,
+            key,
+        )
         self.voronoi: list[Any] | None = coding[1] if coding[0] == "voronoi" else None
         self.gain, self.power = 1.0, 1.0
         if self.voronoi is None:
@@ -93,7 +104,14 @@ class Matrix:
         """Codes of the lattice scales of columns with these norm codes (section 13)."""
         if self.by_column:
             return np.asarray(self.delta + 8 * codes)
-        return np.asarray(np.maximum(self.delta, 8 * codes - 2048 * (self.n.bit_length() - 1 + 30)))
+        return np.asarray(np.maximum(self.delta, 8 * codes - 2048 * (self.n.bit_length() - 1 + self.octaves)))
+
+    def mean_digits(self, codes: I64) -> I64:
+        """Additional digits of the means of columns with these norm codes (section 11)."""
+        least = self.digits or 0
+        if self.reference is None:
+            return np.full(len(codes), least)
+        return np.asarray(least + np.clip((codes - self.reference) // 512, 0, max(0, 17 - least)))
 
 
 @dataclass
@@ -123,7 +141,7 @@ def _means(reader: Reader, matrix: Matrix, codes: I64, energy: NDArray[np.bool_]
     shift, q = sequence(reader, len(codes)), sequence(reader, len(codes))
     reader.end()
     require(((shift >= 0) & (shift <= 255)).all(), "shift of a mean")
-    exponent = (codes >> 9) - (matrix.n - 1).bit_length() - 3 - (matrix.digits or 0) - shift
+    exponent = (codes >> 9) - (matrix.n - 1).bit_length() - 3 - matrix.mean_digits(codes) - shift
     half = exponent >> 1
     with np.errstate(over="ignore"):
         means = np.ldexp(np.ldexp(q.astype(np.float64), half), exponent - half)

@@ -51,6 +51,10 @@ class MatrixParameters(Protocol):
         """Columns of lower classes are dropped."""
 
     @property
+    def octaves(self) -> int:
+        """Of the energy of the loudest columns above the lattice scale."""
+
+    @property
     def dither_key(self) -> bytes:
         """Key of the dither."""
 
@@ -217,18 +221,19 @@ class LatticeCoding(Coding):
     def scaling(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> scale.Scaling:
         """From e/Δ² + D."""
         p = parameters
-        return scale.scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class)
+        return scale.scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class, p.octaves)
 
     def forward(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """To fixed point in units of Δ."""
-        return scale.forward(codes, parameters.n, parameters.delta, parameters.allocate)
+        p = parameters
+        return scale.forward(codes, p.n, p.delta, p.allocate, p.octaves)
 
     def unit(
         self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
     ) -> npt.NDArray[np.float64]:
         """Δ / F."""
         p = parameters
-        return scale.backward(codes, p.n, p.delta, p.allocate, p.lattice, exponent)
+        return scale.backward(codes, p.n, p.delta, p.allocate, p.lattice, exponent, p.octaves)
 
 
 CODINGS: dict[str, Coding] = {}
