@@ -9,7 +9,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 BUILD_TOOLS := 'scikit-build-core>=0.11' 'nanobind>=2.4' 'cmake>=3.18' ninja
 KERNELS := $(shell find nqz/kernels -name '*.cpp' -o -name '*.h' -o -name CMakeLists.txt)
 CPP := $(filter %.cpp %.h,$(KERNELS)) $(wildcard tests/arm64/*.cpp)
-PY := nqz tests benchmarks fixtures
+PY := nqz tests benchmarks fixtures docs
 SANITIZED := build/sanitized
 SANITIZING = LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
