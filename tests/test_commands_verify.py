@@ -7,7 +7,7 @@ import pytest
 
 import nqz
 from coded_cases import coded, verified
-from nqz.commands.verify import Errors, measured_error, measured_errors, standard_error
+from nqz.commands.column_errors import Errors, measured_error, measured_errors, standard_error
 from nqz.files.source import array_source
 from nqz.ground.errors import VerifyError
 from nqz.ground.threads import Workers
@@ -75,3 +75,17 @@ def test_columns_that_are_off_do_not_excuse_themselves(change, columns):
     other[:, :columns] *= change
     with pytest.raises(VerifyError, match="of the energy where"):
         verified(coded(data).reader, array_source(other))
+
+
+@pytest.mark.parametrize("options", [{}, {"allocate": "column"}], ids=["matrix", "column"])
+def test_beside_loud_columns_the_errors_of_the_others_are_seen(options):
+    """A column of a hundred million times the others: a tenth more error in these is 10**-18 of all."""
+    x = RNG.standard_normal((512, 64))
+    x[:, 5] *= 1e8
+    data = nqz.encode(x, rate=4, **options)
+    nqz.verify(data, against=x)
+    changed = x + 0.05 * RNG.standard_normal(x.shape) * (np.arange(64) != 5)
+    with pytest.raises(VerifyError, match="of the energy of all vectors but loud ones, where"):
+        nqz.verify(data, against=changed)
+    for scale in (1e-290, 1e290):
+        nqz.verify(nqz.encode(x * scale, rate=4, **options), against=x * scale)

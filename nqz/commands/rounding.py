@@ -32,8 +32,10 @@ _FINE = 256  # error relative to a step: points of a table from 0 to 1
 Floats = npt.NDArray[np.float64]
 
 
-def rounding_error(matrix: Matrix, dtype: str) -> float:
+def rounding_error(matrix: Matrix, dtype: str, among: npt.NDArray[np.bool_] | None = None) -> float:
     """Expected energy of the rounding of all decoded entries to a type, not float8, relative to ‖Ā‖².
+
+    With `among`, that of columns of some of the norm codes of the histogram, relative to their energy.
 
     Raises
     ------
@@ -42,20 +44,23 @@ def rounding_error(matrix: Matrix, dtype: str) -> float:
     """
     digits, least = _TYPES[dtype]
     histogram = matrix.histogram
-    exponent = norms.loudest(histogram.codes) // norms.DOUBLING
-    whole = total(histogram.energies(norms.DOUBLING * exponent))
+    among = np.ones(len(histogram.codes), np.bool_) if among is None else among
+    exponent = norms.loudest(histogram.codes[among]) // norms.DOUBLING
+    whole = total(histogram.energies(norms.DOUBLING * exponent)[among])
     if whole <= 0.0:
         return 0.0
     n, energy = matrix.parameters.n, 0.0
     smallest = 4.0 ** min(least - exponent, _MOST)
     for panel in matrix.panels:
-        codes, mean = panel.codes, np.abs(np.ldexp(panel.means.at(slice(None)), -exponent))
-        variance = norms.energy(codes, norms.DOUBLING * exponent) / n
-        far = mean > _NARROW * np.sqrt(variance)
-        binade = np.ldexp(0.5, np.frexp(mean)[1])
-        size = np.where(far, binade * binade, _SPREAD * (mean * mean + variance))
-        step = np.maximum(size * 4.0 ** (1 - digits), smallest)
-        energy += float(np.where(codes == norms.ZERO, 0.0, step).sum()) * n / 12.0
+        with np.errstate(over="ignore"):  # of columns that are not among these
+            codes, mean = panel.codes, np.abs(np.ldexp(panel.means.at(slice(None)), -exponent))
+            variance = norms.energy(codes, norms.DOUBLING * exponent) / n
+            far = mean > _NARROW * np.sqrt(variance)
+            binade = np.ldexp(0.5, np.frexp(mean)[1])
+            size = np.where(far, binade * binade, _SPREAD * (mean * mean + variance))
+            step = np.maximum(size * 4.0 ** (1 - digits), smallest)
+        counted = (codes != norms.ZERO) & histogram.look_up(among, codes)
+        energy += float(np.where(counted, step, 0.0).sum()) * n / 12.0
     return min(energy / whole, 1.0)  # what is rounded to 0 is off by itself
 
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
+from nqz.commands.column_errors import measured_error, measured_errors
 from nqz.commands.encode import encode
 from nqz.commands.factors import Coded
 from nqz.commands.matmul import MatmulOptions, Prepared, prepare
@@ -19,7 +20,6 @@ from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.options import EncodeOptions
 from nqz.commands.pairs import Pair
 from nqz.commands.rounding import decoded_error
-from nqz.commands.verify import measured_error, measured_errors
 from nqz.curve.exact_product import ExactProduct, Factor, exact_product
 from nqz.curve.judgment import Judge
 from nqz.curve.matrix import SweepMatrix, check_lengths
