@@ -95,7 +95,7 @@ class Matrix:
     def side(self) -> Side:
         """The matrix as the estimators see it."""
         p = self.parameters
-        return Side(self.histogram, self.norm_scaling.noise, p.n, p.kappa)
+        return Side(self.histogram, self.norm_scaling.noise, p.n, p.kappa, p.coding.dependence(p))
 
     def predicted_reconstruction(self, estimator: str = "mmse") -> float:
         """Expected ‖A - Â‖² / ‖Ā‖² of the decoded matrix."""

@@ -20,10 +20,11 @@ from nqz.ground.threads import Workers
 from nqz.product.deviation import Deviations, Put
 from nqz.product.integers import multiply, result_type
 from nqz.product.operand import Operand, Watch
+from nqz.product.paired import Paired, dropped_pairs
 from nqz.product.risk import Local, Part, Signal, group_energies
 from nqz.product.tiles import HELD, Blocks, Sample, tiles
 from nqz.stages import norms, project
-from nqz.stages.estimate import alpha, expected_error
+from nqz.stages.estimate import alpha, expected_error, related_noise
 
 _WHOLE = 1 << 24
 _SAMPLE = 4096
@@ -275,32 +276,46 @@ class Product:
         a, b = (part.groups for part in parts)
         if not len(a.energy) or not len(b.energy):
             return None
-        found = group_energies(raw, *parts, self.same, pool.map)
+        found = group_energies(raw, *parts, self.same or self._paired, pool.map)
         entries = a.side.effective_columns() * b.side.effective_columns()
-        return Signal(found, a, b, self.a.side.n, self.kappa, entries)
+        related = related_noise(self.a.side, self.b.side) / self.a.side.n
+        count = self.a.columns if rows is None else len(rows)
+        paired = Paired.of(raw, *parts, count) if self._paired else None
+        return Signal(found, a, b, self.a.side.n, self.kappa, entries, related, paired)
+
+    @property
+    def _paired(self) -> bool:
+        """Whether the i-th column of one side may be related to the i-th of the other."""
+        return self.a.columns == self.b.columns > 1 and not self.same
 
     def _measured(
         self, signal: Signal | None, raw: Raw | None, sides: tuple[Blocks, Blocks] | None
     ) -> Measured:
-        theta, missed, dropped = 1.0, 1.0, (1.0, 1.0)
-        if signal is not None:
-            theta = signal.theta() if self.estimator == "auto" else 1.0
-            missed, dropped = signal.missed(self.estimator, theta), signal.dropped
-        error, guessed = self._expected_error(theta, missed, dropped)
+        theta = 1.0
+        if signal is not None and self.estimator == "auto":
+            theta = signal.theta()
+        error, guessed = self._expected_error(theta, signal)
         return Measured(theta, error, guessed, signal, raw, sides)
 
-    def _expected_error(
-        self, theta: float, missed: float, dropped: tuple[float, float]
-    ) -> tuple[float, float]:
+    def _expected_error(self, theta: float, signal: Signal | None) -> tuple[float, float]:
         """The expected error, and the share of it that is guessed."""
+        missed, passed, dropped = 1.0, 1.0, (1.0, 1.0, 1.0)
+        if signal is not None:
+            missed, passed = signal.missed(self.estimator, theta), signal.passed(self.estimator, theta)
+            dropped = signal.dropped
         a, b = self.a, self.b
         scale = _energy(a) * _energy(b) / a.side.n
         if scale <= 0.0:
             return 0.0, 0.0
-        error = expected_error(a.side, b.side, self.estimator, theta, missed, dropped)
+        error = expected_error(a.side, b.side, self.estimator, theta, missed, dropped, passed)
         lost_a, lost_b = 1.0 - a.side.coded_share(), 1.0 - b.side.coded_share()
-        one, both = lost_a * (1.0 - lost_b) + (1.0 - lost_a) * lost_b, lost_a * lost_b
-        guessed = (one * dropped[0] + both * dropped[1]) / error if error > 0 else 0.0
+        shares = lost_a * (1.0 - lost_b), (1.0 - lost_a) * lost_b, lost_a * lost_b
+        guessed = sum(share * energy for share, energy in zip(shares, dropped, strict=True))
+        if signal is not None and self._paired and (lost_a > 0.0 or lost_b > 0.0):
+            powers = [power / a.side.n / scale for power in dropped_pairs(a, b)]
+            pairs = sum(p * (signal.along - energy) for p, energy in zip(powers, dropped, strict=True))
+            error, guessed = error + pairs, guessed + pairs
+        guessed = guessed / error if error > 0 else 0.0
         if self.same:
             error -= self._diagonal_error(theta, missed) / (scale * a.side.n)
         # what rounding left in the means, times the partner's mean

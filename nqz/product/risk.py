@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from nqz import kernels
 from nqz.ground.arithmetic import GRID, exp2, total
 from nqz.product.operand import Operand
+from nqz.product.paired import Paired
 from nqz.stages.estimate import Side, alpha, excess_noise
 
 _PRIOR_ENTRIES = 4.0
@@ -33,6 +34,8 @@ _MOST_NOISE = 1e60
 _LEAST = 1e-30
 """Variance of a measured energy where there is no noise."""
 _BALANCE, _HALVINGS = (0.25, 4.0), 30
+_QUIETEST = 1e-60
+"""Energy of groups beside the loudest below which they count less."""
 _OCTAVE = 8
 _THETA = np.arange(-10 * _OCTAVE, 20 * _OCTAVE + 1)
 """Candidates for θ: 2 ** (j / 8)."""
@@ -41,7 +44,7 @@ Codes = Callable[[slice], NDArray[Any]]
 """Norm codes of a range of columns."""
 
 Units = Callable[[NDArray[Any]], NDArray[np.float64]]
-"""Worth of an integer in columns of some norm codes."""
+"""Worth of an integer in columns of some norm codes, or another number that follows from these."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,6 @@ class Groups:
         Total energy of each group.
     noise : ndarray of float64
         Energy-weighted mean relative noise of each group.
-    quiet : ndarray of bool
-        Groups of the quieter half of the columns.
     """
 
     side: Side
@@ -71,7 +72,11 @@ class Groups:
     columns: NDArray[np.float64]
     energy: NDArray[np.float64]
     noise: NDArray[np.float64]
-    quiet: NDArray[np.bool_]
+
+    def alike(self) -> NDArray[np.float64]:
+        """Weights of groups with which all columns count alike, but for those far below the loudest."""
+        found: NDArray[np.float64] = self.columns / np.maximum(self.energy / self.energy.max(), _QUIETEST)
+        return found
 
     def of(self, codes: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Columns of these norm codes in the order of their groups, and where the groups begin among them, and end."""
@@ -97,10 +102,9 @@ def group(side: Side, energies: NDArray[np.float64]) -> Groups:
         return np.array([total(x[i:j]) for i, j in pairwise(first.tolist())])
 
     power = (energies * counts)[counted]
-    sums, before = summed(power), np.cumsum(counts[counted]) - counts[counted]
-    quiet = before[begins] * 2 <= counts[counted].sum()
+    sums = summed(power)
     columns = summed(counts[counted].astype(np.float64))
-    return Groups(side, number, label[begins], columns, sums, summed(power * noise[counted]) / sums, quiet)
+    return Groups(side, number, label[begins], columns, sums, summed(power * noise[counted]) / sums)
 
 
 @dataclass(frozen=True)
@@ -114,11 +118,14 @@ class Part:
         Norm codes of columns, as the products are numbered.
     units : callable
         Worth of an integer in columns of some norm codes.
+    energies : callable
+        Energies of columns of some norm codes.
     """
 
     groups: Groups
     codes: Codes
     units: Units
+    energies: Units
 
     @classmethod
     def of(cls, operand: Operand, chosen: NDArray[np.int64] | None, kappa: float) -> Part:
@@ -128,7 +135,7 @@ class Part:
             known = operand.codes(chosen)
             side, codes = side.part(known), lambda columns: known[columns]
         groups = group(side, operand.energies(side.histogram.codes))
-        return cls(groups, codes, lambda codes: operand.units(codes) / kappa)
+        return cls(groups, codes, lambda codes: operand.units(codes) / kappa, operand.energies)
 
 
 def group_energies(
@@ -202,43 +209,65 @@ class Signal:
 
     Attributes
     ----------
+    paired : Paired, optional
+        Entries [i, i], where `found` is without them.
+    related : float
+        c/n, see `stages.estimate.related_noise`.
+
+    Attributes
+    ----------
     dropped : tuple of float
-        Energy of the product in units of P where one column, and where both, are among the quieter half: the best
-        guess for one and for two dropped columns.
+        Energy of the product in units of P where all columns of A, all of B, and where those of both count alike: the
+        best guess for dropped columns of A, of B, and of both, but for the entries [i, i] of `paired`.
+    along : float
+        The same of these.
     """
 
     def __init__(
-        self, found: NDArray[np.float64], a: Groups, b: Groups, n: int, kappa: float, entries: float
-    ):
+        self, found: NDArray[np.float64], a: Groups, b: Groups, n: int, kappa: float, entries: float,
+        related: float = 0.0, paired: Paired | None = None,
+    ):  # fmt: skip
         self._power = a.energy[:, None] * b.energy[None, :] / n
+        self._related = related
         self._nu = excess_noise(a.noise, b.noise, kappa)
         self._noise = self._nu * self._power
-        self._found, self._a, self._b = found, a, b
+        self._a, self._b = a, b
         whole = _sum(self._power)
         weight = (1.0 + _sum(self._noise) / whole) ** 2 if whole > 0 else 1.0
         # the prior's share: the measurement's variance grows with the square of signal plus noise
         self._prior = _PRIOR_ENTRIES * weight / (entries + _PRIOR_ENTRIES * weight)
-        both = a.quiet[:, None] & b.quiet[None, :]
-        one = a.quiet[:, None] ^ b.quiet[None, :]
-        # where all columns are alike there are no pairs of a quiet and a loud one
-        chosen = [pairs if pairs.any() else one | both for pairs in (one, both)]
-        self.dropped = self._ratio(chosen[0] * 1.0), self._ratio(chosen[1] * 1.0)
+        own, power = np.zeros_like(found), self._power
+        if paired is not None:
+            own, shared = paired.energies(found.shape), paired.powers(found.shape) / n
+            power = np.maximum(power - shared, 0.0)
+            # columns are related whatever their energies: all count alike
+            self.along = self._drawn(total(paired.estimates(n, self._nu)), float(len(paired.power)))
+        signal = found - self._nu * power
+        self._found = found + own
+        alike_a, alike_b = a.alike()[:, None], b.alike()[None, :]
+        weights = alike_a, alike_b, alike_a * alike_b
+        one, other, both = (self._drawn(_sum(w * signal), _sum(w * power)) for w in weights)
+        self.dropped = one, other, both
 
-    def _ratio(self, weight: NDArray[Any]) -> float:
-        """Weighted energy of the product over that of P, drawn towards 1."""
-        power = _sum(weight * self._power)
+    def _drawn(self, signal: float, power: float) -> float:
+        """Energy of the product over that of P, drawn towards 1."""
         if power <= 0.0:
             return 1.0
-        measured = max(_sum(weight * (self._found - self._noise)) / power, 0.0)
+        measured = max(signal / power / (1.0 + self._related), 0.0)
         return measured + self._prior * (1.0 - measured)
+
+    def _ratio(self, weight: NDArray[Any]) -> float:
+        """The same, weighted."""
+        return self._drawn(_sum(weight * (self._found - self._noise)), _sum(weight * self._power))
 
     def theta(self) -> float:
         """The candidate θ of least estimated risk of `auto`."""
         signal = (1.0 - self._prior) * (self._found - self._noise) + self._prior * self._power
+        noise = self._noise + self._related * np.maximum(signal, 0.0)
         best, least = 1.0, np.inf
         for theta in exp2(_THETA * (GRID // _OCTAVE)):
             factor = alpha("auto", float(theta), self._nu)
-            risk = _sum(np.square(1.0 - factor) * signal + np.square(factor) * self._noise)
+            risk = _sum(np.square(1.0 - factor) * signal + np.square(factor) * noise)
             if risk < least:
                 best, least = float(theta), risk
         return best
@@ -246,6 +275,10 @@ class Signal:
     def missed(self, estimator: str, theta: float) -> float:
         """Energy that α leaves out, Σ (1 - α)² C², over the model's Σ (1 - α)² P."""
         return self._ratio(np.square(1.0 - alpha(estimator, theta, self._nu)))
+
+    def passed(self, estimator: str, theta: float) -> float:
+        """Energy that α lets through, Σ α² C², over the model's Σ α² P."""
+        return self._ratio(np.square(alpha(estimator, theta, self._nu)))
 
     def local(self, estimator: str, theta: float) -> Local:
         """Energy of the product in units of P, for every pair of groups.

@@ -7,6 +7,7 @@ unrelated columns; `auto` α = θ/(θ + ν), where θP models the energy of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,12 @@ import numpy.typing as npt
 
 from nqz.ground.arithmetic import total
 from nqz.stages import norms
+from nqz.stages.dependence import NONE, Dependence
 
 _CODES = 4096  # norm codes that are told apart in a sum over pairs
 _PAIRS = 1 << 20
+
+_UNRELATED = (1.0, 1.0, 1.0)
 
 ESTIMATORS = ("auto", "mmse", "unbiased")
 
@@ -34,12 +38,15 @@ class Side:
         Relative noise d of each code of the histogram: 0 for an exact operand, infinite for dropped columns.
     n : int
     kappa : float
+    dependence : callable, optional
+        Finds what the noise has to do with the data; nothing by default.
     """
 
     histogram: norms.Histogram
     noise: npt.NDArray[np.float64]
     n: int
     kappa: float
+    dependence: Callable[[], Dependence] | None = None
 
     @classmethod
     def exact(cls, histogram: norms.Histogram, n: int) -> Side:
@@ -49,7 +56,7 @@ class Side:
     def part(self, codes: npt.NDArray[Any]) -> Side:
         """The side of some of the columns, by their norm codes."""
         histogram = norms.Histogram.of(codes)
-        return Side(histogram, self.noise_at(histogram.codes), self.n, self.kappa)
+        return Side(histogram, self.noise_at(histogram.codes), self.n, self.kappa, self.dependence)
 
     def noise_at(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Relative noise of columns, by their norm codes."""
@@ -102,7 +109,8 @@ def excess_noise(
 def related_noise(a: Side, b: Side) -> float:
     """c: beyond νP the unbiased estimate has noise of energy c C²/n, for pairs of columns whose product is C."""
     kappa = min(a.kappa, b.kappa)
-    return (1.0 - kappa) / kappa
+    first, second = (NONE if side.dependence is None else side.dependence() for side in (a, b))
+    return (1.0 - kappa + first.related(second, a.n)) / kappa
 
 
 def alpha(estimator: str, theta: float, nu: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -121,7 +129,8 @@ def expected_error(
     estimator: str,
     theta: float = 1.0,
     missed: float = 1.0,
-    dropped: tuple[float, float] = (1.0, 1.0),
+    dropped: tuple[float, float, float] = _UNRELATED,
+    passed: float = 1.0,
 ) -> float:
     """E‖AᵀB - Ĉ‖² of the centered product relative to ‖Ā‖²‖B̄‖²/n.
 
@@ -134,15 +143,18 @@ def expected_error(
     missed : float
         Energy that α leaves out, Σ (1 - α)² C², relative to Σ (1 - α)² P; 1 for unrelated operands.
     dropped : tuple of float
-        Energy of entries of one dropped column, and of two, in units of P.
+        Energy of entries of a dropped column of A, of one of B, and of two, in units of P.
+    passed : float
+        Energy that α lets through, Σ α² C², relative to Σ α² P.
 
     Notes
     -----
     Includes the energy of dropped columns, and what time sharing adds for correlated pairs.
     """
-    kappa, related = min(a.kappa, b.kappa), related_noise(a, b)
-    if estimator == "mmse" and missed == 1.0 and dropped == (1.0, 1.0):
-        return _unrelated_error(a, b, kappa, related)
+    kappa = min(a.kappa, b.kappa)
+    if estimator == "mmse" and missed == passed == 1.0 and dropped == _UNRELATED:
+        return _unrelated_error(a, b, kappa)
+    related = related_noise(a, b)
     (power, noise), (other, partner) = a.condensed(), b.condensed()
     sums, step = np.zeros(len(other)), max(1, _PAIRS // max(1, len(other)))
     for first in range(0, len(power), step):
@@ -150,17 +162,18 @@ def expected_error(
         nu = excess_noise(here, partner, kappa)
         factor = alpha(estimator, theta, nu)
         coded = np.isfinite(nu)
-        known = np.where(coded, nu, 0.0) + related * missed / a.n
-        both = np.isinf(here)[:, None] & np.isinf(partner)[None, :]
-        left_out = np.where(coded, missed, np.where(both, dropped[1], dropped[0]))
+        known = np.where(coded, nu, 0.0) + related * passed / a.n
+        lost_a, lost_b = np.isinf(here)[:, None], np.isinf(partner)[None, :]
+        guessed = np.where(lost_a & lost_b, dropped[2], np.where(lost_a, dropped[0], dropped[1]))
+        left_out = np.where(coded, missed, guessed)
         error = np.square(1.0 - factor) * left_out + np.square(factor) * known
         error *= power[first : first + step, None]
         sums = np.add.reduce(np.concatenate([sums[None], error]), axis=0)
     return total(sums * other)
 
 
-def _unrelated_error(a: Side, b: Side, kappa: float, related: float) -> float:
-    """The same for `mmse` and unrelated operands: with α = κ w_a w_b, the sum of 1 - α + α² c / n separates."""
+def _unrelated_error(a: Side, b: Side, kappa: float) -> float:
+    """The same for `mmse` and unrelated operands: with α = κ w_a w_b, the sum of 1 - α + α² (1 - κ)/(κ n) separates."""
     shares = [(side.power(), 1.0 / (1.0 + side.noise)) for side in (a, b)]
     if not all(len(power) for power, _ in shares):
         return 0.0
@@ -168,7 +181,7 @@ def _unrelated_error(a: Side, b: Side, kappa: float, related: float) -> float:
         total(shares[0][0] * shares[0][1] ** order) * total(shares[1][0] * shares[1][1] ** order)
         for order in range(3)
     )
-    return whole - kappa * linear + related / a.n * (kappa * kappa) * square
+    return whole - kappa * linear + (1.0 - kappa) / a.n * kappa * square
 
 
 def reconstruction_error(side: Side, estimator: str = "mmse") -> float:

@@ -15,6 +15,7 @@ from nqz.ground.arithmetic import GRID
 from nqz.ground.layout import padded
 from nqz.stages import dither, scale
 from nqz.stages.chunks import Chunk, cut
+from nqz.stages.dependence import Dependence
 from nqz.stages.lattices import LATTICES, Lattice
 
 _MAX_DELTA = 8192 * GRID
@@ -160,6 +161,10 @@ class Coding(ABC):
         self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
     ) -> npt.NDArray[np.float64]:
         """What one unit of a decoded point is worth, without bias, in each column, in units of 2 ** exponent."""
+
+    def dependence(self, parameters: MatrixParameters) -> Callable[[], Dependence] | None:
+        """Finds what noise has to do with the data beyond their norms; None where it is nothing."""
+        return None
 
     @abstractmethod
     def coder(self, parameters: MatrixParameters, classes: npt.NDArray[Any]) -> Coder:

@@ -9,8 +9,9 @@ by it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from nqz import kernels
 from nqz.ground.arithmetic import GRID
 from nqz.stages import dither
 from nqz.stages.chunks import Chunk
+from nqz.stages.codings import nested_noise
 from nqz.stages.codings.coding import LatticeCoder, LatticeCoding, MatrixParameters, Sections
 from nqz.stages.codings.tables import TOTAL
+from nqz.stages.dependence import Dependence
 from nqz.stages.lattices import Lattice
 from nqz.stages.scale import Scaling
 
@@ -141,6 +144,10 @@ class _Voronoi(LatticeCoding):
         self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
     ) -> npt.NDArray[np.float64]:
         return super().unit(parameters, codes, exponent) / _nesting(parameters).gain
+
+    def dependence(self, parameters: MatrixParameters) -> Callable[[], Dependence]:
+        """Of groups as loud as they come."""
+        return partial(nested_noise.dependence, parameters, _nesting(parameters))
 
     def least_bits(
         self, parameters: MatrixParameters, classes: npt.NDArray[np.int64]

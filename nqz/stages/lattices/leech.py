@@ -24,9 +24,9 @@ LEECH = Lattice(
     last_follows=True,
     voronoi=VoronoiCells(
         fineness=16,
-        cells={  # below q = 4 one scale does best; the others are never accepted
-            2: (0.3, 0.4, 0.5, 1.2),
-            3: (0.3, 0.4, 0.5, 1.38),
+        cells={
+            2: (0.43, 0.83, 1.38, 1.76),
+            3: (1.2, 1.42, 1.64, 1.86),
             4: (1.24, 1.47, 1.65, 1.86),
             6: (1.27, 1.48, 1.64, 1.86),
             8: (1.27, 1.45, 1.64, 1.88),
@@ -34,6 +34,6 @@ LEECH = Lattice(
             64: (1.32, 1.51, 1.77, 2.16),
         },
         index_bits=0.8,
-        knee=2,
+        knee=3,
     ),
 )  # fmt: skip
