@@ -313,8 +313,8 @@ def test_dropped_columns_are_guessed_by_entries_of_their_own_kind(estimator):
     n, columns = 2000, 48
     a, b = rng.standard_normal((2, n, columns))
     b = 0.8 * a + 0.6 * b
-    for x in (a, b):  # no two of one norm code: noise goes by these
-        x *= np.exp2(rng.permutation(columns) / columns)
+    # no two of one norm code: noise goes by these
+    a, b = (x * np.exp2(rng.permutation(columns) / columns) for x in (a, b))
     d = (
         rng.permutation(np.repeat([0.1, np.inf], columns // 2)),
         rng.permutation(np.repeat([0.2, np.inf], columns // 2)),
@@ -334,7 +334,7 @@ def _centered_product(product, measured):
 
 
 def test_the_noise_of_missing_coordinates_grows_with_cosines():
-    """All columns are of few dimensions, so that (1 - κ)/κ ρ² is a tenth of the noise: the mean of 60 is known to 2 %."""
+    """All columns are of few dimensions: (1 - κ)/κ ρ² is a tenth of the noise. The mean of 60 is known to 2 %."""
     rng = np.random.default_rng(6)
     n, columns = 128, 40
     factors = rng.standard_normal((n, 6))
