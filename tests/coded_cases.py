@@ -19,6 +19,7 @@ from nqz.format.writer import ContainerWriter
 from nqz.ground.threads import Workers
 from nqz.matrix import Matrix, open_matrix
 from nqz.plan import entropy
+from nqz.plan.columns import columns_of
 from nqz.product.operand import Stream
 from nqz.stages import norms
 from nqz.stages.codings import tables
@@ -210,10 +211,9 @@ def fingerprint() -> str:
     add(codes, norms.energy(codes, norms.loudest(codes)))
     close = np.sort(norms.encode(energy, np.zeros(300, np.int64)))
     for name in LATTICE_NAMES:
-        add(entropy.lowest_class(LATTICES[name]))
         for rate in (0.4, 2.2):
             for how in ("matrix", "column"):
-                columns = entropy.columns_of(norms.Histogram.of(close), 1000, LATTICES[name], how)
+                columns = columns_of(norms.Histogram.of(close), 1000, LATTICES[name], how)
                 plan = entropy.least_error(columns, rate * 300_000)
                 add(plan.m, plan.delta, plan.lowest_class, plan.bits)
     a = np.ldexp(rng.integers(-99, 100, (60, 24)).astype(np.float64), rng.integers(-3, 3, 24)).astype(

@@ -30,6 +30,7 @@ OPTIONS = {
     "voronoi": ["--coding", "voronoi"],
     "column": ["--allocate", "column"],
     "kappa": ["--kappa", "0.96"],
+    "partner": ["--partner", "4"],
     "lattice": ["--lattice", "e8"],
     "states": ["--states", "4"],
     "no center": ["--no-center"],

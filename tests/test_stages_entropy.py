@@ -14,7 +14,7 @@ from kernel_cases import Case, assert_same, quantize
 from nqz import kernels
 from nqz.ground.arithmetic import round_log2
 from nqz.ground.layout import lanes_of, padded
-from nqz.plan import entropy
+from nqz.plan.columns import Columns
 from nqz.stages import norms
 from nqz.stages.codings import tables
 from nqz.stages.codings.entropy import ENTROPY
@@ -139,7 +139,7 @@ def test_expected_bits_are_those_of_gaussian_columns(name, rate):
     x = np.random.default_rng(3).standard_normal((2048, 96)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate, **scheme(name)))
     p = matrix.parameters
-    columns = entropy.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
+    columns = Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
     expected = columns.bits(p.m, p.delta)
     assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
 
@@ -150,7 +150,7 @@ def test_expected_bits_hold_for_columns_of_very_different_energy(rate):
     x = (rng.standard_normal((1500, 90)) * 2.0 ** rng.uniform(-4, 4, 90)).astype(np.float32)
     matrix = coded(nqz.encode(x, rate=rate))
     p = matrix.parameters
-    columns = entropy.Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
+    columns = Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
     expected = columns.bits(p.m, p.delta)
     assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
         source: Any, to: None = None, *, rate: float | None = ..., error: float | None = ...,
         max_bytes: int | str | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
         across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
-        coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+        coding: str = ..., allocate: str | None = ..., kappa: float | None = ..., partner: str | float = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
         threads: int | None = ..., force: bool = ..., dry_run: Literal[False] = ...,
     ) -> bytes: ...  # fmt: skip
@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
         source: Any, to: Target, *, rate: float | None = ..., error: float | None = ...,
         max_bytes: int | str | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
         across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
-        coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+        coding: str = ..., allocate: str | None = ..., kappa: float | None = ..., partner: str | float = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
         threads: int | None = ..., force: bool = ..., dry_run: Literal[False] = ...,
     ) -> None: ...  # fmt: skip
@@ -61,7 +61,7 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
         source: Any, to: Target | None = None, *, rate: float | None = ..., error: float | None = ...,
         max_bytes: int | str | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
         across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
-        coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+        coding: str = ..., allocate: str | None = ..., kappa: float | None = ..., partner: str | float = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
         threads: int | None = ..., force: bool = ..., dry_run: Literal[True],
     ) -> dict[str, Any]: ...  # fmt: skip
@@ -85,6 +85,7 @@ def encode(
     coding: str = "entropy",
     allocate: str | None = None,
     kappa: float | None = None,
+    partner: str | float = "equal",
     tensors: str | Sequence[str] | None = None,
     dequantize: bool = False,
     metadata: Mapping[str, str] | None = None,
@@ -107,7 +108,7 @@ def encode(
     rate : float, optional
         Bits per entry, everything in the container counted. One of `rate`, `error` and `max_bytes` is needed.
     error : float, optional
-        The smallest container whose predicted error of a product with an unrelated matrix, coded alike, is at most
+        The smallest container whose predicted error of a product with an unrelated matrix, see `partner`, is at most
         this, relative to ‖Ā‖²‖B̄‖²/n.
     max_bytes : int or str, optional
         The best container of at most so many bytes; a string may have a unit, as in ``"12MB"``.
@@ -132,6 +133,8 @@ def encode(
         The least error of the product as a whole, or the same relative error for every vector.
     kappa : float, optional
         Share of the rotated coordinates to keep; chosen from the rate by default.
+    partner : {"equal", "exact"} or float
+        The other factor that products will have: coded alike, not compressed, or of so many bits per entry.
     tensors : str or sequence of str, optional
         Names or shell patterns of the tensors to take; all by default.
     dequantize : bool
@@ -169,6 +172,7 @@ def encode(
         center=flag(center, "center"), lattice=word(lattice, "lattice"),
         states=whole(states, "states", optional=True), coding=word(coding, "coding"),
         allocate=word(allocate, "allocate", optional=True), kappa=real(kappa, "kappa"),
+        partner=partner if isinstance(partner, str) else real(partner, "partner"),
         tensors=patterns(tensors, "tensors"), dequantize=flag(dequantize, "dequantize"),
         metadata=texts(metadata, "metadata"),
     )  # fmt: skip

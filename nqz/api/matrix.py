@@ -60,8 +60,13 @@ class CompressedMatrix(Tensor, Operand):
         return self._coded.header.axis ^ (self._transposed and self.ndim > 1)
 
     @property
+    def partner(self) -> str | float:
+        """The other factor that it was coded for: "equal", "exact", or bits per entry."""
+        return self._coded.parameters.partner
+
+    @property
     def predicted_error(self) -> float:
-        """Expected ‖AᵀB - Ĉ‖² / (‖Ā‖²‖B̄‖²/n) for an unrelated partner of the same rate."""
+        """Expected ‖AᵀB - Ĉ‖² / (‖Ā‖²‖B̄‖²/n) for an unrelated partner that it was coded for."""
         return self._coded.predicted_product()
 
     @property

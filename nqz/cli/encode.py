@@ -27,6 +27,7 @@ from nqz.cli.common import (
 )
 from nqz.cli.each import OUT_DIR_HELP, check_words, one_or_each, run_each
 from nqz.cli.parameters import Command, Offered, Size, choice
+from nqz.cli.partner import PartnerOf
 from nqz.cli.progress import Progress, Silent
 from nqz.cli.remarks import remarks
 from nqz.cli.reports import encoded, head, open_report
@@ -47,6 +48,7 @@ from nqz.models.rules import SKIP
 from nqz.stages.codings import ALLOCATIONS, CODINGS
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
+from nqz.stages.partner import EQUAL, in_words
 
 _STAGES = (("measuring", 0.3), ("coding", 0.7))
 
@@ -127,6 +129,10 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
 @click.option(
     "--kappa", type=float, metavar="K",
     help="Share of the coordinates to keep, at most 1; by default chosen from the rate.",
+)  # fmt: skip
+@click.option(
+    "--partner", type=PartnerOf(), default=EQUAL, show_default=True, metavar="P",
+    help="The other factor of the products: equal, coded alike; exact, not compressed; or its bits per entry.",
 )  # fmt: skip
 @click.option(
     "--tensor", "tensors", multiple=True, metavar="NAME",
@@ -330,5 +336,6 @@ def _summary(readers: Sequence[ContainerReader], contents: Sequence[Any], option
         parts.append(f"{before / after:.1f}x smaller")
     errors = [matrix.predicted_product() for matrix in matrices]
     if matrices:
-        parts.append(f"predicted product error {errors_text(errors, PRODUCT)}")
+        other = "" if options.partner == EQUAL else f" for B {in_words(options.partner)}"
+        parts.append(f"predicted product error {errors_text(errors, PRODUCT)}{other}")
     return ", ".join([*parts, *remarks(contents, options, errors)])

@@ -28,6 +28,7 @@ from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 from nqz.models.collection import Collection
 from nqz.stages.codings import label
+from nqz.stages.partner import EQUAL, Partner, in_words
 
 
 @click.command("inspect", cls=Command)
@@ -100,7 +101,7 @@ def _text_of(collection: Collection, chosen: Sequence[Item], size: int | None) -
     if chosen:
         yield f"\n{_total(rows.totals.found(size))}\n"
     if rows.totals.matrices:
-        yield f"\n{_UNITS}"
+        yield f"\n{_units(rows.partners)}"
 
 
 def _smaller(before: int, after: int) -> str:
@@ -127,6 +128,7 @@ class _Rows:
         self._chosen = chosen
         self._rests: list[Row] = []
         self.totals = Totals()
+        self.partners: set[Partner] = set()
 
     def __call__(self) -> Iterator[Row]:
         for (reader, index), rest in zip(self._chosen, self._rests or self._found(), strict=True):
@@ -148,6 +150,8 @@ class _Rows:
                 if key:
                     alike[key] = known
             self.totals.add(info, known[0])
+            if known[0]["partner"] is not None:
+                self.partners.add(known[0]["partner"])
             self._rests.append(known[1])
             yield known[1]
 
@@ -157,9 +161,14 @@ _WHOLE = 10_000  # tensors up to which a report is shown as a whole or not at al
 _HEADINGS = [
     "tensor", "shape", "dtype", "code", "axis", "bits", "κ", "‖A−Â‖²", "rms", "‖AᵀB−Ĉ‖²", "rms", "bytes",
 ]  # fmt: skip
-_UNITS = (
-    f"predicted errors, relative to {RECONSTRUCTION} and {PRODUCT}, B unrelated and coded alike;\n{RMS}\n"
-)
+
+
+def _units(partners: set[Partner]) -> str:
+    """What the errors of the table are, of matrices that were coded for these partners."""
+    what = "coded alike" if len(partners) != 1 else in_words(*partners)
+    if len(partners) > 1:
+        what = f"what each matrix is for ({', '.join(sorted(map(in_words, partners)))})"
+    return f"predicted errors, relative to {RECONSTRUCTION} and {PRODUCT}, B unrelated and {what};\n{RMS}\n"
 
 
 def _row(tensor: dict[str, Any]) -> Row:
@@ -191,6 +200,7 @@ def _properties(tensor: dict[str, Any], metadata: dict[str, str] | None) -> list
         ("shape", f"{shape_text(tensor['shape'])} {tensor['dtype']}, vectors along axis {tensor['axis']}"),
         ("code", f"{tensor['lattice']}, {tensor['coding']}"),
         ("rate", f"{tensor['rate']:.4f} bits per entry ({tensor['rate_asked']:g} asked for)"),
+        ("partner", _for(tensor["partner"])),
         ("κ", f"{tensor['kappa']:.6g}"),
         ("α", f"{_text(tensor['alpha'])} (mmse, one side)"),
         ("Δ", _text(tensor["delta"])),
@@ -201,13 +211,21 @@ def _properties(tensor: dict[str, Any], metadata: dict[str, str] | None) -> list
         ("chunks", str(tensor["chunks"])),
         ("bytes", ", ".join(f"{key} {value}" for key, value in sizes.items() if value is not None)),
         ("reconstruction error", _error(predicted["reconstruction"], RECONSTRUCTION)),
-        ("product error", f"{_error(predicted['product'], PRODUCT)}, for an unrelated B of the same rate"),
+        ("product error", f"{_error(predicted['product'], PRODUCT)}, {_other(tensor['partner'])}"),
     ]
     if tensor["same_as"] is not None:
         rows.insert(0, ("as", tensor["same_as"]))
     if tensor["name"]:
         rows.insert(0, ("tensor", tensor["name"]))
     return rows + [("metadata", f"{key}: {value}") for key, value in (metadata or {}).items()]
+
+
+def _for(partner: Partner) -> str:
+    return partner if isinstance(partner, str) else f"{partner:g} bits per entry"
+
+
+def _other(partner: Partner) -> str:
+    return f"for an unrelated B{' of the same rate' if partner == EQUAL else ', ' + in_words(partner)}"
 
 
 def _summary(values: dict[str, float | None]) -> str:

@@ -14,6 +14,7 @@ from nqz.commands.options import EncodeOptions
 from nqz.commands.planning import ModelPlan, PlannedTensor, plan_collection
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
+from nqz.stages.partner import Partner, in_words
 
 _HEADINGS = ["tensor", "shape", "dtype", "what", "axis", "rule", "bits", "‖AᵀB−Ĉ‖²", "rms", "bytes"]
 
@@ -39,15 +40,15 @@ def show_plan(
                 plan = replace(plan, files=[(os.path.basename(output), size) for _, size in plan.files])
             told(lambda: {**head("encode --dry-run", sources, [], []), **plan.values()})
     if json_to is None:
-        payload("".join(_text(plan)))
+        payload("".join(_text(plan, options.partner)))
 
 
-def _text(plan: ModelPlan) -> Iterator[str]:
+def _text(plan: ModelPlan, partner: Partner) -> Iterator[str]:
     """The plan for people."""
     yield from table(_HEADINGS, lambda: map(_row, plan.tensors))
     yield f"\n{_totals(plan)}\n"
     if plan.mean_error is not None:
-        yield f"predicted errors, relative to {PRODUCT}, B unrelated and coded alike; {RMS}\n"
+        yield f"predicted errors, relative to {PRODUCT}, B unrelated and {in_words(partner)}; {RMS}\n"
 
 
 def _row(one: PlannedTensor) -> Row:

@@ -35,6 +35,7 @@ def task_of(source: Tensors, tensor: SourceTensor, options: EncodeOptions) -> Ta
         allocate=options.allocate or coding.allocations[0],
         seed=options.seed,
         kappa=options.kappa,
+        partner=options.partner,
     )
 
 

@@ -20,7 +20,7 @@ from nqz.models.collection import Collection
 from nqz.stages import norms
 
 _KEYS = (
-    "axis", "lattice", "coding", "rate_asked", "rate", "kappa", "alpha", "delta", "rotation_seed",
+    "axis", "lattice", "coding", "rate_asked", "rate", "partner", "kappa", "alpha", "delta", "rotation_seed",
     "dither_key", "norms", "means", "chunks", "predicted",
 )  # fmt: skip
 """What is said of a matrix alone."""
@@ -221,6 +221,7 @@ def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
         "coding": p.coding.name,
         "rate_asked": header.rate,
         "rate": matrix.rate,
+        "partner": p.partner,
         "kappa": p.kappa,
         "alpha": _number(matrix.shrinkage()),
         "delta": _power_of_two(p.delta / GRID),

@@ -15,6 +15,7 @@ from nqz.plan.spend import default_exponent
 from nqz.stages.codings import ALLOCATIONS, CODINGS
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import DEFAULT, FAMILIES, Lattice, choose
+from nqz.stages.partner import EQUAL, NAMED, Partner
 
 AUTO = "auto"
 
@@ -33,7 +34,7 @@ class EncodeOptions:
     rate : float, optional
         Bits an entry, everything in the file counted.
     error : float, optional
-        The smallest file whose predicted error of a product (unrelated partner, coded alike) is at most this.
+        The smallest file whose predicted error of a product (unrelated partner, see `partner`) is at most this.
     max_bytes : int, optional
         The best file of at most so many bytes.
     seed : int
@@ -52,6 +53,9 @@ class EncodeOptions:
         "matrix" for the entropy coding; the Voronoi coding knows "column" only.
     kappa : float, optional
         Fraction of coordinates to keep; chosen from the rate by default.
+    partner : {"equal", "exact"} or float
+        The other factor that products will have, coded alike, not compressed, or of so many bits an entry: decides
+        which coordinates and columns are kept, and what is predicted.
     tensors : sequence of str
         Names or shell patterns of the tensors to take; all by default.
     metadata : mapping of str to str
@@ -80,6 +84,7 @@ class EncodeOptions:
     coding: str = CODING.name
     allocate: str | None = None
     kappa: float | None = None
+    partner: Partner = EQUAL
     tensors: Sequence[str] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     rules: Sequence[str] = ()
@@ -124,8 +129,18 @@ class EncodeOptions:
             )
         if self.kappa is not None and not 0.0 < self.kappa <= 1.0:
             raise UsageError(f"kappa {self.kappa:g}: a number above 0 and at most 1 is needed")
+        self._check_partner()
         for text in self.rules:
             self._check_rule(text)
+
+    def _check_partner(self) -> None:
+        if self.partner in NAMED:
+            return
+        if isinstance(self.partner, str) or not MIN_RATE <= self.partner <= MAX_RATE:
+            given = repr(self.partner) if isinstance(self.partner, str) else f"{self.partner:g}"
+            raise UsageError(
+                f"partner {given}: {', '.join(NAMED)}, or its bits per entry from {MIN_RATE} to {MAX_RATE:g}"
+            )
 
     def _check_rule(self, text: str) -> None:
         coding = parse(text).values.get("coding")

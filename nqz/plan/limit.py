@@ -16,6 +16,9 @@ UNRELATED = 0.1
 
 _TELLING = 1.05
 
+_THIRDS, _HALVINGS = 60, 40  # of ranges that are searched
+_MOST_SHIFT = 4.0
+
 
 def _tangent_rate() -> float:
     """R*, the positive root of R = ½ log₂(1 + 4 R ln 2) (equation 3), by Newton's method.
@@ -69,6 +72,46 @@ def gamma_inverse(error: float) -> float:
         return (1.0 - error) / (1.0 - GAMMA_STAR) * R_STAR
     # x = 1 − √(1 − error), without the cancellation
     return -math.log(error / (1.0 + math.sqrt(1.0 - error))) / _LN4
+
+
+def pair_limit(rate: float, partner: float) -> float:
+    """The least error of a product of two sides of different rates that is known to be achievable.
+
+    1 - max κ (1 - 4^{-R_A/κ})(1 - 4^{-R_B/κ}) over shares κ of the coordinates: Γ(R) for equal rates, where nothing is
+    better, and 4^{-R} where a side is exact, its rate infinite. That nothing is better elsewhere is open.
+    """
+    if min(rate, partner) <= 0.0:
+        return 1.0
+    if math.isinf(rate) or math.isinf(partner):  # without noise of one side all coordinates are best
+        return math.pow(4.0, -min(rate, partner))
+
+    def error(kappa: float) -> float:
+        x, y = math.pow(4.0, -rate / kappa), math.pow(4.0, -partner / kappa)
+        return (1.0 - kappa) + kappa * (x + y - x * y)  # without cancellation
+
+    low, high = 1e-3 * min(1.0, rate, partner), 1.0
+    for _ in range(_THIRDS):
+        step = (high - low) / 3.0
+        if error(low + step) < error(high - step):
+            high -= step
+        else:
+            low += step
+    return min(error(high), error(1.0))
+
+
+def shift(error: float, rate: float, partner: float) -> float:
+    """Bits by which both rates may be lowered on `pair_limit` for the same error; negative for errors below it.
+
+    The excess of a product for equal rates, and of one with an exact side, of which there is nothing to lower.
+    """
+    low, high = -_MOST_SHIFT, min(rate, partner)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        if pair_limit(rate - middle, partner - middle) < error:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
 
 
 def related(error: float, signal: float) -> float:

@@ -47,7 +47,13 @@ def plan(task: Task, statistics: Statistics, target: Target, probe: Probe, rough
     if target.error is not None:
         return planner.for_error(task, start, statistics, target, probe, rough)
     bits = target.bits(statistics.grid.entries)
-    return Plan(planner.for_rate(start, statistics, bits, task.kappa, rough), target.rate)
+    kappa = _kappa(task, start, target.rate)
+    return Plan(planner.for_rate(start, statistics, bits, kappa, rough), target.rate)
+
+
+def _kappa(task: Task, base: Parameters, rate: float) -> float | None:
+    """The fraction of coordinates to keep, if it does not follow from the matrix."""
+    return PLANNERS[task.coding.name].pair_kappa(base, rate) if task.kappa is None else task.kappa
 
 
 def replan(
@@ -62,7 +68,8 @@ def replan(
     entries = statistics.grid.entries
     excess, wanted = target.excess(size, entries), target.rate * entries
     planner = PLANNERS[task.coding.name]
-    found = planner.adjusted(last.parameters, statistics, excess, wanted, attempt, task.kappa)
+    kappa = _kappa(task, last.parameters, target.rate)
+    found = planner.adjusted(last.parameters, statistics, excess, wanted, attempt, kappa)
     return None if found is None else replace(last, parameters=found)
 
 

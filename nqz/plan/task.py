@@ -144,6 +144,9 @@ class Planner(Protocol):
     HEADER_ROOM: int
     """Bytes by which a header may grow once its numbers are known."""
 
+    def pair_kappa(self, base: Parameters, rate: float) -> float | None:
+        """The fraction of coordinates that both sides keep where the rates of both are known; None where it is free."""
+
     def for_rate(
         self, base: Parameters, statistics: Statistics, bits: float, kappa: float | None, rough: bool = False
     ) -> Parameters:

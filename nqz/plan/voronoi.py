@@ -68,6 +68,22 @@ def _at_level(base: Parameters, m: int, level: float) -> Parameters:
     )
 
 
+def pair_kappa(base: Parameters, rate: float) -> float | None:
+    """The fraction of coordinates that both sides keep where the rates of both are known; None where it is free.
+
+    There is a least rate of a kept coordinate, so the side of the lower rate decides.
+    """
+    if isinstance(base.partner, str):
+        return None
+    return min(1.0, min(rate, base.partner) / _least_rate(base.lattice))
+
+
+def _least_rate(lattice: Lattice) -> float:
+    """Bits a kept coordinate below which fewer coordinates do better than fewer bits."""
+    cells = _cells(lattice)
+    return digit_bits(cells.knee) + cells.index_bits / lattice.group
+
+
 def for_rate(
     base: Parameters, statistics: Statistics, bits: float, kappa: float | None, rough: bool = False
 ) -> Parameters:
@@ -85,7 +101,7 @@ def fitted(base: Parameters, columns: int, bits: float, kappa: float | None) -> 
     side = _cells(base.lattice).index_bits / base.lattice.group
     chunks = -(-entries // CHUNK_ENTRIES)
     rate = max(bits - _CHUNK_BITS * chunks, 0.0) / entries
-    least = digit_bits(_cells(base.lattice).knee) + side
+    least = _least_rate(base.lattice)
     if kappa is None:
         m = base.n if rate >= least else max(1, int(base.n * rate / least))
     else:

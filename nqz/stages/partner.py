@@ -40,6 +40,13 @@ def check(partner: Partner) -> None:
         raise ValueError("the rate of the partner is out of range")
 
 
+def in_words(partner: Partner) -> str:
+    """What a partner is, as reports say it."""
+    if isinstance(partner, str):
+        return "coded alike" if partner == EQUAL else "not compressed"
+    return f"of {partner:g} bits per entry"
+
+
 @lru_cache(maxsize=1)
 def _curve() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Bits a kept coordinate, ascending, and w = 1 / (1 + d) there, of the lowest classes of the default lattice."""

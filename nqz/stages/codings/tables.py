@@ -210,6 +210,16 @@ def own_bits(lattice: Lattice, index: int) -> float:
     return point_bits(lattice, index) + lattice.code_bits
 
 
+def steepness(lattice: Lattice, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Bits an entry that classes take more for every e times their variance: less than half a bit for twice of it."""
+    low = int(round_log2(lattice.fine_moment, CLASSES))
+    inner = (classes > low) & (classes < low + len(lattice.low_bits) - 1)
+    own = np.array(lattice.low_bits)
+    place = np.where(inner, classes - low, 1)
+    measured = (own[place + 1] - own[place - 1]) * (CLASSES * _HALF_LOG2_E)
+    return np.where(inner | (classes <= low), measured, _HALF_LOG2_E)
+
+
 @dataclass(frozen=True, eq=False)
 class Tables:
     """The tables of all classes of a tensor, in the form that the kernels take.
