@@ -58,7 +58,6 @@ PAGES = {
                 "nqz encode MODEL --max-bytes 80kB --rule '*bias=exact' --rule 'layer.*=5' --dry-run",
             ),
             ("The smallest file with a predicted error of 0.01, and a report", "nqz encode b.npy --error 0.01 --json"),
-            ("For products with what is not compressed", "nqz encode a.npy -r 0.5 --partner exact -o one.nqz"),
         ),
         common=(
             "--rate", "--error", "--max-bytes", "--output", "--out-dir", "--force", "--axis", "--tensor", "--rule",
