@@ -17,6 +17,7 @@ struct LatticeFacts {
     bool nested;       // has a Voronoi code
     bool halves_last;  // the last step of a group has tables of its own
     bool modelled;     // its code bits can be modelled
+    bool trellis;      // and their chances can look ahead
 };
 
 enum Element { FLOAT16, BFLOAT16, FLOAT32, FLOAT64 };
@@ -81,7 +82,7 @@ struct Tables {
     const int64_t* offset;
     const uint16_t* cum;
     const uint16_t* weight;
-    const uint8_t* modelled;
+    const uint8_t* modelled;  // 2: by chances that look ahead
     const int32_t* last;  // for leech: the table of a block's last entry
     const int32_t* used;  // the tables that the chunk uses
     int used_count;

@@ -138,6 +138,7 @@ class CoderTables {
         require(valid, "cum is not a table of 12-bit frequencies");
         if (!modelled_[t]) return;
         const nqz::LatticeFacts facts = facts_of(lattice_);
+        require(modelled_[t] <= (facts.trellis ? 2 : 1), "modelled must be 0, 1 or 2");
         if (!facts.modelled)
             throw nb::value_error((std::string("the code bits of ") + facts.name + " are not modelled").c_str());
     }

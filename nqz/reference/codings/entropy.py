@@ -16,9 +16,10 @@ from nqz.reference.arrays import Array, Ints, check
 from nqz.reference.codings.pack import pack_bits, unpack_bits
 from nqz.reference.codings.rans import Decoder, encode_steps
 from nqz.reference.codings.rice import EscapeReader, encode_escapes
-from nqz.reference.codings.tables import Chunk, Tables, chances, prepare
+from nqz.reference.codings.tables import Chunk, Tables, chances, prepare, weights_ahead
 from nqz.reference.dither import Key
 from nqz.reference.lattices.contract import to_blocks
+from nqz.reference.lattices.conv import AHEAD, Convolutional
 from nqz.reference.layout import Place
 
 K_LIMIT = 1 << 27
@@ -72,7 +73,8 @@ def entropy_encode(place: Place, key: Key, tables: Tables, table_of_column: Arra
     raw = ~chunk.modelled.repeat(chunk.blocks)
     code = pack_bits(index[raw][:, None] >> np.arange(lattice.code_bits)[:, None] & 1)
 
-    bit_starts, bit_sizes = modelled_bits(chunk, chances(chunk, tables, place.lanes), index)
+    ahead = weights_ahead(chunk, tables, place.lanes)
+    bit_starts, bit_sizes = modelled_bits(chunk, chances(chunk, tables, place.lanes), ahead, index)
     step_starts: list[int] = []
     step_sizes: list[int] = []
     for row in range(rows):
@@ -113,17 +115,19 @@ def entropy_decode(
 
     lattice, lanes = chunk.lattice, place.lanes
     index = raw_indices(chunk, code, lanes)
-    chance_of = chances(chunk, tables, lanes)
+    chance_of, ahead = chances(chunk, tables, lanes), weights_ahead(chunk, tables, lanes)
     state, lane = np.zeros(lanes, dtype=np.int64), np.arange(lanes)
     levels = to_blocks(chunk.level, lattice.group, lanes)
     cumulative: dict[tuple[int, int], list[int]] = {}
     row_size = lattice.group * lanes
     for row, modelled in enumerate(chunk.modelled):
         residues = []
-        for t in range(row * chunk.blocks, (row + 1) * chunk.blocks):
+        for i, t in enumerate(range(row * chunk.blocks, (row + 1) * chunk.blocks)):
             for b in reversed(range(lattice.code_bits)) if modelled else ():
-                p1 = chance_of[b][t, lane, lattice.branch(state, index[t])].tolist()
-                index[t] = 2 * index[t] + [decoder.step(i, [0, 4096 - p, 4096]) for i, p in enumerate(p1)]
+                p1 = chance_of[b][t, lane, lattice.branch(state, index[t])]
+                if isinstance(lattice, Convolutional) and chunk.ahead[row]:
+                    p1 = lattice.chance_ahead(ahead[row, i : i + 1 + AHEAD], state)
+                index[t] = 2 * index[t] + [decoder.step(n, [0, 4096 - p, 4096]) for n, p in enumerate(p1.tolist())]
             residues.append(lattice.residues(state, index[t]).T)  # [block, lanes]
             state = lattice.next_state(state, index[t])
         here = slice(row * row_size, (row + 1) * row_size)
@@ -153,8 +157,9 @@ def low_bits(chunk: Chunk) -> tuple[Ints, Ints]:
     return position, np.arange(position.size) - np.repeat(np.cumsum(chunk.raw) - chunk.raw, chunk.raw)
 
 
-def modelled_bits(chunk: Chunk, chance_of: list[Ints], index: Ints) -> tuple[Ints, Ints]:
+def modelled_bits(chunk: Chunk, chance_of: list[Ints], ahead: Ints, index: Ints) -> tuple[Ints, Ints]:
     """Return the intervals, starts and sizes, of the code bits by group row, in the order of the decoder."""
+    lattice = chunk.lattice
     state = np.zeros_like(index)
     for t in range(1, len(index)):
         state[t] = chunk.lattice.next_state(state[t - 1], index[t - 1])
@@ -162,6 +167,12 @@ def modelled_bits(chunk: Chunk, chance_of: list[Ints], index: Ints) -> tuple[Int
     for b in reversed(range(len(chance_of))):
         branch = chunk.lattice.branch(state, index >> (b + 1))
         p1 = np.take_along_axis(chance_of[b], branch[..., None], axis=-1)[..., 0]
+        if isinstance(lattice, Convolutional) and chunk.ahead.any():
+            by_row, states = (a.reshape(-1, chunk.blocks, a.shape[-1])[chunk.ahead] for a in (p1, state))
+            for i in range(chunk.blocks):
+                weight = ahead[chunk.ahead, i : i + 1 + AHEAD].swapaxes(0, 1)
+                by_row[:, i] = lattice.chance_ahead(weight, states[:, i])
+            p1.reshape(-1, chunk.blocks, p1.shape[-1])[chunk.ahead] = by_row
         one = index >> b & 1 == 1
         starts.append(np.where(one, 4096 - p1, 0))
         sizes.append(np.where(one, p1, 4096 - p1))

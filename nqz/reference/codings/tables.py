@@ -10,6 +10,7 @@ from nqz.reference.arrays import Array, Bits, Ints, check, require, within
 from nqz.reference.dither import Key, levels_of
 from nqz.reference.lattices import lattice_of
 from nqz.reference.lattices.contract import Lattice, to_blocks
+from nqz.reference.lattices.conv import AHEAD, Convolutional
 from nqz.reference.layout import Place
 
 
@@ -31,7 +32,7 @@ class Tables:
     weight : numpy.ndarray
         uint16 [T, 16], weight of each context, by which code bits are modelled.
     modelled : numpy.ndarray
-        uint8 [T]: are code bits modelled? Never for leech.
+        uint8 [T]: are code bits modelled? Never for leech. 2 if their chances look ahead, of convolutional lattices.
     last : numpy.ndarray
         int32 [T] for leech: the table with which the last entry of a block is coded; else int32 [0].
     """
@@ -65,6 +66,7 @@ class Tables:
             right = bool((ends == [0, 4096]).all() and (np.diff(self.contexts(t), axis=1) > 0).all())
             require(right, "cum is not a table of 12-bit frequencies")
         chosen = self.modelled != 0
+        require(within(self.modelled, 0, 2 if isinstance(lattice, Convolutional) else 1), "modelled must be 0, 1 or 2")
         require(lattice.models_code or not chosen.any(), f"the code bits of {lattice.name} are not modelled")
 
     def contexts(self, t: int) -> Ints:
@@ -95,6 +97,8 @@ class Chunk:
         Blocks of a group.
     modelled : numpy.ndarray
         bool [group rows]: are the row's code bits modelled?
+    ahead : numpy.ndarray
+        bool [group rows]: do their chances look ahead? They do where all of a row has one table that says so.
     """
 
     lattice: Lattice
@@ -107,6 +111,7 @@ class Chunk:
     first: Ints
     blocks: int
     modelled: Bits
+    ahead: Bits
 
 
 def prepare(place: Place, key: Key, tables: Tables, table_of_column: Array) -> Chunk:
@@ -116,14 +121,16 @@ def prepare(place: Place, key: Key, tables: Tables, table_of_column: Array) -> C
     lattice = lattice_of(place.lattice)
     table = table_of_column[place.columns(table_of_column.size)].astype(np.int64)
     require(within(table, 0, tables.half.size - 1), "table_of_column names a table that does not exist")
-    modelled = tables.modelled[table[:: lattice.group * place.lanes]] != 0
+    rows = table.reshape(-1, lattice.group * place.lanes)
+    modelled = tables.modelled[rows[:, 0]] != 0
+    ahead = (tables.modelled[rows[:, 0]] == 2) & (rows == rows[:, :1]).all(axis=1)
     halved = np.zeros(place.positions, dtype=np.int64)
     if lattice.last_follows:
         halved[np.arange(place.positions) // place.lanes % lattice.group == lattice.group - 1] = 1
         table = np.where(halved, tables.last[table], table)
     half, raw, rice = (a[table].astype(np.int64) for a in (tables.half, tables.raw, tables.rice))
     level, first, blocks = levels_of(place, key), tables.offset[table], lattice.group // lattice.block
-    return Chunk(lattice, level, table, halved, half, raw, rice, first, blocks, modelled)
+    return Chunk(lattice, level, table, halved, half, raw, rice, first, blocks, modelled, ahead)
 
 
 def chances(chunk: Chunk, tables: Tables, lanes: int) -> list[Ints]:
@@ -136,3 +143,23 @@ def chances(chunk: Chunk, tables: Tables, lanes: int) -> list[Ints]:
     weight = tables.weight[chunk.table[:, None], context].astype(np.int64)
     by_residue = [to_blocks(w, chunk.lattice.block, lanes) for w in weight.T]
     return chunk.lattice.chances(np.stack(by_residue, axis=-1))
+
+
+def weights_ahead(chunk: Chunk, tables: Tables, lanes: int) -> Ints:
+    """Return the weights of labels for the rows whose chances look ahead, [rows, 4 + AHEAD, lanes, 4].
+
+    The steps behind a row are weighed by its own table, whatever codes them; their dither levels are known. Levels
+    behind the chunk count as 0.
+    """
+    lattice = chunk.lattice
+    if not isinstance(lattice, Convolutional) or not chunk.ahead.any():
+        return np.zeros((len(chunk.ahead), 0, lanes, 4), dtype=np.int64)
+    steps = 2 * (chunk.blocks + AHEAD)
+    level = chunk.level.reshape(-1, lattice.group, lanes)
+    behind = np.concatenate([level[1:], np.zeros_like(level[:1])])
+    level = np.concatenate([level, behind], axis=1)[:, :steps]
+    context = (lattice.fine * np.arange(2) - level[..., None]) & 15
+    table = chunk.table.reshape(len(level), -1)[:, 0]
+    weight = tables.weight[table[:, None, None, None], context].astype(np.int64)  # [rows, steps, lanes, 2]
+    by_step = weight.reshape(-1, 2, lanes, 2).swapaxes(1, 2)  # [steps, lanes, block, residue]
+    return lattice.label_weights(by_step).reshape(len(level), -1, lanes, 4)

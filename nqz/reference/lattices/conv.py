@@ -45,6 +45,8 @@ SECOND_MOMENTS = {
     12: 0.122543,
 }
 
+AHEAD = 3  # steps that chances of inputs may look ahead
+
 FORBIDDEN = 1 << 40  # metric of the states in which a lane does not begin
 
 
@@ -103,10 +105,38 @@ class Convolutional(Lattice):
 
     def chances(self, weight: Ints) -> list[Ints]:
         """Compare the weights of the two branches, whose labels are complementary, by the label of that of a zero."""
-        first, second = weight[:, :, 0], weight[:, :, 1]
-        by_label = [weight_of_all([first[..., label >> 1], second[..., label & 1]]) for label in range(4)]
-        zero = np.stack(by_label, axis=-1)
+        zero = self.label_weights(weight)
         return [chance(zero, zero[..., ::-1])]
+
+    def label_weights(self, weight: Ints) -> Ints:
+        """Return the weights [T, lanes, 4] of the four labels of steps from those of residues [T, lanes, 2, 2]."""
+        first, second = weight[:, :, 0], weight[:, :, 1]
+        labels = [weight_of_all([first[..., label >> 1], second[..., label & 1]]) for label in range(4)]
+        return np.stack(labels, axis=-1)
+
+    def chance_ahead(self, weight: Ints, state: Ints) -> Ints:
+        """Return the 12-bit chance of an input of one by the weights of all paths over it and the steps that follow.
+
+        Parameters
+        ----------
+        weight : numpy.ndarray
+            int64 [1 + AHEAD, ..., 4]: weights of the labels of the step and of those that follow.
+        state : numpy.ndarray
+            int64 [...], before the step.
+        """
+        paths = [self.paths(weight[j], state, j) for j in range(1 + AHEAD)]
+        total = (paths[-1][0::2] >> 1) + (paths[-1][1::2] >> 1)
+        for step in reversed(paths[1:-1]):
+            later = step * total >> 17
+            total = later[0::2] + later[1::2]
+        zero, one = paths[0] * total >> 16 | 1
+        return chance(zero, one)
+
+    def paths(self, weight: Ints, state: Ints, step: int) -> Ints:
+        """Return the weights [2^(step + 1), ...] of the labels of a step by the inputs since `state`, first highest."""
+        inputs = np.arange(2 << step).reshape(-1, *[1] * state.ndim)
+        label = self.label[(state << (step + 1) | inputs) & (2 << self.memory) - 1]
+        return np.take_along_axis(weight[None], label[..., None], axis=-1)[..., 0]
 
     def search(self, cost: Ints) -> Ints:
         """Return the inputs of the path of least cost (the Viterbi algorithm with truncated survivors).

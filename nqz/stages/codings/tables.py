@@ -148,6 +148,11 @@ def is_modelled(lattice: Lattice, index: int) -> bool:
     return index < lattice.modelled_below
 
 
+def looks_ahead(lattice: Lattice, index: int) -> bool:
+    """Whether their model looks at the dither of the steps that follow."""
+    return index < lattice.ahead_below
+
+
 def halved(index: int) -> int:
     """The class of half the σ: that of the last entry of a block whose last k has a parity that follows."""
     return index - 2 * CLASSES
@@ -239,7 +244,7 @@ class Tables:
     cumulative : ndarray of uint16
     weight : ndarray of uint16, shape (tables, 16)
     modelled : ndarray of uint8
-        Whether the code bits of groups of each are modelled.
+        Whether the code bits of groups of each are modelled: 2 if their chances look ahead.
     last : ndarray of int32
         Of a lattice whose last k follows: the table of the last entry of a block.
     """
@@ -308,6 +313,6 @@ def _tables(lattice: Lattice, wanted: frozenset[int]) -> Tables:
         offset=np.array([sum(sizes[:i]) for i in range(len(sizes))], np.int64),
         cumulative=np.concatenate([np.zeros(0, np.uint16), *(t.cumulative.ravel() for t in found)]),
         weight=np.array([t.weight for t in found], np.uint16).reshape(len(found), CONTEXTS),
-        modelled=np.array([is_modelled(lattice, c) for c in used], np.uint8),
+        modelled=np.array([is_modelled(lattice, c) + looks_ahead(lattice, c) for c in used], np.uint8),
         last=np.array(last, np.int32),
     )

@@ -85,6 +85,7 @@ CONV = tuple(
         code_bits=0.5,
         second_moment=moment,
         modelled_below=48,
+        ahead_below=36,
         low_bits=_LOW_BITS[states],
         codewords=_LABELS,
         states=states,

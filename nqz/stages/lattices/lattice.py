@@ -69,6 +69,8 @@ class Lattice:
         Mean square an entry of a uniform point of the Voronoi cell, in units of one integer step squared.
     modelled_below : int
         Classes below this one have modelled code bits; above they are as good as uniform.
+    ahead_below : int
+        Of classes below this one, their chances look at the dither of the steps that follow; above it saves nothing.
     low_bits : tuple of float
         Bits an entry that the entropy coding takes in the lowest classes, from that of the second moment on, at their
         own variances (benchmarks/low_classes.py): as far as code bits are modelled.
@@ -91,6 +93,7 @@ class Lattice:
     code_bits: float
     second_moment: float
     modelled_below: int = 0
+    ahead_below: int = 0
     low_bits: tuple[float, ...] = ()
     codewords: tuple[npt.NDArray[np.int64], ...] = ()
     last_follows: bool = False

@@ -5,6 +5,7 @@
 #include "../base.h"
 #include "../dither.h"
 #include "../lattices/conv.h"
+#include "ahead.h"
 #include "rans.h"
 
 namespace nqz::NQZ_ISA {
@@ -35,6 +36,7 @@ struct Encoder {
     uint64_t* codes;  // of escapes
     int64_t low_position, code_position;
     Taps taps;  // of trellises
+    LookAhead ahead;
 };
 
 struct Decoder {
@@ -53,6 +55,7 @@ struct Decoder {
     enum { MOST_INPUTS = 64 };
     uint32_t inputs[MOST_INPUTS];  // their latest, at least MEMORY_MAX
     int input_count;
+    LookAhead ahead;
 };
 
 // Code bits of a lattice.

@@ -7,6 +7,7 @@
 #include "../lanes.h"
 #include "../lattices/conv.h"
 #include "../simd/simd.h"
+#include "ahead.h"
 #include "bits.h"
 #include "chances.h"
 #include "coder.h"
@@ -99,6 +100,7 @@ void find_inputs(Encoder& e) {
             *inputs = parities(e.points + first + 2 * i * n, z + 2 * i * n, n) ^ e.taps.zero_branch(0, inputs);
     }
     fill_chances(e.tables, e.out.chances);
+    e.ahead.begin(Conv::memory(e.place));
 }
 
 void begin_trellis(Decoder& d) {
@@ -106,6 +108,20 @@ void begin_trellis(Decoder& d) {
     memset(d.inputs, 0, sizeof d.inputs);
     d.input_count = MEMORY_MAX;
     fill_chances(d.tables, d.chances);
+    d.ahead.begin(Conv::memory(d.place));
+}
+
+// Chances look ahead where all of a row has one table that says so.
+NQZ_INLINE bool looks_ahead(const Tables& tables, const GroupRow& row) {
+    return row.same && tables.modelled[row.t] == 2;
+}
+
+// Before the first step of a row that looks ahead; MEMORY_MAX inputs stand before `inputs`. `C` is a coder.
+template <class C>
+NQZ_INLINE void prepare_ahead(C& c, const GroupRow& row, const uint32_t* inputs) {
+    c.ahead.prepare(c.dither, c.level, row.level, row.first, c.place.positions, c.n,
+                    c.tables.weight + 16 * (int64_t)row.t, row.t);
+    c.ahead.enter(c.taps, inputs);
 }
 
 // Codes the inputs of a group row, last first.
@@ -119,8 +135,20 @@ void encode_inputs(Encoder& e, const GroupRow& row) {
             put_bits(e.out.code, e.code_position + i * n, inputs[i] & (uint32_t)(((uint64_t)1 << n) - 1));
         return;
     }
+    const bool ahead = looks_ahead(e.tables, row);
+    if (ahead) {
+        uint32_t chance[4][32];
+        prepare_ahead(e, row, inputs);
+        for (int i = 0; i < 4; i++) {
+            e.ahead.chances(i, n, chance[i]);
+            e.ahead.go(i, inputs[i]);
+        }
+        for (int i = 3; i >= 0; i--) encode_bits(inputs[i], chance[i], n, e.state, e.words);
+        return;
+    }
     for (int i = 3; i >= 0; i--) {
-        uint32_t c0 = taps.zero_branch(0, inputs + i), c1 = taps.zero_branch(1, inputs + i), chance[32];
+        uint32_t chance[32];
+        uint32_t c0 = taps.zero_branch(0, inputs + i), c1 = taps.zero_branch(1, inputs + i);
         input_chances(c0, c1, row, i, e.tables, e.out.chances, n, chance);
         encode_bits(inputs[i], chance, n, e.state, e.words);
     }
@@ -133,14 +161,20 @@ bool decode_inputs(Decoder& d, const GroupRow& row, uint32_t (*)[32], uint8_t* _
         memcpy(d.inputs, d.inputs + d.input_count - MEMORY_MAX, MEMORY_MAX * sizeof *d.inputs);
         d.input_count = MEMORY_MAX;
     }
+    const bool ahead = looks_ahead(d.tables, row);
+    if (ahead) prepare_ahead(d, row, d.inputs + d.input_count);
     uint32_t bits[8];
     for (int i = 0; i < 4; i++) {
         uint32_t* now = d.inputs + d.input_count++;
         uint32_t c0 = d.taps.zero_branch(0, now), c1 = d.taps.zero_branch(1, now);
         if (row.modelled) {
             uint32_t chance[32];
-            input_chances(c0, c1, row, i, d.tables, d.chances, n, chance);
+            if (ahead)
+                d.ahead.chances(i, n, chance);
+            else
+                input_chances(c0, c1, row, i, d.tables, d.chances, n, chance);
             if (!decode_bits(chance, n, d.state, d.words, d.end, *now)) return false;
+            if (ahead) d.ahead.go(i, *now);
         } else {
             *now = (uint32_t)(get_bits(d.in.code, d.in.code_bytes, d.code_position) & (((uint64_t)1 << n) - 1));
             d.code_position += n;

@@ -118,6 +118,8 @@ struct Avx512 : Portable {
         _mm512_storeu_si512(to, _mm512_permutexvar_epi16(place, entries));
     }
 
+    static NQZ_INLINE void spread(uint32_t bits, uint16_t* to) { _mm512_storeu_si512(to, _mm512_movm_epi16(bits)); }
+
     static NQZ_INLINE Words widen(const uint8_t* from) {
         return (Words)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from));
     }

@@ -13,7 +13,7 @@
 //     rounded(Vector, limit), lesser(Ints, Ints)             nearest points
 //     lesser(Metrics, Metrics), decide(to, a0, b0, a1, b1), decision_offset(state), struct States    Viterbi
 //     struct Accumulator                                     integer products
-//     look_up(table, index, to)                              code bits of the entropy coder
+//     look_up(table, index, to), spread(bits, to)            code bits of the entropy coder
 //     and, where GATHERS, the lanes of the entropy coder: widen, gather, gather_pairs, gather_bytes,
 //     lesser(Words, Words), equal, flags, lanes_of, contexts_of_bits, refilled, emptied, Floats, divided, product
 //
