@@ -190,6 +190,7 @@ GOLDEN: dict[str, Golden] = {
     "high-rate": Golden(lambda: matrix(24, 3, dtype="<f8"), "-r 12 --lattice e8"),
     "high-rate-leech": Golden(lambda: matrix(24, 3, dtype="<f8"), "-r 12 --lattice leech"),
     "voronoi-mixed": Golden(lambda: matrix(64, 9), "--error 0.4 --lattice e8 --coding voronoi --kappa 0.75"),
+    "ahead": Golden(lambda: matrix(200, 40), "--rate 0.5 --kappa 1"),
     "kept-half": Golden(lambda: matrix(64, 3), "--error 0.6 --kappa 0.5 --lattice d4"),
     "not-centered": Golden(lambda: matrix(48, 3), "--error 0.02 --no-center --lattice e8"),
     "by-column": Golden(lambda: matrix(48, 3), "--error 0.02 --allocate column --lattice z"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from nqz.ground.corrupt import CorruptStream
 from nqz.reference.lattices import LATTICES
+from nqz.reference.lattices.conv import Convolutional
 from remembered import reference
 
 KEY, COUNTER = (0x0123456789ABCDEF, 0xFEDCBA9876543210), 1 << 63
@@ -51,7 +52,10 @@ def weights(share):
 
 
 def tables(rng, count, modelled=None, lattice=0):
-    """Entropy tables of random shapes: half 1 to 127, some raw low bits, some modelled code bits where they may be."""
+    """Entropy tables of random shapes: half 1 to 127, some raw low bits, some modelled code bits where they may be.
+
+    Of convolutional lattices their chances may look ahead.
+    """
     half = rng.choice([1, 2, 3, 7, 20, 127], count).astype(np.int32)
     raw = rng.choice([0, 0, 0, 1, 2, 5], count).astype(np.int32)
     rice = rng.choice([0, 0, 1, 2, 6, 20], count).astype(np.int32)
@@ -67,7 +71,8 @@ def tables(rng, count, modelled=None, lattice=0):
         at += 16 * (2 * int(h) + 2)
     y = np.arange(16) - 8.0
     weight = np.stack([weights(np.exp(-0.5 * (y / s) ** 2)) for s in rng.choice([0.2, 2, 4, 8], count)])
-    flags = rng.integers(0, 2, count) if modelled is None else np.full(count, modelled)
+    kinds = 3 if isinstance(LATTICES[lattice], Convolutional) else 2
+    flags = rng.integers(0, kinds, count) if modelled is None else np.full(count, modelled)
     if not LATTICES[lattice].models_code:
         flags = np.zeros(count)
     last = rng.integers(0, count, count) if LATTICES[lattice].last_follows else np.zeros(0)

@@ -58,6 +58,9 @@ def cases():
             options = {"lattice": family, "states": states, "coding": coding}
             rng = np.random.default_rng([lattice.number, len(coding)])
             yield f"{name}-{coding}-low", columns(rng, 96, 40).astype(np.float32), {**options, "rate": 1.2}
+            if lattice.family == "conv":
+                x = columns(rng, 640, 50) if lattice.states == 128 else rng.standard_normal((200, 20))
+                yield f"{name}-ahead", x, {**options, "rate": 0.5, "kappa": 1}
             if lattice.states in (None, 128):
                 yield f"{name}-{coding}-high", columns(rng, 700, 12), {**options, "rate": 5.0, "kappa": 0.75}
                 half = columns(rng, 33, 60).astype(np.float16).T

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 
 import numpy as np
@@ -12,6 +13,7 @@ import nqz.reference
 from kernel_cases import LANES, Case, assert_same, chunk, dither, outcome, weights
 from nqz import kernels
 from nqz.kernels import CorruptStream
+from nqz.reference.lattices import lattice_of
 from nqz.reference.lattices.contract import chance
 from remembered import reference
 
@@ -30,8 +32,7 @@ def test_entropy_equals_the_reference(native, lattice, lanes):
                 assert (case.decode(reference, streams) == case.points).all()
 
 
-@pytest.mark.parametrize("lattice", [0, 1, 2])
-@pytest.mark.parametrize("modelled", [0, 1])
+@pytest.mark.parametrize("lattice, modelled", [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (39, 2)])
 def test_long_chunks_equal_the_reference(native, lattice, modelled):
     rng = np.random.default_rng(30 + lattice)
     case = chunk(rng, lattice, 70000, 32, 5000, modelled=modelled)
@@ -169,15 +170,46 @@ def test_code_bits_cost_what_the_model_says():
     assert sizes[1] < sizes[0] - 0.02 * 65536
 
 
+@pytest.mark.parametrize("memory", range(2, 13))
+@pytest.mark.parametrize("lanes", [32, 8])
+def test_chances_that_look_ahead_are_those_of_the_reference(native, memory, lanes):
+    rng = np.random.default_rng(memory)
+    case = chunk(rng, 32 + memory, 40 * 8 * lanes, lanes, 12 * 8 * lanes, modelled=2)
+    streams = case.encode(native)
+    assert_same(streams, case.encode(reference))
+    assert (case.decode(native, streams) == case.points).all()
+    assert (case.decode(reference, streams) == case.points).all()
+
+
+def test_chances_that_look_ahead_are_those_of_all_paths():
+    """By the sum over all inputs of four steps, in floating point."""
+    lattice, lanes = lattice_of(38), 50
+    rng = np.random.default_rng(52)
+    weight = rng.integers(1, 65536, (4, lanes, 4))
+    state = rng.integers(0, 64, lanes)
+    total = np.zeros((2, lanes))
+    for inputs in itertools.product((0, 1), repeat=4):
+        product, at = np.ones(lanes), state
+        for step, u in enumerate(inputs):
+            label = lattice.label[at << 1 | u]
+            product *= weight[step, np.arange(lanes), label] / 65536
+            at = lattice.next_state(at, u)
+        total[inputs[0]] += product
+    chance = lattice.chance_ahead(weight, state)
+    assert chance == pytest.approx(4096 * total[1] / total.sum(axis=0), abs=8)
+
+
 @pytest.mark.parametrize("lattice", [1, 2, 34, 44])
 @pytest.mark.parametrize("lanes", [32, 4])
 def test_least_and_largest_weights_of_code_bits(native, lattice, lanes):
     """Sums of all words at their largest, of no word but one, and of words that weigh nothing."""
     rng = np.random.default_rng(49)
     kinds = [[65535], [0], [0, 65535], [0, 1, 65534, 65535], [255, 256, 257], [32767, 32768, 65535]]
-    for m in (1000, 97):  # whole group rows of one table, and of several
+    for m, modelled in ((1000, 1), (97, 1), (1000, 2)):  # whole group rows of one table, and of several
         for values in kinds:
-            case = chunk(rng, lattice, 2 * 1000, lanes, m, modelled=1)
+            if modelled == 2 and lattice < 34:
+                continue
+            case = chunk(rng, lattice, 2 * 1000, lanes, m, modelled=modelled)
             case = case.changed(weight=rng.choice(values, case.tables["weight"].shape).astype(np.uint16))
             streams = case.encode(native)
             assert_same(streams, case.encode(reference))
@@ -202,6 +234,7 @@ def test_the_reference_decodes_without_floating_point():
         chunk(np.random.default_rng(51), n, 90, 4, 17, modelled=int(n not in (0, 3)))
         for n in (0, 1, 2, 3, 35)
     ]
+    cases.append(chunk(np.random.default_rng(51), 35, 90, 4, 100, modelled=2))
     arguments = [(case.arguments(nqz.reference), case.encode(nqz.reference)) for case in cases]
     seen: set[str] = set()
 

@@ -245,6 +245,7 @@ def test_tables_that_do_not_fit_are_refused(native):
         implementation.Tables(LEECH, **good)
         for name, value, reason in [
             ("modelled", np.ones(tables, np.uint8), "the code bits of leech are not modelled"),
+            ("modelled", np.full(tables, 2, np.uint8), "modelled must be 0, 1 or 2"),
             ("last", np.zeros(0, np.int32), "last"),
             ("last", np.full(tables, tables, np.int32), "last names a table that does not exist"),
             ("last", np.full(tables, -1, np.int32), "last names a table that does not exist"),

@@ -14,6 +14,7 @@ from kernel_cases import Case, assert_same, quantize
 from nqz import kernels
 from nqz.ground.arithmetic import round_log2
 from nqz.ground.layout import lanes_of, padded
+from nqz.ground.units import FIXED_POINT
 from nqz.plan.columns import Columns
 from nqz.stages import norms
 from nqz.stages.codings import tables
@@ -142,6 +143,25 @@ def test_expected_bits_are_those_of_gaussian_columns(name, rate):
     columns = Columns(p.n, matrix.histogram, p.lattice, p.allocate, p.lowest_class)
     expected = columns.bits(p.m, p.delta)
     assert 8 * chunk_bytes(matrix) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["conv64", "conv128", "d4", "e8"])
+@pytest.mark.parametrize("octave", [3.55, 3.83, 4.46])
+def test_expected_bits_are_those_of_low_classes(name, octave):
+    lattice, lanes, count = LATTICES[name], 32, 1 << 18
+    classes = round_log2(np.array([2.0**octave]), CLASSES)
+    energy = 2.0**octave / lattice.fine**2 - lattice.second_moment
+    x = np.random.default_rng(5).standard_normal(count)
+    x = (x * np.sqrt(energy / np.mean(x * x))).astype(np.float32)
+    points, table = np.empty(count, np.int32), np.zeros(1, np.int32)
+    place, key = kernels.Place(lattice.number, count, 0, count, lanes, 0), kernels.Key(5, 6)
+    kernels.dither_quantize(place, key, x, np.array([FIXED_POINT], np.float32), points)
+    made = tables.tables(lattice, classes)
+    _, words, *rest = kernels.entropy_encode(place, key, made.bound, table, points)
+    taken = 16 * (len(words) + lanes) + sum(8 * len(section) for section in rest)
+    second_moment = np.mean(points.astype(np.float64) ** 2)  # near the variance
+    expected = tables.rate(lattice, np.array([second_moment]), classes)[0]
+    assert taken / count == pytest.approx(expected, abs=0.003)
 
 
 @pytest.mark.parametrize("rate", [0.5, 3.0])

@@ -188,7 +188,14 @@ class Decoder:
         weights = self.weights[self.which[part], contexts]  # code bit, step, lane
         if self.lattice in CONV:
             bits = []
+            ahead = (
+                bool((self.classes[part] == self.classes[part.start, 0]).all())
+                and self.classes[part.start, 0] < 36
+            )
             for step in range(0, 8, 2):
+                if ahead:
+                    bits.append(self.trellis_step(self.binary(self.paths(part.start + step))))
+                    continue
                 branches = self.outputs[2 * self.state + np.arange(2)[:, None]]  # u, lane, code bit
                 first, second = (weights[branches[..., i], step + i, np.arange(self.lanes)] for i in (0, 1))
                 bits.append(self.trellis_step(self.binary(first * second >> 16 | 1)))
@@ -208,6 +215,27 @@ class Decoder:
                 left = np.where(bit, halves[1], halves[0])
             blocks.append(code[index].T)
         return np.concatenate(blocks)
+
+    def paths(self, start: int) -> I64:
+        """The weights S_0 and S_1 of all paths over the trellis step that begins at `start` and three more."""
+        own = self.weights[self.which[start, 0]]
+        dither = np.zeros((8, self.lanes), np.int64)  # 0 behind the chunk
+        known = self.dither[start : start + 8]
+        dither[: len(known)] = known
+        state, weights = self.state[None], []
+        for step in range(0, 8, 2):
+            register = (2 * state[:, None] + np.arange(2)[:, None]).reshape(
+                -1, self.lanes
+            )  # paths, the latest input last
+            bits = 8 * self.outputs[register]  # path, lane, code bit
+            first, second = (own[(bits[..., i] - dither[step + i]) % 16] for i in (0, 1))
+            weights.append(first * second >> 16 | 1)
+            state = self.next[register]
+        sums = (weights[3][0::2] >> 1) + (weights[3][1::2] >> 1)
+        for weight in (weights[2], weights[1]):
+            products = weight * sums >> 17
+            sums = products[0::2] + products[1::2]
+        return np.asarray(weights[0] * sums >> 16 | 1)
 
     def binary(self, sums: I64) -> I64:
         """Decode one bit of every lane, from the weights S_0 and S_1."""

@@ -28,7 +28,8 @@ LatticeFacts lattice_facts(int number) {
         typedef decltype(lattice) L;
         bool exists = true;
         if constexpr (L::TRELLIS) exists = L::is(number);
-        return LatticeFacts{exists, L::NAME, L::GROUP, L::NESTED != 0, L::HALVES_LAST != 0, L::MODELLED != 0, L::TRELLIS != 0};
+        return LatticeFacts{exists,           L::NAME,        L::GROUP, L::NESTED != 0, L::HALVES_LAST != 0,
+                            L::MODELLED != 0, L::TRELLIS != 0};
     });
 }
 

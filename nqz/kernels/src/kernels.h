@@ -83,8 +83,8 @@ struct Tables {
     const uint16_t* cum;
     const uint16_t* weight;
     const uint8_t* modelled;  // 2: by chances that look ahead
-    const int32_t* last;  // for leech: the table of a block's last entry
-    const int32_t* used;  // the tables that the chunk uses
+    const int32_t* last;      // for leech: the table of a block's last entry
+    const int32_t* used;      // the tables that the chunk uses
     int used_count;
     const int32_t* slot;  // [T] number of a used table among the used ones
 };

@@ -127,7 +127,9 @@ def entropy_decode(
                 p1 = chance_of[b][t, lane, lattice.branch(state, index[t])]
                 if isinstance(lattice, Convolutional) and chunk.ahead[row]:
                     p1 = lattice.chance_ahead(ahead[row, i : i + 1 + AHEAD], state)
-                index[t] = 2 * index[t] + [decoder.step(n, [0, 4096 - p, 4096]) for n, p in enumerate(p1.tolist())]
+                index[t] = 2 * index[t] + [
+                    decoder.step(n, [0, 4096 - p, 4096]) for n, p in enumerate(p1.tolist())
+                ]
             residues.append(lattice.residues(state, index[t]).T)  # [block, lanes]
             state = lattice.next_state(state, index[t])
         here = slice(row * row_size, (row + 1) * row_size)

@@ -66,7 +66,10 @@ class Tables:
             right = bool((ends == [0, 4096]).all() and (np.diff(self.contexts(t), axis=1) > 0).all())
             require(right, "cum is not a table of 12-bit frequencies")
         chosen = self.modelled != 0
-        require(within(self.modelled, 0, 2 if isinstance(lattice, Convolutional) else 1), "modelled must be 0, 1 or 2")
+        require(
+            within(self.modelled, 0, 2 if isinstance(lattice, Convolutional) else 1),
+            "modelled must be 0, 1 or 2",
+        )
         require(lattice.models_code or not chosen.any(), f"the code bits of {lattice.name} are not modelled")
 
     def contexts(self, t: int) -> Ints:

@@ -20,11 +20,11 @@ struct LookAhead {
 
     int64_t first = -1;  // the position of the row whose weights, and those of STEPS behind it, stand here
     int32_t table = -1;
-    uint16_t by_level[2][16];                // of a code bit at a dither level
-    uint16_t weight[ROW + STEPS][4][32];     // by step and label
-    uint32_t bits[2][ROW + STEPS];           // code bits of the steps if all inputs from now on are zero
-    uint32_t reach[2][ROW + STEPS];          // all ones where an input changes a code bit so many steps later
-    int change[1 + STEPS][2 << STEPS];       // of labels, by step and inputs, the first input highest
+    uint16_t by_level[2][16];             // of a code bit at a dither level
+    uint16_t weight[ROW + STEPS][4][32];  // by step and label
+    uint32_t bits[2][ROW + STEPS];        // code bits of the steps if all inputs from now on are zero
+    uint32_t reach[2][ROW + STEPS];       // all ones where an input changes a code bit so many steps later
+    int change[1 + STEPS][2 << STEPS];    // of labels, by step and inputs, the first input highest
 
     NQZ_INLINE void begin(int memory) {
         first = table = -1;
@@ -70,7 +70,8 @@ struct LookAhead {
         for (int c = 0; c < 2; c++)
             for (int step = 0; step < ROW + STEPS; step++) {
                 uint32_t sum = 0;
-                for (int i = taps.count[c] - 1; i >= 0 && taps.back[c][i] > step; i--) sum ^= now[step - taps.back[c][i]];
+                for (int i = taps.count[c] - 1; i >= 0 && taps.back[c][i] > step; i--)
+                    sum ^= now[step - taps.back[c][i]];
                 bits[c][step] = sum;
             }
     }
@@ -125,7 +126,7 @@ struct LookAhead {
 
     // to[x] = the weight of label x ^ (2 c0 + c1), with the code bits of inputs of zero.
     NQZ_INLINE void turn(int step, int n, uint16_t (*__restrict to)[32]) const {
-        const uint16_t(*from)[32] = weight[step];
+        const uint16_t (*from)[32] = weight[step];
         uint16_t high[32], low[32];
         Simd::spread(bits[0][step], high);
         Simd::spread(bits[1][step], low);
@@ -144,7 +145,7 @@ struct LookAhead {
 
     // Half the sums of the weights of labels 0 and 3, and of 1 and 2, xor those code bits.
     NQZ_INLINE void turn_pairs(int step, int n, uint16_t (*__restrict to)[32]) const {
-        const uint16_t(*from)[32] = weight[step];
+        const uint16_t (*from)[32] = weight[step];
         uint16_t odd[32];
         Simd::spread(bits[0][step] ^ bits[1][step], odd);
         with_lanes(n, [&](auto lanes) {

@@ -351,9 +351,24 @@ const char* entropy_decode(const Place& place, const Key& key, const Tables& tab
     if (!own_levels) write_levels(dither, place.positions, level);
     fill_decoding(tables, decoding);
     const int n = place.lanes, row_size = code.group * n, known = code.halves_last ? code.group - 1 : code.group;
-    Decoder d = {place,  tables, dither,   own_levels ? nullptr : level, decoding, chances, in,
-                 n,      {},     in.words, in.words + in.word_count,     0,        0,       0,
-                 Taps(), {},     0,                                  LookAhead()};
+    Decoder d = {place,
+                 tables,
+                 dither,
+                 own_levels ? nullptr : level,
+                 decoding,
+                 chances,
+                 in,
+                 n,
+                 {},
+                 in.words,
+                 in.words + in.word_count,
+                 0,
+                 0,
+                 0,
+                 Taps(),
+                 {},
+                 0,
+                 LookAhead()};
     if (const char* reason = begin_states(in.states, n, d.state)) return reason;
     if (const char* reason =
             check_bits(in.low, in.low_bytes, low_bits(place, tables), "the stream of low bits has the wrong length",

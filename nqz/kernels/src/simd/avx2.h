@@ -117,8 +117,8 @@ struct Simd : Portable {
     }
 
     static NQZ_INLINE void spread(uint32_t bits, uint16_t* to) {
-        const __m256i place = _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384,
-                                                INT16_MIN);
+        const __m256i place =
+            _mm256_setr_epi16(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, INT16_MIN);
         __m256i low = _mm256_set1_epi16((int16_t)bits), high = _mm256_set1_epi16((int16_t)(bits >> 16));
         _mm256_storeu_si256((__m256i*)to, _mm256_cmpeq_epi16(_mm256_and_si256(low, place), place));
         _mm256_storeu_si256((__m256i*)to + 1, _mm256_cmpeq_epi16(_mm256_and_si256(high, place), place));

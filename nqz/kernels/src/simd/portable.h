@@ -162,8 +162,7 @@ struct Portable {
 
     // All ones on those of 32 lanes whose bit is set.
     static NQZ_INLINE void spread(uint32_t bits, uint16_t* to) {
-        static const uint16_t PLACE[16] = {1,   2,   4,    8,    16,   32,   64,    128,
-                                           256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+        static const uint16_t PLACE[16] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
         for (int half = 0; half < 2; half++, bits >>= 16)
             for (int l = 0; l < 16; l++)
                 to[16 * half + l] = ((uint16_t)bits & PLACE[l]) == PLACE[l] ? (uint16_t)65535 : (uint16_t)0;
