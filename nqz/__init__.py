@@ -8,6 +8,7 @@ of every answer stated. On Gaussian matrices they are within 0.06 bit an entry o
     open(source)                    a container: a mapping of names to tensors, which read as arrays
     matmul(a, b)                    estimate AᵀB; compressed matrices have `@`, too
     predicted_error(a, b)           what error to expect of that
+    predicted_sigma(a, b)           and of each of its entries
     inspect(source)                 parameters, sizes and predicted errors
     verify(source, against)         check it, and compare with the original
     compare(original, compressed)   which tensors the error comes from
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         matmul,
         open,
         predicted_error,
+        predicted_sigma,
         sweep,
         verify,
     )
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
     )
 
 _FUNCTIONS = (
-    "encode", "decode", "open", "matmul", "predicted_error", "inspect", "verify", "compare", "sweep",
+    "encode", "decode", "open", "matmul", "predicted_error", "predicted_sigma", "inspect", "verify", "compare", "sweep",
 )  # fmt: skip
 _TYPES = ("Container", "CompressedMatrix", "ExactTensor", "SlicedTensor")
 
@@ -84,6 +86,7 @@ __all__ = [  # in the order of help(nqz)
     "matmul",
     "open",
     "predicted_error",
+    "predicted_sigma",
     "sweep",
     "verify",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from nqz.api.decoding import decode
 from nqz.api.encoding import encode
 from nqz.api.exact import ExactTensor
 from nqz.api.matrix import CompressedMatrix
-from nqz.api.products import matmul, predicted_error
+from nqz.api.products import matmul, predicted_error, predicted_sigma
 from nqz.api.reports import compare, inspect, sweep, verify
 from nqz.api.sliced import SlicedTensor
 from nqz.models import config as _config  # noqa: F401  the fifth
@@ -31,6 +31,7 @@ __all__ = [
     "matmul",
     "open",
     "predicted_error",
+    "predicted_sigma",
     "sweep",
     "verify",
 ]

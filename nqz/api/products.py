@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,13 @@ import numpy.typing as npt
 from nqz.api.arguments import as_target, canonical_name, float_type, is_file, word
 from nqz.api.interchange import Plain, as_plain
 from nqz.api.wording import speaks_python
-from nqz.commands.matmul import MatmulOptions, Prepared, prepare, tiles
+from nqz.commands.matmul import MatmulOptions, Prepared, assemble, finite, prepare, tiles
 from nqz.commands.opening import open_collection
-from nqz.commands.pairs import pair_up
+from nqz.commands.pairs import Pair, pair_up
 from nqz.files.source import array_source
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
-from nqz.ground.threads import Workers, workers
+from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 
 
@@ -30,10 +30,34 @@ class Operand(ABC):
         """Open container, and name of the tensor; `OperandError` if that is no matrix."""
 
 
+@overload
+def matmul(
+    a: Any,
+    b: Any,
+    *,
+    estimator: str = ...,
+    dtype: Any = ...,
+    sigma: Literal[False] = ...,
+    threads: int | None = ...,
+) -> npt.NDArray[Any]: ...
+@overload
+def matmul(
+    a: Any, b: Any, *, estimator: str = ..., dtype: Any = ..., sigma: Literal[True], threads: int | None = ...
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...
+@overload
+def matmul(
+    a: Any, b: Any, *, estimator: str = ..., dtype: Any = ..., sigma: bool, threads: int | None = ...
+) -> npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...
 @speaks_python
 def matmul(
-    a: Any, b: Any, *, estimator: str = "auto", dtype: Any = None, threads: int | None = None
-) -> npt.NDArray[Any]:
+    a: Any,
+    b: Any,
+    *,
+    estimator: str = "auto",
+    dtype: Any = None,
+    sigma: bool = False,
+    threads: int | None = None,
+) -> npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Estimate AᵀB from compressed matrices.
 
     Parameters
@@ -45,11 +69,15 @@ def matmul(
         The least error expected from what the operands show; the least for unrelated operands; no bias.
     dtype : dtype-like, optional
         float32 or float64; the result type of the operands by default, at least float32.
+    sigma : bool
+        Give the standard deviation of every entry, too: of its error, with "unbiased"; with the others, which shrink
+        what is uncertain, the root mean square error of entries of columns as loud. NaN for entries of columns too
+        quiet to be coded. Errors of different entries are not independent.
     threads : int, optional
 
     Returns
     -------
-    ndarray, shape (a, b)
+    ndarray, shape (a, b), or two of them
         A vector's axis is dropped, as NumPy does.
 
     Raises
@@ -58,15 +86,57 @@ def matmul(
         The operands do not fit together, or an entry overflows.
     """
     with ExitStack() as stack, workers(threads) as pool:
-        prepared = _prepared(a, b, estimator, dtype, stack, pool)
-        out = np.empty((prepared.product.a.columns, prepared.product.b.columns), prepared.dtype)
-
-        def put(i: int, j: int, tile: npt.NDArray[Any]) -> None:
-            out[i : i + tile.shape[0], j : j + tile.shape[1]] = tile
-
-        for _ in tiles(prepared, put, pool):
+        prepared = prepare(*_chosen(a, b, estimator, dtype, stack), pool)
+        out, deviations, bars = _Whole(prepared), None, None
+        if sigma:
+            bars = _Whole(prepared)
+            deviations = prepared.product.deviations(prepared.measured, bars.put)
+        for _ in tiles(prepared, out.put, pool, deviations):
             pass
-        return out.reshape(prepared.shape)
+        found = out.array.reshape(prepared.shape)
+        return found if bars is None else (found, bars.array.reshape(prepared.shape))
+
+
+class _Whole:
+    """A product whose pieces are put together."""
+
+    def __init__(self, prepared: Prepared):
+        self.array = np.empty((prepared.product.a.columns, prepared.product.b.columns), prepared.dtype)
+
+    def put(self, i: int, j: int, tile: npt.NDArray[Any]) -> None:
+        self.array[i : i + tile.shape[0], j : j + tile.shape[1]] = tile
+
+
+@speaks_python
+def predicted_sigma(
+    a: Any, b: Any, estimator: str = "auto", *, dtype: Any = None, threads: int | None = None
+) -> npt.NDArray[Any]:
+    """Standard deviations of the entries of ``matmul(a, b, estimator=estimator)``, without the product.
+
+    They are those of ``matmul(…, sigma=True)`` less what rounding the product to its type adds. With "unbiased" norms
+    and means are all that is read, unless coordinates were dropped (kappa below 1) or the coding makes errors depend on
+    the product: then, and as far as "auto" and "mmse" need to know what energy the product has, it is computed, and
+    not kept.
+
+    Returns
+    -------
+    ndarray, shape (a, b)
+
+    Raises
+    ------
+    OperandError
+        The operands do not fit together, or a standard deviation overflows.
+    """
+    with ExitStack() as stack, workers(threads) as pool:
+        pair, options = _chosen(a, b, estimator, dtype, stack)
+        prepared = assemble(pair, options, pool)
+        if prepared.product.needs_measuring:
+            prepared = prepare(pair, options, pool)
+        out = _Whole(prepared)
+        with finite(prepared):
+            product, measured = prepared.product, prepared.measured
+            product.deviate(measured, prepared.dtype, product.deviations(measured, out.put), pool)
+        return out.array.reshape(prepared.shape)
 
 
 @speaks_python
@@ -84,7 +154,7 @@ def predicted_error(a: Any, b: Any, estimator: str = "auto", *, threads: int | N
         The operands do not fit together.
     """
     with ExitStack() as stack, workers(threads) as pool:
-        return float(_prepared(a, b, estimator, None, stack, pool).error)
+        return float(prepare(*_chosen(a, b, estimator, None, stack), pool).error)
 
 
 @speaks_python
@@ -142,7 +212,7 @@ def _check_axis(side: Any, place: int) -> None:
         )
 
 
-def _prepared(a: Any, b: Any, estimator: str, dtype: Any, stack: ExitStack, pool: Workers) -> Prepared:
+def _chosen(a: Any, b: Any, estimator: str, dtype: Any, stack: ExitStack) -> tuple[Pair, MatmulOptions]:
     name = None if dtype is None else canonical_name(float_type(dtype))
     if name not in (None, "float32", "float64"):
         raise UsageError(f"dtype {name}: a product is float32 or float64")
@@ -154,7 +224,7 @@ def _prepared(a: Any, b: Any, estimator: str, dtype: Any, stack: ExitStack, pool
         raise OperandError(
             f"{files[0].name} and {files[1].name}: {counted(len(pairs), 'pair')} of matrices; choose one of each"
         )
-    return prepare(pairs[0], MatmulOptions(word(estimator, "estimator"), name), pool)
+    return pairs[0], MatmulOptions(word(estimator, "estimator"), name)
 
 
 class _One:

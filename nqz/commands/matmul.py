@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -190,6 +190,26 @@ def prepare(
     OperandError, UnsupportedError
         See `check`.
     """
+    prepared = assemble(pair, options, pool)
+    operands = [prepared.product.a, prepared.product.b]
+    measured = prepared.product.measure(pool, None if progress is None else Watch(operands, progress))
+    notes = prepared.notes
+    if measured.guessed > 0.01:
+        notes = [
+            *notes,
+            f"{measured.guessed:.0%} of the expected error is an estimate of what the vectors not coded leave out",
+        ]
+    return replace(prepared, measured=measured, notes=notes)
+
+
+def assemble(pair: Pair, options: MatmulOptions, pool: Workers) -> Prepared:
+    """Check two matrices, and read their norms and means, but no points: what is measured is not known yet.
+
+    Raises
+    ------
+    OperandError, UnsupportedError
+        See `check`.
+    """
     same = check(pair, options)
     if same:
         _check_copy(pair, pool)
@@ -198,12 +218,7 @@ def prepare(
     notes += _dropped(left) + ([] if same else _dropped(right))
     shape, dtype = outline(pair, options)
     product = Product(left, right, options.estimator, same)
-    measured = product.measure(pool, None if progress is None else Watch([left, right], progress))
-    if measured.guessed > 0.01:
-        notes.append(
-            f"{measured.guessed:.0%} of the expected error is an estimate of what the vectors not coded leave out"
-        )
-    return Prepared(pair.name, shape, dtype, product, measured, notes, (pair.a.rate, pair.b.rate))
+    return Prepared(pair.name, shape, dtype, product, Measured(), notes, (pair.a.rate, pair.b.rate))
 
 
 def tiles(

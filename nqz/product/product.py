@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,23 +21,14 @@ from nqz.product.integers import multiply, result_type
 from nqz.product.operand import Operand, Watch
 from nqz.product.paired import Paired, dropped_pairs
 from nqz.product.risk import Local, Part, Signal, group_energies
-from nqz.product.tiles import HELD, Blocks, Sample, tiles
+from nqz.product.tiles import HELD, Blocks, Piece, Raw, Sample, blank, products, stripes, tiles
 from nqz.stages import norms, project
 from nqz.stages.estimate import alpha, expected_error, related_noise
 
 _WHOLE = 1 << 24
 _SAMPLE = 4096
-_STRIPE = 1 << 19
-"""Entries that one thread scales at a time."""
-
 _FEW = 16
 """So many vectors are multiplied with each chunk as it is decoded."""
-
-Raw = dict[tuple[int, int], NDArray[Any]]
-"""Exact products of points, int32 or float64, by the numbers of the first row and column of their blocks."""
-
-Piece = Callable[[], tuple[slice, slice, NDArray[Any]]]
-"""Gives rows, columns and raw products of a part of the whole."""
 
 
 class NotFiniteError(ValueError):
@@ -121,6 +111,11 @@ class Product:
         sampled = self._all_raw(Sample(sides[0], rows), Sample(sides[1], columns), pool)
         return self._measured(self._signal(rows, columns, sampled, pool), None, sides)
 
+    @property
+    def needs_measuring(self) -> bool:
+        """Whether standard deviations depend on what `measure` gives."""
+        return self.estimator != "unbiased" or related_noise(self.a.side, self.b.side) != 0.0
+
     def deviations(self, measured: Measured, put: Put) -> Deviations:
         """What computes the standard deviations of the estimate beside it, and puts them: see `tiles`."""
         local = Local.everywhere(1.0)
@@ -166,9 +161,41 @@ class Product:
             return raw.size / whole, put(rows.start, columns.start, tile)
 
         if measured.raw is not None:
-            yield from pool.map(finish, _stripes(measured.raw))
+            yield from pool.map(finish, stripes(measured.raw))
         elif measured.sides is not None:
-            yield from _run(pool)(finish, _pieces(*measured.sides, pool))
+            yield from _run(pool)(finish, products(*measured.sides, pool))
+
+    def deviate(self, measured: Measured, dtype: str, deviations: Deviations, pool: Workers) -> None:
+        """Compute the standard deviations of an estimate that is not computed: its rounding does not count.
+
+        Parameters
+        ----------
+        measured : Measured
+            What `measure` gave; needless for unbiased estimates whose deviations need no products.
+        dtype : {"float32", "float64"}
+        deviations : Deviations
+            Given every piece.
+        pool : Workers
+
+        Raises
+        ------
+        InfiniteError
+            One does not fit the type.
+        """
+
+        def finish(piece: Piece) -> None:
+            rows, columns, raw = piece()
+            deviations.add(rows, columns, raw, np.zeros(raw.shape, dtype), pool, rounded=False)
+
+        found: Iterator[Piece]
+        if not deviations.needs_products:
+            found = blank(self.a.columns, self.b.columns)
+        elif measured.raw is not None:
+            found = stripes(measured.raw)
+        else:
+            found = iter(()) if measured.sides is None else products(*measured.sides, pool)
+        for _ in (_run(pool) if measured.sides is not None else pool.map)(finish, found):
+            pass
 
     def _sides(self, pool: Workers, watch: Watch | None) -> tuple[Blocks, Blocks]:
         """Blocks of both sides, reduced to the coordinates that they share."""
@@ -335,35 +362,6 @@ class Product:
 def _run(pool: Workers) -> Callable[..., Iterator[Any]]:
     """How products are computed side by side: BLAS has threads of its own."""
     return pool.map if kernels.fast_product() else map
-
-
-def _stripes(raw: Raw) -> Iterator[Piece]:
-    """Pieces of the raw products."""
-    for (i, j), block in raw.items():
-        step = max(1, _STRIPE // max(1, block.shape[1]))
-        for r in range(0, len(block), step):
-            part = block[r : r + step]
-            rows, columns = slice(i + r, i + r + len(part)), slice(j, j + part.shape[1])
-            yield partial(_part, rows, columns, part)
-
-
-def _part(rows: slice, columns: slice, raw: NDArray[Any]) -> tuple[slice, slice, NDArray[Any]]:
-    return rows, columns, raw
-
-
-def _pieces(left: Blocks, right: Blocks, pool: Workers) -> Iterator[Piece]:
-    """Pieces of the product of all blocks."""
-    for tile in tiles(left, right):
-
-        def piece(t: Any = tile) -> tuple[slice, slice, NDArray[Any]]:
-            rows = slice(t.first_a + t.rows.start, t.first_a + t.rows.stop)
-            columns = slice(t.first_b + t.columns.start, t.first_b + t.columns.stop)
-            shape = rows.stop - rows.start, columns.stop - columns.start
-            out = pool.local.array("raw products", shape, result_type(t.a, t.b))
-            multiply(t.a, t.b, t.rows, t.columns, out)
-            return rows, columns, out
-
-        yield piece
 
 
 def _energy(operand: Operand) -> float:

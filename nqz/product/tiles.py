@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
+from nqz.ground.arithmetic import pieces
 from nqz.ground.cached import cached_property
 from nqz.ground.threads import Workers
-from nqz.product.integers import Integers, entry_size, load
+from nqz.product.integers import Integers, entry_size, load, multiply, result_type
 from nqz.product.operand import Operand, Watch
 
 HELD = 1 << 26
@@ -19,6 +21,15 @@ HELD = 1 << 26
 
 _TILE = 1024
 """Rows and columns of a product that one thread computes at a time."""
+
+_STRIPE = 1 << 19
+"""Entries that one thread scales at a time."""
+
+Raw = dict[tuple[int, int], NDArray[Any]]
+"""Exact products of points, int32 or float64, by the numbers of the first row and column of their blocks."""
+
+Piece = Callable[[], tuple[slice, slice, NDArray[Any]]]
+"""Gives rows, columns and raw products of a part of the whole."""
 
 
 class Tile(NamedTuple):
@@ -159,3 +170,40 @@ def tiles(left: Blocks, right: Blocks) -> Iterator[Tile]:
                             slice(j, min(j + wide, len(b.rows))),
                         )
                         yield Tile(a, b, int(left.edges[index_a]), int(right.edges[index_b]), rows, columns)
+
+
+def blank(rows: int, columns: int) -> Iterator[Piece]:
+    """Pieces of nothing, in place of products that are not needed."""
+    nothing = np.zeros((min(rows, _TILE), min(columns, _TILE)), np.int32)
+    for i in pieces(rows, _TILE):
+        for j in pieces(columns, _TILE):
+            yield partial(_part, i, j, nothing[: i.stop - i.start, : j.stop - j.start])
+
+
+def stripes(raw: Raw) -> Iterator[Piece]:
+    """Pieces of the raw products."""
+    for (i, j), block in raw.items():
+        step = max(1, _STRIPE // max(1, block.shape[1]))
+        for r in range(0, len(block), step):
+            part = block[r : r + step]
+            rows, columns = slice(i + r, i + r + len(part)), slice(j, j + part.shape[1])
+            yield partial(_part, rows, columns, part)
+
+
+def _part(rows: slice, columns: slice, raw: NDArray[Any]) -> tuple[slice, slice, NDArray[Any]]:
+    return rows, columns, raw
+
+
+def products(left: Blocks, right: Blocks, pool: Workers) -> Iterator[Piece]:
+    """Pieces of the product of all blocks."""
+    for tile in tiles(left, right):
+
+        def piece(t: Any = tile) -> tuple[slice, slice, NDArray[Any]]:
+            rows = slice(t.first_a + t.rows.start, t.first_a + t.rows.stop)
+            columns = slice(t.first_b + t.columns.start, t.first_b + t.columns.stop)
+            shape = rows.stop - rows.start, columns.stop - columns.start
+            out = pool.local.array("raw products", shape, result_type(t.a, t.b))
+            multiply(t.a, t.b, t.rows, t.columns, out)
+            return rows, columns, out
+
+        yield piece

@@ -59,6 +59,9 @@ def multiply(a: bytes, b: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     except nqz.NqzError:
         raise
     assert_type(nqz.predicted_error(a, b), float)
+    assert_type(nqz.matmul(a, b), npt.NDArray[Any])
+    assert_type(nqz.matmul(a, b, sigma=True), tuple[npt.NDArray[Any], npt.NDArray[Any]])
+    assert_type(nqz.predicted_sigma(a, b, "unbiased", dtype="float32"), npt.NDArray[Any])
     return found
 
 
