@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import Any, Literal, overload
@@ -11,8 +12,9 @@ import numpy.typing as npt
 
 from nqz.api.arguments import as_target, canonical_name, float_type, is_file, word
 from nqz.api.interchange import Plain, as_plain
-from nqz.api.wording import speaks_python
+from nqz.api.wording import in_python, speaks_python
 from nqz.commands.matmul import MatmulOptions, Prepared, assemble, finite, prepare, tiles
+from nqz.commands.multiply import coarse, told
 from nqz.commands.opening import open_collection
 from nqz.commands.pairs import Pair, pair_up
 from nqz.files.source import array_source
@@ -94,7 +96,11 @@ def matmul(
         for _ in tiles(prepared, out.put, pool, deviations):
             pass
         found = out.array.reshape(prepared.shape)
-        return found if bars is None else (found, bars.array.reshape(prepared.shape))
+        if bars is None or deviations is None:
+            return found
+        for text in coarse([(prepared.shape, prepared.dtype)], [told(prepared, deviations)]):
+            warnings.warn(in_python(text), stacklevel=3)
+        return found, bars.array.reshape(prepared.shape)
 
 
 class _Whole:

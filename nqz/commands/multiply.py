@@ -126,7 +126,7 @@ def multiply(
         found["notes"] += one.notes
         same += [pair.name] * one.same
     found["notes"] = list(dict.fromkeys([*_gram(same), *found["notes"]]))
-    found["warnings"] = _coarse(outlines, found["sigmas"])
+    found["warnings"] = coarse(outlines, found["sigmas"])
     for one in (sink, beside):
         if one is not None:
             one.finish()
@@ -159,7 +159,7 @@ def told(prepared: Prepared, deviations: Deviations) -> dict[str, Any]:
     }
 
 
-def _coarse(
+def coarse(
     outlines: Sequence[tuple[tuple[int, ...], str]], sigmas: Sequence[dict[str, Any] | None]
 ) -> list[str]:
     """A warning where the type is what limits the estimates."""
