@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nqz.plan.profile import Limit, Profile
+
 SEED = 20261122
 R_STAR = 0.9063232
 SETS = ("gauss", "heavy", "onehot", "offset", "lowrank", "uniform", "laplace", "signs", "outlier", "related")
@@ -77,6 +79,7 @@ class Truth:
         self.signal = float(np.square(a.T @ b).sum() / self.scale)
         self._rank = _rank(a), _rank(b)
         energy = np.square(a).sum(0), np.square(b).sum(0)
+        self._limit = Limit(*map(_profile, energy))
         self._columns = [(float(e.sum() ** 2 / np.square(e).sum()), len(e)) for e in energy]
 
     def error(self, estimate: np.ndarray) -> float:
@@ -91,10 +94,19 @@ class Truth:
         a, b = (effective if allocate == "column" else count for effective, count in self._columns)
         return float(np.sqrt(0.5 * (1 / (a * self._rank[1]) + 1 / (b * self._rank[0]))))
 
+    def over(self, error: float, rate_a: float, rate_b: float) -> float:
+        """Bits by which both rates could be lowered until the limit for columns of these energies is the error."""
+        return self._limit.excess(self.equivalent(error), rate_a, rate_b)
+
     def equivalent(self, error: float) -> float:
         """The error that the same noise gives for unrelated operands."""
         s = self.signal
         return error if abs(s - 1) < 0.1 else error * s / (s - error + error * s)
+
+
+def _profile(energies: np.ndarray) -> Profile:
+    octaves = np.sort(np.log2(energies[energies > 0]))[::-1]
+    return Profile(octaves, np.ones(len(octaves), np.int64), int((energies == 0).sum()))
 
 
 def _rank(x: np.ndarray) -> float:

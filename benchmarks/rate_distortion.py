@@ -5,8 +5,8 @@ usage: python benchmarks/rate_distortion.py [--sets gauss,heavy] [--rates 1,2,3,
 
 For every set and rate it encodes both matrices with the command line, multiplies the two files, and prints the rate
 of the files, the normalized error, its ratio to Γ(rate), the excess (bits beyond the rate at which Γ equals the
-error, allowing for related operands), and the measured error relative to the predicted one, with the standard
-deviation of one product.
+error, allowing for related operands), how far it is over the limit for columns of these energies, and the measured
+error relative to the predicted one, with the standard deviation of one product.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def main() -> None:
     n, columns = map(int, arguments.shape.split(","))
     print(f"# {arguments.lattice} {arguments.coding}, {n} x {columns} pairs, float32")
     print(
-        f"{'set':9s} {'R':>5s} {'rate':>8s} {'error':>10s} {'/gamma':>7s} {'excess':>7s} {'meas/pred':>9s} {'sd':>7s}"
+        f"{'set':9s} {'R':>5s} {'rate':>8s} {'error':>10s} {'/gamma':>7s} {'excess':>7s} "
+        f"{'over':>7s} {'meas/pred':>9s} {'sd':>7s}"
     )
     for kind in arguments.sets.split(","):
         a, b = make(kind, n, columns)
@@ -68,8 +69,10 @@ def main() -> None:
                 with nqz.open(files[0]) as x, nqz.open(files[1]) as y:
                     predicted = nqz.predicted_error(x, y)
                 excess = bits - gamma_inverse(truth.equivalent(error))
+                over = truth.over(error, file_rate(files[:1], a.size), file_rate(files[1:], b.size))
                 print(
                     f"{kind:9s} {rate:5.2f} {bits:8.4f} {error:10.4g} {error / gamma(bits):7.4f} {excess:7.4f} "
+                    f"{over:7.4f} "
                     f"{error / predicted:9.4f} {deviation:7.4f}",
                     flush=True,
                 )
