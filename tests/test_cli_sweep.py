@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from cli_tools import FIXTURES, fail, invoke, listing, matrix, process, save, succeed
-from nqz.plan.limit import GAMMA_STAR, R_STAR, equivalent, gamma, gamma_inverse, related
+from nqz.plan.limit import GAMMA_STAR, R_STAR, equivalent, gamma, gamma_inverse, pair_limit, related
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES
 
 USUAL = f"conv{DEFAULT_STATES}" if DEFAULT == "conv" else DEFAULT
@@ -81,7 +81,18 @@ def test_report_alone(folder, capsys):
         "axis": 0,
         "bytes": 1 << 20,
     }
-    keys = ["matrix", "against", "seed", "signal", "points", "yardsticks", "curve", "chosen", "warnings"]
+    keys = [
+        "matrix",
+        "against",
+        "seed",
+        "partner",
+        "signal",
+        "points",
+        "yardsticks",
+        "curve",
+        "chosen",
+        "warnings",
+    ]
     assert list(report) == keys
     assert report["matrix"] == described
     assert report["against"] is None and report["signal"] is None and report["warnings"] == []
@@ -319,6 +330,47 @@ def test_yardsticks_are_what_rounding_does(folder, capsys):
     assert int4["error"] == pytest.approx(error / 1024, rel=0.05)
 
 
+def test_a_partner_that_is_not_compressed(folder, capsys):
+    report = swept(capsys, "a.npy", "--partner", "exact", "-r", "1", "--lattice", "e8")
+    (point,) = report["points"]
+    assert report["partner"] == "exact" and point["gamma"] == pytest.approx(4.0 ** -point["rate"])
+    assert point["error"] == pytest.approx(point["predicted"]["reconstruction"], rel=0.01)
+    assert 0.1 < point["over_limit"] < 0.25 and point["excess"] == pytest.approx(
+        point["over_limit"], abs=0.02
+    )
+    (int4, *_) = report["yardsticks"]
+    assert int4["error"] == pytest.approx(int4["measured"]["reconstruction"], rel=0.01)
+    report = swept(capsys, "a.npy", "--against", "b.npy", "--partner", "exact", "-r", "1", "--lattice", "e8")
+    (point,) = report["points"]
+    assert point["bytes"]["against"] is None and point["rate"] == pytest.approx(1.0, abs=0.02)
+    succeed(capsys, "encode", "a.npy", "-r", "1", "--partner", "exact", "--lattice", "e8", "-q")
+    assert (folder / "a.nqz").stat().st_size == point["bytes"]["matrix"]
+    a, b = (np.load(name).astype(float) for name in ("a.npy", "b.npy"))
+    succeed(capsys, "matmul", "a.nqz", "b.npy", "--dtype", "float64", "-o", "c.npy", "-q")
+    scale = np.square(a - a.mean(0)).sum() * np.square(b - b.mean(0)).sum() / 1024
+    assert point["error"] == pytest.approx(np.square(np.load("c.npy") - a.T @ b).sum() / scale, rel=1e-6)
+    (int4, *_) = report["yardsticks"]
+    assert int4["error"] == pytest.approx(np.square((a - nearest(a, 4)).T @ b).sum() / scale, rel=1e-4)
+    assert int4["rate"] == 4 + 32 / 1024
+    text = succeed(capsys, "sweep", "a.npy", "--partner", "exact", "-r", "1", "--lattice", "e8").out
+    assert "B unrelated and not compressed" in text and "4⁻ᴿ" in text
+    succeed(
+        capsys, "sweep", "a.npy", "--partner", "exact", "-r", "1", "--lattice", "e8", "-o", "rd.svg", "-q"
+    )
+
+
+def test_a_partner_of_another_rate(folder, capsys):
+    report = swept(capsys, "a.npy", "--against", "b.npy", "--partner", "4", "-r", "1", "--lattice", "e8")
+    (point,) = report["points"]
+    assert report["partner"] == 4.0 and point["gamma"] == pytest.approx(pair_limit(point["rate"], 4.0))
+    assert point["measured"]["against"] == pytest.approx(point["predicted"]["against"], rel=0.05)
+    assert point["bytes"]["against"] == pytest.approx(4 * 1024 * 128 / 8, rel=0.02)
+    assert point["rate"] == pytest.approx(8 * point["bytes"]["matrix"] / (1024 * 256))
+    assert 0.1 < point["over_limit"] < 0.25
+    text = succeed(capsys, "sweep", "a.npy", "--partner", "4", "-r", "1", "--lattice", "e8").out
+    assert "B unrelated and of 4 bits per entry" in text
+
+
 def test_bfloat16_is_exact_for_what_is_bfloat16(folder, capsys):
     save(folder / "b16.npy", (np.load("a.npy").view(np.uint32) & 0xFFFF0000).view(np.float32))
     *_, found = swept(capsys, "b16.npy", "-r", "2", "--lattice", "z")["yardsticks"]
@@ -446,6 +498,7 @@ def test_plot_without_matplotlib(folder, capsys, monkeypatch):
         (["-o", ""], "the name of the output is empty"),
         (["--axis-against", "1"], "--axis-against: needs --against"),
         (["--tensor-against", "w"], "--tensor-against: needs --against"),
+        (["--partner", "none"], "partner 'none': equal, exact, or its bits per entry"),
         (["--mark", "x"], "--mark 'x': a number is needed"),
         (["--mark", "13"], "rate 13: a number"),
         (["--mark", "2", "--error", "0.1"], "both choose a rate"),

@@ -152,6 +152,7 @@ def sweep(
     seed: int = 0,
     mark: float | None = None,
     error: float | None = None,
+    partner: str | float = "equal",
     threads: int | None = None,
 ) -> Report:
     """Error against rate for a matrix, by lattice, next to the limit Γ(R); every point is really encoded.
@@ -177,6 +178,8 @@ def sweep(
         The rate that is chosen: one of those measured, which the report names.
     error : float, optional
         Choose the least rate whose predicted error of a product is at most this.
+    partner : {"equal", "exact"} or float
+        The other factor of products: coded alike, not compressed, or of so many bits per entry.
     threads : int, optional
 
     Returns
@@ -193,6 +196,7 @@ def sweep(
         rates=tuple(numbers(rates, "rates", float)), lattices=patterns(lattices, "lattices"),
         states=tuple(numbers(states, "states", int)), codings=patterns(codings, "codings"),
         seed=whole(seed, "seed"), mark=real(mark, "mark"), error=real(error, "error"),
+        partner=partner if isinstance(partner, str) else real(partner, "partner"),
     )  # fmt: skip
     options.encodings()
     along = whole(axis, "axis")

@@ -129,7 +129,7 @@ PAGES = {
             "--rate", "--mark", "--error", "--against", "--output", "--force", "--theme", "--width", "--axis",
             "--axis-against", "--tensor", "--tensor-against", "--json",
         ),
-        codec=("--lattice", "--states", "--coding"),
+        codec=("--lattice", "--states", "--coding", "--partner"),
         expert=("--seed",),
     ),
     "completion": Page(

@@ -18,6 +18,7 @@ from nqz.cli.common import (
     span,
 )
 from nqz.cli.parameters import Command, Listed, choice
+from nqz.cli.partner import PartnerOf
 from nqz.cli.sweep_table import curve_table, side_name, title
 from nqz.cli.text import escape, payload
 from nqz.commands.opening import is_model, open_file
@@ -33,6 +34,7 @@ from nqz.ground.wording import counted
 from nqz.stages.codings import CODINGS
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import FAMILIES
+from nqz.stages.partner import EQUAL, Partner, in_words
 
 _KINDS = ("json", "csv", "png", "svg")
 _AXIS = choice("01")
@@ -84,6 +86,10 @@ the same norm, and that for vectors with the norms of these; and what rounding t
 @click.option("--axis-against", type=_AXIS, help="Contracted axis of OTHER; that of IN by default.")
 @click.option("--tensor", metavar="NAME", help=f"Matrix of a {listed(SEVERAL_READ)} file that holds several.")
 @click.option("--tensor-against", metavar="NAME", help="Matrix of OTHER; the name of --tensor by default.")
+@click.option(
+    "--partner", type=PartnerOf(), default=EQUAL, show_default=True, metavar="P",
+    help="The other factor of the products: equal, coded alike; exact, not compressed; or its bits per entry.",
+)  # fmt: skip
 @click.option("--mark", metavar="R", help="Choose this rate: it is measured, named, and marked in a plot.")
 @click.option(
     "--error", metavar="E",
@@ -99,8 +105,8 @@ the same norm, and that for vectors with the norms of these; and what rounding t
 def command(
     source: str, against: str | None, output: str | None, force: bool, rates: tuple[str, ...],
     lattices: tuple[str, ...], states: tuple[str, ...], codings: tuple[str, ...], axis: str,
-    axis_against: str | None, tensor: str | None, tensor_against: str | None, mark: str | None,
-    error: str | None, theme: str | None, width: int | None, seed: int, as_json: bool,
+    axis_against: str | None, tensor: str | None, tensor_against: str | None, partner: Partner,
+    mark: str | None, error: str | None, theme: str | None, width: int | None, seed: int, as_json: bool,
     threads: int | None, quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
     """Run ``nqz sweep``."""
@@ -110,6 +116,7 @@ def command(
         states=tuple(_number(item, "--states", int) for item in _items(states, "--states")),
         codings=tuple(item.lower() for item in _items(codings, "--coding")),
         seed=seed,
+        partner=partner,
         mark=None if mark is None else _number(mark, "--mark", float),
         error=None if error is None else _number(error, "--error", float),
     )
@@ -197,7 +204,10 @@ def _rendered(report: dict[str, Any], kind: str, theme: str, width: int) -> byte
     if kind == "csv":
         return _csv(report["points"]).encode()
     sides = [report["matrix"]] if report["against"] is None else [report["matrix"], report["against"]]
-    return plot.render(report, kind, [escape(side_name(side)) for side in sides], theme, width)
+    names = [escape(side_name(side)) for side in sides]
+    if report["partner"] != EQUAL:
+        names = [*names[:1], f"{''.join(names[1:]) or 'an unrelated matrix'}, {in_words(report['partner'])}"]
+    return plot.render(report, kind, names, theme, width)
 
 
 def _csv(points: list[dict[str, Any]]) -> str:

@@ -10,10 +10,12 @@ from nqz.cli.common import PRODUCT, RECONSTRUCTION, RMS, rms_cell, shape_text
 from nqz.cli.text import Row, table
 from nqz.ground.sizes import size_text
 from nqz.stages.codings import label
+from nqz.stages.partner import EQUAL, EXACT, Partner, in_words
 
 _ALONE = "‖A−Â‖²", "‖AᵀB−Ĉ‖²"
 _AGAINST = "‖AᵀB−Ĉ‖²", "measured"
 _CHOSEN = " (chosen)"
+_GAMMA = {EQUAL: "Γ", EXACT: "4⁻ᴿ"}
 
 
 def title(report: dict[str, Any]) -> str:
@@ -37,15 +39,20 @@ def curve_table(report: dict[str, Any]) -> str:
     """The table, what its columns are, and what is chosen."""
     alone = report["against"] is None
     headings = ["code", "rate", "MB", "smaller", *(_ALONE if alone else _AGAINST)]
-    headings += ["rms", "dB", "Γ", "limit", "over"]
+    headings += ["rms", "dB", _GAMMA.get(report["partner"], "alike"), "limit", "over"]
     lines = "".join(table(headings, lambda: _rows(report)))
+    other = in_words(report["partner"])
     if alone:
         kinds = (
             f"‖A−Â‖² measured, relative to {RECONSTRUCTION}; ‖AᵀB−Ĉ‖² predicted, relative to {PRODUCT}, "
-            f"B unrelated and coded alike;\n"
+            f"B unrelated and {other};\n"
         )
     else:
-        kinds = f"errors relative to {PRODUCT}, predicted and measured; MB of both files;\n"
+        both = report["partner"] == EQUAL
+        sides = "MB of both files" if both else f"sizes of the first, the other {other}"
+        kinds = f"errors relative to {PRODUCT}, predicted and measured; {sides};\n"
+    if not isinstance(report["partner"], str):
+        kinds += "rounding: both sides alike; "
     kinds += f"{RMS}; limit: for Gaussian columns with these norms; over: bits per entry beyond it\n"
     return f"{lines}\n{kinds}{_choice(report)}"
 
@@ -60,19 +67,19 @@ def _rows(report: dict[str, Any]) -> Iterator[Row]:
             else (predicted["against"], measured["against"])
         )
         name = label(point["lattice"], point["coding"]) + (_CHOSEN if k == chosen else "")
-        yield _row(name, point, errors)
+        yield _row(name, point, errors, stored(point, report["partner"]))
     for point in report["yardsticks"]:
         measured = point["measured"]
         alone = report["against"] is None
         errors = (measured["reconstruction"], point["error"]) if alone else (None, point["error"])
-        yield _row(point["name"], point, errors)
+        yield _row(point["name"], point, errors, stored(point, EQUAL))
 
 
-def _row(name: str, point: dict[str, Any], errors: tuple[float | None, float | None]) -> Row:
+def _row(name: str, point: dict[str, Any], errors: tuple[float | None, float | None], size: int) -> Row:
     return (
         name,
         f"{point['rate']:.3f}",
-        megabytes(stored(point)),
+        megabytes(size),
         f"{point['times_smaller']:.3g}x",
         *(_text(error) for error in errors),
         rms_cell(point["error"]),
@@ -83,9 +90,10 @@ def _row(name: str, point: dict[str, Any], errors: tuple[float | None, float | N
     )
 
 
-def stored(point: dict[str, Any]) -> int:
-    """Bytes of a point, of both sides."""
-    return int(sum(size for size in point["bytes"].values() if size is not None))
+def stored(point: dict[str, Any], partner: Partner) -> int:
+    """Bytes of a point: of both sides if they are coded alike."""
+    sizes = point["bytes"].values() if partner == EQUAL else [point["bytes"]["matrix"]]
+    return int(sum(size for size in sizes if size is not None))
 
 
 def megabytes(size: float) -> str:
@@ -107,5 +115,5 @@ def _choice(report: dict[str, Any]) -> str:
     )
     return (
         f"chosen: {label(point['lattice'], point['coding'])} at {point['rate']:.3f} bits per entry: "
-        f"{size_text(stored(point))}, {point['times_smaller']:.3g}x smaller{error}\n"
+        f"{size_text(stored(point, report['partner']))}, {point['times_smaller']:.3g}x smaller{error}\n"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nqz.commands.options import EncodeOptions
@@ -10,6 +10,7 @@ from nqz.ground.errors import UsageError
 from nqz.stages.codings import CODINGS, label
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.lattices import DEFAULT, FAMILIES
+from nqz.stages.partner import EQUAL, Partner
 
 RATES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
@@ -36,6 +37,8 @@ class SweepOptions:
         The rate that is chosen; it is one of those measured.
     error : float, optional
         The error that is asked for: the least rate is chosen at which the predicted error is at most this.
+    partner : {"equal", "exact"} or float
+        The other side of the product: coded alike, not compressed, or of so many bits an entry.
     """
 
     rates: tuple[float, ...] = RATES
@@ -45,6 +48,7 @@ class SweepOptions:
     seed: int = 0
     mark: float | None = None
     error: float | None = None
+    partner: Partner = EQUAL
 
     def encodings(self) -> list[EncodeOptions]:
         """All encodings, by lattice, then by coding, then by rate.
@@ -83,6 +87,7 @@ class SweepOptions:
                             lattice=family,
                             states=states,
                             coding=coding,
+                            partner=self.partner,
                             dequantize=True,
                         )
                         for rate, error in targets
@@ -92,6 +97,15 @@ class SweepOptions:
         if not found:
             raise UsageError("a sweep needs at least one rate and one lattice")
         return found
+
+
+def opposite(encoding: EncodeOptions, rate: float) -> EncodeOptions | None:
+    """How the other side is encoded, where the first was asked for a rate; None where it is not compressed."""
+    if encoding.partner == EQUAL:
+        return encoding
+    if isinstance(encoding.partner, str):
+        return None
+    return replace(encoding, rate=encoding.partner, error=None, partner=rate)
 
 
 def point_name(encoding: EncodeOptions) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from nqz.ground.errors import UsageError
 from nqz.ground.sizes import size_text
 from nqz.stages.codings import label
+from nqz.stages.partner import EQUAL, EXACT
 
 WIDTH = 1200
 """Of a plot, in pixels."""
@@ -24,6 +25,7 @@ WIDTHS = (480, 4800)
 
 _DPI = 150.0
 _MARKERS = "osD^vP*X"
+_LIMITS = {EQUAL: "Γ(R), ", EXACT: "$4^{-R}$, "}
 _SAME = 0.02  # of two limits that are drawn as one
 _TICKS = (1.0, 2.0, 3.0, 5.0)
 
@@ -124,8 +126,11 @@ class _Drawing:
 
     def __init__(self, report: dict[str, Any], colors: _Theme, font: float, wide: bool):
         self._report, self._colors, self._font, self._wide = report, colors, font, wide
-        sides = [side for side in (report["matrix"], report["against"]) if side is not None]
+        sides = [report["matrix"]]
+        if report["against"] is not None and report["partner"] == EQUAL:
+            sides.append(report["against"])
         self._entries = sum(math.prod(side["shape"]) for side in sides)
+        self._files = "file" if len(sides) == 1 else "files"
         self._bytes = sum(side["bytes"] for side in sides)
         self._last = max(p["rate"] for p in report["points"]) * 1.03
 
@@ -153,6 +158,7 @@ class _Drawing:
     def _limits(self, upper: Any, lower: Any) -> None:
         curve = self._report["curve"]
         rates, gamma, bound = (np.array(curve[key]) for key in ("rate", "gamma", "limit"))
+        name = _LIMITS.get(self._report["partner"], "")
         alike = not len(bound) or bool(np.all(np.abs(bound / gamma - 1.0) < _SAME))
         if len(bound) and not alike:
             upper.plot(
@@ -162,7 +168,7 @@ class _Drawing:
         upper.plot(
             rates, 100.0 * np.sqrt(gamma), color=self._colors.text if alike else self._colors.aside, zorder=2,
             linestyle="-" if alike else (0, (4, 2)),
-            label="Γ(R), the limit for Gaussian vectors" if alike else "Γ(R), the same with equal norms",
+            label=f"{name}limit for Gaussian vectors" if alike else f"{name}the same with equal norms",
         )  # fmt: skip
         lower.axhline(0.0, color=self._colors.text, zorder=2)
 
@@ -248,9 +254,7 @@ class _Drawing:
         lower.set_xticks(ticks)
         top = upper.secondary_xaxis("top")
         top.set_xticks(ticks[1:], [self._size(t) for t in ticks[1:]])
-        top.set_xlabel(
-            f"size of the {'files' if self._report['against'] else 'file'}, and how many times smaller"
-        )
+        top.set_xlabel(f"size of the {self._files}, and how many times smaller")
         lower.set_ylabel("bits per entry\nover the limit")
         lower.set_xlabel(
             "rate: bits per entry, everything in the file counted" if self._wide else "rate, bits per entry"

@@ -6,14 +6,14 @@ Every point is a real encoding, into a temporary file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
 from nqz.commands.column_errors import measured_error, measured_errors
 from nqz.commands.encode import encode
-from nqz.commands.factors import Coded
+from nqz.commands.factors import Coded, Plain
 from nqz.commands.matmul import MatmulOptions, Prepared, prepare
 from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
@@ -23,13 +23,14 @@ from nqz.commands.rounding import decoded_error
 from nqz.curve.exact_product import ExactProduct, Factor, exact_product
 from nqz.curve.judgment import Judge
 from nqz.curve.matrix import SweepMatrix, check_lengths
-from nqz.curve.options import SweepOptions, point_name
+from nqz.curve.options import SweepOptions, opposite, point_name
 from nqz.curve.yardsticks import YARDSTICKS, Yardstick, rounding_errors
 from nqz.files.access import temporary_access
 from nqz.format.reader import ContainerReader
 from nqz.ground.threads import Workers
 from nqz.matrix import Matrix, open_matrix
 from nqz.plan.profile import Limit, Profile
+from nqz.stages.partner import EQUAL, EXACT, Partner
 
 _DIGITS = 10
 """Digits of what is reported: below, sums depend on the number of threads."""
@@ -63,19 +64,22 @@ def sweep(
     dict
         Of JSON types, numbers to 10 digits; None where something does not apply, or cannot be told.
 
-        - ``matrix``, ``against``: {file, tensor, shape, dtype, axis, bytes}; ``seed``; ``warnings``: list of str.
+        - ``matrix``, ``against``: {file, tensor, shape, dtype, axis, bytes}; ``seed``; ``partner``; ``warnings``: list
+          of str.
         - ``signal``: S = ‖ĀᵀB̄‖²/(‖Ā‖²‖B̄‖²/n).
         - ``points``, one for every encoding:
 
           - ``lattice``, ``coding``, ``rate_asked``, ``error_asked``; ``bytes``: {matrix, against};
-          - ``rate``: bits an entry in the file, or in both files together; ``times_smaller`` than the originals;
+          - ``rate``: bits an entry in the file, or in both files together if they are coded alike; ``times_smaller``
+            than the originals of these;
           - ``predicted``: {reconstruction, product, against}, ``measured``: {reconstruction, against}:
-            reconstruction ‖A - Â‖²/‖Ā‖²; product and against ‖AᵀB - Ĉ‖²/(‖Ā‖²‖B̄‖²/n), with an unrelated
-            partner coded alike, and with `other`;
+            reconstruction ‖A - Â‖²/‖Ā‖²; product and against ‖AᵀB - Ĉ‖²/(‖Ā‖²‖B̄‖²/n), with the
+            unrelated partner that it is coded for, and with `other`;
           - ``error``: the one that is judged, ``measured.against``, or without `other` ``predicted.product``;
             ``percent``: 100 times its root; ``decibels``: 10 log₁₀ of it;
           - ``error_equivalent``: what the same noise gives where S = 1;
-          - ``gamma``: Γ(rate); ``ratio``: error / Γ(rate); ``excess``: rate - Γ⁻¹(error_equivalent);
+          - ``gamma``: Γ(rate), or what takes its place with another partner (`nqz.plan.limit.pair_limit`); ``ratio``:
+            error / gamma; ``excess``: by how many bits rates could be lowered until gamma is error_equivalent;
           - ``limit``: what no encoders can beat on Gaussian columns of the energies that these have, where S = 1;
             ``over_limit``: by how many bits both rates could be lowered until it is error_equivalent.
 
@@ -99,14 +103,15 @@ def sweep(
     warnings: list[str] = []
     with ExitStack() as stack:
         truth = None
-        factors = [_factor(m, pool) for m in (matrix, other) if m is not None]
+        originals = [m for m in (matrix, other) if m is not None]
+        factors = [_factor(m, pool) for m in originals]
         if other is not None:
             check_lengths(matrix, other)
             step = _Step(progress, PRODUCT)
             if not any(factor.silent for factor in factors):  # no error is relative to nothing
                 truth = stack.enter_context(exact_product(factors[0], factors[1], step))
             step.finish()
-        judge = _judge(factors, truth)
+        judge = _judge(factors, truth, options.partner)
         for encoding in encodings:
             step = _Step(progress, point_name(encoding))
             points.append(_point(matrix, other, truth, encoding, judge, pool, step, warnings))
@@ -115,12 +120,13 @@ def sweep(
         points.sort(key=lambda p: (lines.index((p["lattice"], p["coding"])), p["rate"]))
         for yardstick in YARDSTICKS:
             step = _Step(progress, COMPARED, 1.0 / len(YARDSTICKS))
-            yardsticks.append(_yardstick(matrix, other, factors, truth, yardstick, judge, step))
+            yardsticks.append(_yardstick(originals, factors, truth, yardstick, options.partner, step))
             step.finish()
     report = {
         "matrix": matrix.described(),
         "against": None if other is None else other.described(),
         "seed": options.seed,
+        "partner": options.partner,
         "signal": None if truth is None else _finite(truth.signal),
         "points": points,
         "yardsticks": yardsticks,
@@ -132,11 +138,14 @@ def sweep(
     return rounded
 
 
-def _judge(factors: list[Factor], truth: ExactProduct | None) -> Judge:
-    """What the limits are for these matrices; one alone has a partner like itself."""
-    profiles = [Profile.of(factor.histogram) for factor in factors]
-    bound = None if any(profile.silent for profile in profiles) else Limit(profiles[0], profiles[-1])
-    return Judge(bound, 1.0 if truth is None else truth.signal)
+def _judge(factors: list[Factor], truth: ExactProduct | None, partner: Partner) -> Judge:
+    """What the limits are for these matrices; one alone has a partner like itself, or with columns all alike."""
+    own, *others = (Profile.of(factor.histogram) for factor in factors)
+    other: Profile | None = others[0] if others else own if partner == EQUAL else Profile([0.0], [1])
+    signal = 1.0 if truth is None else truth.signal
+    if own.silent or (other is not None and other.silent):
+        return Judge(None, signal, partner)
+    return Judge(Limit(own, None if partner == EXACT else other), signal, partner)
 
 
 def _chosen(points: list[dict[str, Any]], options: SweepOptions) -> dict[str, Any] | None:
@@ -182,22 +191,24 @@ def _point(
     matrix: SweepMatrix, other: SweepMatrix | None, truth: ExactProduct | None, options: EncodeOptions,
     judge: Judge, pool: Workers, step: _Step, warnings: list[str],
 ) -> dict[str, Any]:  # fmt: skip
-    sides = 1 if other is None else 2
+    sides = 1 if other is None or options.partner == EXACT else 2
     with ExitStack() as stack:
         coded = stack.enter_context(
             _encoded(matrix, options, pool, step.encoding(matrix, 0.5 / sides), warnings)
         )
         partner = estimate = None
         if other is not None:
-            partner = stack.enter_context(
-                _encoded(other, options, pool, step.encoding(other, 0.5 / sides), warnings)
-            )
+            how = opposite(options, _rate(coded) if options.rate is None else options.rate)
+            if how is not None:
+                partner = stack.enter_context(
+                    _encoded(other, how, pool, step.encoding(other, 0.5 / sides), warnings)
+                )
             estimate = _estimate(coded, partner, matrix, other, pool)
             if estimate.product.same:
                 warnings.append(
                     f"{other.where}: is the same matrix; the diagonal of the product comes from its norms"
                 )
-        files = [coded] if partner is None else [coded, partner]
+        files = [coded] if partner is None or options.partner != EQUAL else [coded, partner]
         rate = 8.0 * sum(f.coded_bytes for f in files) / sum(f.entries for f in files)
         against = (
             None
@@ -205,7 +216,7 @@ def _point(
             else _finite(truth.error(estimate, pool, lambda share: step(0.2 * share)))
         )
         predicted = coded.predicted_product()
-        stored = sum(f.coded_bytes for f in files)
+        compared = [m for m, _ in zip((matrix, other), files, strict=False) if m is not None]
         return {
             "lattice": options.chosen_lattice.name,
             "coding": options.coding,
@@ -216,7 +227,7 @@ def _point(
                 "matrix": coded.coded_bytes,
                 "against": None if partner is None else partner.coded_bytes,
             },
-            "times_smaller": _data_bytes(matrix, other) / stored,
+            "times_smaller": _data_bytes(compared) / sum(f.coded_bytes for f in files),
             "predicted": {
                 "reconstruction": decoded_error(coded, "float64"),
                 "product": predicted,
@@ -226,7 +237,7 @@ def _point(
             **judge.judged(
                 predicted if other is None else against,
                 rate,
-                (_rate(coded), _rate(coded if partner is None else partner)),
+                (_rate(coded), judge.of_partner(rate) if partner is None else _rate(partner)),
             ),
         }
 
@@ -235,34 +246,36 @@ def _rate(coded: Matrix) -> float:
     return 8.0 * coded.coded_bytes / coded.entries
 
 
-def _data_bytes(matrix: SweepMatrix, other: SweepMatrix | None) -> int:
-    """Bytes of the originals."""
-    return matrix.tensor.nbytes + (0 if other is None else other.tensor.nbytes)
+def _data_bytes(matrices: Sequence[SweepMatrix]) -> int:
+    """Bytes of originals."""
+    return sum(matrix.tensor.nbytes for matrix in matrices)
 
 
 def _yardstick(
-    matrix: SweepMatrix, other: SweepMatrix | None, factors: list[Factor], truth: ExactProduct | None,
-    yardstick: Yardstick, judge: Judge, step: _Step,
+    originals: list[SweepMatrix], factors: list[Factor], truth: ExactProduct | None, yardstick: Yardstick,
+    partner: Partner, step: _Step,
 ) -> dict[str, Any]:  # fmt: skip
-    views = [factor.view for factor in factors]
+    exact = partner == EXACT
+    judge = _judge(factors, truth, EXACT if exact else EQUAL)  # a partner is rounded alike, or not at all
+    views = [factor.view for factor in (factors[:1] if exact else factors)]
     sizes = [yardstick.coded_bytes(view.length, view.count) for view in views]
     rates = [8.0 * size / (view.length * view.count) for size, view in zip(sizes, views, strict=True)]
     rate = 8.0 * sum(sizes) / sum(view.length * view.count for view in views)
     reconstruction = error = None
-    if not factors[0].silent and (other is None or truth is not None):
+    if not any(factor.silent for factor in factors):
         reconstruction, error = map(
             _finite,
             rounding_errors(
-                factors[0], factors[1:], truth, yardstick, lambda share: step(share / len(YARDSTICKS))
+                factors[0], factors[1:], truth, yardstick, lambda share: step(share / len(YARDSTICKS)), exact
             ),
         )
     return {
         "name": yardstick.name,
         "rate": rate,
-        "bytes": {"matrix": sizes[0], "against": None if other is None else sizes[1]},
-        "times_smaller": _data_bytes(matrix, other) / sum(sizes),
-        "measured": {"reconstruction": reconstruction, "against": None if other is None else error},
-        **judge.judged(error, rate, (rates[0], rates[-1])),
+        "bytes": {"matrix": sizes[0], "against": None if len(sizes) == 1 else sizes[1]},
+        "times_smaller": _data_bytes(originals[: len(sizes)]) / sum(sizes),
+        "measured": {"reconstruction": reconstruction, "against": None if truth is None else error},
+        **judge.judged(error, rate, (rates[0], judge.of_partner(rate) if exact else rates[-1])),
     }
 
 
@@ -281,10 +294,12 @@ def _encoded(
         access.close()
 
 
-def _estimate(a: Matrix, b: Matrix, matrix: SweepMatrix, other: SweepMatrix, pool: Workers) -> Prepared:
-    return prepare(
-        Pair("", Coded(a, matrix.name), Coded(b, other.name)), MatmulOptions(dtype="float64"), pool
-    )
+def _estimate(
+    a: Matrix, b: Matrix | None, matrix: SweepMatrix, other: SweepMatrix, pool: Workers
+) -> Prepared:
+    """The product of a coded matrix with another, or with a plain one."""
+    right = Plain(other.tensor, other.name, other.axis) if b is None else Coded(b, other.name)
+    return prepare(Pair("", Coded(a, matrix.name), right), MatmulOptions(dtype="float64"), pool)
 
 
 def _reconstruction(coded: Matrix, matrix: SweepMatrix, pool: Workers) -> float | None:

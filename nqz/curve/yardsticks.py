@@ -6,7 +6,7 @@ And bfloat16, an entry by itself. The rounding is really done, and its error mea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from nqz.curve.exact_product import ExactProduct, Factor, Uncoded
 
 _SCALE_BITS = 32
 _BLOCK = 1 << 20
+_PIECE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,27 @@ class Yardstick:
         """Bytes of columns of n entries."""
         return (n * columns * self.bits + 7) // 8 + (_SCALE_BITS // 8 * columns if self.scaled else 0)
 
-    def rounded(self, block: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What becomes of columns, shape (n, w)."""
+    def scale(self, block: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The scales of columns, shape (n, w)."""
         if not self.scaled:
-            mantissa, exponent = np.frexp(block)
+            return np.ones(block.shape[1])
+        largest = np.maximum(block.max(axis=0), -block.min(axis=0))
+        scale: NDArray[np.float64] = (largest / self._top).astype(np.float32).astype(np.float64)
+        scale[scale == 0.0] = 1.0
+        return scale
+
+    @property
+    def _top(self) -> int:
+        return int((1 << (self.bits - 1)) - 1)
+
+    def rounded(self, rows: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What becomes of some rows of columns."""
+        if not self.scaled:
+            mantissa, exponent = np.frexp(rows)
             found: NDArray[np.float64] = np.ldexp(np.rint(np.ldexp(mantissa, 8)), exponent - 8)
             return found
-        top = (1 << (self.bits - 1)) - 1
-        scale = (np.abs(block).max(axis=0) / top).astype(np.float32).astype(np.float64)
-        scale[scale == 0.0] = 1.0
-        found = np.clip(np.rint(block / scale), -top, top)
+        found = np.rint(rows / scale)
+        np.clip(found, -self._top, self._top, out=found)
         found *= scale
         return found
 
@@ -75,7 +87,11 @@ class Rounded:
 
     def read(self, first: int, last: int) -> NDArray[np.float64]:
         """Columns, with their means."""
-        return self._yardstick.rounded(self._factor.raw(first, last))
+        block = self._factor.raw(first, last)
+        scale = self._yardstick.scale(block)
+        for rows in _pieces(block):
+            rows[...] = self._yardstick.rounded(rows, scale)
+        return block
 
 
 class Moments(NamedTuple):
@@ -100,16 +116,27 @@ def moments(factor: Factor, yardstick: Yardstick, progress: Callable[[float], ob
     for first in range(0, count, step):
         last = min(first + step, count)
         block, mean = factor.raw(first, last), factor.scaled_means(first, last)
-        error = yardstick.rounded(block) - block
-        shift = error.mean(axis=0)
-        block -= mean
-        error -= shift
-        sums += [
-            *(float(np.einsum("ij,ij->", x, y)) for x, y in ((block, block), (block, error), (error, error))),
-            *(float(x @ y) for x, y in ((mean, mean), (mean, shift), (shift, shift))),
-        ]
+        scale = yardstick.scale(block)
+        energy, along, square, shift = np.zeros((4, last - first))
+        for rows in _pieces(block):
+            error = yardstick.rounded(rows, scale)
+            error -= rows
+            np.subtract(rows, mean, out=rows)
+            energy += np.einsum("ij,ij->j", rows, rows)
+            along += np.einsum("ij,ij->j", rows, error)
+            square += np.einsum("ij,ij->j", error, error)
+            shift += error.sum(axis=0)
+        shift /= n
+        square -= n * shift * shift
+        sums += [energy.sum(), along.sum(), square.sum(), mean @ mean, mean @ shift, shift @ shift]
         progress((last - first) / count)
     return Moments(*sums.tolist())
+
+
+def _pieces(block: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """Some rows at a time, to be worked on in little memory."""
+    rows = max(1, _PIECE // block.shape[1])
+    return (block[first : first + rows] for first in range(0, len(block), rows))
 
 
 def reconstruction(found: Moments, n: int) -> float:

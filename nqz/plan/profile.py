@@ -119,7 +119,7 @@ class Limit:
         if error <= 0.0:
             return math.inf
         rate_b = rate_a if rate_b is None else rate_b
-        low, high = -1.0, max(rate_a, rate_b)
+        low, high = -1.0, rate_a if self._b is None else max(rate_a, rate_b)
         while self(rate_a - low, rate_b - low) > error:
             low *= 2.0
         while high - low > _CLOSE:
