@@ -16,6 +16,7 @@ from nqz.ground.arithmetic import round_log2
 from nqz.ground.layout import lanes_of, padded
 from nqz.ground.units import FIXED_POINT
 from nqz.plan.columns import Columns
+from nqz.reference.lattices import lattice_of
 from nqz.stages import norms
 from nqz.stages.codings import tables
 from nqz.stages.codings.entropy import ENTROPY
@@ -236,7 +237,7 @@ def test_section_sizes_are_what_the_encoder_emits(name, monkeypatch):
 
 def test_codewords_are_the_codes_of_the_kernels():
     for name in ("d4", "e8"):
-        (words,) = LATTICES[name].codewords
+        words = lattice_of(LATTICES[name].number).codewords
         assert (
             len({tuple(w) for w in words.tolist()})
             == len(words)

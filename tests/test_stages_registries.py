@@ -61,9 +61,7 @@ def test_numbers_of_lattices_are_their_own():
 def test_constants_of_a_lattice_fit_together(lattice):
     assert lattice.group % lattice.block == 0
     assert lattice.second_moment > 0 and lattice.fine in (4, 8, 16)
-    assert bool(lattice.modelled_below) == bool(lattice.codewords)
-    for words in lattice.codewords:
-        assert words.shape[1] == lattice.block and set(np.unique(words)) <= {0, 1}
+    assert lattice.ahead_below <= lattice.modelled_below
     if lattice.voronoi is not None:
         cells = [
             *lattice.voronoi.cells.values(),

@@ -6,8 +6,6 @@ Second moments: mean square errors of the Viterbi search on 10⁸ uniform sample
 
 from __future__ import annotations
 
-import numpy as np
-
 from nqz.stages.lattices.lattice import Lattice
 
 _MOMENTS = {
@@ -71,9 +69,6 @@ _LOW_BITS = {
     ),
 }  # fmt: skip
 
-# The two branches of a trellis step have complementary labels, of either kind equally often.
-_LABELS = np.array([[0, 0], [1, 1]]), np.array([[0, 1], [1, 0]])
-
 CONV = tuple(
     Lattice(
         name=f"conv{states}",
@@ -87,7 +82,6 @@ CONV = tuple(
         modelled_below=48,
         ahead_below=36,
         low_bits=_LOW_BITS[states],
-        codewords=_LABELS,
         states=states,
     )
     for states, moment in _MOMENTS.items()

@@ -5,18 +5,7 @@ Second moment: Conway & Sloane, "Voronoi regions of lattices, second moments of 
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from nqz.stages.lattices.lattice import Lattice, VoronoiCells
-
-
-def _words() -> npt.NDArray[np.int64]:
-    """Word a₀ + 2a₁ + 4a₂ is (a₀, a₁, a₂, a₀⊕a₁⊕a₂)."""
-    index = np.arange(8, dtype=np.int64)
-    bits = [index >> i & 1 for i in range(3)]
-    return np.stack([*bits, bits[0] ^ bits[1] ^ bits[2]], axis=1)
-
 
 D4 = Lattice(
     name="d4",
@@ -32,7 +21,6 @@ D4 = Lattice(
         0.1247, 0.2016, 0.2749, 0.3454, 0.4136, 0.4800, 0.5450, 0.6091, 0.6724, 0.7355, 0.7982, 0.8608,
         0.9232, 0.9858, 1.0482, 1.1107, 1.1732, 1.2356, 1.2981, 1.3605, 1.4230, 1.4854, 1.5479, 1.6103,
     ),
-    codewords=(_words(),),
     voronoi=VoronoiCells(
         fineness=8,
         cells={

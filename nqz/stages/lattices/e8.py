@@ -5,17 +5,7 @@ Second moment: Conway & Sloane, "Voronoi regions of lattices, second moments of 
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from nqz.stages.lattices.lattice import Lattice, VoronoiCells
-
-
-def _words() -> npt.NDArray[np.int64]:
-    """Bit i = 4i₂ + 2i₁ + i₀ of word a₀ + 2a₁ + 4a₂ + 8a₃ is a₀ ⊕ a₁i₀ ⊕ a₂i₁ ⊕ a₃i₂."""
-    index, i = np.arange(16, dtype=np.int64)[:, None], np.arange(8, dtype=np.int64)[None, :]
-    return (index & 1) ^ (index >> 1 & i & 1) ^ (index >> 2 & i >> 1 & 1) ^ (index >> 3 & i >> 2 & 1)
-
 
 E8 = Lattice(
     name="e8",
@@ -31,7 +21,6 @@ E8 = Lattice(
         0.1459, 0.2181, 0.2873, 0.3544, 0.4198, 0.4840, 0.5475, 0.6105, 0.6731, 0.7357, 0.7982, 0.8607,
         0.9232, 0.9856, 1.0481, 1.1105, 1.1730, 1.2354, 1.2979, 1.3603, 1.4228, 1.4852,
     ),
-    codewords=(_words(),),
     voronoi=VoronoiCells(
         fineness=8,
         cells={

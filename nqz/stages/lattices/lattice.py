@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 Cells = tuple[float, float, float, float]
 """Cells of a coarse lattice, one a scale: q times the lattice scale in units of a column's standard deviation."""
 
@@ -74,8 +71,6 @@ class Lattice:
     low_bits : tuple of float
         Bits an entry that the entropy coding takes in the lowest classes, from that of the second moment on, at their
         own variances (benchmarks/low_classes.py): as far as code bits are modelled.
-    codewords : tuple of ndarray of int64, each of shape (words, block)
-        Words of the binary code, in the order of their indices. Of several sets one is used, each equally often.
     last_follows : bool
         Whether the parity of the last k of a block follows from the others: then half of it is coded.
     states : int or None
@@ -95,7 +90,6 @@ class Lattice:
     modelled_below: int = 0
     ahead_below: int = 0
     low_bits: tuple[float, ...] = ()
-    codewords: tuple[npt.NDArray[np.int64], ...] = ()
     last_follows: bool = False
     states: int | None = None
     voronoi: VoronoiCells | None = None

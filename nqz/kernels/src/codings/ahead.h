@@ -58,10 +58,8 @@ struct LookAhead {
         if (end == ROW) return;
         uint8_t own[256];
         const int64_t next = first_ + row_size;
-        if (next < positions)
-            level = row_levels(dither, levels, next, (int)row_size, own);
-        else
-            memset(own, 0, sizeof own), level = own;  // behind the chunk
+        memset(own, 0, sizeof own);  // behind the chunk
+        level = next < positions ? row_levels(dither, levels, next, (int)row_size, own) : own;
         for (int step = 0; step < STEPS; step++) fill(level + 2 * step * n, n, weight[ROW + step]);
     }
 
