@@ -213,6 +213,11 @@ def _properties(tensor: dict[str, Any], metadata: dict[str, str] | None) -> list
         ("reconstruction error", _error(predicted["reconstruction"], RECONSTRUCTION)),
         ("product error", f"{_error(predicted['product'], PRODUCT)}, {_other(tensor['partner'])}"),
     ]
+    if (others := predicted["others"]) is not None:
+        which = f"{others['loud']} of {others['columns']}"
+        rows.append(
+            ("loud vectors", f"{which}; product error of the others {_error(others['product'], PRODUCT)}")
+        )
     if tensor["same_as"] is not None:
         rows.insert(0, ("as", tensor["same_as"]))
     if tensor["name"]:

@@ -27,11 +27,15 @@ from nqz.plan.means import mean_digits
 from nqz.plan.search import calibrated, header, header_bytes, plan, replan
 from nqz.plan.task import Plan, Target, Task, alive, coded_entries, least_bytes, predicted
 from nqz.stages.center import Digits, Means
+from nqz.stages.estimate import Side
+from nqz.stages.loud import others
 from nqz.stages.panels import panel_columns
+from nqz.stages.scale import OCTAVES
 from nqz.stages.statistics import Statistics
 from nqz.stages.sums import Found
 
 _SAMPLES, _SAMPLE = 16, 1 << 15  # ranges of columns, and their width, that side information is estimated from
+_HIDDEN = 10.0  # times the error of a whole: that of columns of which the whole says nothing
 _ROUND_UP = 1.001  # it had better be a little too large: what is beyond the rate is coded again
 
 
@@ -114,13 +118,14 @@ def _warnings(
     task: Task, statistics: Statistics, target: Target, chosen: Plan, side: SideInformation, size: int
 ) -> list[str]:
     """What the user should know of a matrix that takes `size` bytes."""
+    loud = _loud_warnings(task, statistics, chosen)
     if target.error is not None:
-        return []
+        return loud
     if target.excess(size, statistics.grid.entries) > 0:
         return [_side_information_warning(task, statistics, target, side)]
     if alive(statistics) and not coded_entries(chosen.parameters, statistics):
         return [_nothing_left_warning(task, statistics, target)]
-    return []
+    return loud
 
 
 def vectors_of(tensor: SourceTensor, task: Task) -> VectorView:
@@ -180,6 +185,20 @@ def fixed_bytes(
     if file is None:
         return listed_size(side.lengths) + parameters
     return file.projected_size(side.lengths, parameters)
+
+
+def _loud_warnings(task: Task, statistics: Statistics, chosen: Plan) -> list[str]:
+    """What a few loud columns do to the others, where the error of the whole does not show it."""
+    p, histogram = chosen.parameters, statistics.histogram
+    found = others(p, Side(histogram, p.norm_scaling(histogram).noise, p.n, p.kappa))
+    if found is None or (p.octaves == OCTAVES and found.product < _HIDDEN * predicted(p, statistics)):
+        return []
+    less = "" if p.octaves == OCTAVES else ", with fewer bits than they could have, for room for the others"
+    message = (
+        f"{task.where}: {found.loud} of {counted(found.columns, 'vector')} far louder than the rest{less}; "
+        f"the predicted product error of the others is {found.product:.3g}, which that of the whole does not show"
+    )
+    return [message]
 
 
 def _nothing_left_warning(task: Task, statistics: Statistics, target: Target) -> str:

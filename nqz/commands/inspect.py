@@ -233,6 +233,7 @@ def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
         "predicted": {
             "reconstruction": _number(matrix.predicted_reconstruction()),
             "product": _number(matrix.predicted_product()),
+            "others": None if (others := matrix.others()) is None else others._asdict(),
         },
     }
 

@@ -21,6 +21,7 @@ from nqz.matrix.builder import STEP, Block, Builder, Points
 from nqz.matrix.panels import CodedPanel, Columns, Panels
 from nqz.stages.chunks import Chunk
 from nqz.stages.estimate import Side, reconstruction_error, reconstruction_factor
+from nqz.stages.loud import Others, others
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import Panel
 from nqz.stages.parameters import Parameters
@@ -104,6 +105,10 @@ class Matrix:
     def predicted_product(self) -> float:
         """Expected error of AᵀB with an unrelated partner that it was coded for, relative to ‖Ā‖²‖B̄‖²/n."""
         return product_error(self.side, self.parameters.partner)
+
+    def others(self) -> Others | None:
+        """What is to be said of its columns without a few loud ones, if it has such."""
+        return others(self.parameters, self.side)
 
     def shrinkage(self) -> float:
         """Energy-weighted mean of w = 1 / (1 + d): the default α of one side."""

@@ -58,6 +58,11 @@ class Side:
         histogram = norms.Histogram.of(codes)
         return Side(histogram, self.noise_at(histogram.codes), self.n, self.kappa, self.dependence)
 
+    def among(self, chosen: npt.NDArray[np.bool_]) -> Side:
+        """The side of the columns of some of the norm codes of the histogram."""
+        histogram = norms.Histogram.counted(self.histogram.codes[chosen], self.histogram.counts[chosen])
+        return Side(histogram, self.noise[chosen], self.n, self.kappa)
+
     def noise_at(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Relative noise of columns, by their norm codes."""
         return self.histogram.look_up(self.noise, codes)
