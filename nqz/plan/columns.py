@@ -5,6 +5,9 @@ one Δ serves the matrix, and columns too quiet for their bits are dropped: the 
 contribute for a bit, Σ e w / Σ R, is at least what a bit gains by a finer Δ, Σ e dw / Σ dR over all that are kept. The
 optimum is flat, so columns down to a quarter of an octave of variance below that are kept: what dropped columns
 contribute to the error of a product is not known from the files, and the prediction has to guess it.
+
+Loud columns have no more than some octaves of energy above Δ², and what they do not take is left for the others. That
+is as many as can be coded, unless a few loud columns would take more than a quarter of all bits: then fewer.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from nqz.ground.layout import lanes_of, padded
 from nqz.stages import norms
 from nqz.stages.codings import tables
 from nqz.stages.lattices import Lattice
+from nqz.stages.loud import FEW
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import chunk_counts
 from nqz.stages.partner import EQUAL, EXACT, Partner, nominal
@@ -47,6 +51,11 @@ _STEEP = 0.5  # error below which it follows Δ
 
 _STEPS = 8  # tries by slope before the range is halved
 
+LEAST_OCTAVES = 16
+"""Of loud columns: about 9.5 bits an entry, and the precision of bfloat16."""
+
+_SHARE = 0.25  # of all bits that a few loud columns may take, where they have more than that
+
 
 @dataclass(frozen=True, eq=False)
 class Columns:
@@ -66,6 +75,8 @@ class Columns:
         Whether bits need be right to a thousandth only.
     partner : {"equal", "exact"} or float
         The other factor that they are coded for.
+    octaves : int
+        How far above Δ² the energy of a column may be, see `scale`.
     """
 
     n: int
@@ -75,6 +86,7 @@ class Columns:
     lowest: int
     rough: bool = False
     partner: Partner = EQUAL
+    octaves: int = OCTAVES
 
     def bits(self, m: int, delta: int) -> float:
         """Expected bits of all chunks, framing included, with m coordinates kept."""
@@ -92,7 +104,8 @@ class Columns:
         return bits
 
     def _scaling(self, delta: int) -> Scaling:
-        return scaling(self.histogram.codes, self.n, self.lattice, delta, self.allocate, self.lowest)
+        codes, own = self.histogram.codes, (self.allocate, self.lowest, self.octaves)
+        return scaling(codes, self.n, self.lattice, delta, *own)
 
     def _rates(self, s: Scaling) -> npt.NDArray[np.float64]:
         """Bits an entry of the columns that are kept, by their norm codes."""
@@ -167,7 +180,42 @@ class Columns:
         return self._finest(int(alive[0])) if len(alive) else self.finest
 
     def _finest(self, code: int) -> int:
-        return int(finest_delta(np.array(code if self.allocate == "matrix" else 0), self.n))
+        return int(finest_delta(np.array(code if self.allocate == "matrix" else 0), self.n, self.octaves))
+
+    def capped(self, delta: int) -> npt.NDArray[np.bool_]:
+        """Which norm codes are those of columns that have all that they can get at a scale."""
+        codes = self.histogram.codes
+        alive = codes != norms.ZERO
+        if self.allocate != "matrix":
+            return np.zeros(len(codes), np.bool_)
+        found: npt.NDArray[np.bool_] = alive & (
+            finest_delta(np.where(alive, codes, 0), self.n, self.octaves) > delta
+        )
+        return found
+
+    def without(self, codes: npt.NDArray[np.bool_]) -> Columns:
+        """The same without the columns of some norm codes."""
+        histogram = Histogram.counted(self.histogram.codes[~codes], self.histogram.counts[~codes])
+        return replace(self, histogram=histogram)
+
+    def taken(self, codes: npt.NDArray[np.bool_], m: int, delta: int) -> float:
+        """Expected bits of the columns of some norm codes, without framing."""
+        s = self._scaling(delta)
+        return total((self._rates(s) * self.histogram.counts[s.kept])[codes[s.kept]]) * m
+
+    def few_loud(self, delta: int) -> npt.NDArray[np.bool_] | None:
+        """Which norm codes are those of loud columns, if these are few."""
+        loud = replace(self, octaves=LEAST_OCTAVES).capped(delta)
+        counts = self.histogram.counts
+        several, every = (int(counts[x].sum()) for x in (loud, self.histogram.codes != norms.ZERO))
+        return loud if 0 < several * FEW <= every else None
+
+    def fair_octaves(self, loud: npt.NDArray[np.bool_], m: int, delta: int, budget: float) -> int:
+        """Octaves with which loud columns take at most a quarter of a budget, but not too few for them."""
+        for octaves in range(self.octaves, LEAST_OCTAVES, -1):
+            if replace(self, octaves=octaves).taken(loud, m, delta) <= _SHARE * budget:
+                return octaves
+        return LEAST_OCTAVES
 
     def solve(self, m: int, budget: float) -> tuple[int, float]:
         """The least delta code whose expected bits fit the budget, and those bits."""

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from nqz.ground.arithmetic import GRID, round_log2
+from nqz.ground.arithmetic import round_log2
 from nqz.plan.columns import DELTA_RANGE, Columns, columns_of
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
@@ -26,21 +26,22 @@ HEADER_ROOM = 16
 
 _ROUNDS = 4  # of dropping columns, and of finding Δ for those that are kept
 
-_SLOPE = 64  # steps of Δ over which bits are compared
+_GAIN = 0.02  # of the error of a product of the others, for which loud columns have fewer bits
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Parameters for a budget: kept coordinates m, delta code, lowest coded class, and the bits they should take."""
+    """Parameters for a budget, the bits that they should take, and how far loud columns may be above Δ²."""
 
     m: int
     delta: int
     lowest_class: int
     bits: float
+    octaves: int
 
     def of(self, base: Parameters) -> Parameters:
         """The parameters."""
-        return replace(base, m=self.m, delta=self.delta, lowest_class=self.lowest_class)
+        return replace(base, m=self.m, delta=self.delta, lowest_class=self.lowest_class, octaves=self.octaves)
 
 
 Search = Callable[[Columns, int], tuple[float, Choice]]
@@ -70,15 +71,38 @@ def _without_quiet(columns: Columns, m: int, search: Search) -> tuple[float, Cho
 
 
 def least_error(columns: Columns, budget: float, kappa: float | None = None) -> Choice:
-    """What gives the least error for at most `budget` bits.
+    """What gives the least error for at most `budget` bits, of which a few loud columns do not take most.
 
     `kappa`, the fraction of coordinates to keep, is the user's, if any.
     """
+    best = _shared(columns, budget, kappa)
+    loud = columns.few_loud(best.delta)
+    if loud is None or (octaves := columns.fair_octaves(loud, best.m, best.delta, budget)) == columns.octaves:
+        return best
+    fair = _shared(replace(columns, octaves=octaves), budget, kappa)
+    others = columns.without(loud)
+    before, after = (others.from_class(x.lowest_class).error(x.m, x.delta) for x in (best, fair))
+    return fair if before - after >= _GAIN else best
 
+
+def _shared(columns: Columns, budget: float, kappa: float | None) -> Choice:
+    """The same; columns that have all that they can get leave the rest to the others, which share it by themselves."""
+    best = _least_error(columns, budget, kappa)
+    capped = columns.capped(best.delta)
+    others = columns.without(capped)
+    if not capped.any() or not others.entries(1):
+        return best
+    left = budget - columns.taken(capped, best.m, best.delta)
+    lowest = _least_error(others, left, (best.m + 0.5) / columns.n).lowest_class
+    delta, bits = columns.from_class(lowest).solve(best.m, budget)
+    return Choice(best.m, delta, lowest, bits, columns.octaves)
+
+
+def _least_error(columns: Columns, budget: float, kappa: float | None) -> Choice:
     def search(columns: Columns, m: int) -> tuple[float, Choice]:
         delta, bits = columns.solve(m, budget)
         cost = columns.error(m, delta) if bits <= budget else math.inf
-        return cost, Choice(m, delta, columns.lowest, bits)
+        return cost, Choice(m, delta, columns.lowest, bits, columns.octaves)
 
     counts, codes = columns.histogram.counts, columns.histogram.codes
     entries = max(1, int(counts[codes != norms.ZERO].sum()) * columns.n)
@@ -106,7 +130,7 @@ def fewest_bits(columns: Columns, error: float, kappa: float | None = None) -> C
         reached = columns.error(m, low) <= error
         low = columns.coarsest(m, error, low, high)
         bits = columns.bits(m, low)
-        return bits if reached else math.inf, Choice(m, low, columns.lowest, bits)
+        return bits if reached else math.inf, Choice(m, low, columns.lowest, bits, columns.octaves)
 
     best: Choice | None = None
     fewest = math.inf
@@ -171,21 +195,21 @@ def adjusted(
     coded = coded_entries(parameters, statistics)
     if coded == 0 or (excess <= 0 and (-excess < 0.005 * wanted or attempt)):
         return None
-    columns = _columns(parameters, statistics).from_class(parameters.lowest_class)
-    # an entry costs a bit more for every octave of Δ, nearly; less where little of it is coded
-    here, there = (columns.bits(parameters.m, parameters.delta + i * _SLOPE) for i in (0, 1))
-    slope = max((here - there) / _SLOPE, 0.1 * coded / GRID)
-    # a bit or two more or less are chance: what they take is not taken again and again
-    step = math.ceil(excess / slope) + (1 << attempt if excess > 0 else 2)
-    # coarser than a search would go, nothing is left to save
-    delta = min(max(parameters.delta + step, columns.least), columns.finest + DELTA_RANGE)
+    m, last = parameters.m, parameters.delta
+    columns = replace(
+        _columns(parameters, statistics), lowest=parameters.lowest_class, octaves=parameters.octaves
+    )
+    delta, _ = columns.solve(m, max(0.0, columns.bits(m, last) - excess))
+    if excess > 0:  # a bit or two more or less are chance: what they take is not taken again and again
+        delta = max(delta, last + (1 << attempt))
     return None if delta == parameters.delta else replace(parameters, delta=delta)
 
 
 def expected_bits(parameters: Parameters, statistics: Statistics, rough: bool = False) -> float:
     """Bits that all chunks should take, framing included."""
     p = parameters
-    columns = Columns(p.n, statistics.histogram, p.lattice, p.allocate, p.lowest_class, rough)
+    histogram, octaves = statistics.histogram, p.octaves
+    columns = Columns(p.n, histogram, p.lattice, p.allocate, p.lowest_class, rough, octaves=octaves)
     return columns.bits(p.m, p.delta)
 
 
@@ -198,7 +222,7 @@ def nearby(parameters: Parameters, histogram: Histogram, bits: float) -> Side | 
     """A coded matrix as it would be with so many bits more for its chunks, or fewer; None if none are left."""
     p = parameters
     columns = columns_of(histogram, p.n, p.lattice, p.allocate, partner=p.partner)
-    budget = columns.from_class(p.lowest_class).bits(p.m, p.delta) + bits
+    budget = replace(columns, lowest=p.lowest_class, octaves=p.octaves).bits(p.m, p.delta) + bits
     if budget <= 0.0:
         return None
     found = least_error(columns, budget, None if isinstance(p.partner, str) else p.kappa).of(p)

@@ -8,7 +8,7 @@ unrelated columns; `auto` α = θ/(θ + ν), where θP models the energy of the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ class Side:
     def among(self, chosen: npt.NDArray[np.bool_]) -> Side:
         """The side of the columns of some of the norm codes of the histogram."""
         histogram = norms.Histogram.counted(self.histogram.codes[chosen], self.histogram.counts[chosen])
-        return Side(histogram, self.noise[chosen], self.n, self.kappa)
+        return replace(self, histogram=histogram, noise=self.noise[chosen])
 
     def noise_at(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Relative noise of columns, by their norm codes."""
