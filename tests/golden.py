@@ -78,6 +78,13 @@ def odd_columns() -> np.ndarray:
     return x
 
 
+def loud_column() -> np.ndarray:
+    """One column far louder than the others, which would take most of the bits."""
+    x = noise(4, 60, 12)
+    x[:, 4] *= 1e9
+    return x
+
+
 def many_columns() -> np.ndarray:
     """Columns for two panels, most of which have no energy."""
     x = np.zeros((1, (1 << 20) + 40), np.float16)
@@ -197,6 +204,7 @@ GOLDEN: dict[str, Golden] = {
     "rows": Golden(lambda: matrix(5, 32), "--error 0.1 --axis 1 --seed 18446744073709551615"),
     "float16": Golden(lambda: matrix(32, 3, dtype="<f2")),
     "float64": Golden(odd_columns, "--error 0.01"),
+    "loud": Golden(loud_column, "-r 3 --lattice z"),
     "big-endian": Golden(lambda: matrix(32, 3, dtype=">f4")),
     "fortran": Golden(lambda: np.asfortranarray(matrix(32, 3))),
     "vector": Golden(lambda: matrix(56)),
