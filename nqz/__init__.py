@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     )
 
 _FUNCTIONS = (
-    "encode", "decode", "open", "matmul", "predicted_error", "predicted_sigma", "inspect", "verify", "compare", "sweep",
+    "encode", "decode", "open", "matmul", "predicted_error", "predicted_sigma", "plan_product", "inspect", "verify",
+    "compare", "sweep",
 )  # fmt: skip
 _TYPES = ("Container", "CompressedMatrix", "ExactTensor", "SlicedTensor")
 
@@ -85,6 +86,7 @@ __all__ = [  # in the order of help(nqz)
     "inspect",
     "matmul",
     "open",
+    "plan_product",
     "predicted_error",
     "predicted_sigma",
     "sweep",

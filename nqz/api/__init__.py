@@ -15,7 +15,7 @@ from nqz.api.encoding import encode
 from nqz.api.exact import ExactTensor
 from nqz.api.matrix import CompressedMatrix
 from nqz.api.products import matmul, predicted_error, predicted_sigma
-from nqz.api.reports import compare, inspect, sweep, verify
+from nqz.api.reports import compare, inspect, plan_product, sweep, verify
 from nqz.api.sliced import SlicedTensor
 from nqz.models import config as _config  # noqa: F401  the fifth
 
@@ -30,6 +30,7 @@ __all__ = [
     "inspect",
     "matmul",
     "open",
+    "plan_product",
     "predicted_error",
     "predicted_sigma",
     "sweep",

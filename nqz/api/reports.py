@@ -11,8 +11,10 @@ from nqz.api.container import Container
 from nqz.api.sources import are_files, opened_source
 from nqz.api.wording import speaks_python
 from nqz.commands.compare import compare as compare_containers
+from nqz.commands.division import Divisible, check_division, described, divide
 from nqz.commands.inspect import inspect as inspect_containers
 from nqz.commands.opening import open_collection
+from nqz.commands.options import EncodeOptions
 from nqz.commands.verify import failures
 from nqz.commands.verify_model import verify_parts
 from nqz.curve.matrix import check_lengths, choose
@@ -22,6 +24,7 @@ from nqz.ground.errors import UsageError
 from nqz.ground.threads import workers
 from nqz.models.collection import Collection, Part
 from nqz.stages.codings import DEFAULT as CODING
+from nqz.stages.lattices import DEFAULT as LATTICE
 
 Report = dict[str, Any]
 
@@ -217,6 +220,75 @@ def sweep(
             other = choose(second.content, named, across, "tensor_against=")
             check_lengths(matrix, other)
         return sweep_matrix(matrix, other, options, pool)
+
+
+@speaks_python
+def plan_product(
+    a: Any,
+    b: Any,
+    *,
+    bits: float | None = None,
+    error: float | None = None,
+    axis_a: int = 0,
+    axis_b: int = 0,
+    tensor_a: str | None = None,
+    tensor_b: str | None = None,
+    lattice: str = LATTICE,
+    states: int | None = None,
+    threads: int | None = None,
+) -> Report:
+    """Divide bits between two matrices, so that the predicted error of their product is least.
+
+    Parameters
+    ----------
+    a, b : path, binary file object, bytes, array_like, or mapping of str to array_like
+    bits : float, optional
+        Bits per entry of both together. One of `bits` and `error` is needed.
+    error : float, optional
+        As few as have a predicted error of at most this.
+    axis_a, axis_b : {0, 1}
+        Contracted axes.
+    tensor_a, tensor_b : str, optional
+        Which matrix of several.
+    lattice : {"conv", "leech", "e8", "d4", "z"}
+    states : int, optional
+        Of the lattice "conv".
+    threads : int, optional
+
+    Returns
+    -------
+    dict
+        ``bits`` per entry of both together; the ``kappa`` of both; predicted ``error`` of the product, and
+        ``error_equal``, with equal rates of the same total; the ``gain`` in bits per entry; and ``sides``, for each its
+        ``shape``, ``axis``, ``rate`` and ``partner``: what `nqz.encode` takes.
+
+    Raises
+    ------
+    UsageError
+        A parameter makes no sense, the error cannot be reached, or there are several matrices to choose from.
+    OperandError
+        The lengths of their vectors differ.
+    """
+    wanted = real(bits, "bits"), real(error, "error")
+    check_division(*wanted)
+    options = EncodeOptions(
+        rate=1.0, lattice=word(lattice, "lattice"), states=whole(states, "states", optional=True)
+    )
+    options.check()
+    along = whole(axis_a, "axis_a"), whole(axis_b, "axis_b")
+    if not set(along) <= {0, 1}:
+        raise UsageError(f"axis {along[0] if along[0] not in (0, 1) else along[1]}: 0 (columns) or 1 (rows)")
+    names = word(tensor_a, "tensor_a", optional=True), word(tensor_b, "tensor_b", optional=True)
+    with ExitStack() as stack:
+        pool = stack.enter_context(workers(threads))
+        chosen = [
+            choose(stack.enter_context(opened_source(source)).content, name, axis, option)
+            for source, name, axis, option in zip(
+                (a, b), names, along, ("tensor_a=", "tensor_b="), strict=True
+            )
+        ]
+        left, right = (Divisible(one, one.axis, options, pool) for one in chosen)
+        return described(divide(left, right, *wanted), (left, right))
 
 
 def _containers(source: Any) -> AbstractContextManager[Collection]:

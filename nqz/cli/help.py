@@ -132,6 +132,15 @@ PAGES = {
         codec=("--lattice", "--states", "--coding", "--partner"),
         expert=("--seed",),
     ),
+    "plan": Page(
+        "Divide bits between the two sides of a product.",
+        (
+            ("The commands that encode both with 2 bits per entry in all", "nqz plan a.npy b.npy --bits 2"),
+            ("As few bits as have a predicted error of 0.01, for programs", "nqz plan a.npy b.npy --error 0.01 --json"),
+        ),
+        common=("--bits", "--error", "--tensor-a", "--tensor-b", "--axis-a", "--axis-b", "--json"),
+        codec=("--lattice", "--states"),
+    ),
     "completion": Page(
         "Print a script that makes a shell complete nqz.",
         (

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nqz.commands.advice import Advice, advice
+from nqz.commands.advice import told as advised_text
 from nqz.commands.matmul import MatmulOptions, Prepared, check, outline, prepare, tiles
 from nqz.commands.pairs import Pair
 from nqz.files.access import FileAccess, MemoryAccess
@@ -105,7 +107,8 @@ def multiply(
         for share, _ in tiles(prepared, partial(_put, sink, index, prepared), inner, deviations):
             report(share)
         known = None if deviations is None else told(prepared, deviations)
-        return _Made(prepared.rates, prepared.error, prepared.notes, prepared.same, known)
+        said = None if prepared.same else advice(pair)
+        return _Made(prepared.rates, prepared.error, prepared.notes, prepared.same, known, said)
 
     found: dict[str, Any] = {
         "shapes": [shape for shape, _ in outlines],
@@ -118,14 +121,15 @@ def multiply(
         max(math.prod(pair.a.shape), math.prod(pair.b.shape), math.prod(shape)) <= SMALL
         for pair, (shape, _) in zip(pairs, outlines, strict=True)
     ]
-    same = []
+    same, advised = [], []
     for pair, one in zip(pairs, pool.each(work, range(len(pairs)), small.__getitem__), strict=True):
         found["rates"].append(one.rates)
         found["errors"].append(one.error)
         found["sigmas"].append(one.sigma)
         found["notes"] += one.notes
         same += [pair.name] * one.same
-    found["notes"] = list(dict.fromkeys([*_gram(same), *found["notes"]]))
+        advised.append(one.advice)
+    found["notes"] = list(dict.fromkeys([*_gram(same), *found["notes"], *advised_text(advised)]))
     found["warnings"] = coarse(outlines, found["sigmas"])
     for one in (sink, beside):
         if one is not None:
@@ -164,7 +168,7 @@ def coarse(
 ) -> list[str]:
     """A warning where the type is what limits the estimates."""
     found = []
-    for dtype, advice in (
+    for dtype, hint in (
         ("float32", "; --dtype float64 is more exact"),
         ("float64", ", the finest type there is"),
     ):
@@ -176,7 +180,7 @@ def coarse(
         entries = sum(count for count, _ in shares)
         share = sum(count * share for count, share in shares) / max(1, entries)
         if share >= _COARSE:
-            found.append(f"{share:.0%} of the entries are off by their rounding to {dtype} above all{advice}")
+            found.append(f"{share:.0%} of the entries are off by their rounding to {dtype} above all{hint}")
     return found
 
 
@@ -188,6 +192,7 @@ class _Made(NamedTuple):
     notes: list[str]
     same: bool
     sigma: dict[str, Any] | None
+    advice: Advice | None
 
 
 def _gram(names: Sequence[str]) -> list[str]:

@@ -218,12 +218,14 @@ def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> 
     return parameters
 
 
-def nearby(parameters: Parameters, histogram: Histogram, bits: float) -> Side | None:
+def nearby(
+    parameters: Parameters, histogram: Histogram, bits: float, kappa: float | None = None
+) -> Side | None:
     """A coded matrix as it would be with so many bits more for its chunks, or fewer; None if none are left."""
     p = parameters
     columns = columns_of(histogram, p.n, p.lattice, p.allocate, partner=p.partner)
     budget = replace(columns, lowest=p.lowest_class, octaves=p.octaves).bits(p.m, p.delta) + bits
     if budget <= 0.0:
         return None
-    found = least_error(columns, budget, None if isinstance(p.partner, str) else p.kappa).of(p)
+    found = least_error(columns, budget, kappa).of(p)
     return Side(histogram, found.norm_scaling(histogram).noise, p.n, found.kappa)

@@ -17,7 +17,7 @@ UNRELATED = 0.1
 _TELLING = 1.05
 
 _THIRDS, _HALVINGS = 60, 40  # of ranges that are searched
-_MOST_SHIFT = 4.0
+_MOST_SHIFT = 64.0
 
 
 def _tangent_rate() -> float:

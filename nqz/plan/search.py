@@ -14,7 +14,7 @@ from nqz.stages import dither
 from nqz.stages.estimate import Side
 from nqz.stages.norms import Histogram
 from nqz.stages.parameters import Parameters
-from nqz.stages.partner import EQUAL
+from nqz.stages.partner import EQUAL, Partner
 from nqz.stages.statistics import Statistics
 
 PLANNERS: dict[str, Planner] = {"entropy": entropy, "voronoi": voronoi}
@@ -84,7 +84,14 @@ def nearby(parameters: Parameters, histogram: Histogram, bits: float) -> Side | 
 
     None if no bits are left.
     """
-    return PLANNERS[parameters.coding.name].nearby(parameters, histogram, bits)
+    kappa = None if isinstance(parameters.partner, str) else parameters.kappa
+    return PLANNERS[parameters.coding.name].nearby(parameters, histogram, bits, kappa)
+
+
+def for_partner(parameters: Parameters, histogram: Histogram, rate: float, partner: Partner) -> Side | None:
+    """A coded matrix of some rate, as estimators see it, as it would be if it had been coded for another partner."""
+    planner, other = PLANNERS[parameters.coding.name], replace(parameters, partner=partner)
+    return planner.nearby(other, histogram, 0.0, planner.pair_kappa(other, rate))
 
 
 def expected_bits(plan: Plan, statistics: Statistics, rough: bool = False) -> float:

@@ -180,8 +180,13 @@ class Planner(Protocol):
     def calibrated(self, parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
         """The parameters with what can be known only after coding: headers stand before chunks."""
 
-    def nearby(self, parameters: Parameters, histogram: Histogram, bits: float) -> Side | None:
-        """A coded matrix as it would be with so many bits more for its chunks, or fewer; None if none are left."""
+    def nearby(
+        self, parameters: Parameters, histogram: Histogram, bits: float, kappa: float | None
+    ) -> Side | None:
+        """A coded matrix as it would be with so many bits more for its chunks, or fewer; None if none are left.
+
+        `kappa` is the fraction of coordinates to keep, None where it is free.
+        """
 
 
 def alive(statistics: Statistics) -> int:

@@ -204,7 +204,9 @@ def with_gain(parameters: Parameters, energy: float, cross: int, square: int) ->
     return replace(nesting, gain=gain, power=min(power, MAX_POWER))
 
 
-def nearby(parameters: Parameters, histogram: Histogram, bits: float) -> Side | None:
+def nearby(
+    parameters: Parameters, histogram: Histogram, bits: float, kappa: float | None = None
+) -> Side | None:
     """A coded matrix as it would be with so many bits more for its chunks, or fewer; None if none are left.
 
     Its noise is taken to change by a factor of 4 for each bit of a digit; below 3 bits that is rough.
@@ -216,7 +218,7 @@ def nearby(parameters: Parameters, histogram: Histogram, bits: float) -> Side | 
     budget = (_level(p) + side_bits) * columns * p.m + _CHUNK_BITS * chunks + bits
     if budget <= 0.0:
         return None
-    found = fitted(p, columns, budget, None)
+    found = fitted(p, columns, budget, kappa)
     noise = p.norm_scaling(histogram).noise * 4.0 ** (_level(p) - _level(found))
     return Side(histogram, noise, p.n, found.kappa)
 
