@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         inspect,
         matmul,
         open,
+        plan_product,
         predicted_error,
         predicted_sigma,
         sweep,

@@ -135,7 +135,7 @@ def test_the_commands_of_a_plan_give_what_it_says(files, capsys, bits):
     sizes = [len(open(name, "rb").read()) for name in ("wide.nqz", "a narrow.nqz")]  # noqa: SIM115
     assert 8 * (sum(sizes) - 900) <= bits * (WIDE.size + NARROW.size)
     predicted = nqz.predicted_error("wide.nqz", "a narrow.nqz", "mmse")
-    assert predicted == pytest.approx(found["error"], rel=0.01)
+    assert predicted == pytest.approx(found["error"], rel=0.03)  # by the energy of this product
     assert found["error"] < found["error_equal"] and found["gain"] > 0.1
     kappas = [nqz.inspect(name)["tensors"][0]["kappa"] for name in ("wide.nqz", "a narrow.nqz")]
     assert kappas == pytest.approx([found["kappa"]] * 2, abs=2e-3)
