@@ -68,7 +68,7 @@ def test_the_examples_of_the_python_interface(tour):
         [sys.executable, "-c", "\n".join(found)], capture_output=True, encoding="utf-8", timeout=120
     )
     assert done.returncode == 0, done.stderr
-    (shown,) = re.findall(r"^print\(x\)    # (.*)$", API, re.MULTILINE)
+    (shown,) = re.findall(r"^print\(x\) +# (.*)$", API, re.MULTILINE)
     assert shown in done.stdout.splitlines(), done.stdout
 
 
