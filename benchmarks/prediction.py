@@ -7,10 +7,10 @@ For every set and estimator: measured / predicted error of the first product, it
 1/(b r_A)))), whether it is within max(2 %, 3 sd), and the mean of the ratio over the seeds (--seed of both
 encodings), to be within 2 %.
 
-Beside the recorded sets: `aligned:0.8`, Gaussian columns of which the i-th of A and B have the cosine 0.8; `common:0.8`,
-all columns have it with all others; `low:8`, columns of both from one space of 8 dimensions; with --spread s all are
-multiplied by log-normal factors of that spread, A's by others than B's. There the error of one product depends on few
-numbers, and the mean of the ratio is to be within 3 %, or within its standard error of that.
+Beside the recorded sets: `aligned:0.8`, Gaussian columns of which the i-th of A and B have the cosine 0.8;
+`common:0.8`, all columns have it with all others; `low:8`, columns of both from one space of 8 dimensions. With
+--spread s all are multiplied by log-normal factors of that spread, A's by others than B's. There the error of one
+product depends on few numbers, and the mean of the ratio is to be within 3 % and its standard error.
 """
 
 from __future__ import annotations
