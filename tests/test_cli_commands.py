@@ -15,8 +15,8 @@ from cli_tools import FIXTURES, invoke, listing, matrix, save, succeed
 from nqz.files.access import FileAccess
 
 INSPECT_KEYS = [
-    "name", "shape", "dtype", "kind", "slice", "same_as", "axis", "lattice", "coding", "rate_asked", "rate", "kappa",
-    "alpha", "delta", "rotation_seed", "dither_key", "norms", "means", "chunks", "bytes", "predicted",
+    "name", "shape", "dtype", "kind", "slice", "same_as", "axis", "lattice", "coding", "rate_asked", "rate", "partner",
+    "kappa", "alpha", "delta", "rotation_seed", "dither_key", "norms", "means", "chunks", "bytes", "predicted",
 ]  # fmt: skip
 
 
