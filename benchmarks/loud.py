@@ -93,7 +93,7 @@ def row(name: str, n: int, columns: int, rate: float, seeds: int, coding: str) -
     exact: list[float] = []
     used = 0.0
     for seed in range(seeds):
-        options = {"seed": seed, "coding": coding}
+        options: dict[str, Any] = {"seed": seed, "coding": coding}
         data = nqz.encode(x, rate=rate, **options)
         used = 8.0 * len(data) / x.size
         with nqz.open(data) as a, nqz.open(nqz.encode(partner, rate=rate, **options)) as b:
@@ -103,6 +103,7 @@ def row(name: str, n: int, columns: int, rate: float, seeds: int, coding: str) -
             for g, chosen in enumerate(groups):
                 errors[g] += np.square(truth - auto)[chosen].sum() / scale[chosen].sum() / seeds
                 ratios[g].append(float(np.square(truth - unbiased)[chosen].sum() / expected[chosen].sum()))
+                budget: dict[str, Any]
                 if chosen is loud:
                     budget = {"rate": min(12.0, bits / (n * loud.sum()))}
                 else:
