@@ -9,6 +9,7 @@ from typing import Any
 from nqz.cli.common import PRODUCT, RECONSTRUCTION, RMS, rms_cell, shape_text
 from nqz.cli.text import Row, table
 from nqz.ground.sizes import size_text
+from nqz.plan import limit
 from nqz.stages.codings import label
 from nqz.stages.partner import EQUAL, EXACT, Partner, in_words
 
@@ -53,7 +54,10 @@ def curve_table(report: dict[str, Any]) -> str:
         kinds = f"errors relative to {PRODUCT}, predicted and measured; {sides};\n"
     if not isinstance(report["partner"], str):
         kinds += "rounding: both sides alike; "
-    kinds += f"{RMS}; limit: for Gaussian columns with these norms; over: bits per entry beyond it\n"
+    of_signal = f", S = {signal:.3g}" if (signal := report["signal"]) is not None and _related(signal) else ""
+    kinds += (
+        f"{RMS}; limit: for Gaussian columns with these norms{of_signal}; over: bits per entry beyond it\n"
+    )
     return f"{lines}\n{kinds}{_choice(report)}"
 
 
@@ -67,15 +71,21 @@ def _rows(report: dict[str, Any]) -> Iterator[Row]:
             else (predicted["against"], measured["against"])
         )
         name = label(point["lattice"], point["coding"]) + (_CHOSEN if k == chosen else "")
-        yield _row(name, point, errors, stored(point, report["partner"]))
+        yield _row(name, point, errors, stored(point, report["partner"]), report["signal"])
     for point in report["yardsticks"]:
         measured = point["measured"]
         alone = report["against"] is None
         errors = (measured["reconstruction"], point["error"]) if alone else (None, point["error"])
-        yield _row(point["name"], point, errors, stored(point, EQUAL))
+        yield _row(point["name"], point, errors, stored(point, EQUAL), report["signal"])
 
 
-def _row(name: str, point: dict[str, Any], errors: tuple[float | None, float | None], size: int) -> Row:
+def _row(
+    name: str,
+    point: dict[str, Any],
+    errors: tuple[float | None, float | None],
+    size: int,
+    signal: float | None,
+) -> Row:
     return (
         name,
         f"{point['rate']:.3f}",
@@ -84,10 +94,20 @@ def _row(name: str, point: dict[str, Any], errors: tuple[float | None, float | N
         *(_text(error) for error in errors),
         rms_cell(point["error"]),
         "" if point["decibels"] is None else f"{point['decibels']:.1f}",
-        f"{point['gamma']:.3g}",
-        _text(point["limit"], 3),
+        *(_text(_of_signal(point[key], signal), 3) for key in ("gamma", "limit")),
         "" if point["over_limit"] is None else f"{point['over_limit']:.3f}",
     )
+
+
+def _of_signal(bound: float | None, signal: float | None) -> float | None:
+    """A limit for unrelated operands, as it is for those of some signal."""
+    if bound is None or signal is None or not _related(signal):
+        return bound
+    return limit.related(bound, signal)
+
+
+def _related(signal: float) -> bool:
+    return abs(signal - 1.0) >= limit.UNRELATED
 
 
 def stored(point: dict[str, Any], partner: Partner) -> int:

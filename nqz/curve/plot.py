@@ -213,7 +213,7 @@ class _Drawing:
         )  # fmt: skip
         size = size_text(self._entries * point["rate"] / 8.0)
         text = (
-            f"{point['rate']:.3g} bits: {size},\n"
+            f"{point['rate']:.3g} bits an entry: {size},\n"
             f"{point['times_smaller']:.3g}× smaller, error {point['percent']:.3g} %"
         )
         box = {"facecolor": self._colors.ground, "edgecolor": self._colors.grid, "pad": 2.0}
