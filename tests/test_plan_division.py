@@ -155,6 +155,15 @@ def test_a_plan_for_an_error_takes_as_few_bits_as_reach_it():
     assert fewer["error"] > 0.05
 
 
+def test_constant_matrices_have_nothing_to_divide(tmp_path, capsys):
+    np.save(tmp_path / "c.npy", np.ones((1024, 5), np.float32))
+    np.save(tmp_path / "n.npy", NARROW)
+    found = json.loads(
+        printed(capsys, "plan", tmp_path / "c.npy", tmp_path / "n.npy", "--bits", 2, "--json", "-q")
+    )
+    assert found["error"] == found["gain"] == 0.0
+
+
 def test_a_plan_of_what_cannot_be_is_refused(files, capsys):
     for words, message in (
         ([*files], "--bits"),

@@ -22,6 +22,7 @@ from nqz.ground.threads import workers
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
 
 _AXIS = choice("01")
+_WORTH = 0.001  # bits per entry
 _HELP = f"""Divide bits between A and B, {listed()} files, so that the predicted error of AᵀB is least.
 
 Prints the commands that encode both, for each other, with the rates that were found. A side with fewer vectors gets
@@ -131,6 +132,8 @@ def _outputs(paths: tuple[str, str], chosen: list[SweepMatrix]) -> list[str]:
 
 
 def _gain(found: Divided) -> str:
+    if found.gain < _WORTH:
+        return "no better than equal rates"
     return f"{found.gain:.3f} bits per entry better than equal rates"
 
 

@@ -22,7 +22,8 @@ from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.matrix import Matrix, open_matrix
 from nqz.models.collection import Collection
 from nqz.plan.search import nearby
-from nqz.stages.estimate import expected_error, reconstruction_error
+from nqz.stages.estimate import reconstruction_error
+from nqz.stages.partner import product_error
 
 KEYS = (
     "axis", "rate", "bytes", "energy", "product", "sensitivity", "share", "energy_share", "more", "less",
@@ -101,7 +102,7 @@ def weighed(
     -------
     dict
         The same, with more of each matrix, None where it does not apply: ``axis``; its ``rate`` and ``bytes``;
-        ``energy`` ‖Ā‖²; predicted error ``product`` of a product with an unrelated matrix coded alike;
+        ``energy`` ‖Ā‖²; predicted error ``product`` of a product with an unrelated matrix that it was coded for;
         ``sensitivity``; ``share`` of the sum of the relative errors, each times its sensitivity, and ``energy_share``
         of the sum of ‖A - Â‖²; ``more`` and ``less``, what a bit more or less for each of its entries would make of
         it: ``rate``, ``bytes`` (what it adds), measured ``error`` and predicted ``product``, ``change`` of that sum
@@ -220,7 +221,7 @@ def _step(matrix: Matrix, bits: int, factor: float) -> dict[str, Any] | None:
         "rate": rate,
         "bytes": bits * matrix.entries / 8,
         "error": factor * reconstruction_error(side),
-        "product": expected_error(side, side, "mmse"),
+        "product": product_error(side, matrix.parameters.partner),
     }
 
 

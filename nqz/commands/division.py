@@ -143,6 +143,8 @@ class Divided:
     @property
     def gain(self) -> float:
         """Bits an entry that equal rates would need more, on the curve of products of equal rates."""
+        if min(self.division.error, self.equal) <= 0.0:  # nothing is left to gain
+            return 0.0
         return gamma_inverse(self.division.error) - gamma_inverse(self.equal)
 
 

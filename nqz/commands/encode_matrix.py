@@ -45,7 +45,7 @@ class Encoded(NamedTuple):
     Attributes
     ----------
     error : float
-        Predicted error of a product with an unrelated partner coded alike.
+        Predicted error of a product with an unrelated partner that it is coded for.
     warnings : list of str
     """
 

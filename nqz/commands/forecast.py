@@ -81,7 +81,7 @@ class Forecast:
     Attributes
     ----------
     error : float
-        Predicted error of a product with an unrelated partner coded alike; 0 where it is carried exactly.
+        Predicted error of a product with an unrelated partner that it is coded for; 0 where it is carried exactly.
     header : list or None
         What the manifest will have of a matrix.
     records : list of (str, int)

@@ -51,7 +51,7 @@ class PlannedTensor:
     rate : float or None
         Bits an entry, of a matrix.
     error : float or None
-        Predicted error of a product with an unrelated partner coded alike.
+        Predicted error of a product with an unrelated partner that it is coded for.
     nbytes : int
         In its container, about.
     source_bytes : int
