@@ -65,7 +65,7 @@ def test_shares_and_totals_are_those_of_the_decoded_tensors(model, capsys):
     [
         (1.4, [], 0.05),
         (3, [], 0.03),
-        (3, ["--allocate", "column"], 0.03),
+        (3, ["--allocate", "column"], 0.05),
         (4, ["--coding", "voronoi", "--lattice", "e8"], 0.12),
         (2, ["--coding", "voronoi", "--lattice", "leech"], 0.3),
     ],
