@@ -28,14 +28,13 @@ from nqz.plan.search import calibrated, header, header_bytes, plan, replan
 from nqz.plan.task import Plan, Target, Task, alive, coded_entries, least_bytes, predicted
 from nqz.stages.center import Digits, Means
 from nqz.stages.estimate import Side
-from nqz.stages.loud import others
+from nqz.stages.loud import hidden, others
 from nqz.stages.panels import panel_columns
 from nqz.stages.scale import OCTAVES
 from nqz.stages.statistics import Statistics
 from nqz.stages.sums import Found
 
 _SAMPLES, _SAMPLE = 16, 1 << 15  # ranges of columns, and their width, that side information is estimated from
-_HIDDEN = 10.0  # times the error of a whole: that of columns of which the whole says nothing
 _ROUND_UP = 1.001  # it had better be a little too large: what is beyond the rate is coded again
 
 
@@ -191,7 +190,7 @@ def _loud_warnings(task: Task, statistics: Statistics, chosen: Plan) -> list[str
     """What a few loud columns do to the others, where the error of the whole does not show it."""
     p, histogram = chosen.parameters, statistics.histogram
     found = others(p, Side(histogram, p.norm_scaling(histogram).noise, p.n, p.kappa))
-    if found is None or (p.octaves == OCTAVES and found.product < _HIDDEN * predicted(p, statistics)):
+    if found is None or (p.octaves == OCTAVES and not hidden(found.product, predicted(p, statistics))):
         return []
     less = "" if p.octaves == OCTAVES else ", with fewer bits than they could have, for room for the others"
     message = (

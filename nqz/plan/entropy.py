@@ -15,6 +15,7 @@ from nqz.plan.columns import DELTA_RANGE, Columns, columns_of
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
 from nqz.stages.estimate import Side
+from nqz.stages.loud import hidden, loud
 from nqz.stages.norms import Histogram
 from nqz.stages.parameters import Parameters
 from nqz.stages.partner import common_kappa
@@ -76,11 +77,11 @@ def least_error(columns: Columns, budget: float, kappa: float | None = None) -> 
     `kappa`, the fraction of coordinates to keep, is the user's, if any.
     """
     best = _shared(columns, budget, kappa)
-    loud = columns.few_loud(best.delta)
-    if loud is None or (octaves := columns.fair_octaves(loud, best.m, best.delta, budget)) == columns.octaves:
+    few = columns.few_loud(best.delta)
+    if few is None or (octaves := columns.fair_octaves(few, best.m, best.delta, budget)) == columns.octaves:
         return best
     fair = _shared(replace(columns, octaves=octaves), budget, kappa)
-    others = columns.without(loud)
+    others = columns.without(few)
     before, after = (others.from_class(x.lowest_class).error(x.m, x.delta) for x in (best, fair))
     return fair if before - after >= _GAIN else best
 
@@ -145,6 +146,21 @@ def fewest_bits(columns: Columns, error: float, kappa: float | None = None) -> C
     return best
 
 
+def _with_others(columns: Columns, error: float, kappa: float | None) -> Choice:
+    """What takes the fewest bits for an error, of the whole, and of the others where a few loud columns hide it."""
+    choice = fewest_bits(columns, error, kappa)
+    found = loud(columns.histogram) if columns.allocate == "matrix" else None
+    if found is None:
+        return choice
+    others = columns.without(found)
+    if not hidden(others.from_class(choice.lowest_class).error(choice.m, choice.delta), error):
+        return choice
+    own = fewest_bits(others, error, kappa)
+    m, delta = max(choice.m, own.m), min(choice.delta, own.delta)
+    bits = columns.from_class(own.lowest_class).bits(m, delta)
+    return Choice(m, delta, own.lowest_class, bits, columns.octaves)
+
+
 def _columns(base: Parameters, statistics: Statistics, rough: bool = False) -> Columns:
     return columns_of(statistics.histogram, base.n, base.lattice, base.allocate, rough, base.partner)
 
@@ -167,10 +183,10 @@ def for_error(
     """The fewest bits with which the predicted error is at most `target.error`; UsageError if there are none."""
     assert target.error is not None
     columns = _columns(base, statistics, rough)
-    choice = fewest_bits(columns, target.error, task.kappa)
+    choice = _with_others(columns, target.error, task.kappa)
     rate = (choice.bits + 8.0 * target.fixed) / statistics.grid.entries
     if task.kappa is None and (kappa := pair_kappa(base, rate)) is not None:  # as the partner finds it, too
-        choice = fewest_bits(columns, target.error, kappa)
+        choice = _with_others(columns, target.error, kappa)
         rate = (choice.bits + 8.0 * target.fixed) / statistics.grid.entries
     found, finest = choice.of(base), columns.least
     # the formula of `fewest_bits` is for large n

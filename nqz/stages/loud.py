@@ -16,6 +16,8 @@ from nqz.stages.partner import product_error
 _LOUD = 10 * norms.STEPS
 """Norm codes above that of half of the columns: a thousand times their energy."""
 
+_HIDDEN = 10.0
+
 FEW = 8
 """Columns of which at most one is loud."""
 
@@ -30,6 +32,11 @@ def loud(histogram: Histogram) -> npt.NDArray[np.bool_] | None:
     median = int(codes[np.searchsorted(several, several[-1] / 2.0)])
     found: npt.NDArray[np.bool_] = codes > median + _LOUD
     return found if 0 < int(counts[found].sum()) * FEW <= several[-1] else None
+
+
+def hidden(others: float, whole: float) -> bool:
+    """Whether a whole says nothing of the others: their error is ten times larger, or what is left of them smaller."""
+    return others * (1.0 - whole) >= _HIDDEN * whole * (1.0 - others)
 
 
 class Others(NamedTuple):
