@@ -124,6 +124,19 @@ def test_matmul_says_what_another_partner_would_gain(files, capsys):
     assert "note" not in capsys.readouterr().err
 
 
+def test_of_many_products_that_would_gain_the_one_that_would_most_is_named(tmp_path, monkeypatch, capsys):
+    from safetensors.numpy import save_file
+
+    monkeypatch.chdir(tmp_path)
+    save_file(
+        {name: WIDE[:, :count] + k for k, (name, count) in enumerate((("x", 60), ("y", 90)))}, "m.safetensors"
+    )
+    assert run(["encode", "m.safetensors", "-r", "0.5", "-q"]) == 0
+    assert run(["matmul", "m.nqz", "m.safetensors", "-o", "p.safetensors"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "--partner" in line]
+    assert len(said) == 1 and "; 2 products of 2 would gain from another --partner" in said[0]
+
+
 @pytest.mark.parametrize("bits", [0.6, 2.0])
 def test_the_commands_of_a_plan_give_what_it_says(files, capsys, bits):
     found = json.loads(printed(capsys, "plan", *files, "--bits", bits, "--json", "-q"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nqz.commands.factors import Coded, Factor
 from nqz.commands.pairs import Pair
+from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.ground.wording import counted
 from nqz.plan.limit import shift
 from nqz.plan.search import for_partner
@@ -42,10 +43,10 @@ def advice(pair: Pair) -> Advice | None:
     if any(side.matrix.parameters.coding is not CODING for side in coded) or not _may_gain(coded):
         return None
     rates = [side.rate if isinstance(side, Coded) else math.inf for side in (pair.a, pair.b)]
-    partners: list[Partner] = [EXACT if math.isinf(rate) else round(rate, 3) for rate in reversed(rates)]
+    partners: list[Partner] = [EXACT if math.isinf(rate) else _asked(rate) for rate in reversed(rates)]
     now = _sides(pair, [side.matrix.side for side in coded])
     found = [
-        for_partner(side.matrix.parameters, side.matrix.histogram, round(side.rate, 3), partner)
+        for_partner(side.matrix.parameters, side.matrix.histogram, _asked(side.rate), partner)
         for side, partner in zip((pair.a, pair.b), partners, strict=True)
         if isinstance(side, Coded)
     ]
@@ -66,6 +67,11 @@ def advice(pair: Pair) -> Advice | None:
     )
     text = f"encode {how} would be worth {gain:.2f} bits per entry in this product"
     return Advice(gain, f"{meet}; {text}" if meet else text)
+
+
+def _asked(rate: float) -> float:
+    """A rate as an option takes it."""
+    return min(max(round(rate, 3), MIN_RATE), MAX_RATE)
 
 
 def _may_gain(coded: Sequence[Coded]) -> bool:
