@@ -289,7 +289,7 @@ class Signal:
         """
         pooled = self.missed(estimator, theta)
         entries = self._a.columns[:, None] * self._b.columns[None, :]
-        measured = (self._found - self._noise) / self._power
+        measured = (self._found - self._noise) / self._power / (1.0 + self._related)
         variance = (4.0 * pooled * self._nu + 2.0 * self._nu**2) / entries + _LEAST
         weight = 1.0 / variance
         whole = _sum(weight)
@@ -310,7 +310,8 @@ class Signal:
         A table without negative energies has too much of it where there is none to be seen.
         """
         factor = alpha(estimator, theta, self._nu)
-        left_out, noise = np.square(1.0 - factor), np.square(factor) * self._nu
+        noise = np.square(factor) * self._nu
+        left_out = np.square(1.0 - factor) + np.square(factor) * self._related
         seen = left_out * ((1.0 - self._prior) * measured + self._prior * table) + noise
         low, high = _BALANCE
         for _ in range(_HALVINGS):
