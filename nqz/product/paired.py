@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.ground.arithmetic import pieces, total_of
+from nqz.ground.arithmetic import pieces, total
 from nqz.product.operand import Operand
 
 if TYPE_CHECKING:
@@ -73,11 +73,11 @@ class Paired:
 
 def dropped_pairs(a: Operand, b: Operand) -> list[float]:
     """Σ ‖a_i‖²‖b_i‖² over the pairs of which the column of A is dropped, that of B, or both."""
-
-    def of(columns: slice) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    sums = [0.0, 0.0, 0.0]
+    for columns in pieces(a.columns):
         codes = [x.codes(columns) for x in (a, b)]
+        power = a.energies(codes[0]) * b.energies(codes[1])
         lost = [np.isinf(x.side.noise_at(c)) for x, c in zip((a, b), codes, strict=True)]
-        return a.energies(codes[0]) * b.energies(codes[1]), lost[0] + 2 * lost[1].astype(np.int64)
-
-    found = [of(columns) for columns in pieces(a.columns)]
-    return [total_of(np.where(lost == kind, power, 0.0) for power, lost in found) for kind in (1, 2, 3)]
+        kinds = lost[0] & ~lost[1], ~lost[0] & lost[1], lost[0] & lost[1]
+        sums = [before + total(np.where(kind, power, 0.0)) for before, kind in zip(sums, kinds, strict=True)]
+    return sums

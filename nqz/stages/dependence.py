@@ -27,10 +27,14 @@ class Dependence:
     alike: float = 0.0
     bent: float = 0.0
 
-    def related(self, other: Dependence, n: int) -> float:
-        """What beyond νP, in units of C²/n, the noise of products of columns of length n has."""
+    def related(self, other: Dependence, n: int, cosine: float = 0.0) -> float:
+        """What beyond νP, in units of C²/n, the noise of products of columns of length n has.
+
+        `cosine` is the mean square of cosines over all pairs: what is alike in all columns is divided out by the gain.
+        """
         both = 2.0 * math.sqrt(max(self.alike, 0.0) * max(other.alike, 0.0))
-        return self.along + other.along + _QUARTIC * both + _SEXTIC * n * self.bent * other.bent
+        alike = (_QUARTIC - 2.0 * cosine * cosine) * both
+        return self.along + other.along + alike + _SEXTIC * n * self.bent * other.bent
 
 
 NONE = Dependence()

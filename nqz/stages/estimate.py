@@ -111,11 +111,14 @@ def excess_noise(
     return (1.0 + a)[:, None] * (1.0 + b)[None, :] / kappa - 1.0
 
 
-def related_noise(a: Side, b: Side) -> float:
-    """c: beyond νP the unbiased estimate has noise of energy c C²/n, for pairs of columns whose product is C."""
+def related_noise(a: Side, b: Side, cosine: float = 0.0) -> float:
+    """c: beyond νP the unbiased estimate has noise of energy c C²/n, for pairs of columns whose product is C.
+
+    `cosine` is the mean square of cosines over all pairs, as far as it is known.
+    """
     kappa = min(a.kappa, b.kappa)
     first, second = (NONE if side.dependence is None else side.dependence() for side in (a, b))
-    return (1.0 - kappa + first.related(second, a.n)) / kappa
+    return (1.0 - kappa + first.related(second, a.n, cosine)) / kappa
 
 
 def alpha(estimator: str, theta: float, nu: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -159,7 +162,7 @@ def expected_error(
     kappa = min(a.kappa, b.kappa)
     if estimator == "mmse" and missed == passed == 1.0 and dropped == _UNRELATED:
         return _unrelated_error(a, b, kappa)
-    related = related_noise(a, b)
+    related = related_noise(a, b, min(passed / a.n, 1.0))
     (power, noise), (other, partner) = a.condensed(), b.condensed()
     sums, step = np.zeros(len(other)), max(1, _PAIRS // max(1, len(other)))
     for first in range(0, len(power), step):
