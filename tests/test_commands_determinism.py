@@ -186,7 +186,7 @@ def test_tensors_side_by_side_give_the_same_bytes(tmp_path, monkeypatch):
     save_file(others, tmp_path / "y.safetensors")
     found = set()
     for threads, small in ((1, 1 << 21), (2, 1 << 21), (5, 1 << 21), (3, 3000), (2, 0)):
-        for module in ("encode", "decode", "verify", "matmul"):
+        for module in ("encode", "decode", "verify", "multiply"):
             monkeypatch.setattr(f"nqz.commands.{module}.SMALL", small)
         data, back, product = bytearray(), bytearray(), bytearray()
         with (
