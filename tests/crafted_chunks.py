@@ -242,7 +242,7 @@ def claims() -> Iterator[Case]:
     def claimed(what: str, shape: list[int], records: list[tuple[str, bytes]], code: int = 5) -> Case:
         def edit(parts: Container) -> None:
             entry = parts.manifest["tensors"][0]
-            entry[2], entry[6][2], entry[6][9], entry[6][11] = shape, 1, None, None
+            entry[2], entry[6][2], entry[6][9], entry[6][12] = shape, 1, None, None
             parts.tensors[0] = records
 
         return Case("z", "claims", what, changed("z", edit), code)

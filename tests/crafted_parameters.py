@@ -12,7 +12,7 @@ from crafted_manifest import DEEP, KINDS
 BASES = ("z", "e8", "leech", "conv4", "by-column", "voronoi-z", "voronoi-d4", "voronoi-e8", "voronoi-leech")
 FIELDS = (
     "axis", "rate", "kept", "transform", "lattice", "coding", "allocate", "delta", "lowest_class", "mean_digits",
-    "partner", "mean_reference", "octaves", "digest", "dither_key",
+    "norm_step", "partner", "mean_reference", "octaves", "digest", "dither_key",
 )  # fmt: skip
 NEWER = OPEN - {"inspect"}
 """What only a later release reads is listed all the same."""
@@ -36,7 +36,7 @@ def cases() -> Iterator[Case]:
         for place in range(len(right) - 1):
             swapped = [*right[:place], right[place + 1], right[place], *right[place + 2 :]]
             # two numbers, two keys: what they stand for is not seen in them
-            code = {"lowest_class": 0, "digest": None}.get(FIELDS[place], 5)
+            code = {"lowest_class": 0, "mean_digits": None, "digest": None}.get(FIELDS[place], 5)
             if code is not None and swapped != right:
                 what = f"{FIELDS[place]} and {FIELDS[place + 1]} swapped"
                 yield Case(name, "parameters", what, _with(name, swapped), code)
@@ -113,8 +113,10 @@ def variants(name: str, right: list[Any], field: str) -> Iterator[Variant]:
         yield 1024, 5, OPEN  # all are dropped, and there is a chunk
         yield 0, 0, OPEN
     elif field == "mean_digits":
-        yield from ((value, 0, OPEN) for value in (0, 64))
-        yield from ((value, 5, OPEN) for value in (-1, 65, 2**31, 2**63))
+        yield from ((value, 0, OPEN) for value in (0, 64, -8))
+        yield from ((value, 5, OPEN) for value in (-9, 65, 2**31, 2**63, -(2**63)))
+    elif field == "norm_step":
+        yield from ((value, 5, OPEN) for value in (0, 3, 6, -2, 16384, 2**31, 2**63))
     elif field == "partner":
         yield from ((value, 0, OPEN) for value in ("exact", 3.0, 5e-324, 1e308))
         yield from ((value, 6, NEWER) for value in ("Equal", "", "3", "x" * 1000))

@@ -27,7 +27,7 @@ from nqz.cli import run
 from nqz.format import integers
 from nqz.ground.dtypes import data_bytes, float32_to_bfloat16, to_safetensors
 
-CODED = "--error 0.1 --rule *=coding:entropy"
+CODED = "--error 0.1 --center --rule *=coding:entropy"
 """Options that make a code of matrices that are smaller than one, too."""
 
 FOLDER, REJECT = FIXTURES / "golden", FIXTURES / "reject"
@@ -182,7 +182,7 @@ def _lattices() -> dict[str, Golden]:
     made = {}
     for name in ("z", "d4", "e8", "leech", "conv4", "conv64", "conv4096"):
         option = f"conv --states {name[4:]}" if name.startswith("conv") else name
-        made[name] = Golden(lambda: matrix(48, 3), f"--error 0.02 --lattice {option}")
+        made[name] = Golden(lambda: matrix(48, 3), f"--error 0.02 --center --lattice {option}")
     for name in ("z", "d4", "e8", "leech"):
         made[f"voronoi-{name}"] = Golden(
             lambda: matrix(48, 3), f"--error 0.02 --lattice {name} --coding voronoi"
@@ -192,18 +192,20 @@ def _lattices() -> dict[str, Golden]:
 
 GOLDEN: dict[str, Golden] = {
     **_lattices(),
-    "partner": Golden(lambda: matrix(48, 2, seed=9), "--error 0.02 --lattice z"),
-    "low-rate": Golden(lambda: matrix(96, 8), "--error 0.9"),
-    "high-rate": Golden(lambda: matrix(24, 3, dtype="<f8"), "-r 12 --lattice e8"),
-    "high-rate-leech": Golden(lambda: matrix(24, 3, dtype="<f8"), "-r 12 --lattice leech"),
+    "partner": Golden(lambda: matrix(48, 2, seed=9), "--error 0.02 --lattice z --center"),
+    "low-rate": Golden(lambda: matrix(96, 8), "--error 0.9 --center"),
+    "high-rate": Golden(lambda: matrix(24, 3, dtype="<f8"), "-r 12 --lattice e8 --center"),
+    "high-rate-leech": Golden(lambda: matrix(24, 3, seed=2, dtype="<f8"), "-r 12 --lattice leech --center"),
     "voronoi-mixed": Golden(lambda: matrix(64, 9), "--error 0.4 --lattice e8 --coding voronoi --kappa 0.75"),
     "ahead": Golden(lambda: matrix(200, 40), "--rate 0.5 --kappa 1"),
-    "kept-half": Golden(lambda: matrix(64, 3), "--error 0.6 --kappa 0.5 --lattice d4"),
+    "kept-half": Golden(lambda: matrix(64, 3), "--error 0.6 --kappa 0.5 --lattice d4 --center"),
     "not-centered": Golden(lambda: matrix(48, 3), "--error 0.02 --no-center --lattice e8"),
+    "coarse-norms": Golden(lambda: matrix(40, 30), "-r 3 --lattice z"),
+    "coarse-means": Golden(lambda: noise(10, 100, 40).astype("<f4"), "-r 1 --lattice z"),
     "by-column": Golden(lambda: matrix(48, 3), "--error 0.02 --allocate column --lattice z"),
     "rows": Golden(lambda: matrix(5, 32), "--error 0.1 --axis 1 --seed 18446744073709551615"),
     "float16": Golden(lambda: matrix(32, 3, dtype="<f2")),
-    "float64": Golden(odd_columns, "--error 0.01"),
+    "float64": Golden(odd_columns, "--error 0.01 --center"),
     "loud": Golden(loud_column, "-r 3 --lattice z"),
     "big-endian": Golden(lambda: matrix(32, 3, dtype=">f4")),
     "fortran": Golden(lambda: np.asfortranarray(matrix(32, 3))),
@@ -215,7 +217,7 @@ GOLDEN: dict[str, Golden] = {
     "zeros": Golden(lambda: np.zeros((20, 3), "<f4")),
     "panels": Golden(many_columns, "--error 0.1 --no-center --lattice z"),
     "exact": Golden(exact_tensors, source="safetensors", metadata={"format": "pt", "": ""}),
-    "npz": Golden(npz_tensors, source="npz"),
+    "npz": Golden(npz_tensors, "--error 0.1 --center", source="npz"),
     "model": Golden(model, CODED, "safetensors"),
     "float8": Golden(float8_tensors, "--error 0.01 --lattice z --rule *=coding:entropy", "safetensors"),
     "slices": Golden(experts, f"{CODED} --lattice z --rule [es]*=split --rule experts.w[1]=axis:1", "safetensors"),

@@ -33,6 +33,7 @@ OPTIONS = {
     "partner": ["--partner", "4"],
     "lattice": ["--lattice", "e8"],
     "states": ["--states", "4"],
+    "center": ["--center"],
     "no center": ["--no-center"],
     "stdout": ["-o", "-"],
     "out-dir": ["--out-dir", "{folder}/out"],

@@ -71,7 +71,8 @@ def test_every_small_matrix_can_be_coded_at_every_rate(name, coding, shape, rate
     back = nqz.open(data).matrix.decode("float64")
     assert np.isfinite(back).all()
     if x.size > 16 and len(x) > 1:
-        assert np.square(back - x).sum() <= 1.1 * np.square(x - x.mean(axis=0)).sum()
+        left = x - x.mean(axis=0) if matrix.centered else x
+        assert np.square(back - x).sum() <= 1.1 * np.square(left).sum()
     side = sum(
         len(matrix.reader.read(r, r.type)) for kind in ("NORM", "MEAN") for r in matrix.reader.find(0, kind)
     )
@@ -80,9 +81,9 @@ def test_every_small_matrix_can_be_coded_at_every_rate(name, coding, shape, rate
 
 @pytest.mark.parametrize("coding", ["entropy", "voronoi"])
 def test_a_file_beyond_its_rate_is_announced(coding):
-    """Norms and means of short vectors alone take more than was asked for."""
+    """Norms and fine means of short vectors alone take more than was asked for."""
     x = np.random.default_rng(3).standard_normal((4, 5000)).astype(np.float32)
-    data, report = encoded(x, rate=2.0, **scheme("e8", coding))
+    data, report = encoded(x, rate=2.0, center=True, **scheme("e8", coding))
     assert len(data) > 2.0 * x.size / 8 + 448
     assert len(report["warnings"]) == 1
 
@@ -170,4 +171,4 @@ def test_a_short_vector_keeps_something_within_what_comes_on_top(shape, rate):
 def test_a_single_entry_with_an_error_makes_a_file_that_can_be_read():
     for code in ({}, {"lattice": "e8", "coding": "voronoi"}):
         data = nqz.encode(np.ones((1, 1)), error=0.01, **code)
-        assert nqz.open(data).matrix.decode() == 1.0
+        assert abs(nqz.open(data).matrix.decode() - 1.0) < 0.05

@@ -205,6 +205,7 @@ def test_section_sizes_are_what_the_encoder_emits(name, monkeypatch):
         delta=0,
         lowest_class=lowest,
         mean_digits=None,
+        norm_step=1,
         rotation_seed=0,
         dither_key=bytes(range(16)),
         coding_parameters=None,

@@ -24,7 +24,8 @@ from nqz.stages.transforms.hadamard2 import signs
 ALL = [*LATTICES.values(), *TRANSFORMS.values(), *CODINGS.values()]
 PARAMETERS = Parameters(
     n=50, columns=7, m=40, transform=TRANSFORMS["hadamard-2"], lattice=LATTICES["e8"], coding=CODINGS["voronoi"],
-    allocate="column", delta=-32768, lowest_class=0, mean_digits=2, rotation_seed=9, dither_key=bytes(range(16)),
+    allocate="column", delta=-32768, lowest_class=0, mean_digits=2,
+    norm_step=1, rotation_seed=9, dither_key=bytes(range(16)),
     coding_parameters=Nesting((3, 4), 77, ((1, 2, 3, 4), (2, 3, 4, 5)), 0.98, 1.01),
 )  # fmt: skip
 

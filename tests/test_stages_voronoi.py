@@ -72,6 +72,7 @@ def base(name, n=1000, columns=100):
         delta=0,
         lowest_class=0,
         mean_digits=None,
+        norm_step=1,
         rotation_seed=0,
         dither_key=bytes(16),
         coding_parameters=None,

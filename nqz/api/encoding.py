@@ -42,8 +42,9 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
     def encode(
         source: Any, to: None = None, *, rate: float | None = ..., error: float | None = ...,
         max_bytes: int | str | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
-        across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
-        coding: str = ..., allocate: str | None = ..., kappa: float | None = ..., partner: str | float = ...,
+        across: str | Mapping[str, float] = ..., center: bool | None = ..., lattice: str = ...,
+        states: int | None = ..., coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+        partner: str | float = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
         threads: int | None = ..., force: bool = ..., dry_run: Literal[False] = ...,
     ) -> bytes: ...  # fmt: skip
@@ -51,8 +52,9 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
     def encode(
         source: Any, to: Target, *, rate: float | None = ..., error: float | None = ...,
         max_bytes: int | str | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
-        across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
-        coding: str = ..., allocate: str | None = ..., kappa: float | None = ..., partner: str | float = ...,
+        across: str | Mapping[str, float] = ..., center: bool | None = ..., lattice: str = ...,
+        states: int | None = ..., coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+        partner: str | float = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
         threads: int | None = ..., force: bool = ..., dry_run: Literal[False] = ...,
     ) -> None: ...  # fmt: skip
@@ -60,8 +62,9 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
     def encode(
         source: Any, to: Target | None = None, *, rate: float | None = ..., error: float | None = ...,
         max_bytes: int | str | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
-        across: str | Mapping[str, float] = ..., center: bool = ..., lattice: str = ..., states: int | None = ...,
-        coding: str = ..., allocate: str | None = ..., kappa: float | None = ..., partner: str | float = ...,
+        across: str | Mapping[str, float] = ..., center: bool | None = ..., lattice: str = ...,
+        states: int | None = ..., coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+        partner: str | float = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
         threads: int | None = ..., force: bool = ..., dry_run: Literal[True],
     ) -> dict[str, Any]: ...  # fmt: skip
@@ -79,7 +82,7 @@ def encode(
     axis: int | str | None = None,
     rules: Rules | None = None,
     across: str | Mapping[str, float] = "uniform",
-    center: bool = True,
+    center: bool | None = None,
     lattice: str = DEFAULT,
     states: int | None = None,
     coding: str = "entropy",
@@ -122,8 +125,8 @@ def encode(
         ``{"*.bias": "exact", "head": 6}`` or ``["*.bias=exact", "head=6"]``. The last one that takes a tensor decides.
     across : {"uniform", "size", "size:EXPONENT"} or mapping of str to float
         How several matrices share a rate or an error: all alike, large ones coarser, or how sensitive each is.
-    center : bool
-        Whether the mean of every vector is kept apart.
+    center : bool, optional
+        Whether the mean of every vector is kept apart, and finely; by default where it is worth its bits.
     lattice : {"conv", "leech", "e8", "d4", "z"}
         See `docs/theory.md`.
     states : int, optional
@@ -169,7 +172,7 @@ def encode(
         max_bytes=size(max_bytes, "max_bytes"), seed=whole(seed, "seed"),
         axis=axis if isinstance(axis, str) else whole(axis, "axis", optional=True), rules=rule_texts(rules),
         across=dict(across) if isinstance(across, Mapping) else read_across(word(across, "across")),
-        center=flag(center, "center"), lattice=word(lattice, "lattice"),
+        center=None if center is None else flag(center, "center"), lattice=word(lattice, "lattice"),
         states=whole(states, "states", optional=True), coding=word(coding, "coding"),
         allocate=word(allocate, "allocate", optional=True), kappa=real(kappa, "kappa"),
         partner=partner if isinstance(partner, str) else real(partner, "partner"),

@@ -15,6 +15,7 @@ _PHRASES = {
     "a rate (-r), an error (--error) and a number of bytes (--max-bytes)": "rate=, error= and max_bytes=",
     "--force (-f)": "force=True",
     "--no-center": "center=False",
+    "--center": "center=True",
     "--axis auto": "axis='auto'",
     "both --tensor-a and --tensor-b": "a tensor of each, nqz.open(file)[name]",
     "--tensor-a, --tensor-b": "a tensor of each, nqz.open(file)[name]",

@@ -106,7 +106,10 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
     help="How matrices share the rate or error: uniform, size[:EXPONENT] (large ones coarser), or FILE.json with a "
     "sensitivity for each name or shell pattern.",
 )  # fmt: skip
-@click.option("--no-center", is_flag=True, help="Do not keep the means of the vectors apart.")
+@click.option(
+    "--center/--no-center", "center", default=None,
+    help="Keep the means of the vectors apart, and finely, or not at all; by default where they are worth their bits.",
+)  # fmt: skip
 @click.option(
     "--lattice", type=choice(FAMILIES), default=DEFAULT, show_default=True,
     help="Lattice that coordinates are rounded to; conv comes closest to the limit.",
@@ -155,7 +158,7 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
 @common_options
 def command(
     sources: tuple[str, ...], output: str | None, out_dir: str | None, axis: str | None, across: str,
-    no_center: bool, force: bool, json_to: str | None, dry_run: bool,
+    center: bool | None, force: bool, json_to: str | None, dry_run: bool,
     threads: int | None, metadata: tuple[str, ...],
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
 ) -> None:  # fmt: skip
@@ -166,7 +169,7 @@ def command(
             if re.fullmatch(r"[0-9]*\.?[0-9]+", word) and not os.path.lexists(word):
                 raise UsageError(f"{word}: is no file; a rate is given as -r {word}")
     options = EncodeOptions(
-        axis=int(axis) if axis in ("0", "1") else axis, across=read_across(across), center=not no_center,
+        axis=int(axis) if axis in ("0", "1") else axis, across=read_across(across), center=center,
         tensors=tensors, metadata=_metadata(metadata), **choices
     )  # fmt: skip
     options.check()

@@ -64,7 +64,7 @@ PAGES = {
             "--across", "--dry-run", "--dequantize", "--metadata", "--json",
         ),
         codec=("--lattice", "--states", "--coding", "--allocate", "--partner"),
-        expert=("--seed", "--no-center", "--kappa"),
+        expert=("--seed", "--center", "--kappa"),
     ),
     "decode": Page(
         "Rebuild what a container was made from.",

@@ -71,7 +71,11 @@ def code(
     entries = int(matrix.histogram.counts[encoder.norm_scaling.kept].sum()) * parameters.m
 
     def beside(opened: SourcePanel) -> list[Sealed]:
-        return side_records(opened.kept_means) if side is None else side[opened.panel.first // width]
+        return (
+            side_records(opened.kept_means, parameters.norm_step)
+            if side is None
+            else side[opened.panel.first // width]
+        )
 
     def opened() -> Iterator[SourcePanel]:
         for found in _open_panels(matrix, encoder, panels):
@@ -87,9 +91,9 @@ def code(
         matrix.check(*counted)
 
 
-def side_records(means: Means) -> list[Sealed]:
+def side_records(means: Means, norm_step: int) -> list[Sealed]:
     """The norms and means of a panel's columns."""
-    norms = seal("NORM", pack_norms(means.codes))
+    norms = seal("NORM", pack_norms(means.codes, norm_step))
     return [norms] if means.digits is None else [norms, seal("MEAN", pack_means(means.shift, means.q))]
 
 

@@ -16,6 +16,7 @@ from nqz.commands.encode_matrix import SideInformation, fixed_bytes, vectors_of
 from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.options import MIN_ERROR, EncodeOptions
+from nqz.commands.rounded import pays, with_rounding, without_means
 from nqz.commands.sharing import target_of
 from nqz.commands.treatment import treatments
 from nqz.files.access import MemoryAccess
@@ -28,6 +29,7 @@ from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.plan.limit import gamma_inverse
 from nqz.plan.means import mean_digits
 from nqz.plan.search import plan
+from nqz.plan.task import Target
 from nqz.stages.estimate import Side, expected_error
 from nqz.stages.partner import EQUAL, Partner
 
@@ -66,8 +68,8 @@ class Divisible:
         self.task = task_of(source, tensor, one.options(self.options))
         self._pool, view = pool, vectors_of(tensor, self.task)
         self.length, self.columns = view.length, view.count
-        self.statistics = measure(view, self.task.center, self.task.where, pool=pool, hashed=False)
-        self._matrix = MeasuredMatrix(view, self.statistics, self.task.where, pool)
+        found = measure(view, self.task.center is not False, self.task.where, pool=pool, hashed=False)
+        self._measured = MeasuredMatrix(view, found, self.task.where, pool)
         self._writer: ContainerWriter | None = None
         if source.kind.alone:
             self._writer = ContainerWriter(MemoryAccess(bytearray()), manifest(source, [one]))
@@ -85,21 +87,36 @@ class Divisible:
         if (rate, partner) not in self._found:
             task = replace(self.task, partner=partner)
             target = target_of(self.entries, replace(self.options, rate=rate))
-            digits = mean_digits(task, target, self.statistics)
+            matrix = self._matrix(target)
+            statistics = matrix.statistics
+            digits = mean_digits(task, target, statistics)
             if digits not in self._side:
-                self._side[digits] = SideInformation.of(self._matrix, digits, self._pool)
-            fixed = fixed_bytes(task, self.statistics, target, self._side[digits], self._writer)
-            found = plan(task, self.statistics, target.with_fixed(fixed), lambda _: (), rough=True).parameters
-            noise = found.norm_scaling(self.statistics.histogram).noise
-            self._found[rate, partner] = Side(self.statistics.histogram, noise, self.length, found.kappa)
+                self._side[digits] = SideInformation.of(matrix, digits, self._pool)
+            fixed = fixed_bytes(task, statistics, target, self._side[digits], self._writer)
+            found = plan(task, statistics, target.with_fixed(fixed), lambda _: (), rough=True).parameters
+            noise = found.norm_scaling(statistics.histogram).noise
+            self._found[rate, partner] = Side(statistics.histogram, noise, self.length, found.kappa)
         return self._found[rate, partner]
+
+    def _matrix(self, target: Target) -> MeasuredMatrix:
+        """The matrix as it is kept for a target."""
+        return self._centered if pays(self._measured, self.task, target) else self._uncentered
+
+    @cached_property
+    def _centered(self) -> MeasuredMatrix:
+        return with_rounding(self._measured, self.task, self._pool)
+
+    @cached_property
+    def _uncentered(self) -> MeasuredMatrix:
+        return with_rounding(without_means(self._measured, self._pool), self.task, self._pool)
 
     @cached_property
     def least(self) -> float:
         """The least rate that is tried."""
         target = target_of(self.entries, replace(self.options, rate=MIN_RATE))
-        digits = mean_digits(self.task, target, self.statistics)
-        lengths = SideInformation.of(self._matrix, digits, self._pool).lengths
+        matrix = self._matrix(target)
+        digits = mean_digits(self.task, target, matrix.statistics)
+        lengths = SideInformation.of(matrix, digits, self._pool).lengths
         bits = max(0.0, 8.0 * (sum(lengths) - target.free)) / self.entries
         return min(MAX_RATE, max(MIN_RATE, bits + _LEAST))
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from nqz.commands.code import Progress, code, probe, side_records
 from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
+from nqz.commands.rounded import rounded
 from nqz.files.contract import SourceTensor
 from nqz.files.vectors import VectorView
 from nqz.format.records import Sealed
@@ -86,9 +87,10 @@ def encode_matrix(
     """
     view, share = vectors_of(tensor, task), 0.5 / tensor.nbytes
     statistics = measure(
-        view, task.center, task.where, pool=pool, progress=lambda size: progress(share * size)
+        view, task.center is not False, task.where, pool=pool, progress=lambda size: progress(share * size)
     )
-    matrix = MeasuredMatrix(view, statistics, task.where, pool)
+    matrix = rounded(MeasuredMatrix(view, statistics, task.where, pool), task, target, pool)
+    statistics = matrix.statistics
     side = SideInformation.of(matrix, mean_digits(task, target, statistics), pool)
     target = target.with_fixed(fixed_bytes(task, statistics, target, side, whole))
     first_panel = partial(probe, matrix, pool)
@@ -157,14 +159,15 @@ class SideInformation:
     def of(cls, matrix: MeasuredMatrix, digits: Digits | None, pool: Workers) -> SideInformation:
         """The side information of a matrix whose means are kept with so many digits."""
         count, n = matrix.statistics.columns, matrix.statistics.n
+        step = matrix.statistics.rounding.step
         panels = pieces(count, panel_columns(n))
         if matrix.statistics.held is not None:
-            found = list(pool.map(lambda panel: side_records(matrix.kept_means(panel, digits)), panels))
+            found = list(pool.map(lambda panel: side_records(matrix.kept_means(panel, digits), step), panels))
             return cls([record.length for panel in found for record in panel], found)
-        step = -(-count // _SAMPLES)
-        ends = [(first, min(first + min(_SAMPLE, step), count)) for first in range(0, count, step)]
+        apart = -(-count // _SAMPLES)
+        ends = [(first, min(first + min(_SAMPLE, apart), count)) for first in range(0, count, apart)]
         sample = Found.joined([matrix.measured(*found) for found in ends])
-        records = side_records(Means.rounded(sample.mean, sample.codes, n, digits))
+        records = side_records(Means.rounded(sample.mean, sample.codes, n, digits), step)
         share = _ROUND_UP / len(sample.codes)
         widths = (panel.stop - panel.start for panel in panels)
         return cls([int(record.length * width * share) for width in widths for record in records], None)

@@ -19,6 +19,7 @@ from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
 from nqz.matrix import Matrix
+from nqz.product.means import PointMeans
 from nqz.product.operand import Columns, Operand, Stream
 from nqz.stages import norms
 from nqz.stages.estimate import Side
@@ -30,13 +31,23 @@ from nqz.stages.transforms import Transform
 GRID_BITS = 20
 """A plain operand is rounded to 2 ** -20 of its columns' standard deviation: its products are exact integers."""
 
+_STEP_OF_DEVIATION = 12.0**0.5
+"""A step that leaves so much of a mean, uniformly distributed, as an estimate of this standard deviation does."""
+
 _STEP = 1 << 18  # entries of a plain operand that are rotated at a time
 
 
 class CodedOperand(Operand):
-    """A coded matrix as an operand."""
+    """A coded matrix as an operand.
 
-    def __init__(self, matrix: Matrix):
+    Parameters
+    ----------
+    matrix : Matrix
+    means_needed : bool
+        Whether means that are not kept apart are to be estimated from the points: its partner has means of its own.
+    """
+
+    def __init__(self, matrix: Matrix, means_needed: bool = False):
         p = matrix.parameters
         super().__init__(
             operand_name(matrix.reader.name, matrix.name),
@@ -47,6 +58,7 @@ class CodedOperand(Operand):
             [matrix.panels.edges(number) for number in range(len(matrix.panels))],
         )
         self._matrix = matrix
+        self._estimated = PointMeans(self, p.transform) if means_needed and not matrix.centered else None
 
     def codes(self, columns: Columns) -> NDArray[Any]:
         """See `Operand`."""
@@ -58,11 +70,18 @@ class CodedOperand(Operand):
 
     def means(self, columns: Columns) -> NDArray[np.float64]:
         """See `Operand`."""
-        return self._matrix.means(columns)
+        return self._matrix.means(columns) if self._estimated is None else self._estimated.at(columns)
 
     def mean_steps(self, columns: Columns) -> NDArray[np.float64]:
         """See `Operand`."""
-        return self._matrix.mean_steps(columns, self.exponent)
+        if self._estimated is None:
+            return self._matrix.mean_steps(columns, self.exponent)
+        return _STEP_OF_DEVIATION * self._estimated.deviations(self.codes(columns))
+
+    @property
+    def norm_step(self) -> float:
+        """See `Operand`."""
+        return self._matrix.parameters.norm_step / norms.STEPS
 
     def stream(self, first: int, last: int, pool: Workers) -> Stream:
         """See `Operand`."""
@@ -216,7 +235,7 @@ class Coded:
 
     def operand(self, partner: Factor, pool: Workers) -> Operand:
         """The factor as an operand."""
-        return CodedOperand(self.matrix)
+        return CodedOperand(self.matrix, isinstance(partner, Coded) and partner.matrix.centered)
 
     def release(self) -> None:
         """Drop what was made for the product."""

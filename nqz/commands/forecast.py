@@ -17,6 +17,7 @@ from nqz.commands.contents import Record
 from nqz.commands.encode_matrix import encode_matrix, vectors_of
 from nqz.commands.measure import grid, measure
 from nqz.commands.measured import MeasuredMatrix
+from nqz.commands.rounded import rounded
 from nqz.files.access import MemoryAccess
 from nqz.files.contract import SourceTensor
 from nqz.files.layout import VECTOR_MAJOR
@@ -123,7 +124,7 @@ def forecast(
     if tensor.entries <= _CODED:
         return _coded(tensor, task, target, pool, whole)
     view = vectors_of(tensor, task)
-    matrix, near = _measured(view, tensor.dtype, task, pool, sampled and target.error is None)
+    matrix, near = _measured(view, tensor.dtype, task, target, pool, sampled and target.error is None)
     statistics = matrix.statistics
     digits = mean_digits(task, target, statistics)
     side = (_likely_lengths if sampled and target.error is None else _side_lengths)(near, statistics, digits)
@@ -137,7 +138,7 @@ def forecast(
     if target.error is None:
         most = max(0.0, target.bits(statistics.grid.entries))
         bits = most if sample.tried and bits >= _NEAR * most else min(bits, most)
-    kinds = ["NORM", "MEAN"] if task.center else ["NORM"]
+    kinds = ["NORM", "MEAN"] if statistics.center else ["NORM"]
     records = [(kinds[i % len(kinds)], length) for i, length in enumerate(side)]
     values = header(task, statistics, final).values()
     chunks = _chunks(final.parameters, bits, statistics.histogram)
@@ -161,17 +162,19 @@ def _fixed_bytes(side: list[int], whole: ContainerWriter | None) -> int:
 
 
 def _measured(
-    view: VectorView, dtype: str, task: Task, pool: Workers, sampled: bool
+    view: VectorView, dtype: str, task: Task, target: Target, pool: Workers, sampled: bool
 ) -> tuple[MeasuredMatrix, Found]:
     """Measure a matrix, or columns enough; and norms and means of some columns."""
     if sampled and (view.memory == VECTOR_MAJOR or view.count >= _WIDE):
         least = max(_LEAST_COLUMNS, min(_COLUMNS, _ENOUGH // view.length))
         sample = _columns(view, dtype, view.count, max(least, view.count // _OF_COLUMNS))
         if sample is not None:
-            found = measure(sample, task.center, task.where, pool=pool, hashed=False)
-            return _extrapolated(view, found, task)
-    statistics = measure(view, task.center, task.where, pool=pool, hashed=False)
-    matrix = MeasuredMatrix(view, statistics, task.where, pool)
+            found = measure(sample, task.center is not False, task.where, pool=pool, hashed=False)
+            own = rounded(MeasuredMatrix(sample, found, task.where, pool), task, target, pool)
+            return _extrapolated(view, own.statistics, task)
+    statistics = measure(view, task.center is not False, task.where, pool=pool, hashed=False)
+    matrix = rounded(MeasuredMatrix(view, statistics, task.where, pool), task, target, pool)
+    statistics = matrix.statistics
     if statistics.held is not None:
         several = _FEW if sampled else _SIDE
         return matrix, statistics.held.chosen(slice(None, None, max(1, view.count // several)))
@@ -188,7 +191,7 @@ def _extrapolated(view: VectorView, found: Statistics, task: Task) -> tuple[Meas
     kept = np.diff(edges, prepend=0)
     histogram = Histogram.counted(found.histogram.codes[kept > 0], kept[kept > 0])
     cut = grid(view)
-    whole = Statistics(cut, found.center, 0, cut.units, b"", histogram, found.near)
+    whole = Statistics(cut, found.center, 0, cut.units, b"", histogram, found.near, found.rounding)
     near = found.held.chosen(slice(None, None, max(1, found.columns // _FEW)))
     return MeasuredMatrix(view, whole, task.where), near
 
@@ -212,13 +215,13 @@ def _side_lengths(found: Found, statistics: Statistics, digits: Digits | None) -
 def _lengths(found: Found, statistics: Statistics, digits: Digits | None) -> list[int]:
     """Lengths of the records of norms and means of some columns."""
     means = Means.rounded(found.mean, found.codes, statistics.n, digits)
-    return [record.length for record in side_records(means)]
+    return [record.length for record in side_records(means, statistics.rounding.step)]
 
 
 def _likely_lengths(found: Found, statistics: Statistics, digits: Digits | None) -> list[int]:
     """About the same, where the size does not depend on it: as if norms and means were Gaussian."""
     means = Means.rounded(found.mean, found.codes, statistics.n, digits)
-    bits = [_spread_bits(means.codes)]
+    bits = [_spread_bits(means.codes // statistics.rounding.step)]
     if digits is not None:
         bits.append(_spread_bits(means.q) + _spread_bits(means.shift))
     widths = [panel.stop - panel.start for panel in pieces(statistics.columns, panel_columns(statistics.n))]

@@ -83,7 +83,7 @@ def check(pair: Pair, options: MatmulOptions) -> bool:
     Raises
     ------
     OperandError
-        Different lengths, different rotations, only one side centered, or a shared dither that is not that of one and
+        Different lengths, different rotations, or a shared dither that is not that of one and
         the same matrix.
     UnsupportedError
         A plain side is not of floating-point numbers.
@@ -110,12 +110,6 @@ def check(pair: Pair, options: MatmulOptions) -> bool:
         raise OperandError(
             f"{a.where} and {b.where}: encoded with different seeds ({seed_a} and {seed_b}), so their "
             "rotations differ; encode both with the same --seed"
-        )
-    if a.matrix.centered != b.matrix.centered:
-        plain = b.where if a.matrix.centered else a.where
-        raise OperandError(
-            f"{a.where} and {b.where}: only {plain} was encoded with --no-center, and what it adds to the product by "
-            "the means of the other is not known; encode both alike"
         )
     return _is_same(a, b)
 

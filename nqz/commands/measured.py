@@ -111,6 +111,7 @@ class MeasuredMatrix:
         """Columns first … last - 1 measured again, where they are not `held`; see `found`."""
         statistics = self.statistics
         found = measure_columns(self.view, statistics.center, self.where, first, last, self._pool)
+        found = found.rounded(statistics.rounding)
         known, codes = statistics.histogram.codes, Histogram.of(found.codes).codes
         place = np.minimum(np.searchsorted(known, codes), len(known) - 1)
         if not np.array_equal(known[place], codes):

@@ -42,8 +42,8 @@ class EncodeOptions:
     axis : {0, 1, "auto"}, optional
         Axis along which the vectors lie, the contracted one; "auto" tells it from names, shapes and `config`. By
         default "auto" where there is a `config`, else 0.
-    center : bool
-        Whether columns are centered.
+    center : bool, optional
+        Whether columns are centered; by default where means are worth their bits.
     lattice : {"conv", "leech", "e8", "d4", "z"}
     states : int, optional
         States of the convolutional code of "conv".
@@ -78,7 +78,7 @@ class EncodeOptions:
     max_bytes: int | None = None
     seed: int = 0
     axis: int | str | None = None
-    center: bool = True
+    center: bool | None = None
     lattice: str = DEFAULT
     states: int | None = None
     coding: str = CODING.name

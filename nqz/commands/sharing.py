@@ -121,9 +121,7 @@ class Sharing:
     @property
     def least_bits(self) -> float:
         """Bits that all matrices take at least at one rate, about: what is not less than norms and means take."""
-        rates = [
-            (one, one.rate or max(MIN_RATE, one.least_rate(self.options.center))) for one in self.matrices
-        ]
+        rates = [(one, one.rate or max(MIN_RATE, one.least_rate(self.options))) for one in self.matrices]
         return sum(one.entries * rate for one, rate in rates)
 
     def for_bits(self, bits: float, strict: bool = True) -> Targets:
@@ -176,13 +174,13 @@ class Sharing:
 
     def _parts(self, matrices: list[Treatment], rate: float) -> list[Part]:
         """Matrices as those that share bits see them."""
-        exponent, center = self.options.spread(rate), self.options.center
+        exponent = self.options.spread(rate)
         return [
             Part(
                 one.entries,
                 s,
                 exponent,
-                max(one.least_rate(center) + MIN_RATE, rate if _is_head(one) else 0.0),
+                max(one.least_rate(self.options) + MIN_RATE, rate if _is_head(one) else 0.0),
             )
             for one, s in zip(matrices, self._importance(matrices), strict=True)
         ]

@@ -19,11 +19,12 @@ from nqz.ground.wording import counted
 from nqz.models.architecture import HEAD, Layer, is_bias, layers
 from nqz.models.architecture import TIED as TIED_HEAD
 from nqz.models.rules import SKIP, Ruling, rulings
+from nqz.plan.side import likely_bits
+from nqz.stages.codings import CODINGS
 
 EXACT, MATRIX, TIED = "exact", "matrix", "tied"
 
 _HEADER_BITS = 8.0 * 200
-_NORM_BITS, _MEAN_BITS = 11.0, 22.0
 
 
 @dataclass(frozen=True)
@@ -72,19 +73,22 @@ class Treatment:
         shape = self.tensor.shape
         return 1 if len(shape) < 2 else shape[-1] if self.layer.axis == 0 else shape[0]
 
-    def least_rate(self, center: bool) -> float:
+    def side_bits(self, options: EncodeOptions) -> float:
+        """Bits that header, norms and means of a matrix take, about."""
+        vectors, own = self.vectors, self.options(options)
+        allocate = own.allocate or CODINGS[self.coding].allocations[0]
+        return _HEADER_BITS + vectors * likely_bits(
+            self.entries // vectors, self.coding, allocate, own.center
+        )
+
+    def least_rate(self, options: EncodeOptions) -> float:
         """Bits an entry that header, norms and means take, about."""
-        return side_bits(self.vectors, center) / self.entries
+        return self.side_bits(options) / self.entries
 
     def options(self, options: EncodeOptions) -> EncodeOptions:
         """The options for it alone."""
         own = options if self.coding == options.coding else options.of_coding(self.coding)
         return replace(own, axis=self.layer.axis)
-
-
-def side_bits(vectors: int, center: bool) -> float:
-    """Bits that header, norms and means of a matrix take, about."""
-    return _HEADER_BITS + vectors * (_NORM_BITS + (_MEAN_BITS if center else 0.0))
 
 
 def where_of(sources: Sequence[Tensors], options: EncodeOptions) -> str:
@@ -222,5 +226,5 @@ def _is_small(found: Treatment, options: EncodeOptions) -> bool:
     rate = options.rate or 0.0
     if options.error is not None:
         rate = max(0.0, 0.5 * float(log2(2.0 / options.error)))
-    coded = rate * found.entries + side_bits(found.vectors, options.center)
+    coded = rate * found.entries + found.side_bits(options)
     return 8.0 * data_bytes(found.tensor.shape, found.tensor.dtype) <= coded

@@ -30,7 +30,7 @@ from nqz.stages.partner import NAMED
 from nqz.stages.scale import OCTAVES
 from nqz.stages.transforms import TRANSFORMS
 
-PLANNED = ("rate", "kept", "coding", "delta", "lowest_class", "mean_reference", "octaves")
+PLANNED = ("rate", "kept", "coding", "delta", "lowest_class", "norm_step", "mean_reference", "octaves")
 """Fields that planners decide; the others follow from what is coded and how."""
 
 SCHEMA = {
@@ -43,7 +43,8 @@ SCHEMA = {
     "allocate": is_str,
     "delta": is_int,
     "lowest_class": is_uint,
-    "mean_digits": optional(is_uint),
+    "mean_digits": optional(is_int),
+    "norm_step": is_uint,
     "partner": either(is_str, is_float),
     "mean_reference": optional(is_int),
     "octaves": optional(is_uint),
@@ -91,6 +92,7 @@ class TensorHeader:
             "delta": p.delta,
             "lowest_class": p.lowest_class,
             "mean_digits": p.mean_digits,
+            "norm_step": p.norm_step,
             "partner": p.partner,
             "mean_reference": p.mean_reference,
             "octaves": None if p.allocate == "column" else p.octaves,
@@ -151,6 +153,7 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
             delta=fields["delta"],
             lowest_class=fields["lowest_class"],
             mean_digits=fields["mean_digits"],
+            norm_step=fields["norm_step"],
             rotation_seed=seed[0],
             dither_key=fields["dither_key"],
             coding_parameters=_CODING_PARAMETERS[coding].unpack(own),

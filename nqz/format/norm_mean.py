@@ -15,21 +15,21 @@ from nqz.stages import center, norms
 _LEAST = struct.Struct("<i")
 
 
-def pack_norms(codes: NDArray[np.int32]) -> bytes:
+def pack_norms(codes: NDArray[np.int32], step: int = 1) -> bytes:
     """Payload of NORM: the least code, and a sequence that is 0 for columns without energy."""
-    least, offsets = norms.to_offsets(codes)
+    least, offsets = norms.to_offsets(codes, step)
     return _LEAST.pack(least) + integers.pack(offsets)
 
 
-def unpack_norms(payload: bytes, columns: int, where: str) -> NDArray[np.int32]:
-    """Norm codes; CorruptError at `where` if the payload is malformed."""
+def unpack_norms(payload: bytes, columns: int, where: str, step: int = 1) -> NDArray[np.int32]:
+    """Norm codes, which differ by multiples of `step`; CorruptError at `where` if the payload is malformed."""
     try:
         if len(payload) < _LEAST.size:
             raise ValueError("the record ends too early")
         (least,) = _LEAST.unpack_from(payload)
         offsets, rest = integers.unpack(payload[_LEAST.size :], columns)
         _check_end(rest)
-        return norms.from_offsets(least, offsets)
+        return norms.from_offsets(least, offsets, step)
     except ValueError as error:
         raise CorruptError(f"{where}: {error}") from None
 

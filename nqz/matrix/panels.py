@@ -194,7 +194,8 @@ class Panels:
     def _read(self, number: int) -> CodedPanel:
         p, reader, (first, last) = self.parameters, self._file.reader, self.edges(number)
         record = reader.record(int(self._norms[number]))
-        codes = unpack_norms(reader.read(record, "NORM"), last - first, _where(reader, record))
+        payload = reader.read(record, "NORM")
+        codes = unpack_norms(payload, last - first, _where(reader, record), p.norm_step)
         scaling = p.norm_scaling(Histogram.of(codes))
         chunks, end = int(self._starts[number]), int(self._starts[number + 1])
         panel = cut_panel(p, first, last, int(scaling.histogram.counts[scaling.kept].sum()), chunks)

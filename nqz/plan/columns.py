@@ -282,8 +282,7 @@ class Columns:
             yield max(1, int(kappa * n))
             return
         yield n
-        if n >= 32:
-            yield from (max(1, fraction * n // 64) for fraction in range(60, 0, -4))
+        yield from dict.fromkeys(max(1, fraction * n // 64) for fraction in range(60, 0, -4) if n > 1)
 
 
 def columns_of(

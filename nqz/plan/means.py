@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nqz.plan.side import least_digits
 from nqz.plan.task import Target, Task
 from nqz.stages import norms
 from nqz.stages.center import MOST_DIGITS, Digits
@@ -12,16 +13,16 @@ from nqz.stages.statistics import Statistics
 
 
 def mean_digits(task: Task, target: Target, statistics: Statistics) -> Digits | None:
-    """Additional binary digits of the means: the rate, rounded up, and more for loud columns; None without centering.
+    """Additional binary digits of the means, see `least_digits`, and more for loud columns; None without centering.
 
-    A mean gets as many digits as its column gets bits, by reverse water-filling, if these are more than the rate.
+    A mean gets as many digits more as its column gets bits, by reverse water-filling, beyond the rate.
     """
-    if not task.center:
+    if not statistics.center:
         return None
-    least = target.digits
+    least, rate = least_digits(task, statistics.n, statistics.histogram, target), target.digits
     if task.allocate != "matrix" or "matrix" not in task.coding.allocations:
         return Digits(least)
-    reference = _water_level(statistics.histogram, least) + norms.DOUBLING * least
+    reference = _water_level(statistics.histogram, rate) + norms.DOUBLING * rate
     found = Digits(least, max(-norms.LIMIT, min(norms.LIMIT, reference)))
     loudest = norms.loudest(statistics.histogram.codes)
     return found if int(found.of(np.array([loudest]))[0]) > least else Digits(least)

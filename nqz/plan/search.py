@@ -147,8 +147,9 @@ def _keyless(task: Task, statistics: Statistics, target: Target) -> Parameters:
     return Parameters(
         n=statistics.n, columns=statistics.columns, m=statistics.n, transform=task.transform, lattice=task.lattice,
         coding=task.coding, allocate=task.allocate, delta=0, lowest_class=0,
-        mean_digits=None if digits is None else digits.least, rotation_seed=task.seed, dither_key=bytes(16),
-        coding_parameters=None, partner=task.partner, mean_reference=None if digits is None else digits.reference,
+        norm_step=statistics.rounding.step, rotation_seed=task.seed, dither_key=bytes(16), coding_parameters=None,
+        partner=task.partner, mean_digits=None if digits is None else digits.least,
+        mean_reference=None if digits is None else digits.reference,
     )  # fmt: skip
 
 

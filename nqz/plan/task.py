@@ -37,7 +37,8 @@ class Task:
         File and tensor, for messages.
     axis : int
         Along which the vectors lie.
-    center : bool
+    center : bool or None
+        Whether columns are centered; None where means are worth their bits.
     transform : Transform
     lattice : Lattice
     coding : Coding
@@ -52,7 +53,7 @@ class Task:
     name: str
     where: str
     axis: int
-    center: bool
+    center: bool | None
     transform: Transform
     lattice: Lattice
     coding: Coding

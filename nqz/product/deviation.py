@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from nqz import kernels
 from nqz.ground.arithmetic import pieces
 from nqz.ground.threads import Workers
+from nqz.product import diagonal
 from nqz.product.operand import Operand
 from nqz.product.risk import Local, places
+from nqz.stages import norms
 from nqz.stages.estimate import related_noise
 
 Put = Callable[[int, int, NDArray[Any]], Any]
@@ -168,12 +170,12 @@ class Deviations:
         return out, places(labels, codes)
 
     def _diagonal(self, chosen: slice, estimates: NDArray[Any], rounding: float) -> NDArray[np.float64]:
-        """Of entries of the diagonal, which come from the norms: energies, and means that err with themselves."""
+        """Of entries of the diagonal: energies, and means that err with themselves."""
         side, _ = self._side(self._a, self._local.a, chosen)
         with np.errstate(over="ignore"):
             size = np.ldexp(side[1], self._a.exponent)
             parts = (
-                size * (size * (_LN2 * self._a.norm_step / _ROOT_12)),
+                size * (size * diagonal.deviations(self._a, self._a.codes(chosen), self._kappa)),
                 2.0 * side[3] * side[4],
                 rounding * np.abs(estimates.astype(np.float64)),
             )
@@ -185,8 +187,8 @@ class Deviations:
         """What no entry without a standard deviation is off by more than: ‖a‖‖b‖, and what was rounded."""
         a, b = _Most.of(self._a), _Most.of(self._b)
         n = self._a.side.n
-        octaves = (self._a.norm_step + self._b.norm_step) / 4.0 * _LN2
-        norms_off = 1.0 + octaves + octaves * octaves  # e to the power of it is less
+        octaves = (norms.above(self._a.norm_step) + norms.above(self._b.norm_step)) / 2.0
+        norms_off = math.exp(_LN2 * octaves)
         with np.errstate(over="ignore"):
             known = max(a.lost * b.norm, a.norm * b.lost) * norms_off
             centered = float(np.ldexp(known, self._exponent))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nqz import kernels
 from nqz.ground.arithmetic import pieces, total, total_of
 from nqz.ground.threads import Workers
+from nqz.product import diagonal
 from nqz.product.deviation import Deviations, Put
 from nqz.product.integers import multiply, result_type
 from nqz.product.operand import Operand, Watch
@@ -290,8 +291,9 @@ class Product:
         i, chosen = np.arange(first, last), slice(first, last)
         with np.errstate(over="ignore", invalid="ignore"):
             means = a.means(chosen)
-            diagonal = np.ldexp(a.energies(a.codes(chosen)), 2 * a.exponent) + a.side.n * (means * means)
-            out[i - rows.start, i - columns.start] = diagonal
+            place = i - rows.start, i - columns.start
+            energy = diagonal.energies(a, a.codes(chosen), raw[place], self.kappa)
+            out[place] = np.ldexp(energy, 2 * a.exponent) + a.side.n * (means * means)
         finite = np.isfinite(out)
         return -1 if finite.all() else int(np.argmin(finite))
 
@@ -344,19 +346,23 @@ class Product:
             error, guessed = error + pairs, guessed + pairs
         guessed = guessed / error if error > 0 else 0.0
         if self.same:
-            error -= self._diagonal_error(theta, missed) / (scale * a.side.n)
+            error -= self._diagonal_error(theta, missed) / scale
         # what rounding left in the means, times the partner's mean
         rounding = _rounding(a, b) + _rounding(b, a)
         return error + rounding * a.side.n**2 / 12.0 / scale, guessed
 
     def _diagonal_error(self, theta: float, missed: float) -> float:
-        """What `expected_error` counts for the diagonal of a matrix times itself, which the norms give instead."""
-        side, energy = self.a.side, self.a.energies(self.a.side.histogram.codes)
+        """By how much less the diagonal of a matrix times itself is off than `expected_error` counts for it."""
+        side, codes = self.a.side, self.a.side.histogram.codes
+        energy = self.a.energies(codes)
         nu = np.square(1.0 + side.noise) / self.kappa - 1.0
         factor = alpha(self.estimator, theta, nu)
         known = np.where(np.isfinite(nu), nu, 0.0)
         error = np.square(1.0 - factor) * missed + np.square(factor) * known
-        return total(error * energy * energy * side.histogram.counts)
+        less = error / side.n
+        if self.a.norm_step > 1.0 / norms.STEPS:
+            less -= np.square(diagonal.deviations(self.a, codes, self.kappa))
+        return total(less * energy * energy * side.histogram.counts)
 
 
 def _run(pool: Workers) -> Callable[..., Iterator[Any]]:

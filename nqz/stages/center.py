@@ -25,10 +25,14 @@ PerColumn = int | npt.NDArray[np.int64]
 EXACT = 255
 """Value of `shift` that marks a mean kept as a float64."""
 
+LEAST_DIGITS = -8
+"""The fewest additional digits of means: below zero they are coarser than what the guard digits make of them."""
+
 MOST_DIGITS = 17
 """Additional digits from which on loudness adds no more: noise is as small only where a column has all its bits."""
 
-_GUARD = 3
+GUARD = 3
+"""Binary digits of means beyond the additional ones: steps at 0 of these are at most σ / (8 √n)."""
 
 
 class Digits(NamedTuple):
@@ -144,7 +148,7 @@ class Means:
 
 def base_exponent(codes: npt.NDArray[Any], n: int, digits: PerColumn) -> npt.NDArray[Any]:
     """Exponent of the step for |mean| ≤ σ: at most σ / (8 √n) · 2 ** -digits, from integers alone."""
-    return (codes // norms.DOUBLING) - (n - 1).bit_length() - _GUARD - digits
+    return (codes // norms.DOUBLING) - (n - 1).bit_length() - GUARD - digits
 
 
 def quantize(

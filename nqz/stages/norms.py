@@ -25,6 +25,9 @@ DOUBLING = 2 * STEPS
 ZERO = NORM_ZERO
 """Code of a column whose energy is zero."""
 
+COARSEST = 8192
+"""The largest step, in 1/256 octave, of which norm codes of a matrix may be multiples beyond the least one."""
+
 LIMIT = 1 << 21
 """Norm codes are at most this either way."""
 
@@ -63,6 +66,54 @@ def loudest(codes: np.ndarray) -> int:
     """The code of the loudest column, relative to which energies do not overflow."""
     return max(0 if len(codes) == 0 else int(codes.max()), -LIMIT)
 
+
+_ABOVE = {
+    2: 1, 4: 2, 8: 4, 16: 8, 32: 16, 64: 32, 128: 62, 256: 121, 512: 227, 1024: 400, 2048: 634, 4096: 889,
+    8192: 1145,
+}  # fmt: skip
+"""By step, what is rounded down to a code: less than so much above it. Of energies 1 and r = 2 ** (step / 256) that
+which both describe alike is ln r / (1 - 1 / r); then what a code stands for is the mean of what is rounded to it."""
+
+
+def above(step: float) -> float:
+    """By how many octaves the energy of a column may be above what its code stands for; `step` in octaves, too."""
+    return _ABOVE.get(round(step * STEPS), step * STEPS / 2.0) / STEPS
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """Norm codes rounded to phase + k · step, so that they take fewer bits.
+
+    Attributes
+    ----------
+    step : int
+        A power of two up to `COARSEST`, 1 for codes as they are.
+    phase : int
+    """
+
+    step: int = 1
+    phase: int = 0
+
+    def of(self, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Round codes, of the same type; `ZERO` stays."""
+        if self.step == 1:
+            return codes
+        below = self.step - _ABOVE[self.step]
+        wide = np.where(codes == ZERO, 0, codes).astype(np.int64) - self.phase
+        rounded = self.phase + (wide + below) // self.step * self.step
+        return np.where(codes == ZERO, ZERO, rounded).astype(codes.dtype)
+
+    def counted(self, histogram: Histogram) -> Histogram:
+        """Round the codes of a histogram."""
+        if self.step == 1:
+            return histogram
+        codes = self.of(histogram.codes)
+        start = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]])[: len(codes)])
+        return Histogram.counted(codes[start], np.add.reduceat(histogram.counts, start))
+
+
+EXACTLY = Rounding()
+"""Norm codes as they are."""
 
 _GATHERED = 1 << 14  # norm codes of histograms that wait to be joined
 
@@ -179,18 +230,22 @@ def _least(codes: np.ndarray) -> int:
     return int(min(found, default=0))
 
 
-def to_offsets(codes: np.ndarray) -> tuple[int, np.ndarray]:
-    """Serialize norm codes as the least of them and code - least + 1 for every column, 0 for `ZERO`; int32."""
+def to_offsets(codes: np.ndarray, step: int = 1) -> tuple[int, np.ndarray]:
+    """Serialize norm codes as the least of them and (code - least) / step + 1 for every column, 0 for `ZERO`; int32.
+
+    The codes must differ by multiples of `step`.
+    """
     least = _least(codes)
-    floor = np.int32(least - 1)
-    return least, np.maximum(np.asarray(codes, np.int32), floor) - floor
+    floor = np.int32(least - step)
+    return least, (np.maximum(np.asarray(codes, np.int32), floor) - floor) // np.int32(step)
 
 
-def from_offsets(least: int, offsets: np.ndarray) -> np.ndarray:
+def from_offsets(least: int, offsets: np.ndarray, step: int = 1) -> np.ndarray:
     """Inverse of `to_offsets`, int32; ValueError for codes out of range."""
-    if abs(least) > LIMIT or offsets.min(initial=0) < 0 or offsets.max(initial=0) > LIMIT - least + 1:
+    most = (LIMIT - least) // step + 1
+    if abs(least) > LIMIT or offsets.min(initial=0) < 0 or offsets.max(initial=0) > most:
         raise ValueError("norm code out of range")
     codes = np.empty(len(offsets), np.int32)
     for chosen in pieces(len(offsets)):
-        codes[chosen] = np.where(offsets[chosen] == 0, ZERO, offsets[chosen] + (least - 1))
+        codes[chosen] = np.where(offsets[chosen] == 0, ZERO, offsets[chosen] * step + (least - step))
     return codes

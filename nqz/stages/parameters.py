@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from nqz.ground.wording import counted
-from nqz.stages.center import Digits
+from nqz.stages import norms
+from nqz.stages.center import LEAST_DIGITS, Digits
 from nqz.stages.codings import CODINGS, Coding
 from nqz.stages.lattices import Lattice
 from nqz.stages.norms import LIMIT, Histogram
@@ -38,6 +39,8 @@ class Parameters:
         Columns of lower classes are dropped.
     mean_digits : int or None
         Additional digits of the means; None for a matrix that is not centered.
+    norm_step : int
+        Of what norm codes differ by multiples.
     rotation_seed : int
     dither_key : bytes
         16 bytes.
@@ -61,6 +64,7 @@ class Parameters:
     delta: int
     lowest_class: int
     mean_digits: int | None
+    norm_step: int
     rotation_seed: int
     dither_key: bytes
     coding_parameters: Any
@@ -95,12 +99,15 @@ class Parameters:
         if self.coding is not CODINGS.get(self.coding.name):
             raise ValueError("unknown coding")
         self.coding.check(self)
-        if self.mean_digits is not None and not 0 <= self.mean_digits <= 64:
+        if self.mean_digits is not None and not LEAST_DIGITS <= self.mean_digits <= 64:
             raise ValueError("the digits of the means are out of range")
         check_partner(self.partner)
         if self.mean_reference is not None and (self.mean_digits is None or abs(self.mean_reference) > LIMIT):
             raise ValueError("the norm code that the digits of the means refer to is out of range")
         if not 0 <= self.octaves <= OCTAVES:
             raise ValueError("the octaves of loud columns are out of range")
+        step = self.norm_step
+        if not 1 <= step <= norms.COARSEST or step & (step - 1):
+            raise ValueError(f"the step of the norms is not a power of two up to {norms.COARSEST}")
         if len(self.dither_key) != 16:
             raise ValueError("the dither key is not 16 bytes long")

@@ -6,7 +6,7 @@ Norms and means follow from the sums of a column (`sums`); of a great many colum
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,10 @@ class Statistics:
     columns_found : Found or Histogram
         Norm codes and means where they are `held`; otherwise the codes, counted.
     near : ndarray of float64
-        Energies of those columns that are in the first panel, relative to what their norm codes stand for; 0 of a
-        column without energy.
+        Energies of those columns that are in the first panel, relative to what their norm codes stand for, before these
+        were rounded; 0 of a column without energy.
+    rounding : Rounding
+        How norm codes were rounded.
     """
 
     grid: Grid
@@ -47,10 +49,21 @@ class Statistics:
     digests: bytes
     columns_found: Found | norms.Histogram
     near: npt.NDArray[np.float64]
+    rounding: norms.Rounding = norms.EXACTLY
 
     def __add__(self, other: Statistics) -> Statistics:
         """The statistics of both ranges; `other` must continue this one."""
         return merged([self, other])
+
+    def rounded(self, rounding: norms.Rounding) -> Statistics:
+        """The same with rounded norm codes."""
+        self._check_complete()
+        if rounding.step == 1:
+            return self
+        found = self.columns_found
+        if isinstance(found, Found):
+            return replace(self, columns_found=found.rounded(rounding), rounding=rounding)
+        return replace(self, columns_found=rounding.counted(found), rounding=rounding)
 
     def _check_complete(self) -> None:
         if (self.first, self.last) != (0, self.grid.units):

@@ -49,6 +49,10 @@ class Found:
         """Some of them."""
         return Found(self.codes[columns], None if self.mean is None else self.mean[columns])
 
+    def rounded(self, rounding: norms.Rounding) -> Found:
+        """The same with rounded norm codes."""
+        return self if rounding.step == 1 else Found(rounding.of(self.codes), self.mean)
+
     def means(self) -> npt.NDArray[np.float64]:
         """Means, zero if the matrix is not centered."""
         return np.zeros(len(self.codes)) if self.mean is None else self.mean

@@ -43,9 +43,9 @@ class Matrix:
 
     def __post_init__(self) -> None:
         p, shape = self.tensor.parameters, self.tensor.shape
-        require(isinstance(p, list) and len(p) == 15, "parameters of a matrix")
+        require(isinstance(p, list) and len(p) == 16, "parameters of a matrix")
         axis, rate, self.m, transform, self.lattice, coding, allocate, self.delta = p[:8]
-        lowest, digits, partner, reference, octaves, digest, key = p[8:]
+        lowest, digits, self.norm_step, partner, reference, octaves, digest, key = p[8:]
         require(is_integer(axis, 0, min(1, len(shape) - 1)), "axis")
         split = len(shape) - 1 if axis == 0 and len(shape) > 1 else 1
         self.axis = axis
@@ -63,7 +63,9 @@ class Matrix:
         require(self.n <= 1 << 26, "columns are too long for the rotation")
         require(is_integer(self.delta, -8192 * 4096, 8192 * 4096), "delta")
         require(is_integer(lowest, 0, 1024), "lowest class")
-        require(digits is None or is_integer(digits, 0, 64), "mean_digits")
+        require(digits is None or is_integer(digits, -8, 64), "mean_digits")
+        require(is_integer(self.norm_step, 1, 8192), "norm_step")
+        require(self.norm_step.bit_count() == 1, "norm_step is not a power of two")
         if isinstance(partner, str):
             _known(partner, ("equal", "exact"))
         else:
@@ -125,13 +127,13 @@ class Panel:
     classes: I64  # of the columns in `order`
 
 
-def _norms(reader: Reader, width: int) -> tuple[I64, NDArray[np.bool_]]:
+def _norms(reader: Reader, width: int, step: int) -> tuple[I64, NDArray[np.bool_]]:
     """Norm codes, 0 where there is no energy, and which columns have energy (section 10)."""
     base = reader.integer(4, signed=True)
     values = sequence(reader, width)
     reader.end()
     require(abs(base) <= 1 << 21 and (values >= 0).all() and (values < 1 << 23).all(), "norm code")
-    codes = np.where(values > 0, base + values - 1, 0)
+    codes = np.where(values > 0, base + (values - 1) * step, 0)
     require((abs(codes) <= 1 << 21).all(), "norm code")
     return codes, values > 0
 
@@ -152,7 +154,7 @@ def _means(reader: Reader, matrix: Matrix, codes: I64, energy: NDArray[np.bool_]
 
 
 def _panel(matrix: Matrix, norm: bytes, mean: bytes | None, width: int) -> Panel:
-    codes, energy = _norms(Reader(norm), width)
+    codes, energy = _norms(Reader(norm), width, matrix.norm_step)
     means = np.zeros(width) if mean is None else _means(Reader(mean), matrix, codes, energy)
     scales = matrix.scales(codes)
     ratio = exp2(np.minimum(16 * codes - 2 * scales, 64 * 4096)) / matrix.n

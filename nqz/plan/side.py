@@ -1,0 +1,181 @@
+"""Side information: what norms and means of short vectors are worth.
+
+A column of n entries costs what its entries do and, beside them, its norm and its mean. These few bits are nothing
+where n is large; where it is small they are as few as pays: docs/theory.md, "Short vectors".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz.format.norm_mean import pack_means
+from nqz.ground.arithmetic import GRID, exp2, log2, total
+from nqz.plan.task import Target, Task
+from nqz.stages import center, norms
+from nqz.stages.center import Digits, Means
+from nqz.stages.norms import EXACTLY, STEPS, ZERO, Histogram, Rounding
+from nqz.stages.sums import Found
+
+LONG = 1024
+"""Length from which on columns are centered, and norms and means as fine as they can be."""
+
+_MIDDLE = 512  # from here on one of the guard digits of means is kept
+
+_PARTNER = 0.25
+"""Mean of a partner's column, squared, over its variance, that is reckoned with: a half of its standard deviation."""
+
+_NORM_BITS, _MEAN_BITS = 11.0, 22.0
+_COARSE_NORM_BITS, _COARSE_MEAN_BITS = 2.0, 5.0
+_CONSTANT_BITS = 128.0  # that the mean of a constant column is worth: all of the column, exactly
+_EXACT = 16  # entries of a column from which on any constant ones are kept exactly
+_CONTAINER = 376  # bytes that a container takes at least
+_KEPT = 32  # entries of a column from which on means are likely to be kept
+
+_HALF_LOG2_E = 0.7213475204444817
+
+_PHASES = 16  # that are tried of a step
+_TRIES = 8  # to find one near that leaves the energy as it is
+_ENERGY = 0.002  # part of the energy that rounding may add, or take away
+_TOKENS = 32  # of a record whose frequencies take a byte each, at most
+
+
+def is_short(task: Task, n: int) -> bool:
+    """Whether norms and means of columns are to take as few bits as pays.
+
+    Where every column has a scale of its own it is in proportion to its norm, which must be right.
+    """
+    return _is_short(n, task.coding.name, task.allocate)
+
+
+def _is_short(n: int, coding: str, allocate: str) -> bool:
+    return n < LONG and coding == "entropy" and allocate == "matrix"
+
+
+def likely_bits(n: int, coding: str, allocate: str, center: bool | None) -> float:
+    """Bits that norm and mean of a column take, about; `center` as in `Task`."""
+    if not _is_short(n, coding, allocate):
+        return _NORM_BITS + (0.0 if center is False else _MEAN_BITS)
+    if center is None:
+        return _COARSE_NORM_BITS + (_COARSE_MEAN_BITS if n >= _KEPT else 0.0)
+    return _COARSE_NORM_BITS + (_MEAN_BITS if center else 0.0)
+
+
+def rate_of(target: Target) -> float:
+    """The rate, or about that which an error takes."""
+    if target.error is None:
+        return target.rate
+    return max(0.0, 0.5 * float(log2(2.0 / target.error)))
+
+
+def least_digits(task: Task, n: int, histogram: Histogram, target: Target) -> int:
+    """Additional digits of means: the rate, rounded up; of short columns so many that steps are near their noise.
+
+    The noise of a coordinate, of which σ √n times the mean is one, has a standard deviation of σ 2 ** -rate.
+    """
+    alive = histogram.codes != ZERO
+    if not is_short(task, n) or task.center or not alive.any():
+        return target.digits
+    guard = 1 if n >= _MIDDLE else 0
+    counts = histogram.counts[alive]
+    fraction = total((histogram.codes[alive] % norms.DOUBLING) * counts) / norms.DOUBLING / total(counts)
+    length = float(log2(float(n))) - (n - 1).bit_length()
+    digits = rate_of(target) + guard - center.GUARD - fraction + length
+    return max(center.LEAST_DIGITS, math.floor(digits + 0.5))
+
+
+def worth_centering(task: Task, n: int, found: Found, target: Target) -> bool:
+    """Whether columns, of which these are all or some, had better be centered.
+
+    Without means they have more energy, which costs ½ log₂ of it an entry, and a product with columns whose own means
+    are kept has the noise of an entry in place of that of a mean.
+    """
+    if not is_short(task, n) or task.center or found.mean is None:
+        return True
+    codes, mean = found.codes.astype(np.int64), found.mean
+    silent = codes == ZERO
+    power = np.where(silent, 0, codes // norms.DOUBLING)
+    with np.errstate(over="ignore"):
+        scaled = np.ldexp(mean, np.clip(-power, -2000, 2000).astype(np.int32))
+        added = np.minimum(n * scaled * scaled, 1e300)
+    added /= norms.energy(np.where(silent, 0, codes - power * norms.DOUBLING))
+    most = n * rate_of(target)  # not coded at all
+    constant = np.where(mean != 0.0, _CONSTANT_BITS, 0.0)
+    if n == 1:  # all columns are constant: exactly, if there is room
+        constant = np.where(mean != 0.0, most + 8.0 * max(0, target.free - _CONTAINER) / len(codes), 0.0)
+    elif n >= _EXACT and (constant > 0.0).any(where=silent):
+        return True
+    saved = np.where(silent, constant, np.minimum(n / 2 * log2(1.0 + added), most))
+    noise = n / 2 * float(log2(1.0 + _PARTNER / 2.0))
+    digits = least_digits(task, n, Histogram.of(found.codes), target)
+    kept = Means.rounded(mean, found.codes, n, Digits(digits))
+    return total(saved) + noise * len(codes) > 8.0 * len(pack_means(kept.shift, kept.q))
+
+
+def rounding(task: Task, n: int, histogram: Histogram) -> Rounding:
+    """How norm codes are rounded: what they take, and what coding with the wrong variance takes, is least."""
+    alive = histogram.codes != ZERO
+    if not is_short(task, n) or not alive.any():
+        return EXACTLY
+    codes, counts = histogram.codes[alive], histogram.counts[alive].astype(np.float64)
+    best, least = EXACTLY, _norm_bits(counts)
+    for step in _steps():
+        for phase in range(0, step, max(1, step // _PHASES)):
+            one = Rounding(step, phase)
+            bits = _cost(codes, counts, n, one)
+            if bits < least and (found := _honest(codes, counts, one)) is not None:
+                bits = _cost(codes, counts, n, found)
+                if bits < least:
+                    best, least = found, bits
+    return best
+
+
+def _steps() -> Iterator[int]:
+    step = 2
+    while step <= norms.COARSEST:
+        yield step
+        step *= 2
+
+
+def _honest(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.float64], how: Rounding) -> Rounding | None:
+    """The rounding near another one that leaves the energy of all columns as it is, if one is found."""
+    for _ in range(_TRIES):
+        ratio = _energy_ratio(codes, counts, how)
+        if abs(1.0 - ratio) < _ENERGY:
+            return how
+        shift = math.floor(STEPS * float(log2(ratio)) + 0.5)
+        if shift == 0:
+            break
+        how = Rounding(how.step, (how.phase + shift) % how.step)
+    return None
+
+
+def _energy_ratio(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.float64], how: Rounding) -> float:
+    """Energy of all columns over what their codes stand for."""
+    loudest = int(codes[-1])
+    true, kept = (norms.energy(found, loudest) * counts for found in (codes, how.of(codes)))
+    return total(true) / total(kept)
+
+
+def _cost(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.float64], n: int, how: Rounding) -> float:
+    """Bits of rounded norm codes, and those that entries take more because of what these are off."""
+    rounded = how.of(codes)
+    ratio: npt.NDArray[np.float64] = exp2((codes - rounded) * (GRID // STEPS))
+    off = total((ratio - 1.0 - _natural(codes - rounded)) * counts) * (n * _HALF_LOG2_E)
+    start = np.flatnonzero(np.diff(rounded, prepend=rounded[:1] - 1))
+    return off + _norm_bits(np.add.reduceat(counts, start))
+
+
+def _natural(steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Natural logarithm of energies so many steps apart."""
+    found: npt.NDArray[np.float64] = steps.astype(np.float64) * (0.6931471805599453 / STEPS)
+    return found
+
+
+def _norm_bits(counts: npt.NDArray[np.float64]) -> float:
+    """Bits of norm codes, of which each occurs so often."""
+    whole = total(counts)
+    return total(counts * (float(log2(whole)) - log2(counts))) + 8.0 * min(len(counts), _TOKENS)

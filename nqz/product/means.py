@@ -1,0 +1,97 @@
+"""Means of columns that are not kept apart, as a partner with means of its own needs them: estimated from the points.
+
+With a = ā + m 1 and b, of which nothing is kept apart, ⟨a, b⟩ = ⟨ā, b⟩ + m ⟨1, b⟩. The last factor is n times the mean
+of b; its estimate is the product of the points with the rotated vector of ones, unbiased like that with any other.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nqz import kernels
+from nqz.ground.guard import Guard
+from nqz.ground.threads import Workers
+from nqz.product.operand import Columns, Operand
+from nqz.stages.project import project
+from nqz.stages.transforms import Transform
+
+_BITS = 18
+"""Binary digits behind the point of the rotated ones; fewer where columns are so long that sums would not fit."""
+
+_HELD = 1 << 22
+"""Columns whose means are kept for the next use."""
+
+
+class PointMeans:
+    """Means of the columns of an operand, block by block, and their standard deviations.
+
+    Parameters
+    ----------
+    operand : Operand
+    transform : Transform
+    """
+
+    def __init__(self, operand: Operand, transform: Transform) -> None:
+        n, seed, m = operand.side.n, operand.rotation_seed, operand.m
+        self._operand, self._kappa = operand, m / n
+        self._digits = _BITS - max(0, (n - 1).bit_length() - 20)
+        ones = np.ones((1, n), np.float32)
+        transform.rotate(ones, seed)
+        scale = np.full(1, np.ldexp(1.0, self._digits), np.float32)
+        self._ones = np.empty((1, m), np.int32)
+        kernels.round_scaled(project(ones, seed, m), scale, self._ones)
+        self._held: OrderedDict[int, NDArray[np.float64]] = OrderedDict()
+        self._guard = Guard()
+
+    def at(self, columns: Columns) -> NDArray[np.float64]:
+        """Estimated means of columns, ascending."""
+        numbers = (
+            np.arange(*columns.indices(self._operand.columns)) if isinstance(columns, slice) else columns
+        )
+        out = np.zeros(len(numbers))
+        for first, last in self._operand.blocks:
+            low, high = np.searchsorted(numbers, [first, last])
+            if low < high:
+                out[low:high] = self._block(first, last)[numbers[low:high] - first]
+        return out
+
+    def deviations(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """Standard deviations of the estimates in columns of these norm codes, in units of 2 ** exponent.
+
+        That of a column which is not coded is what its mean would be if it were unrelated to a constant.
+        """
+        operand, n = self._operand, self._operand.side.n
+        noise = operand.side.noise_at(codes)
+        known = np.isfinite(noise)
+        share = np.where(known, (1.0 + np.where(known, noise, 0.0)) / self._kappa - 1.0, 1.0)
+        found: NDArray[np.float64] = np.sqrt(share * operand.energies(codes)) / n
+        return found
+
+    def _block(self, first: int, last: int) -> NDArray[np.float64]:
+        with self._guard:
+            found = self._held.pop(first, None)
+            if found is None:
+                found = self._estimated(first, last)
+            self._held[first] = found  # the latest is the last
+            while len(self._held) > 1 and sum(map(len, self._held.values())) > _HELD:
+                self._held.popitem(last=False)
+            return found
+
+    def _estimated(self, first: int, last: int) -> NDArray[np.float64]:
+        """Of the columns of a block. Sums of products of integers are exact: points are below 2 ** 25."""
+        operand, m = self._operand, self._operand.m
+        stream, sums = operand.stream(first, last, Workers(1)), np.zeros(last - first, np.int64)
+        for chunk in stream.chunks:
+            start, points = stream.read(chunk)
+            low, high = start // m, (start + len(points) - 1) // m + 1
+            part = np.empty((high - low, 1), np.int64)
+            kernels.point_products(points, start, self._ones, part)
+            sums[stream.order[low:high]] += part[:, 0]
+        unit = operand.units(operand.codes(slice(first, last))) / (self._kappa * operand.side.n)
+        with np.errstate(over="ignore"):
+            found: NDArray[np.float64] = np.ldexp(sums * unit, operand.exponent - self._digits)
+        return found
