@@ -569,7 +569,7 @@ def test_peculiar_matrices(folder, capsys):
     (point,) = swept(capsys, "vector.npy", "--against", "other.npy", "-r", "4", "--lattice", "e8")["points"]
     assert point["measured"]["against"] < 1.0
     save(folder / "short.npy", matrix(4, 400))
-    result = succeed(capsys, "sweep", "short.npy", "-r", "0.5,1", "--lattice", "e8")
+    result = succeed(capsys, "sweep", "short.npy", "-r", "0.5,1", "--lattice", "e8", "--coding", "voronoi")
     assert result.err.startswith("nqz: warning: short.npy: ") and result.err.count("\n") == 1
 
 
