@@ -228,7 +228,7 @@ class Signal:
         related: float = 0.0, paired: Paired | None = None,
     ):  # fmt: skip
         self._power = a.energy[:, None] * b.energy[None, :] / n
-        self._related = related
+        self._related, self._entries = related, max(entries, 1.0)
         self._nu = excess_noise(a.noise, b.noise, kappa)
         self._noise = self._nu * self._power
         self._a, self._b = a, b
@@ -257,8 +257,16 @@ class Signal:
         return measured + self._prior * (1.0 - measured)
 
     def _ratio(self, weight: NDArray[Any]) -> float:
-        """The same, weighted."""
-        return self._drawn(_sum(weight * (self._found - self._noise)), _sum(weight * self._power))
+        """The same, weighted; drawn the less, the farther from 1 it is beside what noise makes of it."""
+        power = _sum(weight * self._power)
+        if power <= 0.0:
+            return 1.0
+        measured = max(_sum(weight * (self._found - self._noise)) / power / (1.0 + self._related), 0.0)
+        noise = _sum(weight * self._noise) / power
+        variance = (4.0 * measured + 2.0 * noise) * noise / self._entries
+        distance = measured - 1.0
+        share = min(self._prior, variance / (variance + distance * distance)) if distance else self._prior
+        return measured + share * (1.0 - measured)
 
     def theta(self) -> float:
         """The candidate θ of least estimated risk of `auto`."""
