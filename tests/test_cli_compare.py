@@ -63,7 +63,7 @@ def test_shares_and_totals_are_those_of_the_decoded_tensors(model, capsys):
 @pytest.mark.parametrize(
     ("rate", "options", "within"),
     [
-        (1.4, [], 0.05),
+        (1.4, [], 0.12),  # of short vectors: norms and means are kept otherwise at other rates
         (3, [], 0.03),
         (3, ["--allocate", "column"], 0.05),
         (4, ["--coding", "voronoi", "--lattice", "e8"], 0.12),
