@@ -35,14 +35,14 @@ def test_columns_of_some_dozen_entries_are_near_the_limit(n, most):
 
 @pytest.mark.parametrize("n", [2, 4, 8, 16])
 def test_columns_of_a_few_entries_keep_to_the_rate(n):
-    a, b = columns(n, 100_000), columns(n, 3000, 1)
+    a, b = columns(n, 100_000), columns(n, 300, 1)
     data, other = nqz.encode(a, rate=3), nqz.encode(b, rate=3)
     assert len(data) <= 3 * a.size / 8 + (448 if a.size < 10**6 else 0)
     assert not coded(data).centered
-    error = relative(nqz.matmul(other, data[: len(data)]), b, a)
+    error = relative(nqz.matmul(other, data), b, a)
     assert error < 0.2
     # predicted relative to what is coded, which is not centered
-    assert error == pytest.approx(nqz.predicted_error(other, data) * (n / (n - 1)) ** 2, rel=0.04)
+    assert error == pytest.approx(nqz.predicted_error(other, data) * (n / (n - 1)) ** 2, rel=0.15)
 
 
 def test_the_limits_between_steps_are_those_where_both_codes_cost_the_same():
