@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 import nqz
 from cli_tools import fail, listing, matrix, save, succeed
-from nqz.commands import decode, encode_matrix, matmul
+from nqz.commands import decode, encode_matrix, multiply
 from nqz.ground.errors import InputError
 
 SIDE = 700
@@ -119,7 +119,7 @@ def test_a_container_that_changes_while_it_is_decoded(folder, capsys, monkeypatc
 @pytest.mark.parametrize("side", ["a.nqz", "a.npy"])
 def test_an_operand_that_changes_while_it_is_multiplied(folder, capsys, monkeypatch, change, side):
     there = listing(folder)
-    done = before(monkeypatch, matmul, "tiles", change, folder / side)
+    done = before(monkeypatch, multiply, "tiles", change, folder / side)
     error = fail(capsys, 3, "matmul", side, "b.nqz", "-o", "x.npy")
     assert error == f"{side}: changed while it was being read"
     assert done and listing(folder) == there
