@@ -1,7 +1,7 @@
 """Matrix compression for matrix multiplication.
 
 Compresses matrices to R bits an entry so that AᵀB can be estimated from two compressed files, with the expected error
-of every answer stated. On Gaussian matrices they are within 0.06 bit an entry of the information-theoretic limit.
+of every answer stated. Gaussian matrices of 4096 × 1024 are within 0.06 bit an entry of the theoretical limit.
 
     encode(source, to, rate=4)      compress an array, a mapping of names to arrays (a model), or a file
     decode(source, to)              rebuild it

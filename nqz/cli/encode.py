@@ -108,7 +108,8 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
 )  # fmt: skip
 @click.option(
     "--center/--no-center", "center", default=None,
-    help="Keep the means of the vectors apart, and finely, or not at all; by default where they are worth their bits.",
+    help="Keep the means of the vectors apart, and finely, or not at all; by default where they are worth their bits "
+    "in products with vectors whose own means are small.",
 )  # fmt: skip
 @click.option(
     "--lattice", type=choice(FAMILIES), default=DEFAULT, show_default=True,

@@ -1,4 +1,4 @@
-"""Energies of the centered columns: rounded to 1/256 octave, the side information that everything else derives from.
+"""Energies of the columns: rounded to 1/256 octave or coarser, the side information that everything else derives from.
 
 A norm code c stands for the energy ‖ā‖² = 2 ** (c / 256); `ZERO` for a column without energy. Codes are integers with
 an unbounded exponent, so that columns of 1e±300 need no special care.
