@@ -46,7 +46,9 @@ def test_errors_warnings_and_headings_are_told_by_color(tmp_path, monkeypatch, c
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.delenv("NO_COLOR", raising=False)
     save(tmp_path / "m.npy", matrix(2, 3000))
-    assert f"nqz: {YELLOW}warning{END}: m.npy: " in succeed(capsys, "encode", "m.npy", "-r", "1", "--center").err
+    assert (
+        f"nqz: {YELLOW}warning{END}: m.npy: " in succeed(capsys, "encode", "m.npy", "-r", "1", "--center").err
+    )
     assert invoke(capsys, "inspect", "no").err.startswith(f"nqz: {RED}error{END}: no: ")
     wrong = invoke(capsys, "encode").err
     assert wrong.startswith("Usage: nqz encode") and f"nqz: {RED}error{END}: Missing" in wrong

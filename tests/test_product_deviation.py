@@ -92,7 +92,7 @@ def test_one_sided_products_rows_and_other_codings(coding):
 
 
 def test_a_matrix_times_itself():
-    """Off the diagonal as others; on it what points leave, or norms where these are fine: uniform, as that of means is."""
+    """Off the diagonal as others; on it what points leave, or fine norms: uniform, as that of means is."""
     off, on = [], []
     for seed in range(SEEDS):
         n = 1024 if seed % 2 else 384
