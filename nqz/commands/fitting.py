@@ -22,7 +22,8 @@ from nqz.plan.search import lower_rate, rate_within
 from nqz.stages.panels import chunk_counts
 
 _TRIES = 6
-_CLOSE = 0.995  # of the bytes allowed: where less is used, a higher rate is tried once
+CLOSE = 0.995
+"""Of the bytes allowed: where less is used, a higher rate is tried once."""
 
 Encode = Callable[[Targets], dict[str, Any]]
 """Encodes everything with a target for each tensor, and reports."""
@@ -83,7 +84,7 @@ def encode_within(
             raise refuse_unfit(sharing, wanted, exact + beside + other, found) from None
         report = encode(targets)
         excess = report["file_bytes"] + other - wanted
-        if excess <= 0 and (raised or wanted + excess >= _CLOSE * wanted or _is_most(sharing, targets)):
+        if excess <= 0 and (raised or wanted + excess >= CLOSE * wanted or is_most(sharing, targets)):
             return report
         if not sharing.matrices:
             raise _refused(sharing, wanted, wanted + excess)
@@ -92,7 +93,7 @@ def encode_within(
     raise _refused(sharing, wanted, wanted + max(1, excess))
 
 
-def _is_most(sharing: Sharing, targets: Targets) -> bool:
+def is_most(sharing: Sharing, targets: Targets) -> bool:
     """Whether no matrix can get more."""
     return all(
         target is None or one.rate is not None or target.rate >= MAX_RATE

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nqz.commands.contents import Record, container_size, manifest, task_of
-from nqz.commands.fitting import beside, refuse_unfit
+from nqz.commands.fitting import CLOSE, beside, is_most, refuse_unfit
 from nqz.commands.forecast import Forecast, forecast, forecast_exact
 from nqz.commands.options import EncodeOptions
 from nqz.commands.sharing import Infeasible, Sharing, Targets
@@ -26,6 +26,8 @@ from nqz.plan.search import rate_within
 from nqz.plan.task import Target
 
 Progress = Callable[[str, float], object]
+
+_TRIES = 3  # of targets for a number of bytes
 
 
 @dataclass(frozen=True)
@@ -222,17 +224,25 @@ class _Planning:
         flat = [(source, one) for source, part in zip(self.sources, kept, strict=True) for one in part]
         exact = dict(self._each(self._exact, [item for item in flat if item[1].kind == EXACT]))
         sharing = Sharing.of(self.sources, kept, self.options)
-        targets = self._targets(sharing, kept, exact)
-        jobs = [
-            (source, one, target)
-            for (source, one), target in zip(flat, targets, strict=True)
-            if target is not None
-        ]
-        found: dict[int, Forecast] = {**exact, **dict(self._each(self._matrix, jobs))}
-        files = [
-            (os.path.basename(source.name), self._size(source, part, place, found))
-            for source, part, place in zip(self.sources, kept, numbered(list(map(len, kept))), strict=True)
-        ]
+        excess = 0
+        for _ in range(_TRIES):
+            targets = self._targets(sharing, kept, exact, excess)
+            jobs = [
+                (source, one, target)
+                for (source, one), target in zip(flat, targets, strict=True)
+                if target is not None
+            ]
+            found: dict[int, Forecast] = {**exact, **dict(self._each(self._matrix, jobs))}
+            files = [
+                (os.path.basename(source.name), self._size(source, part, place, found))
+                for source, part, place in zip(
+                    self.sources, kept, numbered(list(map(len, kept))), strict=True
+                )
+            ]
+            size = sum(size for _, size in files) + self.options.other_bytes
+            if self._is_near(size, sharing, targets):
+                break
+            excess += size - (self.options.max_bytes or size)
         for one in (one for one in sharing.tensors if one.kind == TIED):
             self.progress(one.name, one.tensor.nbytes)
         errors = [found[id(one)].error for one in sharing.matrices]
@@ -273,8 +283,17 @@ class _Planning:
         self.progress(one.name, one.tensor.nbytes)
         return id(one), found
 
-    def _targets(self, sharing: Sharing, kept: list[list[Treatment]], exact: dict[int, Forecast]) -> Targets:
-        """What each tensor may take, for a number of bytes without trying it."""
+    def _is_near(self, size: int, sharing: Sharing, targets: Targets) -> bool:
+        """Whether encoding would be content with so many bytes in all, about."""
+        wanted = self.options.max_bytes
+        if wanted is None or self.sources[0].kind.alone or is_most(sharing, targets):
+            return True
+        return CLOSE * wanted <= size <= wanted
+
+    def _targets(
+        self, sharing: Sharing, kept: list[list[Treatment]], exact: dict[int, Forecast], excess: int
+    ) -> Targets:
+        """What each tensor may take; for a number of bytes, so many fewer as they were in excess before."""
         wanted = self.options.max_bytes
         if wanted is None:
             return sharing.targets(
@@ -286,7 +305,7 @@ class _Planning:
             rate = rate_within(wanted, 0, sharing.entries)
             return sharing.at_rate(rate)
         try:
-            return sharing.for_bits(8.0 * (wanted - fixed))
+            return sharing.for_bits(8.0 * (wanted - fixed - excess))
         except Infeasible as found:
             raise refuse_unfit(sharing, wanted, fixed, found) from None
 

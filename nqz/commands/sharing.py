@@ -20,6 +20,10 @@ from nqz.plan.task import Target
 FREE_BYTES = 448
 """Bytes that come on top of the rate below a million entries."""
 
+_MORE = 1 / 200
+"""Of all bits, what may go to norms and means beyond `FREE_BYTES`: entries of short vectors get what others do."""
+
+_AMPLE = 1.125  # of what headers are likely to take: what is beyond a number of bytes is coded again
 _SMALL = 10**6
 _MOST_ERROR = 0.98  # a matrix with a larger one is not worth its header
 _SLACK = 1e-9
@@ -125,13 +129,38 @@ class Sharing:
         return sum(one.entries * rate for one, rate in rates)
 
     def for_bits(self, bits: float, strict: bool = True) -> Targets:
-        """Targets that take so many bits together, headers included.
+        """Targets that take so many bits together, headers included where it is `strict`.
+
+        At one rate for all, what headers of small matrices take is then set aside first: entries that pay for them
+        alone would have few bits left, or none. It is not where there is no room for it.
 
         Raises
         ------
         UsageError
             They cannot take as few; `Infeasible`, which knows how many it takes.
         """
+        room = {id(one): 0 if strict or one.entries >= _SMALL else FREE_BYTES for one in self.matrices}
+        if strict and self.options.is_uniform:
+            aside, more = self._aside(bits)
+            try:
+                return self._for_bits(bits - 8.0 * aside, more)
+            except Infeasible:
+                pass
+        return self._for_bits(bits, room)
+
+    def _aside(self, bits: float) -> tuple[int, dict[int, int]]:
+        """Bytes that are set aside, of so many bits for all, about; and how many each matrix may take of them."""
+        sizes = {id(one): math.ceil(_AMPLE * one.side_bits(self.options) / 8.0) for one in self.matrices}
+        small = sorted((sizes[id(one)], id(one)) for one in self.matrices if one.entries < _SMALL)
+        room, aside, left = dict.fromkeys(sizes, 0), 0, _MORE * bits / 8.0
+        for size, key in small:
+            left -= max(0, size - FREE_BYTES)
+            room[key] = FREE_BYTES if left < 0.0 else max(size, FREE_BYTES)
+            aside += min(size, room[key])
+        return aside, room
+
+    def _for_bits(self, bits: float, room: dict[int, int]) -> Targets:
+        """Targets that take so many bits, and bytes on top of them."""
         free = [one for one in self.matrices if one.rate is None]
         rates = self._rates(free, bits - self.fixed_bits, bits / max(1, self.entries))
         given = dict(zip(map(id, free), rates, strict=True))
@@ -142,7 +171,7 @@ class Sharing:
                 given[id(one)] if one.rate is None else one.rate,
                 None,
                 self.options.max_bytes,
-                0 if strict or one.entries >= _SMALL else FREE_BYTES,
+                room[id(one)],
             )
             for one in self.tensors
         ]
