@@ -104,7 +104,7 @@ def test_an_error_is_met_with_the_partner(error, partner):
     assert 0.99 * error <= found <= error
 
 
-@pytest.mark.parametrize("partner", ["alike", "", 0.0, -1, 13, float("nan"), float("inf")])
+@pytest.mark.parametrize("partner", ["alike", "", 0.0, -1, 13, float("nan"), float("inf"), None, [3]])
 def test_other_partners_are_refused(partner):
     with pytest.raises(nqz.UsageError, match="partner"):
         nqz.encode(WIDE, rate=1, partner=partner)
@@ -161,11 +161,16 @@ def test_noises_are_in_proportion_to_numbers_of_columns_at_high_rate():
     assert found["bits"] == pytest.approx(5, abs=0.002)
 
 
-def test_a_plan_for_an_error_takes_as_few_bits_as_reach_it():
-    found = nqz.plan_product(WIDE, NARROW, error=0.05)
-    assert 0.99 * 0.05 <= found["error"] <= 0.05
-    fewer = nqz.plan_product(WIDE, NARROW, bits=found["bits"] - 0.01)
-    assert fewer["error"] > 0.05
+@pytest.mark.parametrize(
+    "error, size", [(0.05, (1024, 450, 50)), (0.9, (512, 128, 96)), (0.9, (256, 12, 7)), (1e-4, (256, 12, 7))]
+)
+def test_a_plan_for_an_error_takes_as_few_bits_as_reach_it(error, size):
+    n, *counts = size
+    sides = [np.random.default_rng(count).standard_normal((n, count)) for count in counts]
+    found = nqz.plan_product(*sides, error=error, lattice="z")
+    assert 0.99 * error <= found["error"] <= error
+    fewer = nqz.plan_product(*sides, bits=found["bits"] - 0.02, lattice="z")
+    assert fewer["error"] > error
 
 
 def test_constant_matrices_have_nothing_to_divide(tmp_path, capsys):
@@ -175,6 +180,22 @@ def test_constant_matrices_have_nothing_to_divide(tmp_path, capsys):
         printed(capsys, "plan", tmp_path / "c.npy", tmp_path / "n.npy", "--bits", 2, "--json", "-q")
     )
     assert found["error"] == found["gain"] == 0.0
+    assert [side["rate"] for side in found["sides"]] == [2.0, 2.0]
+
+
+def test_the_commands_of_a_plan_take_the_tensors_that_it_names_alone(tmp_path, monkeypatch, capsys):
+    from safetensors.numpy import save_file
+
+    monkeypatch.chdir(tmp_path)
+    names = ("w*", "w[0]", "w?", "w0", "-w", "[", 'it\'s "w"')
+    save_file({name: NARROW[:64, k : k + 2] for k, name in enumerate(names)}, "m.safetensors")
+    for a, b in zip(names[::2], names[1::2], strict=False):
+        words = ["m.safetensors", "m.safetensors", f"--tensor-a={a}", f"--tensor-b={b}", "--lattice", "z"]
+        text = printed(capsys, "plan", *words, "--bits", 4, "-q")
+        for name, line in zip((a, b), text.splitlines()[-2:], strict=True):
+            assert run([*shlex.split(line)[1:], "-q", "-f"]) == 0
+            with nqz.open(shlex.split(line)[-1]) as container:
+                assert list(container) == [name]
 
 
 def test_a_plan_of_what_cannot_be_is_refused(files, capsys):

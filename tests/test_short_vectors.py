@@ -96,6 +96,20 @@ def test_means_of_an_uncentered_side_are_estimated(kappa):
     assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.15)
 
 
+def test_error_bars_know_of_means_of_columns_that_are_near_constants():
+    """All coordinates left out are then those of one vector: only the mean over seeds tells."""
+    a, b = columns(256, 4).astype(np.float64) + 30.0, columns(256, 3, 1) + 10.0
+    squares = []
+    for seed in range(50):
+        files = (
+            nqz.encode(x, rate=3, center=center, kappa=0.3, lattice="z", seed=seed)
+            for x, center in ((a, False), (b, True))
+        )
+        product, sigma = nqz.matmul(*files, estimator="unbiased", sigma=True)
+        squares.append(np.mean(np.square((product - a.T @ b) / sigma)))
+    assert 0.6 < np.mean(squares) < 1.5
+
+
 def test_diagonals_are_as_near_as_error_bars_say():
     x = columns(64, 600).astype(np.float64)
     data = nqz.encode(x, rate=3, center=False)

@@ -17,6 +17,7 @@ from nqz.commands.opening import is_model, open_file
 from nqz.commands.options import EncodeOptions
 from nqz.curve.matrix import SweepMatrix, choose
 from nqz.ground.errors import InputError, UsageError
+from nqz.ground.patterns import literal
 from nqz.ground.sources import READ, listed
 from nqz.ground.threads import workers
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
@@ -99,7 +100,7 @@ def _arguments(row: dict[str, Any], one: SweepMatrix, options: EncodeOptions, ou
     if one.axis:
         words += ["--axis", str(one.axis)]
     if one.tensor.name:
-        words += ["--tensor", one.tensor.name]
+        words += ["--tensor", literal(one.tensor.name)]
     if options.lattice != DEFAULT:
         words += ["--lattice", options.lattice]
     if options.states is not None:

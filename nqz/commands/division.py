@@ -38,7 +38,7 @@ _PLACES = 3
 
 _GRID, _GOLDEN, _SEARCHES = 12, 0.6180339887498949, 12
 _TRIES = 16
-_NEAR = 0.998  # of an error that is asked for
+_NEAR, _AIM = 0.998, 0.999  # of an error that is asked for
 _LEAST = 0.02  # bits an entry above what means and norms take
 
 
@@ -257,7 +257,7 @@ class _Search:
             low + (high - low) * max(best - 1, 0) / _GRID,
             low + (high - low) * min(best + 1, _GRID) / _GRID,
         )
-        found = [*tried, self._at(bits, bits)]
+        found = [self._at(bits, bits), *tried]  # equal rates where nothing is better
         for _ in range(_SEARCHES):
             width = _GOLDEN * (high - low)
             left, right = self._at(bits, high - width), self._at(bits, low + width)
@@ -270,15 +270,20 @@ class _Search:
         bits = min(max(gamma_inverse(error) + 0.05, MIN_RATE), MAX_RATE)
         low, high = MIN_RATE, MAX_RATE
         best: Division | None = None
+        before, stride = False, 0.5
         for _ in range(_TRIES):
             found = self.best(bits)
-            if found.error <= error:
+            enough = found.error <= error
+            if enough:
                 best, high = found, bits
                 if found.error >= _NEAR * error:
                     break
             else:
                 low = bits
-            step = bits + 0.5 * math.log2(max(found.error, 1e-300) / error)
+            # a bit is a quarter of the error where it is small, and less than that elsewhere: longer steps follow
+            stride = 2.0 * stride if enough is before else 0.5
+            before = enough
+            step = bits + stride * math.log2(max(found.error, 1e-300) / (_AIM * error))
             bits = step if low < step < high else 0.5 * (low + high)
             if high - low < 10.0**-_PLACES:
                 break

@@ -76,7 +76,7 @@ class CodedOperand(Operand):
         """See `Operand`."""
         if self._estimated is None:
             return self._matrix.mean_steps(columns, self.exponent)
-        return _STEP_OF_DEVIATION * self._estimated.deviations(self.codes(columns))
+        return _STEP_OF_DEVIATION * self._estimated.deviations(columns)
 
     @property
     def norm_step(self) -> float:

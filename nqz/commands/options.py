@@ -136,8 +136,9 @@ class EncodeOptions:
     def _check_partner(self) -> None:
         if self.partner in NAMED:
             return
-        if isinstance(self.partner, str) or not MIN_RATE <= self.partner <= MAX_RATE:
-            given = repr(self.partner) if isinstance(self.partner, str) else f"{self.partner:g}"
+        known = isinstance(self.partner, (int, float))
+        if not known or not MIN_RATE <= float(self.partner) <= MAX_RATE:
+            given = f"{self.partner:g}" if known else repr(self.partner)
             raise UsageError(
                 f"partner {given}: {', '.join(NAMED)}, or its bits per entry from {MIN_RATE} to {MAX_RATE:g}"
             )

@@ -23,6 +23,11 @@ def matches(name: str, pattern: str) -> bool:
     return found is not None and fnmatch.fnmatchcase(name, f"{found[1]}[[]{found[2]}]")
 
 
+def literal(name: str) -> str:
+    """A pattern that takes the tensor of a name, and no other."""
+    return re.sub(r"[*?[]", r"[\g<0>-\g<0>]", name)  # ranges, which no brackets of slices have
+
+
 _FEW = 500
 """Names among which similar ones are sought: that takes some microseconds for each."""
 

@@ -7,7 +7,6 @@ of b; its estimate is the product of the points with the rotated vector of ones,
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from nqz import kernels
 from nqz.ground.guard import Guard
 from nqz.ground.threads import Workers
 from nqz.product.operand import Columns, Operand
+from nqz.stages.estimate import Side, related_noise
 from nqz.stages.project import project
 from nqz.stages.transforms import Transform
 
@@ -59,16 +59,23 @@ class PointMeans:
                 out[low:high] = self._block(first, last)[numbers[low:high] - first]
         return out
 
-    def deviations(self, codes: NDArray[Any]) -> NDArray[np.float64]:
-        """Standard deviations of the estimates in columns of these norm codes, in units of 2 ** exponent.
+    def deviations(self, columns: Columns) -> NDArray[np.float64]:
+        """Standard deviations of the estimates in columns, in units of 2 ** exponent.
 
-        That of a column which is not coded is what its mean would be if it were unrelated to a constant.
+        That of a column which is not coded is what its mean would be if it were unrelated to a constant. One that is
+        near a constant itself is related to the ones as to any other vector.
         """
         operand, n = self._operand, self._operand.side.n
-        noise = operand.side.noise_at(codes)
+        codes = operand.codes(columns)
+        noise, energy = operand.side.noise_at(codes), operand.energies(codes)
         known = np.isfinite(noise)
         share = np.where(known, (1.0 + np.where(known, noise, 0.0)) / self._kappa - 1.0, 1.0)
-        found: NDArray[np.float64] = np.sqrt(share * operand.energies(codes)) / n
+        related = related_noise(operand.side, Side.exact(operand.side.histogram, n))
+        if related != 0.0:
+            mean = np.ldexp(self.at(columns), -operand.exponent)
+            cosine = np.divide(n * mean * mean, energy, out=np.zeros(len(codes)), where=energy > 0.0)
+            share = np.maximum(share + related * np.minimum(cosine, 1.0), 0.0)
+        found: NDArray[np.float64] = np.sqrt(share * energy) / n
         return found
 
     def _block(self, first: int, last: int) -> NDArray[np.float64]:
