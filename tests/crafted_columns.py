@@ -64,11 +64,10 @@ def norms(name: str) -> Iterator[tuple]:
     yield "from another least code", put(least - 7, [value + 7 for value in offsets]), 0
     # in proportion to the norms, classes and points stay as they are
     for up in (5120, -5120):
-        # in the other, those that are too quiet are dropped, and call for no chunk
-        yield f"codes {up:+}", put(least + up, offsets), 0 if column else 5, CHUNK if up > 0 else OPEN
+        yield f"codes {up:+}", put(least + up, offsets), 0 if column else 5, CHUNK
     # means in proportion to such norms are not finite
     yield "the greatest codes", put((1 << 21) - max(offsets) + 1, offsets), 5, OPEN
-    yield "the least codes", put(-(1 << 21), offsets), 0 if column else 5, OPEN
+    yield "the least codes", put(-(1 << 21), offsets), 0 if column else 5, CHUNK
     for what, form in (("2", b"\2"), ("255", b"\xff"), ("1 of such bytes", b"\1")):
         yield f"form {what}", right[:4] + form + right[5:]
     for width in (0, 1, 3, 9, 255):

@@ -126,5 +126,5 @@ def test_a_report_is_written_as_all_outputs_are(folder, capsys):
 
 def test_warnings_are_in_the_report_even_if_nobody_hears_them(folder, capsys):
     np.save("short.npy", np.random.default_rng(0).standard_normal((2, 3000)))
-    found = json.loads(succeed(capsys, "encode", "short.npy", "-r", "1", "-q", "--json").out)
+    found = json.loads(succeed(capsys, "encode", "short.npy", "-r", "1", "--center", "-q", "--json").out)
     assert found["warnings"][0].startswith("short.npy: ")

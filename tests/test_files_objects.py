@@ -71,7 +71,9 @@ def test_open_reads_the_end_of_a_file_of_many_chunks_and_a_column_its_own(monkey
     monkeypatch.setattr("nqz.stages.panels.PANEL_ENTRIES", 16)
     monkeypatch.setattr("nqz.stages.chunks.CHUNK_ENTRIES", 4)
     # four columns a panel, a chunk each
-    one = nqz.encode(np.array([[1, 2, 4, 7], [5, 1, 3, 2], [1, 8, 1, 9], [4, 4, 6, 5]], "f4") * 3, error=0.01)
+    one = nqz.encode(
+        np.array([[1, 2, 4, 7], [5, 1, 3, 2], [1, 8, 1, 9], [4, 4, 6, 5]], "f4") * 3, error=0.01, center=True
+    )
     first = nqz.open(one).matrix._coded.panels[0].panel
     assert len(first.chunks) == 4
     columns = 100_000

@@ -23,6 +23,7 @@ bytes or paths.
 
 `parameters.Parameters` name a transform, a lattice and a coding: objects of the registries `transforms.TRANSFORMS`,
 `lattices.LATTICES` and `codings.CODINGS`, each with a written contract. `digest` names the data of a source, for the
-key of the dither; `grid` fixes the order of sums; `partner` says what the other factor leaves of a product. What to
-spend bits on is chosen in `nqz.plan`; products, Figure 2, are in `nqz.product`.
+key of the dither; `grid` fixes the order of sums; `partner` says what the other factor leaves of a product; `loud`
+parts vectors that are far louder than the rest from these; `dependence` tells how the noise of a coding hangs together
+with what is coded. What to spend bits on is chosen in `nqz.plan`; products, Figure 2, are in `nqz.product`.
 """
