@@ -7,7 +7,8 @@ where n is large; where it is small they are as few as pays: docs/theory.md, "Sh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,7 @@ _HALF_LOG2_E = 0.7213475204444817
 _PHASES = 16  # that are tried of a step
 _TRIES = 8  # to find one near that leaves the energy as it is
 _ENERGY = 0.002  # part of the energy that rounding may add, or take away
+_TOGETHER = 1 << 16  # codes that are rounded at a time
 _TOKENS = 32  # of a record whose frequencies take a byte each, at most
 
 
@@ -121,15 +123,14 @@ def rounding(task: Task, n: int, histogram: Histogram) -> Rounding:
     if not is_short(task, n) or not alive.any():
         return EXACTLY
     codes, counts = histogram.codes[alive], histogram.counts[alive].astype(np.float64)
-    best, least = EXACTLY, _norm_bits(counts)
+    best, least = EXACTLY, _norm_bits(counts, codes[np.newaxis])[0]
     for step in _steps():
-        for phase in range(0, step, max(1, step // _PHASES)):
-            one = Rounding(step, phase)
-            bits = _cost(codes, counts, n, one)
-            if bits < least and (found := _honest(codes, counts, one)) is not None:
-                bits = _cost(codes, counts, n, found)
-                if bits < least:
-                    best, least = found, bits
+        phases = range(0, step, max(1, step // _PHASES))
+        for phase, bits in zip(phases, _costs(codes, counts, n, step, phases, least), strict=True):
+            if bits < least and (found := _honest(codes, counts, Rounding(step, phase))) is not None:
+                honest = _costs(codes, counts, n, step, [found.phase], least)[0]
+                if honest < least:
+                    best, least = found, honest
     return best
 
 
@@ -160,22 +161,49 @@ def _energy_ratio(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.float64],
     return total(true) / total(kept)
 
 
-def _cost(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.float64], n: int, how: Rounding) -> float:
-    """Bits of rounded norm codes, and those that entries take more because of what these are off."""
-    rounded = how.of(codes)
-    ratio: npt.NDArray[np.float64] = exp2((codes - rounded) * (GRID // STEPS))
-    off = total((ratio - 1.0 - _natural(codes - rounded)) * counts) * (n * _HALF_LOG2_E)
-    start = np.flatnonzero(np.diff(rounded, prepend=rounded[:1] - 1))
-    return off + _norm_bits(np.add.reduceat(counts, start))
+def _costs(
+    codes: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.float64],
+    n: int,
+    step: int,
+    phases: Sequence[int],
+    most: float,
+) -> list[float]:
+    """Bits of codes rounded to a step, by phase, and those that entries take more because of what these are off.
 
-
-def _natural(steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Natural logarithm of energies so many steps apart."""
-    found: npt.NDArray[np.float64] = steps.astype(np.float64) * (0.6931471805599453 / STEPS)
+    Infinite where the latter alone are `most` or more.
+    """
+    found: list[float] = []
+    together = max(1, _TOGETHER // len(codes))  # small arrays take as long as their number
+    for first in range(0, len(phases), together):
+        rounded = norms.to_step(codes, step, np.array(phases[first : first + together])[:, np.newaxis])
+        wrong = _mismatch()[codes - rounded + norms.COARSEST]
+        more = np.add.accumulate(wrong * counts, axis=1)[:, -1] * (n * _HALF_LOG2_E)
+        fit = more < most
+        bits = np.full(len(more), math.inf)
+        if fit.any():
+            bits[fit] = more[fit] + _norm_bits(counts, rounded[fit])
+        found += bits.tolist()
     return found
 
 
-def _norm_bits(counts: npt.NDArray[np.float64]) -> float:
-    """Bits of norm codes, of which each occurs so often."""
-    whole = total(counts)
-    return total(counts * (float(log2(whole)) - log2(counts))) + 8.0 * min(len(counts), _TOKENS)
+@lru_cache(maxsize=1)
+def _mismatch() -> npt.NDArray[np.float64]:
+    """What an energy so many steps from its code, from -`COARSEST` to it, adds to bits: r - 1 - ln r."""
+    steps = np.arange(-norms.COARSEST, norms.COARSEST + 1)
+    ratio: npt.NDArray[np.float64] = exp2(steps * (GRID // STEPS))
+    found: npt.NDArray[np.float64] = ratio - 1.0 - steps.astype(np.float64) * (0.6931471805599453 / STEPS)
+    found.setflags(write=False)
+    return found
+
+
+def _norm_bits(counts: npt.NDArray[np.float64], codes: npt.NDArray[np.int64]) -> list[float]:
+    """Bits of norm codes, for each row of them, in increasing order, of which each occurs so often."""
+    change = np.diff(codes, axis=1, prepend=codes[:, :1] - 1) != 0
+    groups = np.add.reduceat(np.broadcast_to(counts, codes.shape).ravel(), np.flatnonzero(change))
+    bits = groups * (float(log2(total(counts))) - log2(groups))
+    ends = np.cumsum(np.count_nonzero(change, axis=1)).tolist()
+    return [
+        total(bits[start:end]) + 8.0 * min(end - start, _TOKENS)
+        for start, end in zip([0, *ends[:-1]], ends, strict=True)
+    ]

@@ -80,6 +80,12 @@ def above(step: float) -> float:
     return _ABOVE.get(round(step * STEPS), step * STEPS / 2.0) / STEPS
 
 
+def to_step(codes: npt.NDArray[np.int64], step: int, phase: Any) -> npt.NDArray[np.int64]:
+    """Round codes, none of them `ZERO`, to phase + k · step; arrays that fit together."""
+    rounded: npt.NDArray[np.int64] = (codes - phase + (step - _ABOVE[step])) // step * step + phase
+    return rounded
+
+
 @dataclass(frozen=True)
 class Rounding:
     """Norm codes rounded to phase + k · step, so that they take fewer bits.
@@ -98,10 +104,8 @@ class Rounding:
         """Round codes, of the same type; `ZERO` stays."""
         if self.step == 1:
             return codes
-        below = self.step - _ABOVE[self.step]
-        wide = np.where(codes == ZERO, 0, codes).astype(np.int64) - self.phase
-        rounded = self.phase + (wide + below) // self.step * self.step
-        return np.where(codes == ZERO, ZERO, rounded).astype(codes.dtype)
+        wide = np.where(codes == ZERO, 0, codes).astype(np.int64)
+        return np.where(codes == ZERO, ZERO, to_step(wide, self.step, self.phase)).astype(codes.dtype)
 
     def counted(self, histogram: Histogram) -> Histogram:
         """Round the codes of a histogram."""
