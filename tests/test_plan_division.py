@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 
 import numpy as np
@@ -196,6 +197,29 @@ def test_the_commands_of_a_plan_take_the_tensors_that_it_names_alone(tmp_path, m
             assert run([*shlex.split(line)[1:], "-q", "-f"]) == 0
             with nqz.open(shlex.split(line)[-1]) as container:
                 assert list(container) == [name]
+
+
+def test_a_plan_prints_no_commands_that_cannot_be_run(tmp_path, monkeypatch, capsys):
+    from safetensors.numpy import save_file
+
+    monkeypatch.chdir(tmp_path)
+    np.save("n.npy", NARROW[:64])
+    save_file({"e": np.stack([NARROW[:64], NARROW[64:128]])}, "e.safetensors")
+    os.mkfifo("pipe")
+    assert run(["plan", "n.npy", "e.safetensors", "--tensor-b", "e[1]", "--bits", "2"]) == 4
+    assert "'e[1]' is one slice of a tensor" in capsys.readouterr().err
+    for name in ("pipe", "/dev/stdin", "/dev/fd/0"):
+        assert run(["plan", "n.npy", name, "--bits", "2"]) == 2
+        assert f"{name} cannot be planned with" in capsys.readouterr().err
+
+
+def test_the_report_of_a_plan_is_replaced_if_asked(files, capsys):
+    words = ["plan", *files, "--bits", "2", "--lattice", "z", "--json", "r.json"]
+    printed(capsys, *words)
+    before = open("r.json").read()  # noqa: SIM115
+    assert run(words) == 9 and "--force (-f)" in capsys.readouterr().err
+    printed(capsys, *words, "-f", "--axis-a", "0")
+    assert json.load(open("r.json")) == json.loads(before)  # noqa: SIM115
 
 
 def test_a_plan_of_what_cannot_be_is_refused(files, capsys):

@@ -80,12 +80,16 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)  # fmt: skip
 
 
+def force_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Option of commands that write: --force."""
+    return click.option("-f", "--force", is_flag=True, help="Replace an existing output.")(function)
+
+
 def output_options(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options of every command that writes: --output, --force."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        function = click.option("-f", "--force", is_flag=True, help="Replace an existing output.")(function)
-        return click.option("-o", "--output", metavar="OUT", help=help_text)(function)
+        return click.option("-o", "--output", metavar="OUT", help=help_text)(force_option(function))
 
     return decorate
 

@@ -138,7 +138,7 @@ PAGES = {
             ("The commands that encode both with 2 bits per entry in all", "nqz plan a.npy b.npy --bits 2"),
             ("As few bits as have a predicted error of 0.01, for programs", "nqz plan a.npy b.npy --error 0.01 --json"),
         ),
-        common=("--bits", "--error", "--tensor-a", "--tensor-b", "--axis-a", "--axis-b", "--json"),
+        common=("--bits", "--error", "--tensor-a", "--tensor-b", "--axis-a", "--axis-b", "--force", "--json"),
         codec=("--lattice", "--states"),
     ),
     "completion": Page(

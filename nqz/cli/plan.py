@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from nqz.cli.common import PRODUCT, Notices, common_options, default_output, json_option, rms_cell, shape_text
+from nqz.cli.common import (
+    PRODUCT,
+    Notices,
+    common_options,
+    default_output,
+    force_option,
+    json_option,
+    rms_cell,
+    shape_text,
+)
 from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import head, open_report
 from nqz.cli.text import escape, payload
@@ -16,7 +25,7 @@ from nqz.commands.division import Divided, Divisible, check_division, described,
 from nqz.commands.opening import is_model, open_file
 from nqz.commands.options import EncodeOptions
 from nqz.curve.matrix import SweepMatrix, choose
-from nqz.ground.errors import InputError, UsageError
+from nqz.ground.errors import InputError, UnsupportedError, UsageError
 from nqz.ground.patterns import literal
 from nqz.ground.sources import READ, listed
 from nqz.ground.threads import workers
@@ -52,19 +61,21 @@ more bits per entry.
     help=f"States of the lattice conv, a power of two from 4 to 4096; {DEFAULT_STATES} by default.",
 )  # fmt: skip
 @json_option
+@force_option
 @common_options
 def command(
     a: str, b: str, bits: float | None, error: float | None, tensor_a: str | None, tensor_b: str | None,
     axis_a: str, axis_b: str, lattice: str, states: int | None, json_to: str | None,
-    threads: int | None, quiet: bool, show_progress: bool | None,
+    force: bool, threads: int | None, quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
     """Run ``nqz plan``."""
     check_division(bits, error)
     options = EncodeOptions(rate=1.0, lattice=lattice, states=states)
     options.check()
     for given in (a, b):
-        if given == "-":
-            raise UsageError("standard input cannot be planned with: it would be gone before it is encoded")
+        if default_output(given, READ, "nqz") == "-":
+            what = "standard input" if given == "-" else given
+            raise UsageError(f"{what} cannot be planned with: it would be gone before it is encoded")
         if is_model(given):
             raise InputError(f"{given}: is a model, and plan takes files: give one of its .safetensors files")
     notices = Notices(quiet, show_progress)
@@ -77,7 +88,12 @@ def command(
                 opened, (tensor_a, tensor_b), (axis_a, axis_b), ("--tensor-a", "--tensor-b"), strict=True
             )
         ]
-        told = stack.enter_context(open_report(json_to, [], False, opened))
+        for one, matrix in zip(opened, chosen, strict=True):
+            if matrix.tensor.name not in (tensor.name for tensor in one.content.tensors):
+                raise UnsupportedError(
+                    f"{matrix.where} is one slice of a tensor, of which encode takes all; plan with a file of its own"
+                )
+        told = stack.enter_context(open_report(json_to, [], force, opened))
         sides = [Divisible(one, one.axis, options, pool) for one in chosen]
         found = divide(sides[0], sides[1], bits, error)
         for one in opened:
