@@ -76,7 +76,7 @@ def encode_within(
     """
     other = sharing.options.other_bytes
     exact = sum(exact_bytes(one, pool) for one in sharing.tensors if one.kind == EXACT)
-    bits, raised = 8.0 * (wanted - exact - beside - other), False
+    bits, raised, beyond = 8.0 * (wanted - exact - beside - other), False, False
     for _ in range(_TRIES):
         try:
             targets = sharing.for_bits(bits)
@@ -89,7 +89,12 @@ def encode_within(
         if not sharing.matrices:
             raise _refused(sharing, wanted, wanted + excess)
         raised = raised or excess <= 0
-        bits = bits - 8.0 * excess if excess <= 0 else min(bits, report["bits"]) - 8.0 * (excess + 1)
+        if (
+            excess > 0
+        ):  # what is set aside for headers is not all used: only if it is too much again does that count
+            bits = (min(bits, report["bits"]) if beyond or is_most(sharing, targets) else bits) - 8.0
+        beyond = beyond or excess > 0
+        bits -= 8.0 * excess
     raise _refused(sharing, wanted, wanted + max(1, excess))
 
 
