@@ -143,8 +143,9 @@ def _steps() -> Iterator[int]:
 
 def _honest(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.float64], how: Rounding) -> Rounding | None:
     """The rounding near another one that leaves the energy of all columns as it is, if one is found."""
+    true, loudest = total(norms.energy(codes, int(codes[-1])) * counts), int(codes[-1])
     for _ in range(_TRIES):
-        ratio = _energy_ratio(codes, counts, how)
+        ratio = true / total(norms.energy(how.of(codes), loudest) * counts)
         if abs(1.0 - ratio) < _ENERGY:
             return how
         shift = math.floor(STEPS * float(log2(ratio)) + 0.5)
@@ -152,13 +153,6 @@ def _honest(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.float64], how: 
             break
         how = Rounding(how.step, (how.phase + shift) % how.step)
     return None
-
-
-def _energy_ratio(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.float64], how: Rounding) -> float:
-    """Energy of all columns over what their codes stand for."""
-    loudest = int(codes[-1])
-    true, kept = (norms.energy(found, loudest) * counts for found in (codes, how.of(codes)))
-    return total(true) / total(kept)
 
 
 def _costs(
@@ -201,7 +195,8 @@ def _norm_bits(counts: npt.NDArray[np.float64], codes: npt.NDArray[np.int64]) ->
     """Bits of norm codes, for each row of them, in increasing order, of which each occurs so often."""
     change = np.diff(codes, axis=1, prepend=codes[:, :1] - 1) != 0
     groups = np.add.reduceat(np.broadcast_to(counts, codes.shape).ravel(), np.flatnonzero(change))
-    bits = groups * (float(log2(total(counts))) - log2(groups))
+    logarithms = log2(np.append(groups, total(counts)))
+    bits = groups * (logarithms[-1] - logarithms[:-1])
     ends = np.cumsum(np.count_nonzero(change, axis=1)).tolist()
     return [
         total(bits[start:end]) + 8.0 * min(end - start, _TOKENS)
