@@ -44,6 +44,17 @@ def test_each_group_has_the_error_of_a_file_of_its_own(factor, rate):
     assert found[rest].mean() <= 1.1 * row_errors(x[:, rest], others, b, partner).mean()
 
 
+def test_a_matrix_times_itself_knows_its_loud_column_from_the_points():
+    squares = []
+    for seed in range(6):
+        x = matrix(1e4, seed=seed)
+        data = nqz.encode(x, rate=4, seed=seed)
+        found, sigma = nqz.matmul(data, data, estimator="unbiased", sigma=True)
+        assert sigma[LOUD, LOUD] < 1e-4 * np.square(x[:, LOUD]).sum()
+        squares.append(np.square((found - x.T @ x) / sigma)[LOUD, LOUD])
+    assert 0.1 < np.mean(squares) < 3.7  # χ² of 6 degrees of freedom, 10⁻³
+
+
 @pytest.mark.parametrize("scale", [1e-300, 1e295])
 def test_the_rate_is_used_whatever_the_range(scale):
     x = matrix(1e8) * scale

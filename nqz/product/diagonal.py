@@ -46,8 +46,8 @@ def _deviation(operand: Operand, noise: NDArray[np.float64], kappa: float) -> ND
 
 
 def _of_points(operand: Operand, noise: NDArray[np.float64], kappa: float) -> NDArray[np.bool_]:
-    """Which energies come from the points: where norms were rounded to coarse steps, and say less."""
-    if operand.norm_step <= 1.0 / norms.STEPS:
+    """Which energies come from the points: where the rounded norms say less, as of loud columns."""
+    if operand.side.dependence is not None:  # the noise of a nested code is not independent of what is coded
         return np.zeros(len(noise), np.bool_)
     finite = np.where(np.isfinite(noise), noise, 1e30)
     return _deviation(operand, finite, kappa) < _of_norms(operand)

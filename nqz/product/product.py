@@ -359,9 +359,7 @@ class Product:
         factor = alpha(self.estimator, theta, nu)
         known = np.where(np.isfinite(nu), nu, 0.0)
         error = np.square(1.0 - factor) * missed + np.square(factor) * known
-        less = error / side.n
-        if self.a.norm_step > 1.0 / norms.STEPS:
-            less -= np.square(diagonal.deviations(self.a, codes, self.kappa))
+        less = error / side.n - np.square(diagonal.deviations(self.a, codes, self.kappa))
         return total(less * energy * energy * side.histogram.counts)
 
 
