@@ -18,7 +18,7 @@ from nqz.format import header
 from nqz.format.msgpack import pack
 from nqz.ground.errors import CorruptError, NewerFormatError
 from nqz.stages.codings import CODINGS
-from nqz.stages.codings.voronoi import Nesting
+from nqz.stages.codings.nesting import Nesting
 from nqz.stages.lattices import LATTICES, Lattice
 from nqz.stages.parameters import Parameters
 from nqz.stages.transforms import TRANSFORMS

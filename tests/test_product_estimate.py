@@ -9,9 +9,10 @@ import pytest
 
 from coded_cases import KINDS, Truth, centered, pair, side_of, stream
 from nqz.ground.threads import Workers
+from nqz.product.groups import Part, group
 from nqz.product.operand import Operand
 from nqz.product.product import Product
-from nqz.product.risk import Part, group, group_energies
+from nqz.product.risk import group_energies
 from nqz.stages import norms, project
 from nqz.stages.estimate import (
     ESTIMATORS,

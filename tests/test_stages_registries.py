@@ -15,7 +15,7 @@ from nqz.format import chnk, header
 from nqz.plan.search import PLANNERS
 from nqz.stages import center, norms
 from nqz.stages.codings import CODINGS
-from nqz.stages.codings.voronoi import Nesting
+from nqz.stages.codings.nesting import Nesting
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES, LATTICES, choose
 from nqz.stages.parameters import Parameters
 from nqz.stages.transforms import TRANSFORMS

@@ -14,6 +14,7 @@ from nqz.format import chnk
 from nqz.ground.threads import Workers
 from nqz.plan import voronoi as nest
 from nqz.stages import norms
+from nqz.stages.codings import nesting as nested
 from nqz.stages.codings import voronoi as mod
 from nqz.stages.codings.voronoi import VORONOI
 from nqz.stages.lattices import LATTICES
@@ -42,14 +43,14 @@ def test_digit_bits_do_not_decrease():
     assert all(np.log2(q) <= b <= np.log2(q) * 1.12 for q, b in enumerate(bits, 2))
 
 
-@pytest.mark.parametrize("mix", [0, 1, 777, 40000, mod.MIX])
+@pytest.mark.parametrize("mix", [0, 1, 777, 40000, nested.MIX])
 def test_the_larger_ratio_is_spread_evenly(mix):
-    nesting = mod.Nesting((3, 4), mix, ((1, 2, 3, 4), (1, 2, 3, 4)), 1.0, 1.0)
+    nesting = nested.Nesting((3, 4), mix, ((1, 2, 3, 4), (1, 2, 3, 4)), 1.0, 1.0)
     for rows in (1, 10, 4096):
         chosen = nesting.choice(rows)
         assert chosen.dtype == np.uint8 and len(chosen) == rows and chosen.max(initial=0) <= 1
         parts = np.cumsum(chosen)
-        assert np.abs(parts - np.arange(1, rows + 1) * mix / mod.MIX).max() < 1
+        assert np.abs(parts - np.arange(1, rows + 1) * mix / nested.MIX).max() < 1
 
 
 @pytest.mark.parametrize("name", NESTED)
@@ -101,12 +102,12 @@ def test_plans_hit_the_budget(name, rate):
     p, q = matrix.parameters, planned.coding_parameters
     level = sum(
         mod.digit_bits(r) * share
-        for r, share in zip(q.q, (1 - q.mix / mod.MIX, q.mix / mod.MIX), strict=True)
+        for r, share in zip(q.q, (1 - q.mix / nested.MIX, q.mix / nested.MIX), strict=True)
     )
     real = p.coding_parameters
     used = sum(
         mod.digit_bits(r) * share
-        for r, share in zip(real.q, (1 - real.mix / mod.MIX, real.mix / mod.MIX), strict=True)
+        for r, share in zip(real.q, (1 - real.mix / nested.MIX, real.mix / nested.MIX), strict=True)
     )
     assert planned.m * level == pytest.approx(p.m * used, rel=0.04)
 
@@ -137,7 +138,7 @@ def test_gain_and_power_are_those_of_the_decoded_points(name, rate):
         {"q": (3, 5)},
         {"q": (4096, 4097)},
         {"mix": -1},
-        {"mix": mod.MIX + 1},
+        {"mix": nested.MIX + 1},
         {"multipliers": ((1, 2, 3), (1, 2, 3, 4))},
         {"multipliers": ((0, 2, 3, 4), (1, 2, 3, 4))},
         {"multipliers": ((1, 2, 3, 4), (1, 3, 2, 4))},
@@ -154,9 +155,9 @@ def test_gain_and_power_are_those_of_the_decoded_points(name, rate):
 )
 def test_check_refuses(change):
     valid = {"q": (3, 4), "mix": 5, "multipliers": ((1, 2, 3, 4),) * 2, "gain": 1.0, "power": 1.1}
-    mod.Nesting(**valid).check()
+    nested.Nesting(**valid).check()
     with pytest.raises(ValueError):
-        mod.Nesting(**{**valid, **change}).check()
+        nested.Nesting(**{**valid, **change}).check()
 
 
 @pytest.mark.parametrize("frequency", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (4094, 1, 1), (65535, 65535, 65535)])

@@ -22,7 +22,7 @@ from nqz.format.msgpack import (
 )
 from nqz.ground.errors import CorruptError, NewerFormatError
 from nqz.stages.codings import ALLOCATIONS, CODINGS
-from nqz.stages.codings.voronoi import Nesting
+from nqz.stages.codings.nesting import Nesting
 from nqz.stages.digest import SIZE as DIGEST_SIZE
 from nqz.stages.lattices import LATTICES
 from nqz.stages.parameters import Parameters

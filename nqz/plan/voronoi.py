@@ -11,7 +11,8 @@ from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.units import FIXED_POINT
 from nqz.plan.task import Plan, Probe, Target, Task, alive, check_reached, predicted
 from nqz.stages import norms
-from nqz.stages.codings.voronoi import MAX_POWER, MAX_Q, MIX, Nesting, digit_bits
+from nqz.stages.codings.nesting import MAX_POWER, MAX_Q, MIX, Nesting
+from nqz.stages.codings.voronoi import digit_bits
 from nqz.stages.estimate import Side
 from nqz.stages.lattices import Lattice, VoronoiCells
 from nqz.stages.norms import Histogram

@@ -20,8 +20,9 @@ from nqz import kernels
 from nqz.ground.arithmetic import pieces
 from nqz.ground.threads import Workers
 from nqz.product import diagonal
+from nqz.product.groups import places
 from nqz.product.operand import Operand
-from nqz.product.risk import Local, places
+from nqz.product.risk import Local
 from nqz.stages import norms
 from nqz.stages.estimate import related_noise
 

@@ -1,4 +1,4 @@
-"""Means of columns that are not kept apart, as a partner with means of its own needs them: estimated from the points.
+"""What products need of means: those that are not kept apart, from the points, and what rounding of others leaves.
 
 With a = ā + m 1 and b, of which nothing is kept apart, ⟨a, b⟩ = ⟨ā, b⟩ + m ⟨1, b⟩. The last factor is n times the mean
 of b; its estimate is the product of the points with the rotated vector of ones, unbiased like that with any other.
@@ -7,11 +7,13 @@ of b; its estimate is the product of the points with the rotated vector of ones,
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
+from nqz.ground.arithmetic import pieces, total_of
 from nqz.ground.guard import Guard
 from nqz.ground.threads import Workers
 from nqz.product.operand import Columns, Operand
@@ -102,3 +104,20 @@ class PointMeans:
         with np.errstate(over="ignore"):
             found: NDArray[np.float64] = np.ldexp(sums * unit, operand.exponent - self._digits)
         return found
+
+
+def rounding_error(rounded: Operand, other: Operand) -> float:
+    """Sums of the squares of the steps of the means of one side and of the means of the other, multiplied."""
+    with np.errstate(over="ignore"):
+        steps = _summed(lambda c: np.square(rounded.mean_steps(c)), rounded)
+        if steps == 0.0:
+            return 0.0  # means of the other are not asked for in vain
+        return steps * _summed(lambda c: np.square(np.ldexp(other.means(c), -other.exponent)), other)
+
+
+def _summed(function: Callable[[slice], NDArray[np.float64]], operand: Operand) -> float:
+    """Sum of what a function gives for columns, some at a time."""
+    parts = (
+        slice(first + c.start, first + c.stop) for first, last in operand.blocks for c in pieces(last - first)
+    )
+    return total_of(map(function, parts))

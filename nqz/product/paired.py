@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nqz.ground.arithmetic import pieces, total
+from nqz.product.groups import Part
 from nqz.product.operand import Operand
-
-if TYPE_CHECKING:
-    from nqz.product.risk import Part
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
-from nqz.ground.arithmetic import pieces, total, total_of
+from nqz.ground.arithmetic import total
 from nqz.ground.threads import Workers
 from nqz.product import diagonal
 from nqz.product.deviation import Deviations, Put
+from nqz.product.groups import Part
 from nqz.product.integers import multiply, result_type
+from nqz.product.means import rounding_error
 from nqz.product.operand import Operand, Watch
 from nqz.product.paired import Paired, dropped_pairs
-from nqz.product.risk import Local, Part, Signal, group_energies
+from nqz.product.risk import Local, Signal, group_energies
 from nqz.product.tiles import HELD, Blocks, Piece, Raw, Sample, blank, products, stripes, tiles
 from nqz.stages import norms, project
 from nqz.stages.estimate import alpha, expected_error, related_noise
@@ -348,7 +350,7 @@ class Product:
         if self.same:
             error -= self._diagonal_error(theta, missed) / scale
         # what rounding left in the means, times the partner's mean
-        rounding = _rounding(a, b) + _rounding(b, a)
+        rounding = rounding_error(a, b) + rounding_error(b, a)
         return error + rounding * a.side.n**2 / 12.0 / scale, guessed
 
     def _diagonal_error(self, theta: float, missed: float) -> float:
@@ -371,23 +373,6 @@ def _run(pool: Workers) -> Callable[..., Iterator[Any]]:
 def _energy(operand: Operand) -> float:
     """Energy in units of 4 ** exponent."""
     return total(operand.side.histogram.energies(norms.DOUBLING * operand.exponent))
-
-
-def _rounding(rounded: Operand, other: Operand) -> float:
-    """Sums of the squares of the steps of the means of one side and of the means of the other, multiplied."""
-    with np.errstate(over="ignore"):
-        steps = _summed(lambda c: np.square(rounded.mean_steps(c)), rounded)
-        if steps == 0.0:
-            return 0.0  # means of the other are not asked for in vain
-        return steps * _summed(lambda c: np.square(np.ldexp(other.means(c), -other.exponent)), other)
-
-
-def _summed(function: Callable[[slice], NDArray[np.float64]], operand: Operand) -> float:
-    """Sum of what a function gives for columns, some at a time."""
-    parts = (
-        slice(first + c.start, first + c.stop) for first, last in operand.blocks for c in pieces(last - first)
-    )
-    return total_of(map(function, parts))
 
 
 def _sample(count: int) -> NDArray[np.int64]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +19,10 @@ from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.units import FIXED_POINT
 from nqz.reference.dither import Key, words
 from nqz.stages.codings.coding import MatrixParameters
+from nqz.stages.codings.nesting import Nesting
 from nqz.stages.dependence import Dependence
 from nqz.stages.lattices import Lattice
 from nqz.stages.transforms import DEFAULT
-
-if TYPE_CHECKING:
-    from nqz.stages.codings.voronoi import Nesting
 
 _LENGTH, _LANES = 4096, 32
 _ENTRIES = 96 * _LENGTH

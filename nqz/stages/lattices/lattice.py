@@ -14,7 +14,7 @@ Cells = tuple[float, float, float, float]
 class VoronoiCells:
     """What the planner knows of the nested codes Λ/qΛ of a lattice: how large their cells should be.
 
-    Of a tensor, `nqz.stages.codings.voronoi.Nesting` says which code it is in.
+    Of a tensor, `nqz.stages.codings.nesting.Nesting` says which code it is in.
 
 
     Attributes
