@@ -38,7 +38,7 @@ def test_digit_bytes_are_those_of_the_kernels(count):
 
 
 def test_digit_bits_do_not_decrease():
-    bits = [mod.digit_bits(q) for q in range(2, mod.MAX_Q + 1)]
+    bits = [mod.digit_bits(q) for q in range(2, nested.MAX_Q + 1)]
     assert bits == sorted(bits)
     assert all(np.log2(q) <= b <= np.log2(q) * 1.12 for q, b in enumerate(bits, 2))
 
@@ -55,7 +55,7 @@ def test_the_larger_ratio_is_spread_evenly(mix):
 
 @pytest.mark.parametrize("name", NESTED)
 def test_scales_are_ascending_and_positive(name):
-    for q in range(2, mod.MAX_Q):
+    for q in range(2, nested.MAX_Q):
         for row in nest.multipliers(LATTICES[name], q):
             assert len(row) == 4 and list(row) == sorted(row) and row[0] > 0 and row[3] <= 4096
 
