@@ -28,6 +28,9 @@ _LENGTH, _LANES = 4096, 32
 _ENTRIES = 96 * _LENGTH
 """Whole group rows, whatever the lattice."""
 
+_WIDE, _FEWER = 24, 8
+"""Of groups of so many entries, a fraction of these: their nearest points take long without native kernels."""
+
 
 @lru_cache(maxsize=1)
 def _vectors() -> npt.NDArray[np.float32]:
@@ -67,34 +70,36 @@ def _measured(lattice: Lattice, nesting: Nesting, fine: float) -> tuple[Dependen
 
     And by how much gains of the two q differ.
     """
-    u, group = _vectors(), lattice.group
+    group = lattice.group
+    entries = _ENTRIES // _FEWER if group >= _WIDE else _ENTRIES
+    u = _vectors()[:entries]
     nest = kernels.Nest(
         lattice.number, np.array(nesting.q, np.int32), np.array(nesting.multipliers, np.int32)
     )
-    choice = nesting.choice(_ENTRIES // (group * _LANES))
-    place = kernels.Place(lattice.number, _ENTRIES, 0, _ENTRIES, _LANES, 0)
+    choice = nesting.choice(entries // (group * _LANES))
+    place = kernels.Place(lattice.number, entries, 0, entries, _LANES, 0)
     factor = np.array([fine * FIXED_POINT], np.float32)
-    digits, beta = np.empty(_ENTRIES, np.uint16), np.empty(_ENTRIES // group, np.uint8)
+    digits, beta = np.empty(entries, np.uint16), np.empty(entries // group, np.uint8)
     exact = u.astype(np.float64)
     grouped = partial(_grouped, group=group)
     energy = grouped(exact * exact)
-    variance = total(energy) / _ENTRIES
+    variance = total(energy) / entries
     noises, step = [], 0.0
     for key in (kernels.Key(1, 2), kernels.Key(3, 4)):
-        points = np.empty(_ENTRIES, np.int32)
+        points = np.empty(entries, np.int32)
         kernels.voronoi_encode(place, key, nest, choice, u, factor, digits, beta, points)
         y = points.astype(np.float64)
-        noises.append(y * (variance * _ENTRIES / total(exact * y)) - exact)
+        noises.append(y * (variance * entries / total(exact * y)) - exact)
         step += _step(grouped(noises[-1] * exact), energy, np.repeat(choice, _LANES) > 0) / 2.0
     first, second = noises
-    noise = total(first * first) / _ENTRIES / variance
+    noise = total(first * first) / entries / variance
     along = [_residual(grouped(w * exact), energy) for w in noises]
     product = grouped(first * second)
     whole = _residual(grouped((exact + first) * (exact + second) - exact * exact), energy)
-    unit = _ENTRIES * variance * variance
+    unit = entries * variance * variance
     slope = (total(along[0] * along[0]) + total(along[1] * along[1])) / 2.0 / unit - noise
     excess = total(whole * whole) / unit - (2.0 + noise) * noise
-    bent = total(product) / _ENTRIES / variance
+    bent = total(product) / entries / variance
     alike = max(excess - 2.0 * slope, 0.0) / 2.0
     return Dependence(slope / noise, alike / noise, max(bent, 0.0)), step
 
