@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -307,18 +308,25 @@ def test_a_terminal_gives_no_input(folder):
 def terminal_output(program, *arguments):
     """Run with standard error on a terminal; return (what came there, standard output)."""
     master, slave = pty.openpty()
-    done = process(*arguments, program=program, stdout=subprocess.PIPE, stderr=slave, capture_output=False)
-    os.close(slave)
-    text = b""
+    text = bytearray()
+
+    def read():  # meanwhile: a terminal holds a few kilobytes only
+        with contextlib.suppress(OSError):  # how the end of a terminal reads
+            while piece := os.read(master, 4096):
+                text.extend(piece)
+
+    reader = threading.Thread(target=read)
+    reader.start()
     try:
-        while piece := os.read(master, 4096):
-            text += piece
-    except OSError:  # how the end of a terminal reads
-        pass
+        done = process(
+            *arguments, program=program, stdout=subprocess.PIPE, stderr=slave, capture_output=False
+        )
     finally:
+        os.close(slave)
+        reader.join()
         os.close(master)
-    assert done.returncode == 0, text
-    return text, done.stdout
+    assert done.returncode == 0, bytes(text)
+    return bytes(text), done.stdout
 
 
 def test_progress_only_on_a_terminal(folder):
