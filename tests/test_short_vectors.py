@@ -118,3 +118,15 @@ def test_diagonals_are_as_near_as_error_bars_say():
     z = np.diag((gram - x.T @ x) / sigma)
     assert np.mean(z * z) == pytest.approx(1.0, abs=0.25)
     assert np.abs(np.diag(gram) / np.square(x).sum(axis=0) - 1.0).max() < 0.15
+
+
+def test_norms_that_hardly_differ_are_kept_as_they_are():
+    signs = np.where(np.random.default_rng(3).standard_normal((512, 64)) > 0, 1.0, -1.0)
+    data = nqz.encode(signs, rate=4)
+    assert coded(data).parameters.norm_step == 1
+    energy = np.square(signs).sum(axis=0)
+    assert np.abs(np.diagonal(nqz.matmul(data, data, dtype="float64")) / energy - 1.0).max() < 0.01
+    assert (
+        coded(nqz.encode(np.random.default_rng(3).standard_normal((512, 64)), rate=4)).parameters.norm_step
+        > 1
+    )

@@ -38,6 +38,7 @@ _KEPT = 32  # entries of a column from which on means are likely to be kept
 
 _HALF_LOG2_E = 0.7213475204444817
 
+_HARDLY = 0.0055  # bits an entry, up to which norms are kept as they are
 _PHASES = 16  # that are tried of a step
 _TRIES = 8  # to find one near that leaves the energy as it is
 _ENERGY = 0.002  # part of the energy that rounding may add, or take away
@@ -124,6 +125,8 @@ def rounding(task: Task, n: int, histogram: Histogram) -> Rounding:
         return EXACTLY
     codes, counts = histogram.codes[alive], histogram.counts[alive].astype(np.float64)
     best, least = EXACTLY, _norm_bits(counts, codes[np.newaxis])[0]
+    if least <= _HARDLY * n * total(counts):
+        return EXACTLY  # they hardly differ: diagonals of products and error bars are worth that much
     for step in _steps():
         phases = range(0, step, max(1, step // _PHASES))
         for phase, bits in zip(phases, _costs(codes, counts, n, step, phases, least), strict=True):
