@@ -127,14 +127,25 @@ def rounding(task: Task, n: int, histogram: Histogram) -> Rounding:
     best, least = EXACTLY, _norm_bits(counts, codes[np.newaxis])[0]
     if least <= _HARDLY * n * total(counts):
         return EXACTLY  # they hardly differ: diagonals of products and error bars are worth that much
+    energy = total(norms.energy(codes, int(codes[-1])) * counts)
+    together = _together(codes)
     for step in _steps():
         phases = range(0, step, max(1, step // _PHASES))
-        for phase, bits in zip(phases, _costs(codes, counts, n, step, phases, least), strict=True):
-            if bits < least and (found := _honest(codes, counts, Rounding(step, phase))) is not None:
-                honest = _costs(codes, counts, n, step, [found.phase], least)[0]
-                if honest < least:
-                    best, least = found, honest
+        bits = _costs(codes, counts, n, step, phases, least)
+        for first in range(0, len(phases), together):
+            near = [i for i in range(first, min(first + together, len(phases))) if bits[i] < least]
+            found = _honest(codes, counts, energy, step, [phases[i] for i in near])
+            different = list(dict.fromkeys(phase for phase in found if phase is not None))
+            honest = dict(zip(different, _costs(codes, counts, n, step, different, least), strict=True))
+            for i, phase in zip(near, found, strict=True):
+                if phase is not None and bits[i] < least and honest[phase] < least:
+                    best, least = Rounding(step, phase), honest[phase]
     return best
+
+
+def _together(codes: npt.NDArray[np.int64]) -> int:
+    """How many roundings of codes are tried at a time: small arrays take as long as their number."""
+    return max(1, _TOGETHER // len(codes))
 
 
 def _steps() -> Iterator[int]:
@@ -144,18 +155,29 @@ def _steps() -> Iterator[int]:
         step *= 2
 
 
-def _honest(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.float64], how: Rounding) -> Rounding | None:
-    """The rounding near another one that leaves the energy of all columns as it is, if one is found."""
-    true, loudest = total(norms.energy(codes, int(codes[-1])) * counts), int(codes[-1])
+def _honest(
+    codes: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.float64],
+    energy: float,
+    step: int,
+    phases: Sequence[int],
+) -> list[int | None]:
+    """The phases near others which leave the energy of all columns as it is; None where none is found."""
+    found: list[int | None] = [None] * len(phases)
+    places, tried = np.arange(len(phases)), np.array(phases, np.int64)
     for _ in range(_TRIES):
-        ratio = true / total(norms.energy(how.of(codes), loudest) * counts)
-        if abs(1.0 - ratio) < _ENERGY:
-            return how
-        shift = math.floor(STEPS * float(log2(ratio)) + 0.5)
-        if shift == 0:
+        if not len(places):
             break
-        how = Rounding(how.step, (how.phase + shift) % how.step)
-    return None
+        rounded = norms.to_step(codes, step, tried[:, np.newaxis])
+        energies = np.add.accumulate(norms.energy(rounded, int(codes[-1])) * counts, axis=1)[:, -1]
+        ratio = energy / energies
+        right = np.abs(1.0 - ratio) < _ENERGY
+        for place, phase in zip(places[right].tolist(), tried[right].tolist(), strict=True):
+            found[place] = phase
+        shift = np.floor(STEPS * log2(ratio) + 0.5).astype(np.int64)
+        left = ~right & (shift != 0)
+        places, tried = places[left], (tried[left] + shift[left]) % step
+    return found
 
 
 def _costs(
@@ -171,7 +193,7 @@ def _costs(
     Infinite where the latter alone are `most` or more.
     """
     found: list[float] = []
-    together = max(1, _TOGETHER // len(codes))  # small arrays take as long as their number
+    together = _together(codes)
     for first in range(0, len(phases), together):
         rounded = norms.to_step(codes, step, np.array(phases[first : first + together])[:, np.newaxis])
         wrong = _mismatch()[codes - rounded + norms.COARSEST]
