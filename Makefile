@@ -25,8 +25,13 @@ PYTEST = NQZ_TEST_FAILURES=build/failures.txt $(BIN)/python -m pytest \
 unexport PYTHONHOME
 unexport PYTHONPATH
 unexport VIRTUAL_ENV
+# Tests start programs by the hundred, which would compile all modules of Python each time.
+unexport PYTHONDONTWRITEBYTECODE
 
+# Goals are made one after the other, except those that `test` names beside each other.
+ifndef BESIDE
 .NOTPARALLEL:
+endif
 .PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-pythons test-arm64 bench fuzz golden man coverage clean
 
 help:
@@ -43,7 +48,10 @@ help:
 	@echo 'make man        write the pages of the manual, docs/man/, from the help of the program'
 	@echo 'make clean      remove everything that was made'
 
-test: lint pytest
+# The code is checked while the kernels are compiled and tests are installed.
+test:
+	$(MAKE) --no-print-directory --jobs 2 BESIDE=1 lint $(VENV)/test
+	$(MAKE) --no-print-directory pytest
 
 pytest: $(VENV)/test
 	$(PYTEST) $(ARGS)
@@ -147,7 +155,7 @@ $(VENV)/test $(VENV)/bench $(VENV)/coverage: $(VENV)/%: $(VENV)/nqz
 
 .venv-lint/installed: tests/requirements-lint.txt
 	test -x $(LINT)/python || $(PYTHON) -m venv --clear .venv-lint
-	$(LINT)/python $(PIP) --requirement tests/requirements-lint.txt
+	$(LINT)/python $(PIP) --no-compile --requirement tests/requirements-lint.txt
 	touch $@
 
 clean:

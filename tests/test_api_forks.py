@@ -80,7 +80,7 @@ if True:
 @pytest.mark.parametrize("what", PARTS)
 def test_children_forked_while_threads_are_at_work_finish(tmp_path, what):
     """Switched often, so that forks fall between any two steps of the others."""
-    forks = 1000 if MANY else 40
+    forks = 1000 if MANY else 15
     program = f"{COMMON}\n{PARTS[what]}\nsys.setswitchinterval(5e-5)\nbeside(work, {forks})"
     done = process(tmp_path / "a.nqz", program=program, timeout=60 + 2 * forks)
     assert done.returncode == 0, done.stderr.decode()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
@@ -14,20 +14,31 @@ import nqz
 from cli_tools import fail, listing, matrix, save, succeed
 from nqz.commands import decode, encode_matrix, multiply
 from nqz.ground.errors import InputError
+from nqz.ground.layout import CHUNK_ENTRIES
 
-SIDE = 700
+SIDE = 520
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with matrices of several chunks, plain and compressed."""
+    folder = tmp_path_factory.mktemp("made")
+    for number, name in enumerate("ab"):
+        array = matrix(SIDE, 4 * SIDE, seed=number)
+        assert array.size > CHUNK_ENTRIES
+        save(folder / f"{name}.npy", array)
+        save_file({"x": array}, folder / f"{name}.safetensors")
+        nqz.encode(array, folder / f"{name}.nqz", rate=2)
+    return folder
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A current folder with matrices of several chunks, plain and compressed, which have been there for a while."""
+def folder(made, tmp_path, monkeypatch):
+    """A current folder with copies of them, which have been there for a while."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    for number, name in enumerate("ab"):
-        array = save(tmp_path / f"{name}.npy", matrix(SIDE, 4 * SIDE, seed=number))
-        save_file({"x": np.load(array)}, f"{name}.safetensors")
-        nqz.encode(np.load(array), f"{name}.nqz", rate=2)
-    for name in listing(tmp_path):
+    for name in listing(made):
+        shutil.copyfile(made / name, name)
         os.utime(name, (10**9, 10**9))
     return tmp_path
 
