@@ -1,9 +1,11 @@
 """Loud vectors, by group: what a few vectors or entries, far louder than the rest, do to the others and to themselves.
 
 usage: python benchmarks/loud.py [--rates 0.5,1,2,4,6] [--shapes "512,64 4096,1024"] [--cases …] [--seeds 4]
+       [--coding entropy] [--lattice conv] [--partner equal]
 
 Normal matrices with, CASE: `columnE`, one column times 10^E; `entryE`, one entry of 10^E; `someE`, 1 % of the columns
 times 10^E; `rowE`, one row times 10^E; `equal`, nothing. The partner is a normal matrix of 64 columns, coded alike.
+With `--partner rate` both are coded for a partner of that rate, of columns alike.
 
 For the rows of the product that belong to loud columns, and for those of ordinary ones:
 
@@ -47,8 +49,10 @@ def case(name: str, n: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
     return x, loud
 
 
-def taken(coded: Any, loud: np.ndarray) -> float:
-    """Bits that loud columns have in the chunks, by the formula."""
+def taken(coded: Any, loud: np.ndarray, size: int) -> float:
+    """Bits of a file that loud columns have: by the formula, or alike with a lattice scale for each column."""
+    if coded.parameters.allocate == "column":
+        return 8.0 * size * float(loud.mean())
     noise = coded.side.noise_at(coded.codes())[loud]
     ideal = 0.5 * np.log2(1.0 + np.where(np.isfinite(noise), 1.0 / noise, 0.0))
     return float((ideal + 0.05 * np.isfinite(noise)).sum() * coded.parameters.m)
@@ -67,6 +71,8 @@ def main() -> None:
     parser.add_argument("--cases", default=CASES)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--coding", default="entropy")
+    parser.add_argument("--lattice", default="conv")
+    parser.add_argument("--partner", choices=["equal", "rate"], default="equal")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     print(
@@ -77,10 +83,10 @@ def main() -> None:
         n, columns = map(int, shape.split(","))
         for name in arguments.cases.split():
             for rate in map(float, arguments.rates.split(",")):
-                row(name, n, columns, rate, arguments.seeds, arguments.coding)
+                row(name, n, columns, rate, arguments)
 
 
-def row(name: str, n: int, columns: int, rate: float, seeds: int, coding: str) -> None:
+def row(name: str, n: int, columns: int, rate: float, arguments: argparse.Namespace) -> None:
     """Print a row of the table."""
     x, loud = case(name, n, columns)
     partner = np.random.default_rng(7).standard_normal((n, PARTNERS))
@@ -91,13 +97,15 @@ def row(name: str, n: int, columns: int, rate: float, seeds: int, coding: str) -
     errors, owns = np.zeros(len(groups)), np.zeros(len(groups))
     ratios: list[list[float]] = [[] for _ in groups]
     exact: list[float] = []
-    used = 0.0
+    used, seeds = 0.0, arguments.seeds
     for seed in range(seeds):
-        options: dict[str, Any] = {"seed": seed, "coding": coding}
+        options: dict[str, Any] = {"seed": seed, "coding": arguments.coding, "lattice": arguments.lattice}
+        if arguments.partner == "rate":
+            options["partner"] = rate
         data = nqz.encode(x, rate=rate, **options)
         used = 8.0 * len(data) / x.size
         with nqz.open(data) as a, nqz.open(nqz.encode(partner, rate=rate, **options)) as b:
-            bits = taken(a.matrix._coded, loud)
+            bits = taken(a.matrix._coded, loud, len(data))
             auto, unbiased = (nqz.matmul(a, b, estimator=e, dtype="float64") for e in ("auto", "unbiased"))
             expected = said(a, b, inner)
             for g, chosen in enumerate(groups):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -97,6 +99,27 @@ def test_where_loud_columns_would_take_most_of_the_bits_it_is_said(rate):
     assert found.predicted_product() < 1e-4  # the loud one keeps its precision
     assert 8 * len(data) >= 0.95 * rate * x.size
     assert found.others().loud == 1 and found.others().columns == 64
+
+
+def test_a_partner_without_loud_columns_may_be_named_where_that_helps_the_others():
+    x, b = matrix(n=1024), np.random.default_rng(2).standard_normal((1024, 64))
+    partner, rest = nqz.encode(b, rate=0.5), np.arange(64) != LOUD
+    words = r"bits per entry without such vectors it is (0\.\d+), and with partner=0.5 (0\.\d+)$"
+    with pytest.warns(UserWarning, match=words) as caught:
+        plain = nqz.encode(x, rate=0.5)
+    said = [float(number) for number in re.search(words, str(caught[0].message)).groups()]
+    found = nqz.encode(x, rate=0.5, partner=0.5)
+    assert coded(plain).parameters.kappa == 1.0 and 0.45 <= coded(found).parameters.kappa <= 0.6
+    before, after = (row_errors(x, data, b, partner) for data in (plain, found))
+    assert [before[rest].mean(), after[rest].mean()] == pytest.approx(said, rel=0.05)
+    taken = coded(found).parameters.m / 8 * 16.6
+    others = nqz.encode(x[:, rest], max_bytes=int(len(found) - taken))
+    assert after[rest].mean() <= 1.1 * row_errors(x[:, rest], others, b, partner).mean()
+    single = row_errors(x[:, [LOUD]], nqz.encode(x[:, [LOUD]], rate=12), b, partner)[0]
+    assert after[LOUD] <= 1.1 * single
+    # nothing to say where all coordinates are best for such a partner, too, or where it was named
+    with pytest.warns(UserWarning, match="which that of the whole does not show$"):
+        nqz.encode(x, rate=2)
 
 
 def test_a_few_loud_columns_have_fewer_bits_where_that_leaves_something_for_the_others():

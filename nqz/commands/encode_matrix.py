@@ -7,7 +7,7 @@ again a little coarser.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, count
 from typing import Any, NamedTuple
@@ -23,19 +23,22 @@ from nqz.format.writer import ContainerWriter, Draft, listed_size
 from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
+from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.ground.wording import counted
 from nqz.plan.means import mean_digits
-from nqz.plan.search import calibrated, header, header_bytes, plan, replan
+from nqz.plan.search import calibrated, for_partner, header, header_bytes, plan, replan
 from nqz.plan.task import Plan, Target, Task, alive, coded_entries, least_bytes, predicted
 from nqz.stages.center import Digits, Means
 from nqz.stages.estimate import Side
 from nqz.stages.loud import hidden, others
 from nqz.stages.panels import panel_columns
+from nqz.stages.partner import EQUAL, common_kappa
 from nqz.stages.scale import OCTAVES
 from nqz.stages.statistics import Statistics
 from nqz.stages.sums import Found
 
 _SAMPLES, _SAMPLE = 16, 1 << 15  # ranges of columns, and their width, that side information is estimated from
+_BETTER = 0.02  # of the error of columns beside loud ones, from which another partner is worth a word
 _ROUND_UP = 1.001  # it had better be a little too large: what is beyond the rate is coded again
 
 
@@ -200,7 +203,28 @@ def _loud_warnings(task: Task, statistics: Statistics, chosen: Plan) -> list[str
         f"{task.where}: {found.loud} of {counted(found.columns, 'vector')} far louder than the rest{less}; "
         f"the predicted product error of the others is {found.product:.3g}, which that of the whole does not show"
     )
-    return [message]
+    return [message + _better_for_others(task, statistics, chosen)]
+
+
+def _better_for_others(task: Task, statistics: Statistics, chosen: Plan) -> str:
+    """What a partner without loud columns would change for the others; with such, all coordinates are kept."""
+    p, histogram = chosen.parameters, statistics.histogram
+    if task.kappa is not None or p.partner != EQUAL:
+        return ""
+    rate = min(max(round(chosen.rate, 3), MIN_RATE), MAX_RATE)
+    kappa = common_kappa(rate, rate)
+    better = for_partner(p, histogram, rate, rate) if kappa < p.kappa else None
+    if better is None:
+        return ""
+    # such a partner has no more coordinates
+    own = Side(histogram, p.norm_scaling(histogram).noise, p.n, kappa)
+    before, after = (others(replace(p, partner=rate), side) for side in (own, better))
+    if before is None or after is None or before.product - after.product < _BETTER:
+        return ""
+    return (
+        f"; beside a matrix of {rate:g} bits per entry without such vectors it is {before.product:.3g}, "
+        f"and with --partner {rate:g} {after.product:.3g}"
+    )
 
 
 def _nothing_left_warning(task: Task, statistics: Statistics, target: Target) -> str:
