@@ -342,4 +342,5 @@ def _summary(readers: Sequence[ContainerReader], contents: Sequence[Any], option
     if matrices:
         other = "" if options.partner == EQUAL else f" for B {in_words(options.partner)}"
         parts.append(f"predicted product error {errors_text(errors, PRODUCT)}{other}")
-    return ", ".join([*parts, *remarks(contents, options, errors)])
+    exact = {info.name for info in infos if info.kind == "exact"}
+    return ", ".join([*parts, *remarks(contents, options, exact, errors)])

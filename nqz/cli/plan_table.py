@@ -54,7 +54,7 @@ def _text(plan: ModelPlan, partner: Partner) -> Iterator[str]:
 def _row(one: PlannedTensor) -> Row:
     what = one.kind if not one.role else f"{one.kind}, {one.role}"
     if one.small:
-        what = "exact (small)"
+        what = "exact (smaller)"
     if one.same_as is not None:
         what = f"as {one.same_as}"
     return (

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from nqz.cli.common import rms_cell
 from nqz.commands.options import EncodeOptions
 from nqz.commands.sharing import Sharing
-from nqz.commands.treatment import MATRIX, left_out, treatments
+from nqz.commands.treatment import MATRIX, carrying, left_out, treatments
 from nqz.files.contract import Tensors
 from nqz.ground.wording import counted
 from nqz.models.architecture import is_model, layers
 from nqz.models.rules import SKIP, parse
 
 
-def remarks(sources: Sequence[Tensors], options: EncodeOptions, errors: Sequence[float]) -> list[str]:
-    """What to say of an encoding; `errors` are those predicted for its matrices, in order."""
-    parts = [[one for one in part if one.kind != SKIP] for part in treatments(sources, options)]
+def remarks(
+    sources: Sequence[Tensors], options: EncodeOptions, exact: Container[str], errors: Sequence[float]
+) -> list[str]:
+    """What to say of an encoding.
+
+    `exact` are the names of what is carried exactly, `errors` those predicted for its matrices, in order.
+    """
+    treated = carrying(treatments(sources, options), exact)
+    parts = [[one for one in part if one.kind != SKIP] for part in treated]
     found = []
     sharing = Sharing.of(sources, parts, options)
     mean = sharing.mean(errors) if options.error is not None and not sharing.plain else None

@@ -17,7 +17,8 @@ from nqz.commands.fitting import beside, encode_array_within, encode_within
 from nqz.commands.forecast import forecast
 from nqz.commands.options import EncodeOptions
 from nqz.commands.sharing import Sharing, Targets
-from nqz.commands.treatment import TIED, Treatment, treatments
+from nqz.commands.smaller import exact_lengths, forecast_smaller
+from nqz.commands.treatment import MATRIX, TIED, Treatment, treatments
 from nqz.files.contract import SourceTensor, Tensors
 from nqz.format.exct import exact_pieces
 from nqz.format.manifest import PartOfSet
@@ -65,8 +66,8 @@ def encode_parts(
     -------
     dict
         ``files``: bytes of each container; ``file_bytes``: of all; ``entries`` and ``bits`` of the matrices;
-        ``matrices`` and ``exact``: how many of each; ``errors`` that are predicted for products of each matrix;
-        ``warnings``: list of str.
+        ``matrices`` and ``exact``: how many of each; ``carried``: names of those that are exact because a code would
+        take more; ``errors`` that are predicted for products of each matrix; ``warnings``: list of str.
 
     Raises
     ------
@@ -82,14 +83,16 @@ def encode_parts(
     sharing = Sharing.of(sources, run.parts, options)
     if options.max_bytes is not None:
         within = encode_array_within if sources[0].kind.alone else encode_within
-        return within(options.max_bytes, sharing, beside(sources, run.parts, options), pool, run.encode)
-    if options.error is None or not sharing.fixed:
-        return run.encode(sharing.targets(run.predict))
-    return _bounded(run, sharing, options.error)
+        aside = beside(sources, run.parts, options)
+        return within(options.max_bytes, sharing, aside, pool, run.encode, run.carried)
+    return _settled(run, sharing)
 
 
-def _bounded(run: _Run, sharing: Sharing, error: float) -> Report:
-    """Encode until the mean error is within its bound: what a rate comes to is known only when it is coded."""
+def _settled(run: _Run, sharing: Sharing) -> Report:
+    """Encode until nothing that was shared is left over, and the mean error is within its bound.
+
+    What a rate comes to is known only when it is coded, and so is which tensors take less as they are.
+    """
     known: dict[int, float] = {}
 
     def predict(one: Treatment, target: Target) -> float:
@@ -97,13 +100,20 @@ def _bounded(run: _Run, sharing: Sharing, error: float) -> Report:
             known[id(one)] = run.predict(one, target)
         return known[id(one)]
 
-    bound = error
+    error = bound = sharing.options.error
     while True:
-        report = run.encode(sharing.targets(predict, bound))
-        mean = sharing.mean(report["errors"])
-        if mean is None or mean <= error:
+        targets = sharing.targets(predict, bound)
+        report = run.encode(targets)
+        rest = sharing.carrying(report["carried"])
+        if sharing.plain or not rest.matrices:
             return report
-        bound *= 0.999 * error / mean
+        if sharing.is_left_over(targets, rest, report["errors"]):
+            sharing = rest
+            continue
+        mean = rest.mean(report["errors"])
+        if error is None or bound is None or not sharing.fixed or mean is None or mean <= error:
+            return report
+        sharing, bound = rest, 0.999 * bound * error / mean
 
 
 def _kept(part: list[Treatment]) -> list[Treatment]:
@@ -149,6 +159,19 @@ class _Run:
         task = task_of(source, one.tensor, one.options(self.options))
         return forecast(one.tensor, task, target, self.pool, sampled=False).error
 
+    def carried(self, targets: Targets) -> list[str]:
+        """Names of the matrices that will be carried exactly, with a target for each tensor."""
+        flat = [(s, one) for s, part in zip(self.sources, self.parts, strict=True) for one in part]
+        jobs = [(*item, target) for item, target in zip(flat, targets, strict=True) if target is not None]
+
+        def name(job: tuple[Tensors, Treatment, Target], pool: Workers) -> str | None:
+            source, one, target = job
+            carried = forecast_smaller(source, one, self.options, target, pool).header is None
+            return one.name if carried else None
+
+        found = self.pool.each(name, jobs, lambda job: job[1].entries <= SMALL)
+        return [name for name in found if name is not None]
+
     @staticmethod
     def _join(parts: Sequence[ContainerWriter]) -> None:
         """Say in each of several files, with all its tensors in it, that they belong together."""
@@ -168,6 +191,8 @@ class _Run:
         for index, (draft, found) in enumerate(each):
             if draft is not None:
                 writer.begin(index)
+                if found.get("carried"):
+                    writer.carry()
                 writer.parameters = draft.parameters
                 assemble(writer, draft.records)
             for key, value in found.items():
@@ -188,21 +213,39 @@ class _Run:
         if one.kind == TIED:
             self.progress(tensor.name, tensor.nbytes)
             return draft, {}
-        if target is None:
-            pieces = exact_pieces(self._counted(tensor), each=pool.map)
-            assemble(writer, (seal("EXCT", piece) for piece in pieces))
+        if target is None and one.kind != MATRIX:
+            self._assemble_exact(writer, self._counted(tensor), pool)
             return draft, {"exact": 1}
+        if target is None:
+            return draft, self._carried(one, writer, self._counted(tensor), pool)
+        start: Any = writer.mark()
         found = encode_matrix(
             tensor, task_of(part.source, tensor, one.options(self.options)), target, writer,
             file if part.source.kind.alone else None, pool,
             lambda share: self.progress(tensor.name, share * tensor.nbytes),
             lambda size: None if draft is not None else part.access.require(file.size + size),
         )  # fmt: skip
-        bits = 8.0 * writer.tensor_bytes()
+        size = writer.tensor_bytes()
+        if one.may_be_exact and exact_lengths(tensor, size, pool) is not None:
+            writer.rollback(start)
+            return draft, self._carried(one, writer, tensor.pieces(), pool)
         return draft, {
-            "matrices": 1, "entries": tensor.entries, "bits": bits, "errors": [found.error],
+            "matrices": 1, "entries": tensor.entries, "bits": 8.0 * size, "errors": [found.error],
             "warnings": found.warnings,
         }  # fmt: skip
+
+    def _carried(
+        self, one: Treatment, writer: ContainerWriter | Draft, pieces: Iterator[memoryview], pool: Workers
+    ) -> Report:
+        """Write the records of a matrix that is carried exactly; and what it adds to the report."""
+        writer.carry()
+        self._assemble_exact(writer, pieces, pool)
+        return {"exact": 1, "carried": [one.name]}
+
+    @staticmethod
+    def _assemble_exact(writer: ContainerWriter | Draft, pieces: Iterator[memoryview], pool: Workers) -> None:
+        """Write the records of a tensor that is carried exactly."""
+        assemble(writer, (seal("EXCT", piece) for piece in exact_pieces(pieces, each=pool.map)))
 
     def _counted(self, tensor: SourceTensor) -> Iterator[memoryview]:
         for piece in tensor.pieces():
@@ -212,7 +255,8 @@ class _Run:
 
 def _nothing() -> Report:
     """The report of no tensors."""
-    return {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, "errors": [], "warnings": []}
+    lists: Report = {key: [] for key in ("carried", "errors", "warnings")}
+    return {"entries": 0, "bits": 0.0, "matrices": 0, "exact": 0, **lists}
 
 
 class _Part(NamedTuple):

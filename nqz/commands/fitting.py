@@ -8,7 +8,7 @@ from typing import Any
 
 from nqz.commands.contents import Record, container_size, manifest
 from nqz.commands.options import EncodeOptions
-from nqz.commands.sharing import Infeasible, Sharing, Targets
+from nqz.commands.sharing import CLOSE, Infeasible, Sharing, Targets
 from nqz.commands.treatment import EXACT, TIED, Treatment
 from nqz.files.contract import Tensors
 from nqz.format.exct import exact_pieces
@@ -22,8 +22,8 @@ from nqz.plan.search import lower_rate, rate_within
 from nqz.stages.panels import chunk_counts
 
 _TRIES = 6
-CLOSE = 0.995
-"""Of the bytes allowed: where less is used, a higher rate is tried once."""
+Foresee = Callable[[Targets], list[str]]
+"""Tells the names of matrices that will take less as they are than as codes with a target for each tensor."""
 
 Encode = Callable[[Targets], dict[str, Any]]
 """Encodes everything with a target for each tensor, and reports."""
@@ -56,7 +56,7 @@ def _records(one: Treatment) -> list[Record]:
 
 
 def encode_within(
-    wanted: int, sharing: Sharing, beside: int, pool: Workers, encode: Encode
+    wanted: int, sharing: Sharing, beside: int, pool: Workers, encode: Encode, foresee: Foresee
 ) -> dict[str, Any]:
     """Encode tensors that share `wanted` bytes, close to them.
 
@@ -68,6 +68,8 @@ def encode_within(
         Bytes that the containers take beside the records of tensors, and what else counts.
     pool : Workers
     encode : callable
+    foresee : callable
+        Asked where the bytes are too few unless some tensors are smaller as they are.
 
     Raises
     ------
@@ -75,19 +77,32 @@ def encode_within(
         They do not fit; the least number of bytes is named.
     """
     other = sharing.options.other_bytes
-    exact = sum(exact_bytes(one, pool) for one in sharing.tensors if one.kind == EXACT)
-    bits, raised, beyond = 8.0 * (wanted - exact - beside - other), False, False
-    for _ in range(_TRIES):
+
+    def fixed(sharing: Sharing) -> int:
+        return sum(exact_bytes(one, pool) for one in sharing.tensors if one.kind == EXACT) + beside + other
+
+    bits, raised, beyond = 8.0 * (wanted - fixed(sharing)), False, False
+    for tried in range(_TRIES):
         try:
             targets = sharing.for_bits(bits)
         except Infeasible as found:
-            raise refuse_unfit(sharing, wanted, exact + beside + other, found) from None
+            more = sharing.beyond(found)
+            rest = sharing if more is None else sharing.carrying(foresee(more))
+            if len(rest.matrices) == len(sharing.matrices):
+                raise refuse_unfit(sharing, wanted, fixed(sharing), found) from None
+            sharing, bits = rest, 8.0 * (wanted - fixed(rest))
+            continue
         report = encode(targets)
         excess = report["file_bytes"] + other - wanted
         if excess <= 0 and (raised or wanted + excess >= CLOSE * wanted or is_most(sharing, targets)):
             return report
         if not sharing.matrices:
             raise _refused(sharing, wanted, wanted + excess)
+        rest = sharing.carrying(report["carried"])
+        if len(rest.matrices) < len(sharing.matrices) and tried < _TRIES // 2:
+            # what is left of their share is for the others
+            sharing, bits, raised, beyond = rest, 8.0 * (wanted - fixed(rest)), False, False
+            continue
         raised = raised or excess <= 0
         if (
             excess > 0
@@ -118,7 +133,7 @@ def _refused(sharing: Sharing, wanted: int, least: int) -> UsageError:
 
 
 def encode_array_within(
-    wanted: int, sharing: Sharing, beside: int, pool: Workers, encode: Encode
+    wanted: int, sharing: Sharing, beside: int, pool: Workers, encode: Encode, foresee: Foresee
 ) -> dict[str, Any]:
     """Encode a single array, at the highest rate with which the file fits into so many bytes; see `encode_within`."""
     entries, options = sharing.entries, sharing.options

@@ -7,17 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nqz.commands.contents import Record, container_size, manifest, task_of
-from nqz.commands.fitting import CLOSE, beside, is_most, refuse_unfit
-from nqz.commands.forecast import Forecast, forecast, forecast_exact
+from nqz.commands.contents import Record, container_size, manifest
+from nqz.commands.fitting import beside, is_most, refuse_unfit
+from nqz.commands.forecast import Forecast, forecast_exact
 from nqz.commands.options import EncodeOptions
-from nqz.commands.sharing import Infeasible, Sharing, Targets
-from nqz.commands.treatment import EXACT, MATRIX, TIED, Treatment, left_out, treatments
+from nqz.commands.sharing import CLOSE, Infeasible, Sharing, Targets
+from nqz.commands.smaller import forecast_smaller
+from nqz.commands.treatment import EXACT, MATRIX, TIED, Treatment, carrying, left_out, treatments
 from nqz.files.access import MemoryAccess
 from nqz.files.contract import Tensors
 from nqz.format.manifest import PartOfSet
 from nqz.format.records import framed
 from nqz.format.writer import ContainerWriter
+from nqz.ground.errors import UsageError
 from nqz.ground.threads import SMALL, Workers
 from nqz.models.collection import Collection
 from nqz.models.rules import SKIP
@@ -27,7 +29,7 @@ from nqz.plan.task import Target
 
 Progress = Callable[[str, float], object]
 
-_TRIES = 3  # of targets for a number of bytes
+_TRIES = 4  # of targets for a number of bytes
 
 
 @dataclass(frozen=True)
@@ -226,32 +228,35 @@ class _Planning:
         sharing = Sharing.of(self.sources, kept, self.options)
         excess = 0
         for _ in range(_TRIES):
-            targets = self._targets(sharing, kept, exact, excess)
+            targets, unfit = self._targets(sharing, kept, exact, excess)
             jobs = [
                 (source, one, target)
                 for (source, one), target in zip(flat, targets, strict=True)
                 if target is not None
             ]
-            found: dict[int, Forecast] = {**exact, **dict(self._each(self._matrix, jobs))}
-            files = [
-                (os.path.basename(source.name), self._size(source, part, place, found))
-                for source, part, place in zip(
-                    self.sources, kept, numbered(list(map(len, kept))), strict=True
-                )
-            ]
+            found: dict[str, Forecast] = {**exact, **dict(self._each(self._matrix, jobs))}
+            rest = sharing.carrying(name for name, one in found.items() if one.header is None)
+            errors = [found[one.name].error for one in rest.matrices]
+            files = self._files(kept, found)
             size = sum(size for _, size in files) + self.options.other_bytes
-            if self._is_near(size, sharing, targets):
+            if unfit is not None and len(rest.matrices) == len(sharing.matrices):
+                raise unfit
+            if unfit is None and self._is_near(size, sharing, targets, rest, errors):
                 break
-            excess += size - (self.options.max_bytes or size)
+            if len(rest.matrices) < len(sharing.matrices):  # what is left of their share is for the others
+                exact |= {name: one for name, one in found.items() if one.header is None}
+                kept, sharing = carrying(kept, exact), rest
+            else:
+                excess += size - (self.options.max_bytes or size)
         for one in (one for one in sharing.tensors if one.kind == TIED):
             self.progress(one.name, one.tensor.nbytes)
-        errors = [found[id(one)].error for one in sharing.matrices]
         rate = self._rate(sharing, targets)
         alone = self.sources[0].kind.alone
-        kinds = {one.name: one.kind for part in self.parts for one in part}
+        parts = carrying(self.parts, {name for name, one in found.items() if one.header is None})
+        kinds = {one.name: one.kind for part in parts for one in part}
         rows = [
-            _row(one, kinds[one.same_as or one.name], found.get(id(one)), files[0][1] if alone else None)
-            for part in self.parts
+            _row(one, kinds[one.same_as or one.name], found.get(one.name), files[0][1] if alone else None)
+            for part in parts
             for one in part
         ]
         return ModelPlan(
@@ -259,62 +264,81 @@ class _Planning:
             files,
             self.options.other_bytes,
             left_out(self.sources, [one for part in kept for one in part]),
-            sharing.mean(errors, rate),
-            sharing.weights_text(rate),
+            rest.mean(errors, rate),
+            rest.weights_text(rate),
         )
 
     def _each(self, work: Callable[[Any, Workers], Any], jobs: list[Any]) -> Any:
         return self.pool.each(work, jobs, lambda job: job[1].entries <= SMALL)
 
-    def _exact(self, job: tuple[Tensors, Treatment], pool: Workers) -> tuple[int, Forecast]:
+    def _files(self, kept: list[list[Treatment]], found: dict[str, Forecast]) -> list[tuple[str, int]]:
+        """Names of the files, and bytes of their containers."""
+        places = numbered(list(map(len, kept)))
+        return [
+            (os.path.basename(source.name), self._size(source, part, place, found))
+            for source, part, place in zip(self.sources, kept, places, strict=True)
+        ]
+
+    def _exact(self, job: tuple[Tensors, Treatment], pool: Workers) -> tuple[str, Forecast]:
         found = forecast_exact(job[1].tensor, pool)
         self.progress(job[1].name, job[1].tensor.nbytes)
-        return id(job[1]), found
+        return job[1].name, found
 
-    def _matrix(self, job: tuple[Tensors, Treatment, Target], pool: Workers) -> tuple[int, Forecast]:
+    def _matrix(self, job: tuple[Tensors, Treatment, Target], pool: Workers) -> tuple[str, Forecast]:
         source, one, target = job
         whole = None
         if source.kind.alone:
             whole = ContainerWriter(MemoryAccess(bytearray()), manifest(source, [one], self.options.metadata))
             whole.begin(0)
-        found = forecast(
-            one.tensor, task_of(source, one.tensor, one.options(self.options)), target, pool, whole
-        )
+        found = forecast_smaller(source, one, self.options, target, pool, whole)
         self.progress(one.name, one.tensor.nbytes)
-        return id(one), found
+        return one.name, found
 
-    def _is_near(self, size: int, sharing: Sharing, targets: Targets) -> bool:
-        """Whether encoding would be content with so many bytes in all, about."""
+    def _is_near(
+        self, size: int, sharing: Sharing, targets: Targets, rest: Sharing, errors: list[float]
+    ) -> bool:
+        """Whether encoding would be content with so many bytes in all, about, and with what it leaves of them."""
         wanted = self.options.max_bytes
-        if wanted is None or self.sources[0].kind.alone or is_most(sharing, targets):
+        if wanted is None:
+            return sharing.plain or not sharing.is_left_over(targets, rest, errors)
+        if self.sources[0].kind.alone or is_most(sharing, targets):
             return True
         return CLOSE * wanted <= size <= wanted
 
     def _targets(
-        self, sharing: Sharing, kept: list[list[Treatment]], exact: dict[int, Forecast], excess: int
-    ) -> Targets:
-        """What each tensor may take; for a number of bytes, so many fewer as they were in excess before."""
+        self, sharing: Sharing, kept: list[list[Treatment]], exact: dict[str, Forecast], excess: int
+    ) -> tuple[Targets, UsageError | None]:
+        """What each tensor may take; for a number of bytes, so many fewer as they were in excess before.
+
+        If they are too few, with the error to raise unless some matrices are smaller as they are.
+        """
         wanted = self.options.max_bytes
         if wanted is None:
-            return sharing.targets(
+            given = sharing.targets(
                 lambda one, target: self._matrix((self._of(one), one, target), self.pool)[1].error
             )
+            return given, None
         fixed = sum(framed(*(length for _, length in found.records)) for found in exact.values())
         fixed += beside(self.sources, kept, self.options) + self.options.other_bytes
         if self.sources[0].kind.alone:
             rate = rate_within(wanted, 0, sharing.entries)
-            return sharing.at_rate(rate)
+            return sharing.at_rate(rate), None
         try:
-            return sharing.for_bits(8.0 * (wanted - fixed - excess))
+            return sharing.for_bits(8.0 * (wanted - fixed - excess)), None
         except Infeasible as found:
-            raise refuse_unfit(sharing, wanted, fixed, found) from None
+            refused, more = refuse_unfit(sharing, wanted, fixed, found), sharing.beyond(found)
+            if more is None:
+                raise refused from None
+            return more, refused
 
     def _rate(self, sharing: Sharing, targets: Targets) -> float | None:
         """The rate of all matrices, where a number of bytes is asked for."""
         if self.options.max_bytes is None or not sharing.matrices:
             return None
         bits = sum(
-            one.entries * target.rate for one, target in zip(sharing.tensors, targets, strict=True) if target
+            one.entries * target.rate
+            for one, target in zip(sharing.tensors, targets, strict=True)
+            if target is not None and one.kind == MATRIX
         )
         return bits / sharing.entries
 
@@ -322,15 +346,16 @@ class _Planning:
         return next(source for source, part in zip(self.sources, self.parts, strict=True) if one in part)
 
     def _size(
-        self, source: Tensors, part: list[Treatment], place: PartOfSet | None, found: dict[int, Forecast]
+        self, source: Tensors, part: list[Treatment], place: PartOfSet | None, found: dict[str, Forecast]
     ) -> int:
         """Bytes of a container."""
+        part = carrying([part], {name for name, one in found.items() if one.header is None})[0]
         described = manifest(source, part, self.options.metadata, place)
         infos = [
-            info._replace(parameters=found[id(one)].header) if one.kind == MATRIX else info
+            info._replace(parameters=found[one.name].header) if one.kind == MATRIX else info
             for info, one in zip(described.tensors, part, strict=True)
         ]
-        records: list[list[Record]] = [[] if one.kind == TIED else found[id(one)].records for one in part]
+        records: list[list[Record]] = [[] if one.kind == TIED else found[one.name].records for one in part]
         return container_size(described._replace(tensors=tuple(infos)), records)
 
 

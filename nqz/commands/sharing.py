@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from nqz.commands.options import MIN_ERROR, EncodeOptions
 from nqz.commands.sensitivities import importance
-from nqz.commands.treatment import MATRIX, Treatment, where_of
+from nqz.commands.treatment import MATRIX, Treatment, carrying, where_of
 from nqz.files.contract import Tensors
 from nqz.ground.arithmetic import log2
 from nqz.ground.errors import UsageError
@@ -20,10 +20,14 @@ from nqz.plan.task import Target
 FREE_BYTES = 448
 """Bytes that come on top of the rate below a million entries."""
 
+CLOSE = 0.995
+"""Of what may be used: where less is, more is tried once."""
+
 _MORE = 1 / 200
 """Of all bits, what may go to norms and means beyond `FREE_BYTES`: entries of short vectors get what others do."""
 
 _AMPLE = 1.125  # of what headers are likely to take: what is beyond a number of bytes is coded again
+_BEYOND = 1.001  # of the fewest bits, so that they are no longer too few
 _SMALL = 10**6
 _MOST_ERROR = 0.98  # a matrix with a larger one is not worth its header
 _SLACK = 1e-9
@@ -70,6 +74,38 @@ class Sharing:
         tensors = [one for part in parts for one in part]
         names = [tensor.name for source in sources for tensor in source.tensors]
         return cls(where_of(sources, options), tensors, options, [*names, *(one.name for one in tensors)])
+
+    def carrying(self, names: Iterable[str]) -> Sharing:
+        """The same, matrices of these names being carried exactly."""
+        ((*tensors,),) = carrying([self.tensors], set(names))
+        return replace(self, tensors=tensors)
+
+    def is_left_over(self, targets: Targets, rest: Sharing, errors: Sequence[float]) -> bool:
+        """Whether what these matrices share must be shared anew where only the `rest` of them is coded.
+
+        `errors` are those of the rest.
+        """
+        if len(rest.matrices) == len(self.matrices):
+            return False
+        if self.options.error is not None:
+            mean = rest.mean(errors)
+            return mean is not None and not CLOSE * self.options.error <= mean <= self.options.error
+        wanted = float(self.options.rate or 0.0) * rest.entries
+        left = [
+            one.entries * t.rate
+            for one, t in zip(rest.tensors, targets, strict=True)
+            if t is not None and one.kind == MATRIX
+        ]
+        return not CLOSE * wanted <= sum(left) <= (1.0 + _SLACK) * wanted
+
+    def beyond(self, found: Infeasible) -> Targets | None:
+        """Targets of a few bits more than were too few, to tell what is smaller as it is; None where nothing can be."""
+        if not any(one.may_be_exact for one in self.matrices):
+            return None
+        try:
+            return self.for_bits(_BEYOND * found.bits + 8.0 * FREE_BYTES)
+        except Infeasible:
+            return None
 
     @property
     def matrices(self) -> list[Treatment]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -42,6 +42,8 @@ class Treatment:
         Bits an entry, if a rule says how many.
     rules : tuple of str
         Those that decided something.
+    may_be_exact : bool
+        Whether it is coded only as long as that takes less than the tensor itself.
     small : bool
         Whether it is carried exactly only because a code would take more.
     same_as : str or None
@@ -54,6 +56,7 @@ class Treatment:
     coding: str
     rate: float | None = None
     rules: tuple[str, ...] = ()
+    may_be_exact: bool = False
     small: bool = False
     same_as: str | None = None
 
@@ -85,6 +88,11 @@ class Treatment:
         """Bits an entry that header, norms and means take, about."""
         return self.side_bits(options) / self.entries
 
+    @property
+    def carried(self) -> Treatment:
+        """The same, carried exactly because a code would take more."""
+        return replace(self, kind=EXACT, rate=None, may_be_exact=False, small=True)
+
     def options(self, options: EncodeOptions) -> EncodeOptions:
         """The options for it alone."""
         own = options if self.coding == options.coding else options.of_coding(self.coding)
@@ -97,6 +105,13 @@ def where_of(sources: Sequence[Tensors], options: EncodeOptions) -> str:
         return options.where
     more = len(sources) - 1
     return sources[0].name + (f" and {counted(more, 'more file')}" if more else "")
+
+
+def carrying(parts: Iterable[Iterable[Treatment]], names: Container[str]) -> list[list[Treatment]]:
+    """The tensors of some parts, matrices of these names being carried exactly."""
+    return [
+        [one.carried if one.kind == MATRIX and one.name in names else one for one in part] for part in parts
+    ]
 
 
 def left_out(sources: Sequence[Tensors], taken: Iterable[Treatment]) -> int:
@@ -130,9 +145,8 @@ def treatments(sources: Sequence[Tensors], options: EncodeOptions) -> list[list[
     tensors = [tensor for tensor, _ in flat]
     wholes = {tensor.name: tensor.whole_name for tensor in tensors if tensor.whole is not None}
     ruled = rulings(options.rules, ((tensor.name, matrix) for tensor, matrix in flat), where, wholes)
-    several = len(sources) > 1 or len(sources[0].tensors) > 1
     decided = [
-        _decided(tensor, layer, matrix, ruling, options, several)
+        _decided(tensor, layer, matrix, ruling, options, several=len(flat) > 1)
         for (tensor, matrix), layer, ruling in zip(
             flat, _layers(sources, tensors, options), ruled, strict=True
         )
@@ -194,10 +208,8 @@ def _decided(
         return Treatment(tensor, ruling.kept_as or EXACT, layer, coding, None, ruling.rules)
     if options.tells_axes and not ruling.codes and is_bias(tensor.name, tensor.shape):
         return Treatment(tensor, EXACT, layer, coding, None, ruling.rules)
-    found = Treatment(tensor, MATRIX, layer, coding, ruling.rate, ruling.rules)
-    if not several or ruling.codes or tensor.whole is not None or not _is_small(found, options):
-        return found
-    return replace(found, kind=EXACT, small=True)
+    either = several and not ruling.codes and tensor.whole is None
+    return Treatment(tensor, MATRIX, layer, coding, ruling.rate, ruling.rules, either)
 
 
 def _tied(decided: list[Treatment]) -> list[Treatment]:
@@ -218,11 +230,12 @@ def _how(one: Treatment) -> tuple[object, ...] | None:
     """What is to become of a tensor, as far as it must agree for two that are stored once."""
     if one.kind == SKIP:
         return None
-    return (one.kind,) if one.kind == EXACT else (one.kind, one.layer.axis, one.coding, one.rate)
+    how = (one.layer.axis, one.coding, one.rate, one.may_be_exact)
+    return (one.kind,) if one.kind == EXACT else (one.kind, *how)
 
 
 def _is_small(found: Treatment, options: EncodeOptions) -> bool:
-    """Whether a code would take as much as the tensor itself."""
+    """Whether a code would take as much as the tensor itself, about."""
     rate = options.rate or 0.0
     if options.error is not None:
         rate = max(0.0, 0.5 * float(log2(2.0 / options.error)))

@@ -20,6 +20,7 @@ from nqz.format.records import (
     record_size,
     seal,
 )
+from nqz.format.tensors import EXACT
 from nqz.ground import digests
 from nqz.ground.errors import NqzError
 
@@ -55,6 +56,10 @@ class Draft:
     def __init__(self) -> None:
         self.records: list[Sealed] = []
         self.parameters: list[Any] | None = None
+
+    def carry(self) -> None:
+        """Have the tensor, which has no records yet, carried exactly."""
+        self.parameters = None
 
     def write(self, type: str, *payload: Buffer) -> None:
         """Append a record; see `ContainerWriter.write`."""
@@ -137,6 +142,15 @@ class ContainerWriter:
         self._counts.append(0)
         self._parameters.append(None)
         self._tensor_start = self.size
+
+    def carry(self) -> None:
+        """Have the current tensor, which has no records yet, and those tied to it carried exactly."""
+        number, self.parameters = self._tensor, None
+        tensors = [
+            info._replace(codec=EXACT) if number in (at, info.same_as) else info
+            for at, info in enumerate(self.manifest.tensors)
+        ]
+        self.manifest = self.manifest._replace(tensors=tuple(tensors))
 
     def write(self, type: str, *payload: Buffer) -> None:
         """Append a record to the current tensor.
