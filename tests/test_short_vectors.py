@@ -130,3 +130,24 @@ def test_norms_that_hardly_differ_are_kept_as_they_are():
         coded(nqz.encode(np.random.default_rng(3).standard_normal((512, 64)), rate=4)).parameters.norm_step
         > 1
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"center": True}, "norms and means take .* (try the other axis=, or without center=True)"),
+        (
+            {"coding": "voronoi", "lattice": "e8"},
+            "norms and means take .* (try the other axis=, or center=False)",
+        ),
+        (
+            {"coding": "voronoi", "lattice": "e8", "center": False},
+            "vectors of .*; norms take .* (try the other axis=)",
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_suggested_for_norms_and_means_that_take_more_would_help(options, advice):
+    x = columns(2, 1000)
+    with pytest.warns(UserWarning, match=advice.replace("(", "[(]").replace(")", "[)]") + "$"):
+        nqz.encode(x, rate=2, **options)

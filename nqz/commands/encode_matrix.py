@@ -238,7 +238,10 @@ def _side_information_warning(
     task: Task, statistics: Statistics, target: Target, side: SideInformation
 ) -> str:
     bits = 8.0 * sum(side.lengths) / statistics.grid.entries
+    what, less = ("norms and means take", ", or --no-center") if statistics.center else ("norms take", "")
+    if statistics.center and task.center:
+        less = ", or without --center"
     return (
-        f"{task.where}: {counted(statistics.columns, 'vector')} of only {counted(statistics.n, 'entry')}; norms and "
-        f"means take {bits:.2g} bits an entry of the {target.rate:g} asked for (try the other --axis, or --no-center)"
+        f"{task.where}: {counted(statistics.columns, 'vector')} of only {counted(statistics.n, 'entry')}; {what} "
+        f"{bits:.2g} bits an entry of the {target.rate:g} asked for (try the other --axis{less})"
     )

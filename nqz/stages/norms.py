@@ -81,8 +81,8 @@ def above(step: float) -> float:
 
 
 def to_step(codes: npt.NDArray[np.int64], step: int, phase: Any) -> npt.NDArray[np.int64]:
-    """Round codes, none of them `ZERO`, to phase + k · step; arrays that fit together."""
-    rounded: npt.NDArray[np.int64] = (codes - phase + (step - _ABOVE[step])) // step * step + phase
+    """Round codes, none of them `ZERO`, to phase + k · step, a power of two; arrays that fit together."""
+    rounded: npt.NDArray[np.int64] = ((codes - phase + (step - _ABOVE[step])) & -step) + phase
     return rounded
 
 
