@@ -39,6 +39,7 @@ from nqz.stages.sums import Found
 
 _SAMPLES, _SAMPLE = 16, 1 << 15  # ranges of columns, and their width, that side information is estimated from
 _BETTER = 0.02  # of the error of columns beside loud ones, from which another partner is worth a word
+_PADDING = 64.0  # bits that a record is rounded up to, which norms and means have nothing to do with
 _ROUND_UP = 1.001  # it had better be a little too large: what is beyond the rate is coded again
 
 
@@ -125,7 +126,7 @@ def _warnings(
     loud = _loud_warnings(task, statistics, chosen)
     if target.error is not None:
         return loud
-    if target.excess(size, statistics.grid.entries) > 0:
+    if target.excess(size, statistics.grid.entries) > _PADDING:
         return [_side_information_warning(task, statistics, target, side)]
     if alive(statistics) and not coded_entries(chosen.parameters, statistics):
         return [_nothing_left_warning(task, statistics, target)]
