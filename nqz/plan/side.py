@@ -43,6 +43,7 @@ _PHASES = 16  # that are tried of a step
 _TRIES = 8  # to find one near that leaves the energy as it is
 _ENERGY = 0.002  # part of the energy that rounding may add, or take away
 _TOGETHER = 1 << 16  # codes that are rounded at a time
+_TABLE = 1 << 14  # entries of tables of functions, which take long to be calculated
 _TOKENS = 32  # of a record whose frequencies take a byte each, at most
 
 
@@ -127,7 +128,7 @@ def rounding(task: Task, n: int, histogram: Histogram) -> Rounding:
     best, least = EXACTLY, _norm_bits(counts, codes[np.newaxis])[0]
     if least <= _HARDLY * n * total(counts):
         return EXACTLY  # they hardly differ: diagonals of products and error bars are worth that much
-    energy = total(norms.energy(codes, int(codes[-1])) * counts)
+    energy = total(_energies((codes - codes[-1])[np.newaxis])[0] * counts)
     together = _together(codes)
     for step in _steps():
         phases = range(0, step, max(1, step // _PHASES))
@@ -169,7 +170,7 @@ def _honest(
         if not len(places):
             break
         rounded = norms.to_step(codes, step, tried[:, np.newaxis])
-        energies = np.add.accumulate(norms.energy(rounded, int(codes[-1])) * counts, axis=1)[:, -1]
+        energies = np.add.accumulate(_energies(rounded - codes[-1]) * counts, axis=1)[:, -1]
         ratio = energy / energies
         right = np.abs(1.0 - ratio) < _ENERGY
         for place, phase in zip(places[right].tolist(), tried[right].tolist(), strict=True):
@@ -218,12 +219,40 @@ def _mismatch() -> npt.NDArray[np.float64]:
 
 def _norm_bits(counts: npt.NDArray[np.float64], codes: npt.NDArray[np.int64]) -> list[float]:
     """Bits of norm codes, for each row of them, in increasing order, of which each occurs so often."""
-    change = np.diff(codes, axis=1, prepend=codes[:, :1] - 1) != 0
+    change = np.ones(codes.shape, np.bool_)
+    np.not_equal(codes[:, 1:], codes[:, :-1], out=change[:, 1:])
     groups = np.add.reduceat(np.broadcast_to(counts, codes.shape).ravel(), np.flatnonzero(change))
-    logarithms = log2(np.append(groups, total(counts)))
+    logarithms = _logarithms(np.append(groups, total(counts)))
     bits = groups * (logarithms[-1] - logarithms[:-1])
     ends = np.cumsum(np.count_nonzero(change, axis=1)).tolist()
     return [
-        total(bits[start:end]) + 8.0 * min(end - start, _TOKENS)
+        float(np.add.accumulate(bits[start:end])[-1]) + 8.0 * min(end - start, _TOKENS)
         for start, end in zip([0, *ends[:-1]], ends, strict=True)
     ]
+
+
+def _energies(steps: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Energies of rows of norm codes, in increasing order and relative to the loudest, by a table if it has all."""
+    if steps[:, 0].min(initial=0) < -_TABLE:
+        return exp2(steps * (GRID // STEPS))
+    found: npt.NDArray[np.float64] = _energy_table()[steps + _TABLE]
+    return found
+
+
+@lru_cache(maxsize=1)
+def _energy_table() -> npt.NDArray[np.float64]:
+    return exp2(np.arange(-_TABLE, norms.COARSEST + 1) * (GRID // STEPS))
+
+
+def _logarithms(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Binary logarithms of numbers of columns, the last one the largest, by a table if it has all."""
+    if counts[-1] > _TABLE:
+        return log2(counts)
+    found: npt.NDArray[np.float64] = _logarithm_table()[counts.astype(np.int64)]
+    return found
+
+
+@lru_cache(maxsize=1)
+def _logarithm_table() -> npt.NDArray[np.float64]:
+    """Binary logarithms of 1, 2, …, with something at 0."""
+    return log2(np.maximum(np.arange(_TABLE + 1), 1))
