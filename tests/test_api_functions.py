@@ -358,3 +358,15 @@ def test_no_message_is_left_in_the_words_of_the_command_line():
 def test_what_a_message_quotes_stays_as_it_is():
     text = "tensor '--seed -r': not with --seed, nor \"--axis\" in a--seed.npy"
     assert in_python(text) == "tensor '--seed -r': not with seed=, nor \"--axis\" in a--seed.npy"
+
+
+def test_callers_whose_numpy_raises_get_answers():
+    x = np.random.default_rng(1).standard_normal((64, 40)) * np.logspace(-300, 150, 40)
+    with np.errstate(all="raise"):
+        data = nqz.encode(x, rate=3)
+        assert np.isfinite(nqz.decode(data)).all()
+        product, _ = nqz.matmul(data, data, sigma=True)
+        assert np.isnan(nqz.predicted_sigma(data, data)).any() and np.isfinite(product).all()
+        with pytest.raises(nqz.UsageError):
+            nqz.encode(x, rate=-1)
+        assert set(np.geterr().values()) == {"raise"}

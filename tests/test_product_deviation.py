@@ -306,3 +306,18 @@ def test_what_overflows_is_said(monkeypatch):
         nqz.matmul(*files, sigma=True)
     with pytest.raises(OperandError, match=r"entry \[3, 5\] overflows float32"):
         nqz.predicted_sigma(*files)
+
+
+@pytest.mark.parametrize("options", [{"allocate": "column"}, {"coding": "voronoi", "lattice": "e8"}])
+@pytest.mark.parametrize("power", [60, 140])
+def test_products_of_vectors_of_all_magnitudes_are_as_good_as_their_error_bars(options, power):
+    """Energies of the quietest are not there beside those of the loudest, and neither are their products."""
+    rng, sizes = np.random.default_rng(5), np.logspace(-power, power, 40)
+    x, y = rng.standard_normal((2, 128, 40))
+    a, b = (nqz.encode(side * sizes, rate=3, seed=1, **options) for side in (x, y))
+    for estimator in ("unbiased", "mmse", "auto"):
+        product, sigma = nqz.matmul(a, b, sigma=True, estimator=estimator)
+        product, sigma = (found / sizes[:, None] / sizes for found in (product, sigma))
+        z = np.abs(product - x.T @ y) / sigma
+        assert 0.85 < np.square(z).mean() < 1.25
+        assert z.max() < 6.0

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import re
 from contextlib import ContextDecorator
+from threading import local
 from typing import Any
+
+import numpy as np
 
 from nqz.ground.errors import NqzError
 
@@ -66,12 +69,20 @@ def _word(found: re.Match[str]) -> str:
 
 
 class SpeaksPython(ContextDecorator):
-    """A context, and a decorator, that errors of nqz leave in the words of Python."""
+    """A context, and a decorator, that errors of nqz leave in the words of Python.
+
+    In it numpy is silent about underflow, and raises nothing, whatever `numpy.seterr` was told: squares of the smallest
+    numbers are meant to be 0.
+    """
+
+    def __init__(self) -> None:
+        self._before = local()
 
     def __enter__(self) -> None:
-        pass
+        self._before.__dict__.setdefault("found", []).append(np.seterr(all="warn", under="ignore"))
 
     def __exit__(self, kind: object, error: Any, traceback: object) -> None:
+        np.seterr(**self._before.found.pop())
         if isinstance(error, NqzError) and len(error.args) == 1 and isinstance(error.args[0], str):
             error.args = (in_python(error.args[0]),)
 

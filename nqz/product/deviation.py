@@ -21,7 +21,7 @@ from nqz.ground.arithmetic import pieces
 from nqz.ground.threads import Workers
 from nqz.product import diagonal
 from nqz.product.groups import places
-from nqz.product.operand import Operand
+from nqz.product.operand import Operand, lifted
 from nqz.product.risk import Local
 from nqz.stages import norms
 from nqz.stages.estimate import related_noise
@@ -137,9 +137,10 @@ class Deviations:
         group = (np.cumsum(present) - 1)[group_a].astype(np.int32)
         out = pool.local.array("deviations", raw.shape, estimates.dtype)
         rounding = _ROUNDING[estimates.dtype.name] if rounded else 0.0
+        a[1], b[1], exponent = lifted(a[1], b[1], self._exponent)
         position, unknown, coarse = kernels.deviations(
             raw, a, b, group, theta, self._shrink, self._kappa, self._related, float(self._a.side.n), rounding,
-            self._exponent, estimates, out,
+            exponent, estimates, out,
         )  # fmt: skip
         first, last = max(rows.start, columns.start), min(rows.stop, columns.stop)
         if self._same and first < last:

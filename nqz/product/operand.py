@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -18,6 +19,11 @@ from nqz.stages.estimate import Side
 
 Columns = slice | NDArray[Any]
 """Which columns: a range, or their numbers."""
+
+_FAINT = 2.0**-900
+"""Products of sizes below which `lifted` raises them."""
+_LIFT, _FAR = 490, 2044
+"""Octaves by which each side is raised at most, and the least exponent, negative."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,22 @@ class Operand(ABC):
         energy = self.energies(codes)[coded] * (1.0 + noise[coded]) / self.side.n
         with np.errstate(over="ignore"):
             return float(np.max(np.sqrt(energy) / unit[coded]))
+
+
+def lifted(
+    a: NDArray[np.float64], b: NDArray[np.float64], exponent: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """Sizes of both sides that are multiplied, in units of 2 ** exponent, and the exponent.
+
+    Beside vectors that are far louder, products of the quietest would be below float64: then all are multiplied by a
+    power of two, and the exponent is less.
+    """
+    least = [float(np.min(side, where=side > 0.0, initial=1.0)) for side in (a, b)]
+    octaves = min(_LIFT, (exponent + _FAR) // 2)
+    if least[0] * least[1] >= _FAINT or octaves <= 0:
+        return a, b, exponent
+    up = math.ldexp(1.0, octaves)
+    return a * up, b * up, exponent - 2 * octaves
 
 
 class Watch:

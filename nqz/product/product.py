@@ -21,7 +21,7 @@ from nqz.product.deviation import Deviations, Put
 from nqz.product.groups import Part
 from nqz.product.integers import multiply, result_type
 from nqz.product.means import rounding_error
-from nqz.product.operand import Operand, Watch
+from nqz.product.operand import Operand, Watch, lifted
 from nqz.product.paired import Paired, dropped_pairs
 from nqz.product.risk import Local, Signal, group_energies
 from nqz.product.tiles import HELD, Blocks, Piece, Raw, Sample, blank, products, stripes, tiles
@@ -283,8 +283,9 @@ class Product:
             spread_a, spread_b = 1.0 + a.side.noise_at(codes_a), 1.0 + b.side.noise_at(codes_b)
             share = 1.0 / self.kappa
         exponent = max(-2044, min(2044, a.exponent + b.exponent))
+        unit_a, unit_b, exponent = lifted(a.units(codes_a), b.units(codes_b), exponent)
         position = kernels.estimate(
-            raw, a.units(codes_a), b.units(codes_b), spread_a, spread_b, a.means(rows), b.means(columns), share,
+            raw, unit_a, unit_b, spread_a, spread_b, a.means(rows), b.means(columns), share,
             theta, theta / self.kappa, float(a.side.n), exponent, out,
         )  # fmt: skip
         first, last = max(rows.start, columns.start), min(rows.stop, columns.stop)

@@ -29,6 +29,8 @@ _COLUMNS, _ENTRIES = 1 << 10, 1 << 16
 """Columns of raw products that are summed at a time, or more of them where there are only so many entries."""
 _LEAST = 1e-30
 """Variance of a measured energy where there is no noise."""
+_FAINT = 1e-280
+"""Energy of products beside that of the loudest vectors below which float64 holds too little of it to be seen."""
 _BALANCE, _HALVINGS = (0.25, 4.0), 30
 _OCTAVE = 8
 _THETA = np.arange(-10 * _OCTAVE, 20 * _OCTAVE + 1)
@@ -194,14 +196,16 @@ class Signal:
         """
         pooled = self.missed(estimator, theta)
         entries = self._a.columns[:, None] * self._b.columns[None, :]
-        measured = (self._found - self._noise) / self._power / (1.0 + self._related)
+        seen = self._power > _FAINT
+        power = np.where(seen, self._power, 1.0)
+        measured = np.where(seen, (self._found - self._noise) / power / (1.0 + self._related), pooled)
         variance = (4.0 * pooled * self._nu + 2.0 * self._nu**2) / entries + _LEAST
-        weight = 1.0 / variance
-        whole = _sum(weight)
+        weight = np.where(seen, 1.0 / variance, 0.0)
+        whole = max(_sum(weight), _LEAST)
         mean = _sum(weight * measured) / whole
-        spread = _sum(weight * (measured - mean) ** 2) - (weight.size - 1)
+        spread = _sum(weight * (measured - mean) ** 2) - (int(seen.sum()) - 1)
         own = max(spread, 0.0) / max(whole - _sum(weight**2) / whole, _LEAST)
-        trusted = own / (own + variance)
+        trusted = np.where(seen, own / (own + variance), 0.0)
         table = np.maximum(pooled + trusted * (measured - pooled), 0.0)
         table *= self._balance(estimator, theta, entries, measured, table)
         return Local(self._a.label, self._b.label, np.pad(table, (0, 1), constant_values=pooled))
