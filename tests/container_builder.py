@@ -5,8 +5,8 @@ Nothing of `nqz.format` is used: what is here says once more, by itself, how a f
 
 from __future__ import annotations
 
-import copy
 import hashlib
+import pickle
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -155,7 +155,7 @@ class Container:
 
     def replaced(self, **fields: Any) -> Container:
         """A copy with other parts, of which nothing is shared."""
-        made = copy.deepcopy(self)
+        made: Container = pickle.loads(pickle.dumps(self))  # noqa: S301 - a tenth of the time of copy.deepcopy
         for name, value in fields.items():
             assert hasattr(made, name), name
             setattr(made, name, value)

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from cli_tools import MANY
 from coded_cases import KINDS, Truth, centered, pair, side_of, stream
 from nqz.ground.threads import Workers
 from nqz.product.groups import Part, group
@@ -97,7 +98,7 @@ def whole(product, measured=None, pool=POOL):
     return out
 
 
-def monte_carlo(a, b, estimator, make, draws=80):
+def monte_carlo(a, b, estimator, make, draws=80 if MANY else 40):
     """Mean error and mean expected error of some draws of operands."""
     truth = Truth(a, b)
     errors, expected = [], []

@@ -17,7 +17,6 @@ from nqz import kernels
 from nqz.ground.arithmetic import exp2, total
 from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.units import FIXED_POINT
-from nqz.reference.dither import Key, words
 from nqz.stages.codings.coding import MatrixParameters
 from nqz.stages.codings.nesting import Nesting
 from nqz.stages.dependence import Dependence
@@ -35,7 +34,9 @@ _WIDE, _FEWER = 24, 8
 @lru_cache(maxsize=1)
 def _vectors() -> npt.NDArray[np.float32]:
     """Vectors of variance 1, one after the other."""
-    uniform = (words(Key(0, 0), 0, _ENTRIES) >> np.uint64(40)).astype(np.float64) / (1 << 24) - 0.5
+    uniform = (kernels.words(kernels.Key(0, 0), 0, _ENTRIES) >> np.uint64(40)).astype(np.float64) / (
+        1 << 24
+    ) - 0.5
     u = (uniform * math.sqrt(12.0)).astype(np.float32).reshape(-1, _LENGTH)
     DEFAULT.rotate(u, 0)
     flat: npt.NDArray[np.float32] = u.reshape(-1)
