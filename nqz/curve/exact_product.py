@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 from nqz.commands.matmul import Prepared, tiles
 from nqz.commands.measured import MeasuredMatrix
 from nqz.files.access import FileAccess, temporary_access
+from nqz.ground.arithmetic import pieces
 from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import widen
 from nqz.ground.threads import Workers
 from nqz.stages.norms import Histogram
 
 _BLOCK = 1 << 22
+_MOST = 1e300  # that a ratio of energies may be
 
 
 class Factor:
@@ -25,10 +28,12 @@ class Factor:
     Parameters
     ----------
     matrix : MeasuredMatrix
+    uncentered : callable
+        Measures the norm codes of columns with their means.
     """
 
-    def __init__(self, matrix: MeasuredMatrix):
-        self.view, self._matrix = matrix.view, matrix
+    def __init__(self, matrix: MeasuredMatrix, uncentered: Callable[[], Histogram]):
+        self.view, self._matrix, self._uncentered = matrix.view, matrix, uncentered
 
     @property
     def silent(self) -> bool:
@@ -41,9 +46,26 @@ class Factor:
         return self._matrix.histogram
 
     @cached_property
+    def uncentered(self) -> Histogram:
+        """The norm codes of all columns with their means."""
+        return self._uncentered()
+
+    @cached_property
     def exponent(self) -> int:
         """Columns are given in units of 2 ** exponent."""
         return self._matrix.histogram.energy()[1] // 2
+
+    @cached_property
+    def with_means(self) -> float:
+        """‖A‖²/‖Ā‖²: what means add to energies; 1 where no column has energy."""
+        if self.silent:
+            return 1.0
+        mantissa, exponent = self._matrix.histogram.energy()
+        energy, n, square = math.ldexp(mantissa, exponent - 2 * self.exponent), self.view.length, 0.0
+        with np.errstate(over="ignore"):
+            for chosen in pieces(self.view.count):
+                square += float(np.square(self.scaled_means(chosen.start, chosen.stop)).sum())
+        return min(1.0 + n * square / energy, _MOST)
 
     def scaled_means(self, first: int, last: int) -> NDArray[np.float64]:
         """Means in units of 2 ** exponent."""
@@ -97,14 +119,24 @@ class ExactProduct:
     ----------
     signal : float
         S = ‖ĀᵀB̄‖² / (‖Ā‖²‖B̄‖²/n).
+    whole : float
+        ‖AᵀB‖² in the same units.
     """
 
     def __init__(
-        self, access: FileAccess, n: int, rows: int, columns: int, exponent: int, scale: float, signal: float
+        self,
+        access: FileAccess,
+        n: int,
+        rows: int,
+        columns: int,
+        exponent: int,
+        scale: float,
+        signal: float,
+        whole: float,
     ):
         self._access, self._n, self._rows, self._columns = access, n, rows, columns
         self._exponent, self._scale = exponent, scale
-        self.signal = signal
+        self.signal, self.whole = signal, whole
 
     def error(
         self, estimate: Prepared, pool: Workers, progress: Callable[[float], object] | None = None
@@ -196,23 +228,30 @@ def exact_product(a: Factor, b: Factor, progress: Callable[[float], object] | No
     try:
         access.reserve(8 * a.view.count * b.view.count)
         with np.errstate(over="ignore", invalid="ignore"):
-            energy, *sides = _fill(access, a, b, progress)
+            energy, whole, *sides = _fill(access, a, b, progress)
     except BaseException:
         access.close()
         raise
     scale = sides[0] * sides[1] / a.view.length
     return ExactProduct(
-        access, a.view.length, a.view.count, b.view.count, a.exponent + b.exponent, scale, energy / scale
+        access,
+        a.view.length,
+        a.view.count,
+        b.view.count,
+        a.exponent + b.exponent,
+        scale,
+        energy / scale,
+        whole / scale,
     )
 
 
 def _fill(
     access: FileAccess, a: Factor, b: Factor, progress: Callable[[float], object] | None
-) -> tuple[float, float, float]:
-    """Write the product; return the energies of its centered part, and of both sides."""
+) -> tuple[float, float, float, float]:
+    """Write the product; return the energies of its centered part, of all of it, and of both sides."""
     n, height, width = a.view.length, a.view.count, b.view.count
     rows, step = _steps(n, width)
-    energy = energy_a = energy_b = 0.0
+    energy = whole = energy_a = energy_b = 0.0
     for first in range(0, height, rows):
         last = min(first + rows, height)
         left = a.read(first, last)
@@ -226,10 +265,11 @@ def _fill(
             part = left.T @ right
             energy += _energy(part)
             out[:, j:k] = part + means[:, None] * b.scaled_means(j, k)[None, :]
+        whole += _energy(out)
         access.pwrite(out, 8 * first * width)
         if progress is not None:
             progress((last - first) / height)
-    return energy, energy_a, energy_b
+    return energy, whole, energy_a, energy_b
 
 
 def _steps(n: int, width: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from nqz.commands.column_errors import measured_error, measured_errors
 from nqz.commands.encode import encode
@@ -24,10 +24,12 @@ from nqz.curve.exact_product import ExactProduct, Factor, exact_product
 from nqz.curve.judgment import Judge
 from nqz.curve.matrix import SweepMatrix, check_lengths
 from nqz.curve.options import SweepOptions, opposite, point_name
+from nqz.curve.units import Kept, Units
 from nqz.curve.yardsticks import YARDSTICKS, Yardstick, rounding_errors
 from nqz.files.access import temporary_access
 from nqz.format.reader import ContainerReader
 from nqz.ground.threads import Workers
+from nqz.ground.wording import counted
 from nqz.matrix import Matrix, open_matrix
 from nqz.plan.profile import Limit, Profile
 from nqz.stages.partner import EQUAL, EXACT, Partner
@@ -66,7 +68,7 @@ def sweep(
 
         - ``matrix``, ``against``: {file, tensor, shape, dtype, axis, bytes}; ``seed``; ``partner``; ``warnings``: list
           of str.
-        - ``signal``: S = ‖ĀᵀB̄‖²/(‖Ā‖²‖B̄‖²/n).
+        - ``signal``: S = ‖ĀᵀB̄‖²/(‖Ā‖²‖B̄‖²/n). Energies are without means, unless no encoding keeps these.
         - ``points``, one for every encoding:
 
           - ``lattice``, ``coding``, ``rate_asked``, ``error_asked``; ``bytes``: {matrix, against};
@@ -99,7 +101,7 @@ def sweep(
     """
     encodings = options.encodings()
     yardsticks: list[dict[str, Any]] = []
-    points: list[dict[str, Any]] = []
+    found: list[_Found] = []
     warnings: list[str] = []
     with ExitStack() as stack:
         truth = None
@@ -111,23 +113,28 @@ def sweep(
             if not any(factor.silent for factor in factors):  # no error is relative to nothing
                 truth = stack.enter_context(exact_product(factors[0], factors[1], step))
             step.finish()
-        judge = _judge(factors, truth, options.partner)
         for encoding in encodings:
             step = _Step(progress, point_name(encoding))
-            points.append(_point(matrix, other, truth, encoding, judge, pool, step, warnings))
+            found.append(_point(matrix, other, truth, encoding, pool, step, warnings))
             step.finish()
+        units = Units.of(factors, [one.kept for one in found])
+        if any(one.kept != units.centered for one in found):
+            warnings.append(_units_warning(originals, units, found))
+        limits = _Limits(factors, truth, units)
+        judge = limits.judge(options.partner)
+        points = [_judged(one, judge, units, options.partner) for one in found]
         lines = list(dict.fromkeys((p["lattice"], p["coding"]) for p in points))
         points.sort(key=lambda p: (lines.index((p["lattice"], p["coding"])), p["rate"]))
         for yardstick in YARDSTICKS:
             step = _Step(progress, COMPARED, 1.0 / len(YARDSTICKS))
-            yardsticks.append(_yardstick(originals, factors, truth, yardstick, options.partner, step))
+            yardsticks.append(_yardstick(originals, factors, truth, yardstick, options.partner, limits, step))
             step.finish()
     report = {
         "matrix": matrix.described(),
         "against": None if other is None else other.described(),
         "seed": options.seed,
         "partner": options.partner,
-        "signal": None if truth is None else _finite(truth.signal),
+        "signal": None if truth is None else _finite(limits.signal),
         "points": points,
         "yardsticks": yardsticks,
         "curve": judge.curve(max(point["rate"] for point in points)),
@@ -138,14 +145,53 @@ def sweep(
     return rounded
 
 
-def _judge(factors: list[Factor], truth: ExactProduct | None, partner: Partner) -> Judge:
-    """What the limits are for these matrices; one alone has a partner like itself, or with columns all alike."""
-    own, *others = (Profile.of(factor.histogram) for factor in factors)
-    other: Profile | None = others[0] if others else own if partner == EQUAL else Profile([0.0], [1])
-    signal = 1.0 if truth is None else truth.signal
-    if own.silent or (other is not None and other.silent):
-        return Judge(None, signal, partner)
-    return Judge(Limit(own, None if partner == EXACT else other), signal, partner)
+class _Limits:
+    """What limits there are for these matrices, in units of errors.
+
+    Parameters
+    ----------
+    factors : list of Factor
+    truth : ExactProduct, optional
+        Of both, where there are two.
+    units : Units
+    """
+
+    def __init__(self, factors: list[Factor], truth: ExactProduct | None, units: Units):
+        self.units = units
+        self._profiles = [
+            Profile.of(factor.histogram if centered else factor.uncentered)
+            for factor, centered in zip(factors, units.centered, strict=True)
+        ]
+        self.signal = 1.0
+        if truth is not None:  # a side without means of its own has no product with those of the other
+            self.signal = (truth.signal if any(units.centered) else truth.whole) * units.of_centered(2)
+
+    def judge(self, partner: Partner) -> Judge:
+        """The limits of products; a matrix alone has a partner like itself, or with columns all alike."""
+        own, *others = self._profiles
+        other: Profile | None = others[0] if others else own if partner == EQUAL else Profile([0.0], [1])
+        if own.silent or (other is not None and other.silent):
+            return Judge(None, self.signal, partner)
+        return Judge(Limit(own, None if partner == EXACT else other), self.signal, partner)
+
+
+def _judged(found: _Found, judge: Judge, units: Units, partner: Partner) -> dict[str, Any]:
+    """A point in these units, next to the limits."""
+    point = units.converted(found.point, found.kept, partner)
+    rate, of_partner = point["rate"], found.partner
+    error = point["predicted"]["product"] if len(found.kept) < 2 else point["measured"]["against"]
+    rates = (found.own, judge.of_partner(rate) if of_partner is None else of_partner)
+    return {**point, **judge.judged(error, rate, rates)}
+
+
+def _units_warning(matrices: list[SweepMatrix], units: Units, found: list[_Found]) -> str:
+    side = next(k for one in found for k, kept in enumerate(one.kept) if kept != units.centered[k])
+    without = sum(not one.kept[side] for one in found)
+    return (
+        f"{matrices[side].where}: its means are not worth their bits in {without} of "
+        f"{counted(len(found), 'encoding')}; all errors are relative to energies without means, where encode counts "
+        "them for these"
+    )
 
 
 def _chosen(points: list[dict[str, Any]], options: SweepOptions) -> dict[str, Any] | None:
@@ -184,13 +230,13 @@ class _Step:
 def _factor(matrix: SweepMatrix, pool: Workers) -> Factor:
     view, where = matrix.view(), matrix.where
     measured = MeasuredMatrix(view, measure(view, True, where, pool=pool), where, pool)
-    return Factor(measured)
+    return Factor(measured, lambda: measure(view, False, where, pool=pool, hashed=False).histogram)
 
 
 def _point(
     matrix: SweepMatrix, other: SweepMatrix | None, truth: ExactProduct | None, options: EncodeOptions,
-    judge: Judge, pool: Workers, step: _Step, warnings: list[str],
-) -> dict[str, Any]:  # fmt: skip
+    pool: Workers, step: _Step, warnings: list[str],
+) -> _Found:  # fmt: skip
     sides = 1 if other is None or options.partner == EXACT else 2
     with ExitStack() as stack:
         coded = stack.enter_context(
@@ -215,9 +261,9 @@ def _point(
             if estimate is None or truth is None
             else _finite(truth.error(estimate, pool, lambda share: step(0.2 * share)))
         )
-        predicted = coded.predicted_product()
+        kept = [coded.centered, (partner or coded).centered]  # a plain partner is as the coded side
         compared = [m for m, _ in zip((matrix, other), files, strict=False) if m is not None]
-        return {
+        point = {
             "lattice": options.chosen_lattice.name,
             "coding": options.coding,
             "rate_asked": options.rate,
@@ -230,16 +276,22 @@ def _point(
             "times_smaller": _data_bytes(compared) / sum(f.coded_bytes for f in files),
             "predicted": {
                 "reconstruction": decoded_error(coded, "float64"),
-                "product": predicted,
+                "product": coded.predicted_product(),
                 "against": None if estimate is None else _finite(estimate.error),
             },
             "measured": {"reconstruction": _reconstruction(coded, matrix, pool), "against": against},
-            **judge.judged(
-                predicted if other is None else against,
-                rate,
-                (_rate(coded), judge.of_partner(rate) if partner is None else _rate(partner)),
-            ),
         }
+        sides = 1 if other is None else 2
+        return _Found(point, tuple(kept[:sides]), _rate(coded), None if partner is None else _rate(partner))
+
+
+class _Found(NamedTuple):
+    """A point before it is judged: whether means are kept, of each side, and the rates of both."""
+
+    point: dict[str, Any]
+    kept: Kept
+    own: float
+    partner: float | None
 
 
 def _rate(coded: Matrix) -> float:
@@ -253,22 +305,21 @@ def _data_bytes(matrices: Sequence[SweepMatrix]) -> int:
 
 def _yardstick(
     originals: list[SweepMatrix], factors: list[Factor], truth: ExactProduct | None, yardstick: Yardstick,
-    partner: Partner, step: _Step,
+    partner: Partner, limits: _Limits, step: _Step,
 ) -> dict[str, Any]:  # fmt: skip
     exact = partner == EXACT
-    judge = _judge(factors, truth, EXACT if exact else EQUAL)  # a partner is rounded alike, or not at all
+    judge = limits.judge(EXACT if exact else EQUAL)  # a partner is rounded alike, or not at all
     views = [factor.view for factor in (factors[:1] if exact else factors)]
     sizes = [yardstick.coded_bytes(view.length, view.count) for view in views]
     rates = [8.0 * size / (view.length * view.count) for size, view in zip(sizes, views, strict=True)]
     rate = 8.0 * sum(sizes) / sum(view.length * view.count for view in views)
     reconstruction = error = None
     if not any(factor.silent for factor in factors):
-        reconstruction, error = map(
-            _finite,
-            rounding_errors(
-                factors[0], factors[1:], truth, yardstick, lambda share: step(share / len(YARDSTICKS)), exact
-            ),
+        own, product = rounding_errors(
+            factors[0], factors[1:], truth, yardstick, lambda share: step(share / len(YARDSTICKS)), exact
         )
+        reconstruction = _finite(own * limits.units.of_centered(1))
+        error = _finite(product * limits.units.of_centered(2))
     return {
         "name": yardstick.name,
         "rate": rate,
