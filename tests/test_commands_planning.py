@@ -206,3 +206,16 @@ def test_slices_are_planned_one_by_one_and_count_as_one_tensor(tmp_path, capsys)
     assert abs((tmp_path / "o.nqz").stat().st_size - found["totals"]["bytes"]) <= 400
     assert run(["encode", source, "-r", "3", "--tensor", "a*", "-o", str(tmp_path / "a.nqz")]) == 0
     assert "2 tensors left out" in capsys.readouterr().err
+
+
+def test_a_number_of_bytes_for_many_small_matrices_is_used_and_planned(tmp_path):
+    rng = np.random.default_rng(2)
+    shapes = rng.integers(2, 60, (16, 2)).tolist()
+    tensors = {str(i): rng.standard_normal(shape).astype(np.float32) for i, shape in enumerate(shapes)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    source, entries = open_source(tmp_path / "x.safetensors"), sum(x.size for x in tensors.values())
+    options = EncodeOptions(states=4, max_bytes=entries + 4000)
+    data, plan = bytearray(), plan_parts([source], options, Workers(1))
+    encode_parts([source], [MemoryAccess(data)], options, Workers(1))
+    assert 0.985 * options.max_bytes <= len(data) <= options.max_bytes
+    assert abs(plan.totals["bytes"] - len(data)) <= 400 + 0.003 * len(data)

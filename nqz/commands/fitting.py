@@ -22,6 +22,7 @@ from nqz.plan.search import lower_rate, rate_within
 from nqz.stages.panels import chunk_counts
 
 _TRIES = 6
+_AIM = 0.999  # of the bytes allowed, between too few and too many
 Foresee = Callable[[Targets], list[str]]
 """Tells the names of matrices that will take less as they are than as codes with a target for each tensor."""
 
@@ -81,7 +82,8 @@ def encode_within(
     def fixed(sharing: Sharing) -> int:
         return sum(exact_bytes(one, pool) for one in sharing.tensors if one.kind == EXACT) + beside + other
 
-    bits, raised, beyond = 8.0 * (wanted - fixed(sharing)), False, False
+    bits, beyond = 8.0 * (wanted - fixed(sharing)), False
+    fit: tuple[float, int] | None = None  # bits that left too much, and the size of what came of them
     for tried in range(_TRIES):
         try:
             targets = sharing.for_bits(bits)
@@ -94,16 +96,19 @@ def encode_within(
             continue
         report = encode(targets)
         excess = report["file_bytes"] + other - wanted
-        if excess <= 0 and (raised or wanted + excess >= CLOSE * wanted or is_most(sharing, targets)):
+        if excess <= 0 and (fit or wanted + excess >= CLOSE * wanted or is_most(sharing, targets)):
             return report
         if not sharing.matrices:
             raise _refused(sharing, wanted, wanted + excess)
         rest = sharing.carrying(report["carried"])
         if len(rest.matrices) < len(sharing.matrices) and tried < _TRIES // 2:
             # what is left of their share is for the others
-            sharing, bits, raised, beyond = rest, 8.0 * (wanted - fixed(rest)), False, False
+            sharing, bits, beyond, fit = rest, 8.0 * (wanted - fixed(rest)), False, None
             continue
-        raised = raised or excess <= 0
+        if excess > 0 and fit is not None:  # what is wanted lies in between
+            bits = fit[0] + (bits - fit[0]) * (_AIM * wanted - fit[1]) / (wanted + excess - fit[1])
+            continue
+        fit = (bits, wanted + excess) if excess <= 0 else None
         if (
             excess > 0
         ):  # what is set aside for headers is not all used: only if it is too much again does that count
