@@ -21,7 +21,7 @@ from nqz.cli.common import (
 from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import head, multiplied, open_report, place
 from nqz.commands.factors import Coded
-from nqz.commands.matmul import MatmulOptions
+from nqz.commands.matmul import PROMISED, MatmulOptions
 from nqz.commands.multiply import Target, multiply
 from nqz.commands.opening import open_two
 from nqz.commands.pairs import pair_up
@@ -139,9 +139,8 @@ def command(
     rates = " and ".join(span(side) for side in zip(*report["rates"], strict=True))
     what = " x ".join(map(str, report["shapes"][0])) or "1" if len(pairs) == 1 else f"{len(pairs)} products"
     bars = "" if sigma is None else f"; {_sigma_text(report['sigmas'])}"
-    notices.summary(
-        f"{what} from {rates} bits per entry: expected error {errors_text(report['errors'], PRODUCT)}{bars}"
-    )
+    expected = f"{errors_text(report['errors'], PRODUCT)}{_band_text(report['errors'], report['bands'])}"
+    notices.summary(f"{what} from {rates} bits per entry: expected error {expected}{bars}")
 
 
 def _sigma_kind(sigma: str, target: str, kind: str, products: int) -> str:
@@ -157,6 +156,21 @@ def _sigma_kind(sigma: str, target: str, kind: str, products: int) -> str:
     if products > 1 and SOURCES[found].alone:
         raise UsageError(f"--sigma {sigma}: {products} pairs of tensors: give --sigma OUT.safetensors")
     return found
+
+
+def _band_text(errors: list[float], bands: list[tuple[float, float]]) -> str:
+    """Between what expected errors are, where they are known to no better than what is promised of all."""
+    wide = [
+        (error, band)
+        for error, band in zip(errors, bands, strict=True)
+        if band[1] > error * (1.0 + 1.01 * PROMISED) or band[0] < error * (1.0 - 1.01 * PROMISED)
+    ]
+    if not wide:
+        return ""
+    if len(errors) == 1:
+        return f", likely {wide[0][1][0]:.3g} to {wide[0][1][1]:.3g}"
+    off = max(max(band[1] / error - 1.0, 1.0 - band[0] / error) for error, band in wide)
+    return f", known to {100.0 * PROMISED:g} % but for {len(wide)} of them, known to {100.0 * off:.2g} %"
 
 
 def _sigma_text(sigmas: list[dict[str, Any]]) -> str:

@@ -132,8 +132,15 @@ def decoded(reader: ContainerReader, chosen: Iterable[Whole], options: DecodeOpt
 
 def multiplied(names: Sequence[str], report: dict[str, Any]) -> list[dict[str, Any]]:
     """The products that were computed, the rates of both sides, and the error to expect of each, and of its entries."""
-    found = zip(names, report["shapes"], report["rates"], report["errors"], report["sigmas"], strict=True)
+    keys = "shapes", "rates", "errors", "bands", "sigmas"
     return [
-        {"name": name, "shape": list(shape), "rates": list(rates), "expected": error, "sigma": sigma}
-        for name, shape, rates, error, sigma in found
+        {
+            "name": name,
+            "shape": list(shape),
+            "rates": list(rates),
+            "expected": error,
+            "expected_band": list(band),
+            "sigma": sigma,
+        }
+        for name, shape, rates, error, band, sigma in zip(names, *(report[key] for key in keys), strict=True)
     ]

@@ -24,6 +24,9 @@ from nqz.product.product import Measured, NotFiniteError, Product
 from nqz.stages import norms
 from nqz.stages.estimate import ESTIMATORS
 
+PROMISED = 0.03
+"""How far expected errors are off at most in the mean over seeds, unless more is said."""
+
 
 @dataclass(frozen=True)
 class MatmulOptions:
@@ -75,6 +78,12 @@ class Prepared:
     def error(self) -> float:
         """Expected ‖AᵀB - Ĉ‖² / (‖Ā‖²‖B̄‖²/n)."""
         return self.measured.error
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Between what that is likely to be, in the mean over seeds: what is promised, or more where little tells."""
+        low, high = self.measured.band
+        return min(low, self.error * (1.0 - PROMISED)), max(high, self.error * (1.0 + PROMISED))
 
 
 def check(pair: Pair, options: MatmulOptions) -> bool:

@@ -64,8 +64,8 @@ def multiply(
     Returns
     -------
     dict
-        ``shapes``, ``rates`` (of both sides), ``errors`` (expected) and ``sigmas`` (see `told`, None if they are not
-        wanted) of the products; ``notes`` and ``warnings``: list of str.
+        ``shapes``, ``rates`` (of both sides), ``errors`` (expected), ``bands`` of these, and ``sigmas`` (see `told`,
+        None if they are not wanted) of the products; ``notes`` and ``warnings``: list of str.
 
     Raises
     ------
@@ -108,12 +108,15 @@ def multiply(
             report(share)
         known = None if deviations is None else told(prepared, deviations)
         said = None if prepared.same else advice(pair)
-        return _Made(prepared.rates, prepared.error, prepared.notes, prepared.same, known, said)
+        return _Made(
+            prepared.rates, prepared.error, prepared.band, prepared.notes, prepared.same, known, said
+        )
 
     found: dict[str, Any] = {
         "shapes": [shape for shape, _ in outlines],
         "rates": [],
         "errors": [],
+        "bands": [],
         "sigmas": [],
         "notes": [],
     }
@@ -125,6 +128,7 @@ def multiply(
     for pair, one in zip(pairs, pool.each(work, range(len(pairs)), small.__getitem__), strict=True):
         found["rates"].append(one.rates)
         found["errors"].append(one.error)
+        found["bands"].append(one.band)
         found["sigmas"].append(one.sigma)
         found["notes"] += one.notes
         same += [pair.name] * one.same
@@ -189,6 +193,7 @@ class _Made(NamedTuple):
 
     rates: tuple[float, float]
     error: float
+    band: tuple[float, float]
     notes: list[str]
     same: bool
     sigma: dict[str, Any] | None

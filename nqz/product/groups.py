@@ -58,6 +58,10 @@ class Groups:
         found: NDArray[np.float64] = self.columns / np.maximum(self.energy / self.energy.max(), _QUIETEST)
         return found
 
+    def effective_columns(self) -> NDArray[np.float64]:
+        """So many columns of equal energies would count as much."""
+        return np.array(total(self.energy) ** 2 / total(self.energy * self.energy / self.columns))
+
     def of(self, codes: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Columns of these norm codes in the order of their groups, and where the groups begin among them, and end."""
         index = self.side.histogram.index(codes)

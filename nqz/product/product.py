@@ -14,24 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
-from nqz.ground.arithmetic import total
 from nqz.ground.threads import Workers
-from nqz.product import diagonal
+from nqz.product import diagonal, expectation
+from nqz.product.concentration import Concentration
 from nqz.product.deviation import Deviations, Put
+from nqz.product.directions import COLUMNS, Directions
 from nqz.product.groups import Part
 from nqz.product.integers import multiply, result_type
-from nqz.product.means import rounding_error
 from nqz.product.operand import Operand, Watch, lifted
-from nqz.product.paired import Paired, dropped_pairs
+from nqz.product.paired import Paired
 from nqz.product.risk import Local, Signal, group_energies
 from nqz.product.tiles import HELD, Blocks, Piece, Raw, Sample, blank, products, stripes, tiles
-from nqz.stages import norms, project
-from nqz.stages.estimate import alpha, expected_error, related_noise
+from nqz.stages import project
+from nqz.stages.estimate import related_noise
 
 _WHOLE = 1 << 24
 _SAMPLE = 4096
 _FEW = 16
 """So many vectors are multiplied with each chunk as it is decoded."""
+_UNTOLD = 16
+"""So few vectors do not tell in how many directions they point, and the others are not kept to tell."""
 
 
 class NotFiniteError(ValueError):
@@ -54,6 +56,9 @@ class Measured:
         Expected ‖AᵀB - Ĉ‖² relative to ‖Ā‖²‖B̄‖²/n.
     guessed : float
         The share of `error` that dropped columns contribute, whose products are not known.
+    band : tuple of float
+        Between what the mean error of such products is likely to be: `error` and two standard deviations of what it was
+        learned from. Within 3 % of it where that is less.
     signal : Signal, optional
         What the product shows, where it was looked at and has coded columns.
     raw : dict of ndarray, optional
@@ -65,6 +70,7 @@ class Measured:
     theta: float = 1.0
     error: float = 0.0
     guessed: float = 0.0
+    band: tuple[float, float] = (0.0, 0.0)
     signal: Signal | None = field(default=None, repr=False)
     raw: Raw | None = field(default=None, repr=False)
     sides: tuple[Blocks, Blocks] | None = field(default=None, repr=False)
@@ -106,13 +112,17 @@ class Product:
         if not a.columns or not b.columns:
             return Measured()
         if a.columns * b.columns <= _WHOLE:
-            raw = self.few_raw(pool, watch) or self._all_raw(*self._sides(pool, watch), pool)
-            signal = self._signal(None, None, raw, pool)
+            raw, near = self.few_raw(pool, watch), None
+            if raw is None:
+                both = self._sides(pool, watch)
+                raw, near = self._all_raw(*both, pool), self._directions(*both, pool)
+            signal = self._signal(None, None, raw, pool, near)
             return self._measured(signal, raw, None)
         rows, columns = _sample(a.columns), _sample(b.columns)
         sides = self._sides(pool, watch)
         sampled = self._all_raw(Sample(sides[0], rows), Sample(sides[1], columns), pool)
-        return self._measured(self._signal(rows, columns, sampled, pool), None, sides)
+        near = self._directions(*sides, pool)
+        return self._measured(self._signal(rows, columns, sampled, pool, near), None, sides)
 
     @property
     def needs_measuring(self) -> bool:
@@ -300,25 +310,45 @@ class Product:
         finite = np.isfinite(out)
         return -1 if finite.all() else int(np.argmin(finite))
 
+    def _directions(
+        self, left: Blocks, right: Blocks, pool: Workers
+    ) -> tuple[Directions | None, Directions | None]:
+        """In how many directions the columns of both sides point; None where nothing depends on that."""
+        needed = self.estimator != "unbiased" or self._dependent
+        if not needed or min(self.a.columns, self.b.columns) <= _UNTOLD:
+            return None, None
+
+        def of(side: Blocks) -> Directions | None:
+            some = side.some(COLUMNS)
+            return Directions.of(side.operand, some.chosen, self._all_raw(some, some, pool), self.kappa)
+
+        near = of(left)
+        return near, near if self.same else of(right)
+
     def _signal(
-        self, rows: NDArray[np.int64] | None, columns: NDArray[np.int64] | None, raw: Raw, pool: Workers
-    ) -> Signal | None:
+        self, rows: NDArray[np.int64] | None, columns: NDArray[np.int64] | None, raw: Raw, pool: Workers,
+        near: tuple[Directions | None, Directions | None] | None = None,
+    ) -> Signal | None:  # fmt: skip
         """What the raw products of some rows and columns, or all, tell about the energy of the product."""
         parts = Part.of(self.a, rows, self.kappa), Part.of(self.b, columns, 1.0)
         a, b = (part.groups for part in parts)
         if not len(a.energy) or not len(b.energy):
             return None
-        found = group_energies(raw, *parts, self.same or self._paired, pool.map)
+        found = group_energies(raw, *parts, self.a.columns == self.b.columns > 1 or self.same, pool.map)
         entries = a.side.effective_columns() * b.side.effective_columns()
-        related = related_noise(self.a.side, self.b.side) / self.a.side.n
+        related = related_noise(self.a.side, self.b.side) / a.side.n
         count = self.a.columns if rows is None else len(rows)
-        paired = Paired.of(raw, *parts, count) if self._paired else None
-        return Signal(found, a, b, self.a.side.n, self.kappa, entries, related, paired)
+        paired = (
+            Paired.of(raw, *parts, count) if self.a.columns == self.b.columns > 1 and not self.same else None
+        )
+        few = Concentration.of(raw, *parts, a.side.n, self.kappa, paired) if self._dependent else None
+        return Signal(found, a, b, a.side.n, self.kappa, entries, related, paired, near or (None, None), few)
 
     @property
-    def _paired(self) -> bool:
-        """Whether the i-th column of one side may be related to the i-th of the other."""
-        return self.a.columns == self.b.columns > 1 and not self.same
+    def _dependent(self) -> bool:
+        """Whether expectations depend on how columns lie to each other, beside θ."""
+        sides = self.a.side, self.b.side
+        return any(side.dependence is not None or bool(np.isinf(side.noise).any()) for side in sides)
 
     def _measured(
         self, signal: Signal | None, raw: Raw | None, sides: tuple[Blocks, Blocks] | None
@@ -326,54 +356,13 @@ class Product:
         theta = 1.0
         if signal is not None and self.estimator == "auto":
             theta = signal.theta()
-        error, guessed = self._expected_error(theta, signal)
-        return Measured(theta, error, guessed, signal, raw, sides)
-
-    def _expected_error(self, theta: float, signal: Signal | None) -> tuple[float, float]:
-        """The expected error, and the share of it that is guessed."""
-        missed, passed, dropped = 1.0, 1.0, (1.0, 1.0, 1.0)
-        if signal is not None:
-            missed, passed = signal.missed(self.estimator, theta), signal.passed(self.estimator, theta)
-            dropped = signal.dropped
-        a, b = self.a, self.b
-        scale = _energy(a) * _energy(b) / a.side.n
-        if scale <= 0.0:
-            return 0.0, 0.0
-        error = expected_error(a.side, b.side, self.estimator, theta, missed, dropped, passed)
-        lost_a, lost_b = 1.0 - a.side.coded_share(), 1.0 - b.side.coded_share()
-        shares = lost_a * (1.0 - lost_b), (1.0 - lost_a) * lost_b, lost_a * lost_b
-        guessed = sum(share * energy for share, energy in zip(shares, dropped, strict=True))
-        if signal is not None and self._paired and (lost_a > 0.0 or lost_b > 0.0):
-            powers = [power / a.side.n / scale for power in dropped_pairs(a, b)]
-            pairs = sum(p * (signal.along - energy) for p, energy in zip(powers, dropped, strict=True))
-            error, guessed = error + pairs, guessed + pairs
-        guessed = guessed / error if error > 0 else 0.0
-        if self.same:
-            error -= self._diagonal_error(theta, missed) / scale
-        # what rounding left in the means, times the partner's mean
-        rounding = rounding_error(a, b) + rounding_error(b, a)
-        return error + rounding * a.side.n**2 / 12.0 / scale, guessed
-
-    def _diagonal_error(self, theta: float, missed: float) -> float:
-        """By how much less the diagonal of a matrix times itself is off than `expected_error` counts for it."""
-        side, codes = self.a.side, self.a.side.histogram.codes
-        energy = self.a.energies(codes)
-        nu = np.square(1.0 + side.noise) / self.kappa - 1.0
-        factor = alpha(self.estimator, theta, nu)
-        known = np.where(np.isfinite(nu), nu, 0.0)
-        error = np.square(1.0 - factor) * missed + np.square(factor) * known
-        less = error / side.n - np.square(diagonal.deviations(self.a, codes, self.kappa))
-        return total(less * energy * energy * side.histogram.counts)
+        found = expectation.of(self.a, self.b, self.estimator, theta, signal, self.same)
+        return Measured(theta, found.error, found.guessed, found.band, signal, raw, sides)
 
 
 def _run(pool: Workers) -> Callable[..., Iterator[Any]]:
     """How products are computed side by side: BLAS has threads of its own."""
     return pool.map if kernels.fast_product() else map
-
-
-def _energy(operand: Operand) -> float:
-    """Energy in units of 4 ** exponent."""
-    return total(operand.side.histogram.energies(norms.DOUBLING * operand.exponent))
 
 
 def _sample(count: int) -> NDArray[np.int64]:

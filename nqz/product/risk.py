@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 
 from nqz import kernels
 from nqz.ground.arithmetic import GRID, exp2, total
+from nqz.product.concentration import Concentration
+from nqz.product.directions import Directions, energy_variance, not_negative
 from nqz.product.groups import Groups, Part
 from nqz.product.paired import Paired
+from nqz.stages.dependence import ANYHOW, Together
 from nqz.stages.estimate import alpha, excess_noise
 
 _PRIOR_ENTRIES = 4.0
@@ -27,12 +30,14 @@ _PRIOR_ENTRIES = 4.0
 
 _COLUMNS, _ENTRIES = 1 << 10, 1 << 16
 """Columns of raw products that are summed at a time, or more of them where there are only so many entries."""
+_TINY = 1e-300
 _LEAST = 1e-30
 """Variance of a measured energy where there is no noise."""
 _FAINT = 1e-280
 """Energy of products beside that of the loudest vectors below which float64 holds too little of it to be seen."""
-_BALANCE, _HALVINGS = (0.25, 4.0), 30
 _OCTAVE = 8
+_Counted = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""How many columns there are, and their relative noise."""
 _THETA = np.arange(-10 * _OCTAVE, 20 * _OCTAVE + 1)
 """Candidates for θ: 2 ** (j / 8)."""
 
@@ -105,13 +110,14 @@ class Signal:
     kappa : float
     entries : float
         Effective number of entries of the product.
-
-    Attributes
-    ----------
-    paired : Paired, optional
-        Entries [i, i], where `found` is without them.
     related : float
         c/n, see `stages.estimate.related_noise`.
+    paired : Paired, optional
+        Entries [i, i], where `found` is without them.
+    directions : tuple of Directions, optional
+        In how many directions both sides point; anywhere by default.
+    concentration : Concentration, optional
+        Whether few entries hold the energy.
 
     Attributes
     ----------
@@ -120,17 +126,37 @@ class Signal:
         best guess for dropped columns of A, of B, and of both, but for the entries [i, i] of `paired`.
     along : float
         The same of these.
+    paired : bool
+        Whether there are such.
+    together : Together
+        How columns lie to each other.
     """
 
     def __init__(
         self, found: NDArray[np.float64], a: Groups, b: Groups, n: int, kappa: float, entries: float,
         related: float = 0.0, paired: Paired | None = None,
+        directions: tuple[Directions | None, Directions | None] = (None, None),
+        concentration: Concentration | None = None,
     ):  # fmt: skip
         self._power = a.energy[:, None] * b.energy[None, :] / n
-        self._related, self._entries = related, max(entries, 1.0)
+        self._related, self._few = related, Concentration() if concentration is None else concentration
+        self.paired = paired is not None
         self._nu = excess_noise(a.noise, b.noise, kappa)
         self._noise = self._nu * self._power
-        self._a, self._b = a, b
+        self._a, self._b, self._kappa = a, b, kappa
+        self._directions = tuple(
+            side or Directions.unrelated(_sum(g.energy * g.noise) / _sum(g.energy), n, kappa)
+            for side, g in zip(directions, (a, b), strict=True)
+        )
+        left, right = self._directions
+        self.together = ANYHOW
+        if concentration is not None:
+            among = (left.square, right.square), (left.common, right.common)
+            self.together = Together(self._few.quartic, self._few.pairs, *among)
+        self._sides = (a, (-1, 1)), (b, (1, -1))
+        self._whole = tuple(
+            (g.effective_columns(), np.array(_sum(g.energy * g.noise) / _sum(g.energy))) for g in (a, b)
+        )
         whole = _sum(self._power)
         weight = (1.0 + _sum(self._noise) / whole) ** 2 if whole > 0 else 1.0
         # the prior's share: the measurement's variance grows with the square of signal plus noise
@@ -155,17 +181,16 @@ class Signal:
         measured = max(signal / power / (1.0 + self._related), 0.0)
         return measured + self._prior * (1.0 - measured)
 
-    def _ratio(self, weight: NDArray[Any]) -> float:
-        """The same, weighted; drawn the less, the farther from 1 it is beside what noise makes of it."""
+    def _ratio(self, weight: NDArray[Any]) -> tuple[float, float]:
+        """The same, weighted, and its variance; drawn the less, the farther from 1 it is beside what noise explains."""
         power = _sum(weight * self._power)
         if power <= 0.0:
-            return 1.0
-        measured = max(_sum(weight * (self._found - self._noise)) / power / (1.0 + self._related), 0.0)
-        noise = _sum(weight * self._noise) / power
-        variance = (4.0 * measured + 2.0 * noise) * noise / self._entries
-        distance = measured - 1.0
+            return 1.0, 0.0
+        measured = _sum(weight * (self._found - self._noise)) / power / (1.0 + self._related)
+        variance = float(self._variance(max(measured, 0.0), *self._whole))
+        distance = max(measured, 0.0) - 1.0
         share = min(self._prior, variance / (variance + distance * distance)) if distance else self._prior
-        return measured + share * (1.0 - measured)
+        return measured + share * (1.0 - measured), variance * (1.0 - share) ** 2
 
     def theta(self) -> float:
         """The candidate θ of least estimated risk of `auto`."""
@@ -180,55 +205,104 @@ class Signal:
         return best
 
     def missed(self, estimator: str, theta: float) -> float:
-        """Energy that α leaves out, Σ (1 - α)² C², over the model's Σ (1 - α)² P."""
-        return self._ratio(np.square(1.0 - alpha(estimator, theta, self._nu)))
+        """Energy that α leaves out, Σ (1 - α)² C², over the model's Σ (1 - α)² P.
+
+        So much of it that errors are 1 in the mean, in units of what is expected: see `_cautious`.
+        """
+        found, variance, left_out, noise = self._left_out(estimator, theta)
+        return float(_cautious(np.array(found), self._floor, np.array(variance), left_out, noise))
+
+    def missed_variance(self, estimator: str, theta: float) -> float:
+        """Variance of what errors are expected to be for that, in units of ΣP."""
+        _, variance, left_out, _ = self._left_out(estimator, theta)
+        return variance * left_out * left_out
+
+    def _left_out(self, estimator: str, theta: float) -> tuple[float, float, float, float]:
+        """Energy of what α leaves out and its variance; and what it is in errors beside noise."""
+        factor = alpha(estimator, theta, self._nu)
+        weight = np.square(1.0 - factor)
+        power = max(_sum(self._power), _TINY)
+        errors = _sum(weight * self._power) / power, _sum(np.square(factor) * self._noise) / power
+        return *self._ratio(weight), *errors
+
+    def sample_variance(self, columns_a: float, columns_b: float) -> float:
+        """Relative variance of the energy of a product of so many of such columns."""
+        shares = [
+            side.square + max(1.0 - side.square, 0.0) / columns
+            for side, columns in zip(self._directions, (columns_a, columns_b), strict=True)
+        ]
+        return (self._few.kurtosis - 1.0) * min(1.0, shares[0] * shares[1])
 
     def passed(self, estimator: str, theta: float) -> float:
         """Energy that α lets through, Σ α² C², over the model's Σ α² P."""
-        return self._ratio(np.square(alpha(estimator, theta, self._nu)))
+        found, _ = self._ratio(np.square(alpha(estimator, theta, self._nu)))
+        return float(not_negative(np.array(found), np.sqrt(self._floor)))
+
+    @property
+    def _floor(self) -> NDArray[np.float64]:
+        """Variance of the energy of all, where there is none."""
+        return (1.0 - self._prior) ** 2 * self._variance(0.0, *self._whole)
 
     def local(self, estimator: str, theta: float) -> Local:
-        """Energy of the product in units of P, for every pair of groups.
+        """Energy of the product in units of P, for every pair of groups, for which squared errors are what is expected.
 
         That of all, which counts most where `estimator` leaves most out, is the better guess for pairs of groups of
         so few entries that noise hides what is their own: how much they differ tells how far each is to be believed
-        (DerSimonian & Laird 1986).
+        (DerSimonian & Laird 1986). What is learned from little is as often too small as too large, and no energy is
+        below 0; squared errors are to be 1 in the mean in units of what is said, so that what is too small counts more.
         """
-        pooled = self.missed(estimator, theta)
-        entries = self._a.columns[:, None] * self._b.columns[None, :]
+        factor = alpha(estimator, theta, self._nu)
+        pooled, all_variance = self._ratio(np.square(1.0 - factor))
         seen = self._power > _FAINT
         power = np.where(seen, self._power, 1.0)
         measured = np.where(seen, (self._found - self._noise) / power / (1.0 + self._related), pooled)
-        variance = (4.0 * pooled * self._nu + 2.0 * self._nu**2) / entries + _LEAST
-        weight = np.where(seen, 1.0 / variance, 0.0)
-        whole = max(_sum(weight), _LEAST)
-        mean = _sum(weight * measured) / whole
+        groups = tuple((g.columns.reshape(shape), g.noise.reshape(shape)) for g, shape in self._sides)
+        own_variance = self._variance(max(pooled, 0.0), *groups) + _LEAST
+        weight = np.where(seen, 1.0 / own_variance, 0.0)
+        weights = max(_sum(weight), _LEAST)
+        mean = _sum(weight * measured) / weights
         spread = _sum(weight * (measured - mean) ** 2) - (int(seen.sum()) - 1)
-        own = max(spread, 0.0) / max(whole - _sum(weight**2) / whole, _LEAST)
-        trusted = np.where(seen, own / (own + variance), 0.0)
-        table = np.maximum(pooled + trusted * (measured - pooled), 0.0)
-        table *= self._balance(estimator, theta, entries, measured, table)
-        return Local(self._a.label, self._b.label, np.pad(table, (0, 1), constant_values=pooled))
-
-    def _balance(
-        self, estimator: str, theta: float, entries: NDArray[np.float64], measured: NDArray[np.float64],
-        table: NDArray[np.float64],
-    ) -> float:  # fmt: skip
-        """A factor on `table` for which squared errors are 1 in the mean, in units of what it makes of them.
-
-        A table without negative energies has too much of it where there is none to be seen.
-        """
-        factor = alpha(estimator, theta, self._nu)
-        noise = np.square(factor) * self._nu
+        own = max(spread, 0.0) / max(weights - _sum(weight**2) / weights, _LEAST)
+        trusted = np.where(seen, own / (own + own_variance), 0.0)
+        floor, variance = (
+            np.square(trusted) * one + np.square(1.0 - trusted) * all_
+            for one, all_ in ((self._variance(0.0, *groups), self._floor), (own_variance, all_variance))
+        )
+        found = pooled + trusted * (measured - pooled)
         left_out = np.square(1.0 - factor) + np.square(factor) * self._related
-        seen = left_out * ((1.0 - self._prior) * measured + self._prior * table) + noise
-        low, high = _BALANCE
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2.0
-            expected = left_out * (middle * table) + noise
-            ratio = np.divide(seen, expected, out=np.ones_like(seen), where=expected > 0.0)
-            low, high = (middle, high) if _sum(entries * (ratio - 1.0)) > 0.0 else (low, middle)
-        return (low + high) / 2.0
+        table = _cautious(found, floor, variance, left_out, np.square(factor) * self._nu)
+        rest = max(self.missed(estimator, theta), 0.0)
+        return Local(self._a.label, self._b.label, np.pad(table, (0, 1), constant_values=rest))
+
+    def _variance(self, energy: float, a: _Counted, b: _Counted) -> NDArray[np.float64]:
+        return energy_variance(np.array(energy), self._directions, (a[0], b[0]), (a[1], b[1]), self._kappa)
+
+
+def _cautious(
+    found: NDArray[np.float64], floor: NDArray[np.float64], variance: NDArray[np.float64],
+    left_out: NDArray[np.float64] | float, noise: NDArray[np.float64] | float,
+) -> NDArray[np.float64]:  # fmt: skip
+    """Energies for which squared errors, in units of what is expected of them, are 1 in the mean.
+
+    What is found is too small as often as too large, no energy is below 0, and where it is too small errors are many
+    times what is expected: by the relative variance of that, s², and 3 s⁴.
+
+    Parameters
+    ----------
+    found : ndarray of float64
+        Measured energies.
+    floor, variance : ndarray of float64
+        Their variances, where there is nothing to be found, and as it is.
+    left_out, noise
+        Squared errors are left_out times the energy, and noise.
+    """
+    energy = not_negative(found, np.sqrt(floor))
+    squared = left_out * energy + noise
+    believed = np.divide(np.maximum(found, 0.0), energy, out=np.ones_like(energy), where=energy > 0.0)
+    share = np.divide(left_out, squared, out=np.zeros_like(squared), where=squared > 0.0)
+    relative = share * share * variance
+    # the mean of 1 / (1 + e) is 1 + s² + 3 s⁴ of a normal e
+    return energy + believed * share * variance * (1.0 + np.minimum(3.0 * relative, 1.0))
 
 
 class Local(NamedTuple):

@@ -121,6 +121,13 @@ class Blocks:
         if block:
             yield block
 
+    def some(self, count: int) -> Sample:
+        """So many of the columns of the first block that has coded ones: it may have to be decoded once more."""
+        coded = (block for block, size in zip(self.operand.blocks, self.sizes, strict=True) if size)
+        first, last = next(coded, (0, 0))
+        count = min(count, last - first)
+        return Sample(self, first + np.arange(count) * (last - first) // max(1, count))
+
     def forget(self) -> None:
         """Give up what is held."""
         self._held.clear()
@@ -133,6 +140,7 @@ class Sample(Blocks):
     def __init__(self, whole: Blocks, chosen: NDArray[np.int64]):
         super().__init__(whole.operand, None, whole._pool)
         edges = [first for first, _ in self.operand.blocks[1:]]
+        self.chosen = chosen
         self._whole, self._chosen = whole, np.split(chosen, np.searchsorted(chosen, edges))
 
     @property

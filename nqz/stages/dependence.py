@@ -4,9 +4,36 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _QUARTIC, _SEXTIC = 0.83, 0.75
 """The multiples of ρ² closest to ρ⁴ and ρ⁶ over all cosines: docs/theory.md, section 6."""
+
+_EQUAL = 0.25
+"""Columns of which shares of the larger q vary as much, but for this, are coded alike."""
+
+
+class Together(NamedTuple):
+    """How the columns of a whole product lie to each other, where that is known.
+
+    Attributes
+    ----------
+    quartic : float
+        Sum of ρ⁴ over all pairs of a column of each side, beside that of ρ².
+    pairs : float
+        What share of Σρ² is that of the i-th columns of both.
+    square, common : tuple of float
+        Of both sides, the mean square of the cosines among their own columns, and the cosine that all have, as far as
+        all lie in one direction: products of the three cosines of three columns beside squares.
+    """
+
+    quartic: float = _QUARTIC
+    pairs: float = 0.0
+    square: tuple[float, float] = (0.0, 0.0)
+    common: tuple[float, float] = (0.0, 0.0)
+
+
+ANYHOW = Together()
 
 
 @dataclass(frozen=True)
@@ -21,20 +48,48 @@ class Dependence:
         Covariance of ⟨w, u⟩ and ⟨w', u⟩ for two noises of one vector, per entry.
     bent : float
         E⟨w, w'⟩ per entry: the share of a product that the estimates of alike vectors are off together.
+    uneven : float
+        What of `along` is alike in the i-th columns of both sides, if they are coded alike.
+    measured : bool
+        Whether points were divided by the mean of what they are worth.
     """
 
     along: float = 0.0
     alike: float = 0.0
     bent: float = 0.0
+    uneven: float = 0.0
+    measured: bool = False
 
-    def related(self, other: Dependence, n: int, cosine: float = 0.0) -> float:
+    def related(self, other: Dependence, n: int, together: Together = ANYHOW) -> float:
         """What beyond νP, in units of C²/n, the noise of products of columns of length n has.
 
-        `cosine` is the mean square of cosines over all pairs: what is alike in all columns is divided out by the gain.
+        What is alike in all columns of a side is divided out by its gain.
         """
         both = 2.0 * math.sqrt(max(self.alike, 0.0) * max(other.alike, 0.0))
-        alike = (_QUARTIC - 2.0 * cosine * cosine) * both
-        return self.along + other.along + alike + _SEXTIC * n * self.bent * other.bent
+        shared = math.sqrt(together.common[0] * together.common[1])
+        alike = (together.quartic - (4.0 - 2.0 * shared) * shared**3) * both
+        sextic = _SEXTIC if together is ANYHOW else together.quartic * together.quartic
+        uneven = 0.0
+        if abs(self.uneven - other.uneven) <= _EQUAL * max(self.uneven, other.uneven):
+            uneven = 2.0 * together.pairs * math.sqrt(self.uneven * other.uneven)
+        return self.along + other.along + alike + uneven + sextic * n * self.bent * other.bent
+
+    def unsure(self, other: Dependence, together: Together) -> float:
+        """By how much `related` may be off: half of what gains divide out."""
+        shared = math.sqrt(together.common[0] * together.common[1])
+        both = 2.0 * math.sqrt(max(self.alike, 0.0) * max(other.alike, 0.0))
+        return (2.0 - shared) * shared**3 * both + shared * shared * (self.uneven + other.uneven)
+
+    def divided(self, other: Dependence, together: Together, cosine: float) -> float:
+        """What gains divide out of the noise of coordinates that were dropped, in units of that of a pair itself.
+
+        `cosine` is the mean square of those of a column of each side.
+        """
+        gains = [float(side.measured) for side in (self, other)]
+        found = 4.0 * gains[0] * gains[1] * cosine
+        for gain, square, common in zip(gains, together.square, together.common, strict=True):
+            found += gain * (2.0 * square - 4.0 * common)
+        return found
 
 
 NONE = Dependence()

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from nqz.ground.arithmetic import total
 from nqz.stages import norms
-from nqz.stages.dependence import NONE, Dependence
+from nqz.stages.dependence import ANYHOW, NONE, Dependence, Together
 
 _CODES = 4096  # norm codes that are told apart in a sum over pairs
 _PAIRS = 1 << 20
@@ -111,14 +111,22 @@ def excess_noise(
     return (1.0 + a)[:, None] * (1.0 + b)[None, :] / kappa - 1.0
 
 
-def related_noise(a: Side, b: Side, cosine: float = 0.0) -> float:
+def related_noise(a: Side, b: Side, together: Together = ANYHOW, cosine: float = 0.0) -> float:
     """c: beyond νP the unbiased estimate has noise of energy c C²/n, for pairs of columns whose product is C.
 
-    `cosine` is the mean square of cosines over all pairs, as far as it is known.
+    Of a whole product, `together` tells what is known of how its columns lie, and `cosine` is the mean square of
+    cosines over all pairs.
     """
     kappa = min(a.kappa, b.kappa)
     first, second = (NONE if side.dependence is None else side.dependence() for side in (a, b))
-    return (1.0 - kappa + first.related(second, a.n, cosine)) / kappa
+    draw = 1.0 + (0.0 if together is ANYHOW else first.divided(second, together, cosine))
+    return ((1.0 - kappa) * draw + first.related(second, a.n, together)) / kappa
+
+
+def unsure_noise(a: Side, b: Side, together: Together) -> float:
+    """By how much `related_noise` may be off."""
+    first, second = (NONE if side.dependence is None else side.dependence() for side in (a, b))
+    return first.unsure(second, together) / min(a.kappa, b.kappa)
 
 
 def alpha(estimator: str, theta: float, nu: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -139,6 +147,7 @@ def expected_error(
     missed: float = 1.0,
     dropped: tuple[float, float, float] = _UNRELATED,
     passed: float = 1.0,
+    together: Together = ANYHOW,
 ) -> float:
     """E‖AᵀB - Ĉ‖² of the centered product relative to ‖Ā‖²‖B̄‖²/n.
 
@@ -154,6 +163,8 @@ def expected_error(
         Energy of entries of a dropped column of A, of one of B, and of two, in units of P.
     passed : float
         Energy that α lets through, Σ α² C², relative to Σ α² P.
+    together : Together
+        How columns lie to each other.
 
     Notes
     -----
@@ -162,7 +173,7 @@ def expected_error(
     kappa = min(a.kappa, b.kappa)
     if estimator == "mmse" and missed == passed == 1.0 and dropped == _UNRELATED:
         return _unrelated_error(a, b, kappa)
-    related = related_noise(a, b, min(passed / a.n, 1.0))
+    related = related_noise(a, b, together, min(passed / a.n, 1.0))
     (power, noise), (other, partner) = a.condensed(), b.condensed()
     sums, step = np.zeros(len(other)), max(1, _PAIRS // max(1, len(other)))
     for first in range(0, len(power), step):

@@ -62,7 +62,9 @@ def dependence(parameters: MatrixParameters, nesting: Nesting) -> Dependence:
     ends = np.interp(np.arange(CHUNK_ENTRIES // p.m + 1) * p.m, np.arange(len(larger)) * row, larger)
     share = np.diff(ends) / p.m
     uneven = p.m * step * step * float(np.var(share)) if len(share) else 0.0
-    return Dependence(found.along * nesting.noise + uneven, found.alike * nesting.noise, found.bent)
+    return Dependence(
+        found.along * nesting.noise + uneven, found.alike * nesting.noise, found.bent, uneven, True
+    )
 
 
 @lru_cache(maxsize=64)
