@@ -81,4 +81,4 @@ def wrong(array: npt.NDArray[np.float32]) -> None:
     """What a checker refuses."""
     nqz.encode(array, rate="3")  # type: ignore[call-overload]
     nqz.open(17)  # type: ignore[arg-type]
-    nqz.predicted_error(array)  # type: ignore[call-arg]
+    nqz.predicted_error(array)  # type: ignore[call-overload]
