@@ -14,6 +14,19 @@ from remembered import reference
 
 NATIVE = [name for name in kernels.implementations() if name != "reference"]
 
+LONG = {
+    "test_promises_code.py",
+    "test_ground_arithmetic.py",
+    "test_format_crafted.py",
+    "test_api_forks.py",
+    "test_cli_faults.py",
+    "test_files_folder.py",
+    "test_ground_copies.py",
+    "test_format_records.py",
+    "test_cli_full.py",
+}
+"""Files with tests of several seconds each. They come first: at the end, other processes would wait for the last."""
+
 
 @pytest.fixture(params=NATIVE or ["reference"])
 def native(request):
@@ -22,7 +35,8 @@ def native(request):
 
 
 def pytest_collection_modifyitems(items):
-    """Leave out what is marked as a question to native kernels, where none were built."""
+    """Leave out what is marked as a question to native kernels, where none were built; begin with what takes long."""
+    items.sort(key=lambda item: item.path.name not in LONG)
     for item in items:
         mark = item.get_closest_marker("native")
         if mark and not NATIVE:

@@ -160,7 +160,7 @@ def moments(shape, dtype, axis):
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["float32", ">f8", "float16"])
 @pytest.mark.parametrize(
-    "shape", [(3001, 701), (1_300_001, 3), (2, 1_100_003), (5_000_011, 1), (40, 150_007)], ids=str
+    "shape", [(3001, 701), (800_001, 3), (2, 1_100_003), (2_300_011, 1), (16, 150_007)], ids=str
 )
 def test_pieces_and_threads_do_not_change_what_is_measured(tmp_path, shape, dtype, order, axis):
     # Pieces of the digest end within rows and columns; rows are longer than a piece; very many columns.
