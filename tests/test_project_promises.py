@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ ROWS = {
 COUNT = 56
 
 
+@cache
 def functions(path: Path) -> set[str]:
     """Return the names of the test functions of a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

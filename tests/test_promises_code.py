@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,12 +23,24 @@ Node = TypeVar("Node", bound=ast.AST)
 PACKAGE = Path(__file__).resolve().parent.parent / "nqz"
 
 
+KINDS = (ast.Import, ast.ImportFrom, ast.Call, ast.Attribute)
+
+
+@cache
+def looked_at() -> list[tuple[str, ast.AST]]:
+    """What statements about the code are about, each with the module that it stands in."""
+    return [
+        (path.relative_to(PACKAGE).as_posix(), node)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, KINDS)
+    ]
+
+
 def nodes(kind: type[Node]) -> Iterator[tuple[str, Node]]:
-    """Yield all nodes of a kind, each with the module that it stands in."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, kind):
-                yield path.relative_to(PACKAGE).as_posix(), node
+    """Yield all nodes of one of these kinds, each with its module."""
+    assert kind in KINDS
+    return ((where, node) for where, node in looked_at() if isinstance(node, kind))
 
 
 def imported() -> Iterator[tuple[str, str]]:
