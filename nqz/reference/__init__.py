@@ -14,6 +14,7 @@ from nqz.reference.codings.entropy import entropy_decode, entropy_encode
 from nqz.reference.codings.pack import pack_digits, unpack_digits
 from nqz.reference.codings.rans import rans_decode, rans_encode
 from nqz.reference.codings.tables import Tables
+from nqz.reference.codings.ring import RingCode, ring_bytes, ring_decode, ring_encode
 from nqz.reference.codings.voronoi import Nest, voronoi_decode, voronoi_encode
 from nqz.reference.deviations import deviations
 from nqz.reference.dither import Key, levels, words
@@ -32,6 +33,7 @@ __all__ = [
     "Key",
     "Nest",
     "Place",
+    "RingCode",
     "Tables",
     "center_rotate",
     "column_statistics",
@@ -50,6 +52,9 @@ __all__ = [
     "rans_decode",
     "rans_encode",
     "restore",
+    "ring_bytes",
+    "ring_decode",
+    "ring_encode",
     "rotate",
     "round_scaled",
     "row_energies",

@@ -20,6 +20,8 @@
 
 namespace nqz::NQZ_ISA {
 
+extern const RingKernels rings;  // rings.cpp
+
 const Kernels kernels = {
     lattice_facts,
     words,
@@ -48,6 +50,7 @@ const Kernels kernels = {
     deviations,
     group_energies,
     {product_scratch, integer_product, Accumulator::IS_FAST != 0},
+    &rings,
 };
 
 }  // namespace nqz::NQZ_ISA

@@ -129,6 +129,43 @@ struct Packing {
     int bits;
 };
 
+// Steps of a ring whose symbols have so many bits; see nqz/reference/codings/ring.py and ring_codes.py.
+struct RingKind {
+    int bits, low_bits;            // of a symbol; of a label below its class
+    int choices;                   // classes that are tried
+    const uint16_t* low;           // [states] by newest symbol, then the rest: four low bits of the label, and 2^15
+    const uint8_t* turn;           // [states / 16 / symbols] what the middle of a window turns its class to
+    const uint8_t* piece;          // likewise the low bits of its label above the fourth
+    uint8_t newest_piece[16];      // and what the newest symbol does to these
+    const uint8_t* labels;         // [2^window] of windows
+    const int32_t* thresholds;     // [classes - choices] where the classes tried change
+};
+
+// The constants of a rate and a window.
+struct RingForm {
+    int bits2, window, label_bits, memory, ahead;
+    float scale;             // from entries in fixed point to units of the search
+    const float* centers;    // [labels] the table in these
+    const int8_t* values;    // [labels] the table
+    RingKind kind[2];
+};
+
+// A ring: its form, entries, and the table of dither from its own first entry on, which goes round.
+struct Ring {
+    const RingForm* form;
+    int64_t entries;
+    const uint8_t* dither;
+    int64_t first;
+};
+
+// Rings of the ring code.
+struct RingKernels {
+    int64_t (*encode_scratch)(const Ring& ring);
+    void (*encode)(const Ring& ring, const float* u, int64_t n, uint8_t* out, int64_t* moments, uint8_t* scratch);
+    int64_t (*decode_scratch)(const Ring& ring);
+    void (*decode)(const Ring& ring, const uint8_t* data, int32_t* points, uint8_t* scratch);
+};
+
 // Exact products of rows, modulo 2^32.
 struct IntegerProduct {
     int64_t (*scratch)(const Rows& a, const Rows& b);  // dwords
@@ -186,6 +223,7 @@ struct Kernels {
     void (*group_energies)(const Raw& raw, const int64_t* order, const int64_t* edges, int64_t groups,
                            const double* unit, bool skips, int64_t diagonal, double* out);
     IntegerProduct product;
+    const RingKernels* rings;
 };
 
 namespace baseline {

@@ -2,6 +2,7 @@
 
 #include "arguments.h"
 #include "kernels.h"
+#include "ring_values.h"
 #include "values.h"
 
 #include <nanobind/stl/optional.h>
@@ -322,6 +323,47 @@ struct Bindings {
         return out.give();
     }
 
+    int64_t ring_bytes(int64_t entries, int bits2) const { return ring_size(entries, bits2); }
+
+    void ring_encode(const RingCode& code, Vector<int64_t> lengths, Vector<int32_t> bits2, int64_t first,
+                     Vector<float> u, int64_t n, Output<uint8_t> out, Matrix<int64_t> moments) const {
+        int64_t entries;
+        require(ring_sizes(lengths, bits2, first, entries) == size(out), "out must be uint8 [bytes of the rings]");
+        require(n >= 1, "rings must have whole columns");
+        for (int64_t r = 0; r < size(lengths); r++) require(lengths(r) % n == 0, "rings must have whole columns");
+        require(size(u) == entries, "u must be float32 [N]");
+        require(size(moments, 0) == entries / n && size(moments, 1) == 2, "moments must be int64 [c, 2]");
+        nb::gil_scoped_release release;
+        const float* from = u.data();
+        uint8_t* to = out.data();
+        int64_t* sums = moments.data();
+        for (int64_t r = 0; r < size(lengths); r++) {
+            const Ring ring = code.ring(bits2(r), lengths(r), first + r);
+            Scratch<uint8_t> scratch(k.rings->encode_scratch(ring));
+            k.rings->encode(ring, from, n, to, sums, scratch.data());
+            from += lengths(r);
+            to += ring_size(lengths(r), bits2(r));
+            sums += 2 * (lengths(r) / n);
+        }
+    }
+
+    void ring_decode(const RingCode& code, Vector<int64_t> lengths, Vector<int32_t> bits2, int64_t first,
+                     Vector<uint8_t> data, Output<int32_t> points) const {
+        int64_t entries;
+        require(ring_sizes(lengths, bits2, first, entries) == size(data), "data must be uint8 [bytes of the rings]");
+        require(size(points) == entries, "points must be int32 [N]");
+        nb::gil_scoped_release release;
+        const uint8_t* from = data.data();
+        int32_t* to = points.data();
+        for (int64_t r = 0; r < size(lengths); r++) {
+            const Ring ring = code.ring(bits2(r), lengths(r), first + r);
+            Scratch<uint8_t> scratch(k.rings->decode_scratch(ring));
+            k.rings->decode(ring, from, to, scratch.data());
+            from += ring_size(lengths(r), bits2(r));
+            to += lengths(r);
+        }
+    }
+
     bool fast_product() const { return k.product.fast; }
 
     int64_t narrow(Vector<int32_t> points, int64_t start, Vector<int64_t> place, const AnyOutput& out) const {
@@ -505,7 +547,7 @@ Kernels with_product(const Kernels& others, const IntegerProduct& product) {
 void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     typedef Bindings B;
     nb::module_ m = parent.def_submodule(isa);
-    for (const char* value : {"Key", "Place", "Tables", "Nest"}) m.attr(value) = parent.attr(value);
+    for (const char* value : {"Key", "Place", "Tables", "Nest", "RingCode"}) m.attr(value) = parent.attr(value);
     define(m, "words", k, &B::words, {"key", "first", "count"});
     define(m, "levels", k, &B::levels, {"key", "counter", "count"});
     define(m, "column_statistics", k, &B::column_statistics, {"block", "bfloat16", "state", "exponent", "started"});
@@ -524,6 +566,10 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     define(m, "voronoi_decode", k, &B::voronoi_decode, {"place", "key", "nest", "choice", "digits", "beta", "out"});
     define(m, "pack_digits", k, &B::pack_digits, {"digits", "q", "per_word", "bits"});
     define(m, "unpack_digits", k, &B::unpack_digits, {"data", "count", "q", "per_word", "bits"});
+    define(m, "ring_bytes", k, &B::ring_bytes, {"entries", "bits2"});
+    define(m, "ring_encode", k, &B::ring_encode,
+           {"code", "lengths", "bits2", "first", "u", "n", "out", "moments"});
+    define(m, "ring_decode", k, &B::ring_decode, {"code", "lengths", "bits2", "first", "data", "points"});
     define(m, "narrow", k, &B::narrow, {"points", "start", "place", "out"});
     define(m, "row_energies", k, &B::row_energies, {"rows", "out"});
     define(m, "point_products", k, &B::point_products, {"points", "start", "vectors", "out"});
@@ -569,6 +615,7 @@ std::vector<Isa> instruction_sets() {
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels, one submodule for each instruction set; see nqz.reference for what they compute.";
     define_values(m);
+    define_ring_code(m);
     static const std::vector<Isa> sets = instruction_sets();
     std::vector<std::string> available;
     for (const Isa& isa : sets) {

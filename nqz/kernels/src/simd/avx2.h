@@ -3,9 +3,7 @@
 
 #define NQZ_VECTOR 8
 
-#include "portable.h"
-
-#include <immintrin.h>
+#include "ymm.h"
 
 namespace nqz::NQZ_ISA {
 namespace {
@@ -29,7 +27,7 @@ struct Moves {
 };
 constexpr Moves MOVES;
 
-struct Simd : Portable {
+struct Simd : Ymm {
     enum { GATHERS = 1 };
 
     template <class T>

@@ -3,14 +3,12 @@
 
 #define NQZ_VECTOR 16
 
-#include "portable.h"
-
-#include <immintrin.h>
+#include "ymm.h"
 
 namespace nqz::NQZ_ISA {
 namespace {
 
-struct Avx512 : Portable {
+struct Avx512 : Ymm {
     enum { RADIX = 16, TRELLIS_STEPS = 4, GATHERS = 1 };
 
     template <int H>

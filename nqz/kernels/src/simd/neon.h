@@ -86,6 +86,20 @@ struct Simd : Portable {
         }
     };
 
+    typedef uint8x16_t Table;
+    static NQZ_INLINE Table table(const uint8_t* from) { return vld1q_u8(from); }
+    // A byte of the index from 16 on gives 0.
+    static NQZ_INLINE Costs pick(Table table, Costs index) { return (Costs)vqtbl1q_u8(table, (uint8x16_t)index); }
+    static NQZ_INLINE Costs least_of(Costs a, Costs b) { return (Costs)vminq_s16((int16x8_t)a, (int16x8_t)b); }
+    static NQZ_INLINE void interleave(Costs a, Costs b, Costs& low, Costs& high) {
+        low = (Costs)vzip1q_s16((int16x8_t)a, (int16x8_t)b);
+        high = (Costs)vzip2q_s16((int16x8_t)a, (int16x8_t)b);
+    }
+    static NQZ_INLINE void exchange(const uint8_t* from, int by, uint8_t* to) {
+        const uint8x16_t ramp = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+        vst1q_u8(to, vqtbl1q_u8(vld1q_u8(from), veorq_u8(ramp, vdupq_n_u8((uint8_t)by))));
+    }
+
     struct Accumulator {
         struct type {
             int32x4_t low, high;

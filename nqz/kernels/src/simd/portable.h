@@ -120,6 +120,44 @@ struct Portable {
         NQZ_INLINE void store() {}
     };
 
+    // ------------------------------------------------------------------------------------------------ rings
+
+    // A table of 16 bytes, and its entries by the low bytes of `index`, below 16; the high bytes are 128.
+    struct Table {
+        uint8_t entry[16];
+    };
+    static NQZ_INLINE Table table(const uint8_t* from) {
+        Table t;
+        memcpy(&t, from, sizeof t);
+        return t;
+    }
+    static NQZ_INLINE Costs pick(const Table& table, Costs index) {
+        Costs v;
+        for (int l = 0; l < STATES; l++) v[l] = table.entry[index[l] & 15];
+        return v;
+    }
+    static NQZ_INLINE Costs least_of(Costs a, Costs b) { return b < a ? b : a; }
+
+    // In every block of eight lanes: lanes 0 to 3 of both in turn, and lanes 4 to 7.
+    static NQZ_INLINE void interleave(Costs a, Costs b, Costs& low, Costs& high) {
+        low = high = Costs{};
+        for (int l = 0; l < STATES; l += 8)
+            for (int i = 0; i < 4; i++) {
+                low[l + 2 * i] = a[l + i];
+                low[l + 2 * i + 1] = b[l + i];
+                high[l + 2 * i] = a[l + i + 4];
+                high[l + 2 * i + 1] = b[l + i + 4];
+            }
+    }
+    // Blocks of eight lanes, `pitch` apart.
+    static NQZ_INLINE void store_blocks(int16_t* to, int64_t pitch, Costs v) {
+        for (int l = 0; l < STATES; l += 8) memcpy(to + l / 8 * pitch, (const char*)&v + 2 * l, 16);
+    }
+    // to[i ^ by] = from[i] for i and by below 16.
+    static NQZ_INLINE void exchange(const uint8_t* from, int by, uint8_t* to) {
+        for (int i = 0; i < 16; i++) to[i ^ by] = from[i];
+    }
+
     // ------------------------------------------------------------------------------------------------ product
 
     // Sums of int32: `dot` adds the inner products of groups, of four int8 (the first operand unsigned) where BYTES,

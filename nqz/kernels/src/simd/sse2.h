@@ -23,6 +23,12 @@ struct Simd : Portable {
         int bits = _mm_movemask_epi8(_mm_packs_epi16(even, odd));
         memcpy(to, &bits, 2);
     }
+
+    static NQZ_INLINE Costs least_of(Costs a, Costs b) { return (Costs)_mm_min_epi16((__m128i)a, (__m128i)b); }
+    static NQZ_INLINE void interleave(Costs a, Costs b, Costs& low, Costs& high) {
+        low = (Costs)_mm_unpacklo_epi16((__m128i)a, (__m128i)b);
+        high = (Costs)_mm_unpackhi_epi16((__m128i)a, (__m128i)b);
+    }
 };
 
 }  // namespace

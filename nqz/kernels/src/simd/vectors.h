@@ -14,6 +14,7 @@ enum {
     VECTOR = NQZ_VECTOR,  // entries of 32 bits
     SLAB = 2 * VECTOR,    // of 16 bits
     WIDE = VECTOR / 2,    // of 64 bits
+    STATES = NQZ_VECTOR == 4 ? 8 : 16,  // of 16 bits, in the search for rings
     SQUARE = 16,          // side of the squares that are transposed
 };
 
@@ -25,6 +26,7 @@ typedef float Singles __attribute__((vector_size(4 * WIDE), aligned(4), may_alia
 typedef int32_t Ints __attribute__((vector_size(4 * VECTOR)));
 typedef uint32_t Words __attribute__((vector_size(4 * VECTOR)));
 typedef int64_t Longs __attribute__((vector_size(8 * WIDE)));
+typedef int16_t Costs __attribute__((vector_size(2 * STATES)));
 typedef int16_t Metrics __attribute__((vector_size(2 * SLAB)));
 
 NQZ_INLINE Vector load_vector(const float* from) { return *(const Vector*)from; }
@@ -34,6 +36,13 @@ NQZ_INLINE Doubles load_doubles(const double* from) { return *(const Doubles*)fr
 NQZ_INLINE Doubles load_doubles(const float* from) { return __builtin_convertvector(*(const Singles*)from, Doubles); }
 NQZ_INLINE void store_doubles(double* to, Doubles v) { *(Doubles*)to = v; }
 NQZ_INLINE void store_doubles(float* to, Doubles v) { *(Singles*)to = __builtin_convertvector(v, Singles); }
+
+NQZ_INLINE Costs load_costs(const int16_t* from) {
+    Costs v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+NQZ_INLINE void store_costs(int16_t* to, Costs v) { memcpy(to, &v, sizeof v); }
 
 NQZ_INLINE Ints load_ints(const int32_t* from) {
     Ints v;
