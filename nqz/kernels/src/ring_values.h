@@ -106,7 +106,9 @@ class RingCode {
         }
     }
 
-    const uint8_t* dither() const { return dither_.data(); }
+    RingCode(const RingCode&) = delete;
+    RingCode& operator=(const RingCode&) = delete;
+
     // The ring of a number in the matrix.
     nqz::Ring ring(int bits2, int64_t entries, int64_t number) const {
         return {&forms_[(size_t)bits2 - 2]->form, entries, dither_.data(), 32 * (1265 * (number % 2048) % 2048)};
