@@ -10,6 +10,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <string>
@@ -337,9 +338,12 @@ struct Bindings {
         const float* from = u.data();
         uint8_t* to = out.data();
         int64_t* sums = moments.data();
+        int64_t most = 0;
+        for (int64_t r = 0; r < size(lengths); r++)
+            most = std::max(most, k.rings->encode_scratch(code.ring(bits2(r), lengths(r), first + r)));
+        Scratch<uint8_t> scratch(most);
         for (int64_t r = 0; r < size(lengths); r++) {
             const Ring ring = code.ring(bits2(r), lengths(r), first + r);
-            Scratch<uint8_t> scratch(k.rings->encode_scratch(ring));
             k.rings->encode(ring, from, n, to, sums, scratch.data());
             from += lengths(r);
             to += ring_size(lengths(r), bits2(r));
@@ -355,9 +359,12 @@ struct Bindings {
         nb::gil_scoped_release release;
         const uint8_t* from = data.data();
         int32_t* to = points.data();
+        int64_t most = 0;
+        for (int64_t r = 0; r < size(lengths); r++)
+            most = std::max(most, k.rings->decode_scratch(code.ring(bits2(r), lengths(r), first + r)));
+        Scratch<uint8_t> scratch(most);
         for (int64_t r = 0; r < size(lengths); r++) {
             const Ring ring = code.ring(bits2(r), lengths(r), first + r);
-            Scratch<uint8_t> scratch(k.rings->decode_scratch(ring));
             k.rings->decode(ring, from, to, scratch.data());
             from += ring_size(lengths(r), bits2(r));
             to += lengths(r);

@@ -56,7 +56,7 @@ METRIC_LIMIT = 255
 METRIC_CUT = 16384
 RENEWAL = 32
 CHOICES = 3
-BLOCK = 512
+BLOCK = 1024
 SEAM = 128
 
 ROWS = {2: (8, [1]), 3: (16, [1, 1]), 4: (4, [2]), 5: (16, [2, 1]), 6: (8, [2, 1]), 7: (16, [2, 1, 1]), 8: (2, [4])}
@@ -158,8 +158,8 @@ def _around(steps: Array) -> Array:
     return np.ascontiguousarray(steps.T)
 
 
-def values_of(form: RingForm, symbols: Ints, z: Ints) -> Ints:
-    """Return the table's integers [T, 32] for the symbols and the dither of a ring."""
+def labels_of(form: RingForm, symbols: Ints) -> Ints:
+    """Return the labels [T, 32] of the symbols of a ring, without dither."""
     bits = np.tile(_bits_of_steps(form.bits2, len(symbols)), LANES)
     around = _around(symbols).reshape(-1)
     window, shift, back = np.zeros_like(around), np.zeros_like(around), 0
@@ -172,7 +172,7 @@ def values_of(form: RingForm, symbols: Ints, z: Ints) -> Ints:
     for kind in range(len(form.generators)):
         which = bits == form.bits2 // 2 + kind
         label[which] = form.labels_of(kind, window[which])
-    return form.values[_around(label.reshape(LANES, -1)) ^ z]
+    return _around(label.reshape(LANES, -1))
 
 
 class _Kind:
@@ -320,7 +320,7 @@ def ring_encode(
         search = _Search(form, _around(x).reshape(-1), _around(free).reshape(-1), _around(z).reshape(-1), kinds)
         symbols = _around(search.symbols().reshape(LANES, steps))
         out[starts[r] : starts[r + 1]] = pack(symbols, form.bits2)
-        v = values_of(form, symbols, z).reshape(-1)[:length].reshape(-1, n)
+        v = form.values[labels_of(form, symbols) ^ z].reshape(-1)[:length].reshape(-1, n)
         x = x.reshape(-1)[:length].reshape(-1, n)
         columns = slice(begin // n, (begin + length) // n)
         moments[columns, 0] = (x * v).sum(axis=1)
@@ -337,6 +337,6 @@ def ring_decode(code: RingCode, lengths: Array, bits2: Array, first: int, data: 
         form = code.forms[int(bits2[r]) - BITS2[0]]
         steps = -(-length // LANES)
         symbols = unpack(data[starts[r] : starts[r + 1]], form.bits2, steps)
-        v = values_of(form, symbols, dither_of(code, form, first + r, steps))
+        v = form.values[labels_of(form, symbols) ^ dither_of(code, form, first + r, steps)]
         points[begin : begin + length] = v.reshape(-1)[:length]
         begin += length

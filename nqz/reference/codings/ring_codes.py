@@ -93,7 +93,7 @@ class RingForm:
     @property
     def ahead(self) -> int:
         """Steps after which the search settles a symbol."""
-        return 128 if self.window == 16 else 64
+        return 192 if self.window == 16 else 96
 
     @cached_property
     def values(self) -> Ints:

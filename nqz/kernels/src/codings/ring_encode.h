@@ -16,7 +16,7 @@
 namespace nqz::NQZ_ISA {
 namespace {
 
-enum { METRIC_LIMIT = 255, METRIC_CUT = 16384, RENEWAL = 32, CHOICES = 3, RING_BLOCK = 512, RING_SEAM = 128 };
+enum { METRIC_LIMIT = 255, METRIC_CUT = 16384, RENEWAL = 32, CHOICES = 3, RING_BLOCK = 1024, RING_SEAM = 128 };
 enum { ENTRY_UNIT = 4096, ENTRY_LIMIT = 1 << 20 };
 enum { TABLE_BYTES = CHOICES * 32 };  // costs of a step: by class tried, then by low bits of a label
 
