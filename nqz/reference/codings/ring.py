@@ -1,4 +1,4 @@
-"""Ring code: a tail-biting trellis code of fixed rate with dithered labels (docs/theory.md; docs/format.md).
+"""Ring code: a tail-biting trellis code of fixed rate with dithered labels (docs/theory.md, section 9; docs/format.md).
 
 A ring codes N consecutive entries with K bits each; K is a whole number or a half, and `bits2` = 2 K. It has T = ceil(N / 32)
 steps on 32 lanes: entry i = 32 t + l is step t of lane l, and entries N to 32 T - 1 are free. At step t a lane takes a

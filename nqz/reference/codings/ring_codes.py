@@ -1,4 +1,4 @@
-"""Constants of the ring code: generators and tables by rate and window (docs/theory.md; docs/format.md).
+"""Constants of the ring code: generators and tables by rate and window (docs/theory.md, section 9; docs/format.md).
 
 They were found, and are checked, by `benchmarks/ring_codes.py`. What is measured was measured on other draws than those that
 chose them.
@@ -82,7 +82,7 @@ class RingForm:
                 group = 1 << i if i < bits else 1 << bits - 1 - old if old >= 0 else label >> low
                 right = label >> low == group and 0 <= label < 1 << self.labels
                 right &= old < 0 or label & (1 << low) - 1 == 0
-                right &= not bits <= i < bits + 4 or label & (1 << low) - 1 == label & 15
+                right &= not bits <= i < bits + 4 or label & 15 == label
                 require(right, "a generator breaks the rules of its classes")
 
     @property
