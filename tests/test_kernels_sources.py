@@ -18,6 +18,7 @@ COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
 X86 = platform.machine() in ("x86_64", "AMD64")
 FLAGS = {
     "avx2.h": ["-mavx2"],
+    "ymm.h": ["-mavx2"],
     "avx512.h": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512cd"],
 }
 

@@ -3,7 +3,7 @@
 // A step leads from state i to state j = w mod 2^memory, w = i << bits | symbol. What entry into j costs depends on the
 // class of its value, which the oldest symbol decides, and on four low bits of the label (more, where a vector of states has
 // the same), which are those of j: a shuffle of a table of 16 bytes for each class. Only the `choices` classes nearest to
-// the entry are tried. No decisions are stored: the metrics of all steps of a block are, and the way back decides again.
+// the entry are tried. Which of them was the best are two bits a state, kept for all steps of a block.
 //
 // No metric overflows: a branch costs 255 at most; every RENEWAL steps the least metric is subtracted from all, and what
 // is left is cut to METRIC_CUT, at which those states begin that are not the first: 16384 + 32 · 255 < 2^15.
@@ -16,7 +16,7 @@
 namespace nqz::NQZ_ISA {
 namespace {
 
-enum { METRIC_LIMIT = 255, METRIC_CUT = 16384, RENEWAL = 32, CHOICES = 3, RING_BLOCK = 1024, RING_SEAM = 128 };
+enum { METRIC_LIMIT = 255, METRIC_CUT = 16384, RENEWAL = 32, CHOICES = 3, RING_BLOCK = 2048, RING_SEAM = 128 };
 enum { ENTRY_UNIT = 4096, ENTRY_LIMIT = 1 << 20 };
 enum { TABLE_BYTES = CHOICES * 32 };  // costs of a step: by class tried, then by low bits of a label
 
@@ -34,15 +34,16 @@ struct RingStep {
     uint8_t table[TABLE_BYTES];
 };
 
-// The search in one ring. `rows` holds the metrics before each step of the run, and after the last.
+// The search in one ring.
 struct RingSearch {
     const Ring& ring;
     const RingForm& form;
     int64_t steps, length;  // of a lane, of the ring
-    int64_t states, pitch;
+    int64_t states;
     const int32_t* x;  // [steps][32]
     uint8_t* symbols;  // [steps][32]
-    int16_t* rows;
+    int16_t* metric[2];    // of all states, before a step and after it
+    uint8_t* decisions;    // of the steps of a run, by the vectors of states in which they are made
     RingStep* taken;
 
     // Costs of the step to which entry x[i] belongs, at step t of its lane.
@@ -79,7 +80,7 @@ struct RingSearch {
 
     // A step of BITS bits. Labels have low bits above the fourth where PIECES is 2.
     template <int BITS, int PIECES>
-    void advance(const RingStep& step, const int16_t* from, int16_t* to) const {
+    void advance(const RingStep& step, const int16_t* from, int16_t* to, uint8_t* decided) const {
         constexpr int SYMBOLS = 1 << BITS, TRIED = BITS == 1 ? 2 : CHOICES;
         const RingKind& kind = form.kind[step.kind];
         const int64_t group = states >> BITS;
@@ -94,14 +95,17 @@ struct RingSearch {
             for (int s = 0; s < SYMBOLS; s++) {
                 const Costs low = load_costs((const int16_t*)kind.low + s * group + q);
                 const int at = PIECES > 1 ? piece ^ kind.newest_piece[s] : 0;
-                Costs best = {};
+                Costs ways[CHOICES];
 #pragma GCC unroll 3
                 for (int w = 0; w < TRIED; w++) {
                     const int64_t source = row[w] ^ (int64_t)reversed<BITS>(s) * group;
-                    const Costs metric = Simd::pick(table[w * PIECES + at], low) + load_costs(from + source + q);
-                    best = w ? Simd::least_of(best, metric) : metric;
+                    ways[w] = Simd::pick(table[w * PIECES + at], low) + load_costs(from + source + q);
                 }
-                reached[s] = best;
+                const Costs first_two = Simd::least_of(ways[0], ways[1]);
+                if (TRIED == 2) ways[2] = first_two;
+                reached[s] = TRIED == 2 ? first_two : Simd::least_of(first_two, ways[2]);
+                Simd::choose(decided, ways[0], ways[1], first_two, ways[2]);
+                decided += STATES / 4;
             }
             // State q << BITS | s: the vectors of all s are interleaved, in blocks of eight lanes.
 #pragma GCC unroll 4
@@ -129,7 +133,7 @@ struct RingSearch {
             store_costs(metric + i, Simd::least_of(load_costs(metric + i) - base, cut));
     }
 
-    // Takes steps begin to end - 1 of the ring, modulo its length, from the metrics of the first row.
+    // Takes steps begin to end - 1 of the ring, modulo its length, from the metrics in the first place.
     void run(int64_t begin, int64_t end) const {
         int64_t at = (begin + length) % length, lane = at / steps, t = at % steps;
         for (int64_t i = 0; i < end - begin; i++) {
@@ -140,15 +144,22 @@ struct RingSearch {
             }
         }
         for (int64_t i = 0; i < end - begin; i++) {
-            const int16_t* from = rows + i * pitch;
-            int16_t* to = rows + (i + 1) * pitch;
+            const int16_t* from = metric[i & 1];
+            int16_t* to = metric[~i & 1];
+            uint8_t* decided = decisions + i * (states / 4);
             const RingKind& kind = form.kind[taken[i].kind];
             const bool wide = kind.low_bits > 4;
             switch (kind.bits) {
-                case 1: wide ? advance<1, 2>(taken[i], from, to) : advance<1, 1>(taken[i], from, to); break;
-                case 2: wide ? advance<2, 2>(taken[i], from, to) : advance<2, 1>(taken[i], from, to); break;
-                case 3: wide ? advance<3, 2>(taken[i], from, to) : advance<3, 1>(taken[i], from, to); break;
-                default: advance<4, 1>(taken[i], from, to);
+                case 1:
+                    wide ? advance<1, 2>(taken[i], from, to, decided) : advance<1, 1>(taken[i], from, to, decided);
+                    break;
+                case 2:
+                    wide ? advance<2, 2>(taken[i], from, to, decided) : advance<2, 1>(taken[i], from, to, decided);
+                    break;
+                case 3:
+                    wide ? advance<3, 2>(taken[i], from, to, decided) : advance<3, 1>(taken[i], from, to, decided);
+                    break;
+                default: advance<4, 1>(taken[i], from, to, decided);
             }
             if ((i + 1) % RENEWAL == 0) renew(to);
         }
@@ -158,23 +169,13 @@ struct RingSearch {
     int64_t before(int64_t i, int64_t state) const {
         const RingStep& step = taken[i];
         const RingKind& kind = form.kind[step.kind];
-        const int16_t* metric = rows + i * pitch;
         const int bits = kind.bits, symbol = (int)state & ((1 << bits) - 1);
-        const int64_t group = states >> bits, q = state >> bits;
-        const int piece = kind.low_bits > 4 ? kind.piece[q / 16] ^ kind.newest_piece[symbol] : 0;
-        const uint8_t* cost = step.table + 16 * piece + (kind.low[symbol * group + q] & 15);
-        const int turn = kind.turn[q / 16] ^ step.z_class ^ symbol;
-        int32_t best = INT32_MAX;
-        int64_t source = 0;
-        for (int w = 0; w < kind.choices; w++) {
-            int oldest = (step.first + w) ^ turn, reverse = 0;
-            for (int b = 0; b < bits; b++) reverse |= (oldest >> b & 1) << (bits - 1 - b);
-            const int64_t i_source = reverse * group + q;
-            const int32_t m = metric[i_source] + cost[w << kind.low_bits];
-            source = m < best ? i_source : source;
-            best = m < best ? m : best;
-        }
-        return source;
+        const int64_t q = state >> bits, vector = (q / STATES << bits) + symbol;
+        const int way = Simd::chosen(decisions + i * (states / 4) + vector * (STATES / 4), (int)(q % STATES));
+        const int oldest = (step.first + way) ^ kind.turn[q / 16] ^ step.z_class ^ symbol;
+        int reverse = 0;
+        for (int b = 0; b < bits; b++) reverse |= (oldest >> b & 1) << (bits - 1 - b);
+        return (int64_t)reverse * (states >> bits) + q;
     }
 
     // Goes back from `state` after step `last` - 1 of the run to before step `first`; writes symbols where `begin`, the
@@ -193,21 +194,21 @@ struct RingSearch {
 
     // The first of the best states after so many steps of the run.
     int64_t best(int64_t count) const {
-        const int16_t* metric = rows + count * pitch;
+        const int16_t* reached = metric[count & 1];
         int64_t at = 0;
-        for (int64_t i = 1; i < states; i++) at = metric[i] < metric[at] ? i : at;
+        for (int64_t i = 1; i < states; i++) at = reached[i] < reached[at] ? i : at;
         return at;
     }
 
     void start(int64_t state) const {
-        for (int64_t i = 0; i < states; i++) rows[i] = METRIC_CUT;
-        rows[state] = 0;
+        for (int64_t i = 0; i < states; i++) metric[0][i] = METRIC_CUT;
+        metric[0][state] = 0;
     }
 
     void search() const {
         // The seam: the state in which the best way through the steps around it begins the ring.
         const int64_t around = least(RING_SEAM, length / 2);
-        memset(rows, 0, (size_t)states * sizeof *rows);
+        memset(metric[0], 0, (size_t)states * sizeof *metric[0]);
         run(-around, around);
         const int64_t seam = back(best(2 * around), around, 2 * around, -1);
         // Block after block from the state in which the last one ended, which steps beyond it settle.
@@ -228,20 +229,21 @@ struct RingSearch {
 
 // What the search needs of memory: the longest run is that of a block, or of the seam.
 struct RingRoom {
-    int64_t run, pitch, rows, taken, x, symbols, values, bytes;
+    int64_t second, decisions, taken, x, symbols, values, bytes;
 };
 
 NQZ_INLINE int64_t whole_lines(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 RingRoom ring_room(const Ring& ring) {
-    const int64_t positions = RING_LANES * ring_steps(ring.entries);
-    RingRoom room = {};
+    const int64_t positions = RING_LANES * ring_steps(ring.entries), states = (int64_t)1 << ring.form->memory;
     const int64_t longest = RING_BLOCK + ring.form->ahead;
-    room.run = least(longest > 2 * RING_SEAM ? longest : 2 * RING_SEAM, positions);
-    // Not a power of two: rows that are written and read at once would share the sets of the cache.
-    room.pitch = ((int64_t)1 << ring.form->memory) + 32;
-    room.taken = whole_lines((room.run + 1) * room.pitch * 2);
-    room.x = room.taken + whole_lines(room.run * (int64_t)sizeof(RingStep));
+    const int64_t run = least(longest > 2 * RING_SEAM ? longest : 2 * RING_SEAM, positions);
+    RingRoom room = {};
+    // Not a power of two apart: what is written and read at once would share the sets of the cache.
+    room.second = 2 * states + 128;
+    room.decisions = 2 * room.second;
+    room.taken = room.decisions + whole_lines(run * states / 4);
+    room.x = room.taken + whole_lines(run * (int64_t)sizeof(RingStep));
     room.symbols = room.x + 4 * positions;
     room.values = room.symbols + positions;
     room.bytes = room.values + positions;
@@ -258,10 +260,16 @@ void ring_encode(const Ring& ring, const float* u, int64_t n, uint8_t* out, int6
     uint8_t* symbols = scratch + room.symbols;
     for (int64_t i = 0; i < entries; i++) x[i] = round_clamped(u[i] * (float)ENTRY_UNIT, (float)ENTRY_LIMIT);
     for (int64_t i = entries; i < RING_LANES * steps; i++) x[i] = 0;
-    const RingSearch search = {ring,       *ring.form, steps,
-                               RING_LANES * steps, (int64_t)1 << ring.form->memory,
-                               room.pitch, x,          symbols,
-                               (int16_t*)scratch,  (RingStep*)(scratch + room.taken)};
+    const RingSearch search = {ring,
+                               *ring.form,
+                               steps,
+                               RING_LANES * steps,
+                               (int64_t)1 << ring.form->memory,
+                               x,
+                               symbols,
+                               {(int16_t*)scratch, (int16_t*)(scratch + room.second)},
+                               scratch + room.decisions,
+                               (RingStep*)(scratch + room.taken)};
     search.search();
     ring_pack(symbols, ring.form->bits2, steps, out);
     ring_values(ring, symbols, v);

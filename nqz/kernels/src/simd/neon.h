@@ -90,6 +90,11 @@ struct Simd : Portable {
     static NQZ_INLINE Table table(const uint8_t* from) { return vld1q_u8(from); }
     // A byte of the index from 16 on gives 0.
     static NQZ_INLINE Costs pick(Table table, Costs index) { return (Costs)vqtbl1q_u8(table, (uint8x16_t)index); }
+    static NQZ_INLINE void choose(uint8_t* to, Costs a, Costs b, Costs ab, Costs c) {
+        const uint16x8_t place = {1, 2, 4, 8, 16, 32, 64, 128};
+        to[0] = (uint8_t)vaddvq_u16(vandq_u16(vcgtq_s16((int16x8_t)a, (int16x8_t)b), place));
+        to[1] = (uint8_t)vaddvq_u16(vandq_u16(vcgtq_s16((int16x8_t)ab, (int16x8_t)c), place));
+    }
     static NQZ_INLINE Costs least_of(Costs a, Costs b) { return (Costs)vminq_s16((int16x8_t)a, (int16x8_t)b); }
     static NQZ_INLINE void interleave(Costs a, Costs b, Costs& low, Costs& high) {
         low = (Costs)vzip1q_s16((int16x8_t)a, (int16x8_t)b);

@@ -138,6 +138,20 @@ struct Portable {
     }
     static NQZ_INLINE Costs least_of(Costs a, Costs b) { return b < a ? b : a; }
 
+    // Writes a choice for each of STATES states, two bits: 2 where c < ab, the lesser of a and b, else 1 where b < a; and
+    // reads that of a lane.
+    static NQZ_INLINE void choose(uint8_t* to, Costs a, Costs b, Costs ab, Costs c) {
+        Costs second = b < a, third = c < ab;
+        uint32_t bits = 0;
+        for (int l = 0; l < STATES; l++) bits |= (uint32_t)(second[l] & 1) << l | (uint32_t)(third[l] & 1) << (STATES + l);
+        memcpy(to, &bits, STATES / 4);
+    }
+    static NQZ_INLINE int chosen(const uint8_t* from, int lane) {
+        uint32_t bits = 0;
+        memcpy(&bits, from, STATES / 4);
+        return bits >> (STATES + lane) & 1 ? 2 : (int)(bits >> lane & 1);
+    }
+
     // In every block of eight lanes: lanes 0 to 3 of both in turn, and lanes 4 to 7.
     static NQZ_INLINE void interleave(Costs a, Costs b, Costs& low, Costs& high) {
         low = high = Costs{};

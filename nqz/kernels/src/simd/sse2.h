@@ -25,6 +25,11 @@ struct Simd : Portable {
     }
 
     static NQZ_INLINE Costs least_of(Costs a, Costs b) { return (Costs)_mm_min_epi16((__m128i)a, (__m128i)b); }
+    static NQZ_INLINE void choose(uint8_t* to, Costs a, Costs b, Costs ab, Costs c) {
+        __m128i second = _mm_cmpgt_epi16((__m128i)a, (__m128i)b), third = _mm_cmpgt_epi16((__m128i)ab, (__m128i)c);
+        int bits = _mm_movemask_epi8(_mm_packs_epi16(second, third));
+        memcpy(to, &bits, 2);
+    }
     static NQZ_INLINE void interleave(Costs a, Costs b, Costs& low, Costs& high) {
         low = (Costs)_mm_unpacklo_epi16((__m128i)a, (__m128i)b);
         high = (Costs)_mm_unpackhi_epi16((__m128i)a, (__m128i)b);

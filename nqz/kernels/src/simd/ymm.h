@@ -17,6 +17,18 @@ struct Ymm : Portable {
     // A byte of the index from 128 on gives 0.
     static NQZ_INLINE Costs pick(Table table, Costs index) { return (Costs)_mm256_shuffle_epi8(table, (__m256i)index); }
     static NQZ_INLINE Costs least_of(Costs a, Costs b) { return (Costs)_mm256_min_epi16((__m256i)a, (__m256i)b); }
+    // In each half of the 32 bits, eight lanes of the one, then of the other.
+    static NQZ_INLINE void choose(uint8_t* to, Costs a, Costs b, Costs ab, Costs c) {
+        __m256i second = _mm256_cmpgt_epi16((__m256i)a, (__m256i)b), third = _mm256_cmpgt_epi16((__m256i)ab, (__m256i)c);
+        int bits = _mm256_movemask_epi8(_mm256_packs_epi16(second, third));
+        memcpy(to, &bits, 4);
+    }
+    static NQZ_INLINE int chosen(const uint8_t* from, int lane) {
+        uint32_t bits;
+        memcpy(&bits, from, 4);
+        bits >>= lane + (lane & 8);
+        return bits >> 8 & 1 ? 2 : (int)(bits & 1);
+    }
     static NQZ_INLINE void interleave(Costs a, Costs b, Costs& low, Costs& high) {
         low = (Costs)_mm256_unpacklo_epi16((__m256i)a, (__m256i)b);
         high = (Costs)_mm256_unpackhi_epi16((__m256i)a, (__m256i)b);
