@@ -5,10 +5,10 @@ usage: python benchmarks/ring_codes.py find --bits 2 --window 12 [--seconds 120]
        python benchmarks/ring_codes.py speed [--bits 1,2,3,4] [--window 0,16] [--columns 64]
 
 `find` draws generators at random within the rules of `RingForm`, keeps the best, changes them bit by bit while that
-helps, and fits the table to what is coded (Lloyd's steps) before it is rounded to integers; it prints the line for
-`_FORMS`, with what was measured on draws that chose nothing. `--from-known` begins with the constants that there are. `check`
-measures these on fresh draws: excess is R + ½ log2 D, its standard error that of as many columns. `speed` times the
-encoder and the decoder of every instruction set on one thread.
+helps, and fits the table to what is coded (Lloyd's steps) before it is rounded to integers; it prints the form, with
+what was measured on draws that chose nothing. `--from-known` begins with the constants that there are. `check` measures
+these on fresh draws: excess is R + ½ log2 D, its standard error that of as many columns. `speed` times the encoder and
+the decoder of every instruction set on one thread.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import time
 import numpy as np
 
 from nqz import kernels
+from nqz.reference.codings.ring import RingCode as ReferenceCode
 from nqz.reference.codings.ring import dither_of, labels_of, unpack
 from nqz.reference.codings.ring_codes import BITS2, RingForm, form_of
-from nqz.reference.codings.ring import RingCode as ReferenceCode
 
 N = 4096
 LABELS = {2: 5, 3: 6, 4: 6, 5: 7, 6: 7, 7: 8, 8: 8}
@@ -52,7 +52,9 @@ def with_table(form: RingForm, upper) -> RingForm:
     upper = np.sort(np.maximum(upper, 0.0))
     top = 63 if form.bits2 <= 4 else 127
     unit = top / upper[-1]
-    return dataclasses.replace(form, half=tuple(int(v) for v in np.rint(upper * unit)), unit=float(f"{unit:.4f}"))
+    return dataclasses.replace(
+        form, half=tuple(int(v) for v in np.rint(upper * unit)), unit=float(f"{unit:.4f}")
+    )
 
 
 class Draw:
@@ -82,7 +84,7 @@ class Draw:
 
     def centers(self, form: RingForm):
         """Upper half of a table whose values are the means of the entries coded with them."""
-        out, moments, _, _ = self.code(form)
+        out, _, _, _ = self.code(form)
         count, total = np.zeros(1 << form.labels), np.zeros(1 << form.labels)
         whole = ReferenceCode(0, DITHER)
         for j, data in enumerate(out.reshape(self.columns, -1)):
@@ -122,7 +124,11 @@ def drawn(rng, bits2: int, window: int) -> RingForm:
         bits, memory, low = bits2 // 2 + kind, window - (bits2 + 1) // 2, LABELS[bits2] - bits2 // 2 - kind
         fixed = [1 << low + i for i in range(bits)] + [0] * (memory - bits)
         fixed += [1 << LABELS[bits2] - 1 - i for i in range(bits)]
-        generators.append(tuple(f | int(rng.integers(256)) & m for f, m in zip(fixed, masks(bits2, window, kind))))
+        generators.append(
+            tuple(
+                f | int(rng.integers(256)) & m for f, m in zip(fixed, masks(bits2, window, kind), strict=True)
+            )
+        )
     labels = 1 << LABELS[bits2]
     upper = np.array([quantile((h + 0.5) / labels) for h in range(labels // 2, labels)])
     upper *= STRETCH[bits2] * np.sqrt((1 - 1.15 * 2.0**-bits2) / np.mean(upper**2))
@@ -166,7 +172,7 @@ def measured(form: RingForm, columns: int, seed: int) -> tuple[RingForm, float, 
 
 
 def line(form: RingForm) -> str:
-    """The form as `_FORMS` has it."""
+    """The form, as a line to be put into `nqz/reference/codings/ring_tables.py`."""
     numbers = ", ".join(map(str, (form.unit, form.distortion, form.gain, form.along)))
     generators = ", ".join(map(str, form.generators))
     return f"    ({form.bits2}, {form.window}): ({form.labels}, ({generators},), {form.half}, {numbers}),"
@@ -181,7 +187,7 @@ def find(bits2: int, window: int, seconds: float, seed: int, known: bool) -> Non
     if known:
         best = form_of(bits2, window)
     else:
-        first = []
+        first: list[tuple[float, int, RingForm]] = []
         while passed() < 0.25 or len(first) < 4:
             form = drawn(rng, bits2, window)
             first.append((quick.excess(form), len(first), form))
@@ -210,7 +216,9 @@ def find(bits2: int, window: int, seconds: float, seed: int, known: bool) -> Non
 
 def main() -> None:
     """Do what is asked on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["find", "check", "speed"])
     parser.add_argument("--bits", default="1,1.5,2,2.5,3,3.5,4")
     parser.add_argument("--window", default="0")
@@ -243,7 +251,8 @@ def main() -> None:
                     begin = time.process_time()
                     module.ring_decode(code, lengths, twice, 0, out, points)
                     back = time.process_time() - begin
-                    rates = f"{draw.u.size / seconds / 1e6:.2f} M entries/s coded, {draw.u.size / back / 1e6:.0f} decoded"
+                    ahead, behind = draw.u.size / seconds / 1e6, draw.u.size / back / 1e6
+                    rates = f"{ahead:.2f} M entries/s coded, {behind:.0f} decoded"
                     print(f"{bits2 / 2} bits, window {form.window}, {name}: {rates}", flush=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def coded(implementation, lengths, bits2, u, n, window=0, first=0, dither=DITHER
     more = () if forms is None else (forms,)
     code = implementation.RingCode(window, dither, *more)
     lengths, bits2 = np.array(lengths, np.int64), np.array(bits2, np.int32)
-    size = sum(implementation.ring_bytes(int(l), int(b)) for l, b in zip(lengths, bits2, strict=True))
+    size = sum(implementation.ring_bytes(int(n), int(b)) for n, b in zip(lengths, bits2, strict=True))
     out, moments = np.full(size, 99, np.uint8), np.full((u.size // n, 2), 99, np.int64)
     implementation.ring_encode(code, lengths, bits2, first, u, n, out, moments)
     return out, moments, decoded(implementation, lengths, bits2, out, window, first, dither, forms)
@@ -33,7 +33,9 @@ def decoded(implementation, lengths, bits2, data, window=0, first=0, dither=DITH
     more = () if forms is None else (forms,)
     code = implementation.RingCode(window, dither, *more)
     points = np.full(int(np.sum(lengths)), 99, np.int32)
-    implementation.ring_decode(code, np.array(lengths, np.int64), np.array(bits2, np.int32), first, data, points)
+    implementation.ring_decode(
+        code, np.array(lengths, np.int64), np.array(bits2, np.int32), first, data, points
+    )
     return points
 
 
@@ -45,13 +47,17 @@ def test_it_equals_the_reference(native, bits2):
         u[::41] *= 9
         n = lengths[-1]
         expected = coded(reference, lengths, [bits2] * len(lengths), u, n, window, 2047)
-        for a, b in zip(coded(native, lengths, [bits2] * len(lengths), u, n, window, 2047), expected, strict=True):
+        for a, b in zip(
+            coded(native, lengths, [bits2] * len(lengths), u, n, window, 2047), expected, strict=True
+        ):
             assert a.dtype == b.dtype and (a == b).all()
 
 
 def test_it_equals_the_reference_in_rings_of_several_blocks(native):
     u = np.random.default_rng(70).standard_normal(2400).astype(np.float32)
-    for a, b in zip(coded(native, [2400], [7], u, 2400, 12), coded(reference, [2400], [7], u, 2400, 12), strict=True):
+    for a, b in zip(
+        coded(native, [2400], [7], u, 2400, 12), coded(reference, [2400], [7], u, 2400, 12), strict=True
+    ):
         assert (a == b).all()
 
 
@@ -102,14 +108,15 @@ def test_the_label_of_a_window_is_that_of_the_bits_of_the_string(native):
         assert points[LANES * t + lane] == form.values[label ^ z]
 
 
-@lru_cache(maxsize=None)
+@cache
 def exhaustive(number):
-    """A ring of 32 entries at 4 bits and its least squared error: Viterbi in float64 from every state, over all branches."""
+    """A ring of 32 entries at 4 bits, and its least squared error: Viterbi in float64 from each state, all branches."""
     form = form_of(8, 12)
     u = np.random.default_rng(75 + number).integers(-10000, 10000, 32).astype(np.float64) / ENTRY_UNIT
     z = DITHER[(32 * (1265 * number % 2048) + np.arange(32)) % 65536]
     states = 1 << form.memory
-    cost = np.where(np.eye(states) > 0, 0.0, np.inf)  # by the state in which a ring begins, and the one reached
+    # By the state in which a ring begins, and the one reached.
+    cost = np.where(np.eye(states) > 0, 0.0, np.inf)
     windows = np.arange(states) + (np.arange(16)[:, None] << form.memory)
     for x, level in zip(u, z, strict=True):
         branch = (x - form.values[form.labels_of(0, windows) ^ level] / form.unit) ** 2
@@ -129,7 +136,7 @@ def test_short_rings_are_coded_nearly_as_well_as_can_be(native):
         found = ((u.astype(float) - points / form.unit) ** 2).sum()
         assert found >= least * (1 - 1e-9)
         ratios.append(found / least)
-        assert moments[0, 0] == np.rint(ENTRY_UNIT * u.astype(float)) @ points and moments[0, 1] == points @ points
+        assert moments[0].tolist() == [np.rint(ENTRY_UNIT * u.astype(float)) @ points, points @ points]
     assert np.mean(ratios) < 1.2, ratios
 
 
@@ -160,7 +167,8 @@ def test_errors_of_a_column_coded_with_many_dithers_have_mean_zero(native):
     column = np.random.default_rng(90).standard_normal(n).astype(np.float32)
     u = np.tile(column, copies)
     _, moments, points = coded(native, [n] * copies, [4] * copies, u, n)
-    error = points.reshape(copies, n) / (moments[:, :1] / ENTRY_UNIT / (column.astype(float) @ column)) - column
+    slope = moments[:, :1] / ENTRY_UNIT / (column.astype(float) @ column)
+    error = points.reshape(copies, n) / slope - column
     alone = (error**2).mean()
     # Entries within two standard deviations: those beyond are drawn in, which the slope makes up for on average.
     inner = np.abs(column) < 2
@@ -257,4 +265,5 @@ def test_labels_do_not_depend_on_where_the_lanes_begin():
     """Turned by one lane, symbols have the same labels."""
     form = form_of(5, 14)
     symbols = np.random.default_rng(92).integers(0, 4, (20, LANES))
-    assert (labels_of(form, np.roll(symbols, 1, axis=1)) == np.roll(labels_of(form, symbols), 1, axis=1)).all()
+    turned = labels_of(form, np.roll(symbols, 1, axis=1))
+    assert (turned == np.roll(labels_of(form, symbols), 1, axis=1)).all()

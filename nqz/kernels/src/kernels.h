@@ -131,22 +131,22 @@ struct Packing {
 
 // Steps of a ring whose symbols have so many bits; see nqz/reference/codings/ring.py and ring_codes.py.
 struct RingKind {
-    int bits, low_bits;            // of a symbol; of a label below its class
-    int choices;                   // classes that are tried
-    const uint16_t* low;           // [states] by newest symbol, then the rest: four low bits of the label, and 2^15
-    const uint8_t* turn;           // [states / 16 / symbols] what the middle of a window turns its class to
-    const uint8_t* piece;          // likewise the low bits of its label above the fourth
-    uint8_t newest_piece[16];      // and what the newest symbol does to these
-    const uint8_t* labels;         // [2^window] of windows
-    const int32_t* thresholds;     // [classes - choices] where the classes tried change
+    int bits, low_bits;         // of a symbol; of a label below its class
+    int choices;                // classes that are tried
+    const uint16_t* low;        // [states] by newest symbol, then the rest: four low bits of the label, and 2^15
+    const uint8_t* turn;        // [states / 16 / symbols] what the middle of a window turns its class to
+    const uint8_t* piece;       // likewise the low bits of its label above the fourth
+    uint8_t newest_piece[16];   // and what the newest symbol does to these
+    const uint8_t* labels;      // [2^window] of windows
+    const int32_t* thresholds;  // [classes - choices] where the classes tried change
 };
 
 // The constants of a rate and a window.
 struct RingForm {
     int bits2, window, label_bits, memory, ahead;
-    float scale;             // from entries in fixed point to units of the search
-    const float* centers;    // [labels] the table in these
-    const int8_t* values;    // [labels] the table
+    float scale;           // from entries in fixed point to units of the search
+    const float* centers;  // [labels] the table in these
+    const int8_t* values;  // [labels] the table
     RingKind kind[2];
 };
 

@@ -574,8 +574,7 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     define(m, "pack_digits", k, &B::pack_digits, {"digits", "q", "per_word", "bits"});
     define(m, "unpack_digits", k, &B::unpack_digits, {"data", "count", "q", "per_word", "bits"});
     define(m, "ring_bytes", k, &B::ring_bytes, {"entries", "bits2"});
-    define(m, "ring_encode", k, &B::ring_encode,
-           {"code", "lengths", "bits2", "first", "u", "n", "out", "moments"});
+    define(m, "ring_encode", k, &B::ring_encode, {"code", "lengths", "bits2", "first", "u", "n", "out", "moments"});
     define(m, "ring_decode", k, &B::ring_decode, {"code", "lengths", "bits2", "first", "data", "points"});
     define(m, "narrow", k, &B::narrow, {"points", "start", "place", "out"});
     define(m, "row_energies", k, &B::row_energies, {"rows", "out"});

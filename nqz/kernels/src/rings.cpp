@@ -1,5 +1,5 @@
-// The ring code's kernels of one instruction set, beside those of isa.cpp: a translation unit of their own, so that both are
-// compiled at once.
+// The ring code's kernels of one instruction set, beside those of isa.cpp: a translation unit of their own, so that
+// both are compiled at once.
 
 #include "codings/ring.h"
 #include "codings/ring_encode.h"

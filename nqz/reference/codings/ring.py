@@ -1,15 +1,16 @@
 """Ring code: a tail-biting trellis code of fixed rate with dithered labels (docs/theory.md, section 9; docs/format.md).
 
-A ring codes N consecutive entries with K bits each; K is a whole number or a half, and `bits2` = 2 K. It has T = ceil(N / 32)
-steps on 32 lanes: entry i = 32 t + l is step t of lane l, and entries N to 32 T - 1 are free. At step t a lane takes a
-symbol x of K bits; where K is a half, of floor(K) bits at even t and of ceil(K) at odd t.
+A ring codes N consecutive entries with K bits each; K is a whole number or a half, and `bits2` = 2 K. It has
+T = ceil(N / 32) steps on 32 lanes: entry i = 32 t + l is step t of lane l, and entries N to 32 T - 1 are free. At step
+t a lane takes a symbol x of K bits; where K is a half, of floor(K) bits at even t and of ceil(K) at odd t.
 
-The ring of symbols runs through lane 0's steps, then lane 1's, …, and closes: before lane l's first symbol stands lane l - 1's
-last, before that of lane 0 the last of lane 31. Written one after the other, each with its highest bit first, the
-symbols are a string of bits. The window w of a step are the last L bits of the string, its symbol included (bit 0 of w is
-the lowest of the symbol; one bit less where the symbol has floor(K) < K bits). The label of the step is G w over
-GF(2): the exclusive or of the generators of the bits that are set in w. The entry is C[label ^ z], z the entry's dither and
-C an odd table of small integers, C[H - 1 - h] = -C[h]. L, G and C are constants of the format (`ring_codes`).
+The ring of symbols runs through lane 0's steps, then lane 1's, …, and closes: before lane l's first symbol stands lane
+l - 1's last, before that of lane 0 the last of lane 31. Written one after the other, each with its highest bit first,
+the symbols are a string of bits. The window w of a step are the last L bits of the string, its symbol included (bit 0
+of w is the lowest of the symbol; one bit less where the symbol has floor(K) < K bits). The label of the step is G w
+over GF(2): the exclusive or of the generators of the bits that are set in w; those of half bits are two, by the bits
+of the symbol. The entry is C[label ^ z], z the entry's dither and C an odd table of small integers, C[H - 1 - h] =
+-C[h]. L, G and C are constants of the format (`ring_codes`).
 
 Bytes
 -----
@@ -26,8 +27,8 @@ with odd t):
     7      16       4 of x.1 x.0, 2 of x.2, 1 of x.3 of odd steps
     8      2        1 of x
 
-The tail are the steps that fill no block. Each is stored as one 32-bit number, little-endian, for every bit of the symbol,
-the lowest first; bit l of it belongs to lane l.
+The tail are the steps that fill no block. Each is stored as one 32-bit number, little-endian, for every bit of the
+symbol, the lowest first; bit l of it belongs to lane l.
 
 Dither
 ------
@@ -50,8 +51,8 @@ LANES = 32
 DITHER = 1 << 16
 ENTRY_LIMIT = np.float32(2**20)
 
-# The search: 16-bit metrics that never overflow. A branch costs at most METRIC_LIMIT; every RENEWAL steps the smallest is
-# subtracted from all, and what is left is cut to METRIC_CUT: METRIC_CUT + RENEWAL · METRIC_LIMIT < 2^15.
+# The search: 16-bit metrics that never overflow. A branch costs at most METRIC_LIMIT; every RENEWAL steps the smallest
+# is subtracted from all, and what is left is cut to METRIC_CUT: METRIC_CUT + RENEWAL · METRIC_LIMIT < 2^15.
 METRIC_LIMIT = 255
 METRIC_CUT = 16384
 RENEWAL = 32
@@ -59,8 +60,16 @@ CHOICES = 3
 BLOCK = 2048
 SEAM = 128
 
-ROWS = {2: (8, [1]), 3: (16, [1, 1]), 4: (4, [2]), 5: (16, [2, 1]), 6: (8, [2, 1]), 7: (16, [2, 1, 1]), 8: (2, [4])}
-"""By 2 K: the steps of a block, and the widths of the fields of its rows; the last are of odd steps where K is a half."""
+ROWS = {
+    2: (8, [1]),
+    3: (16, [1, 1]),
+    4: (4, [2]),
+    5: (16, [2, 1]),
+    6: (8, [2, 1]),
+    7: (16, [2, 1, 1]),
+    8: (2, [4]),
+}
+"""By 2 K: steps of a block, and the widths of the fields of its rows; the last are of odd steps where K is a half."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +105,7 @@ def ring_bytes(entries: int, bits2: int) -> int:
 
 
 def _bits_of_steps(bits2: int, steps: int) -> Ints:
-    """Bits of the symbols of steps 0, 1, …"""
+    """Return the bits of the symbols of steps 0, 1, … in turn."""
     return (bits2 + np.arange(steps, dtype=np.int64) % 2) // 2
 
 
@@ -223,10 +232,9 @@ class _Search:
         self.rows: list[tuple[Ints, int, int, Ints]] = []
 
     def run(self, metric: Ints, begin: int, end: int) -> Ints:
-        """Take steps begin to end - 1 of the ring (modulo its length) from the metrics given, and return those reached."""
+        """Take steps begin to end - 1 of the ring, modulo its length; return the metrics that these lead to."""
         self.rows.clear()
-        for t in range(begin, end):
-            t %= self.x.size
+        for t in (step % self.x.size for step in range(begin, end)):
             kind, z = self.kind[self.kinds[t]], int(self.z[t])
             first, table = kind.table(int(self.x[t]), bool(self.free[t]), z, self.form.scale)
             self.rows.append((metric, t, first, table))
@@ -276,7 +284,9 @@ def _check(code: RingCode, lengths: Array, bits2: Array, first: int, data: Array
     require(within(bits2, BITS2[0], BITS2[-1]), "bits2 must be 2 to 8")
     sizes = [ring_bytes(int(n), int(b)) for n, b in zip(lengths, bits2, strict=True)]
     starts = [0, *np.cumsum(sizes, dtype=np.int64).tolist()]
-    require(data.dtype == np.uint8 and data.shape == (starts[-1],), f"{name} must be uint8 [bytes of the rings]")
+    require(
+        data.dtype == np.uint8 and data.shape == (starts[-1],), f"{name} must be uint8 [bytes of the rings]"
+    )
     return starts
 
 
@@ -301,8 +311,8 @@ def ring_encode(
     out : numpy.ndarray
         uint8 [bytes of the rings], written.
     moments : numpy.ndarray
-        int64 [columns, 2], written: the sums of x v and of v² over the entries of each column, where x is round(4096 u),
-        limited to ±2^20, and v the integer that stands for the entry.
+        int64 [columns, 2], written: the sums of x v and of v² over the entries of each column, where x is
+        round(4096 u), limited to ±2^20, and v the integer that stands for the entry.
     """
     starts = _check(code, lengths, bits2, first, out, "out")
     require(n >= 1 and not (lengths % n).any(), "rings must have whole columns")
@@ -317,7 +327,9 @@ def ring_encode(
         free = (np.arange(steps * LANES) >= length).reshape(steps, LANES)
         z = dither_of(code, form, first + r, steps)
         kinds = np.tile(_bits_of_steps(form.bits2, steps) - form.bits2 // 2, LANES)
-        search = _Search(form, _around(x).reshape(-1), _around(free).reshape(-1), _around(z).reshape(-1), kinds)
+        search = _Search(
+            form, _around(x).reshape(-1), _around(free).reshape(-1), _around(z).reshape(-1), kinds
+        )
         symbols = _around(search.symbols().reshape(LANES, steps))
         out[starts[r] : starts[r + 1]] = pack(symbols, form.bits2)
         v = form.values[labels_of(form, symbols) ^ z].reshape(-1)[:length].reshape(-1, n)

@@ -19,7 +19,7 @@ NQZ_INLINE int64_t ring_bytes(int64_t entries, int bits2) { return 4 * (ring_ste
 
 // The rows of a block, one after the other: which bits of the symbols, and of which steps.
 struct RingRow {
-    int low, width;  // bits of a field
+    int low, width;   // bits of a field
     int step, pitch;  // of the first field, and from one to the next
 };
 struct RingBlock {

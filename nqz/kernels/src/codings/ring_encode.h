@@ -1,12 +1,13 @@
 // The encoder of the ring code: a Viterbi search whose lanes are the states of one ring.
 //
 // A step leads from state i to state j = w mod 2^memory, w = i << bits | symbol. What entry into j costs depends on the
-// class of its value, which the oldest symbol decides, and on four low bits of the label (more, where a vector of states has
-// the same), which are those of j: a shuffle of a table of 16 bytes for each class. Only the `choices` classes nearest to
-// the entry are tried. Which of them was the best are two bits a state, kept for all steps of a block.
+// class of its value, which the oldest symbol decides, and on four low bits of the label (more, where a vector of
+// states has the same), which are those of j: a shuffle of a table of 16 bytes for each class. Only the `choices`
+// classes nearest to the entry are tried. Which of them was the best are two bits a state, kept for all steps of a
+// block.
 //
-// No metric overflows: a branch costs 255 at most; every RENEWAL steps the least metric is subtracted from all, and what
-// is left is cut to METRIC_CUT, at which those states begin that are not the first: 16384 + 32 · 255 < 2^15.
+// No metric overflows: a branch costs 255 at most; every RENEWAL steps the least metric is subtracted from all, and
+// what is left is cut to METRIC_CUT, at which those states begin that are not the first: 16384 + 32 · 255 < 2^15.
 #pragma once
 
 #include "../base.h"
@@ -40,10 +41,10 @@ struct RingSearch {
     const RingForm& form;
     int64_t steps, length;  // of a lane, of the ring
     int64_t states;
-    const int32_t* x;  // [steps][32]
-    uint8_t* symbols;  // [steps][32]
-    int16_t* metric[2];    // of all states, before a step and after it
-    uint8_t* decisions;    // of the steps of a run, by the vectors of states in which they are made
+    const int32_t* x;    // [steps][32]
+    uint8_t* symbols;    // [steps][32]
+    int16_t* metric[2];  // of all states, before a step and after it
+    uint8_t* decisions;  // of the steps of a run, by the vectors of states in which they are made
     RingStep* taken;
 
     // Costs of the step to which entry x[i] belongs, at step t of its lane.
@@ -124,7 +125,8 @@ struct RingSearch {
 
     void renew(int16_t* metric) const {
         Costs least_ones = load_costs(metric);
-        for (int64_t i = STATES; i < states; i += STATES) least_ones = Simd::least_of(least_ones, load_costs(metric + i));
+        for (int64_t i = STATES; i < states; i += STATES)
+            least_ones = Simd::least_of(least_ones, load_costs(metric + i));
         int16_t lanes[STATES], least_one = INT16_MAX;
         store_costs(lanes, least_ones);
         for (int l = 0; l < STATES; l++) least_one = lanes[l] < least_one ? lanes[l] : least_one;
@@ -159,7 +161,8 @@ struct RingSearch {
                 case 3:
                     wide ? advance<3, 2>(taken[i], from, to, decided) : advance<3, 1>(taken[i], from, to, decided);
                     break;
-                default: advance<4, 1>(taken[i], from, to, decided);
+                default:
+                    advance<4, 1>(taken[i], from, to, decided);
             }
             if ((i + 1) % RENEWAL == 0) renew(to);
         }

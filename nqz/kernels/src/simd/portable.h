@@ -138,12 +138,13 @@ struct Portable {
     }
     static NQZ_INLINE Costs least_of(Costs a, Costs b) { return b < a ? b : a; }
 
-    // Writes a choice for each of STATES states, two bits: 2 where c < ab, the lesser of a and b, else 1 where b < a; and
-    // reads that of a lane.
+    // Writes a choice for each of STATES states, two bits: 2 where c < ab, the lesser of a and b, else 1 where b < a;
+    // and reads that of a lane.
     static NQZ_INLINE void choose(uint8_t* to, Costs a, Costs b, Costs ab, Costs c) {
         Costs second = b < a, third = c < ab;
         uint32_t bits = 0;
-        for (int l = 0; l < STATES; l++) bits |= (uint32_t)(second[l] & 1) << l | (uint32_t)(third[l] & 1) << (STATES + l);
+        for (int l = 0; l < STATES; l++)
+            bits |= (uint32_t)(second[l] & 1) << l | (uint32_t)(third[l] & 1) << (STATES + l);
         memcpy(to, &bits, STATES / 4);
     }
     static NQZ_INLINE int chosen(const uint8_t* from, int lane) {

@@ -11,11 +11,11 @@ namespace nqz::NQZ_ISA {
 namespace {
 
 enum {
-    VECTOR = NQZ_VECTOR,  // entries of 32 bits
-    SLAB = 2 * VECTOR,    // of 16 bits
-    WIDE = VECTOR / 2,    // of 64 bits
+    VECTOR = NQZ_VECTOR,                // entries of 32 bits
+    SLAB = 2 * VECTOR,                  // of 16 bits
+    WIDE = VECTOR / 2,                  // of 64 bits
     STATES = NQZ_VECTOR == 4 ? 8 : 16,  // of 16 bits, in the search for rings
-    SQUARE = 16,          // side of the squares that are transposed
+    SQUARE = 16,                        // side of the squares that are transposed
 };
 
 // Unaligned vectors, which may alias the numbers that they are made of.

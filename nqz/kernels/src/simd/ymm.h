@@ -19,7 +19,8 @@ struct Ymm : Portable {
     static NQZ_INLINE Costs least_of(Costs a, Costs b) { return (Costs)_mm256_min_epi16((__m256i)a, (__m256i)b); }
     // In each half of the 32 bits, eight lanes of the one, then of the other.
     static NQZ_INLINE void choose(uint8_t* to, Costs a, Costs b, Costs ab, Costs c) {
-        __m256i second = _mm256_cmpgt_epi16((__m256i)a, (__m256i)b), third = _mm256_cmpgt_epi16((__m256i)ab, (__m256i)c);
+        __m256i second = _mm256_cmpgt_epi16((__m256i)a, (__m256i)b),
+                third = _mm256_cmpgt_epi16((__m256i)ab, (__m256i)c);
         int bits = _mm256_movemask_epi8(_mm256_packs_epi16(second, third));
         memcpy(to, &bits, 4);
     }
