@@ -7,6 +7,7 @@ of every answer stated. Gaussian matrices of 4096 × 1024 are within 0.06 bit an
     decode(source, to)              rebuild it
     open(source)                    a container: a mapping of names to tensors, which read as arrays
     matmul(a, b)                    estimate AᵀB; compressed matrices have `@`, too
+    topk(x, queries)                the vectors most like each query, and how sure that is
     predicted_error(a, b)           what error to expect of that
     predicted_sigma(a, b)           and of each of its entries
     inspect(source)                 parameters, sizes and predicted errors
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         predicted_error,
         predicted_sigma,
         sweep,
+        topk,
         verify,
     )
     from nqz.ground.errors import (
@@ -59,8 +61,8 @@ if TYPE_CHECKING:
     )
 
 _FUNCTIONS = (
-    "encode", "decode", "open", "matmul", "predicted_error", "predicted_sigma", "plan_product", "inspect", "verify",
-    "compare", "sweep",
+    "encode", "decode", "open", "matmul", "topk", "predicted_error", "predicted_sigma", "plan_product", "inspect",
+    "verify", "compare", "sweep",
 )  # fmt: skip
 _TYPES = ("Container", "CompressedMatrix", "ExactTensor", "SlicedTensor")
 
@@ -91,6 +93,7 @@ __all__ = [  # in the order of help(nqz)
     "predicted_error",
     "predicted_sigma",
     "sweep",
+    "topk",
     "verify",
 ]  # fmt: skip
 

@@ -262,3 +262,41 @@ def test_deviations_are_what_the_formula_says():
         assert out[0, 0] == pytest.approx(np.sqrt(square), rel=1e-14)
         assert np.isnan(out[0, 1])
         assert found == (-1, 1, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float64])
+def test_selecting_equals_the_reference(native, dtype):
+    rng = np.random.default_rng(5)
+    for rows, columns in [(1, 1), (5, 3), (40, 64), (7, 131), (0, 4), (4, 0)]:
+        around = rng.integers(-1000, 1000, (rows, columns + 3)).astype(dtype)
+        raw = around[:, 1 : columns + 1]
+        for reach in (0.0, 0.3):
+            a, b = rng.standard_normal((4, rows)), rng.standard_normal((3, columns))
+            a[2, ::3] = -np.inf  # never selected
+            b[2] *= reach
+            for level in (-np.inf, 0.0, 800.0, np.inf):
+                limit = level + rng.standard_normal(columns)
+                for space in (0, 2, rows * columns):
+                    found = []
+                    for kernel in (reference, native):
+                        row, column = np.full(space, 7, np.int32), np.full(space, 7, np.int32)
+                        score = np.full(space, 7.0)
+                        count = kernel.select(raw, a, b, limit, row, column, score)
+                        found.append((count, row.tolist(), column.tolist(), score.tobytes()))
+                    assert found[0] == found[1]
+
+
+def test_selecting_what_does_not_fit_together_is_refused(native):
+    def arguments():
+        return {
+            "raw": np.zeros((2, 3), np.int32), "a": np.zeros((4, 2)), "b": np.zeros((3, 3)), "limit": np.zeros(3),
+            "row": np.zeros(5, np.int32), "column": np.zeros(5, np.int32), "score": np.zeros(5),
+        }  # fmt: skip
+
+    assert native.select(**arguments()) == 0
+    for name, wrong in [
+        ("raw", np.zeros((2, 3), np.int64)), ("a", np.zeros((4, 3))), ("b", np.zeros((2, 3))), ("limit", np.zeros(2)),
+        ("row", np.zeros(4, np.int32)), ("score", np.zeros(6)),
+    ]:  # fmt: skip
+        with pytest.raises((ValueError, TypeError)):
+            native.select(**{**arguments(), name: wrong})

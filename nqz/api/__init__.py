@@ -16,6 +16,7 @@ from nqz.api.exact import ExactTensor
 from nqz.api.matrix import CompressedMatrix
 from nqz.api.products import matmul, predicted_error, predicted_sigma
 from nqz.api.reports import compare, inspect, plan_product, sweep, verify
+from nqz.api.search import topk
 from nqz.api.sliced import SlicedTensor
 from nqz.models import config as _config  # noqa: F401  the fifth
 
@@ -34,5 +35,6 @@ __all__ = [
     "predicted_error",
     "predicted_sigma",
     "sweep",
+    "topk",
     "verify",
 ]

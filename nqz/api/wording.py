@@ -25,6 +25,9 @@ _PHRASES = {
     "--tensor": "tensors=",
     "--rule": "rules=",
     "--dequantize": "dequantize=True",
+    "--axis-queries": "axis=",
+    "--tensor-queries": "a tensor, nqz.open(file)[name]",
+    "-k": "k=",
     "--axis-a": "a.T",
     "--axis-b": "b.T",
     "-r": "rate=",
@@ -35,7 +38,7 @@ _PHRASES = {
 """What is not called there as it is on the command line."""
 
 _QUOTED = r"(?<!\w)'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
-_COMMAND = r"\bnqz (?P<command>encode|decode|matmul|inspect|verify|sweep|compare)\b(?: --out-dir)?"
+_COMMAND = r"\bnqz (?P<command>encode|decode|matmul|search|inspect|verify|sweep|compare)\b(?: --out-dir)?"
 _ADVICE = r"numpy\.save\('(?:x|re|im)\.npy', (?P<advice>x\.\w+(?:\('\w+'\))?)\)|with --axis-[ab] \d, or (?=transpose)"
 _VALUE = r"^--(?P<given>[a-z][a-z-]*)(?= )"
 _SPLIT = r"--rule '(?P<rule>(?:[^'\\]|\\.)*)=split'"
@@ -53,6 +56,8 @@ def in_python(text: str) -> str:
 
 
 def _word(found: re.Match[str]) -> str:
+    if found["command"] == "search":
+        return "nqz.topk"
     if found["command"]:
         return f"nqz.{found['command']}"
     if found["given"]:

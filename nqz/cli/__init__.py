@@ -19,7 +19,18 @@ from nqz.cli.page import Context, Documented, write_examples
 from nqz.cli.text import escape, report
 from nqz.ground.errors import DiskFullError, NqzError, OutputError
 
-_COMMANDS = ("encode", "decode", "matmul", "inspect", "verify", "compare", "sweep", "plan", "completion")
+_COMMANDS = (
+    "encode",
+    "decode",
+    "matmul",
+    "search",
+    "inspect",
+    "verify",
+    "compare",
+    "sweep",
+    "plan",
+    "completion",
+)
 
 
 class _Commands(click.Group):

@@ -93,6 +93,22 @@ PAGES = {
         ),
         expert=("--estimator",),
     ),
+    "search": Page(
+        "Find the vectors of compressed files most like others.",
+        (
+            ("The ten largest inner products of each column of b.npy", "nqz search a.nqz b.npy"),
+            (
+                "The five nearest, exactly: few vectors of a.npy are read",
+                "nqz search a.nqz b.npy -k 5 --metric l2 --rerank a.npy",
+            ),
+            ("Indices, scores and standard deviations", "nqz search a.nqz b.nqz --metric cosine -o hits.npz"),
+        ),
+        common=(
+            "-k", "--metric", "--rerank", "--output", "--force", "--tensor", "--tensor-queries", "--axis-queries",
+            "--json",
+        ),
+        expert=("--risk",),
+    ),
     "inspect": Page(
         "Show what a container holds.",
         (

@@ -79,6 +79,11 @@ class CodedOperand(Operand):
         return _STEP_OF_DEVIATION * self._estimated.deviations(columns)
 
     @property
+    def apart(self) -> bool:
+        """See `Operand`."""
+        return self._estimated is None
+
+    @property
     def norm_step(self) -> float:
         """See `Operand`."""
         return self._matrix.parameters.norm_step / norms.STEPS
@@ -106,9 +111,13 @@ class PlainOperand(Operand):
     transform : Transform
         That of its partner.
     rotation_seed : int
+    power : int, optional
+        Columns of norm 1 to 2 are rounded to 2 ** -power; by default so finely that it is as good as exact.
     """
 
-    def __init__(self, name: str, matrix: MeasuredMatrix, transform: Transform, rotation_seed: int):
+    def __init__(
+        self, name: str, matrix: MeasuredMatrix, transform: Transform, rotation_seed: int, power: int | None = None
+    ):  # fmt: skip
         histogram, n = matrix.histogram, matrix.view.length
         super().__init__(
             name,
@@ -120,7 +129,7 @@ class PlainOperand(Operand):
         )
         self._matrix, self._transform = matrix, transform
         # a power of two that takes the standard deviation of each column's entries to 2 ** GRID_BITS or a little more
-        self._power = GRID_BITS + n.bit_length() // 2
+        self._power = GRID_BITS + n.bit_length() // 2 if power is None else power
 
     def codes(self, columns: Columns) -> NDArray[Any]:
         """See `Operand`."""

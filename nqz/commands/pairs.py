@@ -12,6 +12,7 @@ from nqz.commands.factors import Coded, Factor, Plain
 from nqz.files.contract import Source, slice_called
 from nqz.files.source import refuse_non_float
 from nqz.format.reader import ContainerReader
+from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.patterns import no_tensor
 from nqz.matrix import open_matrix
@@ -102,6 +103,34 @@ def pair_up(
             )
         pairs.append(Pair(name, _alongside(side, other, axis_a), _alongside(other, side, axis_b)))
     return pairs
+
+
+def choose(
+    side: Side, wanted: str | None = None, axis: int | None = None, option: str = "--tensor"
+) -> Factor:
+    """The matrix of a file that is meant; `option` is how one is named where there are several.
+
+    Raises
+    ------
+    UsageError, OperandError
+        There are several, or none.
+    """
+    found = _candidates(side, wanted, axis)
+    names = _likely(found)
+    if len(names) > 1:
+        raise UsageError(
+            f"{side.name}: holds {len(names)} matrices, such as {names[0]!r}; choose one with {option}"
+        )
+    return found[names[0]].open()
+
+
+def is_empty(side: Side) -> bool:
+    """Whether a file is one array that would be a matrix, if it had entries."""
+    content = _contents(side)[0]
+    if isinstance(content, ContainerReader) or not content.kind.alone:
+        return False
+    (tensor,) = content.tensors
+    return is_matrix_dtype(tensor.dtype) and len(tensor.shape) == 2 and not tensor.entries
 
 
 def _likely(candidates: Mapping[str, _Candidate]) -> list[str]:

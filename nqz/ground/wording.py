@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_PLURAL = {"entry": "entries", "matrix": "matrices"}
+_PLURAL = {"entry": "entries", "matrix": "matrices", "query": "queries"}
 _SINGULAR = {"are": "is"}
 
 

@@ -92,6 +92,10 @@ class Integers:
         """The rows, least significant part first, without the rest."""
         return [self.rows] if self.high is None else [self.rows, self.high]
 
+    def energies(self) -> NDArray[np.float64]:
+        """Sums of the squares of each row."""
+        return self._squares(None, slice(0, self.rows.shape[1]))
+
     def norms(self, limb: int | None, parts: int) -> NDArray[np.float64]:
         """Largest norms in each of so many equal parts of the coordinates, of one limb, or of all with the rest."""
         if (limb, parts) not in self._norms:

@@ -87,6 +87,11 @@ class Operand(ABC):
         """Steps to which the means were rounded, in units of 2 ** exponent; 0 for exact ones."""
 
     @property
+    def apart(self) -> bool:
+        """Whether the means are no part of the vectors that points stand for."""
+        return True
+
+    @property
     def norm_step(self) -> float:
         """To how much of an octave energies were rounded; 0 for exact ones."""
         return 1.0 / norms.STEPS

@@ -26,6 +26,7 @@ from nqz.reference.operand import narrow, point_products, row_energies
 from nqz.reference.product import fast_product, integer_product
 from nqz.reference.restore import restore
 from nqz.reference.rotate import rotate
+from nqz.reference.select import select
 from nqz.reference.statistics import column_statistics
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "rotate",
     "round_scaled",
     "row_energies",
+    "select",
     "unpack_digits",
     "voronoi_decode",
     "voronoi_encode",

@@ -54,6 +54,11 @@ struct Raw {
     int64_t rows, columns, stride;
 };
 
+// What makes scores of a product, and which of them count: see nqz/reference/select.py.
+struct Contest {
+    const double *a, *b, *limit;
+};
+
 // What makes an estimate of a product: see nqz/reference/estimate.py.
 struct Scaling {
     const double *unit_a, *unit_b, *spread_a, *spread_b, *mean_a, *mean_b;
@@ -222,6 +227,8 @@ struct Kernels {
                        int64_t* found);
     void (*group_energies)(const Raw& raw, const int64_t* order, const int64_t* edges, int64_t groups,
                            const double* unit, bool skips, int64_t diagonal, double* out);
+    int64_t (*select)(const Raw& raw, const Contest& contest, int64_t space, int32_t* row, int32_t* column,
+                      double* score);
     IntegerProduct product;
     const RingKernels* rings;
 };

@@ -502,6 +502,18 @@ struct Bindings {
         nb::gil_scoped_release release;
         k.group_energies(r, order.data(), edges.data(), size(edges) - 1, unit.data(), skips, diagonal, out.data());
     }
+
+    int64_t select(const AnyMatrix& raw, Matrix<const double> a, Matrix<const double> b, Vector<double> limit,
+                   Output<int32_t> row, Output<int32_t> column, Output<double> score) const {
+        Raw r = raw_of(raw);
+        require(size(a, 0) == 4 && size(a, 1) == r.rows, "a must be float64 [4, r]");
+        require(size(b, 0) == 3 && size(b, 1) == r.columns, "b must be float64 [3, c]");
+        require(size(limit) == r.columns, "limit must be float64 [c]");
+        require(size(row) == size(column) && size(row) == size(score), "row, column and score must be of one length");
+        Contest contest = {a.data(), b.data(), limit.data()};
+        nb::gil_scoped_release release;
+        return k.select(r, contest, size(row), row.data(), column.data(), score.data());
+    }
 };
 
 template <class T>
@@ -587,6 +599,7 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
            {"raw", "a", "b", "group", "theta", "shrink", "kappa", "related", "length", "rounding", "exponent",
             "estimates", "out"});
     define(m, "group_energies", k, &B::group_energies, {"raw", "order", "edges", "unit", "skips", "diagonal", "out"});
+    define(m, "select", k, &B::select, {"raw", "a", "b", "limit", "row", "column", "score"});
     define(m, "fast_product", k, &B::fast_product, {});
 }
 

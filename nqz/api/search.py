@@ -1,0 +1,126 @@
+"""Search in compressed matrices, for Python: `nqz.topk`."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from nqz.api.arguments import as_target, is_file, real, whole, word
+from nqz.api.interchange import as_plain
+from nqz.api.products import Operand
+from nqz.api.wording import in_python, speaks_python
+from nqz.commands.factors import Coded
+from nqz.commands.opening import open_collection
+from nqz.commands.pairs import Side, choose
+from nqz.commands.search import RISK, Hits, SearchOptions, originals_of, queries_of, search
+from nqz.files.contract import Source
+from nqz.files.source import array_source
+from nqz.ground.dtypes import is_matrix_dtype
+from nqz.ground.errors import OperandError, UnsupportedError, UsageError
+from nqz.ground.threads import workers
+from nqz.models.collection import Collection
+
+
+@speaks_python
+def topk(
+    x: Any,
+    queries: Any,
+    k: int = 10,
+    *,
+    metric: str = "ip",
+    rerank: Any = None,
+    risk: float = RISK,
+    axis: int | None = None,
+    threads: int | None = None,
+) -> Hits:
+    """Find the vectors of a compressed matrix that are most like each query.
+
+    Parameters
+    ----------
+    x : CompressedMatrix, Container, bytes or path; or a sequence of these
+        Whose vectors are searched, those along its `axis`; of several they are counted one after the other.
+    queries : array_like, path or bytes; or as `x`
+        Vectors of the same length.
+    k : int
+        Hits of each query; fewer where there are not so many vectors.
+    metric : {"ip", "cosine", "l2"}
+        The largest inner products, or cosines, or the least squared distances.
+    rerank : array_like, path or bytes; or a sequence of paths, optional
+        What `x` was made from. Only the vectors that error bars leave in doubt are read from it, and hits and scores
+        are exact.
+    risk : float
+        With this probability at most the exact hits of a query lack one.
+    axis : int, optional
+        Axis of the vectors of an array of queries; by default that of `x`, or the other one if only that fits.
+    threads : int, optional
+
+    Returns
+    -------
+    Hits
+        Arrays, best first: ``indices``, ``file`` (which of several), ``scores`` and ``sigma``, their standard
+        deviations, of shape (queries, hits); ``certain``, how many of the first hits of each query are among the true
+        ones, all of them with a probability of 95 %.
+
+    Raises
+    ------
+    OperandError
+        The vectors do not fit together, or scores overflow.
+
+    Notes
+    -----
+    Products are computed tile by tile and not kept. Ties go to the lower index. Vectors too quiet to be coded are left
+    out, with a warning, unless `rerank` tells their scores.
+    """
+    options = SearchOptions(whole(k, "k"), word(metric, "metric"), real(risk, "risk"))
+    if axis is not None and whole(axis, "axis") not in (0, 1):
+        raise UsageError(f"axis {axis}: 0 or 1 is needed")
+    with ExitStack() as stack, workers(threads) as pool:
+        several = isinstance(x, (list, tuple))
+        corpora = [_corpus(one, stack) for one in (x if several else [x])]
+        if not corpora:
+            raise UsageError("x: a compressed matrix is needed")
+        file, name = _side(queries, stack)
+        asked = queries_of(file, corpora[0], name, axis)
+        exact = None
+        if rerank is not None:
+            files = rerank if several and isinstance(rerank, (list, tuple)) else [rerank]
+            exact = originals_of([_plain(one, stack) for one in files], corpora)
+        found = search(corpora, asked, options, pool, None, exact)
+    for note in found.notes:
+        warnings.warn(in_python(note), stacklevel=3)
+    return found.hits
+
+
+def _corpus(x: Any, stack: ExitStack) -> Coded:
+    file, name = _side(x, stack)
+    found = choose(file, name, None, "--tensor-queries")
+    if not isinstance(found, Coded):
+        raise OperandError(f"{found.where}: is not compressed; encode it, or search in it with NumPy")
+    return found
+
+
+def _side(x: Any, stack: ExitStack) -> tuple[Side, str | None]:
+    """An open file, and the name of a tensor if one is meant."""
+    return x.operand() if isinstance(x, Operand) else (_opened(x, stack), None)
+
+
+def _plain(x: Any, stack: ExitStack) -> Source | Collection:
+    if isinstance(x, Operand):
+        raise OperandError(f"{x!r}: is not what was compressed; give the array, or its file")
+    return _opened(x, stack)
+
+
+def _opened(x: Any, stack: ExitStack) -> Source | Collection:
+    """A file, or an array as the file that it would make."""
+    if is_file(x):
+        return stack.enter_context(open_collection(as_target(x)))
+    plain = as_plain(x)
+    source = stack.enter_context(array_source(np.asarray(plain.array), dtype=plain.dtype))
+    if not is_matrix_dtype(source.tensors[0].dtype):
+        raise UnsupportedError(
+            f"an array of dtype {source.tensors[0].dtype}; convert it to floating point first"
+        )
+    return source

@@ -1,0 +1,211 @@
+"""What is known of vectors beside their points, for scores: norms, means, noise, and what the points themselves tell.
+
+The energy of the points says what rounding did along a vector: ‖û‖² = ‖u‖² (1 + 2s + …), with the s by which ⟨û, u⟩ is
+off. So most of that part of the error, which is what near neighbors have most of, can be taken out again; and where a
+stored norm is coarser than the points, these tell the norm. docs/theory.md, section 10.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nqz.ground.arithmetic import total
+from nqz.product.operand import Columns, Operand
+
+Floats = NDArray[np.float64]
+
+_LN2 = 0.6931471805599453
+_LEAST_ENERGY = 2.0**-7
+"""What points make of an energy is at least this share of what the norm says."""
+
+_MOST_SLOPE = 0.5
+
+_FINE = 1.0 / 256.0
+"""A step of norms, in octaves, that leaves nothing to be found out."""
+
+_ENOUGH, _SURE = 64, 2.0
+"""So many vectors tell a variance, with so many of its own standard deviations on top."""
+
+
+class Variances(NamedTuple):
+    """Relative variances of what is known of vectors, and the weights that are best by them; an entry a vector.
+
+    Attributes
+    ----------
+    kept : ndarray
+        Of the energy of the kept coordinates, where some are left out.
+    along : ndarray
+        Of ⟨w, u⟩ / ‖u‖², the error along the vector.
+    square : ndarray
+        Of the energy of the noise.
+    norm : ndarray
+        Of the energy that the norm code stands for.
+    slope, energy : ndarray
+        How much of the excess of the points' energy is taken off the products, and added to the energy.
+    """
+
+    kept: Floats
+    along: Floats
+    square: Floats
+    norm: Floats
+    slope: Floats
+    energy: Floats
+
+    @classmethod
+    def of(
+        cls, operand: Operand, noise: Floats, kappa: float, slopes: bool, norm: Floats | None = None
+    ) -> Variances:
+        """Of columns of an operand with these relative noises; `norm` by default as the steps of norms have it."""
+        n, none = operand.side.n, np.zeros(len(noise))
+        if norm is None:
+            norm = np.full(len(noise), rounding(operand))
+        if operand.side.dependence is not None:  # the noise is not independent of what is coded
+            return cls(none, none, none, norm, none, none)
+        kept = np.full(len(noise), 2.0 * (1.0 - kappa) / (kappa * n))
+        along, square = noise / (kappa * n), 2.0 * noise * noise / (kappa * n)
+        whole = np.maximum(kept + 4.0 * along + square + norm, 1e-300)
+        slope = (kept + 2.0 * along) / whole if slopes else none
+        return cls(kept, along, square, norm, slope, norm / whole)
+
+    def beside(self, more: Floats) -> Variances:
+        """The same relative to energies that are so many times as large."""
+        return self._replace(along=self.along / more, square=self.square / (more * more))
+
+
+def rounding(operand: Operand) -> float:
+    """Relative variance of energies by the rounding of norms."""
+    step = _LN2 * operand.norm_step
+    return step * step / 12.0
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Some vectors of a side; lengths are in units of a power of two.
+
+    Attributes
+    ----------
+    n : int
+        Entries of each.
+    coded : ndarray of bool
+        Not those too quiet to be coded.
+    unit, mean, apart, step : ndarray
+        Worth of an integer, by what is known of the error along the vector; mean; the same where it is no part of the
+        vector that is coded, and 0 elsewhere; and the step to which it was rounded.
+    size : ndarray
+        Energy of the centered vector, as its norm has it.
+    energy, square : ndarray
+        The same as all that is known has it, and of the whole vector.
+    noise : ndarray
+        Energy of the noise.
+    excess : ndarray
+        By what share the energy of the points is larger than expected.
+    variances : Variances
+    """
+
+    n: int
+    coded: NDArray[np.bool_]
+    unit: Floats
+    mean: Floats
+    apart: Floats
+    step: Floats
+    size: Floats
+    energy: Floats
+    square: Floats
+    noise: Floats
+    excess: Floats
+    variances: Variances
+
+    @classmethod
+    def of(
+        cls, operand: Operand, columns: Columns, exponent: int, kappa: float, points: Floats | None = None,
+        excess: Floats | None = None, slopes: bool = True, norm: Floats | None = None,
+    ) -> Vectors:  # fmt: skip
+        """Columns of an operand.
+
+        Parameters
+        ----------
+        operand : Operand
+        columns : slice or ndarray of int
+        exponent : int
+            Lengths are in units of 2 ** exponent.
+        kappa : float
+            The share of coordinates that count.
+        points : ndarray, optional
+            Energies of their points.
+        excess : ndarray, optional
+            What came of these, where that is known already.
+        slopes : bool
+            Whether the error along the vector is taken out.
+        norm : ndarray, optional
+            Relative variances of the energies that norms stand for, where more is known than their steps; see
+            `norm_variance`.
+        """
+        n, shift = operand.side.n, operand.exponent - exponent
+        codes = operand.codes(columns)
+        relative, unit, size = operand.noise(codes), operand.units(codes), operand.energies(codes)
+        coded = np.isfinite(relative)
+        relative = np.where(coded, relative, 0.0)
+        variances = Variances.of(operand, relative, kappa, slopes, norm)
+        if excess is None:
+            excess, there = np.zeros(len(codes)), coded & (size > 0.0)
+            if points is not None:
+                np.divide(points * unit * unit, kappa * size, out=excess, where=there)
+                excess[there] -= 1.0 + relative[there]
+        size = np.ldexp(size, 2 * shift)
+        more = np.maximum(1.0 + variances.energy * excess, _LEAST_ENERGY)
+        energy, variances = size * more, variances.beside(more)
+        with np.errstate(over="ignore"):
+            mean = np.ldexp(operand.means(columns), -exponent)
+            step = np.ldexp(operand.mean_steps(columns), shift)
+        slope = np.minimum(np.maximum(variances.slope * excess, -_MOST_SLOPE), _MOST_SLOPE)
+        unit = np.ldexp(unit, shift) * (1.0 - slope)
+        apart = mean if operand.apart else np.zeros(len(mean))
+        square = energy + n * (apart * apart)
+        return cls(
+            n, coded, unit, mean, apart, step, size, energy, square, relative * size, excess, variances
+        )
+
+    def norm_variance(self, operand: Operand) -> float:
+        """How far energies are from what norms stand for, by the energies of the points of these vectors.
+
+        Where vectors hardly differ in length, coarse norms say more than their steps. What is found may be too large
+        by chance, hardly ever too small.
+        """
+        v, known = self.variances, rounding(operand)
+        chosen = self.coded & (self.size > 0.0)
+        count = int(chosen.sum())
+        if operand.norm_step <= _FINE or operand.side.dependence is not None or count < _ENOUGH:
+            return known
+        seen = total(np.square(self.excess[chosen])) / count
+        noise = total((v.kept + 4.0 * v.along + v.square)[chosen]) / count
+        return min(max(seen - noise, 0.0) + _SURE * seen * math.sqrt(2.0 / count), known)
+
+    def __len__(self) -> int:
+        return len(self.unit)
+
+    def at(self, places: NDArray[Any]) -> Vectors:
+        """Some of them."""
+        arrays = {
+            f.name: getattr(self, f.name)[places] for f in fields(self) if f.name not in ("n", "variances")
+        }
+        return replace(self, **arrays, variances=Variances(*(part[places] for part in self.variances)))
+
+    @property
+    def norm(self) -> Floats:
+        """Norms of the whole vectors."""
+        found: Floats = np.sqrt(self.square)
+        return found
+
+    @property
+    def spread(self) -> Floats:
+        """Standard deviations of `square`."""
+        v = self.variances
+        known = v.kept + 4.0 * v.along + v.square
+        own = np.square(self.energy) * (np.square(v.energy) * known + np.square(1.0 - v.energy) * v.norm)
+        found: Floats = np.sqrt(own + np.square(2.0 * self.n * self.apart * self.step) / 12.0)
+        return found
