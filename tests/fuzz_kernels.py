@@ -60,6 +60,12 @@ def fuzz(seconds: float) -> tuple[int, int]:
         where = place(build, nested, count, lanes)
         nest = build.Nest(nested, np.array([3, 5], np.int32), np.array([[1, 2, 3, 4]] * 2, np.int32))
         choice = rng.integers(0, 2, where.groups // lanes).astype(np.uint8)
+        # Any bytes are a ring.
+        ring = rng.integers(0, 256, 65536, dtype=np.uint8)
+        code = build.RingCode(int(rng.choice([0, 12, 14, 16])), ring)
+        lengths, bits2 = np.array([count, m], np.int64), rng.integers(2, 9, 2).astype(np.int32)
+        size = build.ring_bytes(count, int(bits2[0])) + build.ring_bytes(m, int(bits2[1]))
+        build.ring_decode(code, lengths, bits2, 2047, ring[:size], np.empty(count + m, np.int32))
         for _ in range(20):
             bad = tuple(damage(rng, s) if rng.integers(0, 2) else s for s in streams)
             out, points = np.empty_like(case.points), np.empty(where.positions, np.int32)
