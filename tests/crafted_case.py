@@ -27,6 +27,7 @@ FILE = frozenset({"decode", "verify"})
 PARTNERS = {
     **dict.fromkeys(("z", "e8", "leech", "conv4", "by-column"), "partner"),
     **dict.fromkeys(("voronoi-z", "voronoi-e8", "voronoi-d4", "voronoi-leech"), "partner"),
+    "trellis": "trellis-partner",
     "model": "optional",
     "optional": "model",
 }
@@ -80,7 +81,7 @@ class Case(NamedTuple):
             return False
         if operation == "itself":
             return True
-        read = ("NORM", "MEAN", "CHNK", "parameters", "MANI")[: 3 if operation == "copy" else 5]
+        read = ("NORM", "MEAN", "CHNK", "GAIN", "parameters", "MANI")[: 4 if operation == "copy" else 6]
         return self.record in read and self.base in PARTNERS
 
 
@@ -108,7 +109,7 @@ def has_matrix(name: str) -> bool:
 def kind_seen(parts: Container, number: int) -> frozenset[str]:
     """Who reads record `number` of a file."""
     kind = parts.records()[number][0]
-    return {"NORM": OPEN, "MEAN": OPEN, "CHNK": CHUNK, "EXCT": EXACT}.get(kind, FILE)
+    return {"NORM": OPEN, "MEAN": OPEN, "CHNK": CHUNK, "GAIN": CHUNK, "EXCT": EXACT}.get(kind, FILE)
 
 
 def tensor_seen(parts: Container, tensor: int) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Crafted containers: chunks of both codings and zstd frames are wrong, or unusual; panels; claims to be large."""
+"""Crafted containers: chunks of all codings and zstd frames are wrong, or unusual; panels; claims to be large."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def cases() -> Iterator[Case]:
         yield from payload_cases(name, 2, entropy(name), CHUNK)
     for name in ("voronoi-z", "voronoi-d4", "voronoi-e8", "voronoi-leech", "voronoi-mixed"):
         yield from payload_cases(name, 2, voronoi(name), CHUNK)
+    yield from payload_cases("trellis", 2, rings("trellis"), CHUNK)
+    yield from payload_cases("trellis", 3, slopes("trellis"), CHUNK)
     for name, number in (("npz", 4), ("model", 6)):
         yield from payload_cases(name, number, frames(base(name).records()[number][1]), EXACT)
     yield from claims()
@@ -133,6 +135,30 @@ def voronoi(name: str) -> Variants:
         "a word more",
         struct.pack("<II3H", state, words + 1, *frequencies) + right[14 : 14 + 2 * words] + b"ab" + digits,
     )
+
+
+def rings(name: str) -> Variants:
+    """Of a chunk of rings."""
+    right = base(name).records()[2][1]
+    for what, payload in _cuts(right):
+        yield what, payload, 0 if len(payload) == len(right) else 5
+    for bits in (1, 0x80):
+        yield f"a byte less {bits}", _flipped(right, len(right) // 3, bits), 0
+
+
+def slopes(name: str) -> Variants:
+    """Of slopes of columns of a length, all of which are kept."""
+    right, (n, count) = base(name).records()[3][1], base(name).manifest["tensors"][0][2]
+    one = 8 << ((n - 1).bit_length() + 1) // 2
+    for what, payload in _cuts(right):
+        if what != "zeros":
+            yield what, payload
+    for value in (-one, -one - 1, -(2**31), -(2**63), 3 * one + 1, 2**31, 2**62):
+        yield f"a slope {value}", integers([value] + [0] * (count - 1))
+    for value in (1 - one, 3 * one, 0):
+        yield f"a slope {value}", integers([value] + [0] * (count - 1)), 0
+    for number in (0, 1, count - 1, count + 1):
+        yield f"{number} columns", integers([0] * number)
 
 
 def _padded(name: str) -> bool:

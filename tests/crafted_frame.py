@@ -10,7 +10,7 @@ from container_builder import END, Container, assemble, index, integers, offsets
 from crafted_case import FILE, OPEN, Case, base, kind_seen, reframed, sound, tensor_seen
 
 BASES = ("z", "optional", "npz")
-KNOWN = ("NORM", "MEAN", "CHNK", "EXCT", "MANI", "INDX", "DONE")
+KNOWN = ("NORM", "MEAN", "CHNK", "GAIN", "EXCT", "MANI", "INDX", "DONE")
 
 
 def cases() -> Iterator[Case]:
@@ -137,7 +137,7 @@ def orders(name: str) -> Iterator[Case]:
         for place in range(len(records)):
             yield from _moved(name, tensor, place)
         for kind, code in (
-            ("NORM", 5), ("MEAN", 5), ("CHNK", 5), ("EXCT", 5), ("MANI", 5), ("INDX", 5), ("DONE", 5),
+            ("NORM", 5), ("MEAN", 5), ("CHNK", 5), ("GAIN", 5), ("EXCT", 5), ("MANI", 5), ("INDX", 5), ("DONE", 5),
             ("NEWS", 6),
             ("NeWS", 6), ("TENS", 6), ("nEWS", 0), ("neWS", 0), ("norm", 0),
         ):  # fmt: skip
@@ -184,7 +184,7 @@ def _moved(name: str, tensor: int, place: int) -> Iterator[Case]:
     yield case(
         "optional type for", lambda records, _: records.__setitem__(place, ("nEWS", records[place][1]))
     )
-    for other in ("NORM", "MEAN", "CHNK", "EXCT"):
+    for other in ("NORM", "MEAN", "CHNK", "GAIN", "EXCT"):
         if other != kind and not optional:
             yield case(
                 f"type {other} for",

@@ -9,7 +9,18 @@ from typing import Any
 from crafted_case import CHUNK, OPEN, Case, base, changed
 from crafted_manifest import DEEP, KINDS
 
-BASES = ("z", "e8", "leech", "conv4", "by-column", "voronoi-z", "voronoi-d4", "voronoi-e8", "voronoi-leech")
+BASES = (
+    "z",
+    "e8",
+    "leech",
+    "conv4",
+    "by-column",
+    "voronoi-z",
+    "voronoi-d4",
+    "voronoi-e8",
+    "voronoi-leech",
+    "trellis",
+)
 FIELDS = (
     "axis", "rate", "kept", "transform", "lattice", "coding", "allocate", "delta", "lowest_class", "mean_digits",
     "norm_step", "partner", "mean_reference", "octaves", "digest", "dither_key",
@@ -37,6 +48,8 @@ def cases() -> Iterator[Case]:
             swapped = [*right[:place], right[place + 1], right[place], *right[place + 2 :]]
             # two numbers, two keys: what they stand for is not seen in them
             code = {"lowest_class": 0, "mean_digits": None, "digest": None}.get(FIELDS[place], 5)
+            if FIELDS[place] == "lowest_class" and name == "trellis":
+                code = 5  # which has none
             if code is not None and swapped != right:
                 what = f"{FIELDS[place]} and {FIELDS[place + 1]} swapped"
                 yield Case(name, "parameters", what, _with(name, swapped), code)
@@ -64,6 +77,7 @@ def _kinds(name: str, right: list[Any], place: int) -> Iterator[Case]:
             field in ("lowest_class", "mean_digits", "mean_reference", "octaves", "delta", "axis")
             and type(value) is int
             and value in (0, -1)
+            and not (name == "trellis" and field in ("lowest_class", "octaves", "delta"))
         ):
             continue  # among the variants
         elif field == "mean_reference" and value is None:
@@ -80,7 +94,7 @@ def _kinds(name: str, right: list[Any], place: int) -> Iterator[Case]:
 
 def variants(name: str, right: list[Any], field: str) -> Iterator[Variant]:
     """Values of a field of the right kind: with what comes of them, and who notices."""
-    entropy = not name.startswith("voronoi")
+    entropy = not name.startswith(("voronoi", "trellis"))
     n = base(name).manifest["tensors"][0][2][0]
     if field == "axis":
         yield from ((value, 5, OPEN) for value in (1, 2, 255, 2**63))
@@ -89,7 +103,7 @@ def variants(name: str, right: list[Any], field: str) -> Iterator[Variant]:
         yield from ((value, 5, OPEN) for value in (0.0, -0.0, -1.0, -5e-324))
     elif field == "kept":
         yield from ((value, 5, OPEN) for value in (0, n + 1, 2 * n, 2**32, 2**63, 2**64 - 1))
-        yield n // 4, 5, CHUNK
+        yield n // 4, 5, OPEN if name == "trellis" else CHUNK
     elif field == "transform":
         yield from _transforms(right[3])
     elif field == "lattice":
@@ -100,12 +114,16 @@ def variants(name: str, right: list[Any], field: str) -> Iterator[Variant]:
         other = {"z": "leech", "e8": "leech", "leech": "e8", "conv4": "z", "by-column": "leech"}.get(name)
         if other:
             yield other, 5, CHUNK
+        if name == "trellis":
+            yield from ((value, 5, OPEN) for value in ("z", "e8", "conv4"))
     elif field == "coding":
         yield from _codings(name, right)
     elif field == "allocate":
         yield from ((value, 6, NEWER) for value in ("Matrix", "columns", "row"))
         if not entropy:
-            yield "matrix", 5, OPEN
+            yield "column" if name == "trellis" else "matrix", 5, OPEN
+    elif field in ("delta", "lowest_class", "octaves") and name == "trellis":
+        yield from ((value, 5, OPEN) for value in (0, 1, 30))
     elif field == "delta":
         yield from _deltas(name, right, n)
     elif field == "lowest_class":
@@ -168,6 +186,10 @@ def _codings(name: str, right: list[Any]) -> Iterator[Variant]:
         [coding, [own]],
     ]
     yield from ((value, 5, OPEN) for value in wrong if value != [coding, own])
+    if coding == "trellis":
+        yield from ((["trellis", value], code, seen) for value, code, seen in _waters(own))
+        yield from (([other, []], 5, OPEN) for other in ("entropy", "voronoi"))
+        return
     nested = base("voronoi-e8").manifest["tensors"][0][6][5][1]
     if coding == "entropy":
         yield ["entropy", [0]], 5, OPEN
@@ -177,6 +199,33 @@ def _codings(name: str, right: list[Any]) -> Iterator[Variant]:
     yield ["entropy", own], 5, OPEN
     yield ["entropy", []], 5, CHUNK
     yield from ((["voronoi", value], code, seen) for value, code, seen in _nestings(own))
+
+
+def _waters(right: list[Any]) -> Iterator[Variant]:
+    window, level = right
+    yield from (
+        ([value, level], 5, OPEN)
+        for value in (1, 13, 15, 18, -12, 2**31, 2**63, 12.0, None, "12", [12], True)
+    )
+    yield from (
+        ([window, value], 5, OPEN)
+        for value in (
+            2**22 + 1,
+            -(2**22) - 1,
+            2**31,
+            2**63,
+            -(2**63),
+            float(level),
+            None,
+            str(level),
+            [level],
+        )
+    )
+    yield from (([], 5, OPEN), ([window], 5, OPEN), ([window, level, 0], 5, OPEN), ([level, window], 5, OPEN))
+    yield [0, level], 0, OPEN
+    yield [16, level], 0, OPEN  # any bytes are those of some values
+    yield from (([window, level + move], 5, CHUNK) for move in (-2000, -300))  # chunks are of other classes
+    yield [window, level + 10**6], 5, OPEN  # all are dropped, and there is a chunk
 
 
 def _nestings(right: list[Any]) -> Iterator[Variant]:

@@ -85,6 +85,11 @@ def loud_column() -> np.ndarray:
     return x
 
 
+def spread_columns() -> np.ndarray:
+    """Columns of all classes of the trellis coding, two of each."""
+    return (noise(6, 48, 14) * 2.0 ** (np.arange(14) // 2 / 2)).astype("<f4")
+
+
 def many_columns() -> np.ndarray:
     """Columns for two panels, most of which have no energy."""
     x = np.zeros((1, (1 << 20) + 40), np.float16)
@@ -193,6 +198,10 @@ def _lattices() -> dict[str, Golden]:
 GOLDEN: dict[str, Golden] = {
     **_lattices(),
     "partner": Golden(lambda: matrix(48, 2, seed=9), "--error 0.02 --lattice z --center"),
+    "trellis": Golden(spread_columns, "-r 4.2 --coding trellis --center"),
+    "trellis-partner": Golden(lambda: matrix(48, 4, seed=9), "-r 4.1 --coding trellis --center --window 12"),
+    "trellis-wide": Golden(lambda: matrix(40, 3), "--error 0.1 --coding trellis --window 16"),
+    "trellis-long": Golden(lambda: matrix(640, 2, seed=5), "-r 2.2 --coding trellis --axis 0"),
     "low-rate": Golden(lambda: matrix(96, 8), "--error 0.9 --center"),
     "high-rate": Golden(lambda: matrix(24, 3, dtype="<f8"), "-r 12 --lattice e8 --center"),
     "high-rate-leech": Golden(lambda: matrix(24, 3, seed=2, dtype="<f8"), "-r 12 --lattice leech --center"),

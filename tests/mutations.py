@@ -66,7 +66,7 @@ KINDS: list[Any] = [
     ">",
     "float64",
 ]
-TYPES = ["NORM", "MEAN", "CHNK", "EXCT", "MANI", "DONE", "NEWS", "nEWS", "norm", "zZZZ"]
+TYPES = ["NORM", "MEAN", "CHNK", "GAIN", "EXCT", "MANI", "DONE", "NEWS", "nEWS", "norm", "zZZZ"]
 NAMES = sorted({*golden.GOLDEN} - {"panels", "conv4096"})
 
 Change = Callable[[random.Random, Container], str]

@@ -28,6 +28,8 @@ OPTIONS = {
     "axis": ["--axis", "1"],
     "dry": ["--dry-run"],
     "voronoi": ["--coding", "voronoi"],
+    "trellis": ["--coding", "trellis"],
+    "window": ["--window", "14"],
     "column": ["--allocate", "column"],
     "kappa": ["--kappa", "0.96"],
     "partner": ["--partner", "4"],
@@ -46,6 +48,15 @@ TARGETS = {"rate", "error", "max-bytes"}
 REFUSED = {
     frozenset({"states", "lattice"}): "only the lattice conv has states",
     frozenset({"states", "voronoi"}): "only the lattice conv has states|needs one of",
+    **{
+        frozenset({"trellis", other}): message
+        for other, message in {
+            "lattice": "the Trellis coding has no lattice",
+            "states": "the Trellis coding has no lattice",
+            "kappa": "the Trellis coding keeps all coordinates",
+            "column": "shares bits for the least error of the whole",
+        }.items()
+    },
     frozenset({"stdout", "out-dir"}): "either -o, for one output, or --out-dir",
     frozenset({"stdout", "json"}): "standard output carries the result|written to a folder",
 }
@@ -92,7 +103,9 @@ def expected(pair, source):
         return "give only one of"
     if pair in REFUSED:
         return REFUSED[pair]
-    if pair in ({"size", "sensitivities"}, {"auto", "axis"}):
+    if "window" in pair and "trellis" not in pair:
+        return "only the trellis coding has one"
+    if pair in ({"size", "sensitivities"}, {"auto", "axis"}, {"trellis", "voronoi"}):
         return None  # the last one counts
     alone = {"array.npy": FOR_ARRAYS, "model": {} if "dry" in pair else FOR_MODELS}.get(source, {})
     found = [message for name, message in alone.items() if name in pair]

@@ -19,6 +19,7 @@ from nqz.format.msgpack import pack
 from nqz.ground.errors import CorruptError, NewerFormatError
 from nqz.stages.codings import CODINGS
 from nqz.stages.codings.nesting import Nesting
+from nqz.stages.codings.trellis import Water
 from nqz.stages.lattices import LATTICES, Lattice
 from nqz.stages.parameters import Parameters
 from nqz.stages.transforms import TRANSFORMS
@@ -97,6 +98,61 @@ def test_codings_and_their_parameters_go_together(change):
     VORONOI.check()
     with pytest.raises(ValueError):
         dataclasses.replace(VORONOI, **change).check()
+
+
+TRELLIS = dataclasses.replace(
+    ENTROPY,
+    coding=CODINGS["trellis"],
+    coding_parameters=Water(14, -700),
+    lattice=None,
+    m=50,
+    delta=0,
+    lowest_class=0,
+    octaves=30,
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"coding_parameters": None},
+        {"coding_parameters": Water(13, 0)},
+        {"coding_parameters": Water(0, (1 << 22) + 1)},
+        {"allocate": "column"},
+        {"lattice": LATTICES["e8"]},
+        {"m": 49},
+        {"delta": 1},
+        {"lowest_class": 1},
+    ],
+)
+def test_the_trellis_coding_has_no_lattice_and_all_coordinates(change):
+    TRELLIS.check()
+    with pytest.raises(ValueError):
+        dataclasses.replace(TRELLIS, **change).check()
+
+
+def test_headers_of_the_trellis_coding_have_nothing_of_a_lattice():
+    header_of = made(TRELLIS)
+    values = header_of.values()
+    assert [values[i] for i in (4, 5, 6, 7, 8, 13)] == [
+        None,
+        ["trellis", [14, -700]],
+        "matrix",
+        None,
+        None,
+        None,
+    ]
+    assert header.unpack(values, shape, "here") == header_of
+    for place, value in (
+        (4, "e8"),
+        (7, 0),
+        (8, 0),
+        (13, 30),
+        (5, ["trellis", [14]]),
+        (5, ["trellis", [14, 1.0]]),
+    ):
+        with pytest.raises(CorruptError, match="here"):
+            header.unpack([*values[:place], value, *values[place + 1 :]], shape, "here")
 
 
 def made(parameters):

@@ -13,9 +13,11 @@ import pytest
 from nqz import kernels
 from nqz.format import chnk, header
 from nqz.plan.search import PLANNERS
+from nqz.reference.codings import ring_codes
 from nqz.stages import center, norms
-from nqz.stages.codings import CODINGS
+from nqz.stages.codings import CODINGS, trellis
 from nqz.stages.codings.nesting import Nesting
+from nqz.stages.codings.trellis import Water
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES, LATTICES, choose
 from nqz.stages.parameters import Parameters
 from nqz.stages.transforms import TRANSFORMS
@@ -30,16 +32,15 @@ PARAMETERS = Parameters(
 )  # fmt: skip
 
 
-OWN = (None, PARAMETERS.coding_parameters)
-"""Parameters of codings: for each of these one that it takes."""
-
-
-def accepts(parameters):
-    try:
-        parameters.check()
-    except ValueError:
-        return False
-    return True
+SUITED = {
+    "entropy": replace(PARAMETERS, coding=CODINGS["entropy"], coding_parameters=None),
+    "voronoi": PARAMETERS,
+    "trellis": replace(
+        PARAMETERS, coding=CODINGS["trellis"], coding_parameters=Water(0, -1200), lattice=None, m=PARAMETERS.n,
+        allocate="matrix", delta=0,
+    ),
+}  # fmt: skip
+"""Parameters by coding, for each such as it takes."""
 
 
 @pytest.mark.parametrize("thing", ALL, ids=lambda thing: thing.name)
@@ -120,6 +121,11 @@ def test_hadamard_2_undoes_itself():
     assert np.abs(u - v).max() < 1e-5
 
 
+def test_rings_are_measured_in_the_units_of_the_reference():
+    assert trellis.WINDOWS == ring_codes.WINDOWS and trellis._ENTRY_UNIT == ring_codes.ENTRY_UNIT
+    assert set(trellis.THRESHOLDS) == set(ring_codes.BITS2)
+
+
 def test_every_coding_has_a_layout_parameters_and_a_planner():
     assert set(chnk.LAYOUTS) == set(header._CODING_PARAMETERS) == set(PLANNERS) == set(CODINGS)
 
@@ -127,15 +133,19 @@ def test_every_coding_has_a_layout_parameters_and_a_planner():
 @pytest.mark.parametrize("coding", CODINGS.values(), ids=lambda coding: coding.name)
 def test_codings_check_what_they_are_given(coding):
     with pytest.raises(ValueError, match="disagree"):
-        replace(PARAMETERS, coding=coding, coding_parameters="something").check()
-    with pytest.raises(ValueError, match="scale is out of range"):
-        replace(PARAMETERS, coding=coding, delta=1 << 40).check()
+        replace(SUITED[coding.name], coding_parameters="something").check()
+    with pytest.raises(ValueError, match=r"scale is out of range|no lattice scale"):
+        replace(SUITED[coding.name], delta=1 << 40).check()
+    with pytest.raises(ValueError, match="lattice"):
+        other = None if SUITED[coding.name].lattice else LATTICES["e8"]
+        replace(SUITED[coding.name], lattice=other).check()
     assert all(coding.allocations.count(way) == 1 for way in coding.allocations)
 
 
 @pytest.mark.parametrize("coding", CODINGS.values(), ids=lambda coding: coding.name)
 def test_columns_are_scaled_by_their_norms_alone(coding):
-    p = next(p for own in OWN if accepts(p := replace(PARAMETERS, coding=coding, coding_parameters=own)))
+    p = SUITED[coding.name]
+    p.check()
     codes = np.array([norms.ZERO, -500, 0, 0, 700])
     found = coding.scaling(p, codes)
     assert found.kept.tolist() == [False, True, True, True, True]

@@ -43,7 +43,8 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
         source: Any, to: None = None, *, rate: float | None = ..., error: float | None = ...,
         max_bytes: int | str | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
         across: str | Mapping[str, float] = ..., center: bool | None = ..., lattice: str = ...,
-        states: int | None = ..., coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+        states: int | None = ..., coding: str = ..., allocate: str | None = ..., window: int | str = ...,
+        kappa: float | None = ...,
         partner: str | float = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
         threads: int | None = ..., force: bool = ..., dry_run: Literal[False] = ...,
@@ -53,7 +54,8 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
         source: Any, to: Target, *, rate: float | None = ..., error: float | None = ...,
         max_bytes: int | str | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
         across: str | Mapping[str, float] = ..., center: bool | None = ..., lattice: str = ...,
-        states: int | None = ..., coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+        states: int | None = ..., coding: str = ..., allocate: str | None = ..., window: int | str = ...,
+        kappa: float | None = ...,
         partner: str | float = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
         threads: int | None = ..., force: bool = ..., dry_run: Literal[False] = ...,
@@ -63,7 +65,8 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
         source: Any, to: Target | None = None, *, rate: float | None = ..., error: float | None = ...,
         max_bytes: int | str | None = ..., seed: int = ..., axis: int | str | None = ..., rules: Rules | None = ...,
         across: str | Mapping[str, float] = ..., center: bool | None = ..., lattice: str = ...,
-        states: int | None = ..., coding: str = ..., allocate: str | None = ..., kappa: float | None = ...,
+        states: int | None = ..., coding: str = ..., allocate: str | None = ..., window: int | str = ...,
+        kappa: float | None = ...,
         partner: str | float = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
         threads: int | None = ..., force: bool = ..., dry_run: Literal[True],
@@ -87,6 +90,7 @@ def encode(
     states: int | None = None,
     coding: str = "entropy",
     allocate: str | None = None,
+    window: int | str = "auto",
     kappa: float | None = None,
     partner: str | float = "equal",
     tensors: str | Sequence[str] | None = None,
@@ -131,9 +135,12 @@ def encode(
         See `docs/theory.md`.
     states : int, optional
         States of the convolutional code of "conv", a power of two from 4 to 4096.
-    coding : {"entropy", "voronoi"}
+    coding : {"entropy", "voronoi", "trellis"}
+        How points become bits: "trellis", up to 4 bits, is for products with few vectors, and has no lattice.
     allocate : {"matrix", "column"}, optional
         The least error of the product as a whole, or the same relative error for every vector.
+    window : {"auto", 12, 14, 16}
+        Bits that an entry of the trellis depends on: the more, the less error, and the slower to encode.
     kappa : float, optional
         Share of the rotated coordinates to keep; chosen from the rate by default.
     partner : {"equal", "exact"} or float
@@ -174,7 +181,8 @@ def encode(
         across=dict(across) if isinstance(across, Mapping) else read_across(word(across, "across")),
         center=None if center is None else flag(center, "center"), lattice=word(lattice, "lattice"),
         states=whole(states, "states", optional=True), coding=word(coding, "coding"),
-        allocate=word(allocate, "allocate", optional=True), kappa=real(kappa, "kappa"),
+        allocate=word(allocate, "allocate", optional=True),
+        window=None if window == "auto" else whole(window, "window"), kappa=real(kappa, "kappa"),
         partner=partner if isinstance(partner, str) else real(partner, "partner"),
         tensors=patterns(tensors, "tensors"), dequantize=flag(dequantize, "dequantize"),
         metadata=texts(metadata, "metadata"),

@@ -47,6 +47,7 @@ from nqz.matrix import open_matrix
 from nqz.models.rules import SKIP
 from nqz.stages.codings import ALLOCATIONS, CODINGS
 from nqz.stages.codings import DEFAULT as CODING
+from nqz.stages.codings.trellis import WINDOWS
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
 from nqz.stages.partner import EQUAL, in_words
 
@@ -123,12 +124,17 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
 )
 @click.option(
     "--coding", type=choice(CODINGS), default=CODING.name, show_default=True,
-    help="How points become bits: entropy takes the fewest, voronoi a number known in advance.",
+    help="How points become bits: entropy takes the fewest, voronoi a number known in advance; trellis, up to 4 bits, "
+    "is for products with few vectors.",
 )  # fmt: skip
 @click.option(
     "--allocate", type=choice(ALLOCATIONS),
     help="Seek the least error of the whole product, as entropy does by default, or the same relative error "
     "for every vector.",
+)  # fmt: skip
+@click.option(
+    "--window", type=choice((AUTO, *map(str, WINDOWS))), default=AUTO, show_default=True,
+    help="Bits that an entry of the trellis depends on: the more, the less error, and the slower to encode.",
 )  # fmt: skip
 @click.option(
     "--kappa", type=float, metavar="K",
@@ -161,7 +167,7 @@ def command(
     sources: tuple[str, ...], output: str | None, out_dir: str | None, axis: str | None, across: str,
     center: bool | None, force: bool, json_to: str | None, dry_run: bool,
     threads: int | None, metadata: tuple[str, ...],
-    quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], **choices: Any,
+    quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], window: str, **choices: Any,
 ) -> None:  # fmt: skip
     """Run ``nqz encode``."""
     check_words(sources, out_dir, json_to)
@@ -171,7 +177,7 @@ def command(
                 raise UsageError(f"{word}: is no file; a rate is given as -r {word}")
     options = EncodeOptions(
         axis=int(axis) if axis in ("0", "1") else axis, across=read_across(across), center=center,
-        tensors=tensors, metadata=_metadata(metadata), **choices
+        tensors=tensors, metadata=_metadata(metadata), window=None if window == AUTO else int(window), **choices
     )  # fmt: skip
     options.check()
     if dry_run:

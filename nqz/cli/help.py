@@ -63,7 +63,7 @@ PAGES = {
             "--rate", "--error", "--max-bytes", "--output", "--out-dir", "--force", "--axis", "--tensor", "--rule",
             "--across", "--dry-run", "--dequantize", "--metadata", "--json",
         ),
-        codec=("--lattice", "--states", "--coding", "--allocate", "--partner"),
+        codec=("--lattice", "--states", "--coding", "--window", "--allocate", "--partner"),
         expert=("--seed", "--center", "--kappa"),
     ),
     "decode": Page(

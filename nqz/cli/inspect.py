@@ -198,18 +198,18 @@ def _properties(tensor: dict[str, Any], metadata: dict[str, str] | None) -> list
     sizes, predicted = tensor["bytes"], tensor["predicted"]
     rows = [
         ("shape", f"{shape_text(tensor['shape'])} {tensor['dtype']}, vectors along axis {tensor['axis']}"),
-        ("code", f"{tensor['lattice']}, {tensor['coding']}"),
+        ("code", _code(tensor)),
         ("rate", f"{tensor['rate']:.4f} bits per entry ({tensor['rate_asked']:g} asked for)"),
         ("partner", _for(tensor["partner"])),
         ("κ", f"{tensor['kappa']:.6g}"),
         ("α", f"{_text(tensor['alpha'])} (mmse, one side)"),
-        ("Δ", _text(tensor["delta"])),
+        *([("Δ", _text(tensor["delta"]))] if tensor["lattice"] else []),
         ("rotation seed", str(tensor["rotation_seed"])),
         ("dither key", tensor["dither_key"]),
         ("norms", _summary(tensor["norms"])),
         ("means", "not centered" if tensor["means"] is None else _summary(tensor["means"])),
         ("chunks", str(tensor["chunks"])),
-        ("bytes", ", ".join(f"{key} {value}" for key, value in sizes.items() if value is not None)),
+        ("bytes", ", ".join(f"{key} {size}" for key, size in sizes.items() if _is_told(key, size))),
         ("reconstruction error", _error(predicted["reconstruction"], RECONSTRUCTION)),
         ("product error", f"{_error(predicted['product'], PRODUCT)}, {_other(tensor['partner'])}"),
     ]
@@ -223,6 +223,16 @@ def _properties(tensor: dict[str, Any], metadata: dict[str, str] | None) -> list
     if tensor["name"]:
         rows.insert(0, ("tensor", tensor["name"]))
     return rows + [("metadata", f"{key}: {value}") for key, value in (metadata or {}).items()]
+
+
+def _is_told(part: str, size: int | None) -> bool:
+    return size is not None and (size > 0 or part != "gains")
+
+
+def _code(tensor: dict[str, Any]) -> str:
+    if tensor["lattice"] is None:
+        return f"{tensor['coding']}, window {tensor['window']}"
+    return f"{tensor['lattice']}, {tensor['coding']}"
 
 
 def _for(partner: Partner) -> str:

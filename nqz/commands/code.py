@@ -12,23 +12,23 @@ from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.stream import Stream, by_chunks, chunk_stream, fill_stream
 from nqz.files.vectors import VectorView
 from nqz.format import chnk
-from nqz.format.norm_mean import pack_means, pack_norms
+from nqz.format.norm_mean import pack_gains, pack_means, pack_norms
 from nqz.format.records import Sealed, seal
 from nqz.ground.threads import Workers
 from nqz.stages.center import Means
 from nqz.stages.chunks import Chunk
+from nqz.stages.codings.coding import Moments
 from nqz.stages.encoder import Encoder, SourcePanel, make_encoder
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import panel_columns, panels
 from nqz.stages.parameters import Parameters
 
 Progress = Callable[[float], object]
-Moments = tuple[int, ...]
 Read = Callable[[SourcePanel, Chunk], Stream]
 Beside = Callable[[SourcePanel], list[Sealed]]
 Place = tuple[SourcePanel, Chunk | None]
-Coded = tuple[list[Sealed], Moments, int]
-"""Records, moments, and the number of entries coded."""
+Coded = tuple[Place, list[Sealed], Moments, int]
+"""What was coded, its records, moments, and the number of entries."""
 
 
 def code(
@@ -58,7 +58,8 @@ def code(
     Yields
     ------
     Sealed
-        Of every panel the records NORM and, if the matrix is centered, MEAN; then its records CHNK, in order.
+        Of every panel the records NORM and, if the matrix is centered, MEAN; then its records CHNK, in order, and GAIN
+        where the coding has gains.
 
     Raises
     ------
@@ -83,8 +84,14 @@ def code(
                 counted[:] = [Histogram.joined([*counted, Histogram.of(found.kept_means.codes)])]
             yield found
 
-    for records, _, count in _coded(matrix.view, encoder, opened(), pool or Workers(1), beside):
+    gains = [np.zeros(0, np.int64)]
+    for place, records, moments, count in _coded(matrix.view, encoder, opened(), pool or Workers(1), beside):
         yield from records
+        if parameters.coding.gains:
+            gains.append(np.array(moments, np.int64))
+            if _is_last(place):
+                yield seal("GAIN", pack_gains(np.concatenate(gains)))
+                del gains[1:]
         if progress is not None:
             progress(count / max(1, entries))
     if again and panels is None:
@@ -97,11 +104,11 @@ def side_records(means: Means, norm_step: int) -> list[Sealed]:
     return [norms] if means.digits is None else [norms, seal("MEAN", pack_means(means.shift, means.q))]
 
 
-def probe(matrix: MeasuredMatrix, pool: Workers, parameters: Parameters) -> Moments:
+def probe(matrix: MeasuredMatrix, pool: Workers, parameters: Parameters) -> tuple[int, ...]:
     """Code the first panel for nothing but the sums of the moments of `Coder.encode_chunk`; none without a chunk."""
     encoder = make_encoder(parameters, matrix.histogram)
     first = _open_panels(matrix, encoder, range(1))
-    moments = (found for _, found, count in _coded(matrix.view, encoder, first, pool) if count)
+    moments = (found for _, _, found, count in _coded(matrix.view, encoder, first, pool) if count)
     return tuple(map(sum, zip(*moments, strict=True)))
 
 
@@ -141,6 +148,12 @@ def _places(opened: SourcePanel) -> Iterator[Place]:
     return ((opened, chunk) for chunk in (None, *opened.panel.chunks))
 
 
+def _is_last(place: Place) -> bool:
+    """Whether nothing else of its panel is to be coded."""
+    opened, chunk = place
+    return chunk is (opened.panel.chunks[-1] if opened.panel.chunks else None)
+
+
 def _piece(stream: Stream, opened: SourcePanel, chunk: Chunk) -> Stream:
     return stream[chunk.start : chunk.start + chunk.count]
 
@@ -148,9 +161,9 @@ def _piece(stream: Stream, opened: SourcePanel, chunk: Chunk) -> Stream:
 def _code(encoder: Encoder, pool: Workers, read: Read, beside: Beside | None, place: Place) -> Coded:
     opened, chunk = place
     if chunk is None:
-        return [] if beside is None else beside(opened), (), 0
+        return place, [] if beside is None else beside(opened), (), 0
     u = read(opened, chunk)
     points = pool.local.array("points", (encoder.coder.working_points(chunk),), np.int32)
     sections, moments = encoder.coder.encode_chunk(chunk, opened.coded, opened.factors, u, points)
     packed = chnk.pack(encoder.parameters.coding.name, sections)
-    return [seal("CHNK", *(array.data for array in packed))], moments, chunk.count
+    return place, [seal("CHNK", *(array.data for array in packed))], moments, chunk.count

@@ -36,6 +36,7 @@ def task_of(source: Tensors, tensor: SourceTensor, options: EncodeOptions) -> Ta
         seed=options.seed,
         kappa=options.kappa,
         partner=options.partner,
+        window=(options.window or 0) if coding.windows else None,
     )
 
 

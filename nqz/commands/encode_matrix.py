@@ -103,8 +103,13 @@ def encode_matrix(
     start: Any = writer.mark()
     for attempt in count():
         final = calibrated(chosen, statistics, first_panel)
+        found = matrix.coded(final.parameters)
         records = code(
-            matrix, final.parameters, side=side.records, pool=pool, progress=lambda share: progress(share / 2)
+            found,
+            final.parameters,
+            side=side.records if found is matrix else None,
+            pool=pool,
+            progress=lambda share: progress(share / 2),
         )
         writer.parameters = header(task, statistics, final).values()
         assemble(writer, records)
@@ -115,7 +120,7 @@ def encode_matrix(
         chosen = again
         writer.rollback(start)
     return Encoded(
-        predicted(final.parameters, statistics), _warnings(task, statistics, target, chosen, side, size)
+        predicted(final.parameters, found.statistics), _warnings(task, statistics, target, chosen, side, size)
     )
 
 

@@ -68,6 +68,10 @@ class CodedOperand(Operand):
         """See `Operand`."""
         return self._matrix.units(codes, self.exponent)
 
+    def gains(self, columns: Columns) -> NDArray[np.float64] | None:
+        """See `Operand`."""
+        return self._matrix.gains(columns)
+
     def means(self, columns: Columns) -> NDArray[np.float64]:
         """See `Operand`."""
         return self._matrix.means(columns) if self._estimated is None else self._estimated.at(columns)

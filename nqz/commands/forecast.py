@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nqz.commands.code import Moments, code, probe, side_records
+from nqz.commands.code import code, probe, side_records
 from nqz.commands.contents import Record
 from nqz.commands.encode_matrix import encode_matrix, vectors_of
 from nqz.commands.measure import grid, measure
@@ -304,7 +304,7 @@ class _Sample:
         self._matrix, self._dtype, self._pool = matrix, dtype, pool
         self.tried = False
 
-    def probe(self, parameters: Parameters) -> Moments:
+    def probe(self, parameters: Parameters) -> tuple[int, ...]:
         """What `probe` would find in the first panel."""
         self.tried = True
         near, own = self._matrix.statistics.near, self._own.statistics.near

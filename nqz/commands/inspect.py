@@ -18,14 +18,16 @@ from nqz.ground.ranks import ranked
 from nqz.matrix import Matrix, open_matrix
 from nqz.models.collection import Collection
 from nqz.stages import norms
+from nqz.stages.codings.trellis import Water
+from nqz.stages.parameters import Parameters
 
 _KEYS = (
-    "axis", "lattice", "coding", "rate_asked", "rate", "partner", "kappa", "alpha", "delta", "rotation_seed",
-    "dither_key", "norms", "means", "chunks", "predicted",
+    "axis", "lattice", "coding", "rate_asked", "rate", "partner", "kappa", "alpha", "delta", "window",
+    "rotation_seed", "dither_key", "norms", "means", "chunks", "predicted",
 )  # fmt: skip
 """What is said of a matrix alone."""
 
-_PARTS = {"NORM": "norms", "MEAN": "means", "CHNK": "chunks"}
+_PARTS = {"NORM": "norms", "MEAN": "means", "CHNK": "chunks", "GAIN": "gains"}
 
 
 Item = tuple[ContainerReader, int]
@@ -217,14 +219,15 @@ def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
     means = _means(matrix) if matrix.centered and not brief else None
     return {
         "axis": header.axis,
-        "lattice": p.lattice.name,
+        "lattice": None if p.lattice is None else p.lattice.name,
         "coding": p.coding.name,
         "rate_asked": header.rate,
         "rate": matrix.rate,
         "partner": p.partner,
         "kappa": p.kappa,
         "alpha": _number(matrix.shrinkage()),
-        "delta": _power_of_two(p.delta / GRID),
+        "delta": None if p.lattice is None else _power_of_two(p.delta / GRID),
+        "window": _window(p),
         "rotation_seed": p.rotation_seed,
         "dither_key": p.dither_key.hex(),
         "norms": None if brief else _norms(matrix.histogram),
@@ -236,6 +239,12 @@ def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
             "others": None if (others := matrix.others()) is None else others._asdict(),
         },
     }
+
+
+def _window(parameters: Parameters) -> int | str | None:
+    """Window of a trellis, "auto" for that which suits the rate; None without one."""
+    own = parameters.coding_parameters
+    return (own.window or "auto") if isinstance(own, Water) else None
 
 
 def _sizes(reader: ContainerReader, index: int, matrix: Matrix | None) -> dict[str, int | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from nqz.ground.threads import Workers
 from nqz.stages.center import Digits, Means
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import panel_columns
+from nqz.stages.parameters import Parameters
 from nqz.stages.statistics import Statistics
 from nqz.stages.sums import Found
 
@@ -117,6 +119,15 @@ class MeasuredMatrix:
         if not np.array_equal(known[place], codes):
             raise self._changed()
         return found
+
+    def coded(self, parameters: Parameters) -> MeasuredMatrix:
+        """The matrix with norm codes as its coding keeps them; as they are where they are too many to be held."""
+        held = self.statistics.held
+        codes = None if held is None else parameters.coding.kept_codes(parameters, held.codes, 0)
+        if held is None or codes is None or codes is held.codes:
+            return self
+        statistics = replace(self.statistics, columns_found=Found(codes, held.mean))
+        return MeasuredMatrix(self.view, statistics, self.where, self._pool)
 
     def check(self, histogram: Histogram) -> None:
         """Raise InputError unless these are the norm codes of all columns."""

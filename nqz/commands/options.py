@@ -10,7 +10,7 @@ from typing import Any
 from nqz.commands.sensitivities import SIZE, UNIFORM, check_sensitivities
 from nqz.ground.errors import UsageError
 from nqz.ground.units import MAX_RATE, MIN_RATE
-from nqz.models.rules import parse
+from nqz.models.rules import TREATMENT, parse
 from nqz.plan.spend import default_exponent
 from nqz.stages.codings import ALLOCATIONS, CODINGS
 from nqz.stages.codings import DEFAULT as CODING
@@ -47,10 +47,14 @@ class EncodeOptions:
     lattice : {"conv", "leech", "e8", "d4", "z"}
     states : int, optional
         States of the convolutional code of "conv".
-    coding : {"entropy", "voronoi"}
+        Not of the trellis coding, which has no lattice.
+    coding : {"entropy", "voronoi", "trellis"}
     allocate : {"matrix", "column"}, optional
         The least error of the product as a whole, or the same relative precision for every column. By default
-        "matrix" for the entropy coding; the Voronoi coding knows "column" only.
+        "matrix" for the entropy coding; the Voronoi coding knows "column" only, the trellis coding "matrix" only.
+    window : int, optional
+        Of the trellis coding, 12, 14 or 16 bits: the wider, the less error and the slower to encode. By default what
+        suits the rate.
     kappa : float, optional
         Fraction of coordinates to keep; chosen from the rate by default.
     partner : {"equal", "exact"} or float
@@ -83,6 +87,7 @@ class EncodeOptions:
     states: int | None = None
     coding: str = CODING.name
     allocate: str | None = None
+    window: int | None = None
     kappa: float | None = None
     partner: Partner = EQUAL
     tensors: Sequence[str] = ()
@@ -114,24 +119,57 @@ class EncodeOptions:
             raise UsageError(f"states {self.states}: one of {', '.join(map(str, known))}")
         if self.coding not in CODINGS:
             raise UsageError(f"coding {self.coding!r}: {' or '.join(CODINGS)}")
-        able = [name for name, members in FAMILIES.items() if CODINGS[self.coding].takes(members[0])]
-        if self.lattice not in able:
-            raise UsageError(
-                f"lattice {self.lattice!r}: the {self.coding.capitalize()} coding needs one of {', '.join(able)}"
-            )
+        self._check_lattice()
         if self.allocate not in (None, *ALLOCATIONS):
             raise UsageError(f"allocation {self.allocate!r}: {' or '.join(ALLOCATIONS)}")
         allocations = CODINGS[self.coding].allocations
         if self.allocate is not None and self.allocate not in allocations:
+            why = (
+                "scales every column by its norm"
+                if allocations == ("column",)
+                else "shares bits for the least error of the whole"
+            )
             raise UsageError(
-                f"allocation {self.allocate!r}: the {self.coding.capitalize()} coding scales every column by its norm, "
-                f"choose {allocations[0]!r}"
+                f"allocation {self.allocate!r}: the {self.coding.capitalize()} coding {why}, choose {allocations[0]!r}"
             )
         if self.kappa is not None and not 0.0 < self.kappa <= 1.0:
             raise UsageError(f"kappa {self.kappa:g}: a number above 0 and at most 1 is needed")
+        if self.kappa is not None and self.chosen_lattice is None:
+            raise UsageError(f"kappa {self.kappa:g}: the Trellis coding keeps all coordinates")
+        self._check_window()
+        self._check_most(self.rate, self.coding)
         self._check_partner()
         for text in self.rules:
             self._check_rule(text)
+
+    def _check_lattice(self) -> None:
+        coding = CODINGS[self.coding]
+        if coding.takes(None):
+            if self.lattice != DEFAULT or self.states is not None:
+                given = f"states {self.states}" if self.lattice == DEFAULT else f"lattice {self.lattice!r}"
+                raise UsageError(f"{given}: the {self.coding.capitalize()} coding has no lattice")
+            return
+        able = [name for name, members in FAMILIES.items() if coding.takes(members[0])]
+        if self.lattice not in able:
+            raise UsageError(
+                f"lattice {self.lattice!r}: the {self.coding.capitalize()} coding needs one of {', '.join(able)}"
+            )
+
+    def _check_window(self) -> None:
+        known = CODINGS[self.coding].windows
+        if self.window is not None and self.window not in known:
+            raise UsageError(
+                f"window {self.window}: {AUTO} or one of {', '.join(map(str, known))}"
+                if known
+                else f"window {self.window}: only the trellis coding has one"
+            )
+
+    def _check_most(self, rate: float | None, coding: str) -> None:
+        if rate is not None and rate > CODINGS[coding].most_rate:
+            raise UsageError(
+                f"rate {rate:g}: the {coding.capitalize()} coding has at most 4 bits per entry; "
+                f"the {CODING.name} coding makes use of more"
+            )
 
     def _check_partner(self) -> None:
         if self.partner in NAMED:
@@ -144,16 +182,19 @@ class EncodeOptions:
             )
 
     def _check_rule(self, text: str) -> None:
-        coding = parse(text).values.get("coding")
-        if coding is not None:
-            try:
+        values = parse(text).values
+        coding, rate = values.get("coding"), values.get(TREATMENT)
+        try:
+            if coding is not None:
                 self.of_coding(coding).check()
-            except UsageError as error:
-                raise UsageError(f"rule {text!r}: {error}") from None
+            self._check_most(rate if isinstance(rate, float) else None, coding or self.coding)
+        except UsageError as error:
+            raise UsageError(f"rule {text!r}: {error}") from None
 
     def of_coding(self, coding: str) -> EncodeOptions:
         """The same with another coding."""
-        return replace(self, coding=coding, rules=())
+        window = self.window if CODINGS[coding].windows else None
+        return replace(self, coding=coding, window=window, rules=())
 
     def _check_across(self) -> None:
         if isinstance(self.across, str):
@@ -202,6 +243,11 @@ class EncodeOptions:
             raise UsageError(f"{self.max_bytes} bytes: a number from 1 to 2**63 - 1 is needed")
 
     @property
-    def chosen_lattice(self) -> Lattice:
-        """The lattice, of so many states where it has some."""
-        return choose(self.lattice, self.states)
+    def chosen_lattice(self) -> Lattice | None:
+        """The lattice, of so many states where it has some; None of a coding without one."""
+        return None if CODINGS[self.coding].takes(None) else choose(self.lattice, self.states)
+
+    @property
+    def lattice_name(self) -> str | None:
+        """The name of the lattice, as files have it."""
+        return None if self.chosen_lattice is None else self.chosen_lattice.name

@@ -41,8 +41,6 @@ def without_means(matrix: MeasuredMatrix, pool: Workers) -> MeasuredMatrix:
 def with_rounding(matrix: MeasuredMatrix, task: Task, pool: Workers) -> MeasuredMatrix:
     """The matrix with norm codes as they are to be kept."""
     statistics = matrix.statistics
-    if not is_short(task, statistics.n):
-        return matrix
     statistics = statistics.rounded(rounding(task, statistics.n, statistics.histogram))
     return MeasuredMatrix(matrix.view, statistics, matrix.where, pool)
 

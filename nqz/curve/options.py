@@ -70,6 +70,7 @@ class SweepOptions:
         if self.error is not None:
             targets.append((None, self.error))
         found = []
+        without = [c for c in self.codings if c in CODINGS and CODINGS[c].takes(None)]
         for family in families:
             codings = [
                 c
@@ -77,7 +78,8 @@ class SweepOptions:
                 if c not in CODINGS or family not in FAMILIES or CODINGS[c].takes(FAMILIES[family][0])
             ]
             # a lattice that was asked for by name is not left out in silence
-            for coding in codings or (self.codings if self.lattices else ()):
+            missing = [c for c in self.codings if c not in without] if self.lattices else []
+            for coding in codings or missing:
                 for states in self.states if family == "conv" and self.states else (None,):
                     found += [
                         EncodeOptions(
@@ -92,6 +94,14 @@ class SweepOptions:
                         )
                         for rate, error in targets
                     ]
+        found += [
+            EncodeOptions(
+                rate=rate, error=error, seed=self.seed, coding=coding, partner=self.partner, dequantize=True
+            )
+            for coding in without
+            for rate, error in targets
+            if rate is None or rate <= CODINGS[coding].most_rate or self.codings == (coding,)
+        ]
         for options in found:
             options.check()
         if not found:
@@ -111,7 +121,7 @@ def opposite(encoding: EncodeOptions, rate: float) -> EncodeOptions | None:
 def point_name(encoding: EncodeOptions) -> str:
     """A point of a sweep, as its progress is called."""
     target = f"error {encoding.error:g}" if encoding.rate is None else f"{encoding.rate:g}"
-    return f"{label(encoding.chosen_lattice.name, encoding.coding)} {target}"
+    return f"{label(encoding.lattice_name, encoding.coding)} {target}"
 
 
 def _refuse_twice(what: str, values: tuple[Any, ...]) -> None:

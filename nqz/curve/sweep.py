@@ -264,7 +264,7 @@ def _point(
         kept = [coded.centered, (partner or coded).centered]  # a plain partner is as the coded side
         compared = [m for m, _ in zip((matrix, other), files, strict=False) if m is not None]
         point = {
-            "lattice": options.chosen_lattice.name,
+            "lattice": options.lattice_name,
             "coding": options.coding,
             "rate_asked": options.rate,
             "error_asked": options.error,

@@ -49,6 +49,7 @@ LAYOUTS: dict[str, tuple[Section, ...]] = {
         Section("digits to the smaller base", "u1", DERIVED),
         Section("digits to the larger base", "u1", DERIVED),
     ),
+    "trellis": (Section("rings", "u1", DERIVED),),
 }
 """The sections of a chunk by coding, in the order in which codings give and take them."""
 

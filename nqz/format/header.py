@@ -23,6 +23,7 @@ from nqz.format.msgpack import (
 from nqz.ground.errors import CorruptError, NewerFormatError
 from nqz.stages.codings import ALLOCATIONS, CODINGS
 from nqz.stages.codings.nesting import Nesting
+from nqz.stages.codings.trellis import Water
 from nqz.stages.digest import SIZE as DIGEST_SIZE
 from nqz.stages.lattices import LATTICES
 from nqz.stages.parameters import Parameters
@@ -38,11 +39,11 @@ SCHEMA = {
     "rate": is_float,
     "kept": is_uint,
     "transform": is_named_list,
-    "lattice": is_str,
+    "lattice": optional(is_str),
     "coding": is_named_list,
     "allocate": is_str,
-    "delta": is_int,
-    "lowest_class": is_uint,
+    "delta": optional(is_int),
+    "lowest_class": optional(is_uint),
     "mean_digits": optional(is_int),
     "norm_step": is_uint,
     "partner": either(is_str, is_float),
@@ -86,16 +87,16 @@ class TensorHeader:
             "rate": float(self.rate),
             "kept": p.m,
             "transform": [p.transform.name, [p.rotation_seed]],
-            "lattice": p.lattice.name,
+            "lattice": None if p.lattice is None else p.lattice.name,
             "coding": [p.coding.name, own],
             "allocate": p.allocate,
-            "delta": p.delta,
-            "lowest_class": p.lowest_class,
+            "delta": None if p.lattice is None else p.delta,
+            "lowest_class": None if p.lattice is None else p.lowest_class,
             "mean_digits": p.mean_digits,
             "norm_step": p.norm_step,
             "partner": p.partner,
             "mean_reference": p.mean_reference,
-            "octaves": None if p.allocate == "column" else p.octaves,
+            "octaves": None if p.lattice is None or p.allocate == "column" else p.octaves,
             "digest": self.digest,
         }
 
@@ -130,7 +131,8 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
     n, columns = layout(fields["axis"])
     (transform, seed), (coding, own) = fields["transform"], fields["coding"]
     known_transform = _known(TRANSFORMS, "transform", transform, where)
-    known_lattice = _known(LATTICES, "lattice", fields["lattice"], where)
+    lattice = fields["lattice"]
+    known_lattice = None if lattice is None else _known(LATTICES, "lattice", lattice, where)
     known_coding = _known(CODINGS, "coding", coding, where)
     allocations = dict(zip(ALLOCATIONS, ALLOCATIONS, strict=True))
     allocate = _known(allocations, "allocation", fields["allocate"], where)
@@ -140,7 +142,10 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
     try:
         if len(seed) != 1 or not is_uint(seed[0]):
             raise ValueError("the rotation has one parameter, its seed")
-        if (fields["octaves"] is None) != (allocate == "column"):
+        without = known_lattice is None
+        if any((fields[name] is None) != without for name in ("delta", "lowest_class")):
+            raise ValueError("the lattice scale does not suit the lattice")
+        if (fields["octaves"] is None) != (without or allocate == "column"):
             raise ValueError("the octaves of loud columns do not suit the allocation")
         parameters = Parameters(
             n=n,
@@ -150,8 +155,8 @@ def unpack(values: Any, layout: Callable[[int], tuple[int, int]], where: str) ->
             lattice=known_lattice,
             coding=known_coding,
             allocate=allocate,
-            delta=fields["delta"],
-            lowest_class=fields["lowest_class"],
+            delta=fields["delta"] or 0,
+            lowest_class=fields["lowest_class"] or 0,
             mean_digits=fields["mean_digits"],
             norm_step=fields["norm_step"],
             rotation_seed=seed[0],
@@ -209,8 +214,20 @@ def _unpack_nesting(values: list[Any]) -> Nesting:
     return Nesting((fine, coarse), mix, (tuple(first), tuple(second)), gain, power)
 
 
+def _pack_water(water: Water) -> list[Any]:
+    return [water.window, water.level]
+
+
+def _unpack_water(values: list[Any]) -> Water:
+    window, level = values
+    if not (type(window) is int and type(level) is int):
+        raise ValueError("the water level is malformed")
+    return Water(window, level)
+
+
 _CODING_PARAMETERS = {
     "entropy": _Codec(lambda value: [], _unpack_nothing),
     "voronoi": _Codec(_pack_nesting, _unpack_nesting),
+    "trellis": _Codec(_pack_water, _unpack_water),
 }
 """By coding."""

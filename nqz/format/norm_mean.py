@@ -1,4 +1,4 @@
-"""The payloads of NORM and MEAN: sequences of integers, one a column."""
+"""The payloads of NORM, MEAN and GAIN: sequences of integers, one a column."""
 
 from __future__ import annotations
 
@@ -56,6 +56,21 @@ def unpack_means(payload: bytes, columns: int, where: str) -> tuple[NDArray[np.u
         raise CorruptError(f"{where}: {error}") from None
     narrow = q.min(initial=0) >= -(1 << 31) and q.max(initial=0) < 1 << 31
     return narrow_shift, q.astype(np.int32) if narrow else q
+
+
+def pack_gains(gains: NDArray[np.int64]) -> bytes:
+    """Payload of GAIN: a sequence."""
+    return integers.pack(gains)
+
+
+def unpack_gains(payload: bytes, columns: int, where: str) -> NDArray[np.int64]:
+    """Gains of the kept columns of a panel; CorruptError at `where` if the payload is malformed."""
+    try:
+        gains, rest = integers.unpack(payload, columns)
+        _check_end(rest)
+    except ValueError as error:
+        raise CorruptError(f"{where}: {error}") from None
+    return gains
 
 
 def _check_end(rest: bytes) -> None:

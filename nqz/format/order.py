@@ -9,12 +9,12 @@ from nqz.format.records import is_optional
 from nqz.format.tensors import EXACT, MATRIX, TensorInfo
 from nqz.ground.errors import NewerFormatError
 
-_LETTERS = {"NORM": "N", "MEAN": "M", "CHNK": "C", "EXCT": "X"}
+_LETTERS = {"NORM": "N", "MEAN": "M", "CHNK": "C", "GAIN": "G", "EXCT": "X"}
 _LAST = ("MANI", "INDX", "DONE")
 _ORDERS = {
     MATRIX: (
-        re.compile("(?:NC*)+|(?:NMC*)+"),
-        "NORM, MEAN where columns are centered, and CHNK, panel after panel",
+        re.compile("(?:NC*)+|(?:NMC*)+|(?:NC*G)+|(?:NMC*G)+"),
+        "NORM, MEAN where columns are centered, CHNK, and GAIN where the coding has gains, panel after panel",
     ),
     EXACT: (re.compile("X*"), "EXCT"),
 }

@@ -16,6 +16,14 @@ from nqz.ground.errors import UsageError
 
 if TYPE_CHECKING:
     from nqz.reference import *  # noqa: F403 - names and signatures are those of the reference
+    from nqz.reference.codings.ring_codes import RingForm
+
+
+def ring_form(half_bits: int, window: int) -> RingForm:
+    """The constants of the rings of so many half bits an entry, the same whatever kernels are in use."""
+    from nqz.reference.codings.ring_codes import form_of
+
+    return form_of(half_bits, window)
 
 
 def _available() -> list[str]:

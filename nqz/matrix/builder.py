@@ -37,8 +37,10 @@ class Builder:
     panel : CodedPanel
     means : Means
         Its own.
+    gains : ndarray of float64, or None
+        Its own, too.
     scale : ndarray of float64
-        What points are multiplied by, by norm code.
+        What points are multiplied by, by norm code, beside gains.
     dtype : str
     work : callable or None
     width : int
@@ -50,6 +52,7 @@ class Builder:
     parameters: Parameters
     panel: CodedPanel
     means: Means
+    gains: npt.NDArray[np.float64] | None
     scale: npt.NDArray[np.float64]
     dtype: str
     work: Callable[[int, npt.NDArray[Any]], Any] | None
@@ -72,6 +75,8 @@ class Builder:
         chosen = columns if self.chosen is None else self.chosen[columns]
         place = panel.opened.place[columns] if self.place is None else self.place[columns]
         scale, mean = panel.histogram.look_up(self.scale, panel.codes[chosen]), self.means.at(chosen)
+        if self.gains is not None:
+            scale = np.minimum(scale * self.gains[chosen], np.finfo(np.float64).max)
         # of each column by itself: what it becomes does not depend on those beside it
         huge = np.maximum(scale, np.abs(mean) / _MOST_POINTS) > _HUGE / _MOST_POINTS
         some = bool(huge.any())

@@ -127,9 +127,22 @@ class Matrix:
         return self._gathered(columns, np.float64, lambda panel, chosen: panel.means.steps(chosen, exponent))
 
     def units(self, codes: npt.NDArray[Any], exponent: int = 0) -> npt.NDArray[np.float64]:
-        """What one unit of a decoded point is worth in columns of norm codes that occur, in units of 2 ** exponent."""
+        """What one unit of a decoded point is worth in columns of norm codes that occur, in units of 2 ** exponent.
+
+        Where columns have `gains` it is that times these.
+        """
         p = self.parameters
         return self.histogram.apply(lambda found: p.coding.unit(p, found, exponent), codes)
+
+    def gains(self, columns: Columns = slice(None)) -> npt.NDArray[np.float64] | None:
+        """Factors on the units of columns; None where the coding has none."""
+        if not self.parameters.coding.gains:
+            return None
+        return self._gathered(
+            columns,
+            np.float64,
+            lambda panel, chosen: np.ones(1) if panel.gains is None else panel.gains[chosen],
+        )
 
     def _gathered(
         self, columns: Columns, dtype: Any, take: Callable[[CodedPanel, Columns], npt.NDArray[Any]]
@@ -222,11 +235,12 @@ class Matrix:
         for panel in self.panels:
             cut = panel.panel
             block = None if into is None else into(cut)
-            means, scale, points = panel.means, self._scale(panel, estimator), self.points(panel, pool)
+            means, gains = panel.means, panel.gains
+            scale, points = self._scale(panel, estimator), self.points(panel, pool)
             if block is None and work is None:
                 yield cut, None, []
                 continue
-            builder = Builder(self.parameters, panel, means, scale, dtype, work, width, pool)
+            builder = Builder(self.parameters, panel, means, gains, scale, dtype, work, width, pool)
             piece = partial(builder.piece, points, block)
             yield cut, block, list(pool.map(piece, range(0, cut.width, width)))
 
@@ -276,7 +290,7 @@ class Matrix:
         width = max(1, STEP // p.n)
         for panel, local, places in self.panels.split(chosen):
             at = np.arange(places.start, places.stop) if isinstance(places, slice) else places
-            means, scale = panel.means, self._scale(panel, estimator)
+            means, gains, scale = panel.means, panel.gains, self._scale(panel, estimator)
             numbers, place = None, None
             if isinstance(local, slice) and local == slice(0, panel.panel.width):
                 points, start = self.points(panel, pool), panel.panel.first  # all of it
@@ -293,7 +307,7 @@ class Matrix:
             ) -> None:
                 put(at[first - start : first - start + piece.shape[1]], piece)
 
-            builder = Builder(p, panel, means, scale, "float64", work, width, pool, numbers, place)
+            builder = Builder(p, panel, means, gains, scale, "float64", work, width, pool, numbers, place)
             for _ in pool.map(partial(builder.piece, points, None), range(0, len(at), width)):
                 pass
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nqz.format.norm_mean import unpack_means, unpack_norms
+from nqz.format.norm_mean import unpack_gains, unpack_means, unpack_norms
 from nqz.format.reader import ContainerReader
 from nqz.format.records import Record
 from nqz.ground.arithmetic import pieces
@@ -57,12 +57,14 @@ class CodedPanel:
         codes: npt.NDArray[np.int32],
         scaling: NormScaling,
         mean: Record | None,
+        gain: Record | None,
     ) -> None:
         self.panel, self.codes, self.scaling = panel, codes, scaling
-        self._file, self._mean = file, mean
+        self._file, self._mean, self._gain = file, mean, gain
         self._coder: Coder | None = None
         self._means: Means | None = None
         self._opened: OpenPanel | None = None
+        self._gains: npt.NDArray[np.float64] | None = None
 
     @property
     def histogram(self) -> Histogram:
@@ -93,6 +95,30 @@ class CodedPanel:
             if self._means is None:
                 self._means = self._read_means()
             return self._means
+
+    @property
+    def gains(self) -> npt.NDArray[np.float64] | None:
+        """Factors on the units of its columns, 1 for those that are not coded; None where the coding has none.
+
+        `CorruptError` if they are damaged.
+        """
+        if self._gain is None:
+            return None
+        with self._file.guard:
+            if self._gains is None:
+                self._gains = self._read_gains(self._gain)
+            return self._gains
+
+    def _read_gains(self, record: Record) -> npt.NDArray[np.float64]:
+        p, reader = self._file.parameters, self._file.reader
+        where = _where(reader, record)
+        found = unpack_gains(reader.read(record, "GAIN"), self.panel.kept, where)
+        gains = np.ones(self.panel.width)
+        try:
+            gains[self.opened.order] = p.coding.gain(p, found)
+        except ValueError as error:
+            raise CorruptError(f"{where}: {error}") from None
+        return gains
 
     def _read_means(self) -> Means:
         p, reader, record = self._file.parameters, self._file.reader, self._mean
@@ -131,11 +157,13 @@ class Panels:
         self._file = _File(reader, p, Guard())
         self.width = panel_columns(p.n)
         self._where = where
-        self._norms, self._means, self._chunks = (
-            reader.numbers(index, kind) for kind in ("NORM", "MEAN", "CHNK")
+        self._norms, self._means, self._chunks, self._gains = (
+            reader.numbers(index, kind) for kind in ("NORM", "MEAN", "CHNK", "GAIN")
         )
         if bool(len(self._means)) != (p.mean_digits is not None):
             raise CorruptError(f"{where}: parameters and records MEAN disagree")
+        if bool(len(self._gains)) != p.coding.gains:
+            raise CorruptError(f"{where}: parameters and records GAIN disagree")
         wanted = -(-p.columns // self.width)
         if len(self._norms) != wanted:
             raise CorruptError(f"{where}: {len(self._norms)} records NORM where its shape calls for {wanted}")
@@ -204,8 +232,11 @@ class Panels:
                 f"{self._where}: {end - chunks} chunks where the norms at byte {record.offset} "
                 f"call for {len(panel.chunks)}"
             )
-        mean = reader.record(int(self._means[number])) if len(self._means) else None
-        return CodedPanel(self._file, panel, codes, scaling, mean)
+        mean, gain = (
+            reader.record(int(records[number])) if len(records) else None
+            for records in (self._means, self._gains)
+        )
+        return CodedPanel(self._file, panel, codes, scaling, mean, gain)
 
 
 def _where(reader: ContainerReader, record: Record) -> str:

@@ -14,6 +14,7 @@ from nqz.ground.arithmetic import round_log2
 from nqz.plan.columns import DELTA_RANGE, Columns, columns_of
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
+from nqz.stages.codings.coding import lattice_of
 from nqz.stages.estimate import Side
 from nqz.stages.loud import hidden, loud
 from nqz.stages.norms import Histogram
@@ -162,7 +163,7 @@ def _with_others(columns: Columns, error: float, kappa: float | None) -> Choice:
 
 
 def _columns(base: Parameters, statistics: Statistics, rough: bool = False) -> Columns:
-    return columns_of(statistics.histogram, base.n, base.lattice, base.allocate, rough, base.partner)
+    return columns_of(statistics.histogram, base.n, lattice_of(base), base.allocate, rough, base.partner)
 
 
 def pair_kappa(base: Parameters, rate: float) -> float | None:
@@ -225,7 +226,7 @@ def expected_bits(parameters: Parameters, statistics: Statistics, rough: bool = 
     """Bits that all chunks should take, framing included."""
     p = parameters
     histogram, octaves = statistics.histogram, p.octaves
-    columns = Columns(p.n, histogram, p.lattice, p.allocate, p.lowest_class, rough, octaves=octaves)
+    columns = Columns(p.n, histogram, lattice_of(p), p.allocate, p.lowest_class, rough, octaves=octaves)
     return columns.bits(p.m, p.delta)
 
 
@@ -239,7 +240,7 @@ def nearby(
 ) -> Side | None:
     """A coded matrix as it would be with so many bits more for its chunks, or fewer; None if none are left."""
     p = parameters
-    columns = columns_of(histogram, p.n, p.lattice, p.allocate, partner=p.partner)
+    columns = columns_of(histogram, p.n, lattice_of(p), p.allocate, partner=p.partner)
     budget = replace(columns, lowest=p.lowest_class, octaves=p.octaves).bits(p.m, p.delta) + bits
     if budget <= 0.0:
         return None

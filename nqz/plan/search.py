@@ -7,17 +7,18 @@ from dataclasses import replace
 from nqz.format.header import PLANNED, TensorHeader
 from nqz.format.msgpack import pack
 from nqz.ground.units import MAX_RATE
-from nqz.plan import entropy, voronoi
+from nqz.plan import entropy, trellis, voronoi
 from nqz.plan.means import mean_digits
 from nqz.plan.task import Plan, Planner, Probe, Target, Task
 from nqz.stages import dither
+from nqz.stages.codings.trellis import Water
 from nqz.stages.estimate import Side
 from nqz.stages.norms import Histogram
 from nqz.stages.parameters import Parameters
 from nqz.stages.partner import EQUAL, Partner
 from nqz.stages.statistics import Statistics
 
-PLANNERS: dict[str, Planner] = {"entropy": entropy, "voronoi": voronoi}
+PLANNERS: dict[str, Planner] = {"entropy": entropy, "voronoi": voronoi, "trellis": trellis}
 """By coding."""
 
 _TRIES = 6
@@ -129,7 +130,7 @@ def base(task: Task, statistics: Statistics, target: Target) -> Parameters:
     fields = header(task, statistics, Plan(start, target.rate)).fields()
     for name in PLANNED if task.partner != EQUAL else (*PLANNED, "partner"):
         del fields[name]
-    fields["coding"] = task.coding.name
+    fields["coding"] = task.coding.name if task.window is None else f"{task.coding.name} {task.window}"
     fields["asked"] = [
         target.max_bytes,
         target.error,
@@ -147,7 +148,8 @@ def _keyless(task: Task, statistics: Statistics, target: Target) -> Parameters:
     return Parameters(
         n=statistics.n, columns=statistics.columns, m=statistics.n, transform=task.transform, lattice=task.lattice,
         coding=task.coding, allocate=task.allocate, delta=0, lowest_class=0,
-        norm_step=statistics.rounding.step, rotation_seed=task.seed, dither_key=bytes(16), coding_parameters=None,
+        norm_step=statistics.rounding.step, rotation_seed=task.seed, dither_key=bytes(16),
+        coding_parameters=None if task.window is None else Water(task.window, 0),
         partner=task.partner, mean_digits=None if digits is None else digits.least,
         mean_reference=None if digits is None else digits.reference,
     )  # fmt: skip

@@ -18,6 +18,7 @@ from nqz.ground.arithmetic import GRID, exp2, log2, total
 from nqz.plan.task import Target, Task
 from nqz.stages import center, norms
 from nqz.stages.center import Digits, Means
+from nqz.stages.codings import CODINGS, DEFAULT
 from nqz.stages.norms import EXACTLY, STEPS, ZERO, Histogram, Rounding
 from nqz.stages.sums import Found
 
@@ -25,6 +26,12 @@ LONG = 1024
 """Length from which on columns are centered, and norms and means as fine as they can be."""
 
 _MIDDLE = 512  # from here on one of the guard digits of means is kept
+
+_SPARED = 3
+"""Digits of means that are not worth their bits where a coding is for rates that hardly leave room for them."""
+
+_GAIN_STEP = 9  # octave of √n at which norm codes are rounded to 1
+_GAIN_BITS = 4.0
 
 _PARTNER = 0.25
 """Mean of a partner's column, squared, over its variance, that is reckoned with: a half of its standard deviation."""
@@ -56,11 +63,13 @@ def is_short(task: Task, n: int) -> bool:
 
 
 def _is_short(n: int, coding: str, allocate: str) -> bool:
-    return n < LONG and coding == "entropy" and allocate == "matrix"
+    return n < LONG and coding != "voronoi" and allocate == "matrix"
 
 
 def likely_bits(n: int, coding: str, allocate: str, center: bool | None) -> float:
-    """Bits that norm and mean of a column take, about; `center` as in `Task`."""
+    """Bits that norm, mean and gain of a column take, about; `center` as in `Task`."""
+    if CODINGS[coding].gains:
+        return _GAIN_BITS + likely_bits(n, DEFAULT.name, allocate, center)
     if not _is_short(n, coding, allocate):
         return _NORM_BITS + (0.0 if center is False else _MEAN_BITS)
     if center is None:
@@ -82,7 +91,8 @@ def least_digits(task: Task, n: int, histogram: Histogram, target: Target) -> in
     """
     alive = histogram.codes != ZERO
     if not is_short(task, n) or task.center or not alive.any():
-        return target.digits
+        spared = _SPARED if task.coding.gains and not task.center else 0
+        return target.digits - spared
     guard = 1 if n >= _MIDDLE else 0
     counts = histogram.counts[alive]
     fraction = total((histogram.codes[alive] % norms.DOUBLING) * counts) / norms.DOUBLING / total(counts)
@@ -120,11 +130,17 @@ def worth_centering(task: Task, n: int, found: Found, target: Target) -> bool:
 
 
 def rounding(task: Task, n: int, histogram: Histogram) -> Rounding:
-    """How norm codes are rounded: what they take, and what coding with the wrong variance takes, is least."""
+    """How norm codes are rounded: what they take, and what coding with the wrong variance takes, is least.
+
+    With gains, which say how loud columns are, norms need not be finer than the gains are spread.
+    """
     alive = histogram.codes != ZERO
-    if not is_short(task, n) or not alive.any():
+    if not alive.any() or not (task.coding.gains or is_short(task, n)):
         return EXACTLY
     codes, counts = histogram.codes[alive], histogram.counts[alive].astype(np.float64)
+    if task.coding.gains:
+        step = 1 << max(0, _GAIN_STEP - (n - 1).bit_length() // 2)
+        return EXACTLY if step == 1 else _rounded_honestly(codes, counts, step)
     best, least = EXACTLY, _norm_bits(counts, codes[np.newaxis])[0]
     if least <= _HARDLY * n * total(counts):
         return EXACTLY  # they hardly differ: diagonals of products and error bars are worth that much
@@ -142,6 +158,14 @@ def rounding(task: Task, n: int, histogram: Histogram) -> Rounding:
                 if phase is not None and bits[i] < least and honest[phase] < least:
                     best, least = Rounding(step, phase), honest[phase]
     return best
+
+
+def _rounded_honestly(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.float64], step: int) -> Rounding:
+    """Norm codes rounded to a step that leaves the energy of all columns as it is; as they are where none does."""
+    energy = total(_energies((codes - codes[-1])[np.newaxis])[0] * counts)
+    phases = _honest(codes, counts, energy, step, range(0, step, max(1, step // _PHASES)))
+    phase = next((phase for phase in phases if phase is not None), None)
+    return EXACTLY if phase is None else Rounding(step, phase)
 
 
 def _together(codes: npt.NDArray[np.int64]) -> int:

@@ -40,7 +40,7 @@ class Task:
     center : bool or None
         Whether columns are centered; None where means are worth their bits.
     transform : Transform
-    lattice : Lattice
+    lattice : Lattice or None
     coding : Coding
     allocate : {"matrix", "column"}
     seed : int
@@ -48,6 +48,8 @@ class Task:
         The fraction of coordinates to keep, if the user chose it.
     partner : {"equal", "exact"} or float
         The other factor that it is coded for.
+    window : int or None
+        Of the trellis coding, 0 for what suits the rate; None for others.
     """
 
     name: str
@@ -55,12 +57,13 @@ class Task:
     axis: int
     center: bool | None
     transform: Transform
-    lattice: Lattice
+    lattice: Lattice | None
     coding: Coding
     allocate: str
     seed: int
     kappa: float | None
     partner: Partner = EQUAL
+    window: int | None = None
 
 
 _CHUNK_HEAD = 48

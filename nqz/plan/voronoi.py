@@ -11,6 +11,7 @@ from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.units import FIXED_POINT
 from nqz.plan.task import Plan, Probe, Target, Task, alive, check_reached, predicted
 from nqz.stages import norms
+from nqz.stages.codings.coding import lattice_of
 from nqz.stages.codings.nesting import MAX_POWER, MAX_Q, MIX, Nesting
 from nqz.stages.codings.voronoi import digit_bits
 from nqz.stages.estimate import Side
@@ -58,12 +59,12 @@ def _at_level(base: Parameters, m: int, level: float) -> Parameters:
         q += 1
     low, high = digit_bits(q), digit_bits(q + 1)
     mix = MIX if level >= high else max(0, int((level - low) / (high - low) * MIX))
-    nesting = Nesting((q, q + 1), mix, multipliers(base.lattice, q), 1.0, 1.0)
+    nesting = Nesting((q, q + 1), mix, multipliers(lattice_of(base), q), 1.0, 1.0)
     return replace(
         base,
         m=m,
         allocate="column",
-        delta=delta_code(base.lattice, base.n, q),
+        delta=delta_code(lattice_of(base), base.n, q),
         lowest_class=0,
         coding_parameters=nesting,
     )
@@ -76,7 +77,7 @@ def pair_kappa(base: Parameters, rate: float) -> float | None:
     """
     if isinstance(base.partner, str):
         return None
-    return min(1.0, min(rate, base.partner) / _least_rate(base.lattice))
+    return min(1.0, min(rate, base.partner) / _least_rate(lattice_of(base)))
 
 
 def _least_rate(lattice: Lattice) -> float:
@@ -99,10 +100,10 @@ def for_rate(
 def fitted(base: Parameters, columns: int, bits: float, kappa: float | None) -> Parameters:
     """The same for so many columns that are not silent."""
     entries = max(1, columns * base.n)
-    side = _cells(base.lattice).index_bits / base.lattice.group
+    side = _cells(lattice_of(base)).index_bits / lattice_of(base).group
     chunks = -(-entries // CHUNK_ENTRIES)
     rate = max(bits - _CHUNK_BITS * chunks, 0.0) / entries
-    least = _least_rate(base.lattice)
+    least = _least_rate(lattice_of(base))
     if kappa is None:
         m = base.n if rate >= least else max(1, int(base.n * rate / least))
     else:
@@ -168,7 +169,7 @@ def expected_bits(parameters: Parameters, statistics: Statistics, rough: bool = 
     nesting: Nesting = parameters.coding_parameters
     low, high = (digit_bits(q) for q in nesting.q)
     level = low + (high - low) * nesting.mix / MIX
-    side = _cells(parameters.lattice).index_bits / parameters.lattice.group
+    side = _cells(lattice_of(parameters)).index_bits / lattice_of(parameters).group
     entries = alive(statistics) * parameters.m
     return entries * (level + side) + _CHUNK_BITS * -(-entries // CHUNK_ENTRIES)
 
@@ -194,7 +195,7 @@ def with_gain(parameters: Parameters, energy: float, cross: int, square: int) ->
     cross, square : int
         Σ t y and Σ y² as the encoder returns them.
     """
-    lattice, nesting = parameters.lattice, parameters.coding_parameters
+    lattice, nesting = lattice_of(parameters), parameters.coding_parameters
     assert isinstance(nesting, Nesting)
     if energy <= 0.0:
         return nesting
@@ -215,7 +216,7 @@ def nearby(
     p = parameters
     columns = int(histogram.counts[histogram.codes != norms.ZERO].sum())
     chunks = -(-max(1, columns * p.n) // CHUNK_ENTRIES)
-    side_bits = _cells(p.lattice).index_bits / p.lattice.group
+    side_bits = _cells(lattice_of(p)).index_bits / lattice_of(p).group
     budget = (_level(p) + side_bits) * columns * p.m + _CHUNK_BITS * chunks + bits
     if budget <= 0.0:
         return None

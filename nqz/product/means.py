@@ -100,7 +100,8 @@ class PointMeans:
             part = np.empty((high - low, 1), np.int64)
             kernels.point_products(points, start, self._ones, part)
             sums[stream.order[low:high]] += part[:, 0]
-        unit = operand.units(operand.codes(slice(first, last))) / (self._kappa * operand.side.n)
+        columns = slice(first, last)
+        unit = operand.worths(columns, operand.codes(columns)) / (self._kappa * operand.side.n)
         with np.errstate(over="ignore"):
             found: NDArray[np.float64] = np.ldexp(sums * unit, operand.exponent - self._digits)
         return found

@@ -78,6 +78,25 @@ class Operand(ABC):
     def units(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         """Worth of an integer in columns of these norm codes, in units of 2 ** exponent; 0 for columns not coded."""
 
+    @property
+    def across(self) -> bool:
+        """Whether nothing of the noise of a column is along it, see `Dependence`."""
+        return self.side.dependence is not None and self.side.dependence().across
+
+    @property
+    def along(self) -> float:
+        """What is along it nevertheless."""
+        return 0.0 if self.side.dependence is None else self.side.dependence().along
+
+    def gains(self, columns: Columns) -> NDArray[np.float64] | None:
+        """Factors on the units of columns, which are near 1; None where units follow from norm codes alone."""
+        return None
+
+    def worths(self, columns: Columns, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """The units of columns, of these norm codes, times their gains."""
+        gains = self.gains(columns)
+        return self.units(codes) if gains is None else self.units(codes) * gains
+
     @abstractmethod
     def means(self, columns: Columns) -> NDArray[np.float64]:
         """Stored means."""

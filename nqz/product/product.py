@@ -293,7 +293,7 @@ class Product:
             spread_a, spread_b = 1.0 + a.side.noise_at(codes_a), 1.0 + b.side.noise_at(codes_b)
             share = 1.0 / self.kappa
         exponent = max(-2044, min(2044, a.exponent + b.exponent))
-        unit_a, unit_b, exponent = lifted(a.units(codes_a), b.units(codes_b), exponent)
+        unit_a, unit_b, exponent = lifted(a.worths(rows, codes_a), b.worths(columns, codes_b), exponent)
         position = kernels.estimate(
             raw, unit_a, unit_b, spread_a, spread_b, a.means(rows), b.means(columns), share,
             theta, theta / self.kappa, float(a.side.n), exponent, out,
@@ -305,7 +305,9 @@ class Product:
         with np.errstate(over="ignore", invalid="ignore"):
             means = a.means(chosen)
             place = i - rows.start, i - columns.start
-            energy = diagonal.energies(a, a.codes(chosen), raw[place], self.kappa)
+            energy = diagonal.energies(
+                a, a.codes(chosen), a.worths(chosen, a.codes(chosen)), raw[place], self.kappa
+            )
             out[place] = np.ldexp(energy, 2 * a.exponent) + a.side.n * (means * means)
         finite = np.isfinite(out)
         return -1 if finite.all() else int(np.argmin(finite))

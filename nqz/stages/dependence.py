@@ -52,6 +52,8 @@ class Dependence:
         What of `along` is alike in the i-th columns of both sides, if they are coded alike.
     measured : bool
         Whether points were divided by the mean of what they are worth.
+    across : bool
+        Whether no noise is along u: then `along` is what nevertheless is, and `bent` is in units of the noise.
     """
 
     along: float = 0.0
@@ -59,6 +61,13 @@ class Dependence:
     bent: float = 0.0
     uneven: float = 0.0
     measured: bool = False
+    across: bool = False
+
+    def of_noise(self, noise: float) -> Dependence:
+        """The same for columns of so much relative noise, nothing of it in other units."""
+        if not self.across:
+            return self
+        return Dependence(self.along - noise, self.alike, self.bent * noise)
 
     def related(self, other: Dependence, n: int, together: Together = ANYHOW) -> float:
         """What beyond νP, in units of C²/n, the noise of products of columns of length n has.

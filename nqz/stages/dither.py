@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
+import numpy.typing as npt
+
+from nqz import kernels
+
 CHUNK_WORDS = 1 << 16
 """Words reserved for a chunk: 2²⁰ levels."""
 
@@ -37,6 +42,16 @@ def key(seed: int, digest: bytes, name: str, parameters: bytes) -> bytes:
 def counter(chunk: int) -> int:
     """First word of the dither of a chunk, by its number."""
     return chunk * CHUNK_WORDS
+
+
+LABELS = 1 << 16
+"""Bytes of dither for labels of the trellis coding."""
+
+
+def labels(dither_key: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The dither of labels, from the two halves of a key: the bytes of the first words, least significant first."""
+    found = kernels.words(kernels.Key(*dither_key), 0, LABELS // 8)
+    return found.astype("<u8").view(np.uint8)
 
 
 def halves(dither_key: bytes) -> tuple[int, int]:

@@ -92,6 +92,13 @@ class Side:
             power = shares
         return np.append(power, lost), np.append(noise, np.inf)
 
+    def mean_noise(self) -> float:
+        """Relative noise of the coded columns, as their energies have it."""
+        coded = np.isfinite(self.noise)
+        power = self.power()[coded]
+        whole = total(power)
+        return total(power * self.noise[coded]) / whole if whole > 0.0 else 0.0
+
     def coded_share(self) -> float:
         """Share of the energy that is in coded columns."""
         return total(self.power()[np.isfinite(self.noise)])
@@ -118,15 +125,20 @@ def related_noise(a: Side, b: Side, together: Together = ANYHOW, cosine: float =
     cosines over all pairs.
     """
     kappa = min(a.kappa, b.kappa)
-    first, second = (NONE if side.dependence is None else side.dependence() for side in (a, b))
+    first, second = _dependence(a), _dependence(b)
     draw = 1.0 + (0.0 if together is ANYHOW else first.divided(second, together, cosine))
     return ((1.0 - kappa) * draw + first.related(second, a.n, together)) / kappa
 
 
 def unsure_noise(a: Side, b: Side, together: Together) -> float:
     """By how much `related_noise` may be off."""
-    first, second = (NONE if side.dependence is None else side.dependence() for side in (a, b))
+    first, second = _dependence(a), _dependence(b)
     return first.unsure(second, together) / min(a.kappa, b.kappa)
+
+
+def _dependence(side: Side) -> Dependence:
+    """What the noise of a side has to do with its data."""
+    return NONE if side.dependence is None else side.dependence().of_noise(side.mean_noise())
 
 
 def alpha(estimator: str, theta: float, nu: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -29,14 +29,15 @@ class Parameters:
     m : int
         Kept coordinates of each column; κ = m / n.
     transform : Transform
-    lattice : Lattice
+    lattice : Lattice or None
+        None of a coding without one.
     coding : Coding
     allocate : {"matrix", "column"}
         One lattice scale for the matrix, or one for each column in proportion to its norm.
     delta : int
-        Δ = 2 ** (delta / GRID), see `scale`.
+        Δ = 2 ** (delta / GRID), see `scale`; 0 of a coding without a lattice.
     lowest_class : int
-        Columns of lower classes are dropped.
+        Columns of lower classes are dropped; 0 of a coding without a lattice.
     mean_digits : int or None
         Additional digits of the means; None for a matrix that is not centered.
     norm_step : int
@@ -45,7 +46,8 @@ class Parameters:
     dither_key : bytes
         16 bytes.
     coding_parameters : object or None
-        What the coding alone has to know: a `Nesting` of the Voronoi coding, None of the entropy coding.
+        What the coding alone has to know: a `Nesting` of the Voronoi coding, `Water` of the trellis coding, None of
+        the entropy coding.
     partner : {"equal", "exact"} or float
         The other factor that it was coded for, see `partner`.
     mean_reference : int or None
@@ -58,7 +60,7 @@ class Parameters:
     columns: int
     m: int
     transform: Transform
-    lattice: Lattice
+    lattice: Lattice | None
     coding: Coding
     allocate: str
     delta: int

@@ -322,7 +322,7 @@ class Container:
         """Those of the records that must not be skipped; refuses types that are not known (section 1.2)."""
         critical = [record for record in records if not record[0][0] & 32]
         for kind, _, _ in critical:
-            if kind not in (b"NORM", b"MEAN", b"CHNK", b"EXCT"):
+            if kind not in (b"NORM", b"MEAN", b"CHNK", b"GAIN", b"EXCT"):
                 raise NewerFormatError(f"type of record {kind.decode()!r}")
         return critical
 

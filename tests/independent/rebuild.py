@@ -17,6 +17,8 @@ from .entropy import Decoder
 from .lattices import CONV, LATTICES, group_length, levels, second_moment
 from .rotation import kept_coordinates, rotate_back
 from .sequences import NewerFormatError, Reader, require, sequence
+from .trellis import chunk_columns, classes_of, constants, dither_table
+from .trellis import decode as decode_trellis
 from .voronoi import decode as decode_voronoi
 
 LARGEST = {"float16": 65504.0, "bfloat16": (2 - 2.0**-7) * 2.0**127, "float32": (2 - 2.0**-23) * 2.0**127}
@@ -56,13 +58,24 @@ class Matrix:
             require(isinstance(item, list) and len(item) == 2, "transform or coding")
             require(isinstance(item[1], list), "parameters of transform or coding")
         _known(transform[0], ("hadamard-2",))
-        _known(coding[0], ("entropy", "voronoi"))
-        _known(self.lattice, LATTICES)
+        _known(coding[0], ("entropy", "voronoi", "trellis"))
+        if self.lattice is not None:
+            _known(self.lattice, LATTICES)
         _known(allocate, ("matrix", "column"))
         require(len(transform[1]) == 1 and is_integer(transform[1][0], 0, 2**64 - 1), "seed")
         require(self.n <= 1 << 26, "columns are too long for the rotation")
-        require(is_integer(self.delta, -8192 * 4096, 8192 * 4096), "delta")
-        require(is_integer(lowest, 0, 1024), "lowest class")
+        self.trellis: list[Any] | None = coding[1] if coding[0] == "trellis" else None
+        if self.trellis is not None:
+            require(self.lattice is self.delta is lowest is octaves is None, "lattice or scale")
+            require(allocate == "matrix" and self.m == self.n and len(coding[1]) == 2, "trellis coding")
+            require(is_integer(coding[1][0], 0, 16) and coding[1][0] in (0, 12, 14, 16), "window")
+            require(is_integer(coding[1][1], -(1 << 22), 1 << 22), "level")
+            self.labels = dither_table(key)
+        else:
+            require(self.lattice is not None, "lattice")
+            require(is_integer(self.delta, -8192 * 4096, 8192 * 4096), "delta")
+            require(is_integer(lowest, 0, 1024), "lowest class")
+            require(octaves is None if allocate == "column" else is_integer(octaves, 0, 30), "octaves")
         require(digits is None or is_integer(digits, -8, 64), "mean_digits")
         require(is_integer(self.norm_step, 1, 8192), "norm_step")
         require(self.norm_step.bit_count() == 1, "norm_step is not a power of two")
@@ -74,7 +87,6 @@ class Matrix:
         require(
             reference is None or (digits is not None and is_integer(reference, -most, most)), "mean_reference"
         )
-        require(octaves is None if allocate == "column" else is_integer(octaves, 0, 30), "octaves")
         require(all(isinstance(b, bytes) and len(b) == 16 for b in (digest, key)), "digest or dither key")
         self.seed, self.by_column = transform[1][0], allocate == "column"
         self.lowest, self.digits, self.reference, self.octaves, self.key = (
@@ -86,6 +98,8 @@ class Matrix:
         )
         self.voronoi: list[Any] | None = coding[1] if coding[0] == "voronoi" else None
         self.gain, self.power = 1.0, 1.0
+        if self.trellis is not None:
+            return
         if self.voronoi is None:
             require(not coding[1], "entropy coding has no parameters")
             return
@@ -121,8 +135,8 @@ class Panel:
     """What is known of the columns of a panel before their chunks are read (section 13)."""
 
     means: F64
-    scales: I64  # codes of the lattice scales
-    ratio: F64  # e / Delta^2
+    scale: F64  # of the integers of columns, without bias (section 17)
+    noise: F64  # d
     order: I64  # the kept columns, as their entries are coded
     classes: I64  # of the columns in `order`
 
@@ -156,17 +170,52 @@ def _means(reader: Reader, matrix: Matrix, codes: I64, energy: NDArray[np.bool_]
 def _panel(matrix: Matrix, norm: bytes, mean: bytes | None, width: int) -> Panel:
     codes, energy = _norms(Reader(norm), width, matrix.norm_step)
     means = np.zeros(width) if mean is None else _means(Reader(mean), matrix, codes, energy)
+    if matrix.trellis is not None:
+        return _rings(matrix, codes, energy, means)
     scales = matrix.scales(codes)
     ratio = exp2(np.minimum(16 * codes - 2 * scales, 64 * 4096)) / matrix.n
     variance = (ratio + second_moment(matrix.lattice)) * levels(matrix.lattice) ** 2
     classes = nearest_log2(variance, 8)
     kept = np.flatnonzero(energy & (classes >= matrix.lowest))
     order = kept[np.argsort(classes[kept], kind="stable")]
-    return Panel(means, scales, ratio, order, classes[order])
+    noise = second_moment(matrix.lattice) / np.maximum(ratio, 1e-300)
+    if matrix.voronoi is not None:
+        noise = np.maximum(noise, matrix.power / (matrix.gain * matrix.gain) - 1)
+    log_levels = levels(matrix.lattice).bit_length() - 1
+    with np.errstate(over="ignore"):
+        scale = exp2(scales - 4096 * log_levels) / matrix.gain
+    return Panel(means, scale, noise, order, classes[order])
+
+
+def _rings(matrix: Matrix, codes: I64, energy: NDArray[np.bool_], means: F64) -> Panel:
+    """A panel in trellis coding (sections 16.1 and 17)."""
+    assert matrix.trellis is not None
+    window, level = matrix.trellis
+    classes = np.where(energy, classes_of(codes - level), 0)
+    kept = np.flatnonzero(classes)
+    order = kept[np.argsort(classes[kept], kind="stable")]
+    own = [None, None, *(constants(rate, window) for rate in range(2, 9))]
+    unit = np.array([1.0 if c is None else (1 / c.gain) / math.sqrt(matrix.n) for c in own])[classes]
+    noise = np.array([1.0 if c is None else c.error / (1 - c.error) for c in own])[classes]
+    with np.errstate(over="ignore"):
+        return Panel(means, exp2(8 * codes) * unit, noise, order, classes[order])
+
+
+def _slopes(payload: bytes, matrix: Matrix, kept: int) -> F64:
+    """Slopes of the kept columns (section 11.1)."""
+    reader = Reader(payload)
+    q = sequence(reader, kept)
+    reader.end()
+    r = 1 + q * 2.0 ** -(3 + -(-(matrix.n - 1).bit_length() // 2))
+    require(((r > 0) & (r <= 4)).all(), "slope")
+    return np.asarray(r)
 
 
 def _chunk(matrix: Matrix, payload: bytes, number: int, classes: I64) -> I64:
     """The points of a chunk, whose entries have these classes (section 13)."""
+    if matrix.trellis is not None:
+        columns = classes[:: matrix.n]
+        return decode_trellis(payload, matrix.n, matrix.trellis[0], matrix.labels, number, columns)
     lanes = 1
     while lanes < 32 and len(classes) >= 4096 * lanes:
         lanes *= 2
@@ -180,24 +229,19 @@ def _chunk(matrix: Matrix, payload: bytes, number: int, classes: I64) -> I64:
     return points.reshape(-1)[: len(classes)]
 
 
-def _entries(matrix: Matrix, panel: Panel, points: I64, kept: I64, estimator: str) -> F64:
+def _entries(matrix: Matrix, panel: Panel, points: I64, kept: I64, estimator: str, slopes: F64 | None) -> F64:
     """The columns of a panel, a row each (section 17)."""
     rotated = np.zeros((len(panel.order), matrix.n), np.float32)
     rotated[:, kept] = points.reshape(-1, matrix.m)
     rotated = rotate_back(rotated, matrix.seed)
-    if estimator == "unbiased":
-        factor = np.full(len(panel.scales), 1 / (matrix.m / matrix.n))
-    else:
-        noise = second_moment(matrix.lattice) / np.maximum(panel.ratio, 1e-300)
-        if matrix.voronoi is not None:
-            noise = np.maximum(noise, matrix.power / (matrix.gain * matrix.gain) - 1)
-        factor = 1 / (1 + noise)
+    plain = np.full(len(panel.scale), 1 / (matrix.m / matrix.n))
+    factor = plain if estimator == "unbiased" else 1 / (1 + panel.noise)
     result = np.repeat(panel.means[:, None], matrix.n, axis=1)
-    log_levels = levels(matrix.lattice).bit_length() - 1
     with np.errstate(over="ignore"):
-        scale = exp2(panel.scales - 4096 * log_levels) / matrix.gain * factor
-        half = np.minimum(scale, np.finfo(np.float64).max) / 2
-        result[panel.order] = 2 * (rotated * half[panel.order, None] + panel.means[panel.order, None] / 2)
+        scale = np.minimum(panel.scale * factor, np.finfo(np.float64).max)[panel.order]
+        if slopes is not None:
+            scale = np.minimum(scale * slopes, np.finfo(np.float64).max)
+        result[panel.order] = 2 * (rotated * (scale / 2)[:, None] + panel.means[panel.order, None] / 2)
     return result
 
 
@@ -249,10 +293,15 @@ def decode_matrix(container: Container, tensor: Tensor, estimator: str) -> NDArr
         panel = _panel(matrix, norm, payload(b"MEAN") if matrix.digits is not None else None, count)
         classes = np.repeat(panel.classes, matrix.m)
         parts = [np.empty(0, np.int64)]
-        for start in range(0, len(classes), 1 << 20):
-            parts.append(_chunk(matrix, payload(b"CHNK"), number, classes[start : start + (1 << 20)]))
+        size = 1 << 20 if matrix.trellis is None else chunk_columns(matrix.n) * matrix.n
+        for start in range(0, len(classes), size):
+            parts.append(_chunk(matrix, payload(b"CHNK"), number, classes[start : start + size]))
             number += 1
-        panels.append(_rounded(_entries(matrix, panel, np.concatenate(parts), kept, estimator), tensor.dtype))
+        slopes = None
+        if matrix.trellis is not None:
+            slopes = _slopes(payload(b"GAIN"), matrix, len(panel.order))
+        entries = _entries(matrix, panel, np.concatenate(parts), kept, estimator, slopes)
+        panels.append(_rounded(entries, tensor.dtype))
     require(next(records, None) is None, "records are left over")
     columns = np.concatenate(panels)
     result = (columns if matrix.axis else columns.T).reshape(tensor.shape)

@@ -9,7 +9,8 @@ decoded coordinate is an integer times the unit of its column. It owns everythin
   it comes out. Columns of a panel are sorted by class. The planner of a coding (`nqz.plan`) chooses the parameters
   that decide this. `least_bits` says what a class costs at least;
 - *prediction*: the relative noise d of `scaling`, with errors of different columns uncorrelated and of mean zero;
-  estimators and predictions of products are made from d and κ alone;
+  estimators and predictions of products are made from d and κ, and from `dependence` where there is one;
+- *side information* of its own: with `gains` every column has one, which `encode_chunk` measures and a record keeps;
 - *random access*: a chunk is coded and decoded by itself, from its number, the parameters and the classes of its
   panel's columns (`Coder`); nothing passes from one chunk to another.
 
@@ -23,9 +24,10 @@ from __future__ import annotations
 
 from nqz.stages.codings.coding import CODINGS, Coder, Coding, Sections
 from nqz.stages.codings.entropy import ENTROPY
+from nqz.stages.codings.trellis import TRELLIS
 from nqz.stages.codings.voronoi import VORONOI
 
-_ALL = (ENTROPY, VORONOI)  # the usual one first
+_ALL = (ENTROPY, VORONOI, TRELLIS)  # the usual one first
 
 CODINGS.update((coding.name, coding) for coding in _ALL)
 
@@ -35,8 +37,10 @@ ALLOCATIONS = tuple(dict.fromkeys(name for coding in _ALL for name in coding.all
 """What some coding can allocate its noise to, the usual one first."""
 
 
-def label(lattice: str, coding: str, between: str = " ") -> str:
-    """A lattice and a coding as tables call them: of the usual coding the lattice alone."""
+def label(lattice: str | None, coding: str, between: str = " ") -> str:
+    """A lattice, if there is one, and a coding as tables call them: of the usual coding the lattice alone."""
+    if lattice is None:
+        return coding
     return lattice if coding == DEFAULT.name else f"{lattice}{between}{coding}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from nqz.stages.lattices import LATTICES, Lattice
 
 _MAX_DELTA = 8192 * GRID
 
+Moments = tuple[int, ...] | npt.NDArray[np.int64]
+"""What a coding measures while it codes a chunk: sums, for its planner, or a number for each column."""
+
 Sections = tuple[npt.NDArray[Any], ...]
 """The arrays of a chunk, in the order of the file; `nqz.format.chnk` lays them out."""
 
@@ -36,8 +40,8 @@ class MatrixParameters(Protocol):
         """Kept coordinates of each."""
 
     @property
-    def lattice(self) -> Lattice:
-        """The fine lattice."""
+    def lattice(self) -> Lattice | None:
+        """The fine lattice, if there is one."""
 
     @property
     def allocate(self) -> str:
@@ -54,6 +58,10 @@ class MatrixParameters(Protocol):
     @property
     def octaves(self) -> int:
         """Of the energy of the loudest columns above the lattice scale."""
+
+    @property
+    def norm_step(self) -> int:
+        """Of what norm codes differ by multiples."""
 
     @property
     def dither_key(self) -> bytes:
@@ -83,7 +91,7 @@ class Coder(ABC):
         factors: npt.NDArray[np.float32],
         u: npt.NDArray[np.float32],
         points: npt.NDArray[np.int32],
-    ) -> tuple[Sections, tuple[int, ...]]:
+    ) -> tuple[Sections, Moments]:
         """Code one chunk.
 
         Parameters
@@ -101,8 +109,9 @@ class Coder(ABC):
         Returns
         -------
         sections : tuple of ndarray
-        moments : tuple of int
-            What the coding measures while it codes, for its planner; empty where there is nothing to measure.
+        moments : tuple of int, or ndarray of int64
+            What the coding measures while it codes, for its planner; empty where there is nothing to measure. Of a
+            coding with `Coding.gains` these, in the order of the stream.
         """
 
     @abstractmethod
@@ -125,14 +134,23 @@ class Coding(ABC):
         In files.
     allocations : tuple of str
         The ways to share scale among columns that it knows, the usual one first.
+    gains : bool
+        Whether every column has a gain of its own, known once it is coded and kept in a record.
+    windows : tuple of int
+        The windows that users may choose among.
+    most_rate : float
+        Bits an entry beyond which it makes no use of more.
     """
 
     name: str
     allocations: tuple[str, ...]
+    gains: bool = False
+    windows: tuple[int, ...] = ()
+    most_rate: float = math.inf
 
     @abstractmethod
-    def takes(self, lattice: Lattice) -> bool:
-        """Whether it codes points of this lattice."""
+    def takes(self, lattice: Lattice | None) -> bool:
+        """Whether it codes points of this lattice; None for values that are no lattice's."""
 
     @abstractmethod
     def check(self, parameters: MatrixParameters) -> None:
@@ -161,6 +179,16 @@ class Coding(ABC):
         self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
     ) -> npt.NDArray[np.float64]:
         """What one unit of a decoded point is worth, without bias, in each column, in units of 2 ** exponent."""
+
+    def gain(self, parameters: MatrixParameters, gains: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Factors on `unit` for columns of such `gains`; ValueError if they are out of range."""
+        raise NotImplementedError
+
+    def kept_codes(
+        self, parameters: MatrixParameters, codes: npt.NDArray[Any], first: int
+    ) -> npt.NDArray[Any]:
+        """Norm codes of columns, the first of which has this number, as they are to be kept."""
+        return codes
 
     def dependence(self, parameters: MatrixParameters) -> Callable[[], Dependence] | None:
         """Finds what noise has to do with the data beyond their norms; None where it is nothing."""
@@ -201,13 +229,27 @@ class LatticeCoder(Coder):
         return kernels.Place(self.lattice.number, chunk.count, chunk.start, self.m, chunk.lanes, counter)
 
 
+def lattice_of(parameters: MatrixParameters) -> Lattice:
+    """The lattice of a coding that has one."""
+    assert parameters.lattice is not None  # see `LatticeCoding.check`
+    return parameters.lattice
+
+
 class LatticeCoding(Coding):
     """What the codings of points of a dithered lattice share: one lattice scale Δ, and a class from e/Δ² + D."""
+
+    def takes(self, lattice: Lattice | None) -> bool:
+        """Whether it is a lattice, and one for it."""
+        return lattice is not None and self.takes_lattice(lattice)
+
+    def takes_lattice(self, lattice: Lattice) -> bool:
+        """Whether it codes points of this lattice."""
+        return True
 
     def check(self, parameters: MatrixParameters) -> None:
         """Lattice, lattice scale and lowest class, and what `check_own` says."""
         p = parameters
-        if p.lattice is not LATTICES.get(p.lattice.name):
+        if p.lattice is None or p.lattice is not LATTICES.get(p.lattice.name):
             raise ValueError("unknown lattice")
         if abs(p.delta) > _MAX_DELTA:
             raise ValueError("the lattice scale is out of range")
@@ -226,7 +268,7 @@ class LatticeCoding(Coding):
     def scaling(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> scale.Scaling:
         """From e/Δ² + D."""
         p = parameters
-        return scale.scaling(codes, p.n, p.lattice, p.delta, p.allocate, p.lowest_class, p.octaves)
+        return scale.scaling(codes, p.n, lattice_of(p), p.delta, p.allocate, p.lowest_class, p.octaves)
 
     def forward(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """To fixed point in units of Δ."""
@@ -238,7 +280,7 @@ class LatticeCoding(Coding):
     ) -> npt.NDArray[np.float64]:
         """Δ / F."""
         p = parameters
-        return scale.backward(codes, p.n, p.delta, p.allocate, p.lattice, exponent, p.octaves)
+        return scale.backward(codes, p.n, p.delta, p.allocate, lattice_of(p), exponent, p.octaves)
 
 
 CODINGS: dict[str, Coding] = {}

@@ -17,17 +17,13 @@ import numpy.typing as npt
 from nqz import kernels
 from nqz.stages import dither
 from nqz.stages.chunks import Chunk
-from nqz.stages.codings.coding import LatticeCoder, LatticeCoding, MatrixParameters, Sections
+from nqz.stages.codings.coding import LatticeCoder, LatticeCoding, MatrixParameters, Sections, lattice_of
 from nqz.stages.codings.tables import Tables, least_bits, tables
-from nqz.stages.lattices import Lattice
 
 
 class _Entropy(LatticeCoding):
     name = "entropy"
     allocations = ("matrix", "column")
-
-    def takes(self, lattice: Lattice) -> bool:
-        return True
 
     def check_own(self, parameters: MatrixParameters) -> None:
         if parameters.coding_parameters is not None:
@@ -37,11 +33,12 @@ class _Entropy(LatticeCoding):
         self, parameters: MatrixParameters, classes: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float64]:
         used, index = np.unique(classes, return_inverse=True)
-        return np.array([least_bits(parameters.lattice, int(c)) for c in used])[index]
+        return np.array([least_bits(lattice_of(parameters), int(c)) for c in used])[index]
 
     def coder(self, parameters: MatrixParameters, classes: npt.NDArray[Any]) -> EntropyCoder:
         p = parameters
-        return EntropyCoder(p.lattice, p.m, dither.halves(p.dither_key), tables(p.lattice, classes))
+        lattice = lattice_of(p)
+        return EntropyCoder(lattice, p.m, dither.halves(p.dither_key), tables(lattice, classes))
 
 
 ENTROPY = _Entropy()

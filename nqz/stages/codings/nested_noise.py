@@ -17,7 +17,7 @@ from nqz import kernels
 from nqz.ground.arithmetic import exp2, total
 from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.units import FIXED_POINT
-from nqz.stages.codings.coding import MatrixParameters
+from nqz.stages.codings.coding import MatrixParameters, lattice_of
 from nqz.stages.codings.nesting import Nesting
 from nqz.stages.dependence import Dependence
 from nqz.stages.lattices import Lattice
@@ -55,9 +55,9 @@ def dependence(parameters: MatrixParameters, nesting: Nesting) -> Dependence:
     """
     p = parameters
     fine = float(exp2(-p.delta)) / math.sqrt(p.n)
-    found, step = _measured(p.lattice, replace(nesting, gain=1.0, power=1.0), fine)
+    found, step = _measured(lattice_of(p), replace(nesting, gain=1.0, power=1.0), fine)
     # shares of the larger q in each column differ, and with them what points are worth
-    row = p.lattice.group * _LANES
+    row = lattice_of(p).group * _LANES
     larger = np.concatenate([[0], np.cumsum(nesting.choice(CHUNK_ENTRIES // row).astype(np.int64))]) * row
     ends = np.interp(np.arange(CHUNK_ENTRIES // p.m + 1) * p.m, np.arange(len(larger)) * row, larger)
     share = np.diff(ends) / p.m

@@ -21,7 +21,7 @@ from nqz.ground.arithmetic import GRID
 from nqz.stages import dither
 from nqz.stages.chunks import Chunk
 from nqz.stages.codings import nested_noise
-from nqz.stages.codings.coding import LatticeCoder, LatticeCoding, MatrixParameters, Sections
+from nqz.stages.codings.coding import LatticeCoder, LatticeCoding, MatrixParameters, Sections, lattice_of
 from nqz.stages.codings.nesting import Nesting
 from nqz.stages.codings.tables import TOTAL
 from nqz.stages.dependence import Dependence
@@ -63,7 +63,7 @@ class _Voronoi(LatticeCoding):
     name = "voronoi"
     allocations = ("column",)
 
-    def takes(self, lattice: Lattice) -> bool:
+    def takes_lattice(self, lattice: Lattice) -> bool:
         return lattice.voronoi is not None
 
     def check_own(self, parameters: MatrixParameters) -> None:
@@ -101,7 +101,7 @@ class _Voronoi(LatticeCoding):
 
     def coder(self, parameters: MatrixParameters, classes: npt.NDArray[Any]) -> VoronoiCoder:
         p = parameters
-        return VoronoiCoder(p.lattice, p.m, dither.halves(p.dither_key), _nesting(p))
+        return VoronoiCoder(lattice_of(p), p.m, dither.halves(p.dither_key), _nesting(p))
 
 
 VORONOI = _Voronoi()

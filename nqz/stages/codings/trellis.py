@@ -1,0 +1,292 @@
+"""The box "mod Λc" of the trellis coding: rings of labels at a fixed rate, one after another, with tables for values.
+
+There is no lattice: every entry of a rotated column becomes one of a few dozen values, by a path through a trellis that
+closes on itself (see `nqz.reference.codings.ring`). What is left of Figure 1 is the dither, on labels: errors of
+different columns are uncorrelated and have no mean. A column takes 1, 1½, … 4 bits an entry or none, by its norm: the
+louder it is, the more. Its slope, what its values have of it along itself, is kept beside its norm: then nothing of the
+error is along the column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nqz import kernels
+from nqz.ground.arithmetic import GRID, exp2
+from nqz.ground.cached import cached_property
+from nqz.ground.layout import CHUNK_ENTRIES
+from nqz.stages import dither, norms
+from nqz.stages.chunks import Chunk
+from nqz.stages.codings.coding import Coder, Coding, MatrixParameters, Moments, Sections
+from nqz.stages.codings.rings import Rings, constants, ring_columns
+from nqz.stages.dependence import Dependence
+from nqz.stages.lattices import Lattice
+from nqz.stages.scale import ENERGY_STEP, Scaling, exponents
+
+WINDOWS = (12, 14, 16)
+"""Bits of a ring that an entry depends on, to choose among; 0 stands for what suits the rate."""
+
+THRESHOLDS = {2: 106, 3: 512, 4: 768, 5: 1024, 6: 1280, 7: 1536, 8: 1792}
+"""How far above the water level, in steps of norm codes, columns are that take so many half bits an entry, or more.
+
+Half a bit more takes 4 ** -K e, per bit, from the error of columns that had K bits, the first bit ¾ e: bits go where
+that is most."""
+
+MOST = max(THRESHOLDS.values())
+"""Where columns have the most bits."""
+
+PARTS = 1 << 16
+"""Denominator of the share of columns that are raised."""
+
+_LIMIT = 2 * norms.LIMIT
+_GOLDEN = 40503  # of 65536: multiples of it are spread evenly
+_BENT = 0.015
+"""Of the noise, what that of two alike columns has in common: 0.018 at cosine 1, less as soon as they differ."""
+
+_ENTRY_UNIT = 4096  # fixed-point units in a standard deviation, as the kernels measure moments
+
+_LARGEST = 4.0  # that a slope may make values
+
+
+@dataclass(frozen=True)
+class Water:
+    """How the columns of a matrix share bits: what the coding's own parameters in its header say.
+
+    Attributes
+    ----------
+    window : int
+        One of `WINDOWS`, or 0.
+    level : int
+        Water level, a norm code.
+    raised : int
+        Of 65536 columns that are less than a step of their norm codes below one of the `THRESHOLDS`, so many are taken
+        for louder by that step when they are coded, for rates in between; readers see their norm codes alone.
+    """
+
+    window: int
+    level: int
+    raised: int = 0
+
+    def check(self) -> None:
+        """Raise ValueError unless all values are within the format's limits."""
+        if self.window not in (0, *WINDOWS):
+            raise ValueError("the window of the trellis is none of the known ones")
+        if abs(self.level) > _LIMIT:
+            raise ValueError("the water level is out of range")
+
+    def classes(self, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Half bits an entry of columns of these norm codes."""
+        edges = np.array(list(THRESHOLDS.values()))
+        found = np.searchsorted(edges, np.where(codes == norms.ZERO, -(1 << 40), codes - self.level), "right")
+        return np.where(found > 0, found + 1, 0)
+
+    def below(self, codes: npt.NDArray[Any], step: int) -> npt.NDArray[np.bool_]:
+        """Which norm codes are less than a step below a threshold."""
+        wide = codes.astype(np.int64)
+        found: npt.NDArray[np.bool_] = (self.classes(wide + step) > self.classes(wide)) & (
+            codes != norms.ZERO
+        )
+        return found
+
+    def kept_codes(self, codes: npt.NDArray[Any], first: int, step: int) -> npt.NDArray[Any]:
+        """Norm codes of columns, the first of which has this number, as they are to be kept, in multiples of a step."""
+        if not self.raised:
+            return codes
+        place = (np.arange(first, first + len(codes), dtype=np.int64) * _GOLDEN) % PARTS
+        moved: npt.NDArray[Any] = codes + step * (self.below(codes, step) & (place < self.raised))
+        return moved.astype(codes.dtype)
+
+
+class _Trellis(Coding):
+    name = "trellis"
+    allocations = ("matrix",)
+    gains = True
+    windows = WINDOWS
+    most_rate = 4.25  # a little more than the values take: norms and means come on top of them
+
+    def takes(self, lattice: Lattice | None) -> bool:
+        return lattice is None
+
+    def check(self, parameters: MatrixParameters) -> None:
+        p = parameters
+        if p.lattice is not None:
+            raise ValueError("the trellis coding has no lattice")
+        if (p.allocate, p.delta, p.lowest_class) != ("matrix", 0, 0):
+            raise ValueError("the trellis coding has no lattice scale")
+        if p.m != p.n:
+            raise ValueError("the trellis coding keeps all coordinates")
+        if not isinstance(p.coding_parameters, Water):
+            raise ValueError("the coding and its parameters disagree")
+        p.coding_parameters.check()
+
+    def scaling(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> Scaling:
+        codes, water = np.asarray(codes, np.int64), water_of(parameters)
+        classes = water.classes(codes)
+        ratio = np.where(codes == norms.ZERO, 0, ENERGY_STEP * (codes - water.level))
+        noise = np.array([np.inf if k < 2 else constants(k, water.window).noise for k in range(9)])
+        return Scaling(ratio, noise[classes], classes, classes > 0)
+
+    def least_bits(
+        self, parameters: MatrixParameters, classes: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        return classes / 2.0
+
+    def cut(self, parameters: MatrixParameters, kept: int) -> list[int]:
+        n = parameters.n
+        together = ring_columns(n)
+        size = max(1, CHUNK_ENTRIES // (n * together)) * together
+        full, rest = divmod(kept, size)
+        return [size * n] * full + [rest * n] * (rest > 0)
+
+    def forward(self, parameters: MatrixParameters, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """To a variance of one."""
+        norm = GRID // norms.DOUBLING * (codes - norms.DOUBLING * exponents(codes).astype(np.int64))
+        scale = math.sqrt(parameters.n) / exp2(np.where(codes == norms.ZERO, 0, norm))
+        found: npt.NDArray[np.float32] = scale.astype(np.float32)
+        return found
+
+    def unit(
+        self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
+    ) -> npt.NDArray[np.float64]:
+        """A standard deviation over that of values, but for the slope of the column."""
+        codes, water = np.asarray(codes, np.int64), water_of(parameters)
+        worth = np.array([0.0 if k < 2 else constants(k, water.window).unit for k in range(9)])
+        scale = exp2(GRID // norms.DOUBLING * np.where(codes == norms.ZERO, 0, codes) - GRID * exponent)
+        found: npt.NDArray[np.float64] = scale * (worth[water.classes(codes)] / math.sqrt(parameters.n))
+        return found
+
+    def gain(self, parameters: MatrixParameters, gains: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        step = gain_step(parameters.n)
+        if gains.min(initial=0) * step <= -1.0 or gains.max(initial=0) * step > _LARGEST - 1.0:
+            raise ValueError("the slope of a column is out of range")
+        return np.asarray(1.0 + gains * step, np.float64)
+
+    def kept_codes(
+        self, parameters: MatrixParameters, codes: npt.NDArray[Any], first: int
+    ) -> npt.NDArray[Any]:
+        return water_of(parameters).kept_codes(codes, first, parameters.norm_step)
+
+    def dependence(self, parameters: MatrixParameters) -> Callable[[], Dependence]:
+        """Nothing of the noise is along the column."""
+        return partial(_dependence, parameters.n)
+
+    def coder(self, parameters: MatrixParameters, classes: npt.NDArray[Any]) -> TrellisCoder:
+        p = parameters
+        return TrellisCoder(p.n, water_of(p).window, dither.halves(p.dither_key))
+
+
+TRELLIS = _Trellis()
+
+
+def water_of(parameters: MatrixParameters) -> Water:
+    """How the columns of a matrix share bits."""
+    assert isinstance(parameters.coding_parameters, Water)  # see `check`
+    return parameters.coding_parameters
+
+
+def gain_step(n: int) -> float:
+    """To what slopes are rounded: about 1 / (8 √n), an eighth of the noise of a sum over the column."""
+    return math.ldexp(1.0, -3 - ((n - 1).bit_length() + 1) // 2)
+
+
+def _dependence(n: int) -> Dependence:
+    rounded = n * gain_step(n) ** 2 / 12.0
+    return Dependence(along=rounded, bent=_BENT, across=True)
+
+
+@dataclass(frozen=True, eq=False)
+class TrellisCoder(Coder):
+    """Codes chunks, which are whole columns.
+
+    Attributes
+    ----------
+    n : int
+        Length of a column.
+    window : int
+        See `Water`.
+    key : tuple of int
+        Of the dither.
+    """
+
+    n: int
+    window: int
+    key: tuple[int, int]
+
+    def columns(self, classes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+        """Half bits an entry."""
+        return classes.astype(np.int32)
+
+    def working_points(self, chunk: Chunk) -> int:
+        """None: entries are coded as they are."""
+        return 0
+
+    @cached_property
+    def _code(self) -> kernels.RingCode:
+        return kernels.RingCode(self.window, dither.labels(self.key))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_code"}
+
+    def _first(self, chunk: Chunk) -> int:
+        """Number of the first ring of a chunk: as many for each chunk as a full one of equal columns has."""
+        return chunk.number * max(1, CHUNK_ENTRIES // (self.n * ring_columns(self.n)))
+
+    def _half_bits(self, chunk: Chunk, columns: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """Half bits an entry of the columns of a chunk."""
+        return columns[chunk.start // self.n : (chunk.start + chunk.count) // self.n]
+
+    def encode_chunk(
+        self,
+        chunk: Chunk,
+        columns: npt.NDArray[np.int32],
+        factors: npt.NDArray[np.float32],
+        u: npt.NDArray[np.float32],
+        points: npt.NDArray[np.int32],
+    ) -> tuple[Sections, Moments]:
+        """Find the best paths: the bytes of the rings. Measured are slopes, as `Coding.gain` has them."""
+        half_bits, first = self._half_bits(chunk, columns), chunk.start // self.n
+        rings = Rings.of(half_bits, self.n)
+        scaled = u.reshape(-1, self.n) * factors[first : first + len(half_bits), np.newaxis]
+        data, moments = np.empty(rings.bytes, np.uint8), np.empty((len(half_bits), 2), np.int64)
+        kernels.ring_encode(
+            self._code,
+            rings.lengths,
+            rings.half_bits,
+            self._first(chunk),
+            scaled.reshape(-1),
+            self.n,
+            data,
+            moments,
+        )
+        x = np.rint(scaled * np.float32(_ENTRY_UNIT)).astype(np.int64)
+        return (data,), self._gains(half_bits, (x * x).sum(axis=1), moments[:, 0])
+
+    def _gains(
+        self, half_bits: npt.NDArray[np.int32], energy: npt.NDArray[np.int64], cross: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Codes of the slopes: energy over what values have of the column, in units of what it mostly is."""
+        unit = np.array([0.0 if k < 2 else constants(k, self.window).unit for k in range(9)])[half_bits]
+        step, found = gain_step(self.n), np.ones(len(half_bits))
+        np.divide(energy.astype(np.float64), _ENTRY_UNIT * (cross * unit), out=found, where=cross > 0)
+        codes = np.floor((np.minimum(found, _LARGEST) - 1.0) / step + 0.5).astype(np.int64)
+        least, most = -math.ceil(1.0 / step) + 1, math.floor((_LARGEST - 1.0) / step)
+        return np.clip(codes, least, most)
+
+    def sizes(self, chunk: Chunk, columns: npt.NDArray[np.int32]) -> tuple[int, ...]:
+        """Bytes of the rings."""
+        return (Rings.of(self._half_bits(chunk, columns), self.n).bytes,)
+
+    def decode_chunk(
+        self, chunk: Chunk, columns: npt.NDArray[np.int32], sections: Sections, out: npt.NDArray[np.int32]
+    ) -> None:
+        """See `Coder`."""
+        (data,) = sections
+        rings = Rings.of(self._half_bits(chunk, columns), self.n)
+        kernels.ring_decode(self._code, rings.lengths, rings.half_bits, self._first(chunk), data, out)
