@@ -53,11 +53,16 @@ def _of_norms(operand: Operand) -> float:
 
 def _deviation(operand: Operand, noise: NDArray[np.float64], kappa: float) -> NDArray[np.float64]:
     if operand.across:
-        share = noise / (1.0 + noise)
-        return np.asarray(np.sqrt((4.0 * operand.along + _ACROSS * share * share) / operand.side.n))
+        return np.asarray(np.sqrt(across_variance(operand, noise)))
     spread = 4.0 * noise + 2.0 * noise * noise + 2.0 * (1.0 - kappa)
     found: NDArray[np.float64] = np.sqrt(spread / (kappa * operand.side.n))
     return found
+
+
+def across_variance(operand: Operand, noise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Relative variance of the energy of points over 1 + d, where no noise is along a column but by rounding."""
+    share = noise / (1.0 + noise)
+    return (4.0 * operand.along + _ACROSS * share * share) / operand.side.n
 
 
 def _of_points(operand: Operand, noise: NDArray[np.float64], kappa: float) -> NDArray[np.bool_]:

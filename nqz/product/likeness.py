@@ -112,6 +112,7 @@ class Likeness:
     def _related(self) -> float:
         """What `related_noise` gives, without what is counted along each vector."""
         found = related_noise(self.corpus.side, self.queries.side)
+        found += sum(x.side.mean_noise() for x in (self.corpus, self.queries) if x.across)
         return found - (1.0 - self.kappa) / self.kappa if self._independent else found
 
     def rows(self, x: Vectors, z: float = 0.0) -> Floats:
@@ -181,8 +182,12 @@ class Likeness:
         power = x.energy * q.energy
         cosine = np.divide(product * product, power, out=np.zeros(len(power)), where=power > 0.0)
         across = 1.0 - np.minimum(cosine, 1.0) if self._independent else 1.0
+        if self.corpus.across:  # an energy that is not known well must not make a cosine of 1
+            lacking = np.divide(x.noise, n * x.energy, out=np.zeros(len(power)), where=x.energy > 0.0)
+            across = 1.0 - np.minimum(cosine, 1.0) * (1.0 - np.minimum(np.sqrt(v.norm + 4.0 * lacking), 1.0))
         noise = across * (q.energy * (x.energy * (1.0 - kappa) + x.noise))
-        noise = (noise + q.noise * (x.energy + x.noise)) / kappa + self._related * product * product
+        beside = across * x.energy if self.queries.across else x.energy
+        noise = (noise + q.noise * (beside + x.noise)) / kappa + self._related * product * product
         along, size = by_product * product, x.energy
         variance = by_product * by_product * np.maximum(noise, 0.0) / n
         for known, first, second in (

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz.ground.arithmetic import total
+from nqz.product.diagonal import across_variance
 from nqz.product.operand import Columns, Operand
 
 Floats = NDArray[np.float64]
@@ -147,15 +148,21 @@ class Vectors:
         """
         n, shift = operand.side.n, operand.exponent - exponent
         codes = operand.codes(columns)
-        relative, unit, size = operand.noise(codes), operand.units(codes), operand.energies(codes)
+        relative, size = operand.noise(codes), operand.energies(codes)
+        unit = operand.worths(columns, codes)
         coded = np.isfinite(relative)
         relative = np.where(coded, relative, 0.0)
         variances = Variances.of(operand, relative, kappa, slopes, norm)
+        known = excess
         if excess is None:
             excess, there = np.zeros(len(codes)), coded & (size > 0.0)
             if points is not None:
                 np.divide(points * unit * unit, kappa * size, out=excess, where=there)
                 excess[there] -= 1.0 + relative[there]
+        if operand.across and not (points is None and known is None):
+            # the energy of the points is that of the vector and of its noise, which is not along it
+            size = size * (1.0 + excess / (1.0 + relative))
+            variances = variances._replace(norm=across_variance(operand, relative))
         size = np.ldexp(size, 2 * shift)
         more = np.maximum(1.0 + variances.energy * excess, _LEAST_ENERGY)
         energy, variances = size * more, variances.beside(more)
