@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         CompressedMatrix,
         Container,
         ExactTensor,
+        ResidentOperand,
         SlicedTensor,
         compare,
         decode,
@@ -64,7 +65,7 @@ _FUNCTIONS = (
     "encode", "decode", "open", "matmul", "topk", "predicted_error", "predicted_sigma", "plan_product", "inspect",
     "verify", "compare", "sweep",
 )  # fmt: skip
-_TYPES = ("Container", "CompressedMatrix", "ExactTensor", "SlicedTensor")
+_TYPES = ("Container", "CompressedMatrix", "ExactTensor", "ResidentOperand", "SlicedTensor")
 
 __all__ = [  # in the order of help(nqz)
     "CompressedMatrix",
@@ -78,6 +79,7 @@ __all__ = [  # in the order of help(nqz)
     "OperandError",
     "OutputError",
     "OutputExistsError",
+    "ResidentOperand",
     "SlicedTensor",
     "UnsupportedError",
     "UsageError",

@@ -300,3 +300,32 @@ def test_selecting_what_does_not_fit_together_is_refused(native):
     ]:  # fmt: skip
         with pytest.raises((ValueError, TypeError)):
             native.select(**{**arguments(), name: wrong})
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+@pytest.mark.parametrize("shape", [(1, 1), (9, 31), (13, 513), (530, 2100), (0, 4), (4, 0)], ids=str)
+def test_rows_times_few_vectors_equal_the_reference_both_ways(native, dtype, shape):
+    rng, (w, m) = np.random.default_rng(shape), shape
+    for extreme in (False, True):
+        rows = integers(rng, (w, m + 5), dtype, extreme)[:, 2 : 2 + m]
+        if dtype == np.int16 and not extreme:
+            rows //= 100  # entries that are taken whole, beside others
+        for few in (0, 1, 3, 6) if w < 500 else (3,):
+            for name, width, out in (("row_products", m, (w, few)), ("row_sums", w, (few, m))):
+                factors = rng.choice([-(1 << 14), 1 << 14, 5, -77], (few, width)).astype(np.int16)
+                expected, actual = (np.full(out, 77, np.int64) for _ in range(2))
+                getattr(reference, name)(rows, factors, expected)
+                getattr(native, name)(rows, factors, actual)
+                assert np.array_equal(expected, actual)
+
+
+@pytest.mark.parametrize("implementation", EVERY)
+def test_rows_and_vectors_that_do_not_fit_together_are_refused(implementation):
+    rows, out = np.zeros((3, 4), np.int8), np.zeros((3, 1), np.int64)
+    for vectors in (np.zeros((1, 5), np.int16), np.full((1, 4), (1 << 14) + 1, np.int16)):
+        with pytest.raises(ValueError):
+            implementation.row_products(rows, vectors, out)
+        with pytest.raises(ValueError):
+            implementation.row_sums(rows.T.copy(), vectors, out.T.copy())
+    with pytest.raises(ValueError):
+        implementation.row_products(rows.astype(np.int32), np.zeros((1, 4), np.int16), out)

@@ -230,6 +230,21 @@ def test_rotate_equals_the_reference(native, inverse):
         assert expected.tobytes() == actual.tobytes(), n
 
 
+@pytest.mark.parametrize("inverse", [False, True])
+def test_rotate_wide_equals_the_reference_and_is_the_same_map(native, inverse):
+    rng = np.random.default_rng(17)
+    for n in [1, 2, 3, 17, 64, 100, 384, 640, 896, 1000, 4096]:
+        u, signs = rng.standard_normal((3, n)), random_signs(rng, n)
+        expected, actual, narrow = u.copy(), u.copy(), u.astype(np.float32)
+        reference.rotate_wide(expected, signs, inverse)
+        native.rotate_wide(actual, signs, inverse)
+        assert expected.tobytes() == actual.tobytes(), n
+        native.rotate(narrow, signs, inverse)
+        assert np.abs(narrow - actual).max() < 5e-6, n
+        native.rotate_wide(actual, signs, not inverse)
+        assert np.abs(actual - u).max() < 1e-6, n  # the constants are those of float32
+
+
 def test_rotation_is_orthogonal():
     rng = np.random.default_rng(8)
     for n in [*range(1, 71), 100, 384]:

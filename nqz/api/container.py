@@ -152,9 +152,9 @@ class Container(Mapping[str, "CompressedMatrix | SlicedTensor | ExactTensor"], O
             )
         return self[names[0]]  # type: ignore[return-value]
 
-    def operand(self) -> Any:
+    def factor(self) -> Any:
         """What a product takes."""
-        return self.matrix.operand()
+        return self.matrix.factor()
 
     def close(self) -> None:
         """Close the file; its tensors can no longer be decoded."""

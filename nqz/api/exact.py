@@ -13,7 +13,7 @@ from nqz.api.tensor import Tensor
 from nqz.api.wording import speaks_python
 from nqz.format.exct import decode_exact
 from nqz.ground.dtypes import bfloat16_to_float32, dtype_bits, numpy_name
-from nqz.ground.errors import UnsupportedError, UsageError
+from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 
 ByteOrder = Literal["<", ">", "|"]
 
@@ -94,6 +94,12 @@ class ExactTensor(Tensor):
             self._info.shape, order="F" if self._info.order == "F" else "C"
         )
         return found.T if self._transposed else found
+
+    def operand(self, *given: Any, **options: Any) -> Any:
+        """Raise `OperandError`: its array is what there is to multiply."""
+        raise OperandError(
+            f"{self.reader.name}: tensor {self.name!r} is carried exactly, and multiplied as an array: numpy.asarray"
+        )
 
     def __getitem__(self, index: Any) -> Any:
         return self.decode()[index]

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nqz.api.arguments import array_out, canonical_name, float_type, word
+from nqz.api.arguments import array_out, canonical_name, flag, float_type, word
 from nqz.api.indexing import Selection, cut, length, lookup
 from nqz.api.products import Operand, matmul_operator
+from nqz.api.resident import About, ResidentOperand
 from nqz.api.tensor import Tensor, told
 from nqz.api.wording import speaks_python
 from nqz.ground.cached import cached_property
@@ -18,6 +19,7 @@ from nqz.ground.dtypes import cast_saturating, numpy_name, storage_dtype
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import workers
 from nqz.matrix import Columns, Matrix, open_matrix
+from nqz.product.resident import Resident, expected_nbytes
 
 Array = npt.NDArray[Any]
 
@@ -39,9 +41,48 @@ class CompressedMatrix(Tensor, Operand):
         self._opened.require_open()
         return self._matrix
 
-    def operand(self) -> Any:
+    def factor(self) -> Any:
         """Container and name: what a product takes."""
         return self.reader, self.name
+
+    @speaks_python
+    def operand(
+        self, estimator: str = "mmse", *, exact: bool = False, threads: int | None = None
+    ) -> ResidentOperand:
+        """Decode the matrix once, into memory, to be multiplied with vectors any number of times.
+
+        The points stay integers of the narrowest type: a byte an entry up to about 3 bits, two up to about 9. The
+        operand needs the file no more. See `ResidentOperand`.
+
+        Parameters
+        ----------
+        estimator : {"mmse", "unbiased"}
+            That of `decode`: products are those of ``decode(estimator=estimator)``.
+        exact : bool
+            Whether vectors are rounded to float64, rather than to 2 ** -27 of their peak.
+        threads : int, optional
+            Of decoding, and of each product.
+
+        Raises
+        ------
+        UsageError
+            Unknown estimator.
+        CorruptError
+            The data is damaged.
+        """
+        estimator = word(estimator, "estimator")
+        if estimator not in ("mmse", "unbiased"):
+            raise UsageError(f"estimator {estimator!r}: mmse or unbiased")
+        matrix, exact = self._coded, flag(exact, "exact")
+        with self._opened.unchanged(), workers(threads) as pool:
+            resident = Resident.of(matrix, estimator, pool)
+        about = About(self.name or self.reader.name, estimator, exact, threads)
+        return ResidentOperand(resident, about, transposed=self.axis == 1)
+
+    @property
+    def operand_nbytes(self) -> int:
+        """Memory that `operand` will take, from the norms: more only where points lie far beyond these."""
+        return expected_nbytes(self._coded)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -28,7 +28,7 @@ class Operand(ABC):
     """What may be a side of a product as it is."""
 
     @abstractmethod
-    def operand(self) -> tuple[Any, str]:
+    def factor(self) -> tuple[Any, str]:
         """Open container, and name of the tensor; `OperandError` if that is no matrix."""
 
 
@@ -225,7 +225,7 @@ def _compressed(side: Any) -> bool:
 
 def _check_axis(side: Any, place: int) -> None:
     """Raise `OperandError` unless a compressed matrix has its vectors along its first axis (0), or its last (-1)."""
-    reader, name = side.operand()
+    reader, name = side.factor()
     where = f"{reader.name}: tensor {name!r}" if name else reader.name
     if side.ndim > 2:
         raise OperandError(
@@ -262,7 +262,7 @@ class _One:
 
 def _side(operand: Any, stack: ExitStack) -> Any:
     if isinstance(operand, Operand):
-        return _One(*operand.operand())
+        return _One(*operand.factor())
     if is_file(operand):
         return stack.enter_context(open_collection(as_target(operand)))
     plain = operand if isinstance(operand, Plain) else as_plain(operand)

@@ -104,7 +104,7 @@ def _corpus(x: Any, stack: ExitStack) -> Coded:
 
 def _side(x: Any, stack: ExitStack) -> tuple[Side, str | None]:
     """An open file, and the name of a tensor if one is meant."""
-    return x.operand() if isinstance(x, Operand) else (_opened(x, stack), None)
+    return x.factor() if isinstance(x, Operand) else (_opened(x, stack), None)
 
 
 def _plain(x: Any, stack: ExitStack) -> Source | Collection:

@@ -97,9 +97,17 @@ class SlicedTensor(Tensor, Operand):
     def __iter__(self) -> Iterator[Any]:
         return (one.decode() for one in self.slices)
 
-    def operand(self) -> Any:
+    def factor(self) -> Any:
         """Raise `OperandError`: products take one slice."""
-        raise OperandError(
+        raise self._refusal
+
+    def operand(self, *given: Any, **options: Any) -> Any:
+        """Raise `OperandError`: each slice is an operand of its own."""
+        raise self._refusal
+
+    @property
+    def _refusal(self) -> OperandError:
+        return OperandError(
             f"{self.reader.name}: tensor {self.name!r} is held in slices, each a matrix; take one of them, "
             f"such as {self._info.name!r}"
         )

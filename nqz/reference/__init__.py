@@ -25,7 +25,8 @@ from nqz.reference.layout import Place
 from nqz.reference.operand import narrow, point_products, row_energies
 from nqz.reference.product import fast_product, integer_product
 from nqz.reference.restore import restore
-from nqz.reference.rotate import rotate
+from nqz.reference.rotate import rotate, rotate_wide
+from nqz.reference.rows import row_products, row_sums
 from nqz.reference.select import select
 from nqz.reference.statistics import column_statistics
 
@@ -57,8 +58,11 @@ __all__ = [
     "ring_decode",
     "ring_encode",
     "rotate",
+    "rotate_wide",
     "round_scaled",
     "row_energies",
+    "row_products",
+    "row_sums",
     "select",
     "unpack_digits",
     "voronoi_decode",

@@ -27,6 +27,24 @@ def rotate(u: Array, signs: Array, inverse: bool) -> None:
         Whether to apply the inverse, which is the transpose.
     """
     check({"u float32 [w, n]": u})
+    _rotate(u, signs, inverse)
+
+
+def rotate_wide(u: Array, signs: Array, inverse: bool) -> None:
+    """The same map in float64: its constants are those of float32.
+
+    Parameters
+    ----------
+    u : numpy.ndarray
+        float64 [w, n], overwritten.
+    signs : numpy.ndarray
+    inverse : bool
+    """
+    check({"u float64 [w, n]": u})
+    _rotate(u, signs, inverse)
+
+
+def _rotate(u: Array, signs: Array, inverse: bool) -> None:
     n = u.shape[1]
     check({"signs uint64 [2, ceil(n / 64)]": signs}, **{"ceil(n / 64)": -(-n // 64)})
     if u.size == 0:

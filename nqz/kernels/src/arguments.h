@@ -193,6 +193,13 @@ nqz::Rows rows_of(const Array& array, int widest) {
     return {array.data(), bits / 8, size(array, 0), size(array, 1), row_stride(array)};
 }
 
+// Entries of vectors that rows are multiplied with.
+inline void require_small(const int16_t* entries, int64_t count) {
+    bool small = true;
+    for (int64_t i = 0; i < count; i++) small &= entries[i] <= 1 << 14 && entries[i] >= -(1 << 14);
+    require(small, "an entry is beyond 2^14");
+}
+
 inline nqz::Raw raw_of(const AnyMatrix& raw) {
     bool integer = raw.dtype() == nb::dtype<int32_t>();
     require(integer || raw.dtype() == nb::dtype<double>(), "raw must be int32 or float64");

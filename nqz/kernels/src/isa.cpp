@@ -16,6 +16,7 @@
 #include "product.h"
 #include "restore.h"
 #include "rotate.h"
+#include "rows.h"
 #include "select.h"
 #include "statistics.h"
 
@@ -24,13 +25,37 @@ namespace nqz::NQZ_ISA {
 extern const RingKernels rings;  // rings.cpp
 
 const Kernels kernels = {
-    lattice_facts,   words,          levels,         column_statistics,
-    center_rotate,   rotate,         restore,        dither_quantize_scratch,
-    dither_quantize, round_scaled,   low_bits,       code_bits,
-    entropy_encode,  entropy_decode, rans_encode,    rans_decode,
-    voronoi_encode,  voronoi_decode, pack_digits,    unpack_digits,
-    narrow,          row_energies,   point_products, estimate,
-    deviations,      group_energies, select,         {product_scratch, integer_product, Accumulator::IS_FAST != 0},
+    lattice_facts,
+    words,
+    levels,
+    column_statistics,
+    center_rotate,
+    rotate,
+    rotate_wide,
+    restore,
+    dither_quantize_scratch,
+    dither_quantize,
+    round_scaled,
+    low_bits,
+    code_bits,
+    entropy_encode,
+    entropy_decode,
+    rans_encode,
+    rans_decode,
+    voronoi_encode,
+    voronoi_decode,
+    pack_digits,
+    unpack_digits,
+    narrow,
+    row_energies,
+    point_products,
+    row_products,
+    row_sums,
+    estimate,
+    deviations,
+    group_energies,
+    select,
+    {product_scratch, integer_product, Accumulator::IS_FAST != 0},
     &rings,
 };
 

@@ -189,6 +189,7 @@ struct Kernels {
     void (*center_rotate)(const Block& block, const double* mean, const double* power, const int64_t* place, float* out,
                           int64_t stride, const uint64_t* signs, float* scratch);
     void (*rotate)(float* u, int64_t width, int64_t n, const uint64_t* signs, bool inverse, float* scratch);
+    void (*rotate_wide)(double* u, int64_t width, int64_t n, const uint64_t* signs, bool inverse, double* scratch);
     void (*restore)(int32_t* points, int64_t n, const uint64_t* signs, const int64_t* place, int64_t width,
                     const double* scale, const double* mean, void* out, bool wide, int64_t row_stride,
                     int64_t column_stride, float* scratch);
@@ -222,6 +223,8 @@ struct Kernels {
     void (*row_energies)(const Rows& rows, int64_t* out);
     int64_t (*point_products)(const int32_t* points, int64_t count, int64_t start, int64_t m, const int32_t* vectors,
                               int64_t few, int64_t* out);
+    void (*row_products)(const Rows& rows, const int16_t* vectors, int64_t few, int64_t* out);
+    void (*row_sums)(const Rows& rows, const int16_t* weights, int64_t few, int64_t* out);
     int64_t (*estimate)(const Raw& raw, const Scaling& scaling, void* out, bool wide);
     void (*deviations)(const Raw& raw, const Spread& spread, const void* estimates, void* out, bool wide,
                        int64_t* found);

@@ -141,6 +141,15 @@ struct Bindings {
         k.rotate(u.data(), width, n, signs.data(), inverse, scratch.data());
     }
 
+    void rotate_wide(Matrix<double> u, Matrix<const uint64_t> signs, bool inverse) const {
+        int64_t width = size(u, 0), n = size(u, 1);
+        require(size(signs, 0) == 2 && size(signs, 1) == (n + 63) / 64, "signs must be uint64 [2, ceil(n / 64)]");
+        if (width == 0 || n == 0) return;
+        nb::gil_scoped_release release;
+        Scratch<double> scratch(n);
+        k.rotate_wide(u.data(), width, n, signs.data(), inverse, scratch.data());
+    }
+
     void dither_quantize(const Place& place, const Key& key, Vector<float> u, Vector<float> scale,
                          Output<int32_t> out) const {
         require(size(u) == place.count, "u must be float32 [N]");
@@ -404,6 +413,26 @@ struct Bindings {
         return k.point_products(points.data(), count, start, m, vectors.data(), few, out.data());
     }
 
+    void row_products(const AnyMatrix& rows, Matrix<const int16_t> vectors, Matrix<int64_t> out) const {
+        Rows r = rows_of(rows, 2);
+        int64_t few = size(vectors, 0);
+        require(size(vectors, 1) == r.width, "vectors must be int16 [b, m]");
+        require(size(out, 0) == r.count && size(out, 1) == few, "out must be int64 [w, b]");
+        require_small(vectors.data(), few * r.width);
+        nb::gil_scoped_release release;
+        k.row_products(r, vectors.data(), few, out.data());
+    }
+
+    void row_sums(const AnyMatrix& rows, Matrix<const int16_t> weights, Matrix<int64_t> out) const {
+        Rows r = rows_of(rows, 2);
+        int64_t few = size(weights, 0);
+        require(size(weights, 1) == r.count, "weights must be int16 [b, w]");
+        require(size(out, 0) == few && size(out, 1) == r.width, "out must be int64 [b, m]");
+        require_small(weights.data(), few * r.count);
+        nb::gil_scoped_release release;
+        k.row_sums(r, weights.data(), few, out.data());
+    }
+
     void integer_product(const AnyMatrix& a, const AnyMatrix& b, const AnyOutput& out) const {
         Rows left = rows_of(a, 2), right = rows_of(b, 2);
         require(left.width == right.width, "rows of different lengths");
@@ -574,6 +603,7 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
            {"block", "bfloat16", "mean", "exponent", "out", "place", "signs"});
     define(m, "restore", k, &B::restore, {"points", "signs", "scale", "mean", "out", "place"});
     define(m, "rotate", k, &B::rotate, {"u", "signs", "inverse"});
+    define(m, "rotate_wide", k, &B::rotate_wide, {"u", "signs", "inverse"});
     define(m, "dither_quantize", k, &B::dither_quantize, {"place", "key", "u", "scale", "out"});
     define(m, "round_scaled", k, &B::round_scaled, {"u", "scale", "out"});
     define(m, "entropy_encode", k, &B::entropy_encode, {"place", "key", "tables", "table_of_column", "points"});
@@ -591,6 +621,8 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     define(m, "narrow", k, &B::narrow, {"points", "start", "place", "out"});
     define(m, "row_energies", k, &B::row_energies, {"rows", "out"});
     define(m, "point_products", k, &B::point_products, {"points", "start", "vectors", "out"});
+    define(m, "row_products", k, &B::row_products, {"rows", "vectors", "out"});
+    define(m, "row_sums", k, &B::row_sums, {"rows", "weights", "out"});
     define(m, "integer_product", k, &B::integer_product, {"a", "b", "out"});
     define(m, "estimate", k, &B::estimate,
            {"raw", "unit_a", "unit_b", "spread_a", "spread_b", "mean_a", "mean_b", "share", "theta", "factor", "length",

@@ -117,7 +117,8 @@ void flip(float* u, int64_t n, const uint64_t* signs) {
         if (signs[i / 64] >> (i & 63) & 1) u[i] = -u[i];
 }
 
-void flip(Entries* u, int64_t n, const uint64_t* signs) {
+template <class T>
+void flip(T* u, int64_t n, const uint64_t* signs) {
     for (int64_t i = 0; i < n; i++)
         if (signs[i / 64] >> (i & 63) & 1) u[i] = -u[i];
 }
@@ -144,7 +145,8 @@ void hadamard(float* u, int64_t n, const uint64_t* signs, float factor) {
     transform_from(u, n, part, factor);
 }
 
-void hadamard(Entries* u, int64_t n, const uint64_t* signs, float factor) {
+template <class T>
+void hadamard(T* u, int64_t n, const uint64_t* signs, float factor) {
     if (signs) flip(u, n, signs);
     butterflies(u, n);
     scale_by(u, n, factor);
@@ -320,6 +322,12 @@ void rotate(float* u, int64_t width, int64_t n, const uint64_t* signs, bool inve
         for (int64_t j = 0; j < count; j++) columns[j] = u + (first + j) * n;
         rotate_columns(rotation, columns, count, scratch);
     }
+}
+
+// The same of float64: the constants are those of float32, so that it is the same map.
+void rotate_wide(double* u, int64_t width, int64_t n, const uint64_t* signs, bool inverse, double* scratch) {
+    const Rotation rotation(n, signs, inverse);
+    for (int64_t i = 0; i < width; i++) rotation(u + i * n, scratch);
 }
 
 }  // namespace

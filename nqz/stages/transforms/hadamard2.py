@@ -45,6 +45,9 @@ class _Hadamard2(Transform):
     def rotate(self, u: npt.NDArray[np.float32], seed: int) -> None:
         kernels.rotate(u, signs(seed, u.shape[1]), False)
 
+    def rotate_wide(self, u: npt.NDArray[np.float64], seed: int, *, inverse: bool) -> None:
+        kernels.rotate_wide(u, signs(seed, u.shape[1]), inverse)
+
     def restore(
         self,
         points: npt.NDArray[np.int32],

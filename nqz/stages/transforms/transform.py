@@ -62,6 +62,10 @@ class Transform(ABC):
         """Rotate every row of u, shape (w, n), in place."""
 
     @abstractmethod
+    def rotate_wide(self, u: npt.NDArray[np.float64], seed: int, *, inverse: bool) -> None:
+        """The same in float64, or back: the transpose."""
+
+    @abstractmethod
     def restore(
         self,
         points: npt.NDArray[np.int32],

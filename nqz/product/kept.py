@@ -1,0 +1,186 @@
+"""Columns of a matrix that stay in memory for products: their points, decoded once, in the narrowest type each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nqz import kernels
+from nqz.ground.arithmetic import GRID, exp2
+from nqz.ground.threads import Workers
+from nqz.matrix import CodedPanel, Matrix
+from nqz.product.integers import SHIFT, Integers, Rest, entry_size, load
+from nqz.product.operand import Stream
+from nqz.stages import norms
+from nqz.stages.parameters import Parameters
+
+_WIDE = 1 << 16
+"""Coordinates of a part at most."""
+
+_LEAST, _MOST, _PARTS = 1 << 18, 1 << 23, 16
+"""Entries of a part, which one thread works on: of so many, within limits."""
+
+
+class Kept(ABC):
+    """Some coordinates of some columns, to be multiplied any number of times.
+
+    Attributes
+    ----------
+    columns : ndarray of int64
+        Their numbers in the matrix, none twice.
+    coordinates : slice
+    """
+
+    columns: NDArray[np.int64]
+    coordinates: slice
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Memory taken."""
+
+    @abstractmethod
+    def products(self, vectors: NDArray[np.int16]) -> NDArray[np.int64]:
+        """Inner products of the columns with vectors of these coordinates, shape (columns, vectors)."""
+
+    @abstractmethod
+    def sums(self, weights: NDArray[np.int16]) -> NDArray[np.int64]:
+        """Sums of the columns times vectors of weights, shape (vectors, coordinates)."""
+
+
+@dataclass(frozen=True, eq=False)
+class KeptPoints(Kept):
+    """Columns as points: the sum of limbs, each times 2 ** `SHIFT` of the one before, and of a few entries more.
+
+    Attributes
+    ----------
+    limbs : tuple of ndarray of int8 or int16
+        Rows of the columns, least significant first.
+    rest : Rest
+        Rows and coordinates count from the first one of the part.
+    """
+
+    columns: NDArray[np.int64]
+    coordinates: slice
+    limbs: tuple[NDArray[Any], ...]
+    rest: Rest
+
+    @property
+    def nbytes(self) -> int:
+        rest = self.rest.row.nbytes + self.rest.coordinate.nbytes + self.rest.value.nbytes
+        return self.columns.nbytes + sum(rows.nbytes for rows in self.limbs) + rest
+
+    def products(self, vectors: NDArray[np.int16]) -> NDArray[np.int64]:
+        out, rest = np.zeros((len(self.columns), len(vectors)), np.int64), self.rest
+        part = np.empty_like(out)
+        for number, rows in enumerate(self.limbs):
+            kernels.row_products(rows, vectors, part)
+            out += part << (SHIFT * number)
+        if len(rest.row):
+            np.add.at(out, rest.row, (vectors[:, rest.coordinate] * rest.value).T)
+        return out
+
+    def sums(self, weights: NDArray[np.int16]) -> NDArray[np.int64]:
+        out, rest = np.zeros((len(weights), self.limbs[0].shape[1]), np.int64), self.rest
+        part = np.empty_like(out)
+        for number, rows in enumerate(self.limbs):
+            kernels.row_sums(rows, weights, part)
+            out += part << (SHIFT * number)
+        if len(rest.row):
+            np.add.at(out.T, rest.coordinate, (weights[:, rest.row] * rest.value).T)
+        return out
+
+
+def keep(matrix: Matrix, pool: Workers) -> list[Kept]:
+    """Decode a matrix into memory.
+
+    Raises
+    ------
+    CorruptError
+        A record is damaged.
+    """
+    p = matrix.parameters
+    size = min(_MOST, max(_LEAST, p.columns * p.m // _PARTS))
+    found: list[Kept] = []
+    for panel in matrix.panels:
+        order = panel.panel.first + panel.opened.order
+        for rows, rms in _groups(p, panel):
+            stream, width = _stream(matrix, panel, rows, pool), rows.stop - rows.start
+            found.extend(_parts(load(stream, width, p.m, None, rms, pool), order[rows], size))
+    return found
+
+
+def expected_bytes(matrix: Matrix) -> int:
+    """Memory that `keep` will take, but for the few entries that are beyond the types of their columns."""
+    p, found = matrix.parameters, 0
+    for panel in matrix.panels:
+        for rows, rms in _groups(p, panel):
+            found += (rows.stop - rows.start) * (p.m * entry_size(rms) + 8)
+    return found
+
+
+def _groups(p: Parameters, panel: CodedPanel) -> Iterator[tuple[slice, float]]:
+    """Rows of a panel's stream whose points take the same type, and the root mean square of the loudest."""
+    histogram, kept = panel.histogram, panel.scaling.kept
+    exponent = histogram.codes // norms.DOUBLING
+    unit = p.coding.unit(p, histogram.codes, exponent)
+    size = exp2((histogram.codes - norms.DOUBLING * exponent) * (GRID // norms.DOUBLING))
+    noise = np.where(kept, panel.scaling.noise, 0.0)
+    spread = np.zeros(len(unit))
+    np.divide(size * np.sqrt((1.0 + noise) / p.n), unit, out=spread, where=kept & (unit > 0.0))
+    # the stream is in order of classes, in which types only grow
+    rms = np.maximum.accumulate(histogram.look_up(spread, panel.codes[panel.opened.order]))
+    types = np.array([entry_size(float(x)) for x in spread.tolist()])
+    of_rows = np.maximum.accumulate(histogram.look_up(types, panel.codes[panel.opened.order]))
+    edges = np.flatnonzero(np.diff(of_rows, prepend=0, append=0))
+    for first, last in pairwise(edges.tolist()):
+        yield slice(first, last), float(rms[last - 1])
+
+
+def _stream(matrix: Matrix, panel: CodedPanel, rows: slice, pool: Workers) -> Stream:
+    """Some rows of a panel's stream, as one of their own."""
+    m = panel.panel.m
+    first, last = rows.start * m, rows.stop * m
+
+    def read(chunk: Any) -> tuple[int, NDArray[np.int32]]:
+        points = pool.local.array("points", (chunk.count,), np.int32)
+        matrix.chunk_points(panel, chunk, points)
+        low, high = max(first, chunk.start), min(last, chunk.start + chunk.count)
+        return low - first, points[low - chunk.start : high - chunk.start]
+
+    chunks = [c for c in panel.panel.chunks if c.start < last and c.start + c.count > first]
+    return Stream(np.arange(rows.stop - rows.start), chunks, read)
+
+
+def _parts(whole: Integers, columns: NDArray[np.int64], size: int) -> Iterator[Kept]:
+    """Rectangles of about so many entries."""
+    count, m = whole.rows.shape
+    limbs, rest = _short(whole), whole.rest
+    wide = min(m, _WIDE)
+    high = max(1, size // wide)
+    for i in range(0, count, high):
+        rows = slice(i, min(i + high, count))
+        low, end = np.searchsorted(rest.row, [rows.start, rows.stop])
+        for j in range(0, m, wide):
+            across = slice(j, min(j + wide, m))
+            here = low + np.flatnonzero(
+                (rest.coordinate[low:end] >= across.start) & (rest.coordinate[low:end] < across.stop)
+            )
+            part = Rest(rest.row[here] - i, rest.coordinate[here] - j, rest.value[here])
+            yield KeptPoints(columns[rows], across, tuple(x[rows, across] for x in limbs), part)
+
+
+def _short(whole: Integers) -> list[NDArray[Any]]:
+    """Limbs of at most int16."""
+    limbs = whole.limbs
+    if limbs[-1].dtype != np.int32:
+        return limbs
+    high = limbs.pop()
+    upper = (high >> SHIFT) + (high >> (SHIFT - 1) & 1)
+    return [*limbs, (high - (upper << SHIFT)).astype(np.int16), upper.astype(np.int16)]
