@@ -37,7 +37,9 @@ def main(rows=4096, columns=16384, threads=2, repeats=100):
     print(f"{rows} x {columns}, {threads} threads, {repeats} products, {kernels.name}")
     b = rng.standard_normal((rows, 16), np.float32)
     c = rng.standard_normal((columns, 16), np.float32)
-    print("coding   rate   MiB  vectors      x.T @ b        numpy   ratio        x @ c        numpy   ratio  dot test")
+    print(
+        "coding   rate   MiB  vectors      x.T @ b        numpy   ratio        x @ c        numpy   ratio  dot test"
+    )
     with threadpoolctl.threadpool_limits(threads):
         for coding, lattice, rate in CASES:
             a = rng.standard_normal((rows, columns), np.float32)

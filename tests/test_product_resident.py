@@ -63,7 +63,8 @@ def test_products_are_those_of_the_decoded_matrix_and_adjoint(case, estimator):
         x = m.operand(estimator, exact=exact)
         assert (x.shape, x.dtype, x.n, x.axis, len(x)) == (m.shape, np.float64, N, m.axis, rows)
         one, other = x.T @ b, x @ c
-        for found, wanted in ((one, expected.T @ b), (other, expected @ c)):  # to float32, which decoding rotates in
+        for found, wanted in ((one, expected.T @ b), (other, expected @ c)):
+            # decoding rotates in float32
             assert np.abs(found - wanted).max() <= 3e-6 * np.linalg.norm(wanted)
         dots = one.T @ c - b.T @ other
         assert np.abs(dots).max() <= tolerance * np.linalg.norm(one) * np.linalg.norm(c)
@@ -81,7 +82,8 @@ def test_points_take_a_byte_or_two_each_column_as_it_needs():
 def test_columns_of_all_magnitudes_are_multiplied_as_they_are():
     rng = np.random.default_rng(2)
     a = rng.standard_normal((N, 6)) * [1e300, 1e150, 1.0, 1e-150, 1e-300, 0.0]
-    m = nqz.open(nqz.encode(a, rate=6, coding="voronoi", lattice="z")).matrix  # scales of columns follow their norms
+    # scales of columns follow their norms
+    m = nqz.open(nqz.encode(a, rate=6, coding="voronoi", lattice="z")).matrix
     decoded = m.decode()
     b = rng.standard_normal(N)
     for exact in (False, True):
@@ -146,7 +148,7 @@ def test_an_operand_outlives_its_file_and_can_be_pickled(tmp_path):
     b = np.ones(64)
     expected = x.T @ b
     assert np.array_equal(turned @ b, expected) and turned.shape == (20, 64)
-    assert np.array_equal(pickle.loads(pickle.dumps(x)).T @ b, expected)
+    assert np.array_equal(pickle.loads(pickle.dumps(x)).T @ b, expected)  # noqa: S301 (our own)
     assert "unbiased" in repr(x) and "'w'" in repr(x)
 
 
@@ -168,12 +170,13 @@ def test_arrays_of_no_columns_and_matrices_of_one_dimension_or_three_are_multipl
 def test_what_is_no_vector_for_an_operand_is_told_apart():
     m = matrix()
     x = m.operand()
+    infinite = np.where(np.arange(2 * COLUMNS) == 7, np.inf, 0.0).reshape(-1, 2)
     for bad, error, text in (
         (np.ones(N + 1), nqz.OperandError, rf"one of {COLUMNS} entries along its first axis"),
         (np.ones((COLUMNS, 2, 2)), nqz.OperandError, "at most two axes"),
         (3.0, nqz.OperandError, "of shape"),
         (np.full(COLUMNS, np.nan), nqz.UnsupportedError, r"entry \[0\] of the array is not finite"),
-        (np.where(np.arange(2 * COLUMNS) == 7, np.inf, 0.0).reshape(-1, 2), nqz.UnsupportedError, r"\[3, 1\]"),
+        (infinite, nqz.UnsupportedError, r"\[3, 1\]"),
         (np.ones(COLUMNS, complex), nqz.UnsupportedError, "complex128"),
         (["a"] * COLUMNS, nqz.UnsupportedError, "dtype"),
         (m, nqz.OperandError, "both sides are compressed"),

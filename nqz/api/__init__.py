@@ -15,8 +15,8 @@ from nqz.api.encoding import encode
 from nqz.api.exact import ExactTensor
 from nqz.api.matrix import CompressedMatrix
 from nqz.api.products import matmul, predicted_error, predicted_sigma
-from nqz.api.resident import ResidentOperand
 from nqz.api.reports import compare, inspect, plan_product, sweep, verify
+from nqz.api.resident import ResidentOperand
 from nqz.api.search import topk
 from nqz.api.sliced import SlicedTensor
 from nqz.models import config as _config  # noqa: F401  the fifth

@@ -113,7 +113,9 @@ class ResidentOperand:
         if not finite.all():
             i, j = np.unravel_index(int(np.argmin(finite)), found.shape)
             place = f"[{i}]" if given.ndim == 1 else f"[{i}, {j}]"
-            raise OperandError(f"{self.name}: entry {place} of the product overflows float64; scale the array down")
+            raise OperandError(
+                f"{self.name}: entry {place} of the product overflows float64; scale the array down"
+            )
         return found.reshape(len(found), *given.shape[1:])
 
     @speaks_python
@@ -147,7 +149,9 @@ class ResidentOperand:
         finite = np.isfinite(found)
         if not finite.all():
             place = ", ".join(str(int(i)) for i in np.unravel_index(int(np.argmin(finite)), found.shape))
-            raise UnsupportedError(f"entry [{place}] of the array is not finite; products need finite numbers")
+            raise UnsupportedError(
+                f"entry [{place}] of the array is not finite; products need finite numbers"
+            )
         return found
 
     def as_linear_operator(self) -> Any:

@@ -62,7 +62,7 @@ class FixedPoint:
 
 def shifted(x: NDArray[np.float64], exponents: Exponents) -> NDArray[np.float64]:
     """Numbers times powers of two, rounded once where they leave the range of float64."""
-    if -1022 <= exponents.min(initial=0) and exponents.max(initial=0) <= 1023:  # as fast as a product is
+    if exponents.min(initial=0) >= -1022 and exponents.max(initial=0) <= 1023:  # as fast as a product is
         return x * np.ldexp(1.0, exponents)
     found: NDArray[np.float64] = np.ldexp(x, exponents)
     return found
@@ -112,7 +112,9 @@ class Scale:
         mantissa, own = np.frexp(x * self.mantissa)
         exponents = np.where(mantissa != 0.0, own + self.exponent, -(1 << 40))
         top = exponents.max(axis=1, initial=-(1 << 40))
-        return np.ldexp(mantissa, np.maximum(exponents - top[:, np.newaxis], -2000)), np.maximum(top, -(1 << 20))
+        return np.ldexp(mantissa, np.maximum(exponents - top[:, np.newaxis], -2000)), np.maximum(
+            top, -(1 << 20)
+        )
 
     @property
     def nbytes(self) -> int:

@@ -73,10 +73,12 @@ class KeptPoints(Kept):
 
     @property
     def nbytes(self) -> int:
+        """See `Kept`."""
         rest = self.rest.row.nbytes + self.rest.coordinate.nbytes + self.rest.value.nbytes
         return self.columns.nbytes + sum(rows.nbytes for rows in self.limbs) + rest
 
     def products(self, vectors: NDArray[np.int16]) -> NDArray[np.int64]:
+        """See `Kept`."""
         out, rest = np.zeros((len(self.columns), len(vectors)), np.int64), self.rest
         part = np.empty_like(out)
         for number, rows in enumerate(self.limbs):
@@ -87,6 +89,7 @@ class KeptPoints(Kept):
         return out
 
     def sums(self, weights: NDArray[np.int16]) -> NDArray[np.int64]:
+        """See `Kept`."""
         out, rest = np.zeros((len(weights), self.limbs[0].shape[1]), np.int64), self.rest
         part = np.empty_like(out)
         for number, rows in enumerate(self.limbs):

@@ -124,7 +124,8 @@ class Resident:
         """Weighted sums of the means."""
         assert self.means is not None
         weights, own = self.means.weighted(x)
-        return shifted(np.array([total(row) for row in weights]), own + exponents)
+        sums = np.array([total(row) for row in weights])
+        return shifted(sums, own + exponents)
 
 
 def expected_nbytes(matrix: Matrix) -> int:

@@ -9,8 +9,8 @@
 namespace nqz::NQZ_ISA {
 namespace {
 
-// Entries of vectors are within ±2^14: 512 products with entries of rows within ±255, or 256 with entries within ±511, fit
-// int32. Larger entries are taken in parts within ±128.
+// Entries of vectors are within ±2^14: 512 products with entries of rows within ±255, or 256 with entries within ±511,
+// fit int32. Larger entries are taken in parts within ±128.
 enum { MOST_SUMMED = 512, SMALL = 255, LARGE = 511 };
 
 // The largest magnitude of some entries, or more, where that is above SMALL.
@@ -149,8 +149,7 @@ void add_weighted(const Rows& rows, int64_t first, int64_t last, int64_t k0, int
                 memset(low, 0, sizeof low);
                 memset(high, 0, sizeof high);
             }
-            for (int p = 0; p < PAIRS; p++)
-                pair_up(row[2 * p] + s, row[2 * p + 1] + s, count, any, low[p], high[p]);
+            for (int p = 0; p < PAIRS; p++) pair_up(row[2 * p] + s, row[2 * p + 1] + s, count, any, low[p], high[p]);
             add_pairs<COUNT>(low, weight, count, sums[0] + s);
             if (any) add_pairs<COUNT>(high, weight, count, sums[1] + s);
             large |= any;
