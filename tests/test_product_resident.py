@@ -48,6 +48,8 @@ CASES = {
     "no means": {"center": False},
     "nested": {"coding": "voronoi", "lattice": "e8"},
     "nested, high": {"coding": "voronoi", "lattice": "d4", "rate": 5},
+    "trellis": {"coding": "trellis", "rate": 2.3},
+    "trellis, high": {"coding": "trellis", "rate": 4, "axis": 1},
 }
 
 

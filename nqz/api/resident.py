@@ -116,13 +116,13 @@ class ResidentOperand:
             raise OperandError(
                 f"{self.name}: entry {place} of the product overflows float64; scale the array down"
             )
-        return found.reshape(len(found), *given.shape[1:])
+        products: Array = found.reshape(len(found), *given.shape[1:])
+        return products
 
     @speaks_python
     def __rmatmul__(self, other: Any) -> Array:
-        given = self._taken(other, self.shape[0], -1)
-        found: Array = self.T @ given.T
-        return found.T
+        found: Array = (self.T @ self._taken(other, self.shape[0], -1).T).T
+        return found
 
     def _taken(self, other: Any, length: int, axis: int) -> Array:
         """An array of vectors along an axis, in float64, once it is found to be one."""

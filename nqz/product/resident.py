@@ -115,9 +115,9 @@ class Resident:
         u[:, slice(None) if self.coordinates is None else self.coordinates] = y
         self.transform.rotate_wide(u, self.seed, inverse=True)
         with np.errstate(over="ignore"):
-            out = shifted(u, (fixed.exponents + again + own + exponents)[:, np.newaxis]).T
+            out: Vectors = shifted(u, (fixed.exponents + again + own + exponents)[:, np.newaxis]).T
             if self.means is not None:
-                out = out + self._mean_sums(x, exponents)
+                out += self._mean_sums(x, exponents)
         return out
 
     def _mean_sums(self, x: Vectors, exponents: Exponents) -> Vectors:
@@ -142,5 +142,6 @@ def _scale(matrix: Matrix, estimator: str) -> Scale:
     factor = reconstruction_factor(matrix.side, estimator)
     # columns that are not coded may be so quiet that the unit of the matrix is infinite beside them
     worth = factor * np.where(factor > 0.0, p.coding.unit(p, histogram.codes, exponent), 0.0)
-    codes = matrix.codes()
-    return Scale.of(histogram.look_up(worth, codes), histogram.look_up(exponent, codes))
+    codes, gains = matrix.codes(), matrix.gains()
+    worths = histogram.look_up(worth, codes)
+    return Scale.of(worths if gains is None else worths * gains, histogram.look_up(exponent, codes))

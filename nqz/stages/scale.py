@@ -138,7 +138,7 @@ def backward(
     delta: int,
     allocate: str,
     lattice: Lattice,
-    exponent: int = 0,
+    exponent: int | np.ndarray = 0,
     octaves: int = OCTAVES,
 ) -> np.ndarray:
     """Factors Δ / fine from fine units back to the data, in units of 2 ** exponent; 0 for columns without energy."""

@@ -24,6 +24,9 @@ _MAX_DELTA = 8192 * GRID
 Moments = tuple[int, ...] | npt.NDArray[np.int64]
 """What a coding measures while it codes a chunk: sums, for its planner, or a number for each column."""
 
+Exponent = int | npt.NDArray[np.int64]
+"""Of a power of two: one, or one for each column."""
+
 Sections = tuple[npt.NDArray[Any], ...]
 """The arrays of a chunk, in the order of the file; `nqz.format.chnk` lays them out."""
 
@@ -176,7 +179,7 @@ class Coding(ABC):
 
     @abstractmethod
     def unit(
-        self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
+        self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: Exponent = 0
     ) -> npt.NDArray[np.float64]:
         """What one unit of a decoded point is worth, without bias, in each column, in units of 2 ** exponent."""
 
@@ -276,7 +279,7 @@ class LatticeCoding(Coding):
         return scale.forward(codes, p.n, p.delta, p.allocate, p.octaves)
 
     def unit(
-        self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
+        self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: Exponent = 0
     ) -> npt.NDArray[np.float64]:
         """Δ / F."""
         p = parameters

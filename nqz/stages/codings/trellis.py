@@ -24,7 +24,7 @@ from nqz.ground.cached import cached_property
 from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.stages import dither, norms
 from nqz.stages.chunks import Chunk
-from nqz.stages.codings.coding import Coder, Coding, MatrixParameters, Moments, Sections
+from nqz.stages.codings.coding import Coder, Coding, Exponent, MatrixParameters, Moments, Sections
 from nqz.stages.codings.rings import Rings, constants, ring_columns
 from nqz.stages.dependence import Dependence
 from nqz.stages.lattices import Lattice
@@ -153,7 +153,7 @@ class _Trellis(Coding):
         return found
 
     def unit(
-        self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
+        self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: Exponent = 0
     ) -> npt.NDArray[np.float64]:
         """A standard deviation over that of values, but for the slope of the column."""
         codes, water = np.asarray(codes, np.int64), water_of(parameters)

@@ -21,7 +21,14 @@ from nqz.ground.arithmetic import GRID
 from nqz.stages import dither
 from nqz.stages.chunks import Chunk
 from nqz.stages.codings import nested_noise
-from nqz.stages.codings.coding import LatticeCoder, LatticeCoding, MatrixParameters, Sections, lattice_of
+from nqz.stages.codings.coding import (
+    Exponent,
+    LatticeCoder,
+    LatticeCoding,
+    MatrixParameters,
+    Sections,
+    lattice_of,
+)
 from nqz.stages.codings.nesting import Nesting
 from nqz.stages.codings.tables import TOTAL
 from nqz.stages.dependence import Dependence
@@ -86,7 +93,7 @@ class _Voronoi(LatticeCoding):
         return Scaling(found.log_ratio, noise, found.classes, found.kept)
 
     def unit(
-        self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: int = 0
+        self, parameters: MatrixParameters, codes: npt.NDArray[np.int64], exponent: Exponent = 0
     ) -> npt.NDArray[np.float64]:
         return super().unit(parameters, codes, exponent) / _nesting(parameters).gain
 
