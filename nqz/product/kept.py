@@ -19,6 +19,7 @@ from nqz.product.integers import SHIFT, Integers, Rest, entry_size, load
 from nqz.product.operand import Stream
 from nqz.stages import norms
 from nqz.stages.parameters import Parameters
+from nqz.stages.scale import exponents
 
 _WIDE = 1 << 16
 """Coordinates of a part at most."""
@@ -131,8 +132,9 @@ def expected_bytes(matrix: Matrix) -> int:
 def _groups(p: Parameters, panel: CodedPanel) -> Iterator[tuple[slice, float]]:
     """Rows of a panel's stream whose points take the same type, and the root mean square of the loudest."""
     histogram, kept = panel.histogram, panel.scaling.kept
-    exponent = histogram.codes // norms.DOUBLING
+    exponent = exponents(histogram.codes).astype(np.int64)
     unit = p.coding.unit(p, histogram.codes, exponent)
+    # columns without energy are not kept, whatever comes out for them
     size = exp2((histogram.codes - norms.DOUBLING * exponent) * (GRID // norms.DOUBLING))
     noise = np.where(kept, panel.scaling.noise, 0.0)
     spread = np.zeros(len(unit))

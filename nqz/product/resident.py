@@ -16,9 +16,9 @@ from nqz.ground.threads import Workers
 from nqz.matrix import Matrix
 from nqz.product.fixed import Exponents, FixedPoint, Scale, normal, shifted
 from nqz.product.kept import Kept, expected_bytes, keep
-from nqz.stages import norms
 from nqz.stages.estimate import reconstruction_factor
 from nqz.stages.project import kept as kept_coordinates
+from nqz.stages.scale import exponents
 from nqz.stages.transforms import Transform
 
 LIMBS = 2
@@ -81,7 +81,7 @@ class Resident:
 
     def products(self, b: Vectors, limbs: int, pool: Workers) -> Vectors:
         """Inner products of the columns with the rows of b, of shape (vectors, n); shape (columns, vectors)."""
-        b, exponents = normal(b)
+        b, octaves = normal(b)
         u = b.copy()
         self.transform.rotate_wide(u, self.seed, inverse=False)
         fixed = FixedPoint.of(u if self.coordinates is None else u[:, self.coordinates], limbs)
@@ -93,14 +93,14 @@ class Resident:
         for part, found in pool.map(multiply, self.parts):
             sums[part.columns] += found
         with np.errstate(over="ignore"):
-            out = self.scale.times(fixed.whole(sums), fixed.exponents + exponents)
+            out = self.scale.times(fixed.whole(sums), fixed.exponents + octaves)
             if self.means is not None:
-                out += self.means.times(np.array([[total(row) for row in b]]), exponents)
+                out += self.means.times(np.array([[total(row) for row in b]]), octaves)
         return out
 
     def combinations(self, x: Vectors, limbs: int, pool: Workers) -> Vectors:
         """Sums of the columns weighted by the rows of x, of shape (vectors, columns); shape (n, vectors)."""
-        x, exponents = normal(x)
+        x, octaves = normal(x)
         weights, own = self.scale.weighted(x)
         fixed = FixedPoint.of(weights, limbs)
         sums = np.zeros((len(fixed.limbs), self.m), np.int64)
@@ -115,17 +115,17 @@ class Resident:
         u[:, slice(None) if self.coordinates is None else self.coordinates] = y
         self.transform.rotate_wide(u, self.seed, inverse=True)
         with np.errstate(over="ignore"):
-            out: Vectors = shifted(u, (fixed.exponents + again + own + exponents)[:, np.newaxis]).T
+            out: Vectors = shifted(u, (fixed.exponents + again + own + octaves)[:, np.newaxis]).T
             if self.means is not None:
-                out += self._mean_sums(x, exponents)
+                out += self._mean_sums(x, octaves)
         return out
 
-    def _mean_sums(self, x: Vectors, exponents: Exponents) -> Vectors:
+    def _mean_sums(self, x: Vectors, octaves: Exponents) -> Vectors:
         """Weighted sums of the means."""
         assert self.means is not None
         weights, own = self.means.weighted(x)
         sums = np.array([total(row) for row in weights])
-        return shifted(sums, own + exponents)
+        return shifted(sums, own + octaves)
 
 
 def expected_nbytes(matrix: Matrix) -> int:
@@ -138,7 +138,7 @@ def expected_nbytes(matrix: Matrix) -> int:
 def _scale(matrix: Matrix, estimator: str) -> Scale:
     """What points of each column are worth: each with a power of two of its own, whatever the others are."""
     p, histogram = matrix.parameters, matrix.histogram
-    exponent = histogram.codes // norms.DOUBLING
+    exponent = exponents(histogram.codes).astype(np.int64)
     factor = reconstruction_factor(matrix.side, estimator)
     # columns that are not coded may be so quiet that the unit of the matrix is infinite beside them
     worth = factor * np.where(factor > 0.0, p.coding.unit(p, histogram.codes, exponent), 0.0)
