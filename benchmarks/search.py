@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def compare(name: str, x: np.ndarray, q: np.ndarray, pq: bool) -> None:
             index.train(x[:: max(1, len(x) // 20000)])
             index.add(x)
             size = len(faiss.serialize_index(index))
-            (_, found), seconds = timed(lambda index=index: index.search(q, K), 1)
+            (_, found), seconds = timed(partial(index.search, q, K), 1)
             nqz.encode(x, file, max_bytes=size, axis=1, partner="exact", force=True)
             hits, own = timed(lambda: nqz.topk(file, q, K, threads=1))
             print(

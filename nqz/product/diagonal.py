@@ -16,7 +16,7 @@ from nqz.stages import norms
 
 _LN2 = 0.6931471805599453
 
-_ACROSS = 0.5
+ACROSS = 0.5
 """Variance of the energy of noise that is across its column, n times and in units of its square; beside it gains are
 rounded."""
 
@@ -53,16 +53,11 @@ def _of_norms(operand: Operand) -> float:
 
 def _deviation(operand: Operand, noise: NDArray[np.float64], kappa: float) -> NDArray[np.float64]:
     if operand.across:
-        return np.asarray(np.sqrt(across_variance(operand, noise)))
+        share = noise / (1.0 + noise)
+        return np.asarray(np.sqrt((4.0 * operand.along + ACROSS * share * share) / operand.side.n))
     spread = 4.0 * noise + 2.0 * noise * noise + 2.0 * (1.0 - kappa)
     found: NDArray[np.float64] = np.sqrt(spread / (kappa * operand.side.n))
     return found
-
-
-def across_variance(operand: Operand, noise: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Relative variance of the energy of points over 1 + d, where no noise is along a column but by rounding."""
-    share = noise / (1.0 + noise)
-    return (4.0 * operand.along + _ACROSS * share * share) / operand.side.n
 
 
 def _of_points(operand: Operand, noise: NDArray[np.float64], kappa: float) -> NDArray[np.bool_]:

@@ -106,14 +106,20 @@ class Likeness:
 
     @property
     def _independent(self) -> bool:
-        return self.corpus.side.dependence is None
+        """Whether what the noise has to do with the vector is known: nothing, or that it is across."""
+        return self.corpus.side.dependence is None or self.corpus.across
 
     @property
     def _related(self) -> float:
-        """What `related_noise` gives, without what is counted along each vector."""
-        found = related_noise(self.corpus.side, self.queries.side)
-        found += sum(x.side.mean_noise() for x in (self.corpus, self.queries) if x.across)
-        return found - (1.0 - self.kappa) / self.kappa if self._independent else found
+        """What `related_noise` gives, without what is counted along each vector, or across."""
+        found = self.kappa * related_noise(self.corpus.side, self.queries.side)
+        if self._independent:
+            found -= 1.0 - self.kappa
+        if self.corpus.across:
+            found += self.corpus.side.mean_noise() - self.corpus.along
+        if self.queries.across:
+            found += self.queries.side.mean_noise()
+        return found / self.kappa
 
     def rows(self, x: Vectors, z: float = 0.0) -> Floats:
         """Vectors of the corpus as `kernels.select` takes them; those not coded count where z is not 0 only.
@@ -181,13 +187,14 @@ class Likeness:
         product = product - n * (x.mean * q.mean)
         power = x.energy * q.energy
         cosine = np.divide(product * product, power, out=np.zeros(len(power)), where=power > 0.0)
-        across = 1.0 - np.minimum(cosine, 1.0) if self._independent else 1.0
+        across = 1.0 - np.minimum(cosine, 1.0)
         if self.corpus.across:  # an energy that is not known well must not make a cosine of 1
-            lacking = np.divide(x.noise, n * x.energy, out=np.zeros(len(power)), where=x.energy > 0.0)
-            across = 1.0 - np.minimum(cosine, 1.0) * (1.0 - np.minimum(np.sqrt(v.norm + 4.0 * lacking), 1.0))
-        noise = across * (q.energy * (x.energy * (1.0 - kappa) + x.noise))
-        beside = across * x.energy if self.queries.across else x.energy
-        noise = (noise + q.noise * (beside + x.noise)) / kappa + self._related * product * product
+            of_noise = np.divide(4.0 * x.noise, n * x.energy, out=np.zeros(len(power)), where=x.energy > 0.0)
+            lacking = np.sqrt(v.of_energy + of_noise)
+            across = 1.0 - np.minimum(cosine, 1.0) * (1.0 - np.minimum(lacking, 1.0))
+        noise = (across if self._independent else 1.0) * (q.energy * (x.energy * (1.0 - kappa) + x.noise))
+        own = across if self.queries.across else 1.0
+        noise = (noise + own * (q.noise * (x.energy + x.noise))) / kappa + self._related * product * product
         along, size = by_product * product, x.energy
         variance = by_product * by_product * np.maximum(noise, 0.0) / n
         for known, first, second in (

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz.ground.arithmetic import total
-from nqz.product.diagonal import across_variance
+from nqz.product import diagonal
 from nqz.product.operand import Columns, Operand
 
 Floats = NDArray[np.float64]
@@ -65,13 +65,24 @@ class Variances(NamedTuple):
         n, none = operand.side.n, np.zeros(len(noise))
         if norm is None:
             norm = np.full(len(noise), rounding(operand))
-        if operand.side.dependence is not None:  # the noise is not independent of what is coded
-            return cls(none, none, none, norm, none, none)
+        if operand.side.dependence is not None and not operand.across:
+            return cls(none, none, none, norm, none, none)  # the noise is not independent of what is coded
         kept = np.full(len(noise), 2.0 * (1.0 - kappa) / (kappa * n))
-        along, square = noise / (kappa * n), 2.0 * noise * noise / (kappa * n)
+        if operand.across:  # nothing of it is along the vector, but for rounding
+            share = noise / (1.0 + noise)
+            along, square = np.full(len(noise), operand.along / n), diagonal.ACROSS * share * share / n
+        else:
+            along, square = noise / (kappa * n), 2.0 * noise * noise / (kappa * n)
         whole = np.maximum(kept + 4.0 * along + square + norm, 1e-300)
-        slope = (kept + 2.0 * along) / whole if slopes else none
+        slope = (kept + 2.0 * along) / whole if slopes and not operand.across else none
         return cls(kept, along, square, norm, slope, norm / whole)
+
+    @property
+    def of_energy(self) -> Floats:
+        """Of the energy that is made of norm and points."""
+        known = self.kept + 4.0 * self.along + self.square
+        found: Floats = np.square(self.energy) * known + np.square(1.0 - self.energy) * self.norm
+        return found
 
     def beside(self, more: Floats) -> Variances:
         """The same relative to energies that are so many times as large."""
@@ -148,21 +159,18 @@ class Vectors:
         """
         n, shift = operand.side.n, operand.exponent - exponent
         codes = operand.codes(columns)
-        relative, size = operand.noise(codes), operand.energies(codes)
-        unit = operand.worths(columns, codes)
+        relative, unit, size = operand.noise(codes), operand.worths(columns, codes), operand.energies(codes)
         coded = np.isfinite(relative)
         relative = np.where(coded, relative, 0.0)
         variances = Variances.of(operand, relative, kappa, slopes, norm)
-        known = excess
         if excess is None:
             excess, there = np.zeros(len(codes)), coded & (size > 0.0)
             if points is not None:
                 np.divide(points * unit * unit, kappa * size, out=excess, where=there)
-                excess[there] -= 1.0 + relative[there]
-        if operand.across and not (points is None and known is None):
-            # the energy of the points is that of the vector and of its noise, which is not along it
-            size = size * (1.0 + excess / (1.0 + relative))
-            variances = variances._replace(norm=across_variance(operand, relative))
+                if operand.across:  # noise is in proportion to what is coded
+                    excess[there] = excess[there] / (1.0 + relative[there]) - 1.0
+                else:
+                    excess[there] -= 1.0 + relative[there]
         size = np.ldexp(size, 2 * shift)
         more = np.maximum(1.0 + variances.energy * excess, _LEAST_ENERGY)
         energy, variances = size * more, variances.beside(more)
@@ -186,7 +194,8 @@ class Vectors:
         v, known = self.variances, rounding(operand)
         chosen = self.coded & (self.size > 0.0)
         count = int(chosen.sum())
-        if operand.norm_step <= _FINE or operand.side.dependence is not None or count < _ENOUGH:
+        nested = operand.side.dependence is not None and not operand.across
+        if operand.norm_step <= _FINE or nested or count < _ENOUGH:
             return known
         seen = total(np.square(self.excess[chosen])) / count
         noise = total((v.kept + 4.0 * v.along + v.square)[chosen]) / count
@@ -211,8 +220,6 @@ class Vectors:
     @property
     def spread(self) -> Floats:
         """Standard deviations of `square`."""
-        v = self.variances
-        known = v.kept + 4.0 * v.along + v.square
-        own = np.square(self.energy) * (np.square(v.energy) * known + np.square(1.0 - v.energy) * v.norm)
+        own = np.square(self.energy) * self.variances.of_energy
         found: Floats = np.sqrt(own + np.square(2.0 * self.n * self.apart * self.step) / 12.0)
         return found
