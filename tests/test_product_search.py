@@ -71,6 +71,7 @@ KINDS = {
     "coded short": ({"n": 48, "uneven": True}, {"rate": 2}, {"rate": 4, "allocate": "column"}),
     "nested": ({"n": 192}, {"rate": 3, "coding": "voronoi", "lattice": "e8"}, None),
     "rings": ({"n": 192, "uneven": True}, {"rate": 3, "coding": "trellis"}, None),
+    "short rings": ({"n": 64}, {"rate": 3, "coding": "trellis"}, None),
     "coded rings": ({"n": 192}, {"rate": 2, "coding": "trellis"}, {"rate": 3, "coding": "trellis"}),
     "low": ({"n": 384}, {"rate": 0.7}, None),
 }
