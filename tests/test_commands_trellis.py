@@ -60,7 +60,7 @@ def test_columns_of_one_norm_are_mixed_for_rates_in_between():
     assert len(levels) == 2
 
 
-def test_the_louder_columns_have_more_bits_and_the_quietest_none():
+def test_the_louder_columns_have_more_bits_and_the_quiet_none():
     scale = 2.0 ** np.arange(-6, 6)
     x = np.repeat(scale, 8).astype(np.float32) * matrix(512, 96)
     data = encoded(x, 1.5)
