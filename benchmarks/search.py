@@ -123,6 +123,14 @@ def compare(name: str, x: np.ndarray, q: np.ndarray, pq: bool) -> None:
                 f"{recall(hits.indices, true):.3f} | {len(q) / own:.0f} | {hits.certain.mean():.1f} |",
                 flush=True,
             )
+        for rate in (4, 3, 2):
+            nqz.encode(x, file, rate=rate, axis=1, coding="trellis", force=True)
+            hits, own = timed(lambda: nqz.topk(file, q, K, threads=1))
+            print(
+                f"| nqz, coding trellis | {8 * os.path.getsize(file) / x.size:.2f} | | | "
+                f"{recall(hits.indices, true):.3f} | {len(q) / own:.0f} | {hits.certain.mean():.1f} |",
+                flush=True,
+            )
         rows = [f"{x.shape[1]} x 32-bit floats, NumPy", f"{len(q) / timed(lambda: truth(x, q), 1)[1]:.0f}"]
         print(f"\n{rows[0]}: {rows[1]} queries/s")
 

@@ -82,25 +82,26 @@ KINDS = {
 def test_scores_are_as_far_off_as_their_standard_deviations_say(kind):
     """And normally distributed, of unrelated vectors and of near ones."""
     options, encoding, queries = KINDS[kind]
-    for metric in METRICS:
-        units, near = [], []
-        for seed in range(3):
-            x, q, place = related(count=110, queries=110, seed=seed, **options)
-            data = nqz.encode(x, axis=1, seed=seed, **encoding)
-            asked = q if queries is None else nqz.encode(q, axis=1, seed=seed, **queries)
+    units, near = ({metric: [] for metric in METRICS} for _ in range(2))
+    for seed in range(3):
+        x, q, place = related(count=110, queries=110, seed=seed, **options)
+        data = nqz.encode(x, axis=1, seed=seed, **encoding)
+        asked = q if queries is None else nqz.encode(q, axis=1, seed=seed, **queries)
+        for metric in METRICS:
             hits = nqz.topk(data, asked, len(x), metric=metric)
             found = np.full((len(q), len(x)), np.nan)
             off = hits.scores - np.take_along_axis(truth(x, q, metric), hits.indices, 1)
             np.put_along_axis(found, hits.indices, off / hits.sigma, 1)
-            units.append(found[~np.isnan(found)])
+            units[metric].append(found[~np.isnan(found)])
             own = found[np.arange(len(q)), place]
-            near.append(own[~np.isnan(own)])
-        everything, near = np.concatenate(units), np.concatenate(near)
+            near[metric].append(own[~np.isnan(own)])
+    for metric in METRICS:
+        everything, close = np.concatenate(units[metric]), np.concatenate(near[metric])
         assert abs(everything.mean()) < 0.12
         assert np.sqrt(np.square(everything).mean()) == pytest.approx(1.0, abs=0.08)
         assert (np.abs(everything) > 1.96).mean() == pytest.approx(0.05, abs=0.015)
-        assert abs(near.mean()) < 0.25
-        assert np.sqrt(np.square(near).mean()) == pytest.approx(1.0, abs=0.17)
+        assert abs(close.mean()) < 0.25
+        assert np.sqrt(np.square(close).mean()) == pytest.approx(1.0, abs=0.17)
 
 
 def test_near_vectors_err_less_than_products_of_unrelated_ones():
