@@ -66,6 +66,10 @@ def fuzz(seconds: float) -> tuple[int, int]:
         lengths, bits2 = np.array([count, m], np.int64), rng.integers(2, 9, 2).astype(np.int32)
         size = build.ring_bytes(count, int(bits2[0])) + build.ring_bytes(m, int(bits2[1]))
         build.ring_decode(code, lengths, bits2, 2047, ring[:size], np.empty(count + m, np.int32))
+        n = int(np.gcd(count, m))
+        vectors = rng.integers(-16319, 16320, (int(rng.integers(1, 4)), n)).astype(np.int16)
+        products = np.empty(((count + m) // n, len(vectors)), np.int64)
+        build.ring_products(code, lengths, bits2, 2047, ring[:size], vectors, products)
         for _ in range(20):
             bad = tuple(damage(rng, s) if rng.integers(0, 2) else s for s in streams)
             out, points = np.empty_like(case.points), np.empty(where.positions, np.int32)

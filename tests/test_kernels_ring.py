@@ -230,7 +230,7 @@ def test_arguments_that_do_not_fit_are_refused(native):
             kernels.ring_decode(code, one, two, -1, out, points)
         with pytest.raises(ValueError, match=r"data must be uint8 \[bytes of the rings\]"):
             kernels.ring_decode(code, one, two, 0, np.zeros(17, np.uint8), points)
-        with pytest.raises(ValueError, match=r"points must be int32 \[N\]"):
+        with pytest.raises(ValueError, match=r"points must be int8 or int32 \[N\]"):
             kernels.ring_decode(code, one, two, 0, out, points[:-1])
         with pytest.raises(ValueError, match="bits2 must be 2 to 8"):
             kernels.ring_decode(code, one, np.array([1], np.int32), 0, out, points)

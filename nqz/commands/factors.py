@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,11 @@ class CodedOperand(Operand):
         return self._estimated is None
 
     @property
+    def most_point(self) -> int | None:
+        """See `Operand`."""
+        return self._matrix.parameters.coding.most_point
+
+    @property
     def norm_step(self) -> float:
         """See `Operand`."""
         return self._matrix.parameters.norm_step / norms.STEPS
@@ -97,12 +103,18 @@ class CodedOperand(Operand):
         matrix = self._matrix
         panel = matrix.panels[first // matrix.panels.width]
 
-        def read(chunk: Any) -> tuple[int, NDArray[np.int32]]:
-            points = pool.local.array("points", (chunk.count,), np.int32)
+        def read(chunk: Any, dtype: type[np.signedinteger[Any]] = np.int32) -> tuple[int, NDArray[Any]]:
+            points = pool.local.array("points", (chunk.count,), dtype)
             matrix.chunk_points(panel, chunk, points)
             return chunk.start, points
 
-        return Stream(panel.opened.order, panel.panel.chunks, read)
+        def multiply(chunk: Any, vectors: NDArray[np.int16]) -> tuple[int, NDArray[np.int64]]:
+            return chunk.start, matrix.chunk_products(panel, chunk, vectors)
+
+        if self.most_point is None:
+            return Stream(panel.opened.order, panel.panel.chunks, read)
+        read_bytes = partial(read, dtype=np.int8)
+        return Stream(panel.opened.order, panel.panel.chunks, read, read_bytes, multiply)
 
 
 class PlainOperand(Operand):

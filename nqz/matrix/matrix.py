@@ -20,6 +20,7 @@ from nqz.ground.threads import Workers
 from nqz.matrix.builder import STEP, Block, Builder, Points
 from nqz.matrix.panels import CodedPanel, Columns, Panels
 from nqz.stages.chunks import Chunk
+from nqz.stages.codings import Sections
 from nqz.stages.estimate import Side, reconstruction_error, reconstruction_factor
 from nqz.stages.loud import Others, others
 from nqz.stages.norms import Histogram
@@ -156,20 +157,41 @@ class Matrix:
             out[places] = take(panel, chosen)
         return out
 
-    def chunk_points(self, panel: CodedPanel, chunk: Chunk, out: npt.NDArray[np.int32]) -> None:
-        """Decode the points of one chunk of a panel's stream to `out`, of shape (chunk.count,).
+    def chunk_points(self, panel: CodedPanel, chunk: Chunk, out: npt.NDArray[Any]) -> None:
+        """Decode the points of one chunk of a panel's stream to `out`, of shape (chunk.count,); see `Coder`.
 
         Raises
         ------
         CorruptError
             The chunk is damaged.
         """
+        self._chunk(
+            panel, chunk, lambda sections: panel.coder.decode_chunk(chunk, panel.opened.coded, sections, out)
+        )
+
+    def chunk_products(
+        self, panel: CodedPanel, chunk: Chunk, vectors: npt.NDArray[np.int16]
+    ) -> npt.NDArray[np.int64]:
+        """Products of the columns of one chunk with vectors; see `Coder.multiply_chunk`.
+
+        Raises
+        ------
+        CorruptError
+            The chunk is damaged.
+        """
+        coder, coded = panel.coder, panel.opened.coded
+        found: npt.NDArray[np.int64] = self._chunk(
+            panel, chunk, lambda sections: coder.multiply_chunk(chunk, coded, sections, vectors)
+        )
+        return found
+
+    def _chunk(self, panel: CodedPanel, chunk: Chunk, use: Callable[[Sections], Any]) -> Any:
+        """What comes of the sections of a chunk."""
         record = self.panels.chunk(chunk.number)
-        payload, coded = self.reader.read(record, "CHNK"), panel.opened.coded
+        payload = self.reader.read(record, "CHNK")
         try:
-            sizes = panel.coder.sizes(chunk, coded)
-            sections = chnk.unpack(self.parameters.coding.name, payload, chunk.lanes, sizes)
-            panel.coder.decode_chunk(chunk, coded, sections, out)
+            sizes = panel.coder.sizes(chunk, panel.opened.coded)
+            return use(chnk.unpack(self.parameters.coding.name, payload, chunk.lanes, sizes))
         except ValueError as error:
             raise CorruptError(f"{self.reader.name}: record CHNK at byte {record.offset}: {error}") from None
 

@@ -225,6 +225,11 @@ def load(
 
 def _take(stream: Stream, rows: Rows, high: Rows | None, most: int, chunk: Any) -> tuple[int, Rest | None]:
     """Put the points of a chunk into rows; count those beyond their type, and return them if there are few."""
+    if stream.read_bytes is not None:
+        start, found = stream.read_bytes(chunk)
+        m = rows.shape[1]
+        rows[stream.order[start // m : (start + len(found)) // m]] = found.reshape(-1, m)
+        return 0, None
     start, points = stream.read(chunk)
     if high is not None:
         upper = (points >> SHIFT) + (points >> (SHIFT - 1) & 1)

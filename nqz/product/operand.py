@@ -39,11 +39,18 @@ class Stream:
     read : callable
         read(chunk) gives the position of the chunk's first point in the stream, and its points, int32 of one dimension,
         which are valid until the same thread reads again. Called from several threads.
+    read_bytes : callable, optional
+        The same where points are int8.
+    multiply : callable, optional
+        multiply(chunk, vectors) gives the position of the first point, and the products of the chunk's columns with
+        vectors of int16, int64 of shape (columns, vectors), without points. Entries of vectors are within `few.SHORT`.
     """
 
     order: NDArray[Any]
     chunks: Sequence[Any]
     read: Callable[[Any], tuple[int, NDArray[np.int32]]]
+    read_bytes: Callable[[Any], tuple[int, NDArray[np.int8]]] | None = None
+    multiply: Callable[[Any, NDArray[np.int16]], tuple[int, NDArray[np.int64]]] | None = None
 
 
 class Operand(ABC):
@@ -111,6 +118,16 @@ class Operand(ABC):
         return True
 
     @property
+    def most_point(self) -> int | None:
+        """The largest magnitude of points, 127 at most, where the coding of the matrix says so; then it multiplies."""
+        return None
+
+    def least_noise(self) -> float:
+        """Of the columns that are coded, the least relative noise."""
+        noise = self.side.noise
+        return float(noise[noise > 0.0].min(initial=1.0))
+
+    @property
     def norm_step(self) -> float:
         """To how much of an octave energies were rounded; 0 for exact ones."""
         return 1.0 / norms.STEPS
@@ -140,7 +157,7 @@ class Operand(ABC):
 
     def rms(self, first: int, last: int) -> float:
         """Root mean square of the points of the loudest of the columns of a block, as the norms have it."""
-        return self.rms_of(self.codes(slice(first, last)))
+        return 0.0 if self.most_point is not None else self.rms_of(self.codes(slice(first, last)))
 
     def rms_of(self, codes: NDArray[Any]) -> float:
         """The same of columns of these norm codes."""
@@ -188,13 +205,32 @@ class Watch:
         """The same stream, watched."""
         points = sum(x.side.coded_columns() * x.m for x in self._operands)
 
-        def read(chunk: Any) -> tuple[int, NDArray[np.int32]]:
-            start, found = stream.read(chunk)
+        def tell(count: int) -> None:
             with self._lock:
-                share = min(self._left, len(found) / points)
+                share = min(self._left, count / points)
                 if share > 0.0:
                     self._left -= share
                     self._progress(share)
+
+        def told(
+            read: Callable[[Any], tuple[int, NDArray[Any]]],
+        ) -> Callable[[Any], tuple[int, NDArray[Any]]]:
+            def telling(chunk: Any) -> tuple[int, NDArray[Any]]:
+                start, found = read(chunk)
+                tell(len(found))
+                return start, found
+
+            return telling
+
+        def multiply(chunk: Any, vectors: NDArray[np.int16]) -> tuple[int, NDArray[np.int64]]:
+            assert stream.multiply is not None
+            start, found = stream.multiply(chunk, vectors)
+            tell(len(found) * vectors.shape[1])
             return start, found
 
-        return replace(stream, read=read)
+        return replace(
+            stream,
+            read=told(stream.read),
+            read_bytes=None if stream.read_bytes is None else told(stream.read_bytes),
+            multiply=None if stream.multiply is None else multiply,
+        )

@@ -19,19 +19,18 @@ from nqz.product import diagonal, expectation
 from nqz.product.concentration import Concentration
 from nqz.product.deviation import Deviations, Put
 from nqz.product.directions import COLUMNS, Directions
+from nqz.product.few import few_products
 from nqz.product.groups import Part
 from nqz.product.integers import multiply, result_type
 from nqz.product.operand import Operand, Watch, lifted
 from nqz.product.paired import Paired
 from nqz.product.risk import Local, Signal, group_energies
-from nqz.product.tiles import HELD, Blocks, Piece, Raw, Sample, blank, products, stripes, tiles
+from nqz.product.tiles import Blocks, Piece, Raw, Sample, blank, products, stripes, tiles
 from nqz.stages import project
 from nqz.stages.estimate import related_noise
 
 _WHOLE = 1 << 24
 _SAMPLE = 4096
-_FEW = 16
-"""So many vectors are multiplied with each chunk as it is decoded."""
 _UNTOLD = 16
 """So few vectors do not tell in how many directions they point, and the others are not kept to tell."""
 
@@ -238,37 +237,10 @@ class Product:
         return dict(sorted(found.items()))
 
     def few_raw(self, pool: Workers, watch: Watch | None = None) -> Raw | None:
-        """Raw products with a few vectors, each chunk multiplied as it is decoded; None where that does not do."""
+        """Raw products with a few vectors, chunk by chunk; None where that does not do."""
         turned = self.a.columns < self.b.columns
         small, large = (self.a, self.b) if turned else (self.b, self.a)
-        if small.columns > _FEW or self.same or small.m != large.m or 4 * small.columns * small.m > HELD:
-            return None
-        vectors = np.zeros((small.columns, small.m), np.int32)
-        for first, last in small.blocks:
-            _fill(small, first, last, vectors[first:last], pool, watch)
-        weight = float(np.abs(vectors.astype(np.float64)).sum(axis=1).max(initial=0.0))
-        found: Raw = {}
-        for first, last in large.blocks:
-            stream = large.stream(first, last, pool)
-            if watch is not None:
-                stream = watch.over(stream)
-            out, peak = np.zeros((last - first, small.columns), np.int64), 0.0
-
-            def take(chunk: Any, stream: Any = stream) -> tuple[NDArray[Any], NDArray[np.int64], int]:
-                start, points = stream.read(chunk)
-                low, high = start // large.m, (start + len(points) - 1) // large.m + 1
-                part = np.empty((high - low, small.columns), np.int64)
-                return stream.order[low:high], part, kernels.point_products(points, start, vectors, part)
-
-            for order, part, most in pool.map(take, stream.chunks):
-                if most * weight >= 2.0**53:
-                    return None
-                out[order] += part
-                peak = max(peak, most * weight)
-            raw = np.ascontiguousarray(out.T if turned else out, np.int32 if peak < 2.0**30 else np.float64)
-            for i, j in small.blocks:  # as the general path has it: sums of energies run block by block
-                found[(i, first) if turned else (first, i)] = raw[i:j] if turned else raw[:, i:j]
-        return dict(sorted(found.items()))
+        return None if self.same else few_products(small, large, turned, pool, watch)
 
     def _estimated(
         self, theta: float, rows: slice, columns: slice, raw: NDArray[Any], dtype: str, pool: Workers
@@ -369,19 +341,3 @@ def _run(pool: Workers) -> Callable[..., Iterator[Any]]:
 
 def _sample(count: int) -> NDArray[np.int64]:
     return np.arange(min(count, _SAMPLE)) * count // min(count, _SAMPLE)
-
-
-def _fill(
-    operand: Operand, first: int, last: int, out: NDArray[np.int32], pool: Workers, watch: Watch | None
-) -> None:
-    """Decode all vectors of a block to the rows of an array."""
-    stream = operand.stream(first, last, pool)
-    if watch is not None:
-        stream = watch.over(stream)
-
-    def copy(chunk: Any) -> None:
-        start, points = stream.read(chunk)
-        kernels.narrow(points, start, stream.order, out)
-
-    for _ in pool.map(copy, stream.chunks):
-        pass

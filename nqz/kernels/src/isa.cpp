@@ -57,6 +57,7 @@ const Kernels kernels = {
     select,
     {product_scratch, integer_product, Accumulator::IS_FAST != 0},
     &rings,
+    nullptr,
 };
 
 }  // namespace nqz::NQZ_ISA

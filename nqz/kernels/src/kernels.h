@@ -163,12 +163,27 @@ struct Ring {
     int64_t first;
 };
 
-// Rings of the ring code.
+// Rings whose bytes follow one another.
+struct Rings {
+    const Ring* ring;
+    int64_t count;
+    const uint8_t* data;
+};
+
+// Rings are read: decoded, and multiplied with vectors. `scratch` says how many bytes of working memory decoding takes,
+// and multiplying columns of n entries.
+struct RingReading {
+    int64_t (*scratch)(int64_t n, int64_t few);
+    void (*decode)(const Rings& rings, void* points, int bytes, uint8_t* scratch);
+    void (*products)(const Rings& rings, int64_t n, const int16_t* vectors, int64_t few, int64_t* out,
+                     uint8_t* scratch);
+};
+
+// And written.
 struct RingKernels {
     int64_t (*encode_scratch)(const Ring& ring);
     void (*encode)(const Ring& ring, const float* u, int64_t n, uint8_t* out, int64_t* moments, uint8_t* scratch);
-    int64_t (*decode_scratch)(const Ring& ring);
-    void (*decode)(const Ring& ring, const uint8_t* data, int32_t* points, uint8_t* scratch);
+    RingReading reading;
 };
 
 // Exact products of rows, modulo 2^32.
@@ -234,6 +249,7 @@ struct Kernels {
                       double* score);
     IntegerProduct product;
     const RingKernels* rings;
+    const RingReading* reading;  // of rings, where not by `rings`
 };
 
 namespace baseline {
@@ -249,9 +265,12 @@ namespace avx512 {
 extern const Kernels kernels;
 }
 
-// What avx512 has with VNNI: a product of its own.
+// What avx512 has with VNNI: a product of its own; and with VBMI besides, a reading of rings.
 namespace avx512vnni {
 extern const IntegerProduct product;
+}
+namespace avx512vbmi {
+extern const RingReading reading;
 }
 
 }  // namespace nqz

@@ -360,24 +360,38 @@ struct Bindings {
         }
     }
 
+    const RingReading& reading() const { return k.reading ? *k.reading : k.rings->reading; }
+
     void ring_decode(const RingCode& code, Vector<int64_t> lengths, Vector<int32_t> bits2, int64_t first,
-                     Vector<uint8_t> data, Output<int32_t> points) const {
+                     Vector<uint8_t> data,
+                     const nb::ndarray<nb::ndim<1>, nb::c_contig, nb::device::cpu>& points) const {
         int64_t entries;
         require(ring_sizes(lengths, bits2, first, entries) == size(data), "data must be uint8 [bytes of the rings]");
-        require(size(points) == entries, "points must be int32 [N]");
+        const bool narrow = points.dtype() == nb::dtype<int8_t>();
+        require(narrow || points.dtype() == nb::dtype<int32_t>(), "points must be int8 or int32");
+        require(size(points) == entries, "points must be int8 or int32 [N]");
+        const std::vector<Ring> rings = code.rings(lengths, bits2, first);
         nb::gil_scoped_release release;
-        const uint8_t* from = data.data();
-        int32_t* to = points.data();
-        int64_t most = 0;
-        for (int64_t r = 0; r < size(lengths); r++)
-            most = std::max(most, k.rings->decode_scratch(code.ring(bits2(r), lengths(r), first + r)));
-        Scratch<uint8_t> scratch(most);
-        for (int64_t r = 0; r < size(lengths); r++) {
-            const Ring ring = code.ring(bits2(r), lengths(r), first + r);
-            k.rings->decode(ring, from, to, scratch.data());
-            from += ring_size(lengths(r), bits2(r));
-            to += lengths(r);
-        }
+        Scratch<uint8_t> scratch(reading().scratch(0, 0));
+        reading().decode({rings.data(), size(lengths), data.data()}, points.data(), narrow ? 1 : 4, scratch.data());
+    }
+
+    void ring_products(const RingCode& code, Vector<int64_t> lengths, Vector<int32_t> bits2, int64_t first,
+                       Vector<uint8_t> data, Matrix<const int16_t> vectors, Matrix<int64_t> out) const {
+        int64_t entries, few = size(vectors, 0), n = size(vectors, 1);
+        require(ring_sizes(lengths, bits2, first, entries) == size(data), "data must be uint8 [bytes of the rings]");
+        require(n >= 1, "rings must have whole columns");
+        for (int64_t r = 0; r < size(lengths); r++) require(lengths(r) % n == 0, "rings must have whole columns");
+        require(size(out, 0) == entries / n && size(out, 1) == few, "out must be int64 [c, v]");
+        bool within = true;
+        for (int64_t i = 0; i < few * n; i++)
+            within &= vectors.data()[i] >= -RING_VECTOR && vectors.data()[i] <= RING_VECTOR;
+        require(within, "vectors must be within -16319 to 16319");
+        const std::vector<Ring> rings = code.rings(lengths, bits2, first);
+        nb::gil_scoped_release release;
+        Scratch<uint8_t> scratch(reading().scratch(n, few));
+        reading().products({rings.data(), size(lengths), data.data()}, n, vectors.data(), few, out.data(),
+                           scratch.data());
     }
 
     bool fast_product() const { return k.product.fast; }
@@ -585,9 +599,10 @@ void define(nb::module_& m, const char* name, const Kernels& kernels, Result (Bi
 }
 
 #ifdef NQZ_X86_64
-Kernels with_product(const Kernels& others, const IntegerProduct& product) {
+Kernels with_product(const Kernels& others, const IntegerProduct& product, const RingReading* reading) {
     Kernels kernels = others;
     kernels.product = product;
+    kernels.reading = reading;
     return kernels;
 }
 #endif
@@ -618,6 +633,7 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     define(m, "ring_bytes", k, &B::ring_bytes, {"entries", "bits2"});
     define(m, "ring_encode", k, &B::ring_encode, {"code", "lengths", "bits2", "first", "u", "n", "out", "moments"});
     define(m, "ring_decode", k, &B::ring_decode, {"code", "lengths", "bits2", "first", "data", "points"});
+    define(m, "ring_products", k, &B::ring_products, {"code", "lengths", "bits2", "first", "data", "vectors", "out"});
     define(m, "narrow", k, &B::narrow, {"points", "start", "place", "out"});
     define(m, "row_energies", k, &B::row_energies, {"rows", "out"});
     define(m, "point_products", k, &B::point_products, {"points", "start", "vectors", "out"});
@@ -653,7 +669,8 @@ std::vector<Isa> instruction_sets() {
     const bool has_vnni = has_avx512 && __builtin_cpu_supports("avx512vnni");
     sets.push_back({"avx2", avx2::kernels, __builtin_cpu_supports("avx2") != 0});
     sets.push_back({"avx512", avx512::kernels, has_avx512});
-    sets.push_back({"avx512vnni", with_product(avx512::kernels, avx512vnni::product), has_vnni});
+    const RingReading* reading = __builtin_cpu_supports("avx512vbmi") ? &avx512vbmi::reading : nullptr;
+    sets.push_back({"avx512vnni", with_product(avx512::kernels, avx512vnni::product, reading), has_vnni});
 #endif
 #ifdef NQZ_ARM64
     sets.push_back({"neon", neon::kernels, true});

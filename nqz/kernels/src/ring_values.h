@@ -14,6 +14,8 @@
 
 namespace {
 
+constexpr int RING_VECTOR = 127 * 128 + 63;  // the largest entry of a vector that rings are multiplied with
+
 // A form, with the arrays that it points to.
 class OwnedForm {
   public:
@@ -29,7 +31,8 @@ class OwnedForm {
         const bool half = form.bits2 % 2 != 0;
         require(form.bits2 >= 2 && form.bits2 <= 8, "bits2 must be 2 to 8");
         require(form.window >= 12 && form.window <= 16, "window must be 12, 14 or 16");
-        require(form.label_bits >= 5 && form.label_bits <= 8, "a label has 5 to 8 bits");
+        require(form.label_bits == (form.bits2 < 3 ? 5 : (form.bits2 + 1) / 2 + 4),
+                "a label has four bits more than a symbol");
         require(form.memory == form.window - (form.bits2 + 1) / 2, "a state has the bits of the window but a symbol");
         require(form.ahead >= 1 && form.ahead <= 4096, "ahead must be 1 to 4096");
         const size_t labels = (size_t)1 << form.label_bits;
@@ -38,6 +41,10 @@ class OwnedForm {
         centers_ = nb::cast<std::vector<float>>(given.attr("centers").attr("tolist")());
         const auto generators = nb::cast<std::vector<std::vector<int>>>(given.attr("generators"));
         require(values_.size() == labels && centers_.size() == labels, "the table has as many values as labels");
+        const int limit = form.label_bits < 7 ? 63 : 127;
+        for (size_t h = 0; h < labels; h++)
+            require(values_[h] == -values_[labels - 1 - h] && values_[h] <= limit && values_[h] >= -limit,
+                    "the table is odd, with integers of up to 63, from 7 bits of labels on 127");
         require(generators.size() == (half ? 2u : 1u), "a half has two generators, a whole number one");
         for (size_t k = 0; k < generators.size(); k++) {
             thresholds_[k] = nb::cast<std::vector<int32_t>>(given.attr("thresholds")((int)k).attr("tolist")());
@@ -112,6 +119,13 @@ class RingCode {
     // The ring of a number in the matrix.
     nqz::Ring ring(int bits2, int64_t entries, int64_t number) const {
         return {&forms_[(size_t)bits2 - 2]->form, entries, dither_.data(), 32 * (1265 * (number % 2048) % 2048)};
+    }
+
+    std::vector<nqz::Ring> rings(const Vector<int64_t>& lengths, const Vector<int32_t>& bits2, int64_t first) const {
+        std::vector<nqz::Ring> found;
+        found.reserve(lengths.shape(0) + 1);
+        for (int64_t r = 0; r < size(lengths); r++) found.push_back(ring(bits2(r), lengths(r), first + r));
+        return found;
     }
 
   private:

@@ -3,11 +3,12 @@
 
 #include "codings/ring.h"
 #include "codings/ring_encode.h"
+#include "codings/ring_products.h"
 #include "kernels.h"
 
 namespace nqz::NQZ_ISA {
 
 extern const RingKernels rings;
-const RingKernels rings = {ring_encode_scratch, ring_encode, ring_decode_scratch, ring_decode};
+const RingKernels rings = {ring_encode_scratch, ring_encode, {ring_scratch, ring_decode, ring_products}};
 
 }  // namespace nqz::NQZ_ISA

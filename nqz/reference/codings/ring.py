@@ -49,6 +49,7 @@ from nqz.reference.fixed_point import fixed_point, scaled
 
 LANES = 32
 DITHER = 1 << 16
+VECTOR_LIMIT = 127 * 128 + 63
 ENTRY_LIMIT = np.float32(2**20)
 
 # The search: 16-bit metrics that never overflow. A branch costs at most METRIC_LIMIT; every RENEWAL steps the smallest
@@ -341,9 +342,10 @@ def ring_encode(
 
 
 def ring_decode(code: RingCode, lengths: Array, bits2: Array, first: int, data: Array, points: Array) -> None:
-    """Decode what `ring_encode` coded: writes its integers v to `points`, int32 [sum of lengths]; any bytes decode."""
+    """Decode what `ring_encode` coded: writes its integers v to `points`, int8 or int32 [N]; any bytes decode."""
     starts = _check(code, lengths, bits2, first, data, "data")
-    check({"points int32 [N]": points}, N=int(lengths.sum()))
+    require(points.dtype in (np.int8, np.int32), "points must be int8 or int32")
+    require(points.shape == (int(lengths.sum()),), "points must be int8 or int32 [N]")
     begin = 0
     for r, length in enumerate(lengths.tolist()):
         form = code.forms[int(bits2[r]) - BITS2[0]]
@@ -352,3 +354,28 @@ def ring_decode(code: RingCode, lengths: Array, bits2: Array, first: int, data: 
         v = form.values[labels_of(form, symbols) ^ dither_of(code, form, first + r, steps)]
         points[begin : begin + length] = v.reshape(-1)[:length]
         begin += length
+
+
+def ring_products(
+    code: RingCode, lengths: Array, bits2: Array, first: int, data: Array, vectors: Array, out: Array
+) -> None:
+    """Multiply the columns of rings with a few vectors, exactly.
+
+    Parameters
+    ----------
+    code, lengths, bits2, first, data
+        As for `ring_decode`; rings of whole columns.
+    vectors : numpy.ndarray
+        int16 [v, n], entries of -16319 to 16319: two digits to base 128, from -127 and from -64 on.
+    out : numpy.ndarray
+        int64 [columns, v], written: the inner products of the integers of each column with each vector.
+    """
+    few, n = vectors.shape
+    require(n >= 1 and not (lengths % n).any(), "rings must have whole columns")
+    require(
+        within(vectors.reshape(-1), -VECTOR_LIMIT, VECTOR_LIMIT), "vectors must be within -16319 to 16319"
+    )
+    points = np.empty(int(lengths.sum()), np.int32)
+    check({"vectors int16 [v, n]": vectors, "out int64 [c, v]": out}, v=few, n=n, c=len(points) // n)
+    ring_decode(code, lengths, bits2, first, data, points)
+    out[...] = points.reshape(-1, n).astype(np.int64) @ vectors.astype(np.int64).T

@@ -121,11 +121,24 @@ class Coder(ABC):
     def sizes(self, chunk: Chunk, columns: npt.NDArray[np.int32]) -> tuple[int, ...]:
         """Lengths of those sections whose lengths follow from the parameters and the columns, in their order."""
 
+    def multiply_chunk(
+        self,
+        chunk: Chunk,
+        columns: npt.NDArray[np.int32],
+        sections: Sections,
+        vectors: npt.NDArray[np.int16],
+    ) -> npt.NDArray[np.int64]:
+        """Exact products of a chunk's columns, which are whole, with vectors; where `Coding.most_point` is told."""
+        raise NotImplementedError
+
     @abstractmethod
     def decode_chunk(
         self, chunk: Chunk, columns: npt.NDArray[np.int32], sections: Sections, out: npt.NDArray[np.int32]
     ) -> None:
-        """Points of a chunk to `out`, shape (chunk.count,); ValueError if the sections are inconsistent."""
+        """Points of a chunk to `out`, shape (chunk.count,); ValueError if the sections are inconsistent.
+
+        Where `Coding.most_point` is told, `out` may be int8, too.
+        """
 
 
 class Coding(ABC):
@@ -143,6 +156,8 @@ class Coding(ABC):
         The windows that users may choose among.
     most_rate : float
         Bits an entry beyond which it makes no use of more.
+    most_point : int, optional
+        The largest magnitude of a decoded point, at most 127, where chunks are whole columns and can be multiplied.
     """
 
     name: str
@@ -150,6 +165,7 @@ class Coding(ABC):
     gains: bool = False
     windows: tuple[int, ...] = ()
     most_rate: float = math.inf
+    most_point: int | None = None
 
     @abstractmethod
     def takes(self, lattice: Lattice | None) -> bool:

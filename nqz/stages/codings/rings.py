@@ -52,20 +52,26 @@ class Rings:
     @classmethod
     def of(cls, columns: npt.NDArray[np.int32], n: int) -> Rings:
         """Columns of length n that take so many half bits an entry, neighbors that take as many on shared rings."""
-        together = ring_columns(n)
-        if together == 1:
-            several, half_bits = np.ones(len(columns), np.int64), columns
-        else:
-            begins = np.flatnonzero(np.diff(columns, prepend=-1))
-            counts = np.diff(begins, append=len(columns))
-            rings = -(-counts // together)
-            half_bits = np.repeat(columns[begins], rings)
-            several = np.full(len(half_bits), together, np.int64)
-            several[np.cumsum(rings) - 1] = counts - (rings - 1) * together
-        lengths = several * n
-        pairs = Counter(zip(lengths.tolist(), half_bits.tolist(), strict=True))
-        size = sum(number * kernels.ring_bytes(*pair) for pair, number in pairs.items())
-        return cls(lengths, half_bits.astype(np.int32), size)
+        return _rings(columns.astype(np.int32).tobytes(), n)  # most chunks are like others
+
+
+@lru_cache(maxsize=64)
+def _rings(half_bits_of_columns: bytes, n: int) -> Rings:
+    columns = np.frombuffer(half_bits_of_columns, np.int32)
+    together = ring_columns(n)
+    if together == 1:
+        several, half_bits = np.ones(len(columns), np.int64), columns
+    else:
+        begins = np.flatnonzero(np.diff(columns, prepend=-1))
+        counts = np.diff(begins, append=len(columns))
+        rings = -(-counts // together)
+        half_bits = np.repeat(columns[begins], rings)
+        several = np.full(len(half_bits), together, np.int64)
+        several[np.cumsum(rings) - 1] = counts - (rings - 1) * together
+    lengths = several * n
+    pairs = Counter(zip(lengths.tolist(), half_bits.tolist(), strict=True))
+    size = sum(number * kernels.ring_bytes(*pair) for pair, number in pairs.items())
+    return Rings(lengths, half_bits, size)
 
 
 class Constants(NamedTuple):

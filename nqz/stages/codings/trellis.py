@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from nqz import kernels
 from nqz.ground.arithmetic import GRID, exp2
-from nqz.ground.cached import cached_property
 from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.stages import dither, norms
 from nqz.stages.chunks import Chunk
@@ -109,6 +108,7 @@ class _Trellis(Coding):
     allocations = ("matrix",)
     gains = True
     windows = WINDOWS
+    most_point = 127
     most_rate = 4.25  # a little more than the values take: norms and means come on top of them
 
     def takes(self, lattice: Lattice | None) -> bool:
@@ -201,6 +201,12 @@ def _dependence(n: int) -> Dependence:
     return Dependence(along=rounded, bent=_BENT, across=True)
 
 
+@lru_cache(maxsize=4)
+def _ring_code(window: int, key: tuple[int, int]) -> kernels.RingCode:
+    """The code of a matrix: all of its panels have the same."""
+    return kernels.RingCode(window, dither.labels(key))
+
+
 @dataclass(frozen=True, eq=False)
 class TrellisCoder(Coder):
     """Codes chunks, which are whole columns.
@@ -227,12 +233,9 @@ class TrellisCoder(Coder):
         """None: entries are coded as they are."""
         return 0
 
-    @cached_property
+    @property
     def _code(self) -> kernels.RingCode:
-        return kernels.RingCode(self.window, dither.labels(self.key))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_code"}
+        return _ring_code(self.window, self.key)
 
     def _first(self, chunk: Chunk) -> int:
         """Number of the first ring of a chunk: as many for each chunk as a full one of equal columns has."""
@@ -290,3 +293,19 @@ class TrellisCoder(Coder):
         (data,) = sections
         rings = Rings.of(self._half_bits(chunk, columns), self.n)
         kernels.ring_decode(self._code, rings.lengths, rings.half_bits, self._first(chunk), data, out)
+
+    def multiply_chunk(
+        self,
+        chunk: Chunk,
+        columns: npt.NDArray[np.int32],
+        sections: Sections,
+        vectors: npt.NDArray[np.int16],
+    ) -> npt.NDArray[np.int64]:
+        """See `Coder`: values are multiplied where they are decoded."""
+        (data,) = sections
+        half_bits = self._half_bits(chunk, columns)
+        rings = Rings.of(half_bits, self.n)
+        out = np.empty((len(half_bits), len(vectors)), np.int64)
+        first = self._first(chunk)
+        kernels.ring_products(self._code, rings.lengths, rings.half_bits, first, data, vectors, out)
+        return out

@@ -40,33 +40,6 @@ inline RingBlock ring_block(int bits2) {
     return block;
 }
 
-// Symbols [steps][32] from the bytes of a ring.
-void ring_unpack(const uint8_t* data, int bits2, int64_t steps, uint8_t* symbols) {
-    const RingBlock block = ring_block(bits2);
-    int64_t t = 0;
-    for (; t + block.steps <= steps; t += block.steps)
-        for (int r = 0; r < block.count; r++, data += RING_LANES) {
-            const RingRow row = block.rows[r];
-            const int mask = (1 << row.width) - 1;
-            for (int i = 0, shift = 8 - row.width; shift >= 0; i++, shift -= row.width) {
-                uint8_t* to = symbols + (t + row.step + i * row.pitch) * RING_LANES;
-                if (row.low == 0)
-                    for (int l = 0; l < RING_LANES; l++) to[l] = (uint8_t)(data[l] >> shift & mask);
-                else
-                    for (int l = 0; l < RING_LANES; l++) to[l] |= (uint8_t)((data[l] >> shift & mask) << row.low);
-            }
-        }
-    for (; t < steps; t++) {
-        uint8_t* to = symbols + t * RING_LANES;
-        memset(to, 0, RING_LANES);
-        for (int bit = 0; bit < ring_bits(bits2, t); bit++, data += 4) {
-            uint32_t word;
-            memcpy(&word, data, 4);
-            for (int l = 0; l < RING_LANES; l++) to[l] |= (uint8_t)((word >> l & 1) << bit);
-        }
-    }
-}
-
 // The bytes of a ring from its symbols.
 void ring_pack(const uint8_t* symbols, int bits2, int64_t steps, uint8_t* data) {
     const RingBlock block = ring_block(bits2);
@@ -126,16 +99,6 @@ void ring_values(const Ring& ring, const uint8_t* symbols, int8_t* v) {
             v[t * RING_LANES + l] = form.values[labels[window[l]] ^ (z[l] & label_mask)];
         }
     }
-}
-
-int64_t ring_decode_scratch(const Ring& ring) { return 2 * RING_LANES * ring_steps(ring.entries); }
-
-void ring_decode(const Ring& ring, const uint8_t* data, int32_t* points, uint8_t* scratch) {
-    const int64_t steps = ring_steps(ring.entries);
-    int8_t* v = (int8_t*)scratch + RING_LANES * steps;
-    ring_unpack(data, ring.form->bits2, steps, scratch);
-    ring_values(ring, scratch, v);
-    for (int64_t i = 0; i < ring.entries; i++) points[i] = v[i];
 }
 
 }  // namespace

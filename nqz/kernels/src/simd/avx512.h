@@ -167,7 +167,7 @@ struct Avx512 : Ymm {
 };
 
 #if defined(__AVX512VNNI__)
-struct Simd : Avx512 {
+struct Vnni : Avx512 {
     // Not the intrinsics: GCC spills accumulators that are operands and results of them.
     struct Accumulator : Avx512::Accumulator {
         enum { HAS_BYTES = 1 };
@@ -180,6 +180,91 @@ struct Simd : Avx512 {
         }
     };
 };
+#endif
+
+#if defined(__AVX512VNNI__) && defined(__AVX512VBMI__)
+struct Simd : Vnni {
+    // All labels are looked up at once, 64 of them in two registers; bits 7 and 6 choose between these. Bytes are
+    // multiplied where those of one side are not negative: values have an offset.
+    static NQZ_INLINE uint8_t level(int count, bool negative, int number) {
+        const int label = negative * count + number;  // below 256
+        return (uint8_t)(label % 64 | (count == 64 ? label / 64 << 7 : label / 64 << 6));
+    }
+    template <int COUNT>
+    struct Levels {
+        enum { OFFSET = COUNT <= 32 ? 64 : 128, VECTORS = COUNT / 16 };
+        __m256i table[VECTORS];
+        NQZ_INLINE explicit Levels(const uint8_t* magnitude) {
+            const __m256i offset = _mm256_set1_epi8((char)OFFSET);
+            if constexpr (COUNT == 16) {
+                const __m128i half = _mm_loadu_si128((const __m128i*)magnitude);
+                const __m256i both = _mm256_set_m128i(_mm_sub_epi8(_mm_setzero_si128(), half), half);
+                table[0] = _mm256_add_epi8(offset, both);
+            } else {
+                for (int i = 0; i < VECTORS / 2; i++) {
+                    const __m256i v = _mm256_loadu_si256((const __m256i*)magnitude + i);
+                    table[i] = _mm256_add_epi8(offset, v);
+                    table[VECTORS / 2 + i] = _mm256_sub_epi8(offset, v);
+                }
+            }
+        }
+        // Values and OFFSET.
+        NQZ_INLINE __m256i shifted_values(Lanes label) const {
+            const __m256i l = (__m256i)label;
+            if constexpr (COUNT == 16)
+                return _mm256_permutexvar_epi8(l, table[0]);
+            else if constexpr (COUNT == 32)
+                return _mm256_permutex2var_epi8(table[0], l, table[1]);
+            else if constexpr (COUNT == 64)
+                return _mm256_mask_blend_epi8(_mm256_movepi8_mask(l), pair(0, l), pair(2, l));
+            else {
+                const __mmask32 odd = _mm256_movepi8_mask(_mm256_add_epi8(l, l));
+                return _mm256_mask_blend_epi8(_mm256_movepi8_mask(l),
+                                              _mm256_mask_blend_epi8(odd, pair(0, l), pair(2, l)),
+                                              _mm256_mask_blend_epi8(odd, pair(4, l), pair(6, l)));
+            }
+        }
+        NQZ_INLINE Lanes values(Lanes label) const {
+            return (Lanes)_mm256_sub_epi8(shifted_values(label), _mm256_set1_epi8((char)OFFSET));
+        }
+
+      private:
+        NQZ_INLINE __m256i pair(int i, __m256i l) const { return _mm256_permutex2var_epi8(table[i], l, table[i + 1]); }
+    };
+    template <int COUNT>
+    struct LevelSums {
+        enum { OFFSET = Levels<COUNT>::OFFSET };
+        __m256i high_sum = _mm256_setzero_si256(), low_sum = _mm256_setzero_si256();
+        NQZ_INLINE void add(const Levels<COUNT>& levels, const Lanes* label, const int8_t* high, const int8_t* low) {
+            for (int i = 0; i < 4; i++) {
+                const __m256i v = levels.shifted_values(label[i]);
+                const __m256i x = _mm256_loadu_si256((const __m256i*)high + i);
+                const __m256i y = _mm256_loadu_si256((const __m256i*)low + i);
+                asm("vpdpbusd %2, %1, %0" : "+v"(high_sum) : "v"(v), "v"(x));
+                asm("vpdpbusd %2, %1, %0" : "+v"(low_sum) : "v"(v), "v"(y));
+            }
+        }
+        NQZ_INLINE int64_t take() {
+            const int64_t taken = 128 * sum_of(high_sum) + sum_of(low_sum);
+            high_sum = low_sum = _mm256_setzero_si256();
+            return taken;
+        }
+
+      private:
+        static NQZ_INLINE int64_t sum_of(__m256i x) { return _mm512_reduce_add_epi64(_mm512_cvtepi32_epi64(x)); }
+    };
+    struct PairSums {
+        enum { WIDTH = 32 };
+        __m512i sum = _mm512_setzero_si512();
+        NQZ_INLINE void add(const int16_t* a, const int16_t* b) {
+            const __m512i x = _mm512_loadu_si512(a), y = _mm512_loadu_si512(b);
+            asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+        }
+        NQZ_INLINE int32_t total() const { return _mm512_reduce_add_epi32(sum); }
+    };
+};
+#elif defined(__AVX512VNNI__)
+typedef Vnni Simd;
 #else
 typedef Avx512 Simd;
 #endif

@@ -1,6 +1,8 @@
 // NEON, which every arm64 processor has.
 #pragma once
 
+#define NQZ_SHUFFLES 1
+
 #include "portable.h"
 
 #include <arm_neon.h>
@@ -104,6 +106,89 @@ struct Simd : Portable {
         const uint8x16_t ramp = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
         vst1q_u8(to, vqtbl1q_u8(vld1q_u8(from), veorq_u8(ramp, vdupq_n_u8((uint8_t)by))));
     }
+
+    // Both halves of 32 lanes.
+    struct Halves {
+        uint8x16_t half[2];
+        NQZ_INLINE explicit Halves(Lanes v) { memcpy(half, &v, sizeof half); }
+        Halves() = default;
+        NQZ_INLINE Lanes whole() const {
+            Lanes v;
+            memcpy(&v, half, sizeof v);
+            return v;
+        }
+    };
+    struct Nibbles {
+        uint8x16_t table;
+        Nibbles() = default;
+        NQZ_INLINE explicit Nibbles(const uint8_t* from) : table(vld1q_u8(from)) {}
+        NQZ_INLINE Lanes operator[](Lanes index) const {
+            Halves i(index);
+            for (int h = 0; h < 2; h++) i.half[h] = vqtbl1q_u8(table, i.half[h]);
+            return i.whole();
+        }
+    };
+    static NQZ_INLINE uint8_t level(int, bool negative, int number) { return (uint8_t)(negative << 7 | number); }
+    template <int COUNT>
+    struct Levels {
+        enum { TABLES = COUNT / 16 };
+        uint8x16_t table[TABLES];
+        NQZ_INLINE explicit Levels(const uint8_t* magnitude) {
+            for (int i = 0; i < TABLES; i++) table[i] = vld1q_u8(magnitude + 16 * i);
+        }
+        NQZ_INLINE int8x16_t half_values(uint8x16_t label) const {
+            const uint8x16_t index = vandq_u8(label, vdupq_n_u8(127));
+            uint8x16_t found;
+            if constexpr (TABLES == 1)
+                found = vqtbl1q_u8(table[0], index);
+            else if constexpr (TABLES == 2)
+                found = vqtbl2q_u8({{table[0], table[1]}}, index);
+            else
+                found = vqtbl4q_u8({{table[0], table[1], table[2], table[3]}}, index);
+            if constexpr (TABLES == 8)
+                found = vqtbx4q_u8(found, {{table[4], table[5], table[6], table[7]}}, vsubq_u8(index, vdupq_n_u8(64)));
+            const int8x16_t sign = vshrq_n_s8((int8x16_t)label, 7);
+            return vsubq_s8(veorq_s8((int8x16_t)found, sign), sign);
+        }
+        NQZ_INLINE Lanes values(Lanes label) const {
+            Halves l(label);
+            for (int h = 0; h < 2; h++) l.half[h] = (uint8x16_t)half_values(l.half[h]);
+            return l.whole();
+        }
+    };
+    template <int COUNT>
+    struct LevelSums {
+        enum { OFFSET = 0 };
+        int32x4_t high_sum = vdupq_n_s32(0), low_sum = vdupq_n_s32(0);
+        // Two products of a byte fit int16.
+        static NQZ_INLINE int32x4_t added(int32x4_t sum, int8x16_t v, int8x16_t x) {
+            return vpadalq_s16(sum, vmlal_high_s8(vmull_s8(vget_low_s8(v), vget_low_s8(x)), v, x));
+        }
+        NQZ_INLINE void add(const Levels<COUNT>& levels, const Lanes* label, const int8_t* high, const int8_t* low) {
+            for (int i = 0; i < 4; i++) {
+                const Halves l(label[i]);
+                for (int h = 0; h < 2; h++) {
+                    const int8x16_t v = levels.half_values(l.half[h]);
+                    high_sum = added(high_sum, v, vld1q_s8(high + 32 * i + 16 * h));
+                    low_sum = added(low_sum, v, vld1q_s8(low + 32 * i + 16 * h));
+                }
+            }
+        }
+        NQZ_INLINE int64_t take() {
+            const int64_t taken = 128 * vaddlvq_s32(high_sum) + vaddlvq_s32(low_sum);
+            high_sum = low_sum = vdupq_n_s32(0);
+            return taken;
+        }
+    };
+    struct PairSums {
+        enum { WIDTH = 8 };
+        int32x4_t sum = vdupq_n_s32(0);
+        NQZ_INLINE void add(const int16_t* a, const int16_t* b) {
+            const int16x8_t x = vld1q_s16(a), y = vld1q_s16(b);
+            sum = vmlal_high_s16(vmlal_s16(sum, vget_low_s16(x), vget_low_s16(y)), x, y);
+        }
+        NQZ_INLINE int32_t total() const { return vaddvq_s32(sum); }
+    };
 
     struct Accumulator {
         struct type {

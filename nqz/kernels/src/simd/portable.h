@@ -206,6 +206,27 @@ struct Portable {
         }
     };
 
+    // ------------------------------------------------------------------------------------------------ rings
+
+    // Where tables of 16 bytes are looked up on all lanes at once, NQZ_SHUFFLES is 1, and there are:
+    //   Nibbles, a table of 16 bytes, and what it has at indices below 16;
+    //   level, the byte that stands for a sign and the number of one of `count` magnitudes: 16, 32, 64 or 128;
+    //   Levels<count>, the values of such bytes; magnitudes are at most 63 where there are up to 32 of them;
+    //   LevelSums<count>, sums of values, to each of which it may add OFFSET, times vectors of two digits to base 128,
+    //   the high one in -127 ... 127, the low one in -64 ... 63: `add` takes four steps, `take` gives what there is of
+    //   up to 2^15.
+
+    // Sums of products of int16, WIDTH at a time.
+    struct PairSums {
+        enum { WIDTH = 8 };
+        int32_t sum[4] = {};
+        NQZ_INLINE void add(const int16_t* a, const int16_t* b) {
+            for (int l = 0; l < 4; l++) sum[l] += a[2 * l] * b[2 * l] + a[2 * l + 1] * b[2 * l + 1];
+        }
+        // Which fit int32.
+        NQZ_INLINE int32_t total() const { return sum[0] + sum[1] + sum[2] + sum[3]; }
+    };
+
     // ------------------------------------------------------------------------------------------------ code bits
 
     // table[index[l]] of 32 lanes; the table has 16 entries, and indices are below 16.

@@ -13,11 +13,13 @@
 //     rounded(Vector, limit), lesser(Ints, Ints)             nearest points
 //     lesser(Metrics, Metrics), decide(to, a0, b0, a1, b1), decision_offset(state), struct States    Viterbi
 //     Table, table(from), pick(table, index), least_of(Costs, Costs), interleave(a, b, low, high),
-//     store_blocks(to, pitch, v), choose(to, a, b, ab, c), chosen(from, lane), exchange(from, by, to)    the search for
-//     rings struct Accumulator                                     integer products look_up(table, index, to),
-//     spread(bits, to)            code bits of the entropy coder and, where GATHERS, the lanes of the entropy coder:
-//     widen, gather, gather_pairs, gather_bytes, lesser(Words, Words), equal, flags, lanes_of, contexts_of_bits,
-//     refilled, emptied, Floats, divided, product
+//         store_blocks(to, pitch, v), choose(to, a, b, ab, c), chosen(from, lane),
+//         exchange(from, by, to)                             the search for rings
+//     struct PairSums; and, where NQZ_SHUFFLES, struct Nibbles, level, Levels, LevelSums    reading rings
+//     struct Accumulator                                     integer products
+//     look_up(table, index, to), spread(bits, to)            code bits of the entropy coder
+//     and, where GATHERS, the lanes of the entropy coder: widen, gather, gather_pairs, gather_bytes,
+//     lesser(Words, Words), equal, flags, lanes_of, contexts_of_bits, refilled, emptied, Floats, divided, product
 //
 // NQZ_PLAIN asks for plain C++ all the same.
 #pragma once

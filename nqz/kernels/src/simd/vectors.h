@@ -29,6 +29,14 @@ typedef int64_t Longs __attribute__((vector_size(8 * WIDE)));
 typedef int16_t Costs __attribute__((vector_size(2 * STATES)));
 typedef int16_t Metrics __attribute__((vector_size(2 * SLAB)));
 
+// Functions that take or give these are inline everywhere: how processors without such registers would pass them is no
+// question.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
+// A byte of each of the 32 lanes of a ring.
+typedef uint8_t Lanes __attribute__((vector_size(32)));
+typedef uint16_t LanePairs __attribute__((vector_size(32)));
+
 NQZ_INLINE Vector load_vector(const float* from) { return *(const Vector*)from; }
 NQZ_INLINE void store_vector(float* to, Vector v) { *(Vector*)to = v; }
 
@@ -57,6 +65,23 @@ NQZ_INLINE Words load_words(const void* from) {
     return v;
 }
 NQZ_INLINE void store_words(void* to, Words v) { memcpy(to, &v, sizeof v); }
+
+NQZ_INLINE Lanes load_lanes(const void* from) {
+    Lanes v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+NQZ_INLINE void store_lanes(void* to, Lanes v) { memcpy(to, &v, sizeof v); }
+// Every byte shifted, and of that the bits of `mask`: none of those that come from the byte beside it.
+NQZ_INLINE Lanes down(Lanes v, int by, int mask) { return (Lanes)((LanePairs)v >> by) & (Lanes{} + (uint8_t)mask); }
+NQZ_INLINE Lanes up(Lanes v, int by, int mask) { return (Lanes)((LanePairs)v << by) & (Lanes{} + (uint8_t)mask); }
+// Each lane has what the lane before it had, the first one what the last one had.
+NQZ_INLINE Lanes turned(Lanes v) {
+    uint8_t lane[33];
+    store_lanes(lane + 1, v);
+    lane[0] = lane[32];
+    return load_lanes(lane);
+}
 
 NQZ_INLINE Words all_words(uint32_t value) { return Words{} + value; }
 NQZ_INLINE Ints all_ints(int32_t value) { return Ints{} + value; }

@@ -1,5 +1,7 @@
-// What AVX2 and AVX-512 do alike, on vectors of 256 bits: the search for rings.
+// What AVX2 and AVX-512 do alike, on vectors of 256 bits: rings.
 #pragma once
+
+#define NQZ_SHUFFLES 1
 
 #include "portable.h"
 
@@ -43,6 +45,108 @@ struct Ymm : Portable {
         const __m128i index = _mm_xor_si128(ramp, _mm_set1_epi8((char)by));
         _mm_storeu_si128((__m128i*)to, _mm_shuffle_epi8(_mm_loadu_si128((const __m128i*)from), index));
     }
+
+    struct Nibbles {
+        __m256i table;
+        Nibbles() = default;
+        NQZ_INLINE explicit Nibbles(const uint8_t* from)
+            : table(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)from))) {}
+        NQZ_INLINE Lanes operator[](Lanes index) const { return (Lanes)_mm256_shuffle_epi8(table, (__m256i)index); }
+    };
+
+    // The low four bits of a number choose within tables of 16, the others, from bit 6 down, between these. Shuffles
+    // ignore bits 4 to 6, blends all but bit 7. No label is zero where there is room for a bit that says so: a vector
+    // takes its sign as it is.
+    static NQZ_INLINE uint8_t level(int count, bool negative, int number) {
+        return (uint8_t)(negative << 7 | (number & -16) * 128 / count | (count < 128) << 4 | (number & 15));
+    }
+    template <int COUNT>
+    struct Levels {
+        enum { HIGH = COUNT == 16 ? 0 : COUNT == 32 ? 1 : COUNT == 64 ? 2 : 3, TABLES = 1 << HIGH };
+        __m256i table[TABLES];
+        NQZ_INLINE explicit Levels(const uint8_t* magnitude) {
+            for (int i = 0; i < TABLES; i++)
+                table[i] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)magnitude + i));
+        }
+        template <int FROM, int BITS>
+        NQZ_INLINE __m256i chosen(__m256i index, const __m256i* shifted) const {
+            if constexpr (BITS == 0)
+                return _mm256_shuffle_epi8(table[FROM], index);
+            else
+                return _mm256_blendv_epi8(chosen<FROM, BITS - 1>(index, shifted),
+                                          chosen<FROM + (1 << (BITS - 1)), BITS - 1>(index, shifted),
+                                          shifted[HIGH - BITS]);
+        }
+        NQZ_INLINE __m256i magnitudes(Lanes label) const {
+            const __m256i index = _mm256_and_si256((__m256i)label, _mm256_set1_epi8(127));
+            __m256i shifted[3];
+            shifted[0] = _mm256_add_epi8(index, index);
+            shifted[1] = _mm256_add_epi8(shifted[0], shifted[0]);
+            shifted[2] = _mm256_add_epi8(shifted[1], shifted[1]);
+            return chosen<0, HIGH>(index, shifted);
+        }
+        static NQZ_INLINE __m256i signs_of(Lanes label) {
+            return HIGH < 3 ? (__m256i)label : _mm256_or_si256((__m256i)label, _mm256_set1_epi8(1));
+        }
+        NQZ_INLINE Lanes values(Lanes label) const {
+            return (Lanes)_mm256_sign_epi8(magnitudes(label), signs_of(label));
+        }
+    };
+
+    // Pairs of products fit int16; of magnitudes up to 63, two such pairs, or four where the digit is the low one.
+    template <int COUNT>
+    struct LevelSums {
+        enum { OFFSET = 0 };
+        __m256i high_sum = _mm256_setzero_si256(), low_sum = _mm256_setzero_si256();
+        static NQZ_INLINE __m256i wide(__m256i pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
+        NQZ_INLINE void add(const Levels<COUNT>& levels, const Lanes* label, const int8_t* high, const int8_t* low) {
+            __m256i h[4], l[4];
+            for (int i = 0; i < 4; i++) {
+                __m256i v = levels.magnitudes(label[i]), sign = levels.signs_of(label[i]);
+                __m256i x = _mm256_loadu_si256((const __m256i*)high + i),
+                        y = _mm256_loadu_si256((const __m256i*)low + i);
+                h[i] = _mm256_maddubs_epi16(v, _mm256_sign_epi8(x, sign));
+                l[i] = _mm256_maddubs_epi16(v, _mm256_sign_epi8(y, sign));
+            }
+            __m256i l01 = _mm256_add_epi16(l[0], l[1]), l23 = _mm256_add_epi16(l[2], l[3]);
+            if constexpr (COUNT <= 32) {
+                __m256i h01 = _mm256_add_epi16(h[0], h[1]), h23 = _mm256_add_epi16(h[2], h[3]);
+                high_sum = _mm256_add_epi32(high_sum, _mm256_add_epi32(wide(h01), wide(h23)));
+                low_sum = _mm256_add_epi32(low_sum, wide(_mm256_add_epi16(l01, l23)));
+            } else {
+                __m256i h01 = _mm256_add_epi32(wide(h[0]), wide(h[1])), h23 = _mm256_add_epi32(wide(h[2]), wide(h[3]));
+                high_sum = _mm256_add_epi32(high_sum, _mm256_add_epi32(h01, h23));
+                low_sum = _mm256_add_epi32(low_sum, _mm256_add_epi32(wide(l01), wide(l23)));
+            }
+        }
+        NQZ_INLINE int64_t take() {
+            int64_t taken = 128 * sum_of(high_sum) + sum_of(low_sum);
+            high_sum = low_sum = _mm256_setzero_si256();
+            return taken;
+        }
+
+      private:
+        static NQZ_INLINE int64_t sum_of(__m256i x) {
+            __m256i wide = _mm256_add_epi64(_mm256_cvtepi32_epi64(_mm256_castsi256_si128(x)),
+                                            _mm256_cvtepi32_epi64(_mm256_extracti128_si256(x, 1)));
+            __m128i half = _mm_add_epi64(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+            return _mm_cvtsi128_si64(_mm_add_epi64(half, _mm_unpackhi_epi64(half, half)));
+        }
+    };
+
+    struct PairSums {
+        enum { WIDTH = 16 };
+        __m256i sum = _mm256_setzero_si256();
+        NQZ_INLINE void add(const int16_t* a, const int16_t* b) {
+            sum = _mm256_add_epi32(
+                sum, _mm256_madd_epi16(_mm256_loadu_si256((const __m256i*)a), _mm256_loadu_si256((const __m256i*)b)));
+        }
+        NQZ_INLINE int32_t total() const {
+            __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+            half = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4E));
+            return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_shuffle_epi32(half, 0xB1)));
+        }
+    };
 };
 #endif
 

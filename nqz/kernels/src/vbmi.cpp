@@ -1,0 +1,10 @@
+// The reading of rings for processors with AVX-512 VBMI and VNNI.
+
+#include "codings/ring_products.h"
+#include "kernels.h"
+
+namespace nqz::NQZ_ISA {
+
+const RingReading reading = {ring_scratch, ring_decode, ring_products};
+
+}  // namespace nqz::NQZ_ISA
