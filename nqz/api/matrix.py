@@ -51,15 +51,16 @@ class CompressedMatrix(Tensor, Operand):
     ) -> ResidentOperand:
         """Decode the matrix once, into memory, to be multiplied with vectors any number of times.
 
-        The points stay integers of the narrowest type: a byte an entry up to about 3 bits, two up to about 9. The
-        operand needs the file no more. See `ResidentOperand`.
+        The points stay integers of the narrowest type: a byte an entry up to about 3 bits, two up to about 9. A matrix
+        of the trellis coding is not decoded, and takes what it takes in its file. The operand needs the file no more.
+        See `ResidentOperand`.
 
         Parameters
         ----------
         estimator : {"mmse", "unbiased"}
             That of `decode`: products are those of ``decode(estimator=estimator)``.
         exact : bool
-            Whether vectors are rounded to float64, rather than to 2 ** -27 of their peak.
+            Whether vectors are rounded to float64, rather than to 2 ** -27 of their peak (trellis: 2 ** -13).
         threads : int, optional
             Of decoding, and of each product.
 
@@ -75,7 +76,7 @@ class CompressedMatrix(Tensor, Operand):
             raise UsageError(f"estimator {estimator!r}: mmse or unbiased")
         matrix, exact = self._coded, flag(exact, "exact")
         with self._opened.unchanged(), workers(threads) as pool:
-            resident = Resident.of(matrix, estimator, pool)
+            resident = Resident.of(matrix, estimator, exact, pool)
         about = About(self.name or self.reader.name, estimator, exact, threads)
         return ResidentOperand(resident, about, transposed=self.axis == 1)
 

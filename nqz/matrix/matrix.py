@@ -185,6 +185,11 @@ class Matrix:
         )
         return found
 
+    def chunk_sections(self, panel: CodedPanel, chunk: Chunk) -> Sections:
+        """The arrays of one chunk, on memory that is not to be kept; `CorruptError` if they are damaged."""
+        found: Sections = self._chunk(panel, chunk, lambda sections: sections)
+        return found
+
     def _chunk(self, panel: CodedPanel, chunk: Chunk, use: Callable[[Sections], Any]) -> Any:
         """What comes of the sections of a chunk."""
         record = self.panels.chunk(chunk.number)

@@ -1,4 +1,8 @@
-"""Columns of a matrix that stay in memory for products: their points, decoded once, in the narrowest type each."""
+"""Columns of a matrix that stay in memory for products.
+
+Their points are decoded once, into the narrowest type that takes those of a column. Where a coding multiplies its
+chunks itself, these stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,14 @@ from numpy.typing import NDArray
 
 from nqz import kernels
 from nqz.ground.arithmetic import GRID, exp2
+from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.threads import Workers
 from nqz.matrix import CodedPanel, Matrix
 from nqz.product.integers import SHIFT, Integers, Rest, entry_size, load
 from nqz.product.operand import Stream
 from nqz.stages import norms
+from nqz.stages.chunks import Chunk
+from nqz.stages.codings import Coder, Sections
 from nqz.stages.parameters import Parameters
 from nqz.stages.scale import exponents
 
@@ -101,6 +108,51 @@ class KeptPoints(Kept):
         return out
 
 
+@dataclass(frozen=True, eq=False)
+class KeptChunks(Kept):
+    """Whole columns as they are coded, of a coding that multiplies chunks.
+
+    Attributes
+    ----------
+    coder : Coder
+    known : ndarray of int32
+        What the coder knows of the columns of their panel.
+    chunks : tuple of Chunk
+    sections : tuple of Sections
+    """
+
+    columns: NDArray[np.int64]
+    coordinates: slice
+    coder: Coder
+    known: NDArray[np.int32]
+    chunks: tuple[Chunk, ...]
+    sections: tuple[Sections, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """See `Kept`; what is known of the panel is shared by all that are of it."""
+        return self.columns.nbytes + sum(array.nbytes for arrays in self.sections for array in arrays)
+
+    def products(self, vectors: NDArray[np.int16]) -> NDArray[np.int64]:
+        """See `Kept`."""
+        pairs = zip(self.chunks, self.sections, strict=True)
+        return np.concatenate([self.coder.multiply_chunk(c, self.known, s, vectors) for c, s in pairs])
+
+    def sums(self, weights: NDArray[np.int16]) -> NDArray[np.int64]:
+        """See `Kept`; chunks are decoded one after the other."""
+        m, first = self.coordinates.stop, 0
+        out = np.zeros((len(weights), m), np.int64)
+        part = np.empty_like(out)
+        for chunk, sections in zip(self.chunks, self.sections, strict=True):
+            points: NDArray[Any] = np.empty(chunk.count, np.int8)
+            self.coder.decode_chunk(chunk, self.known, sections, points)
+            last = first + chunk.count // m
+            kernels.row_sums(points.reshape(-1, m), np.ascontiguousarray(weights[:, first:last]), part)
+            out += part
+            first = last
+        return out
+
+
 def keep(matrix: Matrix, pool: Workers) -> list[Kept]:
     """Decode a matrix into memory.
 
@@ -114,6 +166,9 @@ def keep(matrix: Matrix, pool: Workers) -> list[Kept]:
     found: list[Kept] = []
     for panel in matrix.panels:
         order = panel.panel.first + panel.opened.order
+        if p.coding.most_point is not None:
+            found.extend(_as_coded(matrix, panel, order, size, pool))
+            continue
         for rows, rms in _groups(p, panel):
             stream, width = _stream(matrix, panel, rows, pool), rows.stop - rows.start
             found.extend(_parts(load(stream, width, p.m, None, rms, pool), order[rows], size))
@@ -124,9 +179,30 @@ def expected_bytes(matrix: Matrix) -> int:
     """Memory that `keep` will take, but for the few entries that are beyond the types of their columns."""
     p, found = matrix.parameters, 0
     for panel in matrix.panels:
+        if p.coding.most_point is not None:
+            coded = panel.opened.coded
+            found += 8 * panel.panel.kept + sum(sum(panel.coder.sizes(c, coded)) for c in panel.panel.chunks)
+            continue
         for rows, rms in _groups(p, panel):
             found += (rows.stop - rows.start) * (p.m * entry_size(rms) + 8)
     return found
+
+
+def _as_coded(
+    matrix: Matrix, panel: CodedPanel, columns: NDArray[np.int64], size: int, pool: Workers
+) -> Iterator[Kept]:
+    """The chunks of a panel, several together."""
+    chunks, m, known = panel.panel.chunks, panel.panel.m, panel.opened.coded
+
+    def take(chunk: Chunk) -> Sections:
+        return tuple(np.array(section) for section in matrix.chunk_sections(panel, chunk))
+
+    sections = tuple(pool.map(take, chunks))
+    together = max(1, size // CHUNK_ENTRIES)
+    for i in range(0, len(chunks), together):
+        here = chunks[i : i + together]
+        rows = slice(here[0].start // m, (here[-1].start + here[-1].count) // m)
+        yield KeptChunks(columns[rows], slice(0, m), panel.coder, known, here, sections[i : i + together])
 
 
 def _groups(p: Parameters, panel: CodedPanel) -> Iterator[tuple[slice, float]]:

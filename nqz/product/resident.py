@@ -21,9 +21,11 @@ from nqz.stages.project import kept as kept_coordinates
 from nqz.stages.scale import exponents
 from nqz.stages.transforms import Transform
 
-LIMBS = 2
+LIMBS, CODED_LIMBS = 2, 1
+"""Limbs of vectors beside points, and beside chunks as they are coded: there their noise is far above the rounding."""
+
 EXACT_LIMBS = 4
-"""Limbs of vectors, and how many hold all of a float64."""
+"""How many hold all of a float64."""
 
 _ALONE = 1 << 20
 """Entries that one thread multiplies as fast as several."""
@@ -46,6 +48,8 @@ class Resident:
         What points of each column are worth, 0 for columns that are not coded.
     means : Scale or None
     parts : tuple of Kept
+    limbs : int
+        Of vectors that are multiplied.
     """
 
     n: int
@@ -57,15 +61,17 @@ class Resident:
     scale: Scale
     means: Scale | None
     parts: tuple[Kept, ...]
+    limbs: int
 
     @classmethod
-    def of(cls, matrix: Matrix, estimator: str, pool: Workers) -> Resident:
-        """Decode a matrix; `CorruptError` if it is damaged."""
+    def of(cls, matrix: Matrix, estimator: str, exact: bool, pool: Workers) -> Resident:
+        """Take a matrix into memory; `exact`: vectors keep all of a float64. `CorruptError` if it is damaged."""
         p = matrix.parameters
         means = Scale.of(matrix.means()) if matrix.centered else None
         chosen = kept_coordinates(p.rotation_seed, p.n, p.m)
         scale, parts = _scale(matrix, estimator), tuple(keep(matrix, pool))
-        return cls(p.n, p.columns, p.m, p.transform, p.rotation_seed, chosen, scale, means, parts)
+        limbs = EXACT_LIMBS if exact else LIMBS if p.coding.most_point is None else CODED_LIMBS
+        return cls(p.n, p.columns, p.m, p.transform, p.rotation_seed, chosen, scale, means, parts, limbs)
 
     @property
     def nbytes(self) -> int:
@@ -79,12 +85,12 @@ class Resident:
         """Threads for a product; to be closed."""
         return Workers(1 if threads is None and self.m * self.columns <= _ALONE else threads)
 
-    def products(self, b: Vectors, limbs: int, pool: Workers) -> Vectors:
+    def products(self, b: Vectors, pool: Workers) -> Vectors:
         """Inner products of the columns with the rows of b, of shape (vectors, n); shape (columns, vectors)."""
         b, octaves = normal(b)
         u = b.copy()
         self.transform.rotate_wide(u, self.seed, inverse=False)
-        fixed = FixedPoint.of(u if self.coordinates is None else u[:, self.coordinates], limbs)
+        fixed = FixedPoint.of(u if self.coordinates is None else u[:, self.coordinates], self.limbs)
         sums = np.zeros((self.columns, len(fixed.limbs)), np.int64)
 
         def multiply(part: Kept) -> tuple[Kept, NDArray[np.int64]]:
@@ -98,11 +104,11 @@ class Resident:
                 out += self.means.times(np.array([[total(row) for row in b]]), octaves)
         return out
 
-    def combinations(self, x: Vectors, limbs: int, pool: Workers) -> Vectors:
+    def combinations(self, x: Vectors, pool: Workers) -> Vectors:
         """Sums of the columns weighted by the rows of x, of shape (vectors, columns); shape (n, vectors)."""
         x, octaves = normal(x)
         weights, own = self.scale.weighted(x)
-        fixed = FixedPoint.of(weights, limbs)
+        fixed = FixedPoint.of(weights, self.limbs)
         sums = np.zeros((len(fixed.limbs), self.m), np.int64)
 
         def multiply(part: Kept) -> tuple[Kept, NDArray[np.int64]]:
