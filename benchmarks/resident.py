@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/resident.py [ROWS COLUMNS [THREADS [REPEATS]]]
 
-For every coding and rate: a hundred products with a vector each way, a tenth of which took less than the time that is
-shown, beside that of NumPy with the original in float32, taken in turns; memory; and the dot test. With one thread it is
-CPU time, which other programs on the machine touch less, else wall clock.
+For every coding and rate: a hundred products with a vector each way, a tenth of which took less than the time shown,
+beside that of NumPy with the original in float32, taken in turns; memory; and the dot test. With one thread it is CPU
+time, which other programs on the machine touch less, else wall clock.
 """
 
 from __future__ import annotations
