@@ -54,7 +54,7 @@ def test_products_with_few_vectors_do_not_depend_on_how(matrices, monkeypatch):
     for few in (vectors, nqz.encode(vectors, rate=6), vectors[:, 0]):
         found = []
         for limit, threads in ((16, 1), (16, 3), (0, 2)):
-            monkeypatch.setattr("nqz.product.product._FEW", limit)
+            monkeypatch.setattr("nqz.product.few._FEW", limit)
             products = [nqz.matmul(big, few, threads=threads), nqz.matmul(few, big, threads=threads)]
             found.append([product.tobytes() for product in products])
         assert found[0] == found[1] == found[2]

@@ -250,7 +250,7 @@ def test_products_with_few_vectors_are_those_of_the_general_path(monkeypatch, es
     for x, y in (sides, sides[::-1]):
         found = []
         for few, threads in ((0, 1), (16, 1), (16, 3), (0, 2)):
-            monkeypatch.setattr("nqz.product.product._FEW", few)
+            monkeypatch.setattr("nqz.product.few._FEW", few)
             pool = Workers(threads)
             product = Product(x, y, estimator)
             measured = product.measure(pool)

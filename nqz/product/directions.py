@@ -47,8 +47,13 @@ class Directions(NamedTuple):
         return cls(1.0 / n, (1.0 + noise) ** 2 / kappa / n)
 
     @classmethod
-    def of(cls, operand: Operand, chosen: NDArray[Any], raw: Raw, kappa: float) -> Directions | None:
-        """From products of the points of some columns of an operand with themselves; None if fewer than two count."""
+    def of(
+        cls, operand: Operand, chosen: NDArray[Any], raw: Raw, kappa: float, shift: int = 0
+    ) -> Directions | None:
+        """From products of the points of some columns of an operand with themselves; None if fewer than two count.
+
+        Points have been divided by 2 ** `shift`.
+        """
         n, codes = operand.side.n, operand.codes(chosen)
         noise, size = operand.noise(codes), operand.sizes(codes)
         counted = np.isfinite(noise) & (size > 0.0)
@@ -57,7 +62,7 @@ class Directions(NamedTuple):
         cosines = np.zeros((len(codes), len(codes)))
         for (i, j), block in raw.items():
             cosines[i : i + len(block), j : j + block.shape[1]] = block
-        unit = operand.units(codes)[counted] / size[counted]
+        unit = np.ldexp(operand.units(codes)[counted] / size[counted], shift)
         cosines = cosines[np.ix_(counted, counted)] * unit[:, None] * unit[None, :] / kappa
         np.fill_diagonal(cosines, 0.0)
         square = np.square(cosines)

@@ -42,6 +42,9 @@ SHIFT = 15
 
 _PIECE = 1 << 20
 
+_FAST = 2.0**49
+"""Products are below this where those of limbs, and sums of them on the way, have room, a few times as large."""
+
 
 @dataclass(frozen=True)
 class Rest:
@@ -141,6 +144,19 @@ class Integers:
         rest = Rest(place[kept], self.rest.coordinate[kept], self.rest.value[kept])
         high = None if self.high is None else self.high[chosen]
         return Integers(self.rows[chosen], rest, high)
+
+    def coarse(self) -> tuple[Integers, int]:
+        """The same divided by a power of two and rounded to int16, where products of rows would be too large.
+
+        And the exponent of that power. Plain sides would be multiplied with themselves by BLAS otherwise.
+        """
+        if self.bound**2 < _FAST:
+            return self, 0
+        exact = self.floats(slice(0, len(self.rows)), np.float64)
+        peak = float(np.abs(exact).max(initial=0.0))
+        shift = max(0, math.frexp(2.0 * self.bound / math.sqrt(_FAST))[1], math.frexp(peak)[1] - 15)
+        rounded = np.rint(np.ldexp(exact, -shift)).clip(-(2.0**15), 2.0**15 - 1.0)
+        return Integers(rounded.astype(np.int16)), shift
 
     def floats(self, rows: slice, dtype: type[np.floating[Any]]) -> NDArray[Any]:
         """Some rows as floating-point numbers."""
@@ -282,8 +298,7 @@ def multiply(a: Integers, b: Integers, rows: slice, columns: slice, out: NDArray
     """
     bound = a.bound * b.bound
     narrow = all(x.high is None or x.high.dtype == np.int16 for x in (a, b))
-    # limbs, and sums of them on the way, are at most a few times as large as the whole
-    if not (kernels.fast_product() and narrow and bound < 2.0**49):
+    if not (kernels.fast_product() and narrow and bound < _FAST):
         _float_product(a, b, rows, columns, bound, out)
         return
     if out.dtype == np.int32:

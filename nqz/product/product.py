@@ -294,7 +294,8 @@ class Product:
 
         def of(side: Blocks) -> Directions | None:
             some = side.some(COLUMNS)
-            return Directions.of(side.operand, some.chosen, self._all_raw(some, some, pool), self.kappa)
+            raw = self._all_raw(some, some, pool)
+            return Directions.of(side.operand, some.chosen, raw, self.kappa, some.shift)
 
         near = of(left)
         return near, near if self.same else of(right)

@@ -126,7 +126,7 @@ class Blocks:
         coded = (block for block, size in zip(self.operand.blocks, self.sizes, strict=True) if size)
         first, last = next(coded, (0, 0))
         count = min(count, last - first)
-        return Sample(self, first + np.arange(count) * (last - first) // max(1, count))
+        return Sample(self, first + np.arange(count) * (last - first) // max(1, count), coarse=True)
 
     def forget(self) -> None:
         """Give up what is held."""
@@ -135,12 +135,17 @@ class Blocks:
 
 
 class Sample(Blocks):
-    """Some of the columns of an operand; taken from `whole`, which is only held where all of it fits."""
+    """Some of the columns of an operand; taken from `whole`, which is only held where all of it fits.
 
-    def __init__(self, whole: Blocks, chosen: NDArray[np.int64]):
+    With `coarse`, for those of one block, points are rounded to as many digits as a fast product of theirs can have,
+    and divided by 2 ** `shift`.
+    """
+
+    def __init__(self, whole: Blocks, chosen: NDArray[np.int64], coarse: bool = False):
         super().__init__(whole.operand, None, whole._pool)
         edges = [first for first, _ in self.operand.blocks[1:]]
-        self.chosen = chosen
+        self.chosen, self.shift = chosen, 0
+        self._coarse = coarse
         self._whole, self._chosen = whole, np.split(chosen, np.searchsorted(chosen, edges))
 
     @property
@@ -151,7 +156,10 @@ class Sample(Blocks):
     def read(self, index: int) -> Integers:
         """The columns of the sample in a block."""
         whole = self._whole.load(index) if self._whole.fits else self._whole.read(index)
-        return whole.chosen(self._chosen[index] - self.operand.blocks[index][0])
+        found = whole.chosen(self._chosen[index] - self.operand.blocks[index][0])
+        if self._coarse:
+            found, self.shift = found.coarse()
+        return found
 
 
 def tiles(left: Blocks, right: Blocks) -> Iterator[Tile]:
