@@ -44,4 +44,4 @@ def test_the_architecture_shows_the_same_table():
     plain = re.sub(r"`(?:nqz/(?:stages|reference)/)?|§", "", table).replace("—", "-")
     shown = [[cell.strip() for cell in line.split("|")[1:-1]] for line in plain.splitlines()]
     assert shown[: len(ROWS)] == ROWS
-    assert all(row[1] in ("nqz/product/", "nqz/plan/") for row in shown[len(ROWS) :])
+    assert all(row[1].startswith(("nqz/product/", "nqz/plan/")) for row in shown[len(ROWS) :])

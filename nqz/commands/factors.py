@@ -159,9 +159,8 @@ class PlainOperand(Operand):
 
     def noise(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         """What rounding to integers leaves."""
-        ratio = np.divide(
-            self.units(codes), self.sizes(codes), where=codes != norms.ZERO, out=np.zeros(len(codes))
-        )
+        sizes = self.sizes(codes)  # 0 beside vectors that are louder than doubles range over, too
+        ratio = np.divide(self.units(codes), sizes, where=sizes > 0.0, out=np.zeros(len(codes)))
         return ratio * ratio * (self.side.n / 12.0)
 
     def rms(self, first: int, last: int) -> float:

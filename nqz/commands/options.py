@@ -10,6 +10,7 @@ from typing import Any
 from nqz.commands.sensitivities import SIZE, UNIFORM, check_sensitivities
 from nqz.ground.errors import UsageError
 from nqz.ground.units import MAX_RATE, MIN_RATE
+from nqz.ground.wording import one_of
 from nqz.models.rules import TREATMENT, parse
 from nqz.plan.spend import default_exponent
 from nqz.stages.codings import ALLOCATIONS, CODINGS
@@ -118,10 +119,10 @@ class EncodeOptions:
         if self.states is not None and self.states not in known:
             raise UsageError(f"states {self.states}: one of {', '.join(map(str, known))}")
         if self.coding not in CODINGS:
-            raise UsageError(f"coding {self.coding!r}: {' or '.join(CODINGS)}")
+            raise UsageError(f"coding {self.coding!r}: {one_of(CODINGS)}")
         self._check_lattice()
         if self.allocate not in (None, *ALLOCATIONS):
-            raise UsageError(f"allocation {self.allocate!r}: {' or '.join(ALLOCATIONS)}")
+            raise UsageError(f"allocation {self.allocate!r}: {one_of(ALLOCATIONS)}")
         allocations = CODINGS[self.coding].allocations
         if self.allocate is not None and self.allocate not in allocations:
             why = (

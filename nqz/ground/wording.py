@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 _PLURAL = {"entry": "entries", "matrix": "matrices", "query": "queries"}
 _SINGULAR = {"are": "is"}
+
+
+def one_of(things: Iterable[str]) -> str:
+    """A, b or c."""
+    *before, last = things
+    return " or ".join([", ".join(before), last] if before else [last])
 
 
 def counted(number: int, thing: str, verb: str = "") -> str:

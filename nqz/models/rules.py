@@ -10,6 +10,7 @@ from typing import Any
 from nqz.ground.errors import UsageError
 from nqz.ground.patterns import matches, no_tensor
 from nqz.ground.units import MAX_RATE, MIN_RATE
+from nqz.ground.wording import one_of
 from nqz.stages.codings import CODINGS
 
 EXACT, SKIP = "exact", "skip"
@@ -115,7 +116,7 @@ def _item(text: str, item: str) -> tuple[str, Any]:
             return attribute, word
         if allowed is not None and value in allowed:
             return attribute, allowed[value]
-        wanted = f"{word}:{' or '.join(allowed)}" if allowed else word
+        wanted = f"{word}:{one_of(allowed)}" if allowed else word
         raise UsageError(f"rule {text!r}: {item!r}: {wanted} is needed")
     try:
         rate = float(item)

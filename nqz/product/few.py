@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -99,39 +100,52 @@ def few_products(
     short = None
     if large.most_point is not None and large.most_point * weight < 2.0**53:
         short = ShortVectors.of(vectors, large.least_noise())
-    blocks: list[tuple[int, NDArray[np.int64]]] = []
 
-    def jobs() -> Iterator[tuple[Stream, NDArray[np.int64], Any]]:
-        for first, last in large.blocks:
+    def jobs() -> Iterator[tuple[int, Stream, Any]]:
+        for number, (first, last) in enumerate(large.blocks):
             stream = large.stream(first, last, pool)
             if watch is not None:
                 stream = watch.over(stream)
-            out = np.zeros((last - first, small.columns), np.int64)
-            blocks.append((first, out))
-            yield from ((stream, out, chunk) for chunk in stream.chunks)
+            yield from ((number, stream, chunk) for chunk in stream.chunks)
 
-    def take(job: tuple[Stream, NDArray[np.int64], Any]) -> tuple[NDArray[np.int64], Any, Any, int]:
-        stream, out, chunk = job
+    def take(job: tuple[int, Stream, Any]) -> tuple[int, Any, Any, int]:
+        number, stream, chunk = job
         if stream.multiply is not None and short is not None:
             start, products = stream.multiply(chunk, short.parts)
             low = start // large.m
-            return out, stream.order[low : low + len(products)], short.whole(products), large.most_point or 0
+            order = stream.order[low : low + len(products)]
+            return number, order, short.whole(products), large.most_point or 0
         start, points = stream.read(chunk)
         low, high = start // large.m, (start + len(points) - 1) // large.m + 1
         part = np.empty((high - low, small.columns), np.int64)
-        return out, stream.order[low:high], part, kernels.point_products(points, start, vectors, part)
+        return number, stream.order[low:high], part, kernels.point_products(points, start, vectors, part)
 
-    peak = 0.0
-    for out, order, part, most_point in pool.map(take, jobs()):
-        if most_point * weight >= 2.0**53:
-            return None
-        out[order] += part
-        peak = max(peak, most_point * weight)
+    def empty(number: int) -> NDArray[np.int64]:
+        first, last = large.blocks[number]
+        return np.zeros((last - first, small.columns), np.int64)
+
     found: Raw = {}
-    for first, out in blocks:
+
+    def put(number: int, out: NDArray[np.int64], peak: float) -> None:
         raw = np.ascontiguousarray(out.T if turned else out, np.int32 if peak < 2.0**30 else np.float64)
+        first = large.blocks[number][0]
         for i, j in small.blocks:  # as the general path has it: sums of energies run block by block
             found[(i, first) if turned else (first, i)] = raw[i:j] if turned else raw[:, i:j]
+
+    done = 0
+    for number, results in groupby(pool.map(take, jobs()), lambda result: result[0]):
+        for without in range(done, number):
+            put(without, empty(without), 0.0)
+        out, peak = empty(number), 0.0
+        for _, order, part, most_point in results:
+            if most_point * weight >= 2.0**53:
+                return None
+            out[order] += part
+            peak = max(peak, most_point * weight)
+        put(number, out, peak)
+        done = number + 1
+    for without in range(done, len(large.blocks)):
+        put(without, empty(without), 0.0)
     return dict(sorted(found.items()))
 
 

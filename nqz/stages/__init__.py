@@ -16,8 +16,8 @@ bytes or paths.
 | Q: nearest point of Λ | lattices/ | lattices/, dither_quantize.py | dither_quantize | 2, 3 | 14 |
 | mod Λc: entropy coding | codings/entropy.py | codings/entropy.py | entropy_encode, entropy_decode | 3 | 15 |
 | its tables | codings/tables.py | codings/tables.py | Tables | 3 | 15 |
-| mod Λc: rings | codings/trellis.py | codings/ring.py | ring_encode, ring_decode | 6 | 16 |
 | mod Λc: nested code | codings/voronoi.py | codings/voronoi.py | voronoi_encode, voronoi_decode | 6 | 16 |
+| mod Λc: rings | codings/trellis.py, codings/rings.py | codings/ring.py | ring_encode, ring_decode | 6, 9 | 16 |
 | the whole way there | encoder.py | figure1.py | - | - | - |
 | back: scale, rotate, add the mean | decoder.py | restore.py | restore | 2, 3 | 12, 13 |
 | α, and what error to expect | estimate.py | estimate.py | estimate | 4 | - |
