@@ -115,9 +115,10 @@ def test_near_vectors_err_less_than_products_of_unrelated_ones():
     off = hits.scores[:, 0] - np.einsum("ij,ij->i", x, q, dtype=np.float64)
     _, sigma = nqz.matmul(q.T, data, estimator="unbiased", sigma=True)
     before = sigma[np.arange(len(x)), np.arange(len(x))]
-    cosine = truth(x, q, "cosine")[np.arange(len(x)), np.arange(len(x))]
-    assert (hits.sigma[:, 0] < 0.55 * before).all()
-    assert np.sqrt(np.square(off / hits.sigma[:, 0]).mean()) == pytest.approx(1.0, abs=0.25)
+    assert np.sqrt(np.square(off / before).mean()) < 0.65
+    # norms are coarse here: of what points say, some may be the norm's
+    assert (hits.sigma[:, 0] / before).mean() < 0.8
+    assert 0.6 < np.sqrt(np.square(off / hits.sigma[:, 0]).mean()) < 1.1
     # where norms are known, 1 - cosine² of the variance is left
     cosine = truth(x, q, "cosine")[np.arange(len(x)), np.arange(len(x))]
     sigma = nqz.topk(data, q, 1, metric="cosine").sigma[:, 0] * np.linalg.norm(q, axis=1)
@@ -310,3 +311,63 @@ def test_queries_may_be_none_one_or_compressed():
         nqz.topk(data, coded, 3, rerank=x)
     with pytest.raises(nqz.OperandError, match="the queries are the corpus itself"):
         nqz.topk(data, data, 3)
+
+
+@pytest.mark.parametrize(
+    "metric, rate, n, gap", [("ip", 3, 384, 0.03), ("cosine", 4, 96, 0.2), ("l2", 4, 96, 0.2)]
+)
+def test_a_few_vectors_of_another_length_are_as_far_off_as_is_said(metric, rate, n, gap):
+    """Norms of many equal vectors say nothing of those among them that are unlike them."""
+    units = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((500, n))
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        few = rng.choice(500, 5, replace=False)
+        x[few] *= 1 + gap
+        x = x.astype(np.float32)
+        q = x[few] if metric == "ip" else (x[few] + 0.05 / math.sqrt(n) * rng.standard_normal((5, n)))
+        hits = nqz.topk(nqz.encode(x, axis=1, rate=rate, seed=seed), q.astype(np.float32), 1, metric=metric)
+        off = hits.scores - np.take_along_axis(truth(x, q.astype(np.float32), metric), hits.indices, 1)
+        units.append(off / hits.sigma)
+    assert np.sqrt(np.square(units).mean()) < 1.6 and np.abs(units).max() < 4.5
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("coding", ["entropy", "trellis"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_vectors_that_are_their_means_are_hits(coding, metric):
+    q = np.ones((2, 7), np.float32)
+    for value in (0.0, 1.0):
+        x = np.full((5, 7), value, np.float32)
+        data = nqz.encode(x, axis=1, rate=2, coding=coding)
+        for hits in (nqz.topk(data, q, 9, metric=metric), nqz.topk(data, q, 9, metric=metric, rerank=x)):
+            assert hits.indices.tolist() == [[0, 1, 2, 3, 4]] * 2 and (hits.certain == 5).all()
+            assert hits.scores == pytest.approx(
+                truth(x, q, "ip" if metric == "cosine" else metric) / (7.0 if metric == "cosine" else 1.0),
+                abs=1e-5,
+            )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_where_no_vector_is_coded_there_are_no_hits_but_reranked_ones():
+    x = np.random.default_rng(11).standard_normal((50, 1)).astype(np.float32)
+    data = nqz.encode(x, axis=1, rate=2, coding="trellis")
+    hits = nqz.topk(data, x[:4], 3)
+    assert hits.indices.shape == (4, 0) and hits.certain.tolist() == [0] * 4
+    exact = nqz.topk(data, x[:4], 3, rerank=x)
+    assert np.array_equal(exact.indices, best(truth(x, x[:4], "ip"), 3, "ip"))
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("rate", [6, 12])
+def test_the_right_original_of_short_vectors_is_no_other(n, rate):
+    for seed in range(3):
+        x = np.random.default_rng(seed).standard_normal((100, n)).astype(np.float32)
+        data = nqz.encode(x, axis=1, rate=rate, seed=seed)
+        for metric in METRICS:
+            hits = nqz.topk(data, x[:20], 5, metric=metric, rerank=x)
+            assert hits.scores == pytest.approx(
+                np.take_along_axis(truth(x, x[:20], metric), hits.indices, 1), rel=1e-12, abs=1e-12
+            )
+            assert metric != "l2" or np.array_equal(hits.indices[:, 0], np.arange(20))

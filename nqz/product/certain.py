@@ -38,6 +38,8 @@ def certain(
     The chance of anything else is at most the sum of the tails; t is the level at which c is the largest.
     """
     found = np.zeros(len(scores), np.int64)
+    if not scores.shape[1]:
+        return found  # no vector is coded
     step = max(1, _ENTRIES // max(1, scores.shape[1] * _LEVELS))
     for first in range(0, len(scores), step):
         part = slice(first, first + step)

@@ -206,6 +206,9 @@ class Likeness:
             variance = variance + known * np.square(first * along + second * (by_left * size))
         variance = variance + np.square(n * x.step * (by_product * q.mean + 2.0 * by_left * x.apart)) / 12.0
         variance = variance + np.square(n * q.step * (by_product * x.mean)) / 12.0
+        # where these cancel, as beside the vector itself, squares of what means are off by are left
+        variance = variance + np.square(n * x.step * (by_product * q.step)) / 144.0
+        variance = variance + np.square(n * x.step * (by_left * x.step)) / 80.0
         if told:
             shared = 4.0 * q.variances.energy * q.variances.along * (along * by_right * q.energy)
             variance = np.maximum(variance + np.square(by_right * q.spread) + shared, 0.0)

@@ -21,8 +21,8 @@ from nqz.product.operand import Columns, Operand
 Floats = NDArray[np.float64]
 
 _LN2 = 0.6931471805599453
-_LEAST_ENERGY = 2.0**-7
-"""What points make of an energy is at least this share of what the norm says."""
+_LEAST_ENERGY, _LEAST_NOISE = 2.0**-7, 2.0**-60
+"""What points make of an energy is at least this share of what the norm says, or that of the noise if this is less."""
 
 _MOST_SLOPE = 0.5
 
@@ -31,6 +31,9 @@ _FINE = 1.0 / 256.0
 
 _ENOUGH, _SURE = 64, 2.0
 """So many vectors tell a variance, with so many of its own standard deviations on top."""
+
+_UNLIKE = 4.0
+"""A vector whose excess is so many standard deviations is unlike the others."""
 
 
 class Variances(NamedTuple):
@@ -47,7 +50,10 @@ class Variances(NamedTuple):
     norm : ndarray
         Of the energy that the norm code stands for.
     slope, energy : ndarray
-        How much of the excess of the points' energy is taken off the products, and added to the energy.
+        How much of the excess of the points' energy, relative to the energy itself, is taken off the products, and how
+        much of it is added to the energy.
+    more : ndarray
+        How many times as large the energy is as its norm has it.
     """
 
     kept: Floats
@@ -56,26 +62,35 @@ class Variances(NamedTuple):
     norm: Floats
     slope: Floats
     energy: Floats
+    more: Floats
 
     @classmethod
     def of(
-        cls, operand: Operand, noise: Floats, kappa: float, slopes: bool, norm: Floats | None = None
-    ) -> Variances:
-        """Of columns of an operand with these relative noises; `norm` by default as the steps of norms have it."""
-        n, none = operand.side.n, np.zeros(len(noise))
-        if norm is None:
-            norm = np.full(len(noise), rounding(operand))
+        cls, operand: Operand, noise: Floats, kappa: float, slopes: bool, excess: Floats,
+        norm: Floats | None = None,
+    ) -> Variances:  # fmt: skip
+        """Of columns of an operand with these relative noises and excesses; see `Vectors.of`."""
+        n, none, known = operand.side.n, np.zeros(len(noise)), rounding(operand)
+        most = np.full(len(noise), known)
         if operand.side.dependence is not None and not operand.across:
-            return cls(none, none, none, norm, none, none)  # the noise is not independent of what is coded
+            return cls(
+                none, none, none, most, none, none, np.ones(len(noise))
+            )  # the noise is not independent of what is coded
         kept = np.full(len(noise), 2.0 * (1.0 - kappa) / (kappa * n))
         if operand.across:  # nothing of it is along the vector, but for rounding
             share = noise / (1.0 + noise)
             along, square = np.full(len(noise), operand.along / n), diagonal.ACROSS * share * share / n
         else:
             along, square = noise / (kappa * n), 2.0 * noise * noise / (kappa * n)
-        whole = np.maximum(kept + 4.0 * along + square + norm, 1e-300)
-        slope = (kept + 2.0 * along) / whole if slopes and not operand.across else none
-        return cls(kept, along, square, norm, slope, norm / whole)
+        weight, norm = _norms(kept + 4.0 * along + square, excess, known, most if norm is None else norm)
+        more = np.ones(len(noise))
+        least = np.minimum(np.maximum(noise, _LEAST_NOISE), _LEAST_ENERGY)
+        for _ in range(2):  # noise counts beside the energy itself, of which coarse norms know little
+            whole = np.maximum(kept * more * more + 4.0 * along * more + square + weight, 1e-300)
+            energy = weight / whole
+            more = np.maximum(1.0 + energy * excess, least)
+        slope = (kept * more + 2.0 * along) * more / whole if slopes and not operand.across else none
+        return cls(kept, along / more, square / (more * more), norm / (more * more), slope, energy, more)
 
     @property
     def of_energy(self) -> Floats:
@@ -84,9 +99,17 @@ class Variances(NamedTuple):
         found: Floats = np.square(self.energy) * known + np.square(1.0 - self.energy) * self.norm
         return found
 
-    def beside(self, more: Floats) -> Variances:
-        """The same relative to energies that are so many times as large."""
-        return self._replace(along=self.along / more, square=self.square / (more * more))
+
+def _norms(points: Floats, excess: Floats, known: float, others: Floats) -> tuple[Floats, Floats]:
+    """Relative variances of the energies that norms stand for: those that weights are made for, and of what they err.
+
+    `known` is that of the steps of norms, `others` what there is among many vectors. But a vector may be unlike them,
+    which its points tell as far as their own variance lets them: below that its norm may be off by as much, and no
+    excess is too large to be the norm's. One that is far beyond is none of the others.
+    """
+    unlike = np.square(excess) > _UNLIKE * _UNLIKE * (points + others)
+    weight = np.where(unlike, known, np.minimum(np.maximum(others, points), known))
+    return weight, np.minimum(np.maximum(weight, np.square(excess)), known)
 
 
 def rounding(operand: Operand) -> float:
@@ -154,15 +177,13 @@ class Vectors:
         slopes : bool
             Whether the error along the vector is taken out.
         norm : ndarray, optional
-            Relative variances of the energies that norms stand for, where more is known than their steps; see
-            `norm_variance`.
+            Relative variances of the energies that norms stand for among many vectors; see `norm_variance`.
         """
         n, shift = operand.side.n, operand.exponent - exponent
         codes = operand.codes(columns)
         relative, unit, size = operand.noise(codes), operand.worths(columns, codes), operand.energies(codes)
         coded = np.isfinite(relative)
         relative = np.where(coded, relative, 0.0)
-        variances = Variances.of(operand, relative, kappa, slopes, norm)
         if excess is None:
             excess, there = np.zeros(len(codes)), coded & (size > 0.0)
             if points is not None:
@@ -171,13 +192,13 @@ class Vectors:
                     excess[there] = excess[there] / (1.0 + relative[there]) - 1.0
                 else:
                     excess[there] -= 1.0 + relative[there]
+        variances = Variances.of(operand, relative, kappa, slopes, excess, norm)
         size = np.ldexp(size, 2 * shift)
-        more = np.maximum(1.0 + variances.energy * excess, _LEAST_ENERGY)
-        energy, variances = size * more, variances.beside(more)
+        energy = size * variances.more
         with np.errstate(over="ignore"):
             mean = np.ldexp(operand.means(columns), -exponent)
             step = np.ldexp(operand.mean_steps(columns), shift)
-        slope = np.minimum(np.maximum(variances.slope * excess, -_MOST_SLOPE), _MOST_SLOPE)
+        slope = np.minimum(np.maximum(variances.slope * excess / variances.more, -_MOST_SLOPE), _MOST_SLOPE)
         unit = np.ldexp(unit, shift) * (1.0 - slope)
         apart = mean if operand.apart else np.zeros(len(mean))
         square = energy + n * (apart * apart)
@@ -198,7 +219,8 @@ class Vectors:
         if operand.norm_step <= _FINE or nested or count < _ENOUGH:
             return known
         seen = total(np.square(self.excess[chosen])) / count
-        noise = total((v.kept + 4.0 * v.along + v.square)[chosen]) / count
+        points = v.kept + 4.0 * v.along * v.more + v.square * np.square(v.more)  # beside what norms say
+        noise = total(points[chosen]) / count
         return min(max(seen - noise, 0.0) + _SURE * seen * math.sqrt(2.0 / count), known)
 
     def __len__(self) -> int:

@@ -158,9 +158,10 @@ class _Trellis(Coding):
         """A standard deviation over that of values, but for the slope of the column."""
         codes, water = np.asarray(codes, np.int64), water_of(parameters)
         worth = np.array([0.0 if k < 2 else constants(k, water.window).unit for k in range(9)])
-        scale = exp2(GRID // norms.DOUBLING * np.where(codes == norms.ZERO, 0, codes) - GRID * exponent)
+        silent = codes == norms.ZERO
+        scale = exp2(np.where(silent, 0, GRID // norms.DOUBLING * codes - GRID * exponent))
         found: npt.NDArray[np.float64] = scale * (worth[water.classes(codes)] / math.sqrt(parameters.n))
-        return found
+        return np.where(silent, 0.0, found)
 
     def gain(self, parameters: MatrixParameters, gains: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         step = gain_step(parameters.n)
