@@ -109,3 +109,32 @@ def test_no_queries_have_no_hits(folder, capsys):
 )
 def test_what_does_not_go_together_is_refused(folder, capsys, line, code, message):
     assert message in fail(capsys, code, "search", *line.split())
+
+
+def test_files_with_and_without_names_are_searched_together_and_empty_ones_add_nothing(folder, capsys):
+    x, q = np.load("x.npy"), np.load("q.npy")
+    np.save("empty.npy", np.zeros((0, 64), np.float32))
+    nqz.encode("empty.npy", "empty.nqz", rate=4, axis=1)
+    nqz.encode({"first": x}, "named.nqz", rate=4, axis=1)
+    nqz.decode("named.nqz", "named.safetensors")
+    line = [
+        "search",
+        "empty.nqz",
+        "x.nqz",
+        "both.nqz",
+        "q.npy",
+        "-k",
+        "3",
+        "--tensor",
+        "second",
+        "-o",
+        "h.npz",
+    ]
+    succeed(capsys, *line)
+    found = np.load("h.npz")
+    assert set(found["file"].ravel()) <= {1, 2} and (found["indices"] < 430).all()
+    assert np.array_equal(found["file"], np.where(found["indices"] < 400, 1, 2))
+    both = nqz.topk(["empty.nqz", "x.nqz"], q, 3, rerank=["empty.npy", "x.npy"])
+    assert np.array_equal(both.indices, best(truth(x, q, "ip"), 3, "ip")) and (both.file == 1).all()
+    succeed(capsys, "search", "x.nqz", "q.npy", "--rerank", "named.safetensors", "-q", "--risk", "0.5")
+    assert "holds no vectors to search" in fail(capsys, 7, "search", "empty.nqz", "q.npy")

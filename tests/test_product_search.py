@@ -280,6 +280,7 @@ def test_extreme_magnitudes_are_searched_or_refused():
         ({"k": 0}, nqz.UsageError, r"0 hits \(k=\)"),
         ({"metric": "dot"}, nqz.UsageError, "metric 'dot': one of ip, cosine, l2"),
         ({"risk": 0.0}, nqz.UsageError, "risk 0"),
+        ({"risk": None}, nqz.UsageError, "risk None: a number is needed"),
         ({"axis": 2}, nqz.UsageError, "axis 2"),
         (
             {"queries": np.zeros((3, 5), np.float32)},

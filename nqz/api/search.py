@@ -12,10 +12,10 @@ from nqz.api.arguments import as_target, is_file, real, whole, word
 from nqz.api.interchange import as_plain
 from nqz.api.products import Operand
 from nqz.api.wording import in_python, speaks_python
-from nqz.commands.factors import Coded
+from nqz.commands.corpora import Corpora
 from nqz.commands.opening import open_collection
-from nqz.commands.pairs import Side, choose
-from nqz.commands.search import RISK, Hits, SearchOptions, originals_of, queries_of, search
+from nqz.commands.pairs import Side
+from nqz.commands.search import RISK, Hits, SearchOptions, queries_of, search
 from nqz.files.contract import Source
 from nqz.files.source import array_source
 from nqz.ground.dtypes import is_matrix_dtype
@@ -74,32 +74,27 @@ def topk(
     Products are computed tile by tile and not kept. Ties go to the lower index. Vectors too quiet to be coded are left
     out, with a warning, unless `rerank` tells their scores.
     """
+    if risk is None:
+        raise UsageError("risk None: a number is needed")
     options = SearchOptions(whole(k, "k"), word(metric, "metric"), real(risk, "risk"))
     if axis is not None and whole(axis, "axis") not in (0, 1):
         raise UsageError(f"axis {axis}: 0 or 1 is needed")
     with ExitStack() as stack, workers(threads) as pool:
         several = isinstance(x, (list, tuple))
-        corpora = [_corpus(one, stack) for one in (x if several else [x])]
-        if not corpora:
+        sides = [_side(one, stack) for one in (x if several else [x])]
+        if not sides:
             raise UsageError("x: a compressed matrix is needed")
+        corpora = Corpora.of([file for file, _ in sides], [name for _, name in sides])
         file, name = _side(queries, stack)
-        asked = queries_of(file, corpora[0], name, axis)
+        asked = queries_of(file, corpora.coded[0], name, axis)
         exact = None
         if rerank is not None:
             files = rerank if several and isinstance(rerank, (list, tuple)) else [rerank]
-            exact = originals_of([_plain(one, stack) for one in files], corpora)
+            exact = corpora.originals([_plain(one, stack) for one in files])
         found = search(corpora, asked, options, pool, None, exact)
     for note in found.notes:
         warnings.warn(in_python(note), stacklevel=3)
     return found.hits
-
-
-def _corpus(x: Any, stack: ExitStack) -> Coded:
-    file, name = _side(x, stack)
-    found = choose(file, name, None, "--tensor-queries")
-    if not isinstance(found, Coded):
-        raise OperandError(f"{found.where}: is not compressed; encode it, or search in it with NumPy")
-    return found
 
 
 def _side(x: Any, stack: ExitStack) -> tuple[Side, str | None]:

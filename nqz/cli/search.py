@@ -22,10 +22,9 @@ from nqz.cli.parameters import Command, choice
 from nqz.cli.progress import Progress
 from nqz.cli.reports import head, open_report
 from nqz.cli.text import Row, payload, table
-from nqz.commands.factors import Coded, Factor
+from nqz.commands.corpora import Corpora, wanted_of
 from nqz.commands.opening import open_collection
-from nqz.commands.pairs import choose
-from nqz.commands.search import RISK, Hits, Searched, SearchOptions, originals_of, queries_of, search, write
+from nqz.commands.search import RISK, Hits, Searched, SearchOptions, queries_of, search, write
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, listed
 from nqz.ground.threads import workers
@@ -87,18 +86,18 @@ def command(
         opened = [stack.enter_context(open_collection(path, container=True)) for path in corpora]
         asked = stack.enter_context(open_collection(queries))
         plain = [stack.enter_context(open_collection(path, container=False)) for path in originals]
-        coded = [_coded(choose(one, tensor)) for one in opened]
+        given = Corpora.of(opened, wanted_of(opened, tensor))
         axis = None if axis_queries is None else int(axis_queries)
-        side = queries_of(asked, coded[0], tensor_queries, axis)
-        exact = originals_of(plain, coded) if plain else None
+        side = queries_of(asked, given.coded[0], tensor_queries, axis)
+        exact = given.originals(plain) if plain else None
         inputs = [part.opened for one in (*opened, asked, *plain) for part in one.parts]
         out = None if output is None else stack.enter_context(open_output(output, force, inputs))
         told = stack.enter_context(open_report(json_to, [] if output is None else [output], force, inputs))
-        sizes = {"": float(sum(one.nbytes for one in coded))}
+        sizes = {"": float(sum(one.nbytes for one in given.coded))}
         label = f"{opened[0].name} {asked.name}"
         with notices.progress("searching", sizes, None, label) as progress:
             watch = None if progress is None else partial(_told, progress, sizes[""])
-            found = search(coded, side, options, pool, watch, exact)
+            found = search(given, side, options, pool, watch, exact)
         written = []
         if out is not None and kind is not None and output is not None:
             write(found.hits, out.access, kind)
@@ -107,23 +106,18 @@ def command(
         for one in inputs:
             one.check()
         names = [*corpora, queries, *originals]
-        report = _report(found, options, [one.where for one in coded], out is None)
+        report = _report(found, options, given.names, out is None)
         told(lambda: {**head("search", names, written, found.notes), **report})
     if output is None and json_to is None:
-        for text in table(_HEADINGS, lambda: _rows(found.hits, [one.where for one in coded])):
+        for text in table(_HEADINGS, lambda: _rows(found.hits, given.names)):
             payload(text)
     for note in found.notes:
         notices.note(note)
-    notices.summary(_summary(found, sum(one.columns for one in coded)))
+    notices.summary(_summary(found, sum(one.columns for one in given.coded)))
 
 
 def _told(progress: Progress, size: float, share: float) -> None:
     progress("", share * size)
-
-
-def _coded(factor: Factor) -> Coded:
-    assert isinstance(factor, Coded)  # a container was asked for
-    return factor
 
 
 _HEADINGS = ("query", "hit", "index", "score", "sigma", "")

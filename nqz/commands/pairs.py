@@ -126,7 +126,7 @@ def choose(
 
 def is_empty(side: Side) -> bool:
     """Whether a file is one array that would be a matrix, if it had entries."""
-    content = _contents(side)[0]
+    content = contents(side)[0]
     if isinstance(content, ContainerReader) or not content.kind.alone:
         return False
     (tensor,) = content.tensors
@@ -148,17 +148,18 @@ def _alongside(side: Factor, partner: Factor, axis: int | None) -> Factor:
 
 def is_compressed(side: Side) -> bool:
     """Whether a side is compressed; the parts of a collection are alike."""
-    return isinstance(_contents(side)[0], ContainerReader)
+    return isinstance(contents(side)[0], ContainerReader)
 
 
-def _contents(side: Side) -> Sequence[ContainerReader | Source]:
+def contents(side: Side) -> Sequence[ContainerReader | Source]:
+    """The files of a side."""
     return side.contents if isinstance(side, Collection) else [side]
 
 
 def _candidates(side: Side, wanted: str | None, axis: int | None) -> dict[str, _Candidate]:
     found: dict[str, _Candidate] = {}
     known: dict[str, Any] = {}
-    for content in _contents(side):
+    for content in contents(side):
         infos = content.manifest.tensors if isinstance(content, ContainerReader) else content.tensors
         known.update((info.name, info) for info in infos)
         found |= _matrices(content, axis)
@@ -168,7 +169,7 @@ def _candidates(side: Side, wanted: str | None, axis: int | None) -> dict[str, _
                 known[wanted] = one
                 found[wanted] = _Candidate(partial(Plain, one, content.name, axis or 0), False)
     coded = any(one.coded for one in found.values())
-    for content in _contents(side):
+    for content in contents(side):
         if isinstance(content, ContainerReader):
             for i, info in enumerate(content.manifest.tensors):
                 if info.kind == "unknown" and (not coded if wanted is None else wanted == info.name):
@@ -185,7 +186,7 @@ def _candidates(side: Side, wanted: str | None, axis: int | None) -> dict[str, _
             )
         return {wanted: found[wanted]}
     if not found:
-        for content in _contents(side):
+        for content in contents(side):
             if not isinstance(content, ContainerReader):
                 refuse_non_float(content)
         raise OperandError(f"{side.name}: holds no matrix to multiply")
@@ -211,7 +212,7 @@ def _matrices(content: ContainerReader | Source, axis: int | None) -> dict[str, 
 
 def _refuse_whole(side: Side, wanted: str) -> None:
     """Raise OperandError for a tensor that is there slice by slice."""
-    for content in _contents(side):
+    for content in contents(side):
         if isinstance(content, ContainerReader):
             for info in content.manifest.tensors:
                 if info.slice is not None and info.whole_name == wanted:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nqz.commands.corpora import Corpora
 from nqz.commands.factors import Coded, Factor, Plain, PlainOperand, operand_name
 from nqz.commands.matmul import MatmulOptions, check
 from nqz.commands.measure import measure
@@ -17,12 +18,11 @@ from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.pairs import Pair, Side, choose, is_empty
 from nqz.commands.rerank import Reranked
 from nqz.files.access import FileAccess, MemoryAccess
-from nqz.files.contract import Source, TensorSpec
+from nqz.files.contract import TensorSpec
 from nqz.files.sink import MatrixSink
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.threads import Workers
 from nqz.ground.wording import counted
-from nqz.models.collection import Collection
 from nqz.product.likeness import METRICS
 from nqz.product.operand import Operand, Watch
 from nqz.product.search import Search
@@ -92,7 +92,7 @@ class Searched(NamedTuple):
 
 
 def search(
-    corpora: Sequence[Coded],
+    given: Corpora,
     queries: Factor | None,
     options: SearchOptions,
     pool: Workers,
@@ -103,7 +103,7 @@ def search(
 
     Parameters
     ----------
-    corpora : sequence of Coded
+    given : Corpora
     queries : Coded or Plain, or None
         See `queries_of`.
     options : SearchOptions
@@ -121,6 +121,7 @@ def search(
     OperandError
         Vectors are of different lengths, or cannot be multiplied; or scores overflow.
     """
+    corpora = given.coded
     _check(corpora, queries, options, originals)
     if queries is None:
         return Searched(_nothing(min(options.k, sum(corpus.columns for corpus in corpora)), originals), [])
@@ -146,7 +147,7 @@ def search(
     index, scores, sigma, sure = _joined(parts)
     if not np.isfinite(scores).all() or not np.isfinite(sigma).all():
         raise OperandError(f"{queries.where}: scores overflow float64; scale the inputs, or use cosines")
-    file = (np.searchsorted(starts, index, side="right") - 1).astype(np.int32)
+    file = given.numbers[np.searchsorted(starts, index, side="right") - 1]
     notes = [*_dropped(sides, exact is not None), *_short(options.k, hits, queries.columns)]
     return Searched(Hits(index, file, scores, sigma, sure, None if exact is None else exact.read), notes)
 
@@ -176,34 +177,6 @@ def queries_of(
     along = [corpus.axis, 1 - corpus.axis] if axis is None else [axis]
     sides = [replace(queries, along=one) for one in along]
     return next((one for one in sides if one.length == corpus.length), sides[0])
-
-
-def originals_of(files: Sequence[Source | Collection], corpora: Sequence[Coded]) -> list[Plain]:
-    """What each corpus was made from: the tensor of its name, if there is one, with the same axis.
-
-    Raises
-    ------
-    UsageError
-        There are not as many.
-    OperandError
-        One is not the plain file of a matrix.
-    """
-    if len(files) != len(corpora):
-        raise UsageError(
-            f"--rerank: {counted(len(files), 'original')} for {counted(len(corpora), 'container')}; give one for each, "
-            "in their order"
-        )
-    found = []
-    for file, corpus in zip(files, corpora, strict=True):
-        name = corpus.matrix.name
-        named = name if any(tensor.name for tensor in file.tensors) else None
-        plain = choose(file, named, corpus.axis)
-        if not isinstance(plain, Plain):
-            raise OperandError(
-                f"{plain.where}: is compressed; --rerank needs what {corpus.where} was made from"
-            )
-        found.append(plain)
-    return found
 
 
 def write(hits: Hits, access: FileAccess | MemoryAccess, kind: str) -> None:

@@ -1,0 +1,112 @@
+"""The corpora of a search: of each file the matrix that is meant, and what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nqz.commands.factors import Coded, Plain
+from nqz.commands.pairs import Side, choose, contents, is_compressed
+from nqz.files.contract import Source
+from nqz.format.reader import ContainerReader
+from nqz.ground.dtypes import is_matrix_dtype
+from nqz.ground.errors import OperandError, UsageError
+from nqz.ground.wording import counted
+from nqz.models.collection import Collection
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """The matrices of files that are searched.
+
+    Attributes
+    ----------
+    coded : list of Coded
+        Those of the files that have vectors.
+    numbers : ndarray of int32
+        Which of the files each is of.
+    names : list of str
+        All files, as messages call them.
+    """
+
+    coded: list[Coded]
+    numbers: NDArray[np.int32]
+    names: list[str]
+
+    @classmethod
+    def of(cls, files: Sequence[Side], wanted: Sequence[str | None]) -> Corpora:
+        """The matrices of files, by name where one is wanted.
+
+        Raises
+        ------
+        UsageError, OperandError
+            See `pairs.choose`; or one is not compressed, or there are no vectors at all.
+        """
+        coded, numbers, names = list[Coded](), list[int](), list[str]()
+        for number, (file, name) in enumerate(zip(files, wanted, strict=True)):
+            if _is_void(file, name):
+                names.append(file.name)
+                continue
+            found = choose(file, name)
+            if not isinstance(found, Coded):
+                raise OperandError(f"{found.where}: is not compressed; encode it, or search in it with NumPy")
+            coded.append(found)
+            numbers.append(number)
+            names.append(found.where)
+        if not coded:
+            raise OperandError(f"{names[0]}: holds no vectors to search")
+        return cls(coded, np.array(numbers, np.int32), names)
+
+    def originals(self, files: Sequence[Source | Collection]) -> list[Plain]:
+        """What each corpus was made from: the tensor of its name, if both have names, with the same axis.
+
+        Raises
+        ------
+        UsageError
+            There are not as many as files of corpora.
+        OperandError
+            One is not the plain file of a matrix.
+        """
+        if len(files) != len(self.names):
+            raise UsageError(
+                f"--rerank: {counted(len(files), 'original')} for {counted(len(self.names), 'container')}; give one "
+                "for each, in their order"
+            )
+        found = []
+        for number, corpus in zip(self.numbers.tolist(), self.coded, strict=True):
+            file, name = files[number], corpus.matrix.name
+            named = name if name and any(tensor.name for tensor in file.tensors) else None
+            plain = choose(file, named, corpus.axis)
+            if not isinstance(plain, Plain):
+                raise OperandError(
+                    f"{plain.where}: is compressed; --rerank needs what {corpus.where} was made from"
+                )
+            found.append(plain)
+        return found
+
+
+def wanted_of(files: Sequence[Side], name: str | None) -> list[str | None]:
+    """A name for each file; beside files whose tensors have names it says nothing of those that hold one without."""
+    alone = [_is_alone(file) for file in files]
+    return [None if one and not all(alone) else name for one in alone]
+
+
+def _is_alone(file: Side) -> bool:
+    first = contents(file)[0]
+    return isinstance(first, ContainerReader) and first.manifest.kind.alone
+
+
+def _is_void(file: Side, name: str | None) -> bool:
+    """Whether what is meant of a container is a matrix without entries."""
+    if not is_compressed(file):
+        return False
+    tensors = [
+        info for one in contents(file) if isinstance(one, ContainerReader) for info in one.manifest.tensors
+    ]
+    meant = [info for info in tensors if name is None or info.name == name]
+    return bool(meant) and all(
+        len(info.shape) == 2 and 0 in info.shape and is_matrix_dtype(info.dtype) for info in meant
+    )
