@@ -134,7 +134,7 @@ def test_files_with_and_without_names_are_searched_together_and_empty_ones_add_n
     found = np.load("h.npz")
     assert set(found["file"].ravel()) <= {1, 2} and (found["indices"] < 430).all()
     assert np.array_equal(found["file"], np.where(found["indices"] < 400, 1, 2))
-    both = nqz.topk(["empty.nqz", "x.nqz"], q, 3, rerank=["empty.npy", "x.npy"])
+    both = nqz.topk([nqz.open("empty.nqz"), "x.nqz"], q, 3, rerank=["empty.npy", "x.npy"])
     assert np.array_equal(both.indices, best(truth(x, q, "ip"), 3, "ip")) and (both.file == 1).all()
     succeed(capsys, "search", "x.nqz", "q.npy", "--rerank", "named.safetensors", "-q", "--risk", "0.5")
     assert "holds no vectors to search" in fail(capsys, 7, "search", "empty.nqz", "q.npy")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nqz.api.arguments import as_target, is_file, real, whole, word
+from nqz.api.container import Container
 from nqz.api.interchange import as_plain
 from nqz.api.products import Operand
 from nqz.api.wording import in_python, speaks_python
@@ -99,6 +100,8 @@ def topk(
 
 def _side(x: Any, stack: ExitStack) -> tuple[Side, str | None]:
     """An open file, and the name of a tensor if one is meant."""
+    if isinstance(x, Container) and x.alone and 0 in x[""].shape:
+        return x.reader, None  # a corpus without vectors
     return x.factor() if isinstance(x, Operand) else (_opened(x, stack), None)
 
 
