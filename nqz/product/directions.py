@@ -20,6 +20,9 @@ from nqz.product.tiles import Raw
 COLUMNS = 64
 """So many columns of a side show in how many directions all point."""
 
+_ALL_NOISE = 2.0**40
+"""Columns of so much relative noise show nothing of where they point."""
+
 _MEAN, _LEFT, _NONE = 0.798, 0.55, 2.6
 """The mean of a normal variable that is known not to be negative, from its value: at 0, below, and where it is that."""
 
@@ -56,7 +59,7 @@ class Directions(NamedTuple):
         """
         n, codes = operand.side.n, operand.codes(chosen)
         noise, size = operand.noise(codes), operand.sizes(codes)
-        counted = np.isfinite(noise) & (size > 0.0)
+        counted = (noise < _ALL_NOISE) & (size > 0.0)
         if np.count_nonzero(counted) < 2:
             return None
         cosines = np.zeros((len(codes), len(codes)))
