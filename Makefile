@@ -74,11 +74,12 @@ demo: $(VENV)/nqz
 # What takes long, or needs environments of its own under build/.
 test-all: test test-faults test-reference test-torch test-pythons test-arm64
 
-# What happens at random, kills, interrupts and forks, tried so often that what is rare is met; more draws of noise,
-# and of the files that are wrong in one thing.
+# What happens at random, kills, interrupts and forks, tried so often that what is rare is met; more draws of noise, of
+# the files that are wrong in one thing, all pairs of options, and theorems with every kind of matrices at every rate.
 test-faults: export NQZ_TEST_MANY := 1
 test-faults: $(VENV)/test
-	$(PYTEST) tests/test_cli_faults.py tests/test_api_forks.py tests/test_format_crafted.py tests/test_product_estimate.py $(ARGS)
+	$(PYTEST) tests/test_cli_faults.py tests/test_api_forks.py tests/test_format_crafted.py \
+	  tests/test_product_estimate.py tests/test_cli_pairs.py tests/test_theorems.py $(ARGS)
 
 # An installation that found no compiler runs on NumPy alone. What is compared there with the native kernels, or is
 # about their speed, says so and is left out.

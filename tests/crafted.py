@@ -6,7 +6,7 @@
     python tests/crafted.py --run GROUP [--every NUMBER] [--after NUMBER]
 
 What is expected of each follows from docs/format.md. Commands run in processes that may take 2 GiB of addresses; those
-are this program, too (--run). test_format_crafted.py does it with every tenth of the cases.
+are this program, too (--run). test_format_crafted.py does it with every twentieth of the cases.
 """
 
 from __future__ import annotations

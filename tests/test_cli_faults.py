@@ -76,7 +76,7 @@ def test_kills_at_random_moments(folder, monkeypatch, tmp_path, command):
     with open(out, "rb") as file:
         new = file.read()
     moments, found = random.Random(command), Counter()
-    times = 100 if MANY else 6
+    times = 100 if MANY else 4
     for number in range(times):
         unnamed = number < times // 2 and hasattr(os, "O_TMPFILE")
         with open(out, "wb") as file:

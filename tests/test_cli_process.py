@@ -524,7 +524,7 @@ def test_the_number_of_threads_changes_no_byte(folder):
 def test_all_kernels_give_the_same_bytes(folder, lattice, coding):
     from nqz import kernels
 
-    save(folder / "m.npy", matrix(700, 60, seed=3) * np.logspace(-3, 3, 60, dtype=np.float32))
+    save(folder / "m.npy", matrix(400, 30, seed=3) * np.logspace(-3, 3, 30, dtype=np.float32))
     lines = [
         f"encode m.npy -r 2.5 --lattice {lattice} --coding {coding} -o m.nqz -f",
         "decode m.nqz -o d.npy -f",

@@ -11,7 +11,7 @@ from cli_tools import MANY, process
 from fuzz_containers import Fuzzer
 from mutations import mutated
 
-EVERY = 5 if MANY else 10
+EVERY = 5 if MANY else 20
 """All take minutes: ``make fuzz`` runs them, `make test-faults` every fifth."""
 
 FEW = ("panels", "slices", "ties")
