@@ -146,7 +146,7 @@ def test_memory_does_not_grow_with_the_number_of_vectors(tmp_path):
         peaks(tmp_path, [["encode", "x.npy", "-r", "2", "--lattice", "z", "--axis", "1", "-f"]])
         found.append(peaks(tmp_path, commands))
     for small, large in zip(*found, strict=True):
-        assert large < small + 56 and small < 400, found
+        assert large < small + 48 and small < 400, found
 
 
 @told

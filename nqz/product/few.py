@@ -6,9 +6,8 @@ the noise of the other side, else taken apart into several.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,51 +100,30 @@ def few_products(
     if large.most_point is not None and large.most_point * weight < 2.0**53:
         short = ShortVectors.of(vectors, large.least_noise())
 
-    def jobs() -> Iterator[tuple[int, Stream, Any]]:
-        for number, (first, last) in enumerate(large.blocks):
-            stream = large.stream(first, last, pool)
-            if watch is not None:
-                stream = watch.over(stream)
-            yield from ((number, stream, chunk) for chunk in stream.chunks)
-
-    def take(job: tuple[int, Stream, Any]) -> tuple[int, Any, Any, int]:
-        number, stream, chunk = job
+    def take(stream: Stream, chunk: Any) -> tuple[Any, Any, int]:
         if stream.multiply is not None and short is not None:
             start, products = stream.multiply(chunk, short.parts)
             low = start // large.m
-            order = stream.order[low : low + len(products)]
-            return number, order, short.whole(products), large.most_point or 0
+            return stream.order[low : low + len(products)], short.whole(products), large.most_point or 0
         start, points = stream.read(chunk)
         low, high = start // large.m, (start + len(points) - 1) // large.m + 1
         part = np.empty((high - low, small.columns), np.int64)
-        return number, stream.order[low:high], part, kernels.point_products(points, start, vectors, part)
-
-    def empty(number: int) -> NDArray[np.int64]:
-        first, last = large.blocks[number]
-        return np.zeros((last - first, small.columns), np.int64)
+        return stream.order[low:high], part, kernels.point_products(points, start, vectors, part)
 
     found: Raw = {}
-
-    def put(number: int, out: NDArray[np.int64], peak: float) -> None:
-        raw = np.ascontiguousarray(out.T if turned else out, np.int32 if peak < 2.0**30 else np.float64)
-        first = large.blocks[number][0]
-        for i, j in small.blocks:  # as the general path has it: sums of energies run block by block
-            found[(i, first) if turned else (first, i)] = raw[i:j] if turned else raw[:, i:j]
-
-    done = 0
-    for number, results in groupby(pool.map(take, jobs()), lambda result: result[0]):
-        for without in range(done, number):
-            put(without, empty(without), 0.0)
-        out, peak = empty(number), 0.0
-        for _, order, part, most_point in results:
+    for first, last in large.blocks:  # one by one: of very many vectors, what stands beside a block is large
+        stream = large.stream(first, last, pool)
+        if watch is not None:
+            stream = watch.over(stream)
+        out, peak = np.zeros((last - first, small.columns), np.int64), 0.0
+        for order, part, most_point in pool.map(partial(take, stream), stream.chunks):
             if most_point * weight >= 2.0**53:
                 return None
             out[order] += part
             peak = max(peak, most_point * weight)
-        put(number, out, peak)
-        done = number + 1
-    for without in range(done, len(large.blocks)):
-        put(without, empty(without), 0.0)
+        raw = np.ascontiguousarray(out.T if turned else out, np.int32 if peak < 2.0**30 else np.float64)
+        for i, j in small.blocks:  # as the general path has it: sums of energies run block by block
+            found[(i, first) if turned else (first, i)] = raw[i:j] if turned else raw[:, i:j]
     return dict(sorted(found.items()))
 
 
