@@ -66,12 +66,12 @@ class Draw:
         self.energy = (self.u.astype(np.float64) ** 2).sum(axis=1)
 
     def code(self, form: RingForm, module=kernels):
-        """The bytes, the moments [columns, 2] and the seconds of coding."""
+        """The bytes, the moments [columns, 3] and the seconds of coding."""
         forms = [form if bits2 == form.bits2 else form_of(bits2, 0) for bits2 in BITS2]
         code = module.RingCode(0, DITHER, forms)
         lengths, bits2 = np.full(self.columns, N, np.int64), np.full(self.columns, form.bits2, np.int32)
         out = np.empty(self.columns * kernels.ring_bytes(N, form.bits2), np.uint8)
-        moments = np.empty((self.columns, 2), np.int64)
+        moments = np.empty((self.columns, 3), np.int64)
         begin = time.process_time()
         module.ring_encode(code, lengths, bits2, 0, self.u.reshape(-1), N, out, moments)
         return out, moments, time.process_time() - begin, (code, lengths, bits2)

@@ -52,9 +52,9 @@ REFUSED = {
     **{
         frozenset({"trellis", other}): message
         for other, message in {
-            "lattice": "the Trellis coding has no lattice",
-            "states": "the Trellis coding has no lattice",
-            "kappa": "the Trellis coding keeps all coordinates",
+            "lattice": "the trellis coding has no lattice",
+            "states": "the trellis coding has no lattice",
+            "kappa": "the trellis coding keeps all coordinates",
             "column": "shares bits for the least error of the whole",
         }.items()
     },

@@ -491,7 +491,7 @@ def test_plot_without_matplotlib(folder, capsys, monkeypatch):
         (["--lattice", "conv", "--states", "5"], "states 5: one of "),
         (["--lattice", "conv", "--states", "x"], "--states 'x': an integer is needed"),
         (["--coding", "huffman"], "coding 'huffman'"),
-        (["--lattice", "conv", "--coding", "voronoi"], "the Voronoi coding needs one of"),
+        (["--lattice", "conv", "--coding", "voronoi"], "the voronoi coding needs one of"),
         (["--seed", "-1"], "seed -1"),
         (["--threads", "0"], "--threads 0"),
         (["-o", "rd.pdf"], "the suffix of the output must be .json, .csv, .png or .svg"),

@@ -23,7 +23,7 @@ def coded(implementation, lengths, bits2, u, n, window=0, first=0, dither=DITHER
     code = implementation.RingCode(window, dither, *more)
     lengths, bits2 = np.array(lengths, np.int64), np.array(bits2, np.int32)
     size = sum(implementation.ring_bytes(int(n), int(b)) for n, b in zip(lengths, bits2, strict=True))
-    out, moments = np.full(size, 99, np.uint8), np.full((u.size // n, 2), 99, np.int64)
+    out, moments = np.full(size, 99, np.uint8), np.full((u.size // n, 3), 99, np.int64)
     implementation.ring_encode(code, lengths, bits2, first, u, n, out, moments)
     return out, moments, decoded(implementation, lengths, bits2, out, window, first, dither, forms)
 
@@ -136,7 +136,8 @@ def test_short_rings_are_coded_nearly_as_well_as_can_be(native):
         found = ((u.astype(float) - points / form.unit) ** 2).sum()
         assert found >= least * (1 - 1e-9)
         ratios.append(found / least)
-        assert moments[0].tolist() == [np.rint(ENTRY_UNIT * u.astype(float)) @ points, points @ points]
+        x = np.rint(ENTRY_UNIT * u.astype(float))
+        assert moments[0].tolist() == [x @ points, points @ points, x @ x]
     assert np.mean(ratios) < 1.25, ratios
 
 
@@ -208,7 +209,7 @@ def test_arguments_that_do_not_fit_are_refused(native):
     for kernels in (native, nqz.reference):
         code = kernels.RingCode(0, DITHER)
         one, two = np.array([64], np.int64), np.array([4], np.int32)
-        u, out, moments = np.zeros(64, np.float32), np.zeros(16, np.uint8), np.zeros((1, 2), np.int64)
+        u, out, moments = np.zeros(64, np.float32), np.zeros(16, np.uint8), np.zeros((1, 3), np.int64)
         points = np.zeros(64, np.int32)
         with pytest.raises(ValueError, match="window must be 0, 12, 14 or 16"):
             kernels.RingCode(13, DITHER)
@@ -224,7 +225,7 @@ def test_arguments_that_do_not_fit_are_refused(native):
             kernels.ring_encode(code, one, two, 0, u, 63, out, moments)
         with pytest.raises(ValueError, match=r"u must be float32 \[N\]"):
             kernels.ring_encode(code, one, two, 0, u[:-1], 64, out, moments)
-        with pytest.raises(ValueError, match=r"moments must be int64 \[c, 2\]"):
+        with pytest.raises(ValueError, match=r"moments must be int64 \[c, 3\]"):
             kernels.ring_encode(code, one, two, 0, u, 32, out, moments)
         with pytest.raises(ValueError, match="first must not be negative"):
             kernels.ring_decode(code, one, two, -1, out, points)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import nqz
+from coded_cases import coded as coded_matrix
 from nqz.product.few import SHORT, ShortVectors
+from nqz.stages.codings import Coder
 
 
 def test_a_vector_is_rounded_once_where_that_adds_next_to_nothing_to_the_noise():
@@ -54,3 +56,16 @@ def test_products_with_a_few_vectors_are_those_of_the_decoded_matrix(coded, coun
     assert (np.abs(found - exact) <= 1e-3 * scale / np.sqrt(384) + 1e-12).mean() > 0.99
     assert (found == nqz.matmul(x, data, estimator="unbiased", dtype="float64").T).all()
     assert (found == nqz.matmul(data, x, estimator="unbiased", dtype="float64", threads=3)).all()
+
+
+def test_chunks_are_multiplied_as_if_they_were_decoded(coded):
+    """As every coding does whose chunks are whole columns, unless it knows better."""
+    matrix, seen = coded_matrix(coded[0]), 0
+    vectors = np.random.default_rng(4).integers(-SHORT, SHORT, (3, 384), np.int16, endpoint=True)
+    for panel in matrix.panels:
+        for chunk in panel.panel.chunks:
+            place = chunk, panel.opened.coded, matrix.chunk_sections(panel, chunk), vectors
+            found = panel.coder.multiply_chunk(*place)
+            assert (found == Coder.multiply_chunk(panel.coder, *place)).all() and found.any()
+            seen += len(found)
+    assert seen == sum(panel.panel.kept for panel in matrix.panels) > 300

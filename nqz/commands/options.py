@@ -131,12 +131,12 @@ class EncodeOptions:
                 else "shares bits for the least error of the whole"
             )
             raise UsageError(
-                f"allocation {self.allocate!r}: the {self.coding.capitalize()} coding {why}, choose {allocations[0]!r}"
+                f"allocation {self.allocate!r}: the {self.coding} coding {why}, choose {allocations[0]!r}"
             )
         if self.kappa is not None and not 0.0 < self.kappa <= 1.0:
             raise UsageError(f"kappa {self.kappa:g}: a number above 0 and at most 1 is needed")
         if self.kappa is not None and self.chosen_lattice is None:
-            raise UsageError(f"kappa {self.kappa:g}: the Trellis coding keeps all coordinates")
+            raise UsageError(f"kappa {self.kappa:g}: the {self.coding} coding keeps all coordinates")
         self._check_window()
         self._check_most(self.rate, self.coding)
         self._check_partner()
@@ -148,12 +148,12 @@ class EncodeOptions:
         if coding.takes(None):
             if self.lattice != DEFAULT or self.states is not None:
                 given = f"states {self.states}" if self.lattice == DEFAULT else f"lattice {self.lattice!r}"
-                raise UsageError(f"{given}: the {self.coding.capitalize()} coding has no lattice")
+                raise UsageError(f"{given}: the {self.coding} coding has no lattice")
             return
         able = [name for name, members in FAMILIES.items() if coding.takes(members[0])]
         if self.lattice not in able:
             raise UsageError(
-                f"lattice {self.lattice!r}: the {self.coding.capitalize()} coding needs one of {', '.join(able)}"
+                f"lattice {self.lattice!r}: the {self.coding} coding needs one of {', '.join(able)}"
             )
 
     def _check_window(self) -> None:
@@ -166,9 +166,10 @@ class EncodeOptions:
             )
 
     def _check_most(self, rate: float | None, coding: str) -> None:
-        if rate is not None and rate > CODINGS[coding].most_rate:
+        most = CODINGS[coding].most_rate
+        if rate is not None and rate > most:
             raise UsageError(
-                f"rate {rate:g}: the {coding.capitalize()} coding has at most 4 bits per entry; "
+                f"rate {rate:g}: the {coding} coding has at most {int(most)} bits per entry; "
                 f"the {CODING.name} coding makes use of more"
             )
 

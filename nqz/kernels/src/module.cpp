@@ -342,7 +342,7 @@ struct Bindings {
         require(n >= 1, "rings must have whole columns");
         for (int64_t r = 0; r < size(lengths); r++) require(lengths(r) % n == 0, "rings must have whole columns");
         require(size(u) == entries, "u must be float32 [N]");
-        require(size(moments, 0) == entries / n && size(moments, 1) == 2, "moments must be int64 [c, 2]");
+        require(size(moments, 0) == entries / n && size(moments, 1) == 3, "moments must be int64 [c, 3]");
         nb::gil_scoped_release release;
         const float* from = u.data();
         uint8_t* to = out.data();
@@ -356,7 +356,7 @@ struct Bindings {
             k.rings->encode(ring, from, n, to, sums, scratch.data());
             from += lengths(r);
             to += ring_size(lengths(r), bits2(r));
-            sums += 2 * (lengths(r) / n);
+            sums += 3 * (lengths(r) / n);
         }
     }
 

@@ -312,13 +312,13 @@ def ring_encode(
     out : numpy.ndarray
         uint8 [bytes of the rings], written.
     moments : numpy.ndarray
-        int64 [columns, 2], written: the sums of x v and of v² over the entries of each column, where x is
-        round(4096 u), limited to ±2^20, and v the integer that stands for the entry.
+        int64 [columns, 3], written: the sums of x v, v² and x² over the entries of each column, where x is
+        round(4096 u), limited to ±2^20, and v the integer that stands for the entry; modulo 2⁶⁴.
     """
     starts = _check(code, lengths, bits2, first, out, "out")
     require(n >= 1 and not (lengths % n).any(), "rings must have whole columns")
     count = int(lengths.sum())
-    check({"u float32 [N]": u, "moments int64 [c, 2]": moments}, N=count, c=count // n)
+    check({"u float32 [N]": u, "moments int64 [c, 3]": moments}, N=count, c=count // n)
     begin = 0
     for r, length in enumerate(lengths.tolist()):
         form = code.forms[int(bits2[r]) - BITS2[0]]
@@ -338,6 +338,7 @@ def ring_encode(
         columns = slice(begin // n, (begin + length) // n)
         moments[columns, 0] = (x * v).sum(axis=1)
         moments[columns, 1] = (v * v).sum(axis=1)
+        moments[columns, 2] = (x.astype(np.int64) ** 2).sum(axis=1)
         begin += length
 
 

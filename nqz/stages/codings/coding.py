@@ -128,8 +128,25 @@ class Coder(ABC):
         sections: Sections,
         vectors: npt.NDArray[np.int16],
     ) -> npt.NDArray[np.int64]:
-        """Exact products of a chunk's columns, which are whole, with vectors; where `Coding.most_point` is told."""
-        raise NotImplementedError
+        """Exact products of a chunk's columns with vectors, modulo 2⁶⁴, where chunks are whole columns.
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (b, m)
+
+        Returns
+        -------
+        ndarray, shape (columns, b)
+
+        Notes
+        -----
+        By decoding them; a coding that knows better does so.
+        """
+        points = np.empty(chunk.count, np.int32)
+        self.decode_chunk(chunk, columns, sections, points)
+        out = np.empty((chunk.count // vectors.shape[1], len(vectors)), np.int64)
+        kernels.point_products(points, 0, vectors.astype(np.int32), out)
+        return out
 
     @abstractmethod
     def decode_chunk(
@@ -201,7 +218,7 @@ class Coding(ABC):
 
     def gain(self, parameters: MatrixParameters, gains: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Factors on `unit` for columns of such `gains`; ValueError if they are out of range."""
-        raise NotImplementedError
+        return np.ones(len(gains))
 
     def kept_codes(
         self, parameters: MatrixParameters, codes: npt.NDArray[Any], first: int

@@ -258,7 +258,7 @@ class TrellisCoder(Coder):
         half_bits, first = self._half_bits(chunk, columns), chunk.start // self.n
         rings = Rings.of(half_bits, self.n)
         scaled = u.reshape(-1, self.n) * factors[first : first + len(half_bits), np.newaxis]
-        data, moments = np.empty(rings.bytes, np.uint8), np.empty((len(half_bits), 2), np.int64)
+        data, moments = np.empty(rings.bytes, np.uint8), np.empty((len(half_bits), 3), np.int64)
         kernels.ring_encode(
             self._code,
             rings.lengths,
@@ -269,8 +269,7 @@ class TrellisCoder(Coder):
             data,
             moments,
         )
-        x = np.rint(scaled * np.float32(_ENTRY_UNIT)).astype(np.int64)
-        return (data,), self._gains(half_bits, (x * x).sum(axis=1), moments[:, 0])
+        return (data,), self._gains(half_bits, moments[:, 2], moments[:, 0])
 
     def _gains(
         self, half_bits: npt.NDArray[np.int32], energy: npt.NDArray[np.int64], cross: npt.NDArray[np.int64]

@@ -276,14 +276,17 @@ void ring_encode(const Ring& ring, const float* u, int64_t n, uint8_t* out, int6
     search.search();
     ring_pack(symbols, ring.form->bits2, steps, out);
     ring_values(ring, symbols, v);
-    for (int64_t i = 0; i < entries; moments += 2) {
+    for (int64_t i = 0; i < entries; moments += 3) {
         int64_t cross = 0, square = 0;
+        uint64_t energy = 0;
         for (const int64_t end = i + n; i < end; i++) {
             cross += (int64_t)x[i] * v[i];
             square += v[i] * v[i];
+            energy += (uint64_t)((int64_t)x[i] * x[i]);
         }
         moments[0] = cross;
         moments[1] = square;
+        moments[2] = (int64_t)energy;
     }
 }
 
