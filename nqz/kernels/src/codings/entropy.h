@@ -9,10 +9,10 @@
 #include "bits.h"
 #include "coder.h"
 #include "codewords.h"
+#include "conv_bits.h"
 #include "rans.h"
 #include "rice.h"
 #include "tables.h"
-#include "trellis.h"
 
 namespace nqz::NQZ_ISA {
 namespace {

@@ -73,7 +73,7 @@ struct Taps {
 };
 
 // conv: integers whose parities are a codeword of a convolutional code. The nearest points are found by viterbi.h, and
-// the inputs are coded by codings/trellis.h.
+// the inputs are coded by codings/conv_bits.h.
 struct Conv {
     static constexpr const char* NAME = "convolutional";
     enum { NUMBER = 32 };          // and the memory

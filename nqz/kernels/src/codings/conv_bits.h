@@ -1,4 +1,4 @@
-// Trellis: the code bits of convolutional lattices in the entropy coder. What is coded are the inputs.
+// The code bits of convolutional lattices in the entropy coder: inputs of their trellis.
 //
 // A group row is four trellis steps. Bit l of a word belongs to lane l.
 #pragma once
