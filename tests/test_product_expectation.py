@@ -130,6 +130,28 @@ def test_an_energy_that_cannot_be_negative_is_what_it_is_in_the_mean():
     assert list(not_negative(np.array([-2.0, 2.0]), np.zeros(2))) == [0.0, 2.0]
 
 
+def test_what_is_found_where_most_is_nothing_is_chance():
+    """Of many that are 0 less is left than the part above 0, and nothing is taken off what is far above."""
+    z = np.random.default_rng(1).standard_normal(20000)
+    ones = np.ones_like(z)
+    assert not_negative(z, ones, 1.0).mean() < 0.7 * np.maximum(z, 0.0).mean() < not_negative(z, ones).mean()
+    assert not_negative(np.array([3.0]), np.ones(1), 1.0) == [3.0]
+
+
+@pytest.mark.parametrize("estimator, off", [("mmse", 0.13), ("auto", 0.3)])
+def test_error_bars_are_hardly_too_long_where_few_entries_have_all_the_energy(estimator, off):
+    """In products as small as these a little; without knowing that most is nothing by 0.17 and 0.36 of the squares."""
+    squares = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        a, b = (onehot(1024, 300, rng) for _ in range(2))
+        files = [nqz.encode(x, rate=0.5, seed=seed) for x in (a, b)]
+        found, sigma = nqz.matmul(*files, estimator=estimator, dtype="float64", sigma=True)
+        z = (found - truth(a, b)[0] - 1024 * np.outer(a.mean(0), b.mean(0))) / sigma
+        squares.append(np.nanmean(z * z))
+    assert np.mean(squares) == pytest.approx(1.0, abs=off), squares
+
+
 def test_gains_of_parallel_columns_divide_out_what_they_have_in_common():
     """Coordinates that are dropped: at cosine c, 1 + c² - 8 c³ + 8 c⁴ remains, for columns in k directions 1 + 1/k."""
     nested = Dependence(alike=0.1, measured=True)

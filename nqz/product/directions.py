@@ -26,6 +26,9 @@ _ALL_NOISE = 2.0**40
 _MEAN, _LEFT, _NONE = 0.798, 0.55, 2.6
 """The mean of a normal variable that is known not to be negative, from its value: at 0, below, and where it is that."""
 
+_CHANCE = 0.5
+"""About so many deviations are found, mostly, where there is nothing, of what is above 0."""
+
 
 class Directions(NamedTuple):
     """How columns of one side lie to each other, in the mean over pairs.
@@ -113,12 +116,16 @@ def energy_variance(
     return known
 
 
-def not_negative(energy: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of what has been measured with a standard deviation and is not below 0."""
+def not_negative(
+    energy: NDArray[np.float64], deviation: NDArray[np.float64], sparse: NDArray[np.float64] | float = 0.0
+) -> NDArray[np.float64]:
+    """The mean of what has been measured with a standard deviation and is not below 0.
+
+    With `sparse` up to 1 the more of them are known to be nothing at all: what is found is theirs, by chance.
+    """
     z = np.divide(energy, deviation, out=np.full_like(energy, _NONE), where=deviation > 0.0)
-    above = z + _MEAN * np.square(np.clip(1.0 - z / _NONE, 0.0, 1.0))
+    near = np.clip(1.0 - z / _NONE, 0.0, 1.0)
     below = _MEAN / (1.0 - _LEFT * np.minimum(z, 0.0))
-    found: NDArray[np.float64] = np.where(
-        deviation > 0.0, np.where(z < 0.0, below, above) * deviation, np.maximum(energy, 0.0)
-    )
-    return found
+    found = np.where(z < 0.0, below, z + _MEAN * np.square(near))
+    found += sparse * (np.maximum(z - _CHANCE * near, 0.0) - found)
+    return np.where(deviation > 0.0, found * deviation, np.maximum(energy, 0.0))

@@ -269,8 +269,10 @@ class Signal:
             for one, all_ in ((self._variance(0.0, *groups), self._floor), (own_variance, all_variance))
         )
         found = pooled + trusted * (measured - pooled)
+        # where groups differ by more than they have in the mean, most have nothing
+        sparse = trusted * (own / (own + pooled * pooled + _LEAST))
         left_out = np.square(1.0 - factor) + np.square(factor) * self._related
-        table = _cautious(found, floor, variance, left_out, np.square(factor) * self._nu)
+        table = _cautious(found, floor, variance, left_out, np.square(factor) * self._nu, sparse)
         rest = max(self.missed(estimator, theta), 0.0)
         return Local(self._a.label, self._b.label, np.pad(table, (0, 1), constant_values=rest))
 
@@ -281,6 +283,7 @@ class Signal:
 def _cautious(
     found: NDArray[np.float64], floor: NDArray[np.float64], variance: NDArray[np.float64],
     left_out: NDArray[np.float64] | float, noise: NDArray[np.float64] | float,
+    sparse: NDArray[np.float64] | float = 0.0,
 ) -> NDArray[np.float64]:  # fmt: skip
     """Energies for which squared errors, in units of what is expected of them, are 1 in the mean.
 
@@ -295,10 +298,14 @@ def _cautious(
         Their variances, where there is nothing to be found, and as it is.
     left_out, noise
         Squared errors are left_out times the energy, and noise.
+    sparse
+        See `not_negative`.
     """
-    energy = not_negative(found, np.sqrt(floor))
+    deviation = np.sqrt(floor)
+    likely = not_negative(found, deviation)
+    believed = np.divide(np.maximum(found, 0.0), likely, out=np.ones_like(likely), where=likely > 0.0)
+    energy = not_negative(found, deviation, sparse)
     squared = left_out * energy + noise
-    believed = np.divide(np.maximum(found, 0.0), energy, out=np.ones_like(energy), where=energy > 0.0)
     share = np.divide(left_out, squared, out=np.zeros_like(squared), where=squared > 0.0)
     relative = share * share * variance
     # the mean of 1 / (1 + e) is 1 + s² + 3 s⁴ of a normal e
