@@ -32,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ifndef BESIDE
 .NOTPARALLEL:
 endif
-.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-pythons test-arm64 bench fuzz golden man coverage clean
+.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-pythons test-arm64 bench fuzz golden man wheel coverage clean
 
 help:
 	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
@@ -46,6 +46,7 @@ help:
 	@echo 'make fuzz       random damage to the streams of kernels with sanitizers, then to files'
 	@echo 'make golden     make the files of fixtures/golden and fixtures/reject again'
 	@echo 'make man        write the pages of the manual, docs/man/, from the help of the program'
+	@echo 'make wheel      wheels that install without a compiler, in dist/, tried with every Python that is found'
 	@echo 'make clean      remove everything that was made'
 
 # The code is checked while the kernels are compiled and tests are installed.
@@ -72,7 +73,7 @@ demo: $(VENV)/nqz
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh fixtures/demo.sh
 
 # What takes long, or needs environments of its own under build/.
-test-all: test test-faults test-reference test-torch test-pythons test-arm64
+test-all: test test-faults test-reference test-torch test-pythons test-arm64 wheel
 
 # What happens at random, kills, interrupts and forks, tried so often that what is rare is met; more draws of noise, of
 # the files that are wrong in one thing, all pairs of options, and theorems with every kind of matrices at every rate.
@@ -136,6 +137,10 @@ fuzz: $(VENV)/test
 	$(SANITIZING) $(BIN)/python tests/fuzz_containers.py $(FUZZ_SECONDS) --processes $(FUZZ_PROCESSES) --build $(SANITIZED)
 	$(BIN)/python tests/crafted.py
 	$(BIN)/python tests/fuzz_containers.py $(FUZZ_SECONDS) --processes $(FUZZ_PROCESSES)
+
+# For every Python that is found; on Linux for systems from 2018 on.
+wheel:
+	PYTHON="$(PYTHON)" sh tests/wheels/run.sh
 
 coverage: $(VENV)/coverage
 	$(PYTEST) --cov --cov-report html --cov-report term:skip-covered $(ARGS)
