@@ -39,7 +39,13 @@ def rule_texts(value: Any) -> tuple[str, ...]:
 
 def is_file(value: Any) -> bool:
     """Whether it is a path, a binary file object, or the contents of a file, and no array."""
-    return isinstance(value, (str, bytes, bytearray, memoryview, os.PathLike)) or hasattr(value, "read")
+    kinds = (str, bytes, bytearray, memoryview, os.PathLike)
+    return isinstance(value, kinds) or hasattr(value, "read") or is_stored(value)
+
+
+def is_stored(value: Any) -> bool:
+    """Whether it is an object of fsspec, open or not."""
+    return hasattr(value, "fs") and isinstance(getattr(value, "path", None), str)
 
 
 def patterns(value: Any, name: str) -> tuple[str, ...]:

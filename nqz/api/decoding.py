@@ -33,6 +33,7 @@ from nqz.files.output import Output
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SOURCES, listed
 from nqz.ground.threads import workers
+from nqz.ground.urls import suffix
 
 Decoded = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 
@@ -143,16 +144,14 @@ def _write(source: Any, to: Any, options: DecodeOptions, threads: int | None, fo
 
 def _is_file(to: Any) -> bool:
     """Whether an output is one file by its name, or is one already."""
-    return (
-        not isinstance(to, (str, os.PathLike)) or os.path.splitext(os.fsdecode(to))[1].lower()[1:] in SOURCES
-    )
+    return not isinstance(to, (str, os.PathLike)) or suffix(to) in SOURCES
 
 
 def _kind(to: Any, origin: str) -> str:
     """Format of an output from its suffix; that of the original for file objects."""
     if not isinstance(to, (str, os.PathLike)):
         return origin
-    suffix = os.path.splitext(os.fsdecode(to))[1].lower()[1:]
-    if suffix not in SOURCES:
+    found = suffix(to)
+    if found not in SOURCES:
         raise UsageError(f"{to}: the suffix of the output must be {listed(SOURCES)}")
-    return suffix
+    return found

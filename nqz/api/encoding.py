@@ -34,6 +34,7 @@ from nqz.files.output import Output
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SOURCES
 from nqz.ground.threads import workers
+from nqz.ground.urls import suffix
 from nqz.stages.lattices import DEFAULT
 
 if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after the end
@@ -230,6 +231,6 @@ def _warn(texts: Sequence[str]) -> None:
 
 def _check_suffix(to: Any) -> None:
     if isinstance(to, (str, os.PathLike)):
-        suffix = os.path.splitext(os.fsdecode(to))[1].lower()[1:]
-        if suffix in SOURCES:  # whoever opens it would take it for one
-            raise UsageError(f"{to}: a container is written, and no .{suffix} file; name it .nqz")
+        found = suffix(to)
+        if found in SOURCES:  # whoever opens it would take it for one
+            raise UsageError(f"{to}: a container is written, and no .{found} file; name it .nqz")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from nqz.api.arguments import as_target
+from nqz.api.arguments import as_target, is_stored
 from nqz.commands.opening import open_collection
 from nqz.ground.errors import InputError, UnsupportedError
+from nqz.ground.urls import is_url, local
 from nqz.models.collection import Collection
 
 
@@ -54,9 +55,13 @@ def _address(source: Any, collection: Collection) -> Any:
     if isinstance(source, (list, tuple)):
         found = [_address(one, collection) for one in source]
         return None if None in found else found
+    if is_url(source):
+        return source
+    if hasattr(source, "pread_into") or (is_stored(source) and None not in collection.identities):
+        return collection.parts[0].opened.access
     if hasattr(source, "read") or None in collection.identities:
         return None
-    path = os.fsdecode(source)
+    path = os.fsdecode(local(source))
     return None if path == "-" else os.path.abspath(path)
 
 

@@ -16,6 +16,7 @@ from nqz.files.contract import Source
 from nqz.files.source import array_source, refuse_masked
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES
+from nqz.ground.urls import suffix
 
 
 def is_model_source(source: Any) -> bool:
@@ -32,9 +33,9 @@ def folder(to: Any) -> str:
     """The folder that a model is written to."""
     if isinstance(to, (str, os.PathLike)):
         path = os.fsdecode(to)
-        suffix = os.path.splitext(path)[1].lower()[1:]
-        if suffix in (*SOURCES, "nqz"):  # whoever opens it would take it for a file
-            raise UsageError(f"{to}: a model becomes a folder; name it without .{suffix}")
+        found = suffix(path)
+        if found in (*SOURCES, "nqz"):  # whoever opens it would take it for a file
+            raise UsageError(f"{to}: a model becomes a folder; name it without .{found}")
         return path
     raise UsageError("a model on the disk becomes a folder; give its path, to=")
 

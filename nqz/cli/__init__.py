@@ -18,6 +18,7 @@ from nqz.cli import signals
 from nqz.cli.page import Context, Documented, write_examples
 from nqz.cli.text import escape, report
 from nqz.ground.errors import DiskFullError, NqzError, OutputError
+from nqz.ground.notices import told_by
 
 _COMMANDS = (
     "encode",
@@ -117,6 +118,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         # not click's own main(): it turns a closed pipe and Ctrl-C into exit status 1
         with app.make_context("nqz", list(arguments)) as context:
+            context.call_on_close(lambda: told_by(None))
             app.invoke(context)
         return 0
     except click.exceptions.Exit as error:

@@ -17,8 +17,12 @@ from nqz.cli import signals
 from nqz.cli.parameters import JsonOption, Threads
 from nqz.cli.progress import Files, Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
+from nqz.files.places import is_folder
 from nqz.ground.errors import UsageError
+from nqz.ground.notices import told_by
 from nqz.ground.sources import SOURCES, listed
+from nqz.ground.urls import folder_of, is_url, suffix, with_suffix
+from nqz.ground.urls import shown as shown_url
 from nqz.ground.wording import counted
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ class Notices:
 
     def __init__(self, quiet: bool, show_progress: bool | None):
         self.quiet, self._show = quiet, show_progress
+        told_by(self.note)
         if kernels.name == "reference" and not os.environ.get("NQZ_KERNELS"):
             self.warn("the native kernels are not installed; the plain ones in use are slow")
 
@@ -121,14 +126,14 @@ def open_folder(
     inputs : iterable
         The opened inputs.
     """
-    from nqz.files.folder import OutputFolder
+    from nqz.files.places import output_folder
 
     check_output(target)
-    suffix = os.path.splitext(target)[1].lower()[1:]
-    if suffix in (*SOURCES, "nqz"):  # whoever sees it would take it for one
-        folder = os.path.splitext(target)[0]
+    found = suffix(target)
+    if found in (*SOURCES, "nqz"):  # whoever sees it would take it for one
+        folder = os.path.splitext(shown_url(target))[0]
         raise UsageError(
-            f"{target}: a model becomes a folder, and no .{suffix} file; name a folder, such as {folder}"
+            f"{target}: a model becomes a folder, and no .{found} file; name a folder, such as {folder}"
         )
     inputs = list(inputs)
 
@@ -136,21 +141,22 @@ def open_folder(
         for opened in inputs:
             opened.check()
 
-    return signals.cleaned(lambda: OutputFolder(target, force=force, inputs=paths, check=check))
+    return signals.cleaned(lambda: output_folder(target, force=force, inputs=paths, check=check))
 
 
 _DESCRIPTOR = re.compile(r"/dev/(stdin|fd/\d+)|/proc/(self|thread-self|\d+)/fd/\d+")
 
 
-def default_output(path: str, suffixes: Iterable[str], suffix: str) -> str:
+def default_output(path: str, suffixes: Iterable[str], new: str) -> str:
     """The output where none is named: the input with another suffix in place of one of `suffixes`, or behind its name.
 
     Of what has no name of its own, such as standard input or a pipe, it is standard output.
     """
+    if is_url(path):
+        return with_suffix(path, suffixes, new)
     if path == "-" or _is_special(path) or _DESCRIPTOR.fullmatch(os.path.abspath(path)):
         return "-"
-    stem, found = os.path.splitext(path)
-    return f"{stem if found.lower()[1:] in suffixes else path}.{suffix}"
+    return with_suffix(path, suffixes, new)
 
 
 _FOLDER = "-nqz"
@@ -170,7 +176,9 @@ def default_original(path: str) -> str:
 
 def _folder(path: str) -> str:
     """The folder of a model, which may be given by its index; with a name of its own."""
-    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    folder = folder_of(path) if shown_url(path).endswith(".index.json") or not is_folder(path) else path
+    if is_url(path):
+        return folder.rstrip("/")
     name = os.path.normpath(folder or ".")
     return os.path.abspath(name) if os.path.basename(name) in ("", ".", "..") else name
 
@@ -190,9 +198,9 @@ def kind_of(target: str, otherwise: str, kinds: Sequence[str] = tuple(SOURCES)) 
         The name is empty, or the suffix is none of `kinds`.
     """
     check_output(target)
-    suffix = os.path.splitext(target)[1].lower()[1:]
-    if suffix in kinds:
-        return suffix
+    found = suffix(target)
+    if found in kinds:
+        return found
     if target == "-" or _is_special(target):
         return otherwise
     raise UsageError(f"{target}: the suffix of the output must be {listed(kinds)}")
@@ -207,7 +215,7 @@ def _is_special(path: str) -> bool:
 
 def shown(path: str, standard: str) -> str:
     """A path as notices call it; `standard` for ``-``."""
-    return standard if path == "-" else path
+    return standard if path == "-" else shown_url(path)
 
 
 def bytes_text(containers: int, size: int, beside: int = 0) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,7 +24,7 @@ from nqz.cli.common import (
     shape_text,
     shown,
 )
-from nqz.cli.each import OUT_DIR_HELP, check_words, one_or_each, run_each
+from nqz.cli.each import OUT_DIR_HELP, check_words, expanded, one_or_each, run_each
 from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import decoded, head, open_report
 from nqz.commands.decode import DecodeOptions, check_records, decode_together, decoded_bytes, written_dtype
@@ -37,6 +36,7 @@ from nqz.format.slices import Whole
 from nqz.ground.dtypes import MATRIX_DTYPES
 from nqz.ground.sources import SOURCES, listed
 from nqz.ground.threads import workers
+from nqz.ground.urls import base, suffix
 from nqz.ground.wording import counted
 from nqz.matrix import open_matrix
 
@@ -77,6 +77,7 @@ def command(
 
     IN may be a compressed model: its folder, its index (*.index.json), or some containers.
     """
+    sources = expanded(sources)
     check_words(sources, out_dir, json_to)
     one_or_each(sources, output, out_dir)
     options, notices = DecodeOptions(None, tensors, dtype, estimator), Notices(quiet, show_progress)
@@ -93,9 +94,9 @@ def command(
 def _name(source: str) -> str:
     """The name of the output for an input."""
     if is_model(source):
-        return os.path.basename(default_original(source))
+        return base(default_original(source))
     with open_file(source, container=True) as opened:
-        return os.path.basename(default_output(source, ["nqz"], opened.content.manifest.source))
+        return base(default_output(source, ["nqz"], opened.content.manifest.source))
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class _Job:
 
     def several(self, sources: Sequence[str], target: str) -> dict[str, Any]:
         """Decode a model to a folder, or some tensors of it to a file."""
-        if self.options.tensors and (target == "-" or os.path.splitext(target)[1].lower()[1:] in SOURCES):
+        if self.options.tensors and (target == "-" or suffix(target) in SOURCES):
             return self.file(sources, target)
         return self.model(sources, target)
 

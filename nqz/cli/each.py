@@ -12,9 +12,23 @@ from nqz.cli.common import Notices
 from nqz.cli.text import escape, report
 from nqz.ground.errors import NqzError, OutputError, OutputExistsError, UsageError
 from nqz.ground.sources import READ
+from nqz.ground.urls import absolute, is_url, joined, shown
 from nqz.ground.wording import counted
 
 OUT_DIR_HELP = "Write each input by itself into the folder D, which is made if there is none."
+
+
+def expanded(sources: Sequence[str]) -> tuple[str, ...]:
+    """Inputs, in place of an address that is a pattern those that it takes: no shell knows them."""
+    found: list[str] = []
+    for source in sources:
+        if is_url(source) and "*" in shown(source):
+            from nqz.files.remote.folders import matching
+
+            found += matching(source)
+        else:
+            found.append(source)
+    return tuple(found)
 
 
 def check_words(sources: Sequence[str], out_dir: str | None, json_to: str | None) -> None:
@@ -22,7 +36,7 @@ def check_words(sources: Sequence[str], out_dir: str | None, json_to: str | None
     if json_to != "-" or out_dir is not None or len(sources) < 2:
         return
     for word in sources:
-        if not word.lower().endswith((*READ, "nqz")) and not os.path.lexists(word):
+        if not word.lower().endswith((*READ, "nqz")) and not (is_url(word) or os.path.lexists(word)):
             raise UsageError(f"{word}: is no file; for a report in it, give --json={word}")
 
 
@@ -72,12 +86,13 @@ def run_each(
     targets: list[str | NqzError] = []
     for source in sources:
         try:
-            targets.append(os.path.join(out_dir, name_of(source)))
+            targets.append(joined(out_dir, name_of(source)))
         except NqzError as error:
             targets.append(error)
     _check(sources, targets)
     try:
-        os.makedirs(out_dir, exist_ok=True)
+        if not is_url(out_dir):
+            os.makedirs(out_dir, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out_dir}: cannot make the folder: {str(error.strerror).lower()}") from error
     failed: list[NqzError] = []
@@ -90,7 +105,7 @@ def run_each(
         except NqzError as error:
             report(f"nqz: error: {escape(str(error))}")
             failed.append(error)
-            reports.append({"inputs": [source], "error": str(error), "exit_status": error.exit_code})
+            reports.append({"inputs": [shown(source)], "error": str(error), "exit_status": error.exit_code})
     told(lambda: {"reports": reports})
     if failed:
         notices.summary(f"{len(failed)} of {counted(len(sources), 'input')} failed")
@@ -99,7 +114,7 @@ def run_each(
 
 def _check(sources: Sequence[str], targets: Sequence[str | NqzError]) -> None:
     """Refuse outputs that are in each other's way, or in that of an input."""
-    inputs = {os.path.realpath(source): source for source in sources}
+    inputs = {absolute(source): source for source in sources}
     seen: dict[str, str] = {}
     for source, target in zip(sources, targets, strict=True):
         if isinstance(target, NqzError):
@@ -108,6 +123,6 @@ def _check(sources: Sequence[str], targets: Sequence[str | NqzError]) -> None:
             raise UsageError(
                 f"{seen[target]} and {source} would both be written to {target}; rename one, or run one by one"
             )
-        if os.path.realpath(target) in inputs:
+        if absolute(target) in inputs:
             raise OutputExistsError(f"{target}: is an input; write to another folder")
         seen[target] = source

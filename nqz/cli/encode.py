@@ -25,7 +25,7 @@ from nqz.cli.common import (
     shape_text,
     shown,
 )
-from nqz.cli.each import OUT_DIR_HELP, check_words, one_or_each, run_each
+from nqz.cli.each import OUT_DIR_HELP, check_words, expanded, one_or_each, run_each
 from nqz.cli.parameters import Command, Offered, Size, choice
 from nqz.cli.partner import PartnerOf
 from nqz.cli.progress import Progress, Silent
@@ -42,6 +42,7 @@ from nqz.ground.errors import UsageError
 from nqz.ground.sizes import SIZE_HELP
 from nqz.ground.sources import READ, SEVERAL_READ, listed
 from nqz.ground.threads import workers
+from nqz.ground.urls import base, is_url, suffix
 from nqz.ground.wording import counted
 from nqz.matrix import open_matrix
 from nqz.models.rules import SKIP
@@ -170,6 +171,7 @@ def command(
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], window: str, **choices: Any,
 ) -> None:  # fmt: skip
     """Run ``nqz encode``."""
+    sources = expanded(sources)
     check_words(sources, out_dir, json_to)
     if choices["rate"] is None:
         for word in sources[1:]:
@@ -203,7 +205,7 @@ def _default(source: str) -> str:
 
 
 def _name(source: str) -> str:
-    return os.path.basename(_default(source))
+    return base(_default(source))
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,10 @@ class _Job:
         """Encode a file, or a model."""
         if is_model(source):
             return self.model([source], target)
-        with workers(self.threads, copies=True) as pool, open_file(source, container=False) as opened:
+        with (
+            workers(self.threads, copies=not is_url(source)) as pool,
+            open_file(source, container=False) as opened,
+        ):
             content = opened.content
             found = _taken([content], self.options)
             with (
@@ -247,7 +252,7 @@ class _Job:
         from nqz.commands.models import encode_model, files_of
 
         with (
-            workers(self.threads, copies=True) as pool,
+            workers(self.threads, copies=not any(map(is_url, sources))) as pool,
             open_collection(sources, container=False) as collection,
         ):
             files = files_of(collection)
@@ -269,7 +274,12 @@ class _Job:
         copied = f", {counted(len(files.tree.files), 'other file')} copied" if files.tree.files else ""
         inside = report["file_bytes"]
         size = bytes_text(len(report["readers"]), inside, sum(size for _, size in written) - inside)
-        self.tell(f"{collection.name} -> {target}", f"{size}, {summary}{copied}", warnings, found)
+        self.tell(
+            f"{shown(collection.name, '')} -> {shown(target, '')}",
+            f"{size}, {summary}{copied}",
+            warnings,
+            found,
+        )
         return whole
 
     def read_back(
@@ -301,9 +311,9 @@ def _taken(contents: Sequence[Any], options: EncodeOptions) -> list[Treatment]:
 
 
 def _check_suffix(target: str) -> None:
-    suffix = os.path.splitext(target)[1].lower()[1:]
-    if suffix in READ:  # whoever opens it would take it for one
-        raise UsageError(f"{target}: a container is written, and no .{suffix} file; name it .nqz")
+    found = suffix(target)
+    if found in READ:  # whoever opens it would take it for one
+        raise UsageError(f"{target}: a container is written, and no .{found} file; name it .nqz")
 
 
 def _metadata(given: Sequence[str]) -> dict[str, str]:

@@ -29,6 +29,7 @@ from nqz.ground.errors import InputError, UnsupportedError, UsageError
 from nqz.ground.patterns import literal
 from nqz.ground.sources import READ, listed
 from nqz.ground.threads import workers
+from nqz.ground.urls import absolute, shown
 from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
 
 _AXIS = choice("01")
@@ -99,9 +100,9 @@ def command(
         for one in opened:
             one.check()
         report = described(found, (sides[0], sides[1]))
-        outputs = _outputs((a, b), chosen)
+        outputs = _outputs((shown(a), shown(b)), chosen)
         for row, path, matrix, output in zip(report["sides"], (a, b), chosen, outputs, strict=True):
-            row["file"] = path
+            row["file"] = shown(path)
             row["arguments"] = _arguments(row, matrix, options, output)
         told(lambda: {**head("plan", [a, b], [], []), **report})
     if json_to is None:
@@ -134,14 +135,14 @@ def _named(path: str) -> str:
 def _outputs(paths: tuple[str, str], chosen: list[SweepMatrix]) -> list[str]:
     """Containers to write, each another one."""
     outputs = [_named(default_output(path, READ, "nqz")) for path in paths]
-    if os.path.realpath(outputs[0]) != os.path.realpath(outputs[1]):
+    if absolute(outputs[0]) != absolute(outputs[1]):
         return outputs
     if chosen[0].tensor.name != chosen[1].tensor.name:
         names = [one.tensor.name.replace(os.sep, "_") for one in chosen]
         if names[0] != names[1]:
             stem = outputs[0].removesuffix(".nqz")
             return [f"{stem}-{name}.nqz" for name in names]
-    if os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
+    if absolute(paths[0]) == absolute(paths[1]):
         raise UsageError(
             f"{paths[0]}: is both sides, and one container of it is enough: give encode its rate"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from nqz.commands.opening import open_collection
 from nqz.commands.options import EncodeOptions
 from nqz.commands.planning import ModelPlan, PlannedTensor, plan_collection
 from nqz.ground.threads import workers
+from nqz.ground.urls import base
 from nqz.ground.wording import counted
 from nqz.stages.partner import Partner, in_words
 
@@ -37,7 +37,7 @@ def show_plan(
         ):
             plan = plan_collection(collection, options, pool, progress)
             if collection.lone and output not in (None, "-"):
-                plan = replace(plan, files=[(os.path.basename(output), size) for _, size in plan.files])
+                plan = replace(plan, files=[(base(output), size) for _, size in plan.files])
             told(lambda: {**head("encode --dry-run", sources, [], []), **plan.values()})
     if json_to is None:
         payload("".join(_text(plan, options.partner)))

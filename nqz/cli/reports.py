@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from nqz.format.reader import ContainerReader
 from nqz.format.slices import Whole
 from nqz.ground.errors import OutputError, UsageError
 from nqz.ground.sources import SOURCES
+from nqz.ground.urls import absolute, shown
 from nqz.matrix import open_matrix
 
 _STANDARD = re.compile(r"-|/dev/(stdout|fd/1)|/proc/(self|thread-self)/fd/1")
@@ -79,7 +79,7 @@ def as_json(report: Any) -> str:
 
 def place(path: str) -> str:
     """What a path names, the same for all names of standard output."""
-    return "-" if _STANDARD.fullmatch(path) else os.path.realpath(path)
+    return "-" if _STANDARD.fullmatch(path) else absolute(path)
 
 
 def head(
@@ -89,8 +89,8 @@ def head(
     return {
         "command": command,
         "writer": f"nqz {__version__}",
-        "inputs": list(inputs),
-        "outputs": [{"name": name, "bytes": size} for name, size in outputs],
+        "inputs": list(map(shown, inputs)),
+        "outputs": [{"name": shown(name), "bytes": size} for name, size in outputs],
         "warnings": list(warnings),
     }
 

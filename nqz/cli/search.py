@@ -18,6 +18,7 @@ from nqz.cli.common import (
     open_output,
     output_options,
 )
+from nqz.cli.each import expanded
 from nqz.cli.parameters import Command, choice
 from nqz.cli.progress import Progress
 from nqz.cli.reports import head, open_report
@@ -76,7 +77,7 @@ def command(
     json_to: str | None, threads: int | None, quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
     """Run ``nqz search``."""
-    notices = Notices(quiet, show_progress)
+    notices, corpora = Notices(quiet, show_progress), expanded(corpora)
     options = SearchOptions(hits, metric, risk)
     if [*corpora, queries, *originals].count("-") > 1:
         raise UsageError("standard input can be one of the inputs, not several")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from nqz.ground.errors import OutputError
+from nqz.ground.urls import redacted
 
 _ASCII = {
     "‖": "|", "²": "^2", "ᵀ": "'", "\u0304": "", "Ā": "A", "Â": "A^", "Ĉ": "C^", "−": "-", "±": "+-",
@@ -66,6 +67,7 @@ _KIND = re.compile(rf"(?<=^nqz: )({'|'.join(_COLORS)})(?=: )")
 def report(line: str) -> None:
     """Write a line to standard error; if nobody can read it, so be it. What kind it is of is colored."""
     if sys.stderr is not None:
+        line = redacted(line)
         with contextlib.suppress(OSError, ValueError):
             if colored(sys.stderr):
                 line = _KIND.sub(lambda kind: f"\x1b[{_COLORS[kind[0]]}m{kind[0]}\x1b[0m", line)

@@ -7,9 +7,9 @@ from contextlib import closing
 from typing import Any
 
 from nqz.commands.models import Files, files_of, index_bytes, source_sizes
-from nqz.files.access import reason
-from nqz.files.parked import Descriptors, ParkedAccess
-from nqz.ground.errors import InputError
+from nqz.files.parked import Descriptors
+from nqz.files.places import exists, open_part
+from nqz.ground.urls import base, is_url, joined
 from nqz.models.collection import Collection
 
 _PIECE = 1 << 20
@@ -41,13 +41,13 @@ def compare_files(collection: Collection, original: Collection) -> list[dict[str
     assert original.directory is not None
     descriptors = Descriptors()
     for name in files.tree.files:
-        copy, first = (os.path.join(where, name) for where in (collection.directory, original.directory))
+        copy, first = (joined(where, name) for where in (collection.directory, original.directory))
         found.append({"name": name, "problem": _problem(copy, first, descriptors)})
     return found
 
 
 def _index_problem(collection: Collection, original: Collection, files: Files) -> str | None:
-    if collection.index is None or os.path.basename(collection.index.name) != files.index:
+    if collection.index is None or base(collection.index.name) != files.index:
         return "is missing"
     sizes: dict[str, int] = {}
     for reader in collection.contents:
@@ -58,9 +58,9 @@ def _index_problem(collection: Collection, original: Collection, files: Files) -
 
 def _problem(copy: str, original: str, descriptors: Descriptors) -> str | None:
     """What is wrong with a copy."""
-    if not os.path.isfile(copy):
+    if not (exists(copy) if is_url(copy) else os.path.isfile(copy)):
         return "is missing"
-    with closing(_opened(copy, descriptors)) as first, closing(_opened(original, descriptors)) as second:
+    with closing(open_part(copy, descriptors)) as first, closing(open_part(original, descriptors)) as second:
         if first.size != second.size:
             return f"has {first.size} bytes, where the original has {second.size}"
         size = min(_PIECE, first.size)
@@ -73,10 +73,3 @@ def _problem(copy: str, original: str, descriptors: Descriptors) -> str | None:
                 at = offset + next(i for i in range(length) if a[i] != b[i])
                 return f"differs from the original, first at byte {at}"
     return None
-
-
-def _opened(path: str, descriptors: Descriptors) -> ParkedAccess:
-    try:
-        return ParkedAccess(path, path, descriptors)
-    except OSError as error:
-        raise InputError(f"{path}: cannot open: {reason(error)}") from error

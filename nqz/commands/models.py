@@ -16,12 +16,14 @@ from nqz.commands.opening import open_collection
 from nqz.commands.options import EncodeOptions
 from nqz.files.folder import OutputFolder
 from nqz.files.mark import BYTES as MARK_BYTES
+from nqz.files.places import output_folder
 from nqz.files.tree import Tree, list_tree
 from nqz.format.reader import ContainerReader
 from nqz.format.slices import Whole
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES
 from nqz.ground.threads import Workers
+from nqz.ground.urls import base, joined
 from nqz.models.collection import Collection, Part
 from nqz.models.index import SUFFIX
 from nqz.models.layout import COMPRESSED, PLAIN
@@ -95,7 +97,7 @@ def files_of(collection: Collection) -> Files:
     inputs = [] if collection.directory is None else [collection.directory]
     inputs += [part.content.name for part in collection.parts]
     if collection.index is not None:
-        name = os.path.basename(collection.index.name)
+        name = base(collection.index.name)
         index = name.removesuffix(old + SUFFIX) + new + SUFFIX
         taken.add(name)
         other = next((part for part in parts.values() if not part.endswith(new)), None)
@@ -117,7 +119,7 @@ def files_of(collection: Collection) -> Files:
     for name in (*tree.files, *tree.folders):
         if name in made:
             raise UsageError(
-                f"{os.path.join(collection.directory or '', name)}: is in the way: what {made[name]} becomes has the "
+                f"{joined(collection.directory or '', name)}: is in the way: what {made[name]} becomes has the "
                 "same name; move it elsewhere"
             )
     return Files(parts, index, (old, new), tree, inputs)
@@ -128,7 +130,7 @@ def _leave_out_compressed(directory: str, tree: Tree) -> None:
     for name in list(tree.files):
         if "/" not in name and name.endswith((COMPRESSED, COMPRESSED + SUFFIX)):
             del tree.files[name]
-            tree.skipped.append(f"{os.path.join(directory, name)}: is compressed already")
+            tree.skipped.append(f"{joined(directory, name)}: is compressed already")
 
 
 def renamed(part: Part) -> str:
@@ -277,7 +279,7 @@ def _copy(collection: Collection, files: Files, folder: OutputFolder) -> None:
         folder.make(name)
     for name, status in files.tree.files.items():
         assert collection.directory is not None
-        folder.copy(os.path.join(collection.directory, name), name, status.st_mode)
+        folder.copy(joined(collection.directory, name), name, status.st_mode)
 
 
 def source_sizes(reader: ContainerReader) -> dict[str, int]:
@@ -336,7 +338,7 @@ def convert(
         files = files_of(collection)
         for note in files.skipped if decodes else files.notes:
             notes(note)
-        with OutputFolder(out, force=force, inputs=files.inputs, check=collection.check) as folder:
+        with output_folder(out, force=force, inputs=files.inputs, check=collection.check) as folder:
             if isinstance(options, DecodeOptions):
                 report = decode_model(collection, files, folder, options, pool)
             else:

@@ -7,17 +7,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from nqz.files.access import Access, MemoryAccess, open_input, reason
+from nqz.files.access import Access, open_input
 from nqz.files.foreign import refuse_foreign
-from nqz.files.parked import Descriptors, ParkedAccess
+from nqz.files.parked import Descriptors
+from nqz.files.places import open_part
 from nqz.files.source import format_of, read_source
 from nqz.format.reader import ContainerReader
 from nqz.format.records import MAGIC
 from nqz.ground.errors import CorruptError, InputError, UnsupportedError, UsageError
 from nqz.ground.sources import listed
+from nqz.ground.urls import base, folder_of, is_url, joined, shown
 from nqz.ground.wording import counted
 from nqz.models.collection import Collection, Part, leave
-from nqz.models.index import Index, check_agreement, read_index
+from nqz.models.index import SUFFIX, Index, check_agreement, read_index
 from nqz.models.layout import COMPRESSED, PLAIN, check_distinct, check_numbers, find_model, natural
 from nqz.models.layout import is_model as is_model
 from nqz.models.opened import Opened as Opened
@@ -39,11 +41,7 @@ def open_file(target: Any, *, container: bool | None = None) -> Opened:
     InputError, CorruptError, NewerFormatError, UnsupportedError
         It cannot be read, or is not what is needed.
     """
-    access = (
-        target
-        if isinstance(target, (MemoryAccess, ParkedAccess))
-        else open_input(target, in_place=container is True)
-    )
+    access = target if hasattr(target, "pread_into") else open_input(target, in_place=container is True)
     try:
         start = bytearray(min(len(MAGIC), access.size))
         access.pread_into(start, 0)
@@ -97,15 +95,13 @@ def open_collection(targets: Any, *, container: bool | None = None) -> Collectio
     if not is_model(target):
         opened = open_file(target, container=container)
         name = opened.content.name
-        return Collection(name, [Part(os.path.basename(name), opened)], lone=True)
+        return Collection(name, [Part(base(name), opened)], lone=True)
     layout, descriptors = find_model(os.fsdecode(target), container), Descriptors()
     index = None
     if layout.index is not None:
-        index = _index(os.path.join(layout.directory, layout.index), layout.container, descriptors)
+        index = _index(joined(layout.directory, layout.index), layout.container, descriptors)
     names = layout.parts if index is None else sorted(index.files, key=natural)
-    parts = _parts(
-        {name: os.path.join(layout.directory, name) for name in names}, layout.container, descriptors
-    )
+    parts = _parts({name: joined(layout.directory, name) for name in names}, layout.container, descriptors)
     return _whole(Collection(layout.name, parts, directory=layout.directory or ".", index=index))
 
 
@@ -114,10 +110,10 @@ def _path(target: Any) -> str:
         what = "no file"
         if is_model(target):
             path = os.fsdecode(target)
-            if not os.path.isdir(path):
+            if shown(path).endswith(SUFFIX):
                 raise UsageError(
                     f"{path}: is the index of a model, among several inputs; give the folder "
-                    f"{os.path.dirname(path) or '.'} or the index alone, or only the files that it names"
+                    f"{folder_of(path) or '.'} or the index alone, or only the files that it names"
                 )
             what = "a folder"
         raise UsageError(
@@ -129,18 +125,18 @@ def _path(target: Any) -> str:
 
 def _of_files(paths: Sequence[str], container: bool | None) -> Collection:
     check_distinct(paths)
-    check_numbers(map(os.path.basename, paths), os.path.dirname(paths[0]) or ".")
+    check_numbers(map(base, paths), folder_of(paths[0]) or ".")
     if container is None:
-        container = paths[0].endswith(COMPRESSED)
-    by_name = {os.path.basename(path): path for path in paths}
+        container = base(paths[0]).endswith(COMPRESSED)
+    by_name = {base(path): path for path in paths}
     parts = _parts({name: by_name[name] for name in sorted(by_name, key=natural)}, container, Descriptors())
     name = f"{paths[0]} and {counted(len(paths) - 1, 'more file')}"
-    folders = {os.path.dirname(path) or "." for path in paths}
+    folders = {folder_of(path) or "." for path in paths}
     return _whole(Collection(name, parts, origin=folders.pop() if len(folders) == 1 else None))
 
 
 def _index(path: str, container: bool, descriptors: Descriptors) -> Index:
-    access = _access(path, descriptors)
+    access = open_part(path, descriptors)
     try:
         index = read_index(access, path)
     finally:
@@ -152,23 +148,16 @@ def _index(path: str, container: bool, descriptors: Descriptors) -> Index:
             raise UnsupportedError(
                 f"{path}: names {name!r}; all files must be {COMPRESSED if container else PLAIN}"
             )
-        if not os.path.lexists(os.path.join(os.path.dirname(path), name)):
+        if not is_url(path) and not os.path.lexists(os.path.join(os.path.dirname(path), name)):
             raise InputError(f"{path}: names {name!r}, which is missing")
     return index
-
-
-def _access(path: str, descriptors: Descriptors) -> ParkedAccess:
-    try:
-        return ParkedAccess(path, path, descriptors)
-    except OSError as error:
-        raise InputError(f"{path}: cannot open: {reason(error)}") from error
 
 
 def _parts(paths: dict[str, str], container: bool, descriptors: Descriptors) -> list[Part]:
     parts: list[Part] = []
     try:
         for name, path in paths.items():
-            parts.append(Part(name, open_file(_access(path, descriptors), container=container)))
+            parts.append(Part(name, open_file(open_part(path, descriptors), container=container)))
             content = parts[-1].content
             kind = content.manifest.kind if container else content.kind
             if kind.alone:

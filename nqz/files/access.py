@@ -16,13 +16,17 @@ import sys
 import tempfile
 import threading
 import weakref
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nqz.files.memory import MemoryAccess as MemoryAccess
 from nqz.files.objects import ObjectAccess, closed_error, reads_in_place
 from nqz.files.room import require, room
 from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError, UsageError
+from nqz.ground.urls import is_url, local
 from nqz.ground.wording import counted
+
+if TYPE_CHECKING:
+    from nqz.files.remote.access import RemoteAccess  # takes a moment to load
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SPOOL_PIECE = 1 << 20
@@ -228,7 +232,7 @@ def _reopened(path: str, name: str, base: int, identity: tuple[int, int], size: 
     return access
 
 
-Access: TypeAlias = FileAccess | MemoryAccess | ObjectAccess
+Access: TypeAlias = "FileAccess | MemoryAccess | ObjectAccess | RemoteAccess"
 """What a file of matrices is read from and written to."""
 
 
@@ -241,7 +245,8 @@ def open_input(source: Any, in_place: bool = False) -> Access:
     Parameters
     ----------
     source : str, path-like or binary file object
-        ``"-"`` is standard input. A file object is read from its current position, and left open.
+        ``"-"`` is standard input. An address such as ``s3://…``, and an object of fsspec, are read by ranges. A file
+        object is read from its current position, and left open.
     in_place : bool
         Do not copy a file object that can seek.
 
@@ -260,6 +265,18 @@ def open_input(source: Any, in_place: bool = False) -> Access:
         if sys.stdin.isatty():
             raise UsageError("<stdin>: standard input is a terminal; give a file or a pipe")
         return _open_stream(sys.stdin.buffer, "<stdin>", watched=True)
+    if is_url(source):
+        from nqz.files.remote.opening import open_url
+
+        return open_url(source)
+    if hasattr(source, "fs"):
+        from nqz.files.remote.opening import open_object
+
+        found = open_object(source)
+        if found is not None and not isinstance(found, str):
+            return found
+        source = found or (source if hasattr(source, "read") else source.open())
+    source = local(source)
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         return _open_stream(source, name if isinstance(name, str) else "<file object>", in_place)

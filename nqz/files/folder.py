@@ -15,14 +15,16 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 
-from nqz.files.access import output_error, reason
+from nqz.files.access import output_error
 from nqz.files.flush import flush, sync_folder
 from nqz.files.mark import has_mark, write_mark
 from nqz.files.parked import Descriptors, ParkedAccess
+from nqz.files.places import open_part
 from nqz.files.rename import exchange, rename_new
 from nqz.files.unfinished import is_at, locked, names
 from nqz.ground import digests
-from nqz.ground.errors import InputError, OutputError, OutputExistsError, UsageError
+from nqz.ground.errors import OutputError, OutputExistsError, UsageError
+from nqz.ground.urls import is_url, joined
 
 _PIECE = 1 << 20
 
@@ -87,6 +89,8 @@ class OutputFolder:
 
     def _refuse_inputs(self, inputs: Iterable[str]) -> None:
         for path in inputs:
+            if is_url(path):
+                continue
             real = os.path.realpath(path)
             if real == self._final:
                 raise OutputExistsError(f"{self.name}: is an input; write to another folder")
@@ -171,10 +175,7 @@ class OutputFolder:
 
     def copy(self, path: str, name: str, mode: int) -> None:
         """A file with the content of another; links are followed."""
-        try:
-            source = ParkedAccess(path, path, self._descriptors)
-        except OSError as error:
-            raise InputError(f"{path}: cannot open: {reason(error)}") from error
+        source = open_part(path, self._descriptors)
         try:
             access = self.create(name, stat.S_IMODE(mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR)
             buffer = memoryview(bytearray(min(_PIECE, source.size)))
@@ -208,7 +209,7 @@ class OutputFolder:
 
     def sizes(self, target: str) -> list[tuple[str, int]]:
         """The files of the folder, as they are called where it is called `target`, and their bytes."""
-        return [(os.path.join(target, name), access.size) for name, access in sorted(self._files.items())]
+        return [(joined(target, name), access.size) for name, access in sorted(self._files.items())]
 
     def commit(self) -> None:
         """Publish the folder.

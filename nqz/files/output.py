@@ -10,13 +10,17 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nqz.files.access import FileAccess, output_error, temporary_access
 from nqz.files.flush import flush, sync_folder
 from nqz.files.unfinished import is_at, kept
 from nqz.files.unpublished import Unpublished
 from nqz.ground.errors import NqzError, OutputError, OutputExistsError, UsageError
+from nqz.ground.urls import is_url, local
+
+if TYPE_CHECKING:
+    from nqz.files.remote.upload import Upload
 
 _COPY_PIECE = 1 << 20
 _STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -72,10 +76,16 @@ class Output:
         self._fd = -1  # a descriptor to write to, owned
         self._final: str | None = None  # the path to publish at, all links followed
         self._file: Unpublished | None = None
+        self._upload: Upload | None = None
         self._old: str | None = None  # where the file to be replaced is kept
         self._mode: int | None = None  # permissions and owner of the file to be replaced
         self._owner: tuple[int, int] | None = None
-        if hasattr(target, "write"):
+        if is_url(target) or hasattr(target, "fs"):
+            target = self._use_store(target)
+        target = local(target)
+        if self._upload is not None:
+            pass
+        elif hasattr(target, "write"):
             self._use_stream(target, _stream_name(target))
         elif isinstance(target, (str, bytes)) and os.fsdecode(target) == "-":
             if sys.stdout is None:
@@ -102,6 +112,18 @@ class Output:
             except NqzError:
                 self._close_target()
                 raise
+
+    def _use_store(self, target: Any) -> Any:
+        from nqz.files.remote.upload import upload_to
+
+        found = upload_to(target)
+        if found is None or isinstance(found, str):
+            return found or target
+        if found.identity in self._inputs:
+            raise OutputExistsError(f"{found.name}: is the same file as an input; write to another")
+        found.look(self._force)
+        self._upload, self.name = found, found.name
+        return target
 
     def _use_stream(self, stream: Any, name: str) -> None:
         if isinstance(stream, io.TextIOBase):
@@ -219,7 +241,7 @@ class Output:
     @property
     def appears(self) -> bool:
         """Whether it is a file that appears, and that `withdraw` takes back."""
-        return self._file is not None
+        return self._file is not None or self._upload is not None
 
     def publish(self, keep: bool = False) -> None:
         """Publish what `prepare` has brought to the disk.
@@ -238,6 +260,9 @@ class Output:
         BrokenPipeError
             If the reader of a pipe has gone.
         """
+        if self._upload is not None:
+            self._upload.put(self.access.fileno(), self.access.size, self._force)
+            return
         if self._file is None:
             self._copy_out()
             return
@@ -263,6 +288,8 @@ class Output:
 
     def withdraw(self) -> None:
         """Take back a file that `publish` let appear: what stood there before stands there again, if it was kept."""
+        if self._upload is not None:
+            self._upload.withdraw()
         if self._final is None or self._file is None:
             return
         with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from nqz.files.access import reason
 from nqz.files.mark import FILE as MARK
 from nqz.ground.errors import InputError
+from nqz.ground.urls import is_url
 
 _UNFINISHED = re.compile(r"\..*\.nqz\.tmp")
 
@@ -47,6 +48,8 @@ def list_tree(directory: str, taken: Collection[str]) -> Tree:
     InputError
         Something cannot be read, or is a link to nothing.
     """
+    if is_url(directory):
+        return _of_store(directory, taken)
     tree, left = Tree(), [""]
     while left:
         where = left.pop(0)
@@ -63,6 +66,23 @@ def list_tree(directory: str, taken: Collection[str]) -> Tree:
                 continue
             _add(tree, left, entry, name)
     return tree
+
+
+def _of_store(directory: str, taken: Collection[str]) -> Tree:
+    from nqz.files.remote.folders import files_below
+
+    def counts(name: str) -> bool:
+        return (
+            name not in taken
+            and name != MARK
+            and not any(step.startswith(".") for step in name.split("/")[:-1])
+        )
+
+    files, folders = files_below(directory)
+    return Tree(
+        {name: status for name, status in files.items() if counts(name)},
+        [name for name in folders if counts(f"{name}/.")],
+    )
 
 
 def _add(tree: Tree, left: list[str], entry: os.DirEntry[str], name: str) -> None:

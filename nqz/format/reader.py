@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -169,6 +169,12 @@ class ContainerReader:
         if not PREAMBLE_SIZE <= record.offset <= record.end <= self.size:
             raise CorruptError(f"{self._where(record)}: outside of the file")
         return read_record(self._access, record, self.name)
+
+    def prefetch(self, records: Iterable[Record]) -> None:
+        """Say that records are about to be read; whoever reads them from afar may begin at once."""
+        begin = getattr(self._access, "prefetch", None)
+        if begin is not None:
+            begin((record.offset, record.end - record.offset) for record in records)
 
     def verify(
         self, progress: Callable[[int], object] | None = None, each: Callable[..., Iterator[Any]] = map

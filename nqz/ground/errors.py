@@ -5,6 +5,8 @@ Each class carries the exit status of the command line, so that the mapping stan
 
 from __future__ import annotations
 
+from nqz.ground.urls import redacted
+
 
 class NqzError(Exception):
     """Base of every error that nqz raises on purpose.
@@ -16,6 +18,9 @@ class NqzError(Exception):
     """
 
     exit_code = 1
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(redacted(one) if isinstance(one, str) else one for one in arguments))
 
 
 class UsageError(NqzError):

@@ -64,7 +64,7 @@ class Matrix:
     @cached_property
     def histogram(self) -> Histogram:
         """The norm codes of all columns, counted; all of them are read for it."""
-        return Histogram.gathered(panel.histogram for panel in self.panels)
+        return Histogram.gathered(self.panels.histograms())
 
     @cached_property
     def norm_scaling(self) -> NormScaling:
@@ -357,7 +357,8 @@ class Matrix:
                 low, high = max(row, 0), min(row + m, chunk.count)
                 out[number, low - row : high - row] = points[low:high]
 
-        wanted = (c for c in panel.panel.chunks if ((first < c.start + c.count) & (last > c.start)).any())
+        wanted = [c for c in panel.panel.chunks if ((first < c.start + c.count) & (last > c.start)).any()]
+        self.reader.prefetch(self.panels.chunk(c.number) for c in wanted)
         for _ in pool.map(take, wanted):
             pass
         return out

@@ -23,6 +23,8 @@ from nqz.stages.panels import OpenPanel, Panel, cut_panel, open_panel, panel_col
 from nqz.stages.parameters import Parameters
 from nqz.stages.scale import NormScaling
 
+_AHEAD = 64
+"""Panels of which the norms are asked for at once."""
 _HELD, _COUNT = 1 << 21, 256
 """Columns of the panels that are kept for the next use, and how many of these there are at most."""
 
@@ -176,6 +178,14 @@ class Panels:
     def __iter__(self) -> Iterator[CodedPanel]:
         return map(self.__getitem__, range(len(self)))
 
+    def histograms(self) -> Iterator[Histogram]:
+        """The norm codes of each panel, counted; nothing else of it is read."""
+        for first in range(0, len(self), _AHEAD):
+            batch = range(first, min(first + _AHEAD, len(self)))
+            self._file.reader.prefetch(self._file.reader.record(int(self._norms[number])) for number in batch)
+            for number in batch:
+                yield self[number].histogram
+
     def __getitem__(self, number: int) -> CodedPanel:
         """A panel; `CorruptError` if its norms are damaged, or do not agree with the number of its chunks."""
         with self._file.guard:
@@ -222,6 +232,8 @@ class Panels:
     def _read(self, number: int) -> CodedPanel:
         p, reader, (first, last) = self.parameters, self._file.reader, self.edges(number)
         record = reader.record(int(self._norms[number]))
+        if len(self._means):
+            reader.prefetch((record, reader.record(int(self._means[number]))))
         payload = reader.read(record, "NORM")
         codes = unpack_norms(payload, last - first, _where(reader, record), p.norm_step)
         scaling = p.norm_scaling(Histogram.of(codes))

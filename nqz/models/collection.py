@@ -6,13 +6,13 @@ works on a collection need not know which it is.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from nqz.ground.cached import cached_property
 from nqz.ground.errors import CorruptError, UsageError
 from nqz.ground.patterns import no_tensor
+from nqz.ground.urls import joined
 from nqz.models.opened import Opened
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Collection:
             return None
         from nqz.models.config import read_config
 
-        return read_config(os.path.join(self._origin, "config.json"))
+        return read_config(joined(self._origin, "config.json"))
 
     @property
     def contents(self) -> list[Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from nqz.files.access import reason
-from nqz.files.parked import Descriptors, ParkedAccess
-from nqz.ground.errors import InputError
+from nqz.files.parked import Descriptors
+from nqz.files.places import exists, open_part
 from nqz.models.index import parse_object, read_text
 
 
@@ -21,12 +19,9 @@ def read_config(path: str) -> dict[str, Any] | None:
     CorruptError
         It is no object of JSON.
     """
-    if not os.path.lexists(path):
+    if not exists(path):
         return None
-    try:
-        access = ParkedAccess(path, path, Descriptors())
-    except OSError as error:
-        raise InputError(f"{path}: cannot open: {reason(error)}") from error
+    access = open_part(path, Descriptors())
     try:
         return parse_object(read_text(access, path), path, strict=False)
     finally:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nqz.files.access import reason
+from nqz.files.places import is_folder, names_in
 from nqz.ground.errors import InputError, NqzError, UnsupportedError, UsageError
+from nqz.ground.urls import base, folder_of, is_url, joined, shown
 from nqz.ground.wording import counted
 from nqz.models.index import SUFFIX
 
@@ -57,6 +58,8 @@ def is_model(target: object) -> bool:
     if not isinstance(target, (str, bytes, os.PathLike)):
         return False
     path = os.fsdecode(target)
+    if is_url(path):
+        return shown(path).endswith(SUFFIX) or is_folder(path)
     try:
         return os.path.isdir(path) or (path.endswith(SUFFIX) and os.path.exists(path))
     except ValueError:  # a NUL in the path
@@ -80,8 +83,8 @@ def find_model(path: str, container: bool | None) -> Layout:
     UnsupportedError
         There is no model in it, or only one of another kind, or more than one.
     """
-    if not os.path.isdir(path):
-        index = os.path.basename(path)
+    if shown(path).endswith(SUFFIX) or not is_folder(path):
+        index = base(path)
         kind = index.endswith(COMPRESSED + SUFFIX)
         if index.endswith(_TORCH_INDEX):
             raise UnsupportedError(f"{path}: is the index of files of PyTorch; {_CONVERT}")
@@ -90,11 +93,8 @@ def find_model(path: str, container: bool | None) -> Layout:
                 f"{path}: the name of an index ends in {PLAIN}{SUFFIX}, or {COMPRESSED}{SUFFIX} if it is compressed"
             )
         _require_kind(path, kind, container)
-        return Layout(path, os.path.dirname(path), kind, index, [])
-    try:
-        names = sorted(os.listdir(path), key=natural)
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the folder: {reason(error)}") from error
+        return Layout(path, folder_of(path), kind, index, [])
+    names = sorted(names_in(path), key=natural)
     compressed, plain = (_of_kind(names, suffix) for suffix in (COMPRESSED, PLAIN))
     kind = bool(compressed) if container is None else container
     found = compressed if kind else plain
@@ -102,7 +102,7 @@ def find_model(path: str, container: bool | None) -> Layout:
         raise _nothing(path, names, kind)
     indexes = [name for name in found if name.endswith(SUFFIX)]
     if len(indexes) > 1:
-        listed = " and ".join(os.path.join(path, name) for name in indexes[:3])
+        listed = " and ".join(joined(path, name) for name in indexes[:3])
         raise UnsupportedError(
             f"{path}: holds {len(indexes)} models; give the index of one of them: {listed}"
         )
@@ -147,7 +147,7 @@ def _nothing(path: str, names: list[str], container: bool) -> NqzError:
     if any(name.endswith(SUFFIX) for name in other):
         return UnsupportedError(f"{path}: is a compressed model; one of {PLAIN} files is expected here")
     none = f"is a directory that holds no {COMPRESSED if container else PLAIN} file"
-    by_suffix = {os.path.splitext(name)[1].lower(): os.path.join(path, name) for name in reversed(names)}
+    by_suffix = {os.path.splitext(name)[1].lower(): joined(path, name) for name in reversed(names)}
     torch = next((by_suffix[suffix] for suffix in _TORCH_SUFFIXES if suffix in by_suffix), None)
     if torch is not None and not container and any(name.endswith(_TORCH_INDEX) for name in names):
         return UnsupportedError(f"{path}: {none}, but files of PyTorch; {_CONVERT}")
@@ -158,7 +158,7 @@ def _nothing(path: str, names: list[str], container: bool) -> NqzError:
         )
     alone = next((suffix for suffix in (".npy", ".npz", ".gguf") if suffix in by_suffix), None)
     if alone is not None and not container:
-        each = os.path.join(path, "*" + alone)
+        each = joined(path, "*" + alone)
         return UnsupportedError(
             f"{path}: {none}; {alone} files are encoded one by one: nqz encode {each} --out-dir OUT"
         )
@@ -168,6 +168,8 @@ def _nothing(path: str, names: list[str], container: bool) -> NqzError:
             f"{path}: {none}, but {other[0]}{more}, compressed already; give what is to be compressed, or decompress "
             "them first, with nqz decode"
         )
+    if is_url(path):
+        return InputError(f"{path}: {none}")
     # the cache of the hub has models in a folder of snapshots
     below = [*names, *(os.path.join("snapshots", name) for name in _listed(os.path.join(path, "snapshots")))]
     folders = (os.path.join(path, name) for name in below)
@@ -201,6 +203,6 @@ def check_distinct(paths: Iterable[str]) -> None:
     """Raise UsageError where two files have one name, and would be one part of a model."""
     seen: dict[str, str] = {}
     for path in paths:
-        other = seen.setdefault(os.path.basename(path), path)
+        other = seen.setdefault(base(path), path)
         if other is not path:
             raise UsageError(f"{other} and {path}: two files of one name cannot be parts of one model")

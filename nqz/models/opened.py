@@ -18,24 +18,25 @@ class Opened:
     Attributes
     ----------
     content : ContainerReader or Source
-    identity : tuple of int or None
-        Device and inode of a regular file.
+    access : Access
+    identity : tuple or None
+        Device and inode of a regular file, or where an object is.
     """
 
     def __init__(self, content: ContainerReader | Source, access: Access) -> None:
         self.content: Any = content
         self.identity = access.identity
         self._closes = content if isinstance(content, Source) else access
-        self._access, self._checked = access, False
+        self.access, self._checked = access, False
 
     def require_open(self) -> None:
         """Raise InputError once it is closed."""
-        if self._access.closed:
-            raise closed_error(self._access.name)
+        if self.access.closed:
+            raise closed_error(self.access.name)
 
     def check(self) -> None:
         """Raise InputError if the file has changed since it was opened; to be called when what is needed was read."""
-        self._access.check()
+        self.access.check()
         self._checked = True
 
     @contextmanager
@@ -44,9 +45,9 @@ class Opened:
         try:
             yield
         except Exception:
-            self._access.check()
+            self.access.check()
             raise
-        self._access.check()
+        self.access.check()
 
     def close(self) -> None:
         """Close the file, and what a source has beside it."""

@@ -1,0 +1,104 @@
+"""What can go wrong with a server, what is worth another try, and how it is said without what nobody should see."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from nqz.ground.errors import InputError, NqzError
+from nqz.ground.urls import redacted
+
+PAUSES = (0.1, 0.5, 2.0)
+"""Seconds before a request is tried again, each time longer; after the last it has failed."""
+
+_AGAIN = (408, 425, 429)
+_FINAL = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    NotImplementedError,
+    TypeError,
+    AttributeError,
+    ImportError,
+)
+_BROKEN = (
+    "ClientPayloadError",
+    "ServerDisconnectedError",
+    "IncompleteReadError",
+    "IncompleteRead",
+    "ReadError",
+)
+_SPACES = re.compile(r"\s+")
+
+
+class ShortError(Exception):
+    """Fewer bytes came than were asked for."""
+
+
+class NoRangesError(Exception):
+    """The server gives a whole object only."""
+
+
+class ChangedError(Exception):
+    """The object is not what it was."""
+
+
+def worth_another_try(error: BaseException) -> bool:
+    """Whether a request that failed so may succeed a moment later."""
+    if isinstance(error, (NqzError, NoRangesError, ChangedError, *_FINAL)) or not isinstance(
+        error, Exception
+    ):
+        return False
+    if "Credential" in type(error).__name__:
+        return False
+    status = status_of(error)
+    return status is None or not 400 <= status < 500 or status in _AGAIN
+
+
+def status_of(error: BaseException) -> int | None:
+    """The status that a server answered with."""
+    response: Any = getattr(error, "response", None)
+    for found in (getattr(error, "status", None), getattr(response, "status_code", None)):
+        if isinstance(found, int):
+            return found
+    return None
+
+
+def in_words(error: BaseException) -> str:
+    """What an error of a library says, on one line, without secrets."""
+    status = status_of(error)
+    if status is not None:
+        said = str(getattr(error, "message", "") or "")
+        return f"the server answers {status} {redacted(said)}".rstrip()
+    if isinstance(error, FileNotFoundError):
+        return "no such object"
+    if isinstance(error, PermissionError):
+        return "access denied; are credentials set, and do they allow it?"
+    if isinstance(error, ConnectionError) or type(error).__name__ in _BROKEN:
+        return "the connection breaks"
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+        return "the server does not answer"
+    text = _SPACES.sub(" ", redacted(str(error))).strip()
+    return (text[:197] + "..." if len(text) > 200 else text) or type(error).__name__
+
+
+def read_error(name: str, start: int, stop: int, error: BaseException) -> NqzError:
+    """The error of nqz for a range that could not be read."""
+    if isinstance(error, NqzError):
+        return error
+    if isinstance(error, ChangedError):
+        return InputError(f"{name}: changed while it was being read")
+    tries = f" (tried {len(PAUSES) + 1} times)" if worth_another_try(error) else ""
+    return InputError(f"{name}: cannot read bytes {start} to {stop}: {in_words(error)}{tries}")
+
+
+def open_error(name: str, error: BaseException) -> NqzError:
+    """The error of nqz for an object that could not be opened."""
+    if isinstance(error, NqzError):
+        return error
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"{name}: is a directory, not a file")
+    tries = f" (tried {len(PAUSES) + 1} times)" if worth_another_try(error) else ""
+    return InputError(f"{name}: cannot open: {in_words(error)}{tries}")

@@ -1,0 +1,77 @@
+"""Addresses of objects that are not files of this machine, as people may see them: without what opens them."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+://", re.DOTALL)
+_INSIDE = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+")
+_LOCAL = ("file://", "local://")
+_SECRET = re.compile(r"(?<=://)[^/@]*@|[?#].*", re.DOTALL)
+
+
+def is_url(target: object) -> bool:
+    """Whether it is the address of an object that is not a file of this machine."""
+    return isinstance(target, str) and _URL.match(target) is not None and not target.startswith(_LOCAL)
+
+
+def local(target: Any) -> Any:
+    """The path of a ``file://`` address; everything else as it is."""
+    if isinstance(target, str) and target.startswith(_LOCAL):
+        return target.partition("://")[2] or "/"
+    return target
+
+
+def shown(target: str) -> str:
+    """A path or address as people may see it: without user and password, and without a query, such as a signature."""
+    return _SECRET.sub("", target) if is_url(target) else target
+
+
+def redacted(text: str) -> str:
+    """A text, all addresses in it as people may see them."""
+    return _INSIDE.sub(lambda found: shown(found[0]), text) if "://" in text else text
+
+
+def suffix(target: Any) -> str:
+    """What the name of a path or address ends in, in lower case and without the dot."""
+    return os.path.splitext(shown(os.fsdecode(target)))[1].lower()[1:]
+
+
+def joined(folder: str, name: str) -> str:
+    """The path or address of what is in a folder; a query stays at its end."""
+    if not is_url(folder):
+        return os.path.join(folder, name)
+    place, query = _parted(folder)
+    return f"{place.rstrip('/')}/{name}{query}"
+
+
+def folder_of(target: str) -> str:
+    """The path or address of the folder that something is in; a query stays at its end."""
+    if not is_url(target):
+        return os.path.dirname(target)
+    place, query = _parted(target)
+    return place.rpartition("/")[0] + query
+
+
+def base(target: str) -> str:
+    """The name that a path or address ends in."""
+    return os.path.basename(shown(target))
+
+
+def with_suffix(target: str, known: Any, new: str) -> str:
+    """A path or address with another suffix in place of one of those known, or behind its name."""
+    place, query = _parted(target) if is_url(target) else (target, "")
+    stem, found = os.path.splitext(place)
+    return f"{stem if found.lower()[1:] in known else place}.{new}{query}"
+
+
+def absolute(target: str) -> str:
+    """What a path or address is called wherever one is; the same for all ways to a file."""
+    return target if is_url(target) else os.path.realpath(local(target))
+
+
+def _parted(url: str) -> tuple[str, str]:
+    place = re.split(r"[?#]", url, maxsplit=1)[0]
+    return place, url[len(place) :]
