@@ -80,7 +80,7 @@ test-all: test test-faults test-reference test-torch test-pythons test-arm64 whe
 test-faults: export NQZ_TEST_MANY := 1
 test-faults: $(VENV)/test
 	$(PYTEST) tests/test_cli_faults.py tests/test_api_forks.py tests/test_format_crafted.py \
-	  tests/test_product_estimate.py tests/test_cli_pairs.py tests/test_theorems.py $(ARGS)
+	  tests/test_product_estimate.py tests/test_cli_pairs.py tests/test_theorems.py tests/test_commands_elsewhere.py $(ARGS)
 
 # An installation that found no compiler runs on NumPy alone. What is compared there with the native kernels, or is
 # about their speed, says so and is left out.

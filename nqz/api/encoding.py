@@ -48,7 +48,7 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
         kappa: float | None = ...,
         partner: str | float = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
-        threads: int | None = ..., force: bool = ..., dry_run: Literal[False] = ...,
+        threads: int | None = ..., executor: Any = ..., force: bool = ..., dry_run: Literal[False] = ...,
     ) -> bytes: ...  # fmt: skip
     @overload
     def encode(
@@ -59,7 +59,7 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
         kappa: float | None = ...,
         partner: str | float = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
-        threads: int | None = ..., force: bool = ..., dry_run: Literal[False] = ...,
+        threads: int | None = ..., executor: Any = ..., force: bool = ..., dry_run: Literal[False] = ...,
     ) -> None: ...  # fmt: skip
     @overload
     def encode(
@@ -70,7 +70,7 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
         kappa: float | None = ...,
         partner: str | float = ...,
         tensors: str | Sequence[str] | None = ..., dequantize: bool = ..., metadata: Mapping[str, str] | None = ...,
-        threads: int | None = ..., force: bool = ..., dry_run: Literal[True],
+        threads: int | None = ..., executor: Any = ..., force: bool = ..., dry_run: Literal[True],
     ) -> dict[str, Any]: ...  # fmt: skip
 
 
@@ -98,6 +98,7 @@ def encode(
     dequantize: bool = False,
     metadata: Mapping[str, str] | None = None,
     threads: int | None = None,
+    executor: Any = None,
     force: bool = False,
     dry_run: bool = False,
 ) -> bytes | dict[str, Any] | None:
@@ -153,7 +154,10 @@ def encode(
     metadata : mapping of str to str, optional
         Text to keep with the matrix: `Container.metadata`.
     threads : int, optional
-        Worker threads; the processors available by default.
+        Worker threads; the processors available by default. With `executor` those of each of its jobs, by default 1.
+    executor : concurrent.futures.Executor, optional
+        Whose workers, processes here or elsewhere, do what is large: they read `source`, a path that all of them
+        see. The bytes are the same. See `docs/scaling.md`.
     force : bool
         Whether an existing file may be replaced.
     dry_run : bool
@@ -194,13 +198,13 @@ def encode(
         return _planned(source, options, threads)
     if is_model_source(source):
         notes: list[str] = []
-        with workers(threads) as pool:
+        with workers(threads, executor=executor) as pool:
             report = convert(source, folder(to), options, pool, force=replace, notes=notes.append)
         _warn([*notes, *report["warnings"]])
         return None
     if to is not None:
         _check_suffix(to)
-    with opened_source(source) as opened, workers(threads) as pool:
+    with opened_source(source) as opened, workers(threads, executor=executor) as pool:
         content = opened.content
         if to is None:
             data = bytearray()

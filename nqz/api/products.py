@@ -41,14 +41,29 @@ def matmul(
     dtype: Any = ...,
     sigma: Literal[False] = ...,
     threads: int | None = ...,
+    executor: Any = ...,
 ) -> npt.NDArray[Any]: ...
 @overload
 def matmul(
-    a: Any, b: Any, *, estimator: str = ..., dtype: Any = ..., sigma: Literal[True], threads: int | None = ...
+    a: Any,
+    b: Any,
+    *,
+    estimator: str = ...,
+    dtype: Any = ...,
+    sigma: Literal[True],
+    threads: int | None = ...,
+    executor: Any = ...,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...
 @overload
 def matmul(
-    a: Any, b: Any, *, estimator: str = ..., dtype: Any = ..., sigma: bool, threads: int | None = ...
+    a: Any,
+    b: Any,
+    *,
+    estimator: str = ...,
+    dtype: Any = ...,
+    sigma: bool,
+    threads: int | None = ...,
+    executor: Any = ...,
 ) -> npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...
 @speaks_python
 def matmul(
@@ -59,6 +74,7 @@ def matmul(
     dtype: Any = None,
     sigma: bool = False,
     threads: int | None = None,
+    executor: Any = None,
 ) -> npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Estimate AᵀB from compressed matrices.
 
@@ -76,6 +92,10 @@ def matmul(
         what is uncertain, the root mean square error of entries of columns as loud. NaN for entries of columns too
         quiet to be coded. Errors of different entries are not independent.
     threads : int, optional
+        With `executor` those of each of its jobs, by default 1.
+    executor : concurrent.futures.Executor, optional
+        Whose workers, processes here or elsewhere, compute products of more columns than are stored together: they
+        read `a` and `b`, opened by paths that all of them see. The bytes are the same. See `docs/scaling.md`.
 
     Returns
     -------
@@ -87,7 +107,7 @@ def matmul(
     OperandError
         The operands do not fit together, or an entry overflows.
     """
-    with ExitStack() as stack, workers(threads) as pool:
+    with ExitStack() as stack, workers(threads, executor=executor) as pool:
         prepared = prepare(*_chosen(a, b, estimator, dtype, stack), pool)
         out, deviations, bars = _Whole(prepared), None, None
         if sigma:

@@ -68,6 +68,7 @@ def code(
     """
     encoder = make_encoder(parameters, matrix.histogram)
     width, again = panel_columns(parameters.n), matrix.statistics.held is None
+    pool = pool or Workers(1)
     counted: list[Histogram] = []
     entries = int(matrix.histogram.counts[encoder.norm_scaling.kept].sum()) * parameters.m
 
@@ -84,18 +85,32 @@ def code(
                 counted[:] = [Histogram.joined([*counted, Histogram.of(found.kept_means.codes)])]
             yield found
 
-    gains = [np.zeros(0, np.int64)]
-    for place, records, moments, count in _coded(matrix.view, encoder, opened(), pool or Workers(1), beside):
+    if pool.fleet is not None and panels is None and matrix.view.has_address and matrix.columns > width:
+        from nqz.commands.code_elsewhere import coded_elsewhere
+
+        made = coded_elsewhere(matrix, encoder, pool.fleet, counted)
+    else:
+        made = records_of(matrix.view, encoder, opened(), pool, beside)
+    for records, count in made:
         yield from records
-        if parameters.coding.gains:
-            gains.append(np.array(moments, np.int64))
-            if _is_last(place):
-                yield seal("GAIN", pack_gains(np.concatenate(gains)))
-                del gains[1:]
         if progress is not None:
             progress(count / max(1, entries))
     if again and panels is None:
         matrix.check(*counted)
+
+
+def records_of(
+    view: VectorView, encoder: Encoder, opened: Iterator[SourcePanel], pool: Workers, beside: Beside
+) -> Iterator[tuple[list[Sealed], int]]:
+    """The records of panels in order, a few at a time, and how many entries they are of."""
+    gains = [np.zeros(0, np.int64)]
+    for place, records, moments, count in _coded(view, encoder, opened, pool, beside):
+        yield records, count
+        if encoder.parameters.coding.gains:
+            gains.append(np.array(moments, np.int64))
+            if _is_last(place):
+                yield [seal("GAIN", pack_gains(np.concatenate(gains)))], 0
+                del gains[1:]
 
 
 def side_records(means: Means, norm_step: int) -> list[Sealed]:

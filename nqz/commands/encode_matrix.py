@@ -21,7 +21,7 @@ from nqz.files.vectors import VectorView
 from nqz.format.records import Sealed
 from nqz.format.writer import ContainerWriter, Draft, listed_size
 from nqz.ground.arithmetic import pieces
-from nqz.ground.errors import UnsupportedError
+from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.threads import Workers
 from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.ground.wording import counted
@@ -90,6 +90,11 @@ def encode_matrix(
     Encoded
     """
     view, share = vectors_of(tensor, task), 0.5 / tensor.nbytes
+    if pool.fleet is not None and not view.has_address:
+        raise UsageError(
+            f"{task.where}: the workers of an executor read it by its path, which no pipe, no array in memory and no "
+            "packed archive has; give a file that all of them can read"
+        )
     statistics = measure(
         view, task.center is not False, task.where, pool=pool, progress=lambda size: progress(share * size)
     )

@@ -221,6 +221,10 @@ def assemble(pair: Pair, options: MatmulOptions, pool: Workers) -> Prepared:
     notes += _dropped(left) + ([] if same else _dropped(right))
     shape, dtype = outline(pair, options)
     product = Product(left, right, options.estimator, same)
+    if pool.fleet is not None:
+        from nqz.commands.multiply_elsewhere import ProductElsewhere
+
+        product = ProductElsewhere.of(product, (pair.a, pair.b), pool.fleet)
     return Prepared(pair.name, shape, dtype, product, Measured(), notes, (pair.a.rate, pair.b.rate))
 
 

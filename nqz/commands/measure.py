@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,6 +15,7 @@ from nqz import kernels
 from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.vectors import VectorView
 from nqz.ground.errors import InputError, UnsupportedError
+from nqz.ground.fleet import Fleet
 from nqz.ground.threads import Workers
 from nqz.stages import digest
 from nqz.stages.grid import PIECE_BYTES, Grid
@@ -24,10 +26,12 @@ from nqz.stages.sums import Found, State, add_later, finish, rescaled
 
 _SLAB = 2 * digest.PIECE  # bytes that are hashed and summed at once: they stay in the second-level cache
 _ROWS = 8  # rows of a stripe that are read at once
+_PIECES = 4  # of a file that a worker elsewhere is given at a time
 
 Progress = Callable[[float], object]
 Exponents = npt.NDArray[np.int32]
 Entries = npt.NDArray[np.float64]
+_RowsPart = tuple[bytes, State]
 
 
 def grid(view: VectorView) -> Grid:
@@ -72,7 +76,31 @@ def measure(
         An entry is not finite.
     """
     run = _pass(view, center, where, pool, progress, hashed)
+    if units is None and run.fleet is not None and run.grid.units > 1:
+        return merged(_elsewhere(run, run.fleet))
     return merged(run.statistics(*(units or (0, run.grid.units))))
+
+
+def _elsewhere(run: _Pass, fleet: Fleet) -> Iterator[Statistics]:
+    """Statistics of all units in order, some at a time, from the workers of an executor."""
+    count = run.grid.units
+    step = max(1, _PIECES * count // run.grid.pieces)
+    ranges = [(first, min(first + step, count)) for first in range(0, count, step)]
+    jobs = ((run.view, run.center, run.where, units, fleet.threads, run.hashed) for units in ranges)
+    for (first, last), found in zip(ranges, fleet.map(_units, jobs), strict=True):
+        yield found
+        run.progress((last - first) / count * run.grid.entries * run.itemsize)
+
+
+def _units(
+    view: VectorView, center: bool, where: str, units: tuple[int, int], threads: int, hashed: bool
+) -> Statistics:
+    """Some units, measured on a worker."""
+    pool = Workers(threads)
+    try:
+        return measure(view, center, where, units, pool=pool, hashed=hashed)
+    finally:
+        pool.close()
 
 
 def measure_columns(
@@ -134,6 +162,12 @@ class _Pass(ABC):
         found, near = self.finished(self.grid.begun(unit)[0], state)
         kept = found if self.grid.held else Histogram.of(found.codes)
         return Statistics(self.grid, self.center, unit, unit + 1, digests, kept, near)
+
+    @property
+    def fleet(self) -> Fleet | None:
+        """Workers elsewhere, if there are any and they can read the matrix, and it is of some size."""
+        found = self.pool.fleet
+        return found if found is not None and self.grid.pieces > _PIECES and self.view.has_address else None
 
     @property
     def itemsize(self) -> int:
@@ -261,20 +295,39 @@ class _Rows(_Pass):
             scales = _scales(exponent, self.grid.columns)
             kernels.column_statistics(block, self.view.bfloat16, state, scales, False)
             state[1:] = 0.0
-        entries = state[0].copy()
-
-        def one(piece: int) -> tuple[bytes, State]:
-            part = np.zeros((4, self.grid.columns))
-            part[0] = entries
-            hashed = self.hashed and digests is not None
-            return self.sum(self.grid.span(piece), part, 0, exponent, hashed), part
-
-        for piece, (found, part) in zip(pieces, self.pool.map(one, pieces), strict=True):
+        hashed = self.hashed and digests is not None
+        parts = self._parts(state[0].copy(), exponent, hashed)
+        for piece, (found, part) in zip(pieces, parts, strict=True):
             add_later(state, part)
             if digests is not None:
                 digests.append(found)
                 self.progress(self.bytes_of(piece))
         return state
+
+    def _parts(self, entries: Entries, exponent: Exponents | None, hashed: bool) -> Iterator[_RowsPart]:
+        """What `part` gives of all pieces."""
+        count, fleet = self.grid.pieces, self.fleet
+        if fleet is None:
+            return self.pool.map(lambda piece: self.part(entries, exponent, hashed, piece), range(count))
+        own = self.view, self.center, self.where, entries, exponent, hashed
+        jobs = ((*own, first, min(first + _PIECES, count)) for first in range(0, count, _PIECES))
+        return chain.from_iterable(fleet.map(_rows, jobs))
+
+    def part(self, entries: Entries, exponent: Exponents | None, hashed: bool, piece: int) -> _RowsPart:
+        """Digests and sums of a piece; `entries` are the first of the columns."""
+        part = np.zeros((4, self.grid.columns))
+        part[0] = entries
+        return self.sum(self.grid.span(piece), part, 0, exponent, hashed), part
+
+
+def _rows(
+    view: VectorView, center: bool, where: str, entries: Entries, exponent: Exponents | None, hashed: bool,
+    first: int, last: int,
+) -> list[_RowsPart]:  # fmt: skip
+    """Some pieces of rows, summed on a worker."""
+    run = _pass(view, center, where, None)
+    assert isinstance(run, _Rows)
+    return [run.part(entries, exponent, hashed, piece) for piece in range(first, last)]
 
 
 class _Stripes(_Pass):

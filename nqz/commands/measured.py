@@ -51,6 +51,11 @@ class MeasuredMatrix:
         return MeasuredMatrix, (self.view, self.statistics, self.where)
 
     @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return self.statistics.columns
+
+    @property
     def histogram(self) -> Histogram:
         """The norm codes of all columns, counted."""
         return self.statistics.histogram

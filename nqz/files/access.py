@@ -89,7 +89,8 @@ class FileAccess:
         self.identity = identity
         status = os.fstat(fd)
         self.size = max(0, status.st_size - base)
-        self._found = (status.st_size, status.st_mtime_ns) if watched else None
+        self._stamp = status.st_size, status.st_mtime_ns
+        self._found = self._stamp if watched else None
 
     def __del__(self) -> None:
         # nobody reads a container any more that was not closed
@@ -101,7 +102,7 @@ class FileAccess:
         """Pickle an input by its address; it is opened again where it is unpickled."""
         if self.identity is None:
             raise TypeError(f"{self.name}: is not a regular file, and cannot be passed to another process")
-        return _reopened, (os.path.abspath(self.name), self.name, self._base, self.identity, self.size)
+        return _reopened, (os.path.abspath(self.name), self.name, self._base, self._stamp)
 
     def check(self) -> None:
         """Raise InputError if the file has changed since it was opened: what was read may not belong together."""
@@ -218,22 +219,40 @@ class FileAccess:
                 raise output_error(self.name, error) from error
 
 
-def _reopened(path: str, name: str, base: int, identity: tuple[int, int], size: int) -> FileAccess:
-    """Open an input that was pickled; InputError if it is another file by now."""
+def _reopened(path: str, name: str, base: int, stamp: tuple[int, int]) -> FileAccess:
+    """Open an input that was pickled; InputError if it is another file by now.
+
+    Machines number the devices of storage that they share as they like: size and time of the last change tell.
+    """
     try:
         file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed with the access)
     except OSError as error:
         raise InputError(f"{name}: cannot open: {reason(error)}") from error
-    access = FileAccess(file.fileno(), name, base=base, identity=identity, owned=False)
-    weakref.finalize(access, file.close)
     status = os.fstat(file.fileno())
-    if (status.st_dev, status.st_ino) != identity or access.size != size:
-        raise InputError(f"{name}: is not the file that it was")
+    identity = status.st_dev, status.st_ino
+    access = FileAccess(file.fileno(), name, base=base, identity=identity, owned=False, watched=True)
+    weakref.finalize(access, file.close)
+    if (status.st_size, status.st_mtime_ns) != stamp:
+        raise InputError(f"{name}: is not the file that it was; workers must see the same storage")
     return access
 
 
 Access: TypeAlias = "FileAccess | MemoryAccess | ObjectAccess | RemoteAccess"
 """What a file of matrices is read from and written to."""
+
+
+def has_address(access: Any) -> bool:
+    """Whether another process can open what is read by an address, which is what it is pickled as."""
+    if isinstance(access, MemoryAccess):
+        return False
+    beneath = getattr(access, "_access", None)  # of what is decoded, or cut out, while it is read
+    if beneath is not None:
+        return has_address(beneath)
+    try:
+        access.__reduce__()
+    except TypeError:
+        return False
+    return True
 
 
 def open_input(source: Any, in_place: bool = False) -> Access:

@@ -85,6 +85,11 @@ class SourceTensor:
         self._equal: dict[SourceTensor, bool] = {}
 
     @property
+    def access(self) -> Readable:
+        """What its data is read from."""
+        return self._access
+
+    @property
     def whole_name(self) -> str:
         """Its name, or that of the tensor that it is a slice of."""
         return self.name if self.whole is None else self.whole.name

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nqz.files.access import has_address
 from nqz.files.bands import BandReader, BandWriter, worthwhile
 from nqz.files.layout import COORDINATE_MAJOR, VECTOR_MAJOR, Layout, tensor_index, vector_layout
 from nqz.ground import float8
@@ -73,6 +74,11 @@ class VectorView:
     def __getstate__(self) -> dict[str, Any]:
         # what is opened or found out here is so again elsewhere
         return {**{k: v for k, v in self.__dict__.items() if k != "_resident"}, "_bands": None}
+
+    @property
+    def has_address(self) -> bool:
+        """Whether workers elsewhere can read it: see `nqz.files.access.has_address`."""
+        return has_address(self._access)
 
     @cached_property
     def _resident(self) -> np.ndarray | None:

@@ -87,6 +87,11 @@ class ContainerReader:
         self._checked: set[int] = set()
 
     @property
+    def access(self) -> Access:
+        """The file."""
+        return self._access
+
+    @property
     def digest(self) -> bytes:
         """Digest of all of the file, by its end record."""
         return self._end.digest

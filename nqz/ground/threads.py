@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz.ground.errors import NqzError, UsageError
+from nqz.ground.fleet import Fleet
 
 
 def available() -> int:
@@ -74,22 +75,28 @@ class Workers:
     copies : bool
         Whether many small items may be given to copies of the process: it forks, and whatever is at work in it must
         stand that.
+    executor : concurrent.futures.Executor, optional
+        Whose workers take what is large.
 
     Attributes
     ----------
     buffers : Buffers
         Working memory of the thread that gives out the work.
+    fleet : Fleet or None
+        The workers of the executor, which are given what is large.
     """
 
-    def __init__(self, threads: int | None, copies: bool = False):
+    def __init__(self, threads: int | None, copies: bool = False, executor: Any = None):
         if threads is not None and not (isinstance(threads, Integral) and 1 <= threads <= MAX_THREADS):
             raise UsageError(f"--threads {threads}: {THREADS_NEEDED}")
         self.threads = threads or available()
+        self.fleet = None if executor is None else Fleet(executor, threads or 1)
         self.buffers = Buffers()
         self._thread = threading.local()
         self._pool: Any = None
         self._closed = threading.Event()
-        self._may_copy = copies and sys.platform == "linux"
+        # an executor has threads of its own, which do not stand that
+        self._may_copy = copies and executor is None and sys.platform == "linux"
         self._copies: Any = None
         self._told: Callable[..., object] | None = None
         self._relayed: list[Callable[..., object]] = []
@@ -259,9 +266,9 @@ class _Call:
 
 
 @contextmanager
-def workers(threads: int | None, copies: bool = False) -> Iterator[Workers]:
+def workers(threads: int | None, copies: bool = False, executor: Any = None) -> Iterator[Workers]:
     """A pool for the duration of a command, BLAS held to the same number of threads; see `Workers`."""
-    pool = Workers(threads, copies)
+    pool = Workers(threads, copies, executor)
     try:
         if threads is None:
             yield pool

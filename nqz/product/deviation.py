@@ -62,6 +62,11 @@ class Found:
     unknown: int = 0
     coarse: int = 0
 
+    def add(self, other: Found) -> None:
+        """Count other pieces."""
+        self.least, self.greatest = min(self.least, other.least), max(self.greatest, other.greatest)
+        self.unknown, self.coarse = self.unknown + other.unknown, self.coarse + other.coarse
+
     def count(self, tile: NDArray[Any], unknown: int, coarse: int) -> None:
         """Count a piece."""
         self.least = min(self.least, float(np.fmin.reduce(tile, axis=None, initial=np.inf)))
@@ -91,12 +96,14 @@ class Deviations:
     ----------
     found : Found
         What there is to tell of the pieces so far.
+    local : Local
     """
 
     def __init__(
         self, a: Operand, b: Operand, estimator: str, theta: float, local: Local, same: bool, put: Put
     ):
-        self._a, self._b, self._local, self._same, self._put = a, b, local, same, put
+        self._a, self._b, self._same, self._put = a, b, same, put
+        self.local = local
         self._shrink = {"unbiased": 0.0, "mmse": 1.0, "auto": 1.0 / theta}[estimator]
         self._kappa = min(a.side.kappa, b.side.kappa)
         self._related = related_noise(a.side, b.side)
@@ -130,10 +137,10 @@ class Deviations:
         InfiniteError
             One does not fit the type of the estimates.
         """
-        a, group_a = self._side(self._a, self._local.a, rows)
-        b, group_b = self._side(self._b, self._local.b, columns)
+        a, group_a = self._side(self._a, self.local.a, rows)
+        b, group_b = self._side(self._b, self.local.b, columns)
         present = np.bincount(group_a) > 0
-        theta = np.ascontiguousarray(self._local.table[np.flatnonzero(present)][:, group_b])
+        theta = np.ascontiguousarray(self.local.table[np.flatnonzero(present)][:, group_b])
         group = (np.cumsum(present) - 1)[group_a].astype(np.int32)
         out = pool.local.array("deviations", raw.shape, estimates.dtype)
         rounding = _ROUNDING[estimates.dtype.name] if rounded else 0.0
@@ -157,6 +164,11 @@ class Deviations:
             self.found.count(out, unknown, coarse)
         self._put(rows.start, columns.start, out)
 
+    def take(self, row: int, column: int, tile: NDArray[Any], found: Found) -> None:
+        """Put a piece that was computed elsewhere, with what there is to tell of it."""
+        self.found.add(found)
+        self._put(row, column, tile)
+
     def _side(
         self, operand: Operand, labels: NDArray[np.int64], columns: slice
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
@@ -173,7 +185,7 @@ class Deviations:
 
     def _diagonal(self, chosen: slice, estimates: NDArray[Any], rounding: float) -> NDArray[np.float64]:
         """Of entries of the diagonal: energies, and means that err with themselves."""
-        side, _ = self._side(self._a, self._local.a, chosen)
+        side, _ = self._side(self._a, self.local.a, chosen)
         with np.errstate(over="ignore"):
             size = np.ldexp(side[1], self._a.exponent)
             parts = (

@@ -209,13 +209,50 @@ class Product:
         for _ in (_run(pool) if measured.sides is not None else pool.map)(finish, found):
             pass
 
-    def _sides(self, pool: Workers, watch: Watch | None) -> tuple[Blocks, Blocks]:
+    def blocks(self, kind: type[Blocks], pool: Workers, watch: Watch | None = None) -> tuple[Blocks, Blocks]:
         """Blocks of both sides, reduced to the coordinates that they share."""
         shared, seed, n = min(self.a.m, self.b.m), self.a.rotation_seed, self.a.side.n
         left, right = (
-            Blocks(side, project.meet(seed, n, side.m, shared), pool, watch) for side in (self.a, self.b)
+            kind(side, project.meet(seed, n, side.m, shared), pool, watch) for side in (self.a, self.b)
         )
         return left, left if self.same and left.fits else right
+
+    def _sides(self, pool: Workers, watch: Watch | None) -> tuple[Blocks, Blocks]:
+        return self.blocks(Blocks, pool, watch)
+
+    def raw_of(
+        self, sides: tuple[Blocks, Blocks], rows: NDArray[np.int64], columns: NDArray[np.int64], pool: Workers
+    ) -> Raw:
+        """Raw products of some columns of both sides, ascending, numbered among these."""
+        return self._all_raw(Sample(sides[0], rows), Sample(sides[1], columns), pool)
+
+    def rectangle(
+        self, sides: tuple[Blocks, Blocks], theta: float, rows: slice, columns: slice, dtype: str, pool: Workers,
+        deviations: Deviations | None = None,
+    ) -> NDArray[Any]:  # fmt: skip
+        """The estimate of some rows and columns; `deviations` are given its pieces, too.
+
+        Raises
+        ------
+        NotFiniteError, InfiniteError
+            See `tiles`.
+        """
+        out = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype)
+        left = Sample(sides[0], np.arange(rows.start, rows.stop))
+        right = Sample(sides[1], np.arange(columns.start, columns.stop))
+
+        def finish(piece: Piece) -> None:
+            i, j, raw = piece()
+            at = slice(rows.start + i.start, rows.start + i.stop)
+            beside = slice(columns.start + j.start, columns.start + j.stop)
+            tile = self._estimated(theta, at, beside, raw, dtype, pool)
+            if deviations is not None:
+                deviations.add(at, beside, raw, tile, pool)
+            out[i, j] = tile
+
+        for _ in _run(pool)(finish, products(left, right, pool)):
+            pass
+        return out
 
     def _all_raw(self, left: Blocks, right: Blocks, pool: Workers) -> Raw:
         """All raw products of two sides."""

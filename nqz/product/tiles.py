@@ -145,7 +145,7 @@ class Sample(Blocks):
         super().__init__(whole.operand, None, whole._pool)
         edges = [first for first, _ in self.operand.blocks[1:]]
         self.chosen, self.shift = chosen, 0
-        self._coarse = coarse
+        self.coarse = coarse
         self._whole, self._chosen = whole, np.split(chosen, np.searchsorted(chosen, edges))
 
     @property
@@ -157,7 +157,7 @@ class Sample(Blocks):
         """The columns of the sample in a block."""
         whole = self._whole.load(index) if self._whole.fits else self._whole.read(index)
         found = whole.chosen(self._chosen[index] - self.operand.blocks[index][0])
-        if self._coarse:
+        if self.coarse:
             found, self.shift = found.coarse()
         return found
 
@@ -223,3 +223,23 @@ def products(left: Blocks, right: Blocks, pool: Workers) -> Iterator[Piece]:
             return rows, columns, out
 
         yield piece
+
+
+class Lately(Blocks):
+    """The blocks of an operand, of which those used last stay decoded: for pieces of a product in any order."""
+
+    @property
+    def fits(self) -> bool:
+        """Whatever is asked for is held for a while."""
+        return True
+
+    def load(self, index: int) -> Integers:
+        """A block, from memory or from the file."""
+        found = self._held.pop(index, None)
+        if found is None:
+            found = self.read(index)
+            self._bytes += found.nbytes
+        self._held[index] = found  # the latest is the last
+        while self._bytes > HELD and len(self._held) > 1:
+            self._bytes -= self._held.pop(next(iter(self._held))).nbytes
+        return found

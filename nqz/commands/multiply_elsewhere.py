@@ -1,0 +1,280 @@
+"""Products by workers elsewhere: each computes rectangles of the result from the columns that these take.
+
+What is exact is the same wherever it is computed, and every entry is scaled by itself: the result does not depend on
+how it is cut, or on who computes what. θ comes from raw products of the same sample as on one machine; they are what
+comes back for it, and its points are decoded by workers, too.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nqz.commands.factors import Coded, CodedOperand, Factor
+from nqz.files.access import has_address
+from nqz.format.reader import ContainerReader
+from nqz.ground.errors import UsageError
+from nqz.ground.fleet import Fleet
+from nqz.ground.threads import Workers
+from nqz.matrix import open_matrix
+from nqz.product.deviation import Deviations, Found, InfiniteError, Put
+from nqz.product.few import few_products
+from nqz.product.operand import Operand, Watch
+from nqz.product.product import Measured, NotFiniteError, Product
+from nqz.product.risk import Local
+from nqz.product.tiles import Blocks, Lately, Raw, Sample
+
+_RECTANGLE = 1 << 22
+"""Entries of the product that one job computes, at most."""
+
+_HIGH = 1 << 11
+"""Rows of such a rectangle."""
+
+_CUTS = 4
+"""Parts of each side that raw products of a sample are cut into: every part is decoded so often."""
+
+_KEPT = 2  # products that a thread of a worker keeps open
+
+
+class Address(NamedTuple):
+    """Where a coded side of a product is found: how its file is opened, and which tensor it is."""
+
+    opened: tuple[Any, ...]
+    name: str
+    tensor: int
+    means_needed: bool
+
+    def operand(self) -> tuple[Operand, Any]:
+        """The side, open, and what its file is read from."""
+        function, arguments = self.opened[:2]
+        access = function(*arguments)
+        reader = ContainerReader(access, self.name)
+        return CodedOperand(open_matrix(reader, self.tensor), self.means_needed), access
+
+
+class Sides(NamedTuple):
+    """What a worker needs to know of a product; `token` tells those that it has open."""
+
+    token: str
+    a: Address | Operand
+    b: Address | Operand
+    estimator: str
+    same: bool
+
+
+class Failed(NamedTuple):
+    """An entry that does not fit its type: where, whether float64 would hold it, and whether it is an error bar."""
+
+    row: int
+    column: int
+    wide: bool
+    sigma: bool
+
+
+@dataclass(frozen=True)
+class ProductElsewhere(Product):
+    """A product of large sides, computed by the workers of an executor."""
+
+    fleet: Fleet | None = None
+    sides: Sides | None = None
+
+    @classmethod
+    def of(cls, product: Product, factors: tuple[Factor, Factor], fleet: Fleet) -> Product:
+        """The same product; itself if no side has more than one block.
+
+        Raises
+        ------
+        UsageError
+            A side cannot be opened elsewhere.
+        """
+        operands = product.a, product.b
+        found = [_address(factor, one) for factor, one in zip(factors, operands, strict=True)]
+        if max(len(one.blocks) for one in operands) <= 1:
+            return product
+        sides = Sides(secrets.token_hex(8), found[0], found[1], product.estimator, product.same)
+        return cls(*operands, product.estimator, product.same, fleet, sides)
+
+    def _jobs(self, function: Callable[..., Any], jobs: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
+        assert self.fleet is not None and self.sides is not None
+        threads = self.fleet.threads
+        return self.fleet.map(function, ((self.sides, *job, threads) for job in jobs))
+
+    def few_raw(self, pool: Workers, watch: Watch | None = None) -> Raw | None:
+        """See `Product`."""
+        turned = self.a.columns < self.b.columns
+        large = self.b if turned else self.a
+        if self.same or few_products(*self._small(turned), turned, pool, None) is None:
+            return None
+        found: Raw = {}
+        for part in self._jobs(few_job, ((turned, *cut) for cut in _cuts(len(large.blocks)))):
+            if part is None:
+                return None
+            found.update(part)
+        return dict(sorted(found.items()))
+
+    def _small(self, turned: bool) -> tuple[Operand, Operand]:
+        """The small side, and the large one without its columns: what tells whether the small one is of few."""
+        small, large = (self.a, self.b) if turned else (self.b, self.a)
+        return small, cut_to(large, 0, 0)
+
+    def _all_raw(self, left: Blocks, right: Blocks, pool: Workers) -> Raw:
+        if any(isinstance(side, Sample) and side.coarse for side in (left, right)):
+            return super()._all_raw(left, right, pool)
+        found: Raw = {}
+        jobs = [(one, other) for one in _chosen(left) for other in _chosen(right)]
+        pairs = ((one[1], other[1]) for one, other in jobs)
+        for (one, other), part in zip(jobs, self._jobs(raw_job, pairs), strict=True):
+            found.update({(one[0] + i, other[0] + j): raw for (i, j), raw in part.items()})
+        return dict(sorted(found.items()))
+
+    def tiles(
+        self, measured: Measured, dtype: str, put: Put, pool: Workers, deviations: Deviations | None = None
+    ) -> Iterator[tuple[float, Any]]:
+        """See `Product`."""
+        if measured.raw is not None or measured.sides is None:
+            yield from super().tiles(measured, dtype, put, pool, deviations)
+            return
+        local = None if deviations is None else deviations.local
+        whole = self.a.columns * self.b.columns
+        places = list(rectangles(self.a.columns, self.b.columns))
+        jobs = ((measured.theta, dtype, local, *place) for place in places)
+        for (rows, columns), found in zip(places, self._jobs(rectangle_job, jobs), strict=True):
+            if isinstance(found, Failed):
+                kind = InfiniteError if found.sigma else NotFiniteError
+                raise kind(found.row, found.column, found.wide)
+            tile, bars, told = found
+            if deviations is not None:
+                deviations.take(rows.start, columns.start, bars, told)
+            yield tile.size / whole, put(rows.start, columns.start, tile)
+
+
+def _address(factor: Factor, operand: Operand) -> Address | Operand:
+    """How a side is found elsewhere: a coded one by its file, a plain one with what was measured of it."""
+    access: Any = factor.matrix.reader.access if isinstance(factor, Coded) else factor.tensor.access
+    if not has_address(access):
+        raise UsageError(
+            f"{factor.where}: the workers of an executor read it by its path, which no pipe, no bytes or array in "
+            "memory and nothing packed has; give files that all of them can read"
+        )
+    if not isinstance(factor, Coded):
+        return operand
+    reader = factor.matrix.reader
+    return Address(access.__reduce__(), reader.name, factor.matrix.index, not operand.apart)
+
+
+def rectangles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
+    """Rectangles that cover a product, by its size alone."""
+    high = max(1, min(rows, _HIGH, _RECTANGLE))
+    wide = max(1, _RECTANGLE // high)
+    high = max(high, min(rows, _RECTANGLE // max(1, min(columns, wide))))
+    for i in range(0, rows, high):
+        for j in range(0, columns, wide):
+            yield slice(i, min(i + high, rows)), slice(j, min(j + wide, columns))
+
+
+def cut_to(operand: Operand, first: int, last: int) -> Operand:
+    """An operand with some of its blocks only."""
+    import copy
+
+    found = copy.copy(operand)
+    found.blocks = operand.blocks[first:last]
+    return found
+
+
+def _cuts(count: int) -> list[tuple[int, int]]:
+    """Ranges of so many blocks, a few."""
+    edges = [count * part // _CUTS for part in range(_CUTS + 1)]
+    return [(i, j) for i, j in pairwise(edges) if i < j]
+
+
+def _chosen(side: Blocks) -> list[tuple[int, NDArray[np.int64]]]:
+    """The columns of a side in some parts, each of whole blocks: how many come before, and their numbers."""
+    blocks = side.operand.blocks
+    chosen = side.chosen if isinstance(side, Sample) else np.arange(side.operand.columns)
+    found = []
+    for first, last in _cuts(len(blocks)):
+        low, high = np.searchsorted(chosen, [blocks[first][0], blocks[last - 1][1]]).tolist()
+        if low < high:
+            found.append((low, chosen[low:high]))
+    return found
+
+
+# what workers do
+
+
+class _Open(NamedTuple):
+    product: Product
+    blocks: tuple[Blocks, Blocks]
+    accesses: list[Any]
+
+
+_held = threading.local()
+
+
+def _opened(sides: Sides) -> _Open:
+    """The product of a job, which a thread keeps open for the next."""
+    kept: OrderedDict[str, _Open] = _held.__dict__.setdefault("kept", OrderedDict())
+    found = kept.pop(sides.token, None)
+    if found is None:
+        pairs = [side.operand() if isinstance(side, Address) else (side, None) for side in (sides.a, sides.b)]
+        product = Product(pairs[0][0], pairs[1][0], sides.estimator, sides.same)
+        blocks = product.blocks(Lately, Workers(1))
+        found = _Open(product, blocks, [access for _, access in pairs if access is not None])
+        while len(kept) >= _KEPT:
+            kept.popitem(last=False)
+    for access in found.accesses:
+        access.check()
+    kept[sides.token] = found
+    return found
+
+
+def few_job(sides: Sides, turned: bool, first: int, last: int, threads: int) -> Raw | None:
+    """Raw products of a few vectors with some blocks of the large side."""
+    product = _opened(sides).product
+    small, large = (product.a, product.b) if turned else (product.b, product.a)
+    pool = Workers(threads)
+    try:
+        return few_products(small, cut_to(large, first, last), turned, pool, None)
+    finally:
+        pool.close()
+
+
+def raw_job(sides: Sides, rows: NDArray[np.int64], columns: NDArray[np.int64], threads: int) -> Raw:
+    """Raw products of some columns of both sides."""
+    found, pool = _opened(sides), Workers(threads)
+    try:
+        return found.product.raw_of(found.blocks, rows, columns, pool)
+    finally:
+        pool.close()
+
+
+def rectangle_job(
+    sides: Sides, theta: float, dtype: str, local: Local | None, rows: slice, columns: slice, threads: int
+) -> tuple[NDArray[Any], NDArray[Any] | None, Found | None] | Failed:
+    """Some rows and columns of a product, and of its standard deviations."""
+    found, pool, deviations, bars = _opened(sides), Workers(threads), None, None
+    product = found.product
+    if local is not None:
+        bars = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype)
+        out = bars
+
+        def put(i: int, j: int, tile: NDArray[Any]) -> None:
+            i, j = i - rows.start, j - columns.start
+            out[i : i + len(tile), j : j + tile.shape[1]] = tile
+
+        deviations = Deviations(product.a, product.b, product.estimator, theta, local, product.same, put)
+    try:
+        tile = product.rectangle(found.blocks, theta, rows, columns, dtype, pool, deviations)
+    except (NotFiniteError, InfiniteError) as error:
+        return Failed(error.row, error.column, error.wide, isinstance(error, InfiniteError))
+    finally:
+        pool.close()
+    return tile, bars, None if deviations is None else replace(deviations.found)
