@@ -163,16 +163,20 @@ struct Ring {
     int64_t first;
 };
 
-// Rings whose bytes follow one another.
+// Rings whose bytes follow one another, and by 2 K what `prepare` made of the forms that are among them.
 struct Rings {
     const Ring* ring;
     int64_t count;
     const uint8_t* data;
+    const uint8_t* const* tables;
 };
 
-// Rings are read: decoded, and multiplied with vectors. `scratch` says how many bytes of working memory decoding takes,
-// and multiplying columns of n entries.
+// Rings are read: decoded, and multiplied with vectors. `prepare` makes so many bytes of a form and of dither, which
+// are the same for all rings of a matrix. `scratch` says how many bytes of working memory decoding takes, and
+// multiplying columns of n entries.
 struct RingReading {
+    int64_t table_bytes;
+    void (*prepare)(const RingForm& form, const uint8_t* dither, uint8_t* tables);
     int64_t (*scratch)(int64_t n, int64_t few);
     void (*decode)(const Rings& rings, void* points, int bytes, uint8_t* scratch);
     void (*products)(const Rings& rings, int64_t n, const int16_t* vectors, int64_t few, int64_t* out,

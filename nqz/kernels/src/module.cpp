@@ -371,9 +371,10 @@ struct Bindings {
         require(narrow || points.dtype() == nb::dtype<int32_t>(), "points must be int8 or int32");
         require(size(points) == entries, "points must be int8 or int32 [N]");
         const std::vector<Ring> rings = code.rings(lengths, bits2, first);
+        const Rings all = {rings.data(), size(lengths), data.data(), code.tables(reading(), bits2)};
         nb::gil_scoped_release release;
         Scratch<uint8_t> scratch(reading().scratch(0, 0));
-        reading().decode({rings.data(), size(lengths), data.data()}, points.data(), narrow ? 1 : 4, scratch.data());
+        reading().decode(all, points.data(), narrow ? 1 : 4, scratch.data());
     }
 
     void ring_products(const RingCode& code, Vector<int64_t> lengths, Vector<int32_t> bits2, int64_t first,
@@ -388,10 +389,10 @@ struct Bindings {
             within &= vectors.data()[i] >= -RING_VECTOR && vectors.data()[i] <= RING_VECTOR;
         require(within, "vectors must be within -16319 to 16319");
         const std::vector<Ring> rings = code.rings(lengths, bits2, first);
+        const Rings all = {rings.data(), size(lengths), data.data(), code.tables(reading(), bits2)};
         nb::gil_scoped_release release;
         Scratch<uint8_t> scratch(reading().scratch(n, few));
-        reading().products({rings.data(), size(lengths), data.data()}, n, vectors.data(), few, out.data(),
-                           scratch.data());
+        reading().products(all, n, vectors.data(), few, out.data(), scratch.data());
     }
 
     bool fast_product() const { return k.product.fast; }

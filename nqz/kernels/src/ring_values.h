@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -121,6 +122,20 @@ class RingCode {
         return {&forms_[(size_t)bits2 - 2]->form, entries, dither_.data(), 32 * (1265 * (number % 2048) % 2048)};
     }
 
+    // What reading all of them takes, made when it is first asked for: the caller has the interpreter to itself.
+    const uint8_t* const* tables(const nqz::RingReading& reading, const Vector<int32_t>& bits2) const {
+        Prepared& found = prepared_[&reading];
+        for (int64_t r = 0; r < size(bits2); r++) {
+            const size_t k = (size_t)bits2(r);
+            if (found.at[k]) continue;
+            found.bytes[k].resize((size_t)reading.table_bytes + 64);
+            uint8_t* room = (uint8_t*)(((uintptr_t)found.bytes[k].data() + 63) / 64 * 64);
+            reading.prepare(forms_[k - 2]->form, dither_.data(), room);
+            found.at[k] = room;
+        }
+        return found.at;
+    }
+
     std::vector<nqz::Ring> rings(const Vector<int64_t>& lengths, const Vector<int32_t>& bits2, int64_t first) const {
         std::vector<nqz::Ring> found;
         found.reserve(lengths.shape(0) + 1);
@@ -129,8 +144,13 @@ class RingCode {
     }
 
   private:
+    struct Prepared {
+        std::vector<uint8_t> bytes[9];
+        const uint8_t* at[9] = {};
+    };
     std::vector<uint8_t> dither_;
     std::vector<std::unique_ptr<OwnedForm>> forms_;
+    mutable std::map<const nqz::RingReading*, Prepared> prepared_;
 };
 
 inline int64_t ring_size(int64_t entries, int bits2) {

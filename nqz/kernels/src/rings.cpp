@@ -9,6 +9,6 @@
 namespace nqz::NQZ_ISA {
 
 extern const RingKernels rings;
-const RingKernels rings = {ring_encode_scratch, ring_encode, {ring_scratch, ring_decode, ring_products}};
+const RingKernels rings = {ring_encode_scratch, ring_encode, ring_reading};
 
 }  // namespace nqz::NQZ_ISA

@@ -5,6 +5,6 @@
 
 namespace nqz::NQZ_ISA {
 
-const RingReading reading = {ring_scratch, ring_decode, ring_products};
+const RingReading reading = ring_reading;
 
 }  // namespace nqz::NQZ_ISA

@@ -9,14 +9,15 @@ namespace {
 
 // The rings of one rate, one at a time.
 struct PlainReader {
-    enum { ROOM = 0, HAS_PRODUCTS = 0 };
+    enum { TABLE_BYTES = 0, HAS_PRODUCTS = 0 };
+    static void prepare(const RingForm&, const uint8_t*, uint8_t*) {}
 
     const RingForm& form;
     const uint8_t* dither;
     const int steps;  // of a unit
     uint32_t window[32];
 
-    PlainReader(const RingForm& form_, const uint8_t* levels, uint8_t*)
+    PlainReader(const RingForm& form_, const uint8_t* levels, const uint8_t*)
         : form(form_), dither(levels), steps(unit_steps(form_.bits2)) {}
     void start(const RingPlace& place) {
         const Windows before = place.before();

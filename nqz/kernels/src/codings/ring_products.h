@@ -25,12 +25,12 @@ enum {
 
 // Calls f(reader, place, first entry of the ring) for all rings.
 template <class F>
-NQZ_INLINE void for_rings(const Rings& rings, uint8_t* room, F f) {
+NQZ_INLINE void for_rings(const Rings& rings, F f) {
     const uint8_t* data = rings.data;
     int64_t start = 0;
     for (int64_t r = 0; r < rings.count;) {
         const RingForm& form = *rings.ring[r].form;
-        RingReader reader(form, rings.ring[r].dither, room);
+        RingReader reader(form, rings.ring[r].dither, rings.tables[form.bits2]);
         for (; r < rings.count && rings.ring[r].form == &form; r++) {
             const Ring& ring = rings.ring[r];
             RingPlace place(ring, data);
@@ -57,8 +57,8 @@ NQZ_INLINE void for_values(RingReader& reader, RingPlace& place, F put) {
 }
 
 // Points as int8 or int32.
-void ring_decode(const Rings& rings, void* out, int bytes, uint8_t* scratch) {
-    for_rings(rings, scratch, [&](RingReader& reader, RingPlace& place, int64_t start) {
+void ring_decode(const Rings& rings, void* out, int bytes, uint8_t*) {
+    for_rings(rings, [&](RingReader& reader, RingPlace& place, int64_t start) {
         for_values(reader, place, [&](const int8_t* value, int64_t done, int64_t count) {
             if (bytes == 1) {
                 memcpy((int8_t*)out + start + done, value, (size_t)count);
@@ -151,15 +151,13 @@ struct ColumnTile {
 NQZ_INLINE int64_t padded_length(int64_t n) { return (n + 2 * PADDING - 1) / PADDING * PADDING; }
 
 // Bytes of working memory for points and products.
-int64_t ring_scratch(int64_t n, int64_t few) {
-    return RingReader::ROOM + 64 + (int64_t)sizeof(ColumnTile) + 2 * padded_length(n) * few;
-}
+int64_t ring_scratch(int64_t n, int64_t few) { return 64 + (int64_t)sizeof(ColumnTile) + 2 * padded_length(n) * few; }
 
 // Products with any number of vectors.
 NQZ_INLINE void products_of_tiles(const Rings& rings, int64_t n, const int16_t* vectors, int64_t count, int64_t* out,
                                   uint8_t* scratch) {
     const int64_t pitch = padded_length(n);
-    ColumnTile& tile = *(ColumnTile*)(((uintptr_t)scratch + RingReader::ROOM + 63) / 64 * 64);
+    ColumnTile& tile = *(ColumnTile*)(((uintptr_t)scratch + 63) / 64 * 64);
     int16_t* vector = (int16_t*)(&tile + 1);
     for (int64_t v = 0; v < count; v++) {
         memcpy(vector + v * pitch, vectors + v * n, (size_t)n * sizeof *vector);
@@ -170,7 +168,7 @@ NQZ_INLINE void products_of_tiles(const Rings& rings, int64_t n, const int16_t* 
     memset(out, 0, (size_t)(entries / n * count) * sizeof *out);
     const FewVectors few = {vector, pitch, count, out};
     tile.filled = tile.pieces = 0;
-    for_rings(rings, scratch, [&](RingReader& reader, RingPlace& place, int64_t start) {
+    for_rings(rings, [&](RingReader& reader, RingPlace& place, int64_t start) {
         for_values(reader, place, [&](const int8_t* value, int64_t done, int64_t length) {
             while (length > 0) {
                 const int64_t column = (start + done) / n, at = start + done - column * n, part = least(n - at, length);
@@ -187,14 +185,14 @@ NQZ_INLINE void products_of_tiles(const Rings& rings, int64_t n, const int16_t* 
 // Products with one vector, of columns of whole groups of four steps.
 template <class Reader>
 NQZ_INLINE void products_of_one(const Rings& rings, int64_t n, const int16_t* vector, int64_t* out, uint8_t* scratch) {
-    int8_t *high = (int8_t*)scratch + Reader::ROOM, *low = high + n;
+    int8_t *high = (int8_t*)scratch, *low = high + n;
     int64_t sum = 0;
     for (int64_t i = 0; i < n; i++) {
         high[i] = (int8_t)((vector[i] + 64) >> 7);
         low[i] = (int8_t)(vector[i] - 128 * high[i]);
         sum += vector[i];
     }
-    for_rings(rings, scratch, [&](const Reader& reader, RingPlace& place, int64_t start) {
+    for_rings(rings, [&](const Reader& reader, RingPlace& place, int64_t start) {
         reader.products(place, n, high, low, sum, out + start / n);
     });
 }
@@ -205,6 +203,9 @@ void ring_products(const Rings& rings, int64_t n, const int16_t* vectors, int64_
     }
     products_of_tiles(rings, n, vectors, few, out, scratch);
 }
+
+constexpr RingReading ring_reading = {RingReader::TABLE_BYTES, RingReader::prepare, ring_scratch, ring_decode,
+                                      ring_products};
 
 }  // namespace
 }  // namespace nqz::NQZ_ISA

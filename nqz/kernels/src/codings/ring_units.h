@@ -11,18 +11,12 @@ namespace {
 
 enum { MOST_PARTS = 8 };
 
-// The four bits that end at each step: of two pairs, the bytes at hand being w and before it v; and of single bits.
-NQZ_INLINE void two_pairs(Lanes w, Lanes v, Lanes* four) {
-    four[0] = down(w, 6, 3) | up(v, 2, 12);
-    four[1] = down(w, 4, 15);
-    four[2] = down(w, 2, 15);
-    four[3] = down(w, 0, 15);
+// The four bits that end at step i: of a row of pairs, w, after the row v; and of a row of single bits.
+NQZ_INLINE Lanes two_pairs(Lanes w, Lanes v, int i) {
+    return i == 0 ? down(w, 6, 3) | up(v, 2, 12) : down(w, 6 - 2 * i, 15);
 }
-NQZ_INLINE void four_bits(Lanes w, Lanes v, Lanes* four) {
-    four[0] = down(w, 7, 1) | up(v, 1, 14);
-    four[1] = down(w, 6, 3) | up(v, 2, 12);
-    four[2] = down(w, 5, 7) | up(v, 3, 8);
-    for (int i = 3; i < 8; i++) four[i] = down(w, 7 - i, 15);
+NQZ_INLINE Lanes four_bits(Lanes w, Lanes v, int i) {
+    return i < 3 ? down(w, 7 - i, (2 << i) - 1) | up(v, i + 1, 15 & (14 << i)) : down(w, 7 - i, 15);
 }
 
 // Which bit of the window, the newest first, is bit b of the index of part i.
@@ -32,7 +26,8 @@ NQZ_INLINE int seen(int bits2, int i, int b) {
     return i == 1 || i == 4 ? (i == 4) * 12 + 3 * b + 2 : (i == 0 ? 0 : 6 * i - 6) + b + b / 2;
 }
 
-// Units of K bits a step, twice K being BITS2: labels of one after the other, from LOOKS parts.
+// Units of K bits a step, twice K being BITS2: labels of one after the other, from LOOKS parts. put(i, label) takes
+// each as soon as it is known: there are few registers.
 template <int BITS2, int LOOKS>
 struct RingUnits;
 
@@ -46,15 +41,16 @@ struct RingUnits<2, 4> {
         for (int i = 4; i < 8; i++) far[i] = i == 4 ? before.four(11) : before.four(15 - i);
         for (int i = 0; i < 4; i++) far[i] = Lanes{};
     }
-    NQZ_INLINE void labels(const uint8_t* unit, const Simd::Nibbles* part, Lanes* label) {
+    template <class Put>
+    NQZ_INLINE void labels(const uint8_t* unit, const Simd::Nibbles* part, Put put) {
         Lanes now[8], w = load_lanes(unit);
-        four_bits(w, byte, now);
-        byte = w;
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++) {
-            label[i] = part[0][now[i]] ^ part[1][i < 4 ? near[i + 4] : now[i - 4]];
-            label[i] ^= part[2][near[i]] ^ part[3][i < 4 ? far[i + 4] : near[i - 4]];
+            now[i] = four_bits(w, byte, i);
+            const Lanes label = part[0][now[i]] ^ part[1][i < 4 ? near[i + 4] : now[i - 4]] ^ part[2][near[i]];
+            put(i, label ^ part[3][i < 4 ? far[i + 4] : near[i - 4]]);
         }
+        byte = w;
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++) far[i] = near[i], near[i] = now[i];
     }
@@ -71,15 +67,17 @@ struct RingUnits<4, LOOKS> {
         far[2] = before.four(10);
         far[3] = before.four(8);
     }
-    NQZ_INLINE void labels(const uint8_t* unit, const Simd::Nibbles* part, Lanes* label) {
+    template <class Put>
+    NQZ_INLINE void labels(const uint8_t* unit, const Simd::Nibbles* part, Put put) {
         Lanes now[4], w = load_lanes(unit);
-        two_pairs(w, byte, now);
-        byte = w;
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
-            label[i] = part[0][now[i]] ^ part[1][i < 2 ? near[i + 2] : now[i - 2]] ^ part[2][near[i]];
-            if constexpr (LOOKS > 3) label[i] ^= part[3][i < 2 ? far[i + 2] : near[i - 2]];
+            now[i] = two_pairs(w, byte, i);
+            Lanes label = part[0][now[i]] ^ part[1][i < 2 ? near[i + 2] : now[i - 2]] ^ part[2][near[i]];
+            if constexpr (LOOKS > 3) label ^= part[3][i < 2 ? far[i + 2] : near[i - 2]];
+            put(i, label);
         }
+        byte = w;
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) far[i] = near[i], near[i] = now[i];
     }
@@ -102,19 +100,20 @@ struct RingUnits<6, LOOKS> {
             bits = up(bits, 1, 254) | four[i + 4];
         }
     }
-    NQZ_INLINE void labels(const uint8_t* unit, const Simd::Nibbles* part, Lanes* label) {
+    template <class Put>
+    NQZ_INLINE void labels(const uint8_t* unit, const Simd::Nibbles* part, Put put) {
         Lanes two[8], one[8], v = load_lanes(unit), w = load_lanes(unit + 32), b = load_lanes(unit + 64);
-        two_pairs(v, byte, two);
-        two_pairs(w, v, two + 4);
-        four_bits(b, bits, one);
-        byte = w;
-        bits = b;
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++) {
-            label[i] = part[0][two[i]] ^ part[1][one[i]] ^ part[2][i < 2 ? pair[i + 6] : two[i - 2]];
-            label[i] ^= part[3][i < 4 ? pair[i + 4] : two[i - 4]];
-            if constexpr (LOOKS > 4) label[i] ^= part[4][i < 4 ? four[i + 4] : one[i - 4]];
+            two[i] = i < 4 ? two_pairs(v, byte, i) : two_pairs(w, v, i - 4);
+            one[i] = four_bits(b, bits, i);
+            Lanes label = part[0][two[i]] ^ part[1][one[i]] ^ part[2][i < 2 ? pair[i + 6] : two[i - 2]];
+            label ^= part[3][i < 4 ? pair[i + 4] : two[i - 4]];
+            if constexpr (LOOKS > 4) label ^= part[4][i < 4 ? four[i + 4] : one[i - 4]];
+            put(i, label);
         }
+        byte = w;
+        bits = b;
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++) pair[i] = two[i], four[i] = one[i];
     }
@@ -126,12 +125,14 @@ struct RingUnits<8, 4> {
     Lanes last[3];  // symbols, the newest last
 
     NQZ_INLINE explicit RingUnits(const Windows& before) : last{before.four(8), before.four(4), before.four(0)} {}
-    NQZ_INLINE void labels(const uint8_t* unit, const Simd::Nibbles* part, Lanes* label) {
+    template <class Put>
+    NQZ_INLINE void labels(const uint8_t* unit, const Simd::Nibbles* part, Put put) {
         Lanes s[7] = {last[0], last[1], last[2]};
-        for (int i = 0; i < 4; i++) s[i + 3] = symbol_of(unit, 8, i);
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++)
-            label[i] = part[0][s[i + 3]] ^ part[1][s[i + 2]] ^ part[2][s[i + 1]] ^ part[3][s[i]];
+        for (int i = 0; i < 4; i++) {
+            s[i + 3] = symbol_of(unit, 8, i);
+            put(i, part[0][s[i + 3]] ^ part[1][s[i + 2]] ^ part[2][s[i + 1]] ^ part[3][s[i]]);
+        }
         for (int i = 0; i < 3; i++) last[i] = s[i + 4];
     }
 };
@@ -143,13 +144,14 @@ struct HalfUnits {
     Windows window;
 
     NQZ_INLINE explicit HalfUnits(const Windows& before) : window(before) {}
-    NQZ_INLINE void labels(const uint8_t* unit, const Simd::Nibbles* part, Lanes* label) {
+    template <class Put>
+    NQZ_INLINE void labels(const uint8_t* unit, const Simd::Nibbles* part, Put put) {
         for (int i = 0; i < 16; i += 2)
             for (int odd = 0; odd < 2; odd++) {
                 window.push(symbol_of(unit, BITS2, i + odd), BITS2 / 2 + odd);
                 const Simd::Nibbles* p = part + 4 * odd;
-                label[i + odd] =
-                    p[0][window.four(0)] ^ p[1][window.four(4)] ^ p[2][window.four(8)] ^ p[3][window.four(12)];
+                put(i + odd,
+                    p[0][window.four(0)] ^ p[1][window.four(4)] ^ p[2][window.four(8)] ^ p[3][window.four(12)]);
             }
     }
 };

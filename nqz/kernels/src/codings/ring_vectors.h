@@ -6,21 +6,21 @@
 #include "ring_read.h"
 #include "ring_units.h"
 
+#include <new>
+
 #if NQZ_SHUFFLES
 
 namespace nqz::NQZ_ISA {
 namespace {
-
-enum { DITHER_ROOM = RING_DITHER + 32 * MOST_STEPS };
 
 // The constants of a rate and the dither, prepared for look-ups: a label is the exclusive or of what its window adds up
 // to and of its dither, as bytes that `Levels` takes.
 struct RingTables {
     uint8_t part[MOST_PARTS][16];
     uint8_t magnitude[128];
-    const uint8_t* dither;  // [DITHER_ROOM]
+    uint8_t dither[RING_DITHER + 32 * MOST_STEPS];  // which goes round
 
-    RingTables(const RingForm& form, const uint8_t* levels, uint8_t* room) : dither(room) {
+    RingTables(const RingForm& form, const uint8_t* levels) {
         const int count = 1 << (form.label_bits - 1);
         memcpy(magnitude, form.values + count, (size_t)count);
         for (int i = 0; i < MOST_PARTS; i++) {
@@ -44,9 +44,9 @@ struct RingTables {
         const Simd::Nibbles lower(low), upper(high);
         for (int i = 0; i < RING_DITHER; i += 32) {
             const Lanes z = load_lanes(levels + i);
-            store_lanes(room + i, lower[down(z, 0, 15)] ^ upper[down(z, 4, 15)]);
+            store_lanes(dither + i, lower[down(z, 0, 15)] ^ upper[down(z, 4, 15)]);
         }
-        memcpy(room + RING_DITHER, room, DITHER_ROOM - RING_DITHER);
+        memcpy(dither + RING_DITHER, dither, sizeof dither - RING_DITHER);
     }
 
   private:
@@ -76,6 +76,7 @@ struct Cursor {
 template <class Units, int COUNT>
 struct RingLevels {
     enum { STEPS = Units::STEPS, STATE = sizeof(Units) };
+    enum { AHEAD = 2048 };  // bytes that are fetched before they are read
     typedef Simd::LevelSums<COUNT> Sums;
 
     Simd::Nibbles part[Units::PARTS];
@@ -87,13 +88,13 @@ struct RingLevels {
     }
     // Labels of the next unit.
     NQZ_INLINE void labels(Units& units, Cursor& at, Lanes* label) const {
-        units.labels(at.left > 0 ? at.data : at.rest, part, label);
         const uint8_t* z = dither + at.dither;
+        for (int i = 0; i < Units::BYTES; i += 64) __builtin_prefetch(at.data + AHEAD + i);
+        units.labels(at.left > 0 ? at.data : at.rest, part,
+                     [&](int i, Lanes found) { label[i] = found ^ load_lanes(z + 32 * i); });
         at.left--;
         at.data += Units::BYTES;
         at.dither = (at.dither + 32 * STEPS) % RING_DITHER;
-#pragma GCC unroll 8
-        for (int i = 0; i < STEPS; i++) label[i] ^= load_lanes(z + 32 * i);
     }
 
     static void start(const RingPlace& place, void* state) {
@@ -114,32 +115,32 @@ struct RingLevels {
         memcpy(state, &units, sizeof units);
         at.keep(place);
     }
-    // Products of the columns of a ring, of n entries, whole groups of four steps.
+    // Products of the columns of a ring, of n entries, whole groups of four steps. Where there are not enough registers
+    // for the constants of both, labels come first, then their values.
     static void products(const RingTables& tables, const RingPlace& place, const void* state, int64_t n,
                          const int8_t* high, const int8_t* low, int64_t offset, int64_t* out) {
-        enum { MOST = 1 << 13 };  // groups until sums are taken
+        enum { TOGETHER = Sums::IN_TURN ? 16 : STEPS / 4, MOST = 1 << 13 };  // groups, and those until sums are taken
         const RingLevels kind(tables);
         Units units = *(const Units*)state;
         Cursor cursor(place);
+        Lanes label[4 * TOGETHER];
         Sums sums;
         int64_t at = 0, left = least(n / 128, MOST), sum = 0;
-        for (int64_t groups = place.steps / 4; groups > 0;) {
-            Lanes label[STEPS];
-            kind.labels(units, cursor, label);
+        for (int64_t groups = place.steps / 4; groups > 0; groups -= TOGETHER) {
+            for (int64_t step = 0; step < 4 * least(groups, TOGETHER); step += STEPS)
+                kind.labels(units, cursor, label + step);
 #pragma GCC unroll 4
-            for (int i = 0; i < STEPS; i += 4) {
-                sums.add(kind.levels, label + i, high + at, low + at);
+            for (int i = 0; i < TOGETHER; i++) {
+                if (i >= groups) break;
+                sums.add(kind.levels, label + 4 * i, high + at, low + at);
                 at += 128;
-                groups--;
-                if (--left == 0) {
-                    sum += sums.take();
-                    if (at == n) {
-                        *out++ = sum - Sums::OFFSET * offset;
-                        at = sum = 0;
-                    }
-                    left = least((n - at) / 128, MOST);
-                    if (groups == 0) break;
+                if (--left > 0) continue;
+                sum += sums.take();
+                if (at == n) {
+                    *out++ = sum - Sums::OFFSET * offset;
+                    at = sum = 0;
                 }
+                left = least((n - at) / 128, MOST);
             }
         }
     }
@@ -183,15 +184,16 @@ inline RingFunctions functions_of(const RingForm& form) {
 
 // The rings of one rate, one at a time.
 struct VectorReader {
-    enum { ROOM = DITHER_ROOM, HAS_PRODUCTS = 1 };
+    enum { TABLE_BYTES = sizeof(RingTables), HAS_PRODUCTS = 1 };
+    static void prepare(const RingForm& form, const uint8_t* dither, uint8_t* to) { new (to) RingTables(form, dither); }
 
     const RingFunctions of;
-    const RingTables tables;
+    const RingTables& tables;
     const int steps;  // of a unit
     Lanes state[MOST_STATE / 32];
 
-    VectorReader(const RingForm& form, const uint8_t* dither, uint8_t* room)
-        : of(functions_of(form)), tables(form, dither, room), steps(unit_steps(form.bits2)) {}
+    VectorReader(const RingForm& form, const uint8_t*, const uint8_t* prepared)
+        : of(functions_of(form)), tables(*(const RingTables*)prepared), steps(unit_steps(form.bits2)) {}
     void start(const RingPlace& place) { of.start(place, state); }
     void values(RingPlace& place, int64_t units, int8_t* to) { of.values(tables, place, state, units, to); }
     void products(const RingPlace& place, int64_t n, const int8_t* high, const int8_t* low, int64_t offset,

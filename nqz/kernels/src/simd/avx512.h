@@ -233,7 +233,7 @@ struct Simd : Vnni {
     };
     template <int COUNT>
     struct LevelSums {
-        enum { OFFSET = Levels<COUNT>::OFFSET };
+        enum { OFFSET = Levels<COUNT>::OFFSET, IN_TURN = 0 };
         __m256i high_sum = _mm256_setzero_si256(), low_sum = _mm256_setzero_si256();
         NQZ_INLINE void add(const Levels<COUNT>& levels, const Lanes* label, const int8_t* high, const int8_t* low) {
             for (int i = 0; i < 4; i++) {

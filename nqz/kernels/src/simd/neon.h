@@ -158,7 +158,7 @@ struct Simd : Portable {
     };
     template <int COUNT>
     struct LevelSums {
-        enum { OFFSET = 0 };
+        enum { OFFSET = 0, IN_TURN = 0 };
         int32x4_t high_sum = vdupq_n_s32(0), low_sum = vdupq_n_s32(0);
         // Two products of a byte fit int16.
         static NQZ_INLINE int32x4_t added(int32x4_t sum, int8x16_t v, int8x16_t x) {

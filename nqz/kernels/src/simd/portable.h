@@ -214,7 +214,7 @@ struct Portable {
     //   Levels<count>, the values of such bytes; magnitudes are at most 63 where there are up to 32 of them;
     //   LevelSums<count>, sums of values, to each of which it may add OFFSET, times vectors of two digits to base 128,
     //   the high one in -127 ... 127, the low one in -64 ... 63: `add` takes four steps, `take` gives what there is of
-    //   up to 2^15.
+    //   up to 2^15; IN_TURN where registers do not hold what both labels and sums take.
 
     // Sums of products of int16, WIDTH at a time.
     struct PairSums {

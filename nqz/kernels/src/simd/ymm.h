@@ -73,9 +73,8 @@ struct Ymm : Portable {
             if constexpr (BITS == 0)
                 return _mm256_shuffle_epi8(table[FROM], index);
             else
-                return _mm256_blendv_epi8(chosen<FROM, BITS - 1>(index, shifted),
-                                          chosen<FROM + (1 << (BITS - 1)), BITS - 1>(index, shifted),
-                                          shifted[HIGH - BITS]);
+                return blend(chosen<FROM, BITS - 1>(index, shifted),
+                             chosen<FROM + (1 << (BITS - 1)), BITS - 1>(index, shifted), shifted[HIGH - BITS]);
         }
         NQZ_INLINE __m256i magnitudes(Lanes label) const {
             const __m256i index = _mm256_and_si256((__m256i)label, _mm256_set1_epi8(127));
@@ -88,6 +87,12 @@ struct Ymm : Portable {
         static NQZ_INLINE __m256i signs_of(Lanes label) {
             return HIGH < 3 ? (__m256i)label : _mm256_or_si256((__m256i)label, _mm256_set1_epi8(1));
         }
+        // Bytes of b where the highest bit is set: the compiler would compare first, once for all.
+        static NQZ_INLINE __m256i blend(__m256i a, __m256i b, __m256i where) {
+            __m256i to;
+            asm("vpblendvb %3, %2, %1, %0" : "=x"(to) : "x"(a), "x"(b), "x"(where));
+            return to;
+        }
         NQZ_INLINE Lanes values(Lanes label) const {
             return (Lanes)_mm256_sign_epi8(magnitudes(label), signs_of(label));
         }
@@ -96,28 +101,28 @@ struct Ymm : Portable {
     // Pairs of products fit int16; of magnitudes up to 63, two such pairs, or four where the digit is the low one.
     template <int COUNT>
     struct LevelSums {
-        enum { OFFSET = 0 };
+        enum { OFFSET = 0, IN_TURN = 1 };
         __m256i high_sum = _mm256_setzero_si256(), low_sum = _mm256_setzero_si256();
         static NQZ_INLINE __m256i wide(__m256i pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
         NQZ_INLINE void add(const Levels<COUNT>& levels, const Lanes* label, const int8_t* high, const int8_t* low) {
             __m256i h[4], l[4];
+#pragma GCC unroll 4
             for (int i = 0; i < 4; i++) {
                 __m256i v = levels.magnitudes(label[i]), sign = levels.signs_of(label[i]);
                 __m256i x = _mm256_loadu_si256((const __m256i*)high + i),
                         y = _mm256_loadu_si256((const __m256i*)low + i);
                 h[i] = _mm256_maddubs_epi16(v, _mm256_sign_epi8(x, sign));
                 l[i] = _mm256_maddubs_epi16(v, _mm256_sign_epi8(y, sign));
+                if constexpr (COUNT > 32)
+                    high_sum = _mm256_add_epi32(high_sum, wide(h[i]));
+                else if (i % 2)
+                    high_sum = _mm256_add_epi32(high_sum, wide(_mm256_add_epi16(h[i - 1], h[i])));
+                if (i % 2) l[i] = _mm256_add_epi16(l[i - 1], l[i]);
+                if constexpr (COUNT > 32) {
+                    if (i % 2) low_sum = _mm256_add_epi32(low_sum, wide(l[i]));
+                }
             }
-            __m256i l01 = _mm256_add_epi16(l[0], l[1]), l23 = _mm256_add_epi16(l[2], l[3]);
-            if constexpr (COUNT <= 32) {
-                __m256i h01 = _mm256_add_epi16(h[0], h[1]), h23 = _mm256_add_epi16(h[2], h[3]);
-                high_sum = _mm256_add_epi32(high_sum, _mm256_add_epi32(wide(h01), wide(h23)));
-                low_sum = _mm256_add_epi32(low_sum, wide(_mm256_add_epi16(l01, l23)));
-            } else {
-                __m256i h01 = _mm256_add_epi32(wide(h[0]), wide(h[1])), h23 = _mm256_add_epi32(wide(h[2]), wide(h[3]));
-                high_sum = _mm256_add_epi32(high_sum, _mm256_add_epi32(h01, h23));
-                low_sum = _mm256_add_epi32(low_sum, _mm256_add_epi32(wide(l01), wide(l23)));
-            }
+            if constexpr (COUNT <= 32) low_sum = _mm256_add_epi32(low_sum, wide(_mm256_add_epi16(l[1], l[3])));
         }
         NQZ_INLINE int64_t take() {
             int64_t taken = 128 * sum_of(high_sum) + sum_of(low_sum);
