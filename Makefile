@@ -32,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ifndef BESIDE
 .NOTPARALLEL:
 endif
-.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-pythons test-arm64 bench fuzz golden man wheel coverage clean
+.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-pythons test-arm64 test-report bench fuzz golden man wheel coverage clean
 
 help:
 	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
@@ -73,7 +73,7 @@ demo: $(VENV)/nqz
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh fixtures/demo.sh
 
 # What takes long, or needs environments of its own under build/.
-test-all: test test-faults test-reference test-torch test-pythons test-arm64 wheel
+test-all: test test-faults test-report test-reference test-torch test-pythons test-arm64 wheel
 
 # What happens at random, kills, interrupts and forks, tried so often that what is rare is met; more draws of noise, of
 # the files that are wrong in one thing, all pairs of options, and theorems with every kind of matrices at every rate.
@@ -81,6 +81,11 @@ test-faults: export NQZ_TEST_MANY := 1
 test-faults: $(VENV)/test
 	$(PYTEST) tests/test_cli_faults.py tests/test_api_forks.py tests/test_format_crafted.py \
 	  tests/test_product_estimate.py tests/test_cli_pairs.py tests/test_theorems.py tests/test_commands_elsewhere.py $(ARGS)
+
+# Pages of reports in a headless Chromium, which must be there; pictures of them are kept in build/report.
+test-report: export NQZ_TEST_REPORT := 1
+test-report: $(VENV)/test
+	$(BIN)/python -m pytest tests/test_pages_browser.py $(ARGS)
 
 # An installation that found no compiler runs on NumPy alone. What is compared there with the native kernels, or is
 # about their speed, says so and is left out.

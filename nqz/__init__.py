@@ -13,6 +13,8 @@ of every answer stated. Gaussian matrices of 4096 × 1024 are within 0.06 bit an
     inspect(source)                 parameters, sizes and predicted errors
     verify(source, against)         check it, and compare with the original
     compare(original, compressed)   which tensors the error comes from
+    diff(a, b)                      what differs between two containers
+    report(source)                  a page that shows what is in one
     sweep(source)                   error against rate
 
 >>> import nqz, numpy as np
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         SlicedTensor,
         compare,
         decode,
+        diff,
         encode,
         inspect,
         matmul,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
         plan_product,
         predicted_error,
         predicted_sigma,
+        report,
         sweep,
         topk,
         verify,
@@ -63,7 +67,7 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = (
     "encode", "decode", "open", "matmul", "topk", "predicted_error", "predicted_sigma", "plan_product", "inspect",
-    "verify", "compare", "sweep",
+    "verify", "compare", "diff", "report", "sweep",
 )  # fmt: skip
 _TYPES = ("Container", "CompressedMatrix", "ExactTensor", "ResidentOperand", "SlicedTensor")
 
@@ -87,6 +91,7 @@ __all__ = [  # in the order of help(nqz)
     "__version__",
     "compare",
     "decode",
+    "diff",
     "encode",
     "inspect",
     "matmul",
@@ -94,6 +99,7 @@ __all__ = [  # in the order of help(nqz)
     "plan_product",
     "predicted_error",
     "predicted_sigma",
+    "report",
     "sweep",
     "topk",
     "verify",

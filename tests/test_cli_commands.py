@@ -16,8 +16,8 @@ from nqz.files.access import FileAccess
 
 INSPECT_KEYS = [
     "name", "shape", "dtype", "kind", "slice", "same_as", "axis", "lattice", "coding", "rate_asked", "rate", "partner",
-    "kappa", "alpha", "delta", "window", "rotation_seed", "dither_key", "norms", "means", "chunks", "bytes",
-    "predicted",
+    "kappa", "alpha", "delta", "window", "rotation_seed", "dither_key", "norms", "means", "dropped", "chunks",
+    "bytes", "predicted",
 ]  # fmt: skip
 
 

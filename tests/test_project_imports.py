@@ -22,7 +22,7 @@ LAYERS = [
     ["matrix"],
     ["models", "plan", "product"],
     ["commands"],
-    ["curve"],
+    ["curve", "pages"],
     ["api", "cli", "adapters"],
     ["torch"],
     ["", "__main__"],  # `nqz` itself

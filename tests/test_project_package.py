@@ -62,6 +62,7 @@ def test_a_wheel_of_the_sources_has_the_package_and_its_manual(wheel):
     }  # fmt: skip
     found = {str(path.relative_to(wheel)) for path in wheel.rglob("*.py")}
     assert found == {str(path.relative_to(ROOT)) for path in (ROOT / "nqz").rglob("*.py")}
+    assert {path.name for path in (wheel / "nqz" / "pages").iterdir()} >= {"page.css", "page.js"}
     assert (wheel / "nqz" / "py.typed").exists() and not (wheel / "nqz" / "kernels" / "src").exists()
     manual = wheel / f"nqz-{nqz.__version__}.data" / "data" / "share" / "man" / "man1"
     assert sorted(path.name for path in manual.iterdir()) == PAGES and "nqz-encode.1" in PAGES

@@ -14,6 +14,7 @@ from nqz.api.decoding import decode
 from nqz.api.encoding import encode
 from nqz.api.exact import ExactTensor
 from nqz.api.matrix import CompressedMatrix
+from nqz.api.pages import diff, report
 from nqz.api.products import matmul, predicted_error, predicted_sigma
 from nqz.api.reports import compare, inspect, plan_product, sweep, verify
 from nqz.api.resident import ResidentOperand
@@ -29,6 +30,7 @@ __all__ = [
     "SlicedTensor",
     "compare",
     "decode",
+    "diff",
     "encode",
     "inspect",
     "matmul",
@@ -36,6 +38,7 @@ __all__ = [
     "plan_product",
     "predicted_error",
     "predicted_sigma",
+    "report",
     "sweep",
     "topk",
     "verify",

@@ -47,7 +47,7 @@ def inspect(source: Source | Sequence[Path] | Container) -> Report:
     InputError, CorruptError, NewerFormatError
         It cannot be read, or is damaged.
     """
-    with _containers(source) as collection:
+    with open_containers(source) as collection:
         return inspect_containers(collection)
 
 
@@ -86,8 +86,8 @@ def verify(
     raising = flag(check, "check")
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
-        collection = stack.enter_context(_containers(source))
-        original = None if against is None else _original(against, stack)
+        collection = stack.enter_context(open_containers(source))
+        original = None if against is None else open_original(against, stack)
         found = verify_parts(collection, original, pool)
     _raise(found, collection, original, raising)
     return found
@@ -132,8 +132,8 @@ def compare(
         raise UsageError(f"across must be a mapping of names to numbers, not {type(across).__name__}")
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
-        collection = stack.enter_context(_containers(compressed))
-        source = _original(original, stack)
+        collection = stack.enter_context(open_containers(compressed))
+        source = open_original(original, stack)
         found = compare_containers(collection, source, pool, across=across)
     _raise(found, collection, source, raising)
     return found
@@ -291,14 +291,14 @@ def plan_product(
         return described(divide(left, right, *wanted), (left, right))
 
 
-def _containers(source: Any) -> AbstractContextManager[Collection]:
+def open_containers(source: Any) -> AbstractContextManager[Collection]:
     """A container or a model, open; one that is open already stays so."""
     if isinstance(source, Container):
         return nullcontext(source.collection)
     return open_collection(as_target(source), container=True)
 
 
-def _original(given: Any, stack: ExitStack) -> Collection:
+def open_original(given: Any, stack: ExitStack) -> Collection:
     """An original as a collection, open."""
     if is_file(given) or are_files(given):
         return stack.enter_context(open_collection(as_target(given), container=False))

@@ -38,7 +38,7 @@ _PHRASES = {
 """What is not called there as it is on the command line."""
 
 _QUOTED = r"(?<!\w)'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
-_COMMAND = r"\bnqz (?P<command>encode|decode|matmul|search|inspect|verify|sweep|compare)\b(?: --out-dir)?"
+_COMMAND = r"\bnqz (?P<command>encode|decode|matmul|search|inspect|verify|sweep|compare|diff|report)\b(?: --out-dir)?"
 _ADVICE = r"numpy\.save\('(?:x|re|im)\.npy', (?P<advice>x\.\w+(?:\('\w+'\))?)\)|with --axis-[ab] \d, or (?=transpose)"
 _VALUE = r"^--(?P<given>[a-z][a-z-]*)(?= )"
 _SPLIT = r"--rule '(?P<rule>(?:[^'\\]|\\.)*)=split'"

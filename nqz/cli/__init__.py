@@ -16,7 +16,8 @@ import click
 from nqz._version import __version__
 from nqz.cli import signals
 from nqz.cli.page import Context, Documented, write_examples
-from nqz.cli.text import escape, report
+from nqz.cli.text import escape
+from nqz.cli.text import report as tell
 from nqz.ground.errors import DiskFullError, NqzError, OutputError
 from nqz.ground.notices import told_by
 
@@ -28,6 +29,8 @@ _COMMANDS = (
     "inspect",
     "verify",
     "compare",
+    "diff",
+    "report",
     "sweep",
     "plan",
     "completion",
@@ -123,17 +126,17 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except click.exceptions.Exit as error:
         if error.exit_code == 0 and sys.stdout is None:  # --help and --version are all that leave so
-            report("nqz: error: <stdout>: standard output is closed")
+            tell("nqz: error: <stdout>: standard output is closed")
             return OutputError.exit_code
         return error.exit_code
     except click.UsageError as error:
         if error.ctx is not None:
-            report(click.unstyle(error.ctx.get_usage()).replace("\n", " "))
+            tell(click.unstyle(error.ctx.get_usage()).replace("\n", " "))
         hint = "" if error.ctx is None else f" (try '{error.ctx.command_path} --help')"
-        report(f"nqz: error: {escape(_wrong(error))}{hint}")
+        tell(f"nqz: error: {escape(_wrong(error))}{hint}")
         return 2
     except NqzError as error:
-        report(f"nqz: error: {escape(str(error))}")
+        tell(f"nqz: error: {escape(str(error))}")
         return error.exit_code
     except BrokenPipeError:
         return 141
@@ -143,13 +146,13 @@ def run(arguments: Sequence[str]) -> int:
         return _ended(error)
     except OSError as error:  # what writes payload has errors of its own; --help and --version are click's
         if error.errno == errno.ENOSPC:
-            report(
+            tell(
                 "nqz: error: <stdout>: cannot write: no space left on device; free some space or write elsewhere"
             )
             return DiskFullError.exit_code
         return _internal(error)
     except MemoryError:
-        report("nqz: error: not enough memory")
+        tell("nqz: error: not enough memory")
         return 1
     except Exception as error:
         return _internal(error)
@@ -169,8 +172,8 @@ def _wrong(error: click.UsageError) -> str:
 
 def _internal(error: Exception) -> int:
     if os.environ.get("NQZ_TRACEBACK") == "1":
-        report(traceback.format_exc())
-    report(f"nqz: internal error: {escape(f'{type(error).__name__}: {error}')} (NQZ_TRACEBACK=1 shows where)")
+        tell(traceback.format_exc())
+    tell(f"nqz: internal error: {escape(f'{type(error).__name__}: {error}')} (NQZ_TRACEBACK=1 shows where)")
     return 1
 
 
@@ -180,7 +183,7 @@ def _ended(signal: signals.Signalled) -> int:
 
 
 def _signalled(what: str, code: int) -> int:
-    report(f"nqz: error: {what}")
+    tell(f"nqz: error: {what}")
     return code
 
 
@@ -211,7 +214,7 @@ def _main() -> int:
         except BrokenPipeError:
             code = 141
         except OSError as error:
-            report(f"nqz: error: <stdout>: cannot write: {escape(str(error.strerror).lower())}")
+            tell(f"nqz: error: <stdout>: cannot write: {escape(str(error.strerror).lower())}")
             code = OutputError.exit_code
     return code
 

@@ -134,6 +134,26 @@ PAGES = {
         ),
         common=("--sort", "--across", "--json"),
     ),
+    "diff": Page(
+        "Show what differs between two containers.",
+        (
+            ("Tensors, sizes, rates, errors and settings", "nqz diff a.nqz b.nqz || echo they differ"),
+            ("The same for programs, where they may differ", "nqz diff a.nqz b.nqz --json > d.json || test $? = 1"),
+        ),
+        common=("--against", "--json"),
+    ),
+    "report": Page(
+        "Write a page that shows what is in a container.",
+        (
+            ("A page that stands alone, a.html", "nqz report a.nqz"),
+            ("With what was measured against the original", "nqz report a.nqz --against a.npy -o measured.html"),
+            ("What to expect of a product", "nqz report a.nqz b.nqz -o product.html"),
+            ("A section for a model card", "nqz report model.nqz -o card.md"),
+        ),
+        common=(
+            "--against", "--format", "--output", "--force", "--tensor-a", "--tensor-b", "--axis-a", "--axis-b",
+        ),
+    ),
     "sweep": Page(
         "Show what R bits buy for a matrix of yours.",
         (
@@ -184,14 +204,14 @@ EXAMPLES = (
 
 EXIT_STATUS = {
     "0": "success",
-    "1": "internal error, or out of memory",
+    "1": "diff: the two differ; else an internal error, or out of memory",
     "2": "usage",
     "3": "an input cannot be read",
     "4": "an input is of another kind, not supported, or not finite",
     "5": "a file is corrupt",
     "6": "a file is of a newer format",
     "7": "operands do not fit together",
-    "8": "verify, compare: further from the original than predicted",
+    "8": "verify, compare, report and diff with --against: further from the original than predicted",
     "9": "the output exists (see --force), or is an input",
     "10": "the output cannot be written",
     "11": "the disk is full",

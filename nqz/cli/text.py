@@ -11,6 +11,7 @@ from typing import Any
 
 from nqz.ground.errors import OutputError
 from nqz.ground.urls import redacted
+from nqz.ground.wording import escape as escape
 
 _ASCII = {
     "‖": "|", "²": "^2", "ᵀ": "'", "\u0304": "", "Ā": "A", "Â": "A^", "Ĉ": "C^", "−": "-", "±": "+-",
@@ -34,11 +35,6 @@ def portable(text: str, stream: Any) -> str:
         else:
             return text
     return "".join(_ASCII.get(character, character) for character in text)
-
-
-def escape(text: str) -> str:
-    """Replace what does not print (control characters, line ends, direction marks) by escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def colored(stream: Any) -> bool:

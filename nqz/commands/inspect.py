@@ -23,7 +23,7 @@ from nqz.stages.parameters import Parameters
 
 _KEYS = (
     "axis", "lattice", "coding", "rate_asked", "rate", "partner", "kappa", "alpha", "delta", "window",
-    "rotation_seed", "dither_key", "norms", "means", "chunks", "predicted",
+    "rotation_seed", "dither_key", "norms", "means", "dropped", "chunks", "predicted",
 )  # fmt: skip
 """What is said of a matrix alone."""
 
@@ -232,6 +232,7 @@ def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
         "dither_key": p.dither_key.hex(),
         "norms": None if brief else _norms(matrix.histogram),
         "means": means,
+        "dropped": matrix.side.dropped_columns(),
         "chunks": matrix.panels.chunk_count,
         "predicted": {
             "reconstruction": _number(matrix.predicted_reconstruction()),

@@ -21,7 +21,6 @@ from nqz.matrix import Matrix
 from nqz.product.deviation import Deviations, InfiniteError, Put
 from nqz.product.operand import Operand, Watch
 from nqz.product.product import Measured, NotFiniteError, Product
-from nqz.stages import norms
 from nqz.stages.estimate import ESTIMATORS
 
 PROMISED = 0.03
@@ -293,9 +292,7 @@ def _norms_agree(a: Coded, b: Coded) -> bool:
 
 
 def _dropped(operand: Operand) -> list[str]:
-    histogram = operand.side.histogram
-    lost = np.isinf(operand.side.noise) & (histogram.codes != norms.ZERO)
-    count = int(histogram.counts[lost].sum())
+    count = operand.side.dropped_columns()
     return (
         [
             f"{operand.name}: {count} of {counted(operand.columns, 'vector')} too quiet to be coded, taken for zero"

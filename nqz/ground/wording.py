@@ -1,4 +1,4 @@
-"""Words of messages that depend on a number."""
+"""Words of messages that depend on a number, and names as they can be shown."""
 
 from __future__ import annotations
 
@@ -31,3 +31,8 @@ def counted(number: int, thing: str, verb: str = "") -> str:
     elif verb:
         verb = _SINGULAR.get(verb, verb + "s")
     return f"{number} {thing} {verb}".rstrip()
+
+
+def escape(text: str) -> str:
+    """Replace what does not print (control characters, line ends, direction marks) by escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

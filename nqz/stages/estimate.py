@@ -71,6 +71,11 @@ class Side:
         """Number of columns that are not dropped."""
         return int(self.histogram.counts[np.isfinite(self.noise)].sum())
 
+    def dropped_columns(self) -> int:
+        """Number of columns that have energy, but too little of it to be coded."""
+        lost = np.isinf(self.noise) & (self.histogram.codes != norms.ZERO)
+        return int(self.histogram.counts[lost].sum())
+
     def power(self) -> npt.NDArray[np.float64]:
         """Share of the energy that columns of each code of the histogram have."""
         energy = self.histogram.energies(norms.loudest(self.histogram.codes))

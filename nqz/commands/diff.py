@@ -1,0 +1,188 @@
+"""What differs between two containers: tensors, sizes, rates, errors, settings, and what is coded.
+
+The engine is that of `compare` where there is an original to measure against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+from nqz.commands.compare import compare
+from nqz.commands.inspect import Item, describe, items, outline, part_names
+from nqz.commands.inspect import Totals as Sums
+from nqz.commands.report import Progress
+from nqz.format.exct import decode_exact
+from nqz.format.records import Record, is_optional
+from nqz.ground.threads import Workers
+from nqz.matrix import open_matrix
+from nqz.models.collection import Collection
+
+SETTINGS = (
+    "shape", "dtype", "kind", "slice", "same_as", "part", "axis", "lattice", "coding", "window", "rate_asked",
+    "partner", "kappa", "rotation_seed",
+)  # fmt: skip
+"""What was chosen, for people to read; everything else follows from that and from the data."""
+
+_MEASURED = ("measured", "share", "energy_share", "ok")
+_OF_FILES = ("format", "source", "writer", "metadata", "set", "file_bytes", "parts")
+
+
+def diff(
+    a: Collection,
+    b: Collection,
+    pool: Workers,
+    original: Collection | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Find what differs between two containers, or two models of them.
+
+    Parameters
+    ----------
+    a, b : Collection of ContainerReader
+    pool : Workers
+    original : Collection of Source, optional
+        What both were made from: what was measured against it is told of what differs.
+    progress : callable, optional
+        See `compare`; it is called for both.
+
+    Returns
+    -------
+    dict
+        ``same``, whether nothing differs; ``files``, what differs of them as a whole, and ``removed`` and ``added``,
+        the names of tensors that only the first or only the second has; ``reordered``, whether those of both are in
+        another order; ``changed``, for each that differs its ``name``, ``changes`` (what `inspect` says of both, where
+        that differs, the keys of nested values joined by dots), ``original`` and ``coded``, whether the data that was
+        encoded and what became of it differ, and both ``rates``, ``bytes``, ``reconstruction``, ``product`` and
+        ``measured``; ``unchanged``, how many do not differ; ``totals`` of both; and what `compare` says of both, as
+        ``compared``.
+
+    Raises
+    ------
+    CorruptError, NewerFormatError
+        A header, norms, means, or an exact tensor are damaged, or only a later release reads them.
+    """
+    sides = [_described(one) for one in (a, b)]
+    left, right = sides
+    compared = None
+    if original is not None:
+        compared = [compare(one, original, pool, progress) for one in (a, b)]
+        for side, found in zip(sides, compared, strict=True):
+            for tensor in found["tensors"]:
+                side[tensor["name"]][1].update({key: tensor[key] for key in _MEASURED})
+    both = [name for name in left if name in right]
+    changed = [one for name in both if (one := _changes(left[name], right[name])) is not None]
+    outlines = [outline(one) for one in (a, b)]
+    files = {
+        key: [one.get(key) for one in outlines]
+        for key in _OF_FILES
+        if outlines[0].get(key) != outlines[1].get(key)
+    }
+    removed, added = (
+        [name for name in one if name not in other] for one, other in ((left, right), (right, left))
+    )
+    reordered = both != [name for name in right if name in left]
+    return {
+        "same": not (files or removed or added or changed or reordered),
+        "files": files,
+        "removed": removed,
+        "added": added,
+        "reordered": reordered,
+        "changed": changed,
+        "unchanged": len(both) - len(changed),
+        "totals": [_totals(side, one["file_bytes"]) for side, one in zip(sides, outlines, strict=True)],
+        "compared": compared,
+    }
+
+
+_Side = dict[str, tuple[Item, dict[str, Any]]]
+
+
+def _described(one: Collection) -> _Side:
+    """Every tensor by name: where it is, and what is said of it."""
+    parts = part_names(one)
+    return {
+        reader.manifest.tensors[index].name: (
+            (reader, index),
+            {**describe(reader, index), **parts.get(reader, {})},
+        )
+        for reader, index in items(one)
+    }
+
+
+def _totals(side: _Side, file_bytes: int) -> dict[str, Any]:
+    sums = Sums()
+    for (reader, index), found in side.values():
+        sums.add(reader.manifest.tensors[index], found)
+    return sums.found(file_bytes)
+
+
+def _changes(left: tuple[Item, dict[str, Any]], right: tuple[Item, dict[str, Any]]) -> dict[str, Any] | None:
+    """What differs between two tensors of one name; None if nothing does."""
+    (one, first), (other, second) = left, right
+    flat = dict(_flat(first)), dict(_flat(second))
+    changes = {
+        key: [side.get(key) for side in flat]
+        for key in dict.fromkeys([*flat[0], *flat[1]])
+        if flat[0].get(key) != flat[1].get(key)
+    }
+    original, coded = _data(one, other, first, second)
+    if not (changes or original or coded):
+        return None
+    predicted = [side["predicted"] or {} for side in (first, second)]
+    return {
+        "name": first["name"],
+        "changes": changes,
+        "original": original,
+        "coded": coded,
+        "rates": [first["rate"], second["rate"]],
+        "bytes": [first["bytes"]["total"], second["bytes"]["total"]],
+        **{key: [side.get(key) for side in predicted] for key in ("reconstruction", "product")},
+        "measured": [side.get("measured") for side in (first, second)],
+    }
+
+
+def _flat(found: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in found.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _data(one: Item, other: Item, first: dict[str, Any], second: dict[str, Any]) -> tuple[bool | None, bool]:
+    """Whether what was encoded differs, None where that cannot be told, and whether what became of it does."""
+    if first["kind"] != second["kind"] or first["kind"] == "unknown" or first["same_as"] != second["same_as"]:
+        return None, first["kind"] != second["kind"] or not _equal_records(one, other)
+    if first["same_as"] is not None:
+        return None, False
+    if first["kind"] == "exact":
+        differs = not _equal_records(one, other) and not _equal_contents(one, other)
+        return differs, differs
+    headers = [open_matrix(*item).header for item in (one, other)]
+    coded = headers[0] != headers[1] or not _equal_records(one, other)
+    return headers[0].digest != headers[1].digest, coded
+
+
+def _equal_records(one: Item, other: Item) -> bool:
+    """Whether two tensors consist of the same bytes, but for records that may be ignored."""
+
+    def equal(x: Record | None, y: Record | None) -> bool:
+        return x is not None and y is not None and one[0].read(x) == other[0].read(y)
+
+    return all(equal(x, y) for x, y in zip_longest(_critical(one), _critical(other)))
+
+
+def _critical(item: Item) -> Iterator[Record]:
+    reader, index = item
+    records = map(reader.record, reader.span(index))
+    return (record for record in records if not is_optional(record.type))
+
+
+def _equal_contents(one: Item, other: Item) -> bool:
+    """Whether two exact tensors hold the same; both come in equal pieces."""
+    infos = [reader.manifest.tensors[index] for reader, index in (one, other)]
+    if len({(info.dtype, tuple(info.shape), info.order, info.byte_order) for info in infos}) > 1:
+        return False
+    return all(x == y for x, y in zip_longest(decode_exact(*one), decode_exact(*other)))
