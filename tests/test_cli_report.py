@@ -138,3 +138,13 @@ def test_dropped_vectors_are_counted_in_inspect(files, capsys):
         and found["plain"]["dropped"] == 0
         and found["bias"]["dropped"] is None
     )
+
+
+def test_addresses_are_shown_without_what_opens_them():
+    from nqz.commands.report import called, command_line
+
+    address = "https://user:secret@host/a b.nqz?signature=secret"
+    assert called(address) == "a b.nqz"
+    assert command_line([address], address, None, {}) == (
+        "nqz report 'https://host/a b.nqz' --against 'https://host/a b.nqz'"
+    )

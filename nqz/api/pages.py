@@ -19,6 +19,7 @@ from nqz.commands.report import called, check_inputs, command_line, gather
 from nqz.files.output import Output
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import workers
+from nqz.ground.urls import suffix
 from nqz.ground.wording import one_of
 from nqz.models.collection import Collection
 from nqz.pages.render import KINDS, render
@@ -131,10 +132,8 @@ def report(
 
 def _kind(format: str | None, to: Target | None) -> str:
     if format is None:
-        suffix = (
-            os.path.splitext(os.fsdecode(to))[1].lower()[1:] if isinstance(to, (str, os.PathLike)) else ""
-        )
-        return suffix if suffix in KINDS else _FORMAT
+        found = suffix(to) if isinstance(to, (str, os.PathLike)) else ""
+        return found if found in KINDS else _FORMAT
     if format not in KINDS:
         raise UsageError(f"format {format!r}: {one_of(map(repr, KINDS))} is needed")
     return format

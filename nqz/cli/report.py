@@ -25,6 +25,7 @@ from nqz.commands.report import called, check_inputs, command_line, gather
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import listed
 from nqz.ground.threads import workers
+from nqz.ground.urls import is_url, suffix
 from nqz.models.collection import Collection
 from nqz.pages.render import KINDS, render
 
@@ -114,18 +115,19 @@ def _target(paths: list[str], form: str | None, output: str | None) -> tuple[str
             second = os.path.splitext(called(paths[1]))[0]
             target = f"{target.removesuffix('.' + kind)}-{second}.{kind}"
         return target, kind
-    suffix = os.path.splitext(output)[1].lower()[1:]
     if form is None:
         return output, kind_of(output, _DEFAULT, tuple(KINDS))
-    if suffix in KINDS and suffix != form:
+    if suffix(output) in KINDS and suffix(output) != form:
         raise UsageError(
-            f"--format {form}: {output} is called .{suffix}; name it .{form}, or leave --format out"
+            f"--format {form}: {output} is called .{suffix(output)}; name it .{form}, or leave --format out"
         )
     return output, form
 
 
 def _beside(path: str, kind: str) -> str:
-    """A page beside what it is of, which may be a folder."""
+    """A page beside what it is of, which may be a folder; in the current one for what is on no disk here."""
+    if is_url(path):
+        return default_output(os.path.join(".", called(path)), ["nqz"], kind)
     if not os.path.isdir(path):
         return default_output(path, ["nqz"], kind)
     folder = os.path.normpath(path)

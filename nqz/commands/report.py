@@ -18,6 +18,7 @@ from nqz.commands.matmul import MatmulOptions, prepare
 from nqz.commands.pairs import Pair, is_compressed
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import Workers
+from nqz.ground.urls import base, is_url, shown
 from nqz.models.collection import Collection
 
 Progress = Callable[[str | None, float], object]
@@ -30,6 +31,8 @@ def called(path: str) -> str:
     """What a report calls a file or a folder: its name, wherever it is, so that the report does not depend on that."""
     if path == "-":
         return _STANDARD
+    if is_url(path):
+        return base(shown(path).rstrip("/"))
     name = os.path.basename(os.path.normpath(path))
     return os.path.basename(os.path.abspath(path)) or os.sep if name in ("", ".", "..") else name
 
@@ -60,7 +63,9 @@ def command_line(
 
 
 def _word(path: str) -> str:
-    """A name that is not taken for an option."""
+    """A name that is not taken for an option; an address, without what opens it."""
+    if is_url(path):
+        return shown(path)
     name = called(path) if path != "-" else "-"
     return os.path.join(".", name) if name.startswith("-") and name != "-" else name
 
