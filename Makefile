@@ -32,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ifndef BESIDE
 .NOTPARALLEL:
 endif
-.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-pythons test-arm64 test-report bench fuzz golden man wheel coverage clean
+.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-remote test-pythons test-arm64 test-report bench fuzz golden man wheel coverage clean
 
 help:
 	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
@@ -73,7 +73,7 @@ demo: $(VENV)/nqz
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh fixtures/demo.sh
 
 # What takes long, or needs environments of its own under build/.
-test-all: test test-faults test-report test-reference test-torch test-pythons test-arm64 wheel
+test-all: test test-faults test-report test-reference test-torch test-remote test-pythons test-arm64 wheel
 
 # What happens at random, kills, interrupts and forks, tried so often that what is rare is met; more draws of noise, of
 # the files that are wrong in one thing, all pairs of options, and theorems with every kind of matrices at every rate.
@@ -104,6 +104,15 @@ test-torch:
 	build/venv-torch/bin/python $(PIP) --no-build-isolation --config-settings build-dir=build/torch --editable .
 	build/venv-torch/bin/python $(PIP) 'nqz[test]' torch==2.13.0 jax jaxlib pyarrow dask
 	build/venv-torch/bin/python -m pytest tests/interop $(ARGS)
+
+# Objects of a real server of S3. It has an environment of its own, and so has its client: together they would be given a
+# client of years ago. The client is seen by the environment of the tests for these tests only.
+test-remote: $(VENV)/test
+	test -x build/venv-s3/bin/python || $(PYTHON) -m venv --clear build/venv-s3
+	build/venv-s3/bin/python $(PIP) 'moto[s3,server]>=5'
+	test -e build/s3fs/s3fs/__init__.py || $(BIN)/python $(PIP) --target build/s3fs 's3fs>=2024.6'
+	NQZ_TEST_S3_SERVER="$(CURDIR)/build/venv-s3/bin/moto_server" PYTHONPATH="$(CURDIR)/build/s3fs" \
+	  $(BIN)/python -m pytest tests/remote $(ARGS)
 
 # Every other Python that is found: on the PATH, or in the folder of pyenv.
 test-pythons:

@@ -13,7 +13,8 @@ import pytest
 import nqz
 from cli_tools import fail, matrix, succeed
 from nqz.files.access import MemoryAccess, open_input
-from nqz.files.remote import held, trouble
+from nqz.files.remote import held, trouble, upload
+from nqz.files.source import open_source
 from nqz.format.reader import ContainerReader
 from nqz.format.records import seal
 from nqz.format.writer import ContainerWriter
@@ -134,6 +135,21 @@ def test_sources_are_encoded_to_the_same_bytes_as_files(server):
     )
 
 
+def test_rows_of_which_a_panel_has_a_piece_are_not_asked_for_one_by_one(server):
+    # 24 MB, of which a vector has 4 bytes in every row of 200 kB; panels are made small
+    rows, count = 120, 50_000
+    array = np.random.default_rng(0).standard_normal((rows, count)).astype(np.float32)
+    data = server.files["x.npy"] = npy(array)
+    source = open_source(server.url("x.npy"))
+    view = source.tensors[0].vectors(0)
+    before = len(server.requests)
+    for width in (10_000, 40_000):  # by a band, and by rows
+        found = np.concatenate([view.read(i, min(i + width, count)) for i in range(0, count, width)], axis=1)
+        assert np.array_equal(found, array)
+    assert len(server.requests) - before < 5 * rows
+    assert sum(size for _, _, size in server.requests) < 2.6 * len(data)
+
+
 def test_a_connection_that_breaks_is_tried_again(server):
     server.breaks = lambda number: number % 3 == 0
     server.status = {1: 503, 4: 429}
@@ -218,7 +234,7 @@ def test_nothing_secret_of_an_address_is_said(server, capsys, tmp_path):
 def test_servers_take_no_outputs(server, capsys, tmp_path):
     np.save(tmp_path / "w.npy", ARRAY)
     text = fail(capsys, 10, "encode", tmp_path / "w.npy", "-r", "4", "-o", server.url("v.nqz"))
-    assert text == f"{server.url('v.nqz')}: cannot write: servers for http give files, and take none"
+    assert text == f"{server.url('v.nqz')}: cannot write: {upload._READ_ONLY['http']}"
     assert not server.requests
     assert "the hub takes commits" in fail(capsys, 10, "decode", server.url("w.nqz"), "-o", "hf://a/b/w.npy")
 

@@ -25,11 +25,29 @@ _PANELS = 32
 _RUN = 64 << 10
 """Bytes of a row in a band."""
 _BLOCK = 8 << 20
+_FAR = 64 << 10, 4, 256 << 10
+"""The same three for what is read from afar, where a request for a row takes as long as many of its bytes."""
+_AHEAD = 32 << 20
+"""Bytes of rows that are asked for at once there."""
 
 
-def worthwhile(count: int, width: int, itemsize: int) -> bool:
+def _measures(access: Any) -> tuple[int, int, int]:
+    return _FAR if hasattr(access, "prefetch") else (_NARROW, _PANELS, _RUN)
+
+
+def worthwhile(count: int, width: int, itemsize: int, access: Any = None) -> bool:
     """Whether panels of `width` of `count` vectors should go by bands."""
-    return width * itemsize < _NARROW and count > _PANELS * width
+    narrow, panels, _ = _measures(access)
+    return width * itemsize < narrow and count > panels * width
+
+
+def ahead(access: Any, start: int, stride: int, segment: int, rows: int) -> Iterator[tuple[int, int]]:
+    """Where pieces of rows go, and where they lie in a file; what is read from afar is asked for many rows at once."""
+    prefetch, batch = getattr(access, "prefetch", None), max(1, _AHEAD // max(segment, _FAR[0]))
+    for row in range(rows):
+        if prefetch is not None and row % batch == 0:
+            prefetch((start + i * stride, segment) for i in range(row, min(row + batch, rows)))
+        yield row * segment, start + row * stride
 
 
 class _Band:
@@ -37,7 +55,7 @@ class _Band:
 
     def __init__(self, access: Any, base: int, first: int, width: int, matrix: _Matrix):
         self.access, self.base, self.first, self.width = access, base, first, width
-        columns = max(width, _RUN // matrix.itemsize // width * width)
+        columns = max(width, _measures(matrix.access)[2] // matrix.itemsize // width * width)
         self.last = min(first + columns, matrix.count)
         self.matrix = matrix
 
@@ -116,6 +134,11 @@ class BandReader:
             band = _Band(self._copy, 0, first, width, m)
             for row, height, panels in band.blocks():
                 table = np.empty((height, band.last - first), m.dtype)
+                prefetch = getattr(m.access, "prefetch", None)
+                if prefetch is not None:
+                    stride, size = m.itemsize * m.count, table.itemsize * table.shape[1]
+                    start = m.offset + m.itemsize * first + row * stride
+                    prefetch((start + i * stride, size) for i in range(height))
                 for place, piece in m.runs(first, row, table):
                     m.access.pread_into(piece, place)
                 for panel in panels:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nqz.files.access import has_address
-from nqz.files.bands import BandReader, BandWriter, worthwhile
+from nqz.files.bands import BandReader, BandWriter, ahead, worthwhile
 from nqz.files.layout import COORDINATE_MAJOR, VECTOR_MAJOR, Layout, tensor_index, vector_layout
 from nqz.ground import float8
 from nqz.ground.cached import cached_property
@@ -220,7 +220,7 @@ class VectorView:
     def _read_rows(self, rows: np.ndarray, begin: int, first: int) -> None:
         """Read a piece of every row of the file from row `begin` on into the rows of a contiguous array."""
         itemsize = self.itemsize
-        if worthwhile(self.count, rows.shape[1], itemsize):
+        if worthwhile(self.count, rows.shape[1], itemsize, self._access):
             if self._bands is None:
                 self._bands = BandReader(self._access, self._offset, self.length, self.count, self._stored)
             if self._bands.read(rows, begin, first):
@@ -231,9 +231,8 @@ class VectorView:
         if stride - segment >= _READ_GAP:
             read = self._access.pread_into
             flat = rows.reshape(-1).view(np.uint8).data
-            for position in range(0, len(flat), segment):
-                read(flat[position : position + segment], start)
-                start += stride
+            for position, place in ahead(self._access, start, stride, segment, len(rows)):
+                read(flat[position : position + segment], place)
             return
         width = rows.shape[1]
         step = _rows_per_block(stride, segment, len(rows))

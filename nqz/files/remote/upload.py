@@ -17,8 +17,8 @@ from nqz.ground.errors import NqzError, OutputError, OutputExistsError, UsageErr
 from nqz.ground.urls import is_url, shown
 
 _READ_ONLY = {
-    "http": "servers for http give files, and take none",
-    "https": "servers for https give files, and take none",
+    "http": "servers for http give files, and take none; name another output, such as a file here",
+    "https": "servers for https give files, and take none; name another output, such as a file here",
     "hf": "the hub takes commits of a repository; write files here, and upload them with `hf upload`",
 }
 _WHOLE = 32 << 20
