@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,13 +24,15 @@ class Server:
         breaks(number of the request) tells whether the connection ends in the middle of the answer.
     status : dict of int to int
         The status of some requests, by their numbers.
+    delay : float
+        Seconds before an answer.
     tag : str or None
         The ``ETag`` of everything.
     """
 
     def __init__(self):
         self.files, self.requests, self.ranges = {}, [], True
-        self.breaks, self.status, self.tag = (lambda number: False), {}, None
+        self.breaks, self.status, self.tag, self.delay = (lambda number: False), {}, None, 0.0
         self.address, self.most_at_once, self.now, self.lock = "", 0, 0, threading.Lock()
 
     def url(self, name):
@@ -87,6 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
                 owner.now -= 1
 
     def give(self, owner, number, body):
+        time.sleep(owner.delay)
         name = self.path.partition("?")[0].lstrip("/")
         data, status = owner.files.get(name), owner.status.get(number)
         if status is not None or data is None:

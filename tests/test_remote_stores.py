@@ -6,15 +6,17 @@ import builtins
 import json
 import os
 import pickle
+import re
 import sys
 
 import fsspec
 import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 import nqz
-from cli_tools import fail, matrix, succeed
+from cli_tools import FIXTURES, fail, matrix, succeed
 from model_tools import INDEX, everything, make_model
 from nqz.files.access import open_input
 from nqz.files.remote import trouble, upload
@@ -123,10 +125,63 @@ def test_what_arrives_short_is_an_error(store, monkeypatch):
         nqz.encode(ARRAY, "memory://b/v.nqz", rate=4)
 
 
-def test_a_large_output_goes_in_parts(store, monkeypatch):
-    monkeypatch.setattr(upload, "_WHOLE", 1000)
-    nqz.encode(ARRAY, "memory://b/v.nqz", rate=4)
-    assert store.cat_file("/b/v.nqz") == DATA
+class Parts(AbstractBufferedFile):
+    """A file of a store that takes it in parts."""
+
+    def _initiate_upload(self):
+        self.parts = []
+
+    def _upload_chunk(self, final=False):
+        if self.fs.breaks == len(self.parts):
+            raise OSError("the line is cut")
+        self.parts.append(self.buffer.getvalue())
+        if final:
+            self.fs.kept[self.path] = b"".join(self.parts)
+
+    def discard(self):
+        self.fs.thrown.append(len(self.parts))
+
+
+class PartStore(AbstractFileSystem):
+    """A store that takes objects in parts, and keeps one when all have come."""
+
+    protocol = "parts"
+    cachable = False
+
+    def __init__(self):
+        super().__init__()
+        self.kept, self.thrown, self.breaks = {}, [], None
+
+    def _open(self, path, mode="rb", block_size=None, **options):
+        return Parts(self, path, mode, block_size, size=0)
+
+    def info(self, path, **options):
+        if path not in self.kept:
+            raise FileNotFoundError(path)
+        return {"name": path, "type": "file", "size": len(self.kept[path])}
+
+
+def test_a_large_output_goes_in_parts_which_are_thrown_away_when_one_fails(monkeypatch):
+    monkeypatch.setattr(upload, "_WHOLE", 500)
+    store = PartStore()
+    nqz.encode(ARRAY, fsspec.core.OpenFile(store, "v.nqz", "wb"), rate=4)
+    assert store.kept == {"v.nqz": DATA} and not store.thrown
+    for breaks, target in (
+        (2, fsspec.core.OpenFile(store, "w.nqz", "wb")),
+        (0, store.open("w.nqz", "wb", block_size=500)),
+    ):
+        store.breaks = breaks
+        with pytest.raises(OutputError, match="the line is cut"):
+            nqz.encode(ARRAY, target, rate=4)
+        getattr(target, "close", int)()  # by its owner, as `with` does
+    assert store.thrown == [2, 0] and list(store.kept) == ["v.nqz"]
+
+
+def test_the_page_about_remote_objects_is_true(store):
+    page = (FIXTURES.parent / "docs" / "remote.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    exec(compile(code, "remote.md", "exec"), {})  # noqa: S102
+    assert store.exists("/bucket/b.nqz")
 
 
 def test_an_object_that_appears_meanwhile_is_not_replaced(store, monkeypatch):

@@ -197,6 +197,8 @@ class Output:
 
     def __exit__(self, *exc: object) -> None:
         self._close_target()
+        if self._upload is not None:
+            self._upload.abandon()
         with contextlib.suppress(OutputError):
             self.access.close()
         if self._file is not None:
@@ -322,6 +324,11 @@ class Output:
             raise output_error(self.name, error) from error
         except ValueError as error:  # a closed file object
             raise OutputError(f"{self.name}: cannot write: {error}") from error
+        finally:
+            if self._stream is not None and hasattr(self._stream, "fs") and sys.exc_info()[0] is not None:
+                from nqz.files.remote.upload import discard
+
+                discard(self._stream)  # or its owner would complete it by closing it
 
     def _raw_descriptor(self) -> int:
         """Return a descriptor to write to, or -1 where only the file object knows how to."""

@@ -212,6 +212,8 @@ class Matrix:
         out = pool.buffers.array("points of panel", shape, np.int32)
         flat = out.reshape(-1)
 
+        self.reader.prefetch(self.panels.chunk(chunk.number) for chunk in chunks)
+
         def decode(chunk: Chunk) -> None:
             self.chunk_points(panel, chunk, flat[chunk.start : chunk.start + chunk.count])
 

@@ -184,17 +184,21 @@ class Panels:
             batch = range(first, min(first + _AHEAD, len(self)))
             self._file.reader.prefetch(self._file.reader.record(int(self._norms[number])) for number in batch)
             for number in batch:
-                yield self[number].histogram
+                yield self._panel(number, means=False).histogram
 
     def __getitem__(self, number: int) -> CodedPanel:
         """A panel; `CorruptError` if its norms are damaged, or do not agree with the number of its chunks."""
+        return self._panel(number, means=True)
+
+    def _panel(self, number: int, means: bool) -> CodedPanel:
+        """A panel, of which the means are about to be read too, or not."""
         with self._file.guard:
             found = self._held.pop(number, None)
             if found is None:
                 # room first: a panel may take tens of MB
                 if len(self._held) >= max(1, min(_COUNT, _HELD // self.width)):
                     self._held.popitem(last=False)
-                found = self._read(number)
+                found = self._read(number, means)
             self._held[number] = found
         return found
 
@@ -229,10 +233,10 @@ class Panels:
             number = int(owner[places[0]])
             yield self[number], columns[places] - number * self.width, places
 
-    def _read(self, number: int) -> CodedPanel:
+    def _read(self, number: int, means: bool) -> CodedPanel:
         p, reader, (first, last) = self.parameters, self._file.reader, self.edges(number)
         record = reader.record(int(self._norms[number]))
-        if len(self._means):
+        if means and len(self._means):
             reader.prefetch((record, reader.record(int(self._means[number]))))
         payload = reader.read(record, "NORM")
         codes = unpack_norms(payload, last - first, _where(reader, record), p.norm_step)

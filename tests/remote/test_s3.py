@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 import s3fs
 
 import nqz
-from cli_tools import fail, matrix, process, succeed
+from cli_tools import FIXTURES, environment, fail, matrix, process, succeed
 from model_tools import everything, make_model
 from nqz.files.remote import trouble, upload
 from nqz.ground.errors import OutputError, OutputExistsError
@@ -87,20 +88,28 @@ def test_a_model_goes_there_and_back(s3, capsys, tmp_path):
 
 
 def test_parts_of_an_upload_that_fails_are_thrown_away(s3, monkeypatch, tmp_path):
-    call, size = s3fs.S3FileSystem._call_s3, 110 << 20
+    call, size = s3fs.S3FileSystem.call_s3, 110 << 20
     (tmp_path / "large").write_bytes(b"")
     os.truncate(tmp_path / "large", size)
     monkeypatch.setattr(trouble, "PAUSES", (0.0,))
 
-    async def fails(self, method, *arguments, **options):
+    def fails(self, method, *arguments, **options):
         if method == "upload_part" and options["PartNumber"] == 2:
             raise OSError("the line is cut")
-        return await call(self, method, *arguments, **options)
+        return call(self, method, *arguments, **options)
+
+    def stops(self, method, *arguments, **options):
+        if method == "upload_part" and options["PartNumber"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return call(self, method, *arguments, **options)
 
     target = upload.upload_to("s3://bucket/large.nqz")
     with open(tmp_path / "large", "rb") as file:
         with monkeypatch.context() as broken, pytest.raises(OutputError, match="the line is cut"):
-            broken.setattr(s3fs.S3FileSystem, "_call_s3", fails)
+            broken.setattr(s3fs.S3FileSystem, "call_s3", fails)
+            target.put(file.fileno(), size, False)
+        with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+            broken.setattr(s3fs.S3FileSystem, "call_s3", stops)
             target.put(file.fileno(), size, False)
         target.withdraw()
         assert not s3.exists("bucket/large.nqz")
@@ -121,6 +130,24 @@ def test_of_two_writers_one_replaces_nothing(s3):
         second.withdraw()
     s3.invalidate_cache()
     assert s3.exists("bucket/w.nqz")
+
+
+def test_the_commands_of_the_page_about_remote_objects_work(s3, tmp_path):
+    page = (FIXTURES.parent / "docs" / "remote.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```console s3\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    np.save(tmp_path / "w.npy", matrix(60, 40))
+    s3.put_file(str(tmp_path / "w.npy"), "bucket/w.npy")
+    s3.put(str(make_model(tmp_path / "m")), "bucket/model", recursive=True)
+    (tmp_path / "nqz").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nqz "$@"\n')
+    (tmp_path / "nqz").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=tmp_path, env=environment(PATH=path), capture_output=True, text=True
+        )
+        assert done.returncode == 0, (command, done.stderr)
+    s3.invalidate_cache()
+    assert s3.exists("bucket/coded/w.nqz") and s3.exists("bucket/model-nqz/config.json")
 
 
 def test_an_interrupted_command_leaves_no_object(s3, tmp_path):

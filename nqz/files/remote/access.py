@@ -22,6 +22,8 @@ FIRST = 64 << 10
 
 _PIECE, _LARGE = 2 << 20, 16 << 20
 """Bytes of a request for what is read from end to end, and for what is asked for ahead."""
+_FEW = 8
+"""Ranges asked for ahead that are not made longer: what stands beside more of them is not wanted."""
 _STEADY = 1 << 20
 """Bytes that are read one after the other before more is fetched ahead."""
 _AHEAD = 32 << 20
@@ -122,19 +124,19 @@ class RemoteAccess:
             if self._closed:
                 raise closed_error(self.name)
             self._stay()
-            spans, begun = self._held.cover(start, stop, _PIECE, FIRST, self._item.size)
+            stretches, begun = self._held.cover(start, stop, _PIECE, FIRST, self._item.size)
             self._go_ahead(start, stop, begun)
-        for span in spans:
-            low, high = max(start, span.start), min(stop, span.stop)
+        for stretch in stretches:
+            low, high = max(start, stretch.start), min(stop, stretch.stop)
             try:
-                data = span.future.result()
+                data = stretch.future.result()
             except CancelledError:
                 raise closed_error(self.name) from None
             except NoRangesError:
                 raise read_error(self.name, low, high, ChangedError()) from None
             except Exception as error:
                 raise read_error(self.name, low, high, error) from None
-            view[low - start : high - start] = memoryview(data)[low - span.start : high - span.start]
+            view[low - start : high - start] = memoryview(data)[low - stretch.start : high - stretch.start]
 
     def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Begin to read ranges, given by offset and length, that are about to be asked for, as far as there is room.
@@ -150,10 +152,10 @@ class RemoteAccess:
                 merged.append([start, stop])
         with self._guard:
             self._stay()
-            left = MOST
+            left, least = MOST, FIRST if len(merged) <= _FEW else 0
             for start, stop in merged:
                 if start < stop <= start + left and not self._closed:
-                    self._held.cover(start, stop, _LARGE, FIRST, self._item.size)
+                    self._held.cover(start, stop, _LARGE, least, self._item.size)
                     left -= stop - start
 
     def _go_ahead(self, start: int, stop: int, begun: bool) -> None:

@@ -10,7 +10,7 @@ MOST = 64 << 20
 """Bytes that are held."""
 
 
-class Span:
+class Stretch:
     """A range, and what will be its bytes."""
 
     __slots__ = ("future", "start", "stop", "used")
@@ -32,74 +32,78 @@ class Held:
     def __init__(self, fetch: Callable[[int, int], Future[bytes]]) -> None:
         self._fetch = fetch
         self._starts: list[int] = []
-        self._spans: dict[int, Span] = {}
+        self._stretches: dict[int, Stretch] = {}
         self._clock = 0
         self.nbytes = 0
 
-    def cover(self, start: int, stop: int, step: int, least: int, size: int) -> tuple[list[Span], bool]:
-        """Spans that hold a range, in order, those that are missing begun; and whether some were.
+    def cover(self, start: int, stop: int, step: int, least: int, size: int) -> tuple[list[Stretch], bool]:
+        """Stretches that hold a range, in order, those that are missing begun; and whether some were.
 
         Parameters
         ----------
         start, stop : int
         step : int
-            Bytes of a span that is begun, at most.
+            Bytes of a stretch that is begun, at most.
         least : int
             Bytes of one at least, where nothing is in the way.
         size : int
             Bytes of the object.
         """
-        spans, at, begun = [], start, False
+        stretches, at, begun = [], start, False
         while at < stop:
-            span = self._at(at)
-            if span is None:
+            stretch = self._at(at)
+            if stretch is None:
                 end = min(max(stop, at + least), at + step, size, self._next(at))
-                span, begun = self._begin(at, end), True
+                stretch, begun = self._begin(at, end), True
             self._clock += 1
-            span.used = self._clock
-            spans.append(span)
-            at = span.stop
-        self._shrink(spans)
-        return spans, begun
+            stretch.used = self._clock
+            stretches.append(stretch)
+            at = stretch.stop
+        self._shrink(stretches)
+        return stretches, begun
 
-    def _at(self, position: int) -> Span | None:
+    def _at(self, position: int) -> Stretch | None:
         number = bisect_right(self._starts, position)
-        span = self._spans[self._starts[number - 1]] if number else None
-        if span is None or span.stop <= position:
+        stretch = self._stretches[self._starts[number - 1]] if number else None
+        if stretch is None or stretch.stop <= position:
             return None
-        if span.future.done() and (span.future.cancelled() or span.future.exception() is not None):
-            self._drop(span)  # whoever waits for it has its error; a later reader tries again
+        if stretch.future.done() and (stretch.future.cancelled() or stretch.future.exception() is not None):
+            self._drop(stretch)  # whoever waits for it has its error; a later reader tries again
             return None
-        return span
+        return stretch
 
     def _next(self, position: int) -> int:
         number = bisect_left(self._starts, position)
         return self._starts[number] if number < len(self._starts) else 1 << 63
 
-    def _begin(self, start: int, stop: int) -> Span:
+    def _begin(self, start: int, stop: int) -> Stretch:
         return self.put(start, stop, self._fetch(start, stop))
 
-    def put(self, start: int, stop: int, future: Future[bytes]) -> Span:
+    def put(self, start: int, stop: int, future: Future[bytes]) -> Stretch:
         """Hold a range."""
-        span = self._spans[start] = Span(start, stop, future)
+        stretch = self._stretches[start] = Stretch(start, stop, future)
         insort(self._starts, start)
         self.nbytes += stop - start
-        return span
+        return stretch
 
-    def _drop(self, span: Span) -> None:
-        del self._spans[span.start]
-        self._starts.remove(span.start)
-        self.nbytes -= span.stop - span.start
+    def _drop(self, stretch: Stretch) -> None:
+        del self._stretches[stretch.start]
+        self._starts.remove(stretch.start)
+        self.nbytes -= stretch.stop - stretch.start
 
-    def _shrink(self, kept: list[Span]) -> None:
+    def _shrink(self, kept: list[Stretch]) -> None:
         while self.nbytes > MOST:
-            old = [span for span in self._spans.values() if span.future.done() and span not in kept]
+            old = [
+                stretch
+                for stretch in self._stretches.values()
+                if stretch.future.done() and stretch not in kept
+            ]
             if not old:
                 return
-            self._drop(min(old, key=lambda span: span.used))
+            self._drop(min(old, key=lambda stretch: stretch.used))
 
     def clear(self) -> None:
         """Hold nothing any more, and give up what is on its way."""
-        for span in self._spans.values():
-            span.future.cancel()
-        self._spans, self._starts, self.nbytes = {}, [], 0
+        for stretch in self._stretches.values():
+            stretch.future.cancel()
+        self._stretches, self._starts, self.nbytes = {}, [], 0

@@ -57,7 +57,7 @@ def _patient() -> dict[str, Any]:
     """Options for http: a server that sends nothing is given up, not one that sends for long; proxies as usual."""
     import aiohttp
 
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=30)
     return {"client_kwargs": {"timeout": timeout, "trust_env": True}}
 
 

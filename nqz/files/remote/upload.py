@@ -6,13 +6,14 @@ Nothing is renamed: in such stores that copies.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 from typing import Any
 
 from nqz.files.remote.items import patient
 from nqz.files.remote.stores import find_store, protocol_of, shown_in, store_of
-from nqz.files.remote.trouble import in_words, status_of
+from nqz.files.remote.trouble import in_words
 from nqz.ground.errors import NqzError, OutputError, OutputExistsError, UsageError
 from nqz.ground.urls import is_url, shown
 
@@ -22,7 +23,10 @@ _READ_ONLY = {
     "hf": "the hub takes commits of a repository; write files here, and upload them with `hf upload`",
 }
 _WHOLE = 32 << 20
-"""Bytes up to which an object goes in one request."""
+"""Bytes up to which an object goes in one request; of a part at least, where it does not."""
+_MOST_PARTS = 9000
+_EXCLUSIVE = ("s3", "s3a")
+"""Stores that complete an upload in parts only where there is nothing, if they are asked to."""
 
 
 def upload_to(target: Any) -> Upload | str | None:
@@ -59,6 +63,7 @@ class Upload:
     def __init__(self, store: Any, path: str, name: str) -> None:
         self.store, self.path, self.name = store, path, name
         self._replaces = self._done = False
+        self._file: Any = None
         protocol = protocol_of(store)
         if protocol in _READ_ONLY:
             raise OutputError(f"{name}: cannot write: {_READ_ONLY[protocol]}")
@@ -134,33 +139,40 @@ class Upload:
             raise OutputError(f"{self.name}: cannot write: not all of it has arrived; try again")
 
     def _send(self, fd: int, size: int, new: bool) -> None:
-        os.lseek(fd, 0, os.SEEK_SET)
-        if size <= _WHOLE:
-            data = os.pread(fd, size, 0) if size else b""
-            if len(data) != size:
-                raise OSError("the temporary file has become shorter")
-            self._once("pipe_file", new, self.path, data)
-        else:
-            # by its descriptor: the file has no name
-            self._once("put_file", new, f"/dev/fd/{fd}", self.path)
-
-    def _once(self, method: str, new: bool, *arguments: Any) -> None:
-        """Call a method that writes; if the store can, only where there is nothing yet."""
-        call = getattr(self.store, method)
+        if size > _WHOLE and protocol_of(self.store) != "memory":
+            self._in_parts(fd, size, new)
+            return
+        data = _piece(fd, 0, size)
+        call = self.store.pipe_file
         if new and "mode" in inspect.signature(call).parameters:
             try:
-                call(*arguments, mode="create")
+                call(self.path, data, mode="create")
                 return
             except FileExistsError:
                 raise
-            except Exception as error:  # many stores cannot, and say so in ways of their own
-                if status_of(error) is None and not isinstance(
-                    error, (NotImplementedError, TypeError, ValueError, OSError)
-                ):
-                    raise
+            except (NotImplementedError, TypeError, ValueError, OSError):
+                # a store that cannot, says so in a way of its own
                 if self._info() is not None:
                     raise FileExistsError(self.path) from None
-        patient(lambda: call(*arguments))
+        patient(lambda: call(self.path, data))
+
+    def _in_parts(self, fd: int, size: int, new: bool) -> None:
+        part = max(_WHOLE, -(-size // _MOST_PARTS))
+        exclusive = new and protocol_of(self.store) in _EXCLUSIVE
+        self._file = self.store.open(self.path, "xb" if exclusive else "wb", block_size=part)
+        try:
+            for offset in range(0, size, part):
+                self._file.write(_piece(fd, offset, min(part, size - offset)))
+            self._file.close()
+            self._file = None
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Throw away the parts of an upload that is not complete."""
+        file, self._file = self._file, None
+        if file is not None:
+            discard(file)
 
     def withdraw(self) -> None:
         """Remove what was written, unless something else stood there before."""
@@ -170,3 +182,22 @@ class Upload:
                 self.store.rm_file(self.path)
             except Exception:  # there is none, or it stays: nobody can do anything about it here
                 return
+
+
+def discard(file: Any) -> None:
+    """Throw away what was written to an open object of fsspec, whatever becomes of it then."""
+    with contextlib.suppress(Exception):
+        file.discard()
+    with contextlib.suppress(AttributeError):
+        file.closed = True  # what is left of it is not sent when it is closed
+
+
+def _piece(fd: int, offset: int, size: int) -> bytes:
+    pieces, stop = [], offset + size
+    while offset < stop:
+        found = os.pread(fd, stop - offset, offset)
+        if not found:
+            raise OSError("the temporary file has become shorter")
+        pieces.append(found)
+        offset += len(found)
+    return b"".join(pieces)
