@@ -90,7 +90,8 @@ def app(context: click.Context) -> None:
     """Compress matrices to R bits per entry, and estimate AᵀB from two compressed files.
 
     A column is a vector, and the product has all inner products of the vectors of two files. "nqz COMMAND --help" lists
-    what a command can do, and "man nqz" has all of it.
+    what a command can do, and "man nqz" has all of it. Wherever a file is named, it may be an address, such as
+    s3://bucket/a.nqz or https://host/a.nqz.
     """
     if context.invoked_subcommand is None:
         _show_help(context)
