@@ -80,6 +80,25 @@ def with_values(k, half, raw, rice, lanes=1):
     return Case(0, points, count, 0, count, lanes, np.zeros(1, np.int32), one_table(half, raw, rice))
 
 
+@pytest.mark.parametrize("half", [1, 2, 5, 6, 7, 12, 13])
+def test_tables_of_few_symbols_and_of_more_decode(native, half):
+    """Frequencies are of all sizes and other ones for each context, so all ways to tell slots apart are needed."""
+    rng = np.random.default_rng(half)
+    cuts = [np.sort(rng.choice(np.arange(1, 4096), 2 * half, replace=False)) for _ in range(16)]
+    cuts[3], cuts[9] = np.arange(1, 2 * half + 1), np.arange(4096 - 2 * half, 4096)
+    case = with_values(rng.integers(-half - 1, half + 2, 1 << 14), half, 0, 1, 32)
+    case = case.changed(cum=np.concatenate([[0, *c, 4096] for c in cuts]).astype(np.uint16))
+    streams = case.encode(native)
+    assert (case.decode(native, streams) == case.points).all()
+    words = streams[1]
+    for cut in (words[:-1], words[: len(words) // 2]):
+        with pytest.raises(CorruptStream):
+            case.decode(native, (streams[0], cut, *streams[2:]))
+    damaged = words.copy()
+    damaged[::7] ^= rng.integers(0, 1 << 16, len(damaged[::7]), np.uint16)
+    assert outcome(lambda: case.decode(native, (streams[0], damaged, *streams[2:]))) is None
+
+
 @pytest.mark.parametrize("half", [1, 2, 40, 127])
 @pytest.mark.parametrize("raw", [0, 3, 20])
 def test_least_and_largest_frequencies_on_all_lanes(native, half, raw):

@@ -39,6 +39,22 @@ def test_integer_products_equal_the_reference(native, types, m, extreme):
         assert (around[:, :4] == 77).all() and (around[:, 4 + columns :] == 77).all()
 
 
+@pytest.mark.parametrize("spread", [3, 9, 14, 17, 25, 60])
+def test_products_of_bytes_of_all_spreads_are_exact(native, spread):
+    """How many products are summed in int16 follows from the largest entries near each other, some of them loud."""
+    rng = np.random.default_rng(spread)
+    a, b = (
+        np.rint(rng.standard_normal((w, 4200)) * spread).clip(-128, 127).astype(np.int8) for w in (40, 150)
+    )
+    a[7, 100:300], b[11, 90:350], b[140, 2040:2060] = 127, 127, -128
+    out = np.empty((40, 150), np.int32)
+    native.integer_product(a, b, out)
+    assert np.array_equal(out, a.astype(np.int64) @ b.T.astype(np.int64))
+    x, y = np.abs(a[:, :33].clip(-127)), -np.abs(b[:, :33].clip(-127))
+    native.integer_product(x, y, out)
+    assert np.array_equal(out, x.astype(np.int64) @ y.T.astype(np.int64))
+
+
 @pytest.mark.parametrize("dtype, values", [(np.int8, (-128, -127, 127)), (np.int16, (-32767, 32767))])
 @pytest.mark.parametrize("implementation", EVERY)
 def test_integer_products_are_exact_where_they_fit(implementation, dtype, values):

@@ -1,12 +1,13 @@
 // Exact inner products of rows of small integers, modulo 2^32.
 //
 // Rows are packed in groups of one dword, four int8 or two int16, and a register block of C takes a group of A against
-// one of B in one step. Four products of bytes need one of them unsigned: B is offset by 128, and the accumulators
-// begin with what that adds, -128 times the sums of the rows of A. Integers wrap, so what matters is that the results
-// fit.
+// one of B in one step. Four products of bytes need one of them unsigned: B has an offset, and the accumulators begin
+// with what that adds, the sums of the rows of A times minus the offset. Integers wrap, so what matters is that the
+// results fit.
 #pragma once
 
 #include "base.h"
+#include "byte_sums.h"
 #include "simd/simd.h"
 
 namespace nqz::NQZ_ISA {
@@ -41,11 +42,25 @@ NQZ_INLINE void load_groups(const T* row, int64_t rest, int32_t* groups) {
     memcpy(groups, packed, sizeof packed);
 }
 
-// Packs `groups` groups, from entry k0 on, of `count` rows as panels [groups][PANEL]; rows beyond are zero. Bytes are
-// flipped by `flip`. Where given, `sums` receives the sums of the bytes of each row, for panels of less than TURN rows.
+// sum + the sums of groups of four int8.
+template <class V>
+NQZ_INLINE typename V::type add_bytes(typename V::type sum, typename V::type bytes) {
+    const typename V::type ones = V::same(0x01010101);
+    if constexpr (V::HAS_BYTES)
+        V::template dot<true>(sum, ones, bytes);
+    else
+        sum = V::add(sum, V::widened(V::pairs(ones, bytes), V::same(0x10001)));
+    return sum;
+}
+
+// Packs `groups` groups, from entry k0 on, of `count` rows as panels [groups][PANEL]; rows beyond are zero. Where not
+// zero, `offset` is added to bytes, which makes none of them negative. Where given, `sums` receives the sums of the
+// bytes of each row, for panels of less than TURN rows.
 template <class T, bool BYTES, int PANEL>
-void pack_panels(const Rows& rows, int64_t first, int64_t count, int64_t k0, int64_t groups, uint32_t flip, int32_t* to,
+void pack_panels(const Rows& rows, int64_t first, int64_t count, int64_t k0, int64_t groups, int offset, int32_t* to,
                  int32_t* sums) {
+    // First 128 more, then less: nothing is carried from byte to byte.
+    const uint32_t flip = offset ? 0x80808080u : 0, less = offset ? (uint32_t)(128 - offset) * 0x01010101u : 0;
     enum { BREADTH = PANEL < TURN ? PANEL : (int)TURN };
     static_assert(PANEL % BREADTH == 0, "a panel is one square wide, or several");
     const int per = BYTES ? 4 : 2;
@@ -67,12 +82,12 @@ void pack_panels(const Rows& rows, int64_t first, int64_t count, int64_t k0, int
                 Simd::transpose_square(square[0], TURN, to_row);
                 for (int d = 0; d < depth; d++) {
                     int32_t* out = to + (g + d) * PANEL + part;
-                    for (int i = 0; i < BREADTH; i++) out[i] = (int32_t)((uint32_t)turned[d][i] ^ flip);
+                    for (int i = 0; i < BREADTH; i++) out[i] = (int32_t)(((uint32_t)turned[d][i] ^ flip) - less);
                 }
                 if constexpr (BYTES) {
                     if (!sums) continue;
-                    Accumulator::type total = Accumulator::load(sum), ones = Accumulator::same(0x01010101);
-                    for (int d = 0; d < depth; d++) Accumulator::dot<true>(total, ones, Accumulator::load(turned[d]));
+                    Accumulator::type total = Accumulator::load(sum);
+                    for (int d = 0; d < depth; d++) total = add_bytes<Accumulator>(total, Accumulator::load(turned[d]));
                     Accumulator::store(sum, total);
                 }
             }
@@ -113,55 +128,98 @@ NQZ_INLINE void multiply_panels(int64_t groups, const int32_t* a, const int32_t*
 }
 
 template <bool BYTES>
-void pack_rows(const Rows& rows, int64_t first, int64_t count, bool left, int64_t k0, int64_t groups, int32_t* to,
-               int32_t* sums) {
-    const uint32_t flip = BYTES && !left ? 0x80808080u : 0;
+void pack_rows(const Rows& rows, int64_t first, int64_t count, bool left, int64_t k0, int64_t groups, int offset,
+               int32_t* to, int32_t* sums) {
     if constexpr (BYTES) {
         if (left)
-            pack_panels<int8_t, true, PRODUCT_ROWS>(rows, first, count, k0, groups, flip, to, sums);
+            pack_panels<int8_t, true, PRODUCT_ROWS>(rows, first, count, k0, groups, 0, to, sums);
         else
-            pack_panels<int8_t, true, PRODUCT_COLUMNS>(rows, first, count, k0, groups, flip, to, sums);
+            pack_panels<int8_t, true, PRODUCT_COLUMNS>(rows, first, count, k0, groups, offset, to, sums);
     } else if (rows.bytes == 1) {
         if (left)
-            pack_panels<int8_t, false, PRODUCT_ROWS>(rows, first, count, k0, groups, flip, to, sums);
+            pack_panels<int8_t, false, PRODUCT_ROWS>(rows, first, count, k0, groups, 0, to, sums);
         else
-            pack_panels<int8_t, false, PRODUCT_COLUMNS>(rows, first, count, k0, groups, flip, to, sums);
+            pack_panels<int8_t, false, PRODUCT_COLUMNS>(rows, first, count, k0, groups, 0, to, sums);
     } else {
         if (left)
-            pack_panels<int16_t, false, PRODUCT_ROWS>(rows, first, count, k0, groups, flip, to, sums);
+            pack_panels<int16_t, false, PRODUCT_ROWS>(rows, first, count, k0, groups, 0, to, sums);
         else
-            pack_panels<int16_t, false, PRODUCT_COLUMNS>(rows, first, count, k0, groups, flip, to, sums);
+            pack_panels<int16_t, false, PRODUCT_COLUMNS>(rows, first, count, k0, groups, 0, to, sums);
     }
+}
+
+// What bytes have to be offset by to be unsigned, where any number will do: 1 at least.
+int byte_offset(const Rows& rows) {
+    if (Accumulator::HAS_BYTES) return 128;
+    int8_t lowest = -1;
+    for (int64_t i = 0; i < rows.count; i++) {
+        const int8_t* x = (const int8_t*)rows.data + i * rows.stride;
+        for (int64_t k = 0; k < rows.width; k++) lowest = x[k] < lowest ? x[k] : lowest;
+    }
+    return -lowest;
 }
 
 NQZ_INLINE int64_t up_to(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
-// Dwords of working memory for `integer_product`.
-int64_t product_scratch(const Rows& a, const Rows& b) {
-    int64_t rows = up_to(a.count, PRODUCT_ROWS), columns = up_to(least(b.count, BLOCK_COLUMNS), PRODUCT_COLUMNS);
-    return (rows + columns) * GROUPS + rows + PRODUCT_ROWS * PRODUCT_COLUMNS;
+// Working memory of `integer_product`, in dwords.
+struct ProductScratch {
+    int64_t rows, columns;  // whole panels of A, and of a block of B
+
+    NQZ_INLINE ProductScratch(const Rows& a, const Rows& b)
+        : rows(up_to(a.count, PRODUCT_ROWS)), columns(up_to(least(b.count, BLOCK_COLUMNS), PRODUCT_COLUMNS)) {}
+    NQZ_INLINE int64_t reaches() const {
+        return (rows / PRODUCT_ROWS + columns / PRODUCT_COLUMNS) * (int64_t)(sizeof(Reach) / 4);
+    }
+    NQZ_INLINE int64_t size() const {
+        return (rows + columns) * GROUPS + rows + PRODUCT_ROWS * PRODUCT_COLUMNS + reaches();
+    }
+};
+
+int64_t product_scratch(const Rows& a, const Rows& b) { return ProductScratch(a, b).size(); }
+
+// The reach of every panel of `count` rows.
+template <int PANEL>
+void find_reach(const Rows& rows, int64_t first, int64_t count, int64_t k0, int64_t groups, int offset, Reach* reach) {
+    for (int64_t p = 0; p < count; p += PANEL)
+        *reach++ = reach_of<Simd>((const int8_t*)rows.data + (first + p) * rows.stride + k0, rows.stride,
+                                  least(PANEL, count - p), least(4 * groups, rows.width - k0), offset);
 }
 
 template <bool BYTES>
 void integer_product_of(const Rows& a, const Rows& b, int32_t* out, int64_t stride, int32_t* scratch) {
-    const int64_t per = BYTES ? 4 : 2, all = (a.width + per - 1) / per, rows = up_to(a.count, PRODUCT_ROWS);
-    int32_t *left = scratch, *begin = left + rows * GROUPS, *edge = begin + rows;
+    constexpr bool SUMS_PAIRS = BYTES && !Accumulator::HAS_BYTES;
+    const int64_t per = BYTES ? 4 : 2, all = (a.width + per - 1) / per;
+    const ProductScratch room(a, b);
+    int32_t *left = scratch, *begin = left + room.rows * GROUPS, *edge = begin + room.rows;
     int32_t* right = edge + PRODUCT_ROWS * PRODUCT_COLUMNS;
+    Reach* left_reach = (Reach*)(right + room.columns * GROUPS);
+    Reach* right_reach = left_reach + room.rows / PRODUCT_ROWS;
+    const int offset = BYTES ? byte_offset(b) : 0;
     for (int64_t g0 = 0; g0 < all || g0 == 0; g0 += GROUPS) {
         int64_t groups = least(GROUPS, all - g0);
-        memset(begin, 0, (size_t)rows * sizeof *begin);
-        pack_rows<BYTES>(a, 0, a.count, true, g0 * per, groups, left, begin);
-        for (int64_t i = 0; i < rows; i++) begin[i] = BYTES ? -128 * begin[i] : 0;
+        memset(begin, 0, (size_t)room.rows * sizeof *begin);
+        pack_rows<BYTES>(a, 0, a.count, true, g0 * per, groups, 0, left, begin);
+        for (int64_t i = 0; i < room.rows; i++) begin[i] = -offset * begin[i];
+        if constexpr (SUMS_PAIRS) find_reach<PRODUCT_ROWS>(a, 0, a.count, g0 * per, groups, 0, left_reach);
         for (int64_t j0 = 0; j0 < b.count; j0 += BLOCK_COLUMNS) {
             int64_t columns = least(BLOCK_COLUMNS, b.count - j0);
-            pack_rows<BYTES>(b, j0, columns, false, g0 * per, groups, right, nullptr);
+            pack_rows<BYTES>(b, j0, columns, false, g0 * per, groups, offset, right, nullptr);
+            if constexpr (SUMS_PAIRS)
+                find_reach<PRODUCT_COLUMNS>(b, j0, columns, g0 * per, groups, offset, right_reach);
             for (int64_t i = 0; i < a.count; i += PRODUCT_ROWS)
                 for (int64_t j = 0; j < columns; j += PRODUCT_COLUMNS) {
                     int32_t* c = out + i * stride + j0 + j;
                     int64_t height = least(PRODUCT_ROWS, a.count - i), breadth = least(PRODUCT_COLUMNS, columns - j);
                     bool whole = height == PRODUCT_ROWS && breadth == PRODUCT_COLUMNS;
-                    multiply_panels<BYTES>(groups, left + i * groups, right + j * groups, begin + i, whole && g0,
-                                           whole ? c : edge, whole ? stride : (int64_t)PRODUCT_COLUMNS);
+                    int32_t* to = whole ? c : edge;
+                    const int64_t pitch = whole ? stride : (int64_t)PRODUCT_COLUMNS;
+                    const int32_t *x = left + i * groups, *y = right + j * groups;
+                    if constexpr (SUMS_PAIRS)
+                        multiply_byte_panels<Accumulator>(groups, x, y, left_reach[i / PRODUCT_ROWS],
+                                                          right_reach[j / PRODUCT_COLUMNS], begin + i, whole && g0, to,
+                                                          pitch);
+                    else
+                        multiply_panels<BYTES>(groups, x, y, begin + i, whole && g0, to, pitch);
                     if (whole) continue;
                     for (int64_t y = 0; y < height; y++)
                         for (int64_t x = 0; x < breadth; x++) {
@@ -173,9 +231,21 @@ void integer_product_of(const Rows& a, const Rows& b, int32_t* out, int64_t stri
     }
 }
 
+// Whether bytes are best multiplied as they are: where the first panels say that pairs need not be taken apart.
+template <class V>
+bool bytes_pay(const Rows& a, const Rows& b) {
+    if (!V::SUMS_PAIRS || V::HAS_BYTES) return V::HAS_BYTES;
+    if (!a.count || !b.count) return false;
+    Reach left, right;
+    find_reach<PRODUCT_ROWS>(a, 0, least(a.count, PRODUCT_ROWS), 0, GROUPS, 0, &left);
+    find_reach<PRODUCT_COLUMNS>(b, 0, least(b.count, PRODUCT_COLUMNS), 0, GROUPS, byte_offset(b), &right);
+    return left.fits(right, 0);
+}
+
 void integer_product(const Rows& a, const Rows& b, int32_t* out, int64_t stride, int32_t* scratch) {
-    if constexpr (Accumulator::HAS_BYTES) {
-        if (a.bytes == 1 && b.bytes == 1) return integer_product_of<true>(a, b, out, stride, scratch);
+    if constexpr (Accumulator::HAS_BYTES || Accumulator::SUMS_PAIRS) {
+        if (a.bytes == 1 && b.bytes == 1 && bytes_pay<Accumulator>(a, b))
+            return integer_product_of<true>(a, b, out, stride, scratch);
     }
     integer_product_of<false>(a, b, out, stride, scratch);
 }

@@ -202,13 +202,36 @@ void entropy_encode(const Place& place, const Key& key, const Tables& tables, co
 
 // ---------------------------------------------------------------------------------------------------- decoding
 
-// Decoding tables: for every context and slot the symbol, the distance from its start and its size.
-void fill_decoding(const Tables& tables, uint32_t* decoding) {
+enum { SLOTS = 65536 };  // of all contexts of a table
+
+#if NQZ_FEW_SYMBOLS
+typedef Simd::FewSymbols FewSymbols;
+#else
+struct FewSymbols {
+    enum { MOST = 0 };
+    FewSymbols(const uint16_t*, int) {}
+    void decode(int, const uint8_t*, uint32_t*, const uint16_t*&, int32_t*, uint32_t*) const {}
+};
+#endif
+
+// Whether symbols are compared instead of looked up.
+NQZ_INLINE bool has_few(const Tables& tables, int32_t t, int lanes) {
+    return lanes == 32 && tables.raw[t] == 0 && 2 * tables.half[t] <= FewSymbols::MOST;
+}
+
+// Decoding tables: for every context and slot the symbol, the distance from its start and its size. Of few symbols,
+// where each begins.
+void fill_decoding(const Tables& tables, int lanes, uint32_t* decoding) {
     for (int u = 0; u < tables.used_count; u++) {
         int32_t t = tables.used[u];
         int symbols = 2 * tables.half[t] + 1;
         const uint16_t* cum = tables.cum + tables.offset[t];
-        uint32_t* to = decoding + 65536 * (int64_t)tables.slot[t];
+        uint32_t* to = decoding + SLOTS * (int64_t)tables.slot[t];
+        if (has_few(tables, t, lanes)) {
+            const FewSymbols few(cum, symbols);
+            memcpy(to, &few, sizeof few);
+            continue;
+        }
         for (int o = 0; o < 16; o++, cum += symbols + 1)
             for (int s = 0; s < symbols; s++) {
                 uint32_t size = (uint32_t)(cum[s + 1] - cum[s]), entry = size << 20 | (uint32_t)s;
@@ -217,12 +240,27 @@ void fill_decoding(const Tables& tables, uint32_t* decoding) {
     }
 }
 
-// Decodes the symbols of whole steps, all of one table, to points whose low bits are zero. Bit l of escaped[i]: whether
+// The entry of a decoding table.
+NQZ_INLINE uint32_t decoding_entry(const Decoder& d, int32_t t, uint32_t o, uint32_t slot) {
+    if (!has_few(d.tables, t, d.n)) return d.decoding[SLOTS * (int64_t)d.tables.slot[t] + (int64_t)(o << 12 | slot)];
+    const uint32_t symbols = 2 * (uint32_t)d.tables.half[t] + 1;
+    const uint16_t* cum = d.tables.cum + d.tables.offset[t] + o * (symbols + 1);
+    uint32_t s = 0;
+    for (uint32_t i = 1; i < symbols; i++) s += cum[i] <= slot;
+    return (uint32_t)(cum[s + 1] - cum[s]) << 20 | (slot - cum[s]) << 8 | s;
+}
+
+// Decodes the symbols of whole steps, all of table t, to points whose low bits are zero. Bit l of escaped[i]: whether
 // that of lane l in step i is an escape. Returns false if the words run out.
-NQZ_INLINE bool decode_steps(Decoder& d, int steps, const uint8_t* context, const uint32_t* decoding, int32_t half,
-                             int raw, int32_t* y, uint32_t* escaped) {
+NQZ_INLINE bool decode_steps(Decoder& d, int steps, const uint8_t* context, int32_t t, int32_t* y, uint32_t* escaped) {
+    const int32_t half = d.tables.half[t];
     const uint32_t escape = 2 * (uint32_t)half;
-    const int shift = 4 + raw, n = d.n;
+    const int shift = 4 + d.tables.raw[t], n = d.n;
+    const uint32_t* decoding = d.decoding + SLOTS * (int64_t)d.tables.slot[t];
+    if (has_few(d.tables, t, n) && d.end - d.words >= 32 * steps) {
+        ((const FewSymbols*)decoding)->decode(steps, context, d.state, d.words, y, escaped);
+        return true;
+    }
     if (Simd::GATHERS && n == 32 && d.end - d.words >= 32 * steps) {
         enum { VECTORS = 32 / VECTOR };
         const uint16_t* from = d.words;
@@ -247,7 +285,7 @@ NQZ_INLINE bool decode_steps(Decoder& d, int steps, const uint8_t* context, cons
     for (int i = 0; i < steps; i++) {
         const uint8_t* o = context + i * n;
         uint32_t entry[32], any = 0, found = 0;
-        for (int l = 0; l < n; l++) entry[l] = decoding[(int32_t)((uint32_t)o[l] << 12 | (d.state[l] & 4095))];
+        for (int l = 0; l < n; l++) entry[l] = decoding_entry(d, t, o[l], d.state[l] & 4095);
         for (int l = 0; l < n; l++) {
             uint32_t s = entry[l] & 255;
             any |= s == escape;
@@ -295,8 +333,7 @@ NQZ_INLINE const char* decode_points(Decoder& d, int steps, const uint8_t* conte
     const int n = d.n, raw = tables.raw[t];
     const int32_t half = tables.half[t];
     uint32_t escaped[MOST_STEPS], any = 0;
-    if (!decode_steps(d, steps, context, d.decoding + 65536 * (int64_t)tables.slot[t], half, raw, y, escaped))
-        return WORDS_SHORT;
+    if (!decode_steps(d, steps, context, t, y, escaped)) return WORDS_SHORT;
     if (raw) {
         add_low(d, steps * n, raw, y);
         d.low_position += (int64_t)steps * n * raw;
@@ -327,7 +364,7 @@ const char* decode_mixed(Decoder& d, int steps, const uint8_t* context, const in
             const int32_t t = table[p], half = tables.half[t];
             const int raw = tables.raw[t];
             const uint32_t o = context[p];
-            uint32_t entry = d.decoding[65536 * (int64_t)tables.slot[t] + (int64_t)(o << 12 | (d.state[l] & 4095))];
+            const uint32_t entry = decoding_entry(d, t, o, d.state[l] & 4095);
             d.state[l] = (entry >> 20) * (d.state[l] >> 12) + (entry >> 8 & 4095);
             int64_t k2 = (int64_t)(entry & 255) - half, k;
             if (k2 == half)
@@ -349,7 +386,7 @@ const char* entropy_decode(const Place& place, const Key& key, const Tables& tab
     const CodeBits& code = code_bits_of(place.lattice);
     const bool own_levels = place.lanes == 32;  // made row by row
     if (!own_levels) write_levels(dither, place.positions, level);
-    fill_decoding(tables, decoding);
+    fill_decoding(tables, place.lanes, decoding);
     const int n = place.lanes, row_size = code.group * n, known = code.halves_last ? code.group - 1 : code.group;
     Decoder d = {place,
                  tables,

@@ -90,15 +90,28 @@ struct Simd : Ymm {
 
     struct Accumulator {
         typedef __m256i type;
-        enum { WIDTH = 8, ROWS = 6, VECTORS = 2, HAS_BYTES = 0, IS_FAST = 1 };
+        enum { WIDTH = 8, ROWS = 6, VECTORS = 2, HAS_BYTES = 0, SUMS_PAIRS = 1, IS_FAST = 1 };
         static NQZ_INLINE type load(const void* p) { return _mm256_loadu_si256((const __m256i*)p); }
         static NQZ_INLINE void store(void* p, type x) { _mm256_storeu_si256((__m256i*)p, x); }
         static NQZ_INLINE type same(int32_t x) { return _mm256_set1_epi32(x); }
         static NQZ_INLINE type add(type x, type y) { return _mm256_add_epi32(x, y); }
+        // Not the intrinsics: GCC spills accumulators that are operands and results of them.
         template <bool BYTES>
         static NQZ_INLINE void dot(type& sum, type b, type a) {
             static_assert(!BYTES, "of int16");
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(b, a));
+            type products;
+            asm("vpmaddwd %2, %1, %0" : "=x"(products) : "x"(b), "x"(a));
+            asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(products));
+        }
+        static NQZ_INLINE type pairs(type b, type a) {
+            type products;
+            asm("vpmaddubsw %2, %1, %0" : "=x"(products) : "x"(b), "x"(a));
+            return products;
+        }
+        static NQZ_INLINE void add_pairs(type& sum, type x) { asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(x)); }
+        static NQZ_INLINE type widened(type pairs, type unit) { return _mm256_madd_epi16(pairs, unit); }
+        static NQZ_INLINE type half_bytes(type x, int shift) {
+            return _mm256_and_si256(_mm256_srli_epi32(x, (unsigned)shift), _mm256_set1_epi8(15));
         }
     };
 

@@ -98,15 +98,28 @@ struct Avx512 : Ymm {
 
     struct Accumulator {
         typedef __m512i type;
-        enum { WIDTH = 16, ROWS = 12, VECTORS = 2, HAS_BYTES = 0, IS_FAST = 1 };
+        enum { WIDTH = 16, ROWS = 12, VECTORS = 2, HAS_BYTES = 0, SUMS_PAIRS = 1, IS_FAST = 1 };
         static NQZ_INLINE type load(const void* p) { return _mm512_loadu_si512(p); }
         static NQZ_INLINE void store(void* p, type x) { _mm512_storeu_si512(p, x); }
         static NQZ_INLINE type same(int32_t x) { return _mm512_set1_epi32(x); }
         static NQZ_INLINE type add(type x, type y) { return _mm512_add_epi32(x, y); }
+        // Not the intrinsics: GCC spills accumulators that are operands and results of them.
         template <bool BYTES>
         static NQZ_INLINE void dot(type& sum, type b, type a) {
             static_assert(!BYTES, "of int16");
-            sum = _mm512_add_epi32(sum, _mm512_madd_epi16(b, a));
+            type products;
+            asm("vpmaddwd %2, %1, %0" : "=v"(products) : "v"(b), "v"(a));
+            asm("vpaddd %1, %0, %0" : "+v"(sum) : "v"(products));
+        }
+        static NQZ_INLINE type pairs(type b, type a) {
+            type products;
+            asm("vpmaddubsw %2, %1, %0" : "=v"(products) : "v"(b), "v"(a));
+            return products;
+        }
+        static NQZ_INLINE void add_pairs(type& sum, type x) { asm("vpaddw %1, %0, %0" : "+v"(sum) : "v"(x)); }
+        static NQZ_INLINE type widened(type pairs, type unit) { return _mm512_madd_epi16(pairs, unit); }
+        static NQZ_INLINE type half_bytes(type x, int shift) {
+            return _mm512_and_si512(_mm512_srli_epi32(x, (unsigned)shift), _mm512_set1_epi8(15));
         }
     };
 

@@ -194,7 +194,7 @@ struct Simd : Portable {
         struct type {
             int32x4_t low, high;
         };
-        enum { WIDTH = 8, ROWS = 5, VECTORS = 2, HAS_BYTES = 0, IS_FAST = 0 };
+        enum { WIDTH = 8, ROWS = 5, VECTORS = 2, HAS_BYTES = 0, SUMS_PAIRS = 0, IS_FAST = 0 };
         static NQZ_INLINE type load(const void* p) {
             return {(int32x4_t)load_ints((const int32_t*)p), (int32x4_t)load_ints((const int32_t*)p + 4)};
         }

@@ -182,8 +182,9 @@ struct Portable {
             uint32_t lane[4];
         };
         enum { WIDTH = 4, ROWS = 4, VECTORS = 2 };
-        enum { HAS_BYTES = 0 };  // whether it can take BYTES
-        enum { IS_FAST = 0 };    // at least as fast as a good BLAS in float32
+        enum { HAS_BYTES = 0 };   // whether it can take BYTES
+        enum { SUMS_PAIRS = 0 };  // or else multiply bytes in pairs: see byte_sums.h
+        enum { IS_FAST = 0 };     // at least as fast as a good BLAS in float32
         static NQZ_INLINE type load(const void* p) {
             type x;
             memcpy(&x, p, sizeof x);
@@ -205,6 +206,12 @@ struct Portable {
             }
         }
     };
+
+    // Where SUMS_PAIRS, an Accumulator has `pairs`, products of unsigned bytes with int8 as sums of two, of int16;
+    // `add_pairs`; `widened`, which multiplies sums with `unit` and adds neighbors; and `half_bytes`, four bits of
+    // every byte. Then there is window_energies(from, stride, rows, bytes, energy): of rows of int8 the largest sums,
+    // at least, of the squares of entries 4 g and 4 g + 1, or 4 g + 2 and 4 g + 3, for g in windows of 2, 3, 4 and 8
+    // groups.
 
     // ------------------------------------------------------------------------------------------------ rings
 
@@ -303,6 +310,10 @@ struct Portable {
         for (int l = 0; l < VECTOR; l++) v[l] = (uint32_t)(int32_t)((float)a[l] * b[l]);
         return v;
     }
+
+    // Where NQZ_FEW_SYMBOLS is 1, FewSymbols(cum, symbols) is a table of up to MOST + 1 symbols, an odd number;
+    // `decode` takes whole steps of 32 lanes to points and, a bit for each lane, whether they are escapes. It may read
+    // 8 words more than it takes, and 32 a step.
 
   private:
     static NQZ_INLINE Words gather_at(const void* table, Words offset) {

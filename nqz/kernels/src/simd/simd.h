@@ -16,10 +16,11 @@
 //         store_blocks(to, pitch, v), choose(to, a, b, ab, c), chosen(from, lane),
 //         exchange(from, by, to)                             the search for rings
 //     struct PairSums; and, where NQZ_SHUFFLES, struct Nibbles, level, Levels, LevelSums    reading rings
-//     struct Accumulator                                     integer products
+//     struct Accumulator; and, where that SUMS_PAIRS, window_energies    integer products
 //     look_up(table, index, to), spread(bits, to)            code bits of the entropy coder
 //     and, where GATHERS, the lanes of the entropy coder: widen, gather, gather_pairs, gather_bytes,
 //     lesser(Words, Words), equal, flags, lanes_of, contexts_of_bits, refilled, emptied, Floats, divided, product
+//     and, where NQZ_FEW_SYMBOLS, struct FewSymbols
 //
 // NQZ_PLAIN asks for plain C++ all the same.
 #pragma once

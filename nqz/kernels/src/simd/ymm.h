@@ -2,6 +2,7 @@
 #pragma once
 
 #define NQZ_SHUFFLES 1
+#define NQZ_FEW_SYMBOLS 1
 
 #include "portable.h"
 
@@ -11,7 +12,122 @@ namespace nqz::NQZ_ISA {
 namespace {
 
 #if NQZ_VECTOR >= 8
+// Words that lanes take stand side by side in memory: for each of the 256 sets of 8 lanes, the bytes that each takes.
+struct Takes {
+    uint8_t bytes[256][16];
+    constexpr Takes() : bytes() {
+        for (int set = 0; set < 256; set++)
+            for (int l = 0, count = 0; l < 8; l++) {
+                const bool in = set >> l & 1;
+                bytes[set][2 * l] = in ? (uint8_t)(2 * count) : (uint8_t)128;
+                bytes[set][2 * l + 1] = in ? (uint8_t)(2 * count + 1) : (uint8_t)128;
+                count += in;
+            }
+    }
+};
+constexpr Takes TAKES;
+
 struct Ymm : Portable {
+    // The state of eight lanes, with a word for each that is below 2^16.
+    static NQZ_INLINE __m256i taken(__m256i x, const uint16_t*& words) {
+        const __m256i empty = _mm256_cmpeq_epi32(_mm256_srli_epi32(x, 16), _mm256_setzero_si256());
+        const uint32_t set = (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(empty));
+        const __m128i next =
+            _mm_shuffle_epi8(_mm_loadu_si128((const __m128i*)words), _mm_loadu_si128((const __m128i*)TAKES.bytes[set]));
+        words += __builtin_popcount(set);
+        return _mm256_or_si256(_mm256_sllv_epi32(x, _mm256_and_si256(empty, _mm256_set1_epi32(16))),
+                               _mm256_cvtepu16_epi32(next));
+    }
+
+    // Every byte holds a lane, in the order that packing leaves them in: the first four of all eights, then the others.
+    // Slots and where symbols begin are apart, 32 high + low.
+    struct FewSymbols {
+        enum { MOST = VECTOR == 8 ? 24 : 12 };          // with more, 512 bits gather faster
+        int count;                                      // of symbols but the first one
+        uint8_t high[MOST + 1][16], low[MOST + 1][16];  // where each begins, by context; behind the last one 4096
+
+        NQZ_INLINE FewSymbols(const uint16_t* cum, int symbols) : count(symbols - 1) {
+            for (int s = 0; s < symbols; s++)
+                for (int o = 0; o < 16; o++) {
+                    const uint16_t begin = cum[o * (symbols + 1) + s + 1];
+                    high[s][o] = (uint8_t)(begin >> 5);
+                    low[s][o] = begin & 31;
+                }
+        }
+        // Not inline: that leaves it less registers.
+        __attribute__((noinline)) void decode(int steps, const uint8_t* context, uint32_t* state,
+                                              const uint16_t*& words, int32_t* y, uint32_t* escaped) const {
+            const __m256i packed = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+            const __m256i unpacked = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            const __m256i zero = _mm256_setzero_si256(), digits = _mm256_set1_epi16(32 << 8 | 1);
+            const uint16_t* from = words;
+            __m256i x[4];
+            for (int v = 0; v < 4; v++) x[v] = _mm256_loadu_si256((const __m256i*)state + v);
+            for (int i = 0; i < steps; i++) {
+                const __m256i context_of_lane = _mm256_loadu_si256((const __m256i*)(context + 32 * i));
+                const __m256i o = _mm256_permutevar8x32_epi32(context_of_lane, packed);
+                const __m256i all_slots = _mm256_set1_epi32(4095), last_five = _mm256_set1_epi16(31);
+                __m256i slot[2], slot_high, slot_low;
+                for (int p = 0; p < 2; p++)
+                    slot[p] = _mm256_packus_epi32(_mm256_and_si256(x[2 * p], all_slots),
+                                                  _mm256_and_si256(x[2 * p + 1], all_slots));
+                slot_high = _mm256_packus_epi16(_mm256_srli_epi16(slot[0], 5), _mm256_srli_epi16(slot[1], 5));
+                slot_low =
+                    _mm256_packus_epi16(_mm256_and_si256(slot[0], last_five), _mm256_and_si256(slot[1], last_five));
+
+                // Of the symbols from the last one on, those that begin beyond the slot are passed over.
+                __m256i symbol = _mm256_set1_epi8((char)(count / 2)), beyond = zero;
+                __m256i begin_high = zero, begin_low = zero;
+                __m256i end_high = _mm256_shuffle_epi8(table(high[0]), o);
+                __m256i end_low = _mm256_shuffle_epi8(table(low[0]), o);
+                __m256i h = end_high, l = end_low;
+                // All but these waits in memory, and none of these, which follow one from the other.
+                __m256i waits[6] = {x[0], x[1], x[2], x[3], slot[0], slot[1]};
+                asm volatile("" : "+m"(waits));
+                const auto compare = [&](int next) {
+                    beyond = _mm256_cmpgt_epi8(h, _mm256_add_epi8(slot_high, _mm256_cmpgt_epi8(l, slot_low)));
+                    symbol = _mm256_add_epi8(symbol, beyond);
+                    begin_high = _mm256_blendv_epi8(h, begin_high, beyond);
+                    begin_low = _mm256_blendv_epi8(l, begin_low, beyond);
+                    h = _mm256_shuffle_epi8(table(high[next]), o);
+                    l = _mm256_shuffle_epi8(table(low[next]), o);
+                    end_high = _mm256_blendv_epi8(h, end_high, beyond);
+                    end_low = _mm256_blendv_epi8(l, end_low, beyond);
+                };
+                for (int s = 0; s < count; s += 2) {
+                    compare(s + 1);
+                    compare(s + 2);
+                }
+                asm volatile("" : "+m"(waits));
+                for (int v = 0; v < 4; v++) x[v] = waits[v];
+
+                escaped[i] = ~(uint32_t)_mm256_movemask_epi8(_mm256_permutevar8x32_epi32(beyond, unpacked));
+                const __m256i fine = _mm256_slli_epi16(o, 4);
+                for (int p = 0; p < 2; p++) {
+                    const auto widened = [&](__m256i a, __m256i b) {
+                        return p ? _mm256_unpackhi_epi8(a, b) : _mm256_unpacklo_epi8(a, b);
+                    };
+                    const __m256i begin = _mm256_maddubs_epi16(widened(begin_low, begin_high), digits);
+                    const __m256i end = _mm256_maddubs_epi16(widened(end_low, end_high), digits);
+                    const __m256i size = _mm256_sub_epi16(end, begin), rest = _mm256_sub_epi16(waits[4 + p], begin);
+                    const __m256i point = widened(fine, symbol);  // 256 k + 16 o
+                    for (int q = 0; q < 2; q++) {
+                        const auto wide = [&](__m256i a, __m256i b) {
+                            return q ? _mm256_unpackhi_epi16(a, b) : _mm256_unpacklo_epi16(a, b);
+                        };
+                        const int v = 2 * p + q;
+                        _mm256_storeu_si256((__m256i*)(y + 32 * i) + v, _mm256_srai_epi32(wide(zero, point), 20));
+                        const __m256i share = _mm256_mullo_epi32(wide(size, zero), _mm256_srli_epi32(x[v], 12));
+                        x[v] = _mm256_add_epi32(share, wide(rest, zero));
+                    }
+                }
+                for (int v = 0; v < 4; v++) x[v] = taken(x[v], from);
+            }
+            words = from;
+            for (int v = 0; v < 4; v++) _mm256_storeu_si256((__m256i*)state + v, x[v]);
+        }
+    };
+
     typedef __m256i Table;  // twice
     static NQZ_INLINE Table table(const uint8_t* from) {
         return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)from));
@@ -138,6 +254,42 @@ struct Ymm : Portable {
             return _mm_cvtsi128_si64(_mm_add_epi64(half, _mm_unpackhi_epi64(half, half)));
         }
     };
+
+    static NQZ_INLINE void window_energies(const int8_t* from, int64_t stride, int64_t rows, int64_t bytes,
+                                           uint16_t* energy) {
+        __m256i most[4];
+        for (int w = 0; w < 4; w++) most[w] = _mm256_setzero_si256();
+        // Of pairs; sums of 2^16 and more become 2^16 - 1, and what -128 is counted as is not less than its square.
+        const auto energies = [](const int8_t* at) {
+            const __m256i m = _mm256_abs_epi8(_mm256_loadu_si256((const __m256i*)at));
+            return _mm256_maddubs_epi16(m, m);
+        };
+        const auto add = [&](const int8_t* at) {
+            __m256i e = energies(at), three = _mm256_adds_epu16(e, energies(at + 4));
+            most[1] = _mm256_max_epu16(most[1], _mm256_adds_epu16(three, energies(at + 8)));
+            e = _mm256_adds_epu16(e, _mm256_shuffle_epi32(e, 0xB1));
+            most[0] = _mm256_max_epu16(most[0], e);
+            e = _mm256_adds_epu16(e, _mm256_shuffle_epi32(e, 0x4E));
+            most[2] = _mm256_max_epu16(most[2], e);
+            e = _mm256_adds_epu16(e, _mm256_permute2x128_si256(e, e, 1));
+            most[3] = _mm256_max_epu16(most[3], e);
+        };
+        for (int64_t r = 0; r < rows; r++, from += stride) {
+            int64_t i = 0;
+            for (; i + 40 <= bytes; i += 32) add(from + i);
+            for (; i < bytes; i += 32) {
+                int8_t last[40] = {};
+                memcpy(last, from + i, (size_t)(bytes - i < 40 ? bytes - i : 40));
+                add(last);
+            }
+        }
+        for (int w = 0; w < 4; w++) {
+            uint16_t each[16];
+            memcpy(each, &most[w], sizeof each);
+            energy[w] = 0;
+            for (int l = 0; l < 16; l++) energy[w] = each[l] > energy[w] ? each[l] : energy[w];
+        }
+    }
 
     struct PairSums {
         enum { WIDTH = 16 };
