@@ -32,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ifndef BESIDE
 .NOTPARALLEL:
 endif
-.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-remote test-pythons test-arm64 test-report bench fuzz golden man wheel coverage clean
+.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-remote test-pythons test-arm64 test-report bench fuzz golden man docs wheel coverage clean
 
 help:
 	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
@@ -45,7 +45,8 @@ help:
 	@echo 'make bench      all figures of docs/benchmarks.md'
 	@echo 'make fuzz       random damage to the streams of kernels with sanitizers, then to files'
 	@echo 'make golden     make the files of fixtures/golden and fixtures/reject again'
-	@echo 'make man        write the pages of the manual, docs/man/, from the help of the program'
+	@echo 'make man        write the pages of the manual, docs/man/, and docs/reference/commands.md, from the help of the program'
+	@echo 'make docs       the pages of docs/ as a site: build/docs/index.html'
 	@echo 'make wheel      wheels that install without a compiler, in dist/, tried with every Python that is found'
 	@echo 'make clean      remove everything that was made'
 
@@ -73,7 +74,7 @@ demo: $(VENV)/nqz
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh fixtures/demo.sh
 
 # What takes long, or needs environments of its own under build/.
-test-all: test test-faults test-report test-reference test-torch test-remote test-pythons test-arm64 wheel
+test-all: test test-faults test-report test-reference test-torch test-remote test-pythons test-arm64 docs wheel
 
 # What happens at random, kills, interrupts and forks, tried so often that what is rare is met; more draws of noise, of
 # the files that are wrong in one thing, all pairs of options, and theorems with every kind of matrices at every rate.
@@ -140,6 +141,7 @@ golden: $(VENV)/test
 # A test tells when what is in docs/man/ is no longer what the commands say of themselves.
 man: $(VENV)/nqz
 	$(BIN)/python -m nqz.cli.manual docs/man
+	$(BIN)/python docs/command_pages.py
 
 # The kernels with the address and undefined-behavior sanitizers: their tests, then random damage to streams. Then all
 # commands on golden files with random changes, with sanitizers and in bounded memory, and on every crafted file.
@@ -151,6 +153,11 @@ fuzz: $(VENV)/test
 	$(SANITIZING) $(BIN)/python tests/fuzz_containers.py $(FUZZ_SECONDS) --processes $(FUZZ_PROCESSES) --build $(SANITIZED)
 	$(BIN)/python tests/crafted.py
 	$(BIN)/python tests/fuzz_containers.py $(FUZZ_SECONDS) --processes $(FUZZ_PROCESSES)
+
+# Warnings are errors: links lead somewhere, and names are known.
+docs: $(VENV)/docs
+	$(BIN)/python -m sphinx -W --keep-going -q -E -b html docs build/docs
+	@echo build/docs/index.html
 
 # For every Python that is found; on Linux for systems from 2018 on.
 wheel:
@@ -170,7 +177,7 @@ $(VENV)/nqz: $(VENV)/tools $(KERNELS)
 	touch $@
 
 # nqz is there already: this installs what an extra asks for, and builds nothing.
-$(VENV)/test $(VENV)/bench $(VENV)/coverage: $(VENV)/%: $(VENV)/nqz
+$(VENV)/test $(VENV)/bench $(VENV)/coverage $(VENV)/docs: $(VENV)/%: $(VENV)/nqz
 	$(BIN)/python $(PIP) 'nqz[$*]'
 	touch $@
 

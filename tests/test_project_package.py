@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import subprocess
 import sys
@@ -83,7 +84,7 @@ def test_the_package_says_what_it_is(wheel):
         and f"Programming Language :: Python :: {found['Requires-Python'][2:]}" in kinds
     )
     extras = set(found.get_all("Provides-Extra"))
-    own = {"test", "coverage", "bench", "all"}
+    own = {"test", "coverage", "bench", "docs", "all"}
     (everything,) = [
         need for need in found.get_all("Requires-Dist") if need.replace("'", '"').endswith('extra == "all"')
     ]
@@ -96,6 +97,12 @@ def test_the_manual_is_what_the_commands_say_of_themselves():
 
     kept = {name: (ROOT / "docs" / "man" / name).read_text(encoding="utf-8") for name in PAGES}
     assert kept == pages(), "run: make man"
+
+
+def test_the_reference_of_the_command_line_is_what_the_commands_say_of_themselves():
+    script = ROOT / "docs" / "command_pages.py"
+    kept = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    assert runpy.run_path(str(script))["page"]() == kept, "run: make man"
 
 
 def test_the_manual_has_every_option_and_plain_characters():

@@ -1,0 +1,45 @@
+"""How the pages are built: ``make docs`` writes them to build/docs."""
+
+from __future__ import annotations
+
+import nqz
+
+project = "nqz"
+author = copyright = "the nqz authors"
+version = release = nqz.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+exclude_patterns = ["man"]
+nitpicky = True
+# what docstrings call a parameter's type is for people
+nitpick_ignore_regex = [("py:.*", ".*")]
+
+myst_enable_extensions = ["deflist"]
+smartquotes = False  # "--help" is no dash
+myst_heading_anchors = 4
+suppress_warnings = [
+    "myst.header",
+    "misc.highlighting_failure",
+    "ref.python",
+]  # blocks of hex; names in prose
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True  # else attributes are described twice
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+add_module_names = False
+copybutton_prompt_text = "$ "  # copied are the commands, not what they print
+copybutton_only_copy_prompt_lines = True
+copybutton_remove_prompts = True
+
+html_theme = "furo"
+html_title = f"nqz {version}"
+html_static_path = ["static"]
+html_css_files = ["nqz.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {
+    "navigation_with_keys": True,
+    "light_css_variables": {"color-brand-primary": "#1d5fa8", "color-brand-content": "#1d5fa8"},
+    "dark_css_variables": {"color-brand-primary": "#7db4ee", "color-brand-content": "#7db4ee"},
+}
