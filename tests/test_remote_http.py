@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import threading
 import warnings
 
@@ -244,6 +245,16 @@ def test_no_warning_is_given_for_what_is_as_it_should_be(server):
         warnings.simplefilter("error")
         with nqz.open(server.url("w.nqz")) as container:
             ContainerReader(container.collection.parts[0].opened.access, "x").verify()
+
+
+def test_a_forked_child_reads_on(server):
+    with nqz.open(server.url("w.nqz")) as container:
+        container.matrix[:, 3]
+        child = multiprocessing.get_context("fork").Process(target=container.matrix.decode)
+        child.start()
+        child.join(60)
+        assert child.exitcode == 0
+        assert np.array_equal(container.matrix[:, 800], nqz.decode(DATA)[:, 800])
 
 
 def test_an_empty_object_is_an_empty_file(server, capsys):

@@ -19,7 +19,7 @@ import nqz
 from cli_tools import FIXTURES, fail, matrix, succeed
 from model_tools import INDEX, everything, make_model
 from nqz.files.access import open_input
-from nqz.files.remote import trouble, upload
+from nqz.files.remote import access, trouble, upload
 from nqz.ground import urls
 from nqz.ground.errors import InputError, OutputError, OutputExistsError, UnsupportedError, UsageError
 
@@ -215,6 +215,31 @@ def test_a_model_is_read_and_written_in_a_folder_of_a_store(store, capsys, tmp_p
     assert store.exists("/models/back/sub/vocab.txt")
 
 
+def test_names_of_a_store_stay_in_the_folder(store, capsys, tmp_path):
+    store.put(str(make_model(tmp_path / "m")), "/models/m", recursive=True)
+    store.store["/models/m/../../evil.txt"] = store.store["/models/m/config.json"]
+    assert "which is no name of a file in a folder" in fail(
+        capsys, 3, "encode", "memory://models/m", "-r", "5", "-o", tmp_path / "o"
+    )
+    assert sorted(os.listdir(tmp_path)) == ["m"]
+
+
+def test_many_objects_together_hold_a_bounded_number_of_bytes(store, monkeypatch):
+    monkeypatch.setattr(access, "_ALL", 1 << 20)
+    data = np.random.default_rng(0).bytes(400_000)
+    opened = []
+    for number in range(12):
+        store.pipe_file(f"/many/{number}", data)
+        opened.append(open_input(f"memory://many/{number}"))
+        found = bytearray(len(data))
+        opened[-1].pread_into(found, 0)
+        assert found == data
+    assert sum(one._held.nbytes for one in opened) < 2 << 20
+    found = bytearray(10)
+    opened[0].pread_into(found, 300_000)
+    assert found == data[300_000:300_010]
+
+
 def test_a_folder_that_cannot_be_sent_is_taken_back(store, capsys, tmp_path, monkeypatch):
     folder, send, sent = make_model(tmp_path / "m"), MemoryFileSystem.pipe_file, []
 
@@ -243,11 +268,11 @@ def test_patterns_of_addresses_and_folders_for_each(store, capsys):
 
 
 def test_an_object_that_changes_while_it_is_read_is_noticed(store):
-    access = open_input("memory://b/w.nqz")
-    access.check()
+    opened = open_input("memory://b/w.nqz")
+    opened.check()
     store.pipe_file("/b/w.nqz", nqz.encode(ARRAY, rate=4, seed=1))
     with pytest.raises(InputError, match=r"memory:///?b/w.nqz: changed while it was being read"):
-        access.check()
+        opened.check()
 
 
 def test_what_is_not_there_or_not_meant_is_said(store, capsys):

@@ -10,7 +10,7 @@ from typing import Any
 from nqz.files.access import Access, open_input
 from nqz.files.foreign import refuse_foreign
 from nqz.files.parked import Descriptors
-from nqz.files.places import open_part
+from nqz.files.places import open_part, open_parts
 from nqz.files.source import format_of, read_source
 from nqz.format.reader import ContainerReader
 from nqz.format.records import MAGIC
@@ -155,9 +155,10 @@ def _index(path: str, container: bool, descriptors: Descriptors) -> Index:
 
 def _parts(paths: dict[str, str], container: bool, descriptors: Descriptors) -> list[Part]:
     parts: list[Part] = []
+    accesses = open_parts(list(paths.values()), descriptors)
     try:
-        for name, path in paths.items():
-            parts.append(Part(name, open_file(open_part(path, descriptors), container=container)))
+        for (name, path), access in zip(paths.items(), accesses, strict=True):
+            parts.append(Part(name, open_file(access, container=container)))
             content = parts[-1].content
             kind = content.manifest.kind if container else content.kind
             if kind.alone:
@@ -166,6 +167,7 @@ def _parts(paths: dict[str, str], container: bool, descriptors: Descriptors) -> 
                     f"nqz {'decode' if container else 'encode'} --out-dir takes such files one by one"
                 )
     except BaseException as error:
+        accesses.close()
         leave(parts, error)
         raise
     return parts

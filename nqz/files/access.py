@@ -294,7 +294,10 @@ def open_input(source: Any, in_place: bool = False) -> Access:
         found = open_object(source)
         if found is not None and not isinstance(found, str):
             return found
-        source = found or (source if hasattr(source, "read") else source.open())
+        if found is None and not hasattr(source, "read"):  # compressed, for example
+            with source as stream:
+                return open_input(stream)
+        source = found or source
     source = local(source)
     if hasattr(source, "read"):
         name = getattr(source, "name", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nqz.files.access import Access, open_input, reason
@@ -13,6 +13,8 @@ from nqz.ground.urls import is_url
 
 if TYPE_CHECKING:
     from nqz.files.folder import OutputFolder
+
+_SIDE_BY_SIDE = 16
 
 
 def is_folder(path: str) -> bool:
@@ -57,6 +59,25 @@ def output_folder(
     from nqz.files.folder import OutputFolder
 
     return OutputFolder(target, force=force, inputs=inputs, check=check)
+
+
+def open_parts(paths: Sequence[str], descriptors: Descriptors) -> Generator[Access, None, None]:
+    """Open files one by one as they are asked for; those at addresses side by side, for each takes a while."""
+    if not any(map(is_url, paths)):
+        yield from (open_part(path, descriptors) for path in paths)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        found = [pool.submit(open_part, path, descriptors) for path in paths]
+        try:
+            while found:
+                yield found.pop(0).result()
+        finally:  # those that nobody asks for any more
+            pool.shutdown(cancel_futures=True)
+            for one in found:
+                if not one.cancelled() and one.exception() is None:
+                    one.result().close()
 
 
 def open_part(path: str, descriptors: Descriptors) -> Access:

@@ -22,6 +22,11 @@ class Guard:
     def __enter__(self) -> None:
         self._lock.acquire()
 
+    def tried(self) -> bool:
+        """Enter it if no other thread is in it; whether that is so."""
+        found: bool = self._lock.acquire(blocking=False)
+        return found
+
     def __exit__(self, *exc: object) -> None:
         self._lock.release()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import weakref
 from collections.abc import Iterable
 from concurrent.futures import CancelledError, Future
 from typing import Any
@@ -27,6 +29,8 @@ _FEW = 8
 _STEADY = 1 << 20
 """Bytes that are read one after the other before more is fetched ahead."""
 _AHEAD = 32 << 20
+_ALL = 2 * MOST
+"""Bytes that all objects together hold, about: a model has very many."""
 _BACK = 8 << 20
 """Threads that read one after the other are as far apart."""
 
@@ -71,7 +75,7 @@ class RemoteAccess:
         self._item, self._base = item, base
         self._guard, self._closed, self._pid = Guard(), False, os.getpid()
         self._held = Held(item.submit)
-        self._next = self._steady = self._reached = self._window = 0
+        self._next = self._steady = self._reached = self._window = self._used = 0
         self.name = item.name
         self.identity: tuple[Any, Any] = item.identity
         try:
@@ -85,6 +89,7 @@ class RemoteAccess:
             ready: Future[bytes] = Future()
             ready.set_result(start)
             self._held.put(0, len(start), ready)
+        _open.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle it by its address, which whoever can read the pickle can read: with what opens it."""
@@ -126,6 +131,9 @@ class RemoteAccess:
             self._stay()
             stretches, begun = self._held.cover(start, stop, _PIECE, FIRST, self._item.size)
             self._go_ahead(start, stop, begun)
+            self._used = next(_clock)
+        if begun:
+            _make_room(self)
         for stretch in stretches:
             low, high = max(start, stretch.start), min(stop, stretch.stop)
             try:
@@ -202,6 +210,26 @@ class RemoteAccess:
         with self._guard:
             self._closed = True
             self._held.clear()
+
+
+_open: weakref.WeakSet[RemoteAccess] = weakref.WeakSet()
+_clock = itertools.count(1)
+
+
+def _make_room(access: RemoteAccess) -> None:
+    """Let go of what other objects hold, those first that were read longest ago, if all hold too much."""
+    others = [other for other in tuple(_open) if other is not access]
+    excess = access._held.nbytes + sum(other._held.nbytes for other in others) - _ALL
+    for other in sorted(others, key=lambda other: other._used):
+        if excess <= 0:
+            return
+        if other._guard.tried():
+            try:
+                before = other._held.nbytes
+                other._held.shrink(FIRST)
+                excess -= before - other._held.nbytes
+            finally:
+                other._guard.__exit__()
 
 
 def _reopened(store: Any, path: str, name: str, base: int, size: int) -> RemoteAccess:

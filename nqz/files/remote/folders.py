@@ -56,6 +56,8 @@ def files_below(url: str) -> tuple[dict[str, os.stat_result], list[str]]:
     files, folders = {}, []
     for key, info in sorted(found.items()):
         name = str(key).removeprefix(top).strip("/")
+        if name and any(step in ("", ".", "..") for step in name.split("/")):
+            raise InputError(f"{shown(url)}: holds {name!r}, which is no name of a file in a folder")
         if info.get("type") == "directory":
             folders.append(name)
         elif name:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 MOST = 64 << 20
-"""Bytes that are held."""
+"""Bytes of an object that are held."""
 
 
 class Stretch:
@@ -59,7 +59,7 @@ class Held:
             stretch.used = self._clock
             stretches.append(stretch)
             at = stretch.stop
-        self._shrink(stretches)
+        self.shrink(MOST, stretches)
         return stretches, begun
 
     def _at(self, position: int) -> Stretch | None:
@@ -91,8 +91,9 @@ class Held:
         self._starts.remove(stretch.start)
         self.nbytes -= stretch.stop - stretch.start
 
-    def _shrink(self, kept: list[Stretch]) -> None:
-        while self.nbytes > MOST:
+    def shrink(self, most: int, kept: Sequence[Stretch] = ()) -> None:
+        """Hold at most so many bytes beside what is on its way, and what is kept."""
+        while self.nbytes > most:
             old = [
                 stretch
                 for stretch in self._stretches.values()
