@@ -224,6 +224,25 @@ def test_names_of_a_store_stay_in_the_folder(store, capsys, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["m"]
 
 
+@pytest.mark.parametrize("threaded", [(), ("memory",)])
+def test_what_is_waited_for_is_read_right_by_one_thread_or_several(store, monkeypatch, threaded):
+    monkeypatch.setattr(access, "_THREADED", threaded)
+    rng = np.random.default_rng(0)
+    data = rng.bytes(9_000_000)
+    store.pipe_file("/b/x", data)
+    opened = open_input("memory://b/x")
+    found = bytearray(len(data))
+    for start in range(0, len(data), 400_000):  # in order, ahead of which more is fetched
+        opened.pread_into(memoryview(found)[start : start + 400_000], start)
+    assert found == data
+    opened.prefetch([(10, 100), (5_000_000, 70_000)])
+    for start in rng.integers(0, len(data) - 100, 50):
+        piece = bytearray(100)
+        opened.pread_into(piece, int(start))
+        assert piece == data[start : start + 100]
+    opened.close()
+
+
 def test_many_objects_together_hold_a_bounded_number_of_bytes(store, monkeypatch):
     monkeypatch.setattr(access, "_ALL", 1 << 20)
     data = np.random.default_rng(0).bytes(400_000)

@@ -26,9 +26,10 @@ def open(source: Source | Sequence[Path]) -> Container:
 
     Parameters
     ----------
-    source : path, binary file object, or bytes; or a sequence of paths
-        A file object that can seek is read as its tensors are: leave it open, and to the container. A folder, its
-        index, or several files are a model: the tensors of all its containers.
+    source : path, address, binary file object, object of fsspec, or bytes; or a sequence of paths
+        An address, such as ``s3://bucket/a.nqz``, is read by ranges (`docs/remote.md`). A file object that can seek is
+        read as its tensors are: leave it open, and to the container. A folder, its index, or several files are a model:
+        the tensors of all its containers.
 
     Raises
     ------

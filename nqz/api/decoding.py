@@ -68,7 +68,7 @@ def decode(
     Parameters
     ----------
     source : path, binary file object, bytes, or Container; or a sequence of paths
-        A folder, its index, or several files are a model.
+        A folder, its index, or several files are a model. There may be an address in place of a path.
     to : path or binary file object, optional
         File to write, of the kind that its suffix says, or of the kind of the original; a folder for a model,
         of which some `tensors` may go to a file. By default arrays are returned.

@@ -110,7 +110,8 @@ def encode(
         A matrix of float16, float32 or float64, bfloat16 or float8: an array of NumPy, or of any package that offers
         its own by ``__array__``, DLPack or Arrow. Vectors lie along `axis`; one dimension is one vector. A mapping of
         names to arrays is a model: what is no matrix of floats in it is carried exactly, as in a .safetensors file. A
-        file is encoded as on the command line; bytes are the contents of one. A folder, its index, or a list of files
+        file is encoded as on the command line; bytes are the contents of one. Wherever there may be a path, there may
+        be an address or an object of fsspec (`docs/remote.md`). A folder, its index, or a list of files
         is a model on the disk, which becomes a folder.
     to : path or binary file object, optional
         Where to write the container; by default it is returned. A folder for a model on the disk.

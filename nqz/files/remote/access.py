@@ -12,8 +12,8 @@ from typing import Any
 from nqz.files.objects import closed_error
 from nqz.files.remote.held import MOST, Held
 from nqz.files.remote.http import HttpItem
-from nqz.files.remote.items import AsyncItem, Item, PlainItem
-from nqz.files.remote.stores import is_http
+from nqz.files.remote.items import AsyncItem, Item, PlainItem, ThreadedItem
+from nqz.files.remote.stores import is_http, protocol_of
 from nqz.files.remote.trouble import ChangedError, NoRangesError, open_error, read_error
 from nqz.ground.errors import InputError, OutputError
 from nqz.ground.guard import Guard
@@ -35,6 +35,10 @@ _BACK = 8 << 20
 """Threads that read one after the other are as far apart."""
 
 
+_THREADED = ("hf",)
+"""Stores without a loop that are known to be read by several threads at once."""
+
+
 def make_item(store: Any, path: str, name: str | None = None) -> Item:
     """An object, to be read in the way that suits its store."""
     kind: type[Item] = PlainItem
@@ -42,6 +46,8 @@ def make_item(store: Any, path: str, name: str | None = None) -> Item:
         kind = HttpItem
     elif getattr(store, "async_impl", False) and not getattr(store, "asynchronous", False):
         kind = AsyncItem
+    elif protocol_of(store) in _THREADED:
+        kind = ThreadedItem
     return kind(store, path, name)
 
 

@@ -71,7 +71,7 @@ class HttpItem(Item):
             if int(found[1]) != start or int(found[2]) + 1 != min(stop, self.size):
                 raise NoRangesError(self.name)
             # no more than was asked for, whatever it sends
-            return await answer.content.readexactly(min(stop, self.size) - start)
+            return bytes(await answer.content.readexactly(min(stop, self.size) - start))
 
     def _same(self, headers: Mapping[str, str], size: int) -> None:
         """Remember what the first answer says of the object; ChangedError if a later one says something else."""

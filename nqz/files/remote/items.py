@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import os
 import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from nqz.files.remote import trouble
@@ -188,22 +190,39 @@ class PlainItem(_Known):
     def submit(self, start: int, stop: int) -> Future[bytes]:
         """See `Item.submit`."""
         future: Future[bytes] = Future()
-
-        def read() -> bytes:
-            if self._cats:
-                [found] = self.store.cat_ranges([self.path], [start], [stop], on_error="raise")
-            else:  # by a file with a cache, which reads more than what is asked for
-                with self.store.open(self.path, "rb", cache_type="none") as file:
-                    file.seek(start)
-                    found = file.read(stop - start)
-            return whole(found, start, stop)
-
         try:
             with self._lock:
-                future.set_result(patient(read))
+                future.set_result(patient(lambda: self.read(start, stop)))
         except Exception as error:
             future.set_exception(error)
         return future
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Read a range."""
+        if self._cats:
+            [found] = self.store.cat_ranges([self.path], [start], [stop], on_error="raise")
+        else:  # by a file, whose cache would read more than what is asked for
+            with self.store.open(self.path, "rb", cache_type="none") as file:
+                file.seek(start)
+                found = file.read(stop - start)
+        return whole(found, start, stop)
+
+
+class ThreadedItem(PlainItem):
+    """An object of a store that one waits for, as long as one likes in several threads."""
+
+    background = True
+
+    def submit(self, start: int, stop: int) -> Future[bytes]:
+        """See `Item.submit`."""
+        pool = _pools.get(os.getpid())
+        if pool is None:  # the threads of another process are not here
+            pool = _pools[os.getpid()] = ThreadPoolExecutor(_THREADS, "nqz-remote")
+        return pool.submit(patient, partial(self.read, start, stop))
+
+
+_THREADS = 8
+_pools: dict[int, ThreadPoolExecutor] = {}
 
 
 def whole(data: Any, start: int, stop: int) -> bytes:
