@@ -31,13 +31,13 @@ def in_lattice(points):
     m = points[..., :1] & 1
     half = (points - m) // 2
     words = (half & 1) @ (1 << np.arange(24))
-    known = np.isin(words, leech.GOLAY @ (1 << np.arange(24)))
+    known = np.isin(words, leech.golay() @ (1 << np.arange(24)))
     return ((points - m) % 2 == 0).all(axis=-1) & known & ((points.sum(axis=-1) - 4 * m[..., 0]) % 8 == 0)
 
 
 def minimal_vectors():
     """All 196560 vectors of norm 32, by their shapes: (4², 0²²), (2⁸, 0¹⁶) and (3, 1²³)."""
-    words = leech.GOLAY
+    words = leech.golay()
     pairs = [(i, j, s, t) for i, j in itertools.combinations(range(24), 2) for s in (4, -4) for t in (4, -4)]
     first = np.zeros((len(pairs), 24), dtype=np.int64)
     for row, (i, j, s, t) in zip(first, pairs, strict=True):
@@ -58,7 +58,7 @@ def least_distance(x):
     """Squared distance of a vector from the lattice, by all cosets of (4 Z)^24 with the condition on the sum."""
     best = np.inf
     for m in (0, 1):
-        rest = x - m - 2 * leech.GOLAY
+        rest = x - m - 2 * leech.golay()
         k = np.rint(rest / 4)
         error = rest - 4 * k
         wrong = (k.sum(axis=1) - m) % 2 != 0
@@ -69,7 +69,7 @@ def least_distance(x):
 
 
 def test_the_code_is_the_extended_golay_code():
-    words = leech.GOLAY
+    words = leech.golay()
     assert (words[:, :12] @ (1 << np.arange(12)) == np.arange(4096)).all()
     assert np.bincount(words.sum(axis=1), minlength=25)[[0, 8, 12, 16, 24]].tolist() == [1, 759, 2576, 759, 1]
 

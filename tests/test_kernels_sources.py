@@ -19,6 +19,7 @@ X86 = platform.machine() in ("x86_64", "AMD64")
 FLAGS = {
     "avx2.h": ["-mavx2"],
     "ymm.h": ["-mavx2"],
+    "pclmul.h": ["-msse4.1", "-mpclmul"],
     "avx512.h": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512cd"],
 }
 

@@ -6,20 +6,20 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nqz._version import __version__
 from nqz.cli.common import open_output
 from nqz.cli.text import payload
-from nqz.commands.decode import DecodeOptions, written_dtype
-from nqz.commands.inspect import describe
-from nqz.commands.rounding import joint_error
 from nqz.format.reader import ContainerReader
 from nqz.format.slices import Whole
 from nqz.ground.errors import OutputError, UsageError
 from nqz.ground.sources import SOURCES
 from nqz.ground.urls import absolute, shown
 from nqz.matrix import open_matrix
+
+if TYPE_CHECKING:
+    from nqz.commands.decode import DecodeOptions
 
 _STANDARD = re.compile(r"-|/dev/(stdout|fd/1)|/proc/(self|thread-self)/fd/1")
 
@@ -97,6 +97,8 @@ def head(
 
 def encoded(readers: Iterable[ContainerReader]) -> dict[str, Any]:
     """What was encoded, read back from the containers of it."""
+    from nqz.commands.inspect import describe
+
     tensors, data_bytes, bits, entries = [], 0, 0, 0
     for reader in readers:
         for index, info in enumerate(reader.manifest.tensors):
@@ -111,6 +113,9 @@ def encoded(readers: Iterable[ContainerReader]) -> dict[str, Any]:
 
 def decoded(reader: ContainerReader, chosen: Iterable[Whole], options: DecodeOptions) -> list[dict[str, Any]]:
     """The tensors that were decoded, in the type of the output, and the error to expect of each."""
+    from nqz.commands.decode import written_dtype
+    from nqz.commands.rounding import joint_error
+
     tensors, kind = [], SOURCES[options.kind or reader.manifest.source]
     for whole in chosen:
         info = reader.manifest.tensors[whole.members[0]]

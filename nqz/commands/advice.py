@@ -10,8 +10,6 @@ from nqz.commands.factors import Coded, Factor
 from nqz.commands.pairs import Pair
 from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.ground.wording import counted
-from nqz.plan.limit import shift
-from nqz.plan.search import for_partner
 from nqz.stages.codings import DEFAULT as CODING
 from nqz.stages.estimate import Side, expected_error
 from nqz.stages.partner import EXACT, Partner, opposite
@@ -42,6 +40,9 @@ def advice(pair: Pair) -> Advice | None:
     coded = [side for side in (pair.a, pair.b) if isinstance(side, Coded)]
     if any(side.matrix.parameters.coding is not CODING for side in coded) or not _may_gain(coded):
         return None
+    from nqz.plan.limit import shift  # which take a moment to load
+    from nqz.plan.search import for_partner
+
     rates = [side.rate if isinstance(side, Coded) else math.inf for side in (pair.a, pair.b)]
     partners: list[Partner] = [EXACT if math.isinf(rate) else _asked(rate) for rate in reversed(rates)]
     now = _sides(pair, [side.matrix.side for side in coded])

@@ -13,7 +13,6 @@ import io
 import os
 import stat
 import sys
-import tempfile
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -353,6 +352,8 @@ def _open_stream(stream: Any, name: str, in_place: bool = False, *, watched: boo
 
 def temporary_access(name: str) -> FileAccess:
     """Return access to a new unlinked file in the directory for temporary files."""
+    import tempfile  # which takes a moment to load
+
     try:
         with tempfile.TemporaryFile(buffering=0) as file:
             return FileAccess(os.dup(file.fileno()), f"temporary copy of {name} in {tempfile.gettempdir()}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nqz import kernels
 from nqz.format.diagnose import check_preamble, end_error
 from nqz.format.index import END_LENGTH, END_SIZE, MAX_RECORDS, EndRecord, max_index_length, unpack_index
 from nqz.format.manifest import LEAST_ENTRY, MAX_BYTES, Manifest
@@ -302,7 +302,7 @@ class ContainerReader:
             piece = buffer[: min(len(buffer), record.end - offset)]
             self._access.pread_into(piece, offset)
             digest.update(piece)
-            crc = zlib.crc32(piece[FRAMING:] if offset == record.offset else piece, crc)
+            crc = kernels.crc32(piece[FRAMING:] if offset == record.offset else piece, crc)
             offset += len(piece)
         if crc != header.crc:
             raise checksum_error(record, self.name)

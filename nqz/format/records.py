@@ -6,6 +6,7 @@ import struct
 import zlib
 from typing import NamedTuple, Protocol
 
+from nqz import kernels
 from nqz.ground import digests
 from nqz.ground.errors import CorruptError
 
@@ -104,7 +105,7 @@ def seal(record_type: str, *payload: bytes | bytearray | memoryview) -> Sealed:
     pieces.append(memoryview(bytes(-length % ALIGNMENT)))
     raw_type, crc = _unsealed(record_type.encode("ascii"), length)
     for piece in pieces:
-        crc = zlib.crc32(piece, crc)
+        crc = kernels.crc32(piece, crc)
     data = b"".join([_HEADER.pack(raw_type, crc, length), *pieces])
     return Sealed(record_type, length, data, digests.of(data))
 
@@ -177,7 +178,7 @@ def read_record(access: Access, record: Record, name: str) -> bytes:
         raise CorruptError(
             f"{name}: damaged: no record {record.type} of {record.length} bytes at byte {record.offset}"
         )
-    if zlib.crc32(data[FRAMING:], _unsealed(raw_type, length)[1]) != crc:
+    if kernels.crc32(data[FRAMING:], _unsealed(raw_type, length)[1]) != crc:
         raise checksum_error(record, name)
     check_padding(data[FRAMING + length :], record, name)
     return bytes(data[FRAMING : FRAMING + length])

@@ -1,6 +1,7 @@
 // Bindings: every size and table is validated here; the kernels then work without the interpreter's lock.
 
 #include "arguments.h"
+#include "crc.h"
 #include "kernels.h"
 #include "ring_values.h"
 #include "values.h"
@@ -608,6 +609,22 @@ Kernels with_product(const Kernels& others, const IntegerProduct& product, const
 }
 #endif
 
+void define_crc(nb::module_& m) {
+#ifdef NQZ_X86_64
+    if (__builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1")) {
+        m.def(
+            "crc32",
+            [](Vector<uint8_t> data, uint32_t value) {
+                nb::gil_scoped_release release;
+                return pclmul::crc32(data.data(), size(data), value);
+            },
+            nb::arg("data").noconvert(), nb::arg("value") = 0);
+    }
+#else
+    (void)m;
+#endif
+}
+
 void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     typedef Bindings B;
     nb::module_ m = parent.def_submodule(isa);
@@ -650,6 +667,7 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     define(m, "group_energies", k, &B::group_energies, {"raw", "order", "edges", "unit", "skips", "diagonal", "out"});
     define(m, "select", k, &B::select, {"raw", "a", "b", "limit", "row", "column", "score"});
     define(m, "fast_product", k, &B::fast_product, {});
+    define_crc(m);
 }
 
 // An instruction set that was built, and whether this processor and operating system run it.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nqz.ground.cached import cached_property
 from nqz.reference.arrays import Array, Ints
 from nqz.reference.lattices import construction_a
 from nqz.reference.lattices.contract import Lattice, chance, from_blocks, weight_of_all
@@ -56,8 +57,6 @@ class Convolutional(Lattice):
     Attributes
     ----------
     memory : int
-    label : numpy.ndarray
-        Label of every value of reg, int64 [2^(memory + 1)].
     window, ahead : int
         Trellis steps that a window of the search decides, and those that it looks ahead.
     """
@@ -68,9 +67,14 @@ class Convolutional(Lattice):
         self.memory, self.number, self.name = memory, 32 + memory, f"conv{1 << memory}"
         self.second_moment = SECOND_MOMENTS[memory]
         self.window, self.ahead = 1024, 64 * memory
-        reg = np.arange(2 << memory)
-        c0, c1 = (parity_of(reg & generator) for generator in GENERATORS[memory])
-        self.label: Ints = 2 * c0 + c1
+
+    @cached_property
+    def label(self) -> Ints:
+        """Label of every value of reg, int64 [2^(memory + 1)]."""
+        reg = np.arange(2 << self.memory)
+        c0, c1 = (parity_of(reg & generator) for generator in GENERATORS[self.memory])
+        found: Ints = 2 * c0 + c1
+        return found
 
     def quantize(self, x: Ints, lanes: int, unit: int) -> Ints:
         """Return the nearest points, up to the windows of the search."""

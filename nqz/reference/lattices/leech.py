@@ -7,8 +7,11 @@ See Conway & Sloane, Sphere Packings, Lattices and Groups, chapters 4 and 11.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
+from nqz.ground.cached import cached_property
 from nqz.reference.arrays import Ints
 from nqz.reference.lattices.contract import NestedLattice
 
@@ -19,10 +22,14 @@ SIZE = 24
 GENERATOR = (0x25F, 0x727, 0xB8B, 0x1F3, 0x5CD, 0xC75, 0x6B9, 0x96E, 0xAB6, 0xCDA, 0xF1C, 0xFE0)
 CHECKS = np.array([[row >> j & 1 for j in range(12)] for row in GENERATOR])
 
-INFORMATION = np.arange(4096)[:, None] >> np.arange(12) & 1
-GOLAY = np.concatenate([INFORMATION, INFORMATION @ CHECKS % 2], axis=1)  # by information bits, [4096, 24]
-
 BATCH = 32  # blocks that are compared with all codewords at once
+
+
+@cache
+def golay() -> Ints:
+    """Return the codewords of the Golay code by their information bits, [4096, 24]."""
+    information = np.arange(4096)[:, None] >> np.arange(12) & 1
+    return np.concatenate([information, information @ CHECKS % 2], axis=1)
 
 
 class Leech(NestedLattice):
@@ -32,7 +39,11 @@ class Leech(NestedLattice):
     fine, group, block, code_bits = 4, SIZE, SIZE, 13
     second_moment = 0.526024
     models_code, last_follows = False, True
-    codewords = np.concatenate([2 * GOLAY, 1 + 2 * GOLAY])
+
+    @cached_property
+    def codewords(self) -> Ints:
+        """Residues by index, [8192, 24]."""
+        return np.concatenate([2 * golay(), 1 + 2 * golay()])
 
     def index_of(self, point: Ints) -> Ints:
         """Return the second bits of the first twelve coordinates, and the first bit of all."""
@@ -94,7 +105,7 @@ def nearest_of_all(x: Ints, unit: Ints) -> Ints:
         moved = by_codeword(np.minimum, 2 * (2 * unit - np.abs(a)), 2 * np.abs(a))
         distances.append((a * a).sum(axis=1)[:, None] + 4 * unit * (ones + wrong * moved))
     index = np.argmin(np.concatenate(distances, axis=1), axis=1)
-    m, c = index[:, None] >> 12, GOLAY[index & 4095]
+    m, c = index[:, None] >> 12, golay()[index & 4095]
     a, q = split(x, unit, m)
     k = q - (c & (a < 0))
     step = np.where((a < 0) ^ (c == 1), -1, 1)
@@ -114,7 +125,7 @@ def split(x: Ints, unit: Ints, m: Ints | int) -> tuple[Ints, Ints]:
 def by_codeword(combine: np.ufunc, zero: Ints, one: Ints) -> Ints:
     """Return what `combine` makes of zero_i or one_i, as bit c_i says, by codeword; int64 [blocks, 4096]."""
     byte = np.arange(256)
-    words = GOLAY @ (1 << np.arange(SIZE))
+    words = golay() @ (1 << np.arange(SIZE))
     values = np.stack([zero, one])
     parts = []
     for first in (0, 8, 16):
