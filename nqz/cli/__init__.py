@@ -198,6 +198,7 @@ def main() -> int:
         signals.ignore()
     if code:
         _drop_standard_output()
+    _leave_memory()
     return code
 
 
@@ -218,6 +219,13 @@ def _main() -> int:
             tell(f"nqz: error: <stdout>: cannot write: {escape(str(error.strerror).lower())}")
             code = OutputError.exit_code
     return code
+
+
+def _leave_memory() -> None:
+    """Keep the interpreter, which is about to exit, from collecting all that there is: the system takes it back."""
+    native = sys.modules.get("nqz.kernels._native")
+    if native is None or getattr(native, "may_leak", False):
+        gc.freeze()
 
 
 def _drop_standard_output() -> None:

@@ -701,6 +701,9 @@ std::vector<Isa> instruction_sets() {
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels, one submodule for each instruction set; see nqz.reference for what they compute.";
+    // The program does not collect what it holds when it exits: nanobind has no need to tell of that.
+    nb::set_leak_warnings(false);
+    m.attr("may_leak") = true;
     define_values(m);
     define_ring_code(m);
     static const std::vector<Isa> sets = instruction_sets();
