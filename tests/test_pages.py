@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import nqz
-from cli_tools import matrix
+from cli_tools import FIXTURES, matrix
 from nqz.pages.findings import findings, position
 from nqz.pages.html import page
 from nqz.pages.render import render
@@ -245,3 +245,9 @@ def test_containers_of_every_kind_have_a_page():
             page(facts(nqz.encode(matrix(64, 40), rate=2, coding=coding, lattice=lattice, partner="exact")))
         )
     Parsed(page(facts(nqz.encode({"a": matrix(3), "b": matrix(0, 7)}, rate=3))))
+
+
+def test_every_golden_file_has_a_page():
+    for path in sorted((FIXTURES / "golden").glob("*.nqz")):
+        Parsed(nqz.report(path))
+        assert nqz.report(path, format="md").endswith(f"Made by nqz {nqz.__version__}.\n")

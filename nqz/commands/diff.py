@@ -63,26 +63,30 @@ def diff(
     CorruptError, NewerFormatError
         A header, norms, means, or an exact tensor are damaged, or only a later release reads them.
     """
-    sides = [_described(one) for one in (a, b)]
+    sides = [_Side(one) for one in (a, b)]
     left, right = sides
     compared = None
     if original is not None:
         compared = [compare(one, original, pool, progress) for one in (a, b)]
-        for side, found in zip(sides, compared, strict=True):
-            for tensor in found["tensors"]:
-                side[tensor["name"]][1].update({key: tensor[key] for key in _MEASURED})
-    both = [name for name in left if name in right]
-    changed = [one for name in both if (one := _changes(left[name], right[name])) is not None]
-    outlines = [outline(one) for one in (a, b)]
-    files = {
-        key: [one.get(key) for one in outlines]
-        for key in _OF_FILES
-        if outlines[0].get(key) != outlines[1].get(key)
-    }
+        for side, result in zip(sides, compared, strict=True):
+            side.measured = {tensor["name"]: tensor for tensor in result["tensors"]}
+    both = [name for name in left.items if name in right.items]
+    changed = []
+    for name in both:
+        first, second = left.describe(name), right.describe(name)
+        one = _changes(left.items[name], right.items[name], first, second)
+        if one is not None:
+            changed.append(one)
     removed, added = (
-        [name for name in one if name not in other] for one, other in ((left, right), (right, left))
+        [name for name in x.items if name not in y.items] for x, y in ((left, right), (right, left))
     )
-    reordered = both != [name for name in right if name in left]
+    for side, names in zip(sides, (removed, added), strict=True):
+        for name in names:
+            side.describe(name)
+    outlines = [outline(one) for one in (a, b)]
+    first, second = outlines
+    files = {key: [first.get(key), second.get(key)] for key in _OF_FILES if first.get(key) != second.get(key)}
+    reordered = both != [name for name in right.items if name in left.items]
     return {
         "same": not (files or removed or added or changed or reordered),
         "files": files,
@@ -91,36 +95,33 @@ def diff(
         "reordered": reordered,
         "changed": changed,
         "unchanged": len(both) - len(changed),
-        "totals": [_totals(side, one["file_bytes"]) for side, one in zip(sides, outlines, strict=True)],
+        "totals": [side.totals.found(one["file_bytes"]) for side, one in zip(sides, outlines, strict=True)],
         "compared": compared,
     }
 
 
-_Side = dict[str, tuple[Item, dict[str, Any]]]
+class _Side:
+    """One of two containers: where its tensors are, and the sums over those that were described."""
+
+    def __init__(self, collection: Collection) -> None:
+        self.items: dict[str, Item] = {
+            reader.manifest.tensors[index].name: (reader, index) for reader, index in items(collection)
+        }
+        self._parts = part_names(collection)
+        self.totals = Sums()
+        self.measured: dict[str, dict[str, Any]] = {}
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """What is said of a tensor."""
+        reader, index = self.items[name]
+        found = describe(reader, index)
+        self.totals.add(reader.manifest.tensors[index], found)
+        measured = {key: self.measured[name][key] for key in _MEASURED} if self.measured else {}
+        return {**found, **self._parts.get(reader, {}), **measured}
 
 
-def _described(one: Collection) -> _Side:
-    """Every tensor by name: where it is, and what is said of it."""
-    parts = part_names(one)
-    return {
-        reader.manifest.tensors[index].name: (
-            (reader, index),
-            {**describe(reader, index), **parts.get(reader, {})},
-        )
-        for reader, index in items(one)
-    }
-
-
-def _totals(side: _Side, file_bytes: int) -> dict[str, Any]:
-    sums = Sums()
-    for (reader, index), found in side.values():
-        sums.add(reader.manifest.tensors[index], found)
-    return sums.found(file_bytes)
-
-
-def _changes(left: tuple[Item, dict[str, Any]], right: tuple[Item, dict[str, Any]]) -> dict[str, Any] | None:
-    """What differs between two tensors of one name; None if nothing does."""
-    (one, first), (other, second) = left, right
+def _changes(one: Item, other: Item, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
+    """What differs between two tensors of one name, by what is said of them; None if nothing does."""
     flat = dict(_flat(first)), dict(_flat(second))
     changes = {
         key: [side.get(key) for side in flat]

@@ -12,8 +12,7 @@ from nqz.pages.findings import Findings, findings
 from nqz.pages.markup import shown
 from nqz.pages.numbers import bits, grouped, percent, shape, size, times
 from nqz.pages.table import MOST, chosen
-from nqz.pages.verdict import Verdict, product_verdict, verdict
-from nqz.stages.partner import in_words
+from nqz.pages.verdict import Verdict, origin, product_verdict, verdict
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+.!|~$@:-])")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -83,10 +82,9 @@ def _side(found: Findings) -> list[str]:
         rows.append(
             ("products off", f"{percent(errors[1])} (median; {percent(errors[0])} to {percent(errors[2])})")
         )
-        rows.append(("for a partner", ", ".join(in_words(partner) for partner in found.partners)))
     if found.compared is not None and found.compared["totals"]["error"] is not None:
         rows.append(("values off", f"{percent(found.compared['totals']['error'])}, measured"))
-    parts = [_table(("what", ""), rows)]
+    parts = [_table(("what", ""), rows), text(origin(found))]
     if found.marked:
         parts.append(
             "\n".join(

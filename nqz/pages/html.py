@@ -17,7 +17,7 @@ from nqz.pages.markup import Markup, element, joined, shown
 from nqz.pages.numbers import bits, grouped, percent, shape, size, times
 from nqz.pages.table import MOST, chosen, table
 from nqz.pages.treemap import legend, treemap
-from nqz.pages.verdict import Verdict, product_verdict, verdict
+from nqz.pages.verdict import Verdict, origin, product_verdict, verdict
 from nqz.stages.partner import EQUAL, in_words
 
 
@@ -33,7 +33,7 @@ def page(facts: dict[str, Any]) -> str:
     top = verdict(found[0]) if products is None else product_verdict(names, products)
     body = [_top(" × ".join(names), top, facts["command"])]
     if products is None:
-        body += [_figures(found[0]), _remarkable(found[0]), _side(found[0], 0, titled=False)]
+        body += [*_summary(found[0]), _side(found[0], 0, titled=False)]
     else:
         body += [_products(products, names), *(_side(side, k, titled=True) for k, side in enumerate(found))]
     title = f"{' × '.join(names)}: {top.sentence}"
@@ -91,6 +91,11 @@ def _top(name: str, top: Verdict, command: str) -> Markup:
     return element("header", None, bar, *parts)
 
 
+def _summary(found: Findings) -> list[Markup]:
+    """What there is to say of a container as a whole, below the verdict."""
+    return [_figures(found), element("p", {"class": "origin"}, origin(found)), _remarkable(found)]
+
+
 def _figures(found: Findings) -> Markup:
     totals, errors = found.totals, found.products()
     boxes: list[tuple[str, str, str]] = []
@@ -101,7 +106,9 @@ def _figures(found: Findings) -> Markup:
     if totals["rate"] is not None:
         boxes.append(("Bits per entry", bits(totals["rate"]), f"{grouped(totals['entries'])} entries"))
     if errors is not None:
-        boxes.append(("Products off", percent(errors[1]), "root mean square, median"))
+        boxes.append(
+            ("Products off", percent(errors[1]), f"root mean square{', median' * (len(found.matrices) > 1)}")
+        )
     if found.compared is not None and found.compared["totals"]["error"] is not None:
         boxes.append(("Values off", percent(found.compared["totals"]["error"]), "root mean square, measured"))
     kinds = [
@@ -169,8 +176,7 @@ def _side(found: Findings, number: int, titled: bool) -> Markup:
         parts += [
             element("h2", None, shown(found.name)),
             element("p", None, verdict(found).sentence),
-            _figures(found),
-            _remarkable(found),
+            *_summary(found),
         ]
     if len(found.rows) > 1:
         parts.append(_bytes(found, prefix))
@@ -182,7 +188,7 @@ def _side(found: Findings, number: int, titled: bool) -> Markup:
 
 
 def _bytes(found: Findings, prefix: str) -> Markup:
-    about = "Each area is a tensor and its bytes; the deeper its color, the further its products are off."
+    about = "Each area is a tensor and its bytes; its color is how far its products are off."
     return element(
         "section", None, element("h2", None, "Bytes and errors"), element("p", None, about),
         treemap(chosen(found), prefix), legend(),

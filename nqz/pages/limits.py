@@ -13,9 +13,12 @@ from nqz.stages.partner import EQUAL, EXACT, Partner
 
 _LEAST_RATES = 2.0  # bits that are shown at the least
 _LEAST_RATIO = 8.0  # of the errors (root mean square) at both ends of the axis, at the least
+_NOTHING = -200.0  # what stands for the logarithm of no error
 _CURVE = 64
+_STEPS = 8  # of rates that have a line, at the most
 _FEW = 4  # matrices of which it is drawn what a bit more would do
-_TICKS = (1.0, 2.0, 5.0)
+_TICKS = ((1.5, (1.0, 2.0, 5.0), 1), (3.5, (1.0, 3.0), 1), (8.0, (1.0,), 1), (math.inf, (1.0,), 3))
+"""Up to so many powers of ten: the errors that have a line in each, and of how many powers one has lines."""
 
 
 class _Axes(NamedTuple):
@@ -35,7 +38,7 @@ class _Axes(NamedTuple):
 
 def _log(error: float) -> float:
     """Logarithm of an error, root mean square in per cent."""
-    return math.log10(100.0 * math.sqrt(error))
+    return math.log10(100.0 * math.sqrt(error)) if error > 0.0 else _NOTHING
 
 
 def curve_name(partner: Partner) -> str:
@@ -83,19 +86,19 @@ def _axes(rows: Sequence[Row], partners: Sequence[Partner]) -> _Axes:
 
 def _grid(axes: _Axes) -> list[Markup]:
     found = []
-    step = next(
-        one for one in (0.25, 0.5, 1.0, 2.0, 4.0) if (axes.right - axes.left) / one <= 8 or one == 4.0
-    )
+    step = 0.25
+    while axes.right - axes.left > _STEPS * step:
+        step *= 2.0
     first = math.ceil(axes.left / step - 1e-9)
     for k in range(first, math.floor(axes.right / step + 1e-9) + 1):
         place = f"{axes.x(k * step):.2f}%"
         found.append(element("line", {"class": "v", "x1": place, "x2": place, "y1": 0, "y2": "100%"}))
         found.append(element("text", {"class": "c", "x": place, "y": "100%", "dy": 18}, f"{k * step:g}"))
     found.append(element("text", {"class": "e", "x": "100%", "y": "100%", "dy": 34}, "bits per entry"))
+    _, ticks, every = next(one for one in _TICKS if axes.high - axes.low <= one[0])
     for power in range(math.floor(axes.low) - 1, math.ceil(axes.high) + 1):
-        for tick in _TICKS:
-            value = power + math.log10(tick)
-            share = (axes.high - value) / (axes.high - axes.low)
+        for tick in ticks if power % every == 0 else ():
+            share = (axes.high - power - math.log10(tick)) / (axes.high - axes.low)
             if 0.04 <= share <= 1.0:
                 place = f"{100.0 * share:.2f}%"
                 found.append(element("line", {"x1": 0, "x2": "100%", "y1": place, "y2": place}))

@@ -7,10 +7,10 @@ const all = (selector, from = document) => Array.from(from.querySelectorAll(sele
 const scheme = document.querySelector("#scheme");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : dark.matches);
-const name = () => { scheme.textContent = isDark() ? "Light" : "Dark"; };
-scheme.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; name(); });
-dark.addEventListener("change", name);
-name();
+const label = () => { scheme.textContent = isDark() ? "Light" : "Dark"; };
+scheme.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; label(); });
+dark.addEventListener("change", label);
+label();
 
 const fold = (button, open) => {
   button.setAttribute("aria-expanded", open);
@@ -81,7 +81,7 @@ for (const side of all(".side")) {
   // long names fold where they have joints
   for (const { head } of rows) {
     const bdi = head.querySelector("bdi");
-    const parts = bdi.textContent.split(/(?<=[._/])/);
+    const parts = bdi.textContent.match(/[^._/]*[._/]*/g);
     if (parts.length > 1) bdi.replaceChildren(...parts.flatMap((part) => [part, document.createElement("wbr")]));
   }
 

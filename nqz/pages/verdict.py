@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from nqz.ground.wording import counted
+from nqz.ground.wording import counted, one_of
 from nqz.pages.findings import Findings
+from nqz.pages.markup import shown
 from nqz.pages.numbers import bits, percent, share, size, times
+from nqz.stages.partner import in_words
 
 
 class Verdict(NamedTuple):
@@ -112,3 +114,23 @@ def product_verdict(names: Sequence[str], products: Sequence[dict[str, Any]]) ->
             f" Up to {share(guessed)} of that is an estimate of what vectors too quiet to be coded leave out."
         )
     return Verdict("", "Predicted from both files", sentence, lead)
+
+
+_FEW, _METADATA = 3, 8
+
+
+def origin(found: Findings) -> str:
+    """What a container was made of and how, as far as it tells; and what was written into it."""
+    inspected = found.inspected
+    texts = [f"From a .{inspected['source']} file" if inspected["source"] else "From files of several kinds"]
+    if inspected["writer"]:
+        texts.append(f"by {shown(inspected['writer'], 80)}")
+    codes = sorted({row.code for row in found.matrices if row.tensor["same_as"] is None})
+    if codes:
+        axes = sorted({str(row.tensor["axis"]) for row in found.matrices})
+        texts.append(f"coded as {', '.join(codes[:_FEW])}{' and others' if len(codes) > _FEW else ''}")
+        texts.append(f"vectors along axis {one_of(axes)}")
+        texts.append(f"for a partner {one_of(map(in_words, found.partners[:_FEW]))}")
+    for key, value in list((inspected["metadata"] or {}).items())[:_METADATA]:
+        texts.append(f"{shown(key, 80)}: {shown(value, 200)}")
+    return "; ".join(texts) + "."
