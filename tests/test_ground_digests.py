@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
+from nqz import kernels
 from nqz.ground import digests
 from nqz.stages.digest import PIECE, ContentDigest, of_pieces
 
@@ -37,6 +38,16 @@ def test_content_is_named_by_the_pieces_in_order():
 def test_pieces_are_those_of_the_library(size, length):
     expected = [hashlib.sha256(DATA[i : min(i + size, length)]).digest() for i in range(0, length, size)]
     assert digests.of_pieces(DATA[:length], size) == b"".join(expected)
+    assert kernels.hash_pieces(DATA[:length], size) == b"".join(expected)
+
+
+def test_two_pieces_at_a_time_are_those_of_the_library():
+    # every length that a last block can have, in pieces of its own and side by side
+    for size in range(1, 200):
+        expected = b"".join(hashlib.sha256(DATA[i : i + size]).digest() for i in (0, size, 2 * size))
+        assert kernels.hash_pieces(memoryview(DATA)[: 3 * size], size) == expected
+        shorter = hashlib.sha256(DATA[200 : 200 + size]).digest()
+        assert kernels.hash_pieces(memoryview(DATA)[: 200 + size], 200)[32:] == shorter
 
 
 def test_an_array_is_hashed_as_its_bytes():

@@ -20,6 +20,7 @@ FLAGS = {
     "avx2.h": ["-mavx2"],
     "ymm.h": ["-mavx2"],
     "pclmul.h": ["-msse4.1", "-mpclmul"],
+    "sha.h": ["-msse4.1", "-msha"],
     "avx512.h": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512cd"],
 }
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from nqz.ground import digests
 from nqz.ground.corrupt import CorruptStream as CorruptStream
 from nqz.ground.errors import UsageError
 
@@ -48,6 +50,13 @@ def _load(choice: str) -> ModuleType:
     return native
 
 
+def _load_hash() -> Callable[[Any, int], bytes] | None:
+    from nqz.kernels import _native
+
+    found: Callable[[Any, int], bytes] | None = getattr(_native, "hash_pieces", None)
+    return found
+
+
 def implementations() -> dict[str, ModuleType]:
     """Return every implementation that runs on this machine, by the value of NQZ_KERNELS, fastest first."""
     return {choice: _load(choice) for choice in _available()}
@@ -60,7 +69,22 @@ def _choose() -> str:
     return choice
 
 
+def hash_pieces(data: Any, size: int) -> bytes:
+    """SHA-256s of consecutive pieces of a buffer, as `nqz.ground.digests.of_pieces`.
+
+    Where the processor has instructions for it, two pieces at a time: twice as fast as one after the other, since each
+    step of a hash waits for the one before.
+    """
+    view = memoryview(data).cast("B")
+    if _hash_pieces is None or not view:
+        return digests.of_pieces(view, size)
+    import numpy as np
+
+    return _hash_pieces(np.frombuffer(view, np.uint8), size)
+
+
 _choice = _choose()
+_hash_pieces = None if _choice == "reference" else _load_hash()
 name = "reference" if _choice == "reference" else f"native:{_choice}"
 
 

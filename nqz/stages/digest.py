@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nqz import kernels
 from nqz.ground import digests
 
 PIECE = 256 << 10
@@ -15,7 +16,7 @@ SIZE = 16
 
 def of_pieces(data: Any) -> bytes:
     """SHA-256s of the pieces of a buffer that begins with a piece: 32 bytes for each."""
-    return digests.of_pieces(data, PIECE)
+    return kernels.hash_pieces(data, PIECE)
 
 
 class ContentDigest:

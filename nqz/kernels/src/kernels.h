@@ -277,4 +277,10 @@ namespace avx512vbmi {
 extern const RingReading reading;
 }
 
+// SHA-256 of consecutive pieces of a buffer, the last of which may be shorter: 32 bytes for each. For processors with
+// instructions for it.
+namespace sha {
+void hash_pieces(const uint8_t* data, int64_t bytes, int64_t piece, uint8_t* out);
+}
+
 }  // namespace nqz

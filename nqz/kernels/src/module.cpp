@@ -11,6 +11,10 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#ifdef NQZ_X86_64
+#include <cpuid.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -677,6 +681,23 @@ struct Isa {
     bool runs;
 };
 
+#ifdef NQZ_X86_64
+bool has_sha() {
+    unsigned a, b, c, d;
+    return __builtin_cpu_supports("sse4.1") && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1);
+}
+
+nb::bytes hash_pieces(Vector<uint8_t> data, int64_t piece) {
+    require(piece > 0, "a piece must have a byte");
+    std::string out((size_t)((size(data) + piece - 1) / piece) * 32, '\0');
+    {
+        nb::gil_scoped_release release;
+        sha::hash_pieces(data.data(), size(data), piece, (uint8_t*)out.data());
+    }
+    return nb::bytes(out.data(), out.size());
+}
+#endif
+
 // Slowest first.
 std::vector<Isa> instruction_sets() {
     std::vector<Isa> sets = {{"baseline", baseline::kernels, true}};
@@ -713,5 +734,11 @@ NB_MODULE(_native, m) {
         define_all(m, isa.name, isa.kernels);
         available.push_back(isa.name);
     }
+#ifdef NQZ_X86_64
+    if (has_sha())
+        m.def("hash_pieces", hash_pieces, nb::arg("data").noconvert(), nb::arg("size"),
+              "SHA-256 of consecutive pieces, as nqz.ground.digests.of_pieces has them, by the processor's "
+              "instructions.");
+#endif
     m.def("available", [available] { return available; }, "Return the instruction sets that run here, slowest first.");
 }
