@@ -59,8 +59,8 @@ def test_windows_equal_the_reference(native, memory, lanes, count):
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
-def test_extreme_costs_do_not_overflow(native, memory):
-    # Dither undone: runs of steps at one distance from the lattice, longer than a renormalization.
+def test_extreme_costs_are_added_alike(native, memory):
+    # Dither undone: runs of steps at one distance from the lattice, whose sums go round 256 many times.
     count, lanes = 4000, 4
     level = dither(count).astype(np.float64)
     for distance in (0.0, 1.0, 0.5):
@@ -69,8 +69,10 @@ def test_extreme_costs_do_not_overflow(native, memory):
 
 
 @pytest.mark.parametrize("memory", [2, 3, 6, 12])
-def test_nearest_is_the_nearest_of_all_paths(native, memory):
-    # One group of one lane: four trellis steps, sixteen paths.
+def test_nearest_is_the_nearest_of_all_paths_but_for_the_rounding_of_metrics(native, memory):
+    # One group of one lane: four trellis steps, sixteen paths. Costs of steps, metrics over 128 but for a constant, are
+    # rounded by half a unit of 128/11 at most, in each of two paths.
+    rounding, excess = 4 * 2 * 0.5 * (1 << conv.SHIFT) / conv.FACTOR / 256, []
     rng = np.random.default_rng(50)
     paths = np.array(list(itertools.product((0, 1), repeat=4))).T
     code = CODE[memory].code_bits_of(paths)
@@ -81,7 +83,8 @@ def test_nearest_is_the_nearest_of_all_paths(native, memory):
         z = u + dither(8) / 8
         error = np.abs(((z[:, None] - code + 1) % 2) - 1)
         assert (np.abs(code - code_bits_of(point, 1)).sum(axis=0) == 0).any()
-        assert np.isclose(((point / 8 - u) ** 2).sum(), (error**2).sum(axis=0).min(), atol=1e-6)
+        excess.append(((point / 8 - u) ** 2).sum() - (error**2).sum(axis=0).min())
+    assert min(excess) > -1e-6 and max(excess) < rounding and np.mean(excess) < 0.005
 
 
 @pytest.mark.parametrize("memory", MEMORIES)

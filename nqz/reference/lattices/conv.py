@@ -48,7 +48,8 @@ SECOND_MOMENTS = {
 
 AHEAD = 3  # steps that chances of inputs may look ahead
 
-FORBIDDEN = 1 << 40  # metric of the states in which a lane does not begin
+FACTOR, SHIFT = 11, 7  # of branch metrics: in fixed point of 1/256, they are scaled by 11/128
+FURTHEST = 80  # metric above the least one, where a lane begins
 
 
 class Convolutional(Lattice):
@@ -79,7 +80,7 @@ class Convolutional(Lattice):
     def quantize(self, x: Ints, lanes: int, unit: int) -> Ints:
         """Return the nearest points, up to the windows of the search."""
         even, cost, toward = construction_a.nearest_even(x.reshape(-1, lanes), unit)
-        odd = self.code_bits_of(self.search(cost))
+        odd = self.code_bits_of(self.search(cost // 2))
         nearest: Ints = even + odd * toward
         return nearest.reshape(-1)
 
@@ -142,41 +143,50 @@ class Convolutional(Lattice):
         label = self.label[(state << (step + 1) | inputs) & (2 << self.memory) - 1]
         return np.take_along_axis(weight[None], label[..., None], axis=-1)[..., 0]
 
-    def search(self, cost: Ints) -> Ints:
+    def search(self, half: Ints) -> Ints:
         """Return the inputs of the path of least cost (the Viterbi algorithm with truncated survivors).
 
-        The steps of a window are decided by following back the decisions from the best state at the end of its
-        look-ahead. Any inputs are a path, so two windows need not agree on the state between them.
+        Metrics are modulo 256: only their differences count, which are small. The steps of a window are decided by
+        following back the decisions from the best state at the end of its look-ahead. Any inputs are a path, so two
+        windows need not agree on the state between them.
 
         Parameters
         ----------
-        cost : numpy.ndarray
-            int64 [2 T, lanes]: what a one costs more than a zero, for every coordinate.
+        half : numpy.ndarray
+            int64 [2 T, lanes]: half of what a one costs more than a zero, for every coordinate, in 1/256.
 
         Returns
         -------
         numpy.ndarray
             int64 [T, lanes].
         """
-        steps, lanes = cost.shape[0] // 2, cost.shape[1]
+        steps, lanes = half.shape[0] // 2, half.shape[1]
         states = 1 << self.memory
         label = self.label.reshape(2, states)
-        zero = np.zeros_like(cost[0::2])
-        branch = np.stack([zero, cost[1::2], cost[0::2], cost[0::2] + cost[1::2]], axis=1)
+        plus, minus = (branch_metric(half[0::2] + sign * half[1::2]) for sign in (1, -1))
+        branch = np.stack([-plus, -minus, minus, plus], axis=1)
         inputs = np.empty((steps, lanes), dtype=np.int64)
         lane = np.arange(lanes)
-        metric = np.full((states, lanes), FORBIDDEN, dtype=np.int64)
-        metric[0] = 0
+        metric = np.zeros((states, lanes), dtype=np.int64)
         decisions: list[Array] = []  # of the steps from the window's first on
         for first in range(0, steps, self.window):
             end, keep = min(steps, first + self.window + self.ahead), min(steps, first + self.window)
             for t in range(first + len(decisions), end):
+                if t < self.memory:  # one branch leads to each state, from the lower half
+                    metric = metric[np.arange(states) >> 1] + branch[t][self.label[:states]]
+                    decisions.append(np.zeros((-(-states // 8), lanes), np.uint8))
+                    continue
+                if t == self.memory:
+                    metric = settled(metric)
                 lower, upper = metric.reshape(2, -1, lanes).repeat(2, axis=1)
                 a = lower + branch[t][label[0]]
                 b = upper + branch[t][label[1]]
-                decisions.append(np.packbits(b < a, axis=0, bitorder="little"))
-                metric = np.minimum(a, b)
-            back = np.argmin(metric, axis=0)
+                less = b - a < 0
+                decisions.append(np.packbits(less, axis=0, bitorder="little"))
+                metric = np.where(less, b, a)
+            if end <= self.memory:
+                metric = settled(metric[: 1 << end])
+            back = np.argmin(metric - metric[0], axis=0)
             for t in range(end - 1, first - 1, -1):
                 if t < keep:
                     inputs[t] = back & 1
@@ -192,6 +202,18 @@ class Convolutional(Lattice):
             state[i:] |= inputs[:-i] << (i - 1)
         bits: Ints = from_blocks(self.residues(state, inputs))
         return bits.reshape(-1, inputs.shape[1])
+
+
+def branch_metric(cost: Ints) -> Array:
+    """Return metrics of branches, int8."""
+    metric: Array = (FACTOR * cost + (1 << SHIFT - 1) >> SHIFT).astype(np.int8)
+    return metric
+
+
+def settled(metric: Ints) -> Array:
+    """Return metrics above the least, int8, those far above it cut off."""
+    above: Array = np.minimum(metric - metric.min(axis=0), FURTHEST).astype(np.int8)
+    return above
 
 
 def parity_of(values: Ints) -> Ints:

@@ -1,15 +1,15 @@
-// Viterbi: the nearest point of a convolutional lattice, SLAB lanes side by side in one vector of 16-bit metrics.
+// Viterbi: the nearest point of a convolutional lattice, SLAB lanes side by side in one vector of 8-bit metrics.
 //
 // A step's cost is h = 128 - |r|, r the distance from the nearest even integer in 1/256: half of what an odd integer
 // costs more than the even one. A branch with code bits (c0, c1) is given the metric e = ±h0 ± h1, plus where the bit
-// is 1: that is its cost less the mean h0 + h1 of all branches, and an exact integer. Complementary labels have
-// opposite metrics, and a butterfly (two states, their two common successors) needs only one: -e or e everywhere.
+// is 1: that is its cost less the mean h0 + h1 of all branches. Complementary labels have opposite metrics, and a
+// butterfly (two states, their two common successors) needs only one: -e or e everywhere.
 //
-// No overflow in 16 bits: |e| <= 256. Every state is reached from every other within `memory` <= 12 steps, so once
-// `memory` steps are done, metrics lie within 2 * 256 * 12 = 6144 of one another. Every BATCH = 64 steps the metric of
-// state 0 is subtracted from all (which decides nothing): below 6144 + 64 * 256 = 22528 in magnitude. A window begins
-// with 0 in the known state and FORBIDDEN = 8192 in the others: at most 8192 + 64 * 256 = 24576. A path from a
-// forbidden state never wins: within 12 steps it costs at least 8192 - 12 * 256 = 5120, an allowed one at most 3072.
+// Metrics are e in units of 128/11, rounded, and their sums are modulo 256 (Hekstra 1989): only differences decide, so
+// that nothing need be subtracted to keep them small. Two paths into a state nearly never differ by 128 or more; where
+// they do, the worse one is taken, which is a path as well (docs/theory.md, section 3). Only at the beginning of a
+// lane, where state 0 is known, metrics are far apart: the first `memory` steps are summed up in 16 bits, and then no
+// state is left further than FURTHEST above the least, so that the next comparisons are true.
 #pragma once
 
 #include "../base.h"
@@ -21,10 +21,10 @@
 namespace nqz::NQZ_ISA {
 namespace {
 
-enum { BATCH = 64, FORBIDDEN = 8192 };
+enum { BATCH = 64, METRIC_FACTOR = 11, METRIC_SHIFT = 7, FURTHEST = 80 };
 
 // Bytes of decisions of one trellis step.
-NQZ_INLINE int64_t decision_row(int memory) { return ((int64_t)2 * SLAB / 8) << (memory - 1); }
+NQZ_INLINE int64_t decision_row(int memory) { return ((int64_t)SLAB / 8) << memory; }
 
 // Branch metrics of one trellis step by label.
 struct Branches {
@@ -52,9 +52,7 @@ NQZ_INLINE void trellis_butterfly(const Metrics* x, Metrics* y, Metrics plus, Me
     // The branch from s0 with input 0 has the label; the one from s1, its complement.
     Metrics a0 = label >= 2 ? more0 : less0, b0 = label >= 2 ? less1 : more1;
     Metrics a1 = label >= 2 ? less0 : more0, b1 = label >= 2 ? more1 : less1;
-    Simd::decide(to + Simd::decision_offset((int32_t)reg), a0, b0, a1, b1);
-    y[2 * K] = Simd::lesser(a0, b0);
-    y[2 * K + 1] = Simd::lesser(a1, b1);
+    Simd::choose_lesser(to + SLAB / 8 * reg, a0, b0, a1, b1, y[2 * K], y[2 * K + 1]);
 }
 
 template <int MEMORY, int STEP, int K>
@@ -73,10 +71,11 @@ template <int MEMORY, int STEP>
 NQZ_INLINE void advance(const Metrics* x, Metrics* y, const Branches* branches, const uint8_t* flip, int j,
                         uint8_t* decisions) {
     typedef Radix<MEMORY> R;
-    const Metrics* e = branches[STEP].of;
-    int by = flip[STEP * R::COUNT + j];
+    const char* e = (const char*)branches[STEP].of;
+    const uint32_t plus = flip[STEP * R::COUNT + j], minus = plus ^ sizeof(Metrics);
     Butterflies<MEMORY, STEP, R::WIDTH / 2>::run(
-        x, y, e[3 ^ by], e[2 ^ by], decisions + STEP * decision_row(MEMORY) + Simd::decision_offset(j << (STEP + 1)));
+        x, y, *(const Metrics*)(e + plus), *(const Metrics*)(e + minus),
+        decisions + STEP * decision_row(MEMORY) + SLAB / 8 * (j << (STEP + 1)));
 }
 
 // The metrics of all states, and room for as many.
@@ -127,7 +126,8 @@ struct Viterbi {
     int lanes, lane;   // lanes of the chunk, and the slab's first
     Metric metric;
     uint8_t* decisions;
-    uint8_t flip[2 << (MEMORY_MAX - 2)];  // by step and block: what the part of the state below turns labels to
+    uint8_t
+        flip[2 << (MEMORY_MAX - 2)];  // by step and block: where label 3 stands, turned by the part of the state below
 
     NQZ_INLINE int64_t row() const { return decision_row(memory); }
 
@@ -136,10 +136,45 @@ struct Viterbi {
         const int count = 1 << (memory - stepper->steps);
         for (int step = 0; step < stepper->steps; step++)
             for (int j = 0; j < count; j++)
-                flip[step * count + j] = (uint8_t)label_of(memory, (uint32_t)j << (step + 1));
-        const int16_t forbidden = FORBIDDEN;
-        metric.now[0] = Metrics{};
-        for (int s = 1; s < 1 << memory; s++) metric.now[s] = Metrics{} + forbidden;
+                flip[step * count + j] = (uint8_t)(sizeof(Metrics) * (3 ^ label_of(memory, (uint32_t)j << (step + 1))));
+    }
+
+    // The first `count` <= memory steps, in each of which one branch leads to a state; and zeros as their decisions.
+    // The metrics in 16 bits take the room of those in 8, and of as many to spare.
+    void start(const Branches* branches, int count, uint8_t* to) {
+        int16_t (*sum)[SLAB] = (int16_t (*)[SLAB])metric.now;
+        memset(sum, 0, sizeof *sum);
+        for (int t = 0; t < count; t++)
+            for (int s = (2 << t) - 1; s >= 0; s--) {
+                int8_t e[SLAB];
+                memcpy(e, &branches[t].of[label_of(memory, (uint32_t)s)], sizeof e);
+                for (int l = 0; l < SLAB; l++) sum[s][l] = (int16_t)(sum[s >> 1][l] + e[l]);
+            }
+        int16_t least_one[SLAB];
+        memcpy(least_one, sum, sizeof least_one);
+        for (int s = 1; s < 1 << count; s++)
+            for (int l = 0; l < SLAB; l++) least_one[l] = sum[s][l] < least_one[l] ? sum[s][l] : least_one[l];
+        for (int s = 0; s < 1 << count; s++) {
+            uint8_t above[SLAB];
+            for (int l = 0; l < SLAB; l++) above[l] = (uint8_t)least(FURTHEST, sum[s][l] - least_one[l]);
+            memcpy(&metric.now[s], above, sizeof above);
+        }
+        memset(to, 0, (size_t)(count * row()));
+    }
+
+    // One step.
+    void take_one(const Branches& branches, uint8_t* to) {
+        const int half = 1 << (memory - 1);
+        for (int i = 0; i < half; i++) {
+            const int label = label_of(memory, 2 * (uint32_t)i);
+            const Metrics e = branches.of[label], f = branches.of[3 ^ label];
+            const Metrics a0 = metric.now[i] + e, b0 = metric.now[i + half] + f;
+            const Metrics a1 = metric.now[i] + f, b1 = metric.now[i + half] + e;
+            Simd::choose_lesser(to + SLAB / 8 * 2 * i, a0, b0, a1, b1, metric.spare[2 * i], metric.spare[2 * i + 1]);
+        }
+        Metrics* other = metric.now;
+        metric.now = metric.spare;
+        metric.spare = other;
     }
 
     // Branch metrics of `count` <= BATCH trellis steps; 0 for lanes that the chunk does not have.
@@ -160,14 +195,21 @@ struct Viterbi {
                 }
         }
         for (int t = 0; t < count; t++) {
-            Metrics h0, h1;
-            memcpy(&h0, h[2 * t], sizeof h0);
-            memcpy(&h1, h[2 * t + 1], sizeof h1);
-            branches[t].of[3] = h0 + h1;
-            branches[t].of[2] = h0 - h1;
-            branches[t].of[1] = h1 - h0;
-            branches[t].of[0] = -h0 - h1;
+            uint8_t plus[SLAB], minus[SLAB];
+            for (int l = 0; l < SLAB; l++) {
+                int16_t h0 = h[2 * t][l], h1 = h[2 * t + 1][l];
+                plus[l] = scaled((int16_t)(h0 + h1));
+                minus[l] = scaled((int16_t)(h0 - h1));
+            }
+            Metrics* of = branches[t].of;
+            memcpy(&of[3], plus, sizeof plus);
+            memcpy(&of[2], minus, sizeof minus);
+            of[1] = -of[2];
+            of[0] = -of[3];
         }
+    }
+    static NQZ_INLINE uint8_t scaled(int16_t e) {
+        return (uint8_t)((int16_t)(METRIC_FACTOR * e + (1 << METRIC_SHIFT) / 2) >> METRIC_SHIFT);
     }
 
     // Decisions of the trellis steps [first, end), to row `to` on.
@@ -176,33 +218,41 @@ struct Viterbi {
         for (int64_t t = first; t < end; t += BATCH) {
             int count = (int)least(BATCH, end - t);
             fill(t, count, branches);
-            stepper->take(metric, branches, count, flip, to);
-            to += count * row();
-            Metrics *metrics = metric.now, base = metrics[0];
-            for (int s = 0; s < 1 << memory; s++) metrics[s] -= base;
+            int taken = t == 0 ? (int)least(memory, count) : 0;
+            if (taken) start(branches, taken, to);
+            to += taken * row();
+            for (; taken % 4; taken++, to += row()) take_one(branches[taken], to);
+            stepper->take(metric, branches + taken, count - taken, flip, to);
+            to += (count - taken) * row();
         }
     }
 
-    // The best state of each lane.
-    void best(int32_t* state) const {
-        const Metrics* metrics = metric.now;
-        Metrics least_one = metrics[0], at = {};
-        for (int s = 1; s < 1 << memory; s++) {
-            Metrics less = (Metrics)(metrics[s] < least_one);
-            at = (at & ~less) | ((Metrics{} + (int16_t)s) & less);
-            least_one = Simd::lesser(least_one, metrics[s]);
-        }
+    // The best state of each lane after so many steps: the first whose metric is the least, seen from state 0.
+    void best(int64_t steps, int32_t* state) const {
+        const uint8_t* metrics = (const uint8_t*)metric.now;
+        int16_t at[SLAB] = {};
+        int8_t least_one[SLAB] = {};
+        for (int16_t s = 1; s < 1 << least(steps, memory); s++)
+            for (int l = 0; l < SLAB; l++) {
+                int8_t m = (int8_t)(metrics[s * SLAB + l] - metrics[l]);
+                at[l] = m < least_one[l] ? s : at[l];
+                least_one[l] = m < least_one[l] ? m : least_one[l];
+            }
         for (int l = 0; l < SLAB; l++) state[l] = at[l];
     }
 
-    // Follows the decisions in rows [begin, end) back from `state`; adds the inputs to `inputs`, if any.
+    // Follows the decisions in rows [begin, end), a multiple of four, back from `state`; adds the inputs to `inputs`,
+    // if any.
     void back(int64_t begin, int64_t end, int32_t* state, uint32_t* inputs) const {
-        const uint8_t* decided = decisions + (end - 1) * row();
+        uint32_t found[4];
         Simd::States states(state, memory);
         if (inputs)
-            for (int64_t t = end - 1; t >= begin; t--, decided -= row()) inputs[t] |= states.back(decided) << lane;
+            for (int64_t t = end - 4; t >= begin; t -= 4) {
+                states.back(decisions + t * row(), row(), found);
+                for (int i = 0; i < 4; i++) inputs[t + i] |= found[i] << lane;
+            }
         else
-            for (int64_t t = end - 1; t >= begin; t--, decided -= row()) states.back(decided);
+            for (int64_t t = end - 4; t >= begin; t -= 4) states.back(decisions + t * row(), row(), found);
         states.store();
     }
 };
@@ -296,7 +346,7 @@ void search_trellises(const Place& place, const Dither& dither, const float* u, 
             Viterbi& v = slab[s];
             int32_t state[SLAB];
             v.forward(done, end, v.decisions + (done - first) * row);
-            v.best(state);
+            v.best(end, state);
             v.back(keep, end - first, state, nullptr);
             v.back(0, keep, state, inputs);
             // The rest is the beginning of the next window.

@@ -48,44 +48,45 @@ struct Simd : Ymm {
     }
 
     static NQZ_INLINE Ints lesser(Ints a, Ints b) { return (Ints)_mm256_min_epi32((__m256i)a, (__m256i)b); }
-    static NQZ_INLINE Metrics lesser(Metrics a, Metrics b) { return (Metrics)_mm256_min_epi16((__m256i)a, (__m256i)b); }
     static NQZ_INLINE Words lesser(Words a, Words b) { return (Words)_mm256_min_epu32((__m256i)a, (__m256i)b); }
 
-    // In each half of the 32 bits, 8 lanes of the even state, then of the odd one.
-    static NQZ_INLINE void decide(uint8_t* to, Metrics a0, Metrics b0, Metrics a1, Metrics b1) {
-        __m256i even = _mm256_cmpgt_epi16((__m256i)a0, (__m256i)b0), odd = _mm256_cmpgt_epi16((__m256i)a1, (__m256i)b1);
-        int bits = _mm256_movemask_epi8(_mm256_packs_epi16(even, odd));
-        memcpy(to, &bits, 4);
-    }
-
+    // The highest bits of a register are the state; below these stand the inputs that it has left behind.
     struct States {
         int32_t* state;
         int memory;
-        __m256i s0, s1;
+        __m256i s[4];
 
-        NQZ_INLINE States(int32_t* state_, int memory_)
-            : state(state_),
-              memory(memory_),
-              s0(_mm256_loadu_si256((const __m256i*)state_)),
-              s1(_mm256_loadu_si256((const __m256i*)state_ + 1)) {}
-        NQZ_INLINE uint32_t back(const uint8_t* row) {
-            const __m256i ramp = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            const __m256i one = _mm256_set1_epi32(1), half = _mm256_set1_epi32(16);
-            uint32_t low = signs(_mm256_slli_epi32(s0, 31)), high = signs(_mm256_slli_epi32(s1, 31));
-            __m256i w0 = _mm256_i32gather_epi32((const int*)row, _mm256_srli_epi32(s0, 1), 4);
-            __m256i w1 = _mm256_i32gather_epi32((const int*)row, _mm256_srli_epi32(s1, 1), 4);
-            __m256i bit0 = _mm256_add_epi32(_mm256_slli_epi32(_mm256_and_si256(s0, one), 3), ramp);
-            __m256i bit1 = _mm256_add_epi32(_mm256_slli_epi32(_mm256_and_si256(s1, one), 3), ramp);
-            __m256i d0 = _mm256_and_si256(_mm256_srlv_epi32(w0, bit0), one);
-            __m256i d1 = _mm256_and_si256(_mm256_srlv_epi32(w1, _mm256_or_si256(bit1, half)), one);
-            s0 = _mm256_or_si256(_mm256_srli_epi32(s0, 1), _mm256_slli_epi32(d0, memory - 1));
-            s1 = _mm256_or_si256(_mm256_srli_epi32(s1, 1), _mm256_slli_epi32(d1, memory - 1));
-            return low | high << 8;
+        NQZ_INLINE States(int32_t* state_, int memory_) : state(state_), memory(memory_) {
+            for (int v = 0; v < 4; v++)
+                s[v] = _mm256_slli_epi32(_mm256_loadu_si256((const __m256i*)state + v), 32 - memory);
+        }
+        NQZ_INLINE void back(const uint8_t* rows, int64_t pitch, uint32_t* inputs) {
+            const __m256i top = _mm256_set1_epi32(INT32_MIN);
+            for (int i = 3; i >= 0; i--)
+                for (int v = 0; v < 4; v++) {
+                    // Shifted left by this, the bit of a lane stands at the top.
+                    const __m256i to_top = _mm256_sub_epi32(_mm256_set1_epi32(31 - 8 * v), ramp());
+                    __m256i word =
+                        _mm256_i32gather_epi32((const int*)(rows + i * pitch), _mm256_srli_epi32(s[v], 32 - memory), 4);
+                    word = _mm256_and_si256(_mm256_sllv_epi32(word, to_top), top);
+                    s[v] = _mm256_or_si256(_mm256_srli_epi32(s[v], 1), word);
+                }
+            // Four inputs of a lane in the upper half of a byte, those of all lanes side by side.
+            __m256i left[4];
+            for (int v = 0; v < 4; v++)
+                left[v] = _mm256_and_si256(_mm256_srli_epi32(s[v], 24 - memory), _mm256_set1_epi32(0xF0));
+            __m256i all =
+                _mm256_packus_epi16(_mm256_packus_epi32(left[0], left[1]), _mm256_packus_epi32(left[2], left[3]));
+            all = _mm256_permutevar8x32_epi32(all, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+            for (int i = 0; i < 4; i++, all = _mm256_add_epi8(all, all))
+                inputs[i] = (uint32_t)_mm256_movemask_epi8(all);
         }
         NQZ_INLINE void store() {
-            _mm256_storeu_si256((__m256i*)state, s0);
-            _mm256_storeu_si256((__m256i*)state + 1, s1);
+            for (int v = 0; v < 4; v++) _mm256_storeu_si256((__m256i*)state + v, _mm256_srli_epi32(s[v], 32 - memory));
         }
+
+      private:
+        static NQZ_INLINE __m256i ramp() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
     };
 
     struct Accumulator {

@@ -57,17 +57,7 @@ struct Avx512 : Ymm {
     }
 
     static NQZ_INLINE Ints lesser(Ints a, Ints b) { return (Ints)_mm512_min_epi32((__m512i)a, (__m512i)b); }
-    static NQZ_INLINE Metrics lesser(Metrics a, Metrics b) { return (Metrics)_mm512_min_epi16((__m512i)a, (__m512i)b); }
     static NQZ_INLINE Words lesser(Words a, Words b) { return (Words)_mm512_min_epu32((__m512i)a, (__m512i)b); }
-
-    // 32 bits for every state.
-    static NQZ_INLINE void decide(uint8_t* to, Metrics a0, Metrics b0, Metrics a1, Metrics b1) {
-        uint32_t even = _mm512_cmplt_epi16_mask((__m512i)b0, (__m512i)a0);
-        uint32_t odd = _mm512_cmplt_epi16_mask((__m512i)b1, (__m512i)a1);
-        memcpy(to, &even, 4);
-        memcpy(to + 4, &odd, 4);
-    }
-    static NQZ_INLINE int64_t decision_offset(int32_t state) { return 4 * (int64_t)state; }
 
     struct States {
         int32_t* state;
@@ -81,14 +71,16 @@ struct Avx512 : Ymm {
             turn1 = _mm512_add_epi32(turn0, _mm512_set1_epi32(16));
             top = _mm512_set1_epi32(1 << memory);
         }
-        NQZ_INLINE uint32_t back(const uint8_t* row) {
+        NQZ_INLINE void back(const uint8_t* rows, int64_t pitch, uint32_t* inputs) {
             const __m512i one = _mm512_set1_epi32(1);
-            uint32_t low = _mm512_test_epi32_mask(s0, one), high = _mm512_test_epi32_mask(s1, one);
-            __m512i d0 = _mm512_rorv_epi32(_mm512_i32gather_epi32(s0, row, 4), turn0);
-            __m512i d1 = _mm512_rorv_epi32(_mm512_i32gather_epi32(s1, row, 4), turn1);
-            s0 = _mm512_srli_epi32(_mm512_or_si512(s0, _mm512_and_si512(d0, top)), 1);
-            s1 = _mm512_srli_epi32(_mm512_or_si512(s1, _mm512_and_si512(d1, top)), 1);
-            return low | high << 16;
+            for (int i = 3; i >= 0; i--) {
+                const uint8_t* row = rows + i * pitch;
+                inputs[i] = _mm512_test_epi32_mask(s0, one) | (uint32_t)_mm512_test_epi32_mask(s1, one) << 16;
+                __m512i d0 = _mm512_rorv_epi32(_mm512_i32gather_epi32(s0, row, 4), turn0);
+                __m512i d1 = _mm512_rorv_epi32(_mm512_i32gather_epi32(s1, row, 4), turn1);
+                s0 = _mm512_srli_epi32(_mm512_or_si512(s0, _mm512_and_si512(d0, top)), 1);
+                s1 = _mm512_srli_epi32(_mm512_or_si512(s1, _mm512_and_si512(d1, top)), 1);
+            }
         }
         NQZ_INLINE void store() {
             _mm512_storeu_si512(state, s0);

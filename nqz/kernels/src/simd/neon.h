@@ -47,46 +47,19 @@ struct Simd : Portable {
 
     using Portable::lesser;
     static NQZ_INLINE Ints lesser(Ints a, Ints b) { return (Ints)vminq_s32((int32x4_t)a, (int32x4_t)b); }
-    static NQZ_INLINE Metrics lesser(Metrics a, Metrics b) { return (Metrics)vminq_s16((int16x8_t)a, (int16x8_t)b); }
 
-    // The even state has the first byte, the odd one the second: state s has byte s of its step.
-    static NQZ_INLINE void decide(uint8_t* to, Metrics a0, Metrics b0, Metrics a1, Metrics b1) {
-        const uint16x8_t place = {0x0101, 0x0202, 0x0404, 0x0808, 0x1010, 0x2020, 0x4040, 0x8080};
-        uint16x8_t even = vcgtq_s16((int16x8_t)a0, (int16x8_t)b0), odd = vcgtq_s16((int16x8_t)a1, (int16x8_t)b1);
-        uint16x8_t both = vandq_u16(vbslq_u16(vdupq_n_u16(0x00FF), even, odd), place);
-        uint16_t bits = vaddvq_u16(both);
-        memcpy(to, &bits, 2);
+    static NQZ_INLINE void choose_lesser(uint8_t* to, Metrics a0, Metrics b0, Metrics a1, Metrics b1, Metrics& least0,
+                                         Metrics& least1) {
+        const uint8x16_t place = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+        const uint8x16_t second0 = vcltzq_s8((int8x16_t)(b0 - a0)), second1 = vcltzq_s8((int8x16_t)(b1 - a1));
+        uint8x16_t bits = vpaddq_u8(vandq_u8(second0, place), vandq_u8(second1, place));
+        bits = vpaddq_u8(bits, bits);
+        bits = vpaddq_u8(bits, bits);
+        const uint32_t word = vgetq_lane_u32((uint32x4_t)bits, 0);
+        memcpy(to, &word, 4);
+        least0 = (Metrics)vbslq_u8(second0, (uint8x16_t)b0, (uint8x16_t)a0);
+        least1 = (Metrics)vbslq_u8(second1, (uint8x16_t)b1, (uint8x16_t)a1);
     }
-
-    struct States {
-        int32_t* state;
-        uint16x8_t s, top;
-
-        NQZ_INLINE States(int32_t* state_, int memory)
-            : state(state_),
-              s(vcombine_u16(vmovn_u32((uint32x4_t)load_ints(state_)), vmovn_u32((uint32x4_t)load_ints(state_ + 4)))),
-              top(vdupq_n_u16((uint16_t)(1 << (memory - 1)))) {}
-        NQZ_INLINE uint32_t back(const uint8_t* row) {
-            const uint8x8_t place = {1, 2, 4, 8, 16, 32, 64, 128};
-            uint8x8_t decided = vdup_n_u8(0);
-            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 0), decided, 0);
-            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 1), decided, 1);
-            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 2), decided, 2);
-            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 3), decided, 3);
-            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 4), decided, 4);
-            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 5), decided, 5);
-            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 6), decided, 6);
-            decided = vld1_lane_u8(row + vgetq_lane_u16(s, 7), decided, 7);
-            uint8x8_t inputs = vand_u8(vtst_u8(vmovn_u16(s), vdup_n_u8(1)), place);
-            int16x8_t chosen = vmovl_s8((int8x8_t)vtst_u8(decided, place));
-            s = vorrq_u16(vshrq_n_u16(s, 1), vandq_u16((uint16x8_t)chosen, top));
-            return vaddv_u8(inputs);
-        }
-        NQZ_INLINE void store() {
-            store_ints(state, (Ints)vmovl_u16(vget_low_u16(s)));
-            store_ints(state + 4, (Ints)vmovl_u16(vget_high_u16(s)));
-        }
-    };
 
     typedef uint8x16_t Table;
     static NQZ_INLINE Table table(const uint8_t* from) { return vld1q_u8(from); }

@@ -84,18 +84,18 @@ struct Portable {
 
     // ------------------------------------------------------------------------------------------------ Viterbi
 
-    static NQZ_INLINE Metrics lesser(Metrics a, Metrics b) { return b < a ? b : a; }
-
-    // Writes the decisions of states 2i and 2i + 1, 2 SLAB bits: that of each lane and state is one where b < a.
-    static NQZ_INLINE void decide(uint8_t* to, Metrics a0, Metrics b0, Metrics a1, Metrics b1) {
-        Metrics even = (Metrics)(b0 < a0), odd = (Metrics)(b1 < a1);
+    // Of two pairs of metrics the lesser: the second where b - a modulo 256 is negative as int8. Writes on which lanes
+    // it is, SLAB bits of the first pair, then of the second.
+    static NQZ_INLINE void choose_lesser(uint8_t* to, Metrics a0, Metrics b0, Metrics a1, Metrics b1, Metrics& least0,
+                                         Metrics& least1) {
+        Metrics second0 = (Metrics)(b0 - a0 > 127), second1 = (Metrics)(b1 - a1 > 127);
         uint64_t bits = 0;
-        for (int l = 0; l < SLAB; l++) bits |= (uint64_t)(even[l] & 1) << l | (uint64_t)(odd[l] & 1) << (SLAB + l);
+        for (int l = 0; l < SLAB; l++)
+            bits |= (uint64_t)(second0[l] & 1) << l | (uint64_t)(second1[l] & 1) << (SLAB + l);
         memcpy(to, &bits, 2 * SLAB / 8);
+        least0 = (b0 & second0) | (a0 & ~second0);
+        least1 = (b1 & second1) | (a1 & ~second1);
     }
-
-    // Where the decisions of a state begin, from those of its trellis step on.
-    static NQZ_INLINE int64_t decision_offset(int32_t state) { return 2 * SLAB / 8 * (int64_t)(state >> 1); }
 
     // States of SLAB lanes on the way back through a trellis.
     struct States {
@@ -103,18 +103,19 @@ struct Portable {
         int memory;
 
         NQZ_INLINE States(int32_t* state_, int memory_) : state(state_), memory(memory_) {}
-        // Goes back a step, whose decisions begin at `row`; bit l of the result is the input of lane l at this step,
-        // the lowest bit of its state.
-        NQZ_INLINE uint32_t back(const uint8_t* row) {
-            uint32_t inputs = 0;
-            for (int l = 0; l < SLAB; l++) {
-                int32_t s = state[l];
-                uint64_t word = 0;
-                memcpy(&word, row + decision_offset(s), 2 * SLAB / 8);
-                inputs |= (uint32_t)(s & 1) << l;
-                state[l] = s >> 1 | (int32_t)(word >> ((s & 1) * SLAB + l) & 1) << (memory - 1);
+        // Goes back four steps, whose decisions begin at `rows`, `pitch` bytes apart, SLAB bits for each state. Bit l
+        // of inputs[i] is the input of lane l at step i, the lowest bit of its state.
+        NQZ_INLINE void back(const uint8_t* rows, int64_t pitch, uint32_t* inputs) {
+            for (int i = 3; i >= 0; i--) {
+                inputs[i] = 0;
+                for (int l = 0; l < SLAB; l++) {
+                    int32_t s = state[l];
+                    uint32_t word = 0;
+                    memcpy(&word, rows + i * pitch + SLAB / 8 * s, SLAB / 8);
+                    inputs[i] |= (uint32_t)(s & 1) << l;
+                    state[l] = s >> 1 | (int32_t)(word >> l & 1) << (memory - 1);
+                }
             }
-            return inputs;
         }
         // Writes the states back to where they came from.
         NQZ_INLINE void store() {}

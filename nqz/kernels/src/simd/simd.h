@@ -11,7 +11,7 @@
 //     butterfly<H>(Vector), negate(Vector, bits)             rotation
 //     transpose_square(from, pitch, to)                      rotation, centering, restoring, packing for products
 //     rounded(Vector, limit), lesser(Ints, Ints)             nearest points
-//     lesser(Metrics, Metrics), decide(to, a0, b0, a1, b1), decision_offset(state), struct States    Viterbi
+//     choose_lesser(to, a0, b0, a1, b1, least0, least1), struct States    Viterbi
 //     Table, table(from), pick(table, index), least_of(Costs, Costs), interleave(a, b, low, high),
 //         store_blocks(to, pitch, v), choose(to, a, b, ab, c), chosen(from, lane),
 //         exchange(from, by, to)                             the search for rings

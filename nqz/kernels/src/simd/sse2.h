@@ -15,13 +15,14 @@ struct Simd : Portable {
         return (Ints)_mm_cvtps_epi32(clamped);
     }
 
-    using Portable::lesser;
-    static NQZ_INLINE Metrics lesser(Metrics a, Metrics b) { return (Metrics)_mm_min_epi16((__m128i)a, (__m128i)b); }
-
-    static NQZ_INLINE void decide(uint8_t* to, Metrics a0, Metrics b0, Metrics a1, Metrics b1) {
-        __m128i even = _mm_cmpgt_epi16((__m128i)a0, (__m128i)b0), odd = _mm_cmpgt_epi16((__m128i)a1, (__m128i)b1);
-        int bits = _mm_movemask_epi8(_mm_packs_epi16(even, odd));
-        memcpy(to, &bits, 2);
+    static NQZ_INLINE void choose_lesser(uint8_t* to, Metrics a0, Metrics b0, Metrics a1, Metrics b1, Metrics& least0,
+                                         Metrics& least1) {
+        __m128i less0 = (__m128i)(b0 - a0), less1 = (__m128i)(b1 - a1), zero = _mm_setzero_si128();
+        uint32_t bits = (uint32_t)_mm_movemask_epi8(less0) | (uint32_t)_mm_movemask_epi8(less1) << 16;
+        memcpy(to, &bits, 4);
+        // Where the difference is negative, it is added.
+        least0 = a0 + (Metrics)_mm_and_si128(less0, _mm_cmpgt_epi8(zero, less0));
+        least1 = a1 + (Metrics)_mm_and_si128(less1, _mm_cmpgt_epi8(zero, less1));
     }
 
     static NQZ_INLINE Costs least_of(Costs a, Costs b) { return (Costs)_mm_min_epi16((__m128i)a, (__m128i)b); }

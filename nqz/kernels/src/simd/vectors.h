@@ -12,7 +12,7 @@ namespace {
 
 enum {
     VECTOR = NQZ_VECTOR,                // entries of 32 bits
-    SLAB = 2 * VECTOR,                  // of 16 bits
+    SLAB = NQZ_VECTOR == 4 ? 16 : 32,   // of 8 bits, in the search for points of convolutional lattices
     WIDE = VECTOR / 2,                  // of 64 bits
     STATES = NQZ_VECTOR == 4 ? 8 : 16,  // of 16 bits, in the search for rings
     SQUARE = 16,                        // side of the squares that are transposed
@@ -27,7 +27,7 @@ typedef int32_t Ints __attribute__((vector_size(4 * VECTOR)));
 typedef uint32_t Words __attribute__((vector_size(4 * VECTOR)));
 typedef int64_t Longs __attribute__((vector_size(8 * WIDE)));
 typedef int16_t Costs __attribute__((vector_size(2 * STATES)));
-typedef int16_t Metrics __attribute__((vector_size(2 * SLAB)));
+typedef uint8_t Metrics __attribute__((vector_size(SLAB)));  // modulo 256
 
 // Functions that take or give these are inline everywhere: how processors without such registers would pass them is no
 // question.

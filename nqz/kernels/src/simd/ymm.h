@@ -1,4 +1,4 @@
-// What AVX2 and AVX-512 do alike, on vectors of 256 bits: rings.
+// What AVX2 and AVX-512 do alike, on vectors of 256 bits: searches of trellises, and rings.
 #pragma once
 
 #define NQZ_SHUFFLES 1
@@ -28,6 +28,21 @@ struct Takes {
 constexpr Takes TAKES;
 
 struct Ymm : Portable {
+    typedef uint32_t Bits __attribute__((aligned(1), may_alias));
+
+    static NQZ_INLINE void choose_lesser(uint8_t* to, Metrics a0, Metrics b0, Metrics a1, Metrics b1, Metrics& least0,
+                                         Metrics& least1) {
+        // Left alone, GCC takes sums apart that are needed as they are, and gathers the words in a vector to store
+        // them.
+        asm("" : "+v"(a0), "+v"(a1));
+        const __m256i less0 = (__m256i)(b0 - a0), less1 = (__m256i)(b1 - a1);
+        volatile Bits* bits = (volatile Bits*)to;
+        bits[0] = (uint32_t)_mm256_movemask_epi8(less0);
+        bits[1] = (uint32_t)_mm256_movemask_epi8(less1);
+        least0 = (Metrics)_mm256_blendv_epi8((__m256i)a0, (__m256i)b0, less0);
+        least1 = (Metrics)_mm256_blendv_epi8((__m256i)a1, (__m256i)b1, less1);
+    }
+
     // The state of eight lanes, with a word for each that is below 2^16.
     static NQZ_INLINE __m256i taken(__m256i x, const uint16_t*& words) {
         const __m256i empty = _mm256_cmpeq_epi32(_mm256_srli_epi32(x, 16), _mm256_setzero_si256());
