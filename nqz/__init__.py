@@ -12,6 +12,7 @@ of every answer stated. Gaussian matrices of 4096 × 1024 are within 0.06 bit an
     predicted_sigma(a, b)           and of each of its entries
     inspect(source)                 parameters, sizes and predicted errors
     verify(source, against)         check it, and compare with the original
+    encode_set(source, to, rate=3)  compress a matrix in parts
     compare(original, compressed)   which tensors the error comes from
     diff(a, b)                      what differs between two containers
     report(source)                  a page that shows what is in one
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         decode,
         diff,
         encode,
+        encode_set,
         inspect,
         matmul,
         open,
@@ -67,7 +69,7 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = (
     "encode", "decode", "open", "matmul", "topk", "predicted_error", "predicted_sigma", "plan_product", "inspect",
-    "verify", "compare", "diff", "report", "sweep",
+    "verify", "compare", "diff", "report", "sweep", "encode_set",
 )  # fmt: skip
 _TYPES = ("Container", "CompressedMatrix", "ExactTensor", "ResidentOperand", "SlicedTensor")
 
@@ -93,6 +95,7 @@ __all__ = [  # in the order of help(nqz)
     "decode",
     "diff",
     "encode",
+    "encode_set",
     "inspect",
     "matmul",
     "open",

@@ -19,6 +19,7 @@ from nqz.api.products import matmul, predicted_error, predicted_sigma
 from nqz.api.reports import compare, inspect, plan_product, sweep, verify
 from nqz.api.resident import ResidentOperand
 from nqz.api.search import topk
+from nqz.api.sets import encode_set
 from nqz.api.sliced import SlicedTensor
 from nqz.models import config as _config  # noqa: F401  the fifth
 
@@ -32,6 +33,7 @@ __all__ = [
     "decode",
     "diff",
     "encode",
+    "encode_set",
     "inspect",
     "matmul",
     "open",

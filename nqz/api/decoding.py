@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
 import numpy.typing as npt
 
 from nqz.api.arguments import (
@@ -28,8 +30,12 @@ from nqz.api.wording import speaks_python
 from nqz.commands.decode import DecodeOptions, decode_together
 from nqz.commands.joining import taken_parts
 from nqz.commands.models import convert
-from nqz.commands.opening import open_collection
+from nqz.commands.opening import is_part_set, open_collection
+from nqz.commands.set_decode import decode_set, spec_of
+from nqz.files.access import MemoryAccess
+from nqz.files.npy import NPY
 from nqz.files.output import Output
+from nqz.ground.dtypes import storage_dtype
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SOURCES, listed
 from nqz.ground.threads import workers
@@ -100,6 +106,11 @@ def decode(
     if estimator not in ("mmse", "unbiased"):
         raise UsageError(f"estimator {estimator!r}: mmse or unbiased")
     wanted = None if dtype is None else float_type(dtype)
+    if is_part_set(source):
+        name = None if wanted is None else canonical_name(wanted)
+        return _decoded_set(
+            source, to, DecodeOptions(None, chosen, name, estimator), threads, flag(force, "force")
+        )
     if to is not None:
         name = None if wanted is None else canonical_name(wanted)
         options = DecodeOptions(None, chosen, name, estimator)
@@ -113,6 +124,26 @@ def decode(
         return _arrays(source, chosen, wanted, estimator, threads)
     with Container(File(source)) as container:
         return _arrays(container, chosen, wanted, estimator, threads)
+
+
+def _decoded_set(
+    source: Any, to: Any, options: DecodeOptions, threads: int | None, force: bool
+) -> Decoded | None:
+    """A part set as the matrix that it is of, or that written to a file."""
+    with open_collection(source, container=True, sets=True) as collection, workers(threads) as pool:
+        options = replace(options, kind="npy" if to is None else _kind(to, "npy"))
+        if to is None:
+            data = bytearray()
+            decode_set(collection, MemoryAccess(data), options, pool)
+            source = NPY.read(MemoryAccess(memoryview(data).toreadonly()), collection.name)
+            spec = spec_of(collection, options)
+            array = np.frombuffer(
+                data, storage_dtype(spec.dtype), math.prod(spec.shape), source.tensors[0].offset
+            )
+            return array.reshape(spec.shape, order="F" if spec.fortran_order else "C")
+        with Output(to, force=force, inputs=collection.identities, check=collection.check) as output:
+            output.commit(decode_set(collection, output.access, options, pool))
+    return None
 
 
 def _arrays(

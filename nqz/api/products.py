@@ -284,7 +284,7 @@ def _side(operand: Any, stack: ExitStack) -> Any:
     if isinstance(operand, Operand):
         return _One(*operand.factor())
     if is_file(operand):
-        return stack.enter_context(open_collection(as_target(operand)))
+        return stack.enter_context(open_collection(as_target(operand), sets=True))
     plain = operand if isinstance(operand, Plain) else as_plain(operand)
     source = stack.enter_context(array_source(plain.array, dtype=plain.dtype))
     if not is_matrix_dtype(source.tensors[0].dtype):

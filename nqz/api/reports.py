@@ -58,6 +58,7 @@ def verify(
     *,
     check: bool = True,
     threads: int | None = None,
+    executor: Any = None,
 ) -> Report:
     """Check every checksum of a container, decode every tensor, and compare with the original.
 
@@ -70,6 +71,9 @@ def verify(
     check : bool
         Whether the worst of what is wrong is raised; otherwise the report tells.
     threads : int, optional
+        With `executor` those of each of its jobs, by default 1.
+    executor : concurrent.futures.Executor, optional
+        Whose workers decode what is large, and verify the parts of a set. See `docs/scaling.md`.
 
     Returns
     -------
@@ -85,7 +89,7 @@ def verify(
     """
     raising = flag(check, "check")
     with ExitStack() as stack:
-        pool = stack.enter_context(workers(threads))
+        pool = stack.enter_context(workers(threads, executor=executor))
         collection = stack.enter_context(open_containers(source))
         original = None if against is None else open_original(against, stack)
         found = verify_parts(collection, original, pool)
@@ -295,7 +299,7 @@ def open_containers(source: Any) -> AbstractContextManager[Collection]:
     """A container or a model, open; one that is open already stays so."""
     if isinstance(source, Container):
         return nullcontext(source.collection)
-    return open_collection(as_target(source), container=True)
+    return open_collection(as_target(source), container=True, sets=True)
 
 
 def open_original(given: Any, stack: ExitStack) -> Collection:

@@ -28,6 +28,7 @@ _COMMANDS = (
     "search",
     "inspect",
     "verify",
+    "set",
     "compare",
     "diff",
     "report",

@@ -29,8 +29,9 @@ from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import decoded, head, open_report
 from nqz.commands.decode import DecodeOptions, check_records, decode_together, decoded_bytes, written_dtype
 from nqz.commands.joining import taken_parts
-from nqz.commands.opening import is_model, open_collection, open_file
+from nqz.commands.opening import is_model, is_part_set, open_collection, open_file
 from nqz.commands.rounding import decoded_error
+from nqz.format.part_set import SUFFIX as SET
 from nqz.format.reader import ContainerReader
 from nqz.format.slices import Whole
 from nqz.ground.dtypes import MATRIX_DTYPES
@@ -93,6 +94,8 @@ def command(
 
 def _name(source: str) -> str:
     """The name of the output for an input."""
+    if is_part_set(source):
+        return base(default_output(source, [SET], "npy"))
     if is_model(source):
         return base(default_original(source))
     with open_file(source, container=True) as opened:
@@ -112,9 +115,36 @@ class _Job:
 
     def one(self, source: str, output: str | None) -> dict[str, Any]:
         """Decode a file, or a model."""
+        if is_part_set(source):
+            return self.whole(source, output)
         if is_model(source):
             return self.several([source], output if output is not None else default_original(source))
         return self.file([source], output)
+
+    def whole(self, source: str, output: str | None) -> dict[str, Any]:
+        """Decode a part set."""
+        from nqz.commands.set_decode import bytes_of, decode_set, spec_of
+
+        target = output if output is not None else default_output(source, [SET], "npy")
+        with workers(self.threads) as pool, open_collection(source, container=True, sets=True) as collection:
+            options = replace(self.options, kind=kind_of(target, "npy"))
+            spec, inputs = spec_of(collection, options), [part.opened for part in collection.parts]
+            sizes = {part.name: part.tensors[0].nbytes for part in collection.parts}
+            with (
+                open_output(target, self.force, inputs) as out,
+                open_report(self.json_to, [target], self.force, inputs) as told,
+                self.notices.progress("decoding", sizes, files=collection.name) as progress,
+            ):
+                out.access.reserve(bytes_of(collection, options))
+                size = decode_set(collection, out.access, options, pool, progress)
+                out.commit(size)
+                report = head("decode", [source], [(target, size)], [])
+                tensor = {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype, "kind": "matrix"}
+                whole = {**report, "estimator": options.estimator, "tensors": [{**tensor, "expected": None}]}
+                told(lambda: whole)
+        text = f"{shape_text(spec.shape)} {spec.dtype}, from {counted(len(sizes), 'part')}"
+        self.notices.summary(f"{collection.name} -> {shown(target, '<stdout>')}: {text}")
+        return whole
 
     def several(self, sources: Sequence[str], target: str) -> dict[str, Any]:
         """Decode a model to a folder, or some tensors of it to a file."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from nqz.cli.cluster import cluster_option, executor_of
 from nqz.cli.common import (
     PRODUCT,
     Notices,
@@ -162,11 +163,12 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
     "--metadata", multiple=True, metavar="KEY=VALUE",
     help="Text to keep with the tensors, beside what IN has; repeatable.",
 )  # fmt: skip
+@cluster_option
 @json_option
 @common_options
 def command(
     sources: tuple[str, ...], output: str | None, out_dir: str | None, axis: str | None, across: str,
-    center: bool | None, force: bool, json_to: str | None, dry_run: bool,
+    center: bool | None, force: bool, json_to: str | None, dry_run: bool, cluster: str | None,
     threads: int | None, metadata: tuple[str, ...],
     quiet: bool, show_progress: bool | None, tensors: tuple[str, ...], window: str, **choices: Any,
 ) -> None:  # fmt: skip
@@ -187,17 +189,21 @@ def command(
 
         if out_dir is not None and len(sources) > 1:
             raise UsageError("--dry-run: is for one file or model at a time; give the inputs one by one")
+        if cluster is not None:
+            raise UsageError("--dry-run: is worked out here, and needs no --cluster")
         show_plan(sources, output, options, threads, Notices(quiet, show_progress), json_to)
         return
     one_or_each(sources, output, out_dir)
-    job = _Job(options, force, threads, Notices(quiet, show_progress), json_to, json_to is not None)
-    if out_dir is not None:
-        with open_report(json_to, [], force, []) as told:
-            run_each(sources, out_dir, _name, replace(job, json_to=None).one, told, job.notices)
-    elif len(sources) > 1:
-        job.model(sources, str(output))
-    else:
-        job.one(sources[0], output if output is not None else _default(sources[0]))
+    notices = Notices(quiet, show_progress)
+    with executor_of(cluster) as executor:
+        job = _Job(options, force, threads, notices, json_to, json_to is not None, executor)
+        if out_dir is not None:
+            with open_report(json_to, [], force, []) as told:
+                run_each(sources, out_dir, _name, replace(job, json_to=None).one, told, notices)
+        elif len(sources) > 1:
+            job.model(sources, str(output))
+        else:
+            job.one(sources[0], output if output is not None else _default(sources[0]))
 
 
 def _default(source: str) -> str:
@@ -218,13 +224,14 @@ class _Job:
     notices: Notices
     json_to: str | None
     wanted: bool
+    executor: Any = None
 
     def one(self, source: str, target: str) -> dict[str, Any]:
         """Encode a file, or a model."""
         if is_model(source):
             return self.model([source], target)
         with (
-            workers(self.threads, copies=not is_url(source)) as pool,
+            workers(self.threads, not is_url(source), self.executor) as pool,
             open_file(source, container=False) as opened,
         ):
             content = opened.content
@@ -252,7 +259,7 @@ class _Job:
         from nqz.commands.models import encode_model, files_of
 
         with (
-            workers(self.threads, copies=not any(map(is_url, sources))) as pool,
+            workers(self.threads, not any(map(is_url, sources)), self.executor) as pool,
             open_collection(sources, container=False) as collection,
         ):
             files = files_of(collection)

@@ -61,7 +61,8 @@ PAGES = {
         ),
         common=(
             "--rate", "--error", "--max-bytes", "--output", "--out-dir", "--force", "--axis", "--tensor", "--rule",
-            "--across", "--dry-run", "--dequantize", "--metadata", "--json",
+            "--across", "--dry-run", "--dequantize", "--metadata",
+            "--cluster", "--json",
         ),
         codec=("--lattice", "--states", "--coding", "--window", "--allocate", "--partner"),
         expert=("--seed", "--center", "--kappa"),
@@ -89,7 +90,8 @@ PAGES = {
             ("To standard output", "nqz matmul a.nqz b.nqz > again.npy"),
         ),
         common=(
-            "--output", "--sigma", "--force", "--tensor-a", "--tensor-b", "--axis-a", "--axis-b", "--dtype", "--json",
+            "--output", "--sigma", "--force", "--tensor-a", "--tensor-b", "--axis-a", "--axis-b", "--dtype",
+            "--cluster", "--json",
         ),
         expert=("--estimator",),
     ),
@@ -124,7 +126,23 @@ PAGES = {
             ("Every checksum", "nqz verify a.nqz"),
             ("The error of every matrix beside its prediction", "nqz verify a.nqz --against a.npy"),
         ),
-        common=("--against", "--json"),
+        common=("--against", "--cluster", "--json"),
+    ),
+    "set": Page(
+        "Make and change part sets: matrices in parts.",
+        (
+            ("Four parts of a.npy, under one manifest", "nqz set create a.npy -r 3 --parts 2x2 -o parts.nqzset"),
+            ("Two files as the parts of one matrix", "nqz set create a.npy b.npy -r 3 -o both.nqzset"),
+            ("The manifest, and every part", "nqz set check parts.nqzset"),
+            ("A set for each part along the vectors, and one of both", "nqz set split parts.nqzset"),
+            ("", "nqz set concat parts-0.nqzset parts-1.nqzset -o again.nqzset"),
+        ),
+        common=(
+            "--rate", "--error", "--parts", "--along", "--output", "--force", "--axis", "--tensor",
+            "--cluster", "--json",
+        ),
+        codec=("--lattice", "--states", "--partner"),
+        expert=("--seed", "--center", "--kappa"),
     ),
     "compare": Page(
         "Show where an error comes from, and what bits would do.",

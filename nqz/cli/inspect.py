@@ -23,6 +23,7 @@ from nqz.cli.text import Row, escape, payload, properties, table
 from nqz.commands.inspect import SORTS, Item, Totals, describe, in_order, items, outline, part_names
 from nqz.commands.joining import numbers_taken
 from nqz.commands.opening import open_collection
+from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
@@ -49,7 +50,7 @@ def command(
 ) -> None:  # fmt: skip
     """Show what FILE holds, a container ("-" for standard input) or a model: parameters, sizes, errors, and totals."""
     Notices(quiet, show_progress)  # warns of slow kernels
-    with workers(threads), open_collection(source, container=True) as collection:
+    with workers(threads), open_collection(source, container=True, sets=True) as collection:
         everything = items(collection)
         infos = [reader.manifest.tensors[index] for reader, index in everything]
         chosen = in_order([everything[i] for i in numbers_taken(infos, tensors, collection.name)], sort)
@@ -93,15 +94,26 @@ def _text_of(collection: Collection, chosen: Sequence[Item], size: int | None) -
         f"{_smaller(sum(info.nbytes for info in infos), whole)}, "
         f"{counted(len(infos), 'tensor')}, from {kinds}\n\n"
     )
+    if (grid := collection.grid) is not None:
+        yield (
+            f"{shape_text(grid.shape)} {grid.dtype}, vectors along axis {grid.axis}, "
+            f"{len(grid.coordinates)}x{len(grid.vectors)} parts: of {_lengths(grid.coordinates)} entries, and of "
+            f"{_lengths(grid.vectors)} vectors\n\n"
+        )
     if len(chosen) == 1 and (found := describe(*chosen[0]))["kind"] == "matrix":
         yield properties(_properties(found, chosen[0][0].manifest.metadata))
         return
-    rows = _Rows(chosen)
+    rows = _Rows(chosen, part_names(collection) if collection.grid is not None else {})
     yield from table(_HEADINGS, rows)
     if chosen:
         yield f"\n{_total(rows.totals.found(size))}\n"
     if rows.totals.matrices:
         yield f"\n{_units(rows.partners)}"
+
+
+def _lengths(lengths: Sequence[int]) -> str:
+    """Lengths of parts in a few words."""
+    return " to ".join(map(str, sorted({min(lengths), max(lengths)})))
 
 
 def _smaller(before: int, after: int) -> str:
@@ -124,15 +136,16 @@ def _total(found: dict[str, Any]) -> str:
 class _Rows:
     """The rows of the table of some tensors, as often as they are asked for; what follows the names is kept."""
 
-    def __init__(self, chosen: Sequence[Item]) -> None:
-        self._chosen = chosen
+    def __init__(self, chosen: Sequence[Item], parts: dict[ContainerReader, dict[str, str]]) -> None:
+        self._chosen, self._parts = chosen, parts
         self._rests: list[Row] = []
         self.totals = Totals()
         self.partners: set[Partner] = set()
 
     def __call__(self) -> Iterator[Row]:
         for (reader, index), rest in zip(self._chosen, self._rests or self._found(), strict=True):
-            yield reader.manifest.tensors[index].name or "array", *rest
+            part = self._parts.get(reader, {}).get("part", "array")
+            yield reader.manifest.tensors[index].name or part, *rest
 
     def _found(self) -> Iterator[Row]:
         """All but the name of each tensor: one for all exact ones without records that are alike."""

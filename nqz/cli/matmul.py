@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nqz.cli.cluster import cluster_option, executor_of
 from nqz.cli.common import (
     PRODUCT,
     Notices,
@@ -79,11 +80,12 @@ vectors too quiet to be coded.
     type=choice(["float32", "float64"]),
     help="Type of the product; by default that of the operands.",
 )
+@cluster_option
 @json_option
 @common_options
 def command(
     a: str, b: str, output: str | None, force: bool, axis_a: str | None, axis_b: str | None,
-    json_to: str | None, sigma: str | None,
+    json_to: str | None, sigma: str | None, cluster: str | None,
     tensor_a: str | None, tensor_b: str | None,
     threads: int | None,
     quiet: bool, show_progress: bool | None, **choices: Any,
@@ -92,7 +94,11 @@ def command(
     notices = Notices(quiet, show_progress)
     target = "-" if output is None else output
     options = MatmulOptions(**choices)
-    with workers(threads) as pool, open_two(a, b) as (left, right):
+    with (
+        executor_of(cluster) as executor,
+        workers(threads, executor=executor) as pool,
+        open_two(a, b) as (left, right),
+    ):
         axes = [None if axis is None else int(axis) for axis in (axis_a, axis_b)]
         pairs = pair_up(left, right, tensor_a, tensor_b, *axes)
         for number, option in enumerate(("--axis-a", "--axis-b")):

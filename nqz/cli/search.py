@@ -24,7 +24,7 @@ from nqz.cli.progress import Progress
 from nqz.cli.reports import head, open_report
 from nqz.cli.text import Row, payload, table
 from nqz.commands.corpora import Corpora, wanted_of
-from nqz.commands.opening import open_collection
+from nqz.commands.opening import open_collection, searched
 from nqz.commands.search import RISK, Hits, Searched, SearchOptions, queries_of, search, write
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, listed
@@ -84,7 +84,7 @@ def command(
     kind = None if output is None else kind_of(output, "npz", SEVERAL)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
-        opened = [stack.enter_context(open_collection(path, container=True)) for path in corpora]
+        opened = [stack.enter_context(open_collection(path, container=True)) for path in searched(corpora)]
         asked = stack.enter_context(open_collection(queries))
         plain = [stack.enter_context(open_collection(path, container=False)) for path in originals]
         given = Corpora.of(opened, wanted_of(opened, tensor))

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from nqz.cli.cluster import cluster_option, executor_of
 from nqz.cli.common import (
     RECONSTRUCTION,
     RMS,
@@ -44,11 +45,13 @@ _STAGES = (("reading", 0.3), ("comparing", 0.7))
 @click.argument("source", metavar="FILE")
 @click.option("--against", metavar="ORIGINAL", help=f"Compare with what it was made from, a {listed()} file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@cluster_option
 @common_options
 def command(
     source: str,
     against: str | None,
     as_json: bool,
+    cluster: str | None,
     threads: int | None,
     quiet: bool,
     show_progress: bool | None,
@@ -65,8 +68,9 @@ def command(
         raise UsageError("standard input can be one of the two inputs, not both")
     try:
         with ExitStack() as stack:
-            pool = stack.enter_context(workers(threads))
-            collection = stack.enter_context(open_collection(source, container=True))
+            executor = stack.enter_context(executor_of(cluster))
+            pool = stack.enter_context(workers(threads, executor=executor))
+            collection = stack.enter_context(open_collection(source, container=True, sets=True))
             original = None
             if against is not None:
                 original = stack.enter_context(open_collection(against, container=False))
@@ -110,6 +114,11 @@ def verify_progress(what: str, collection: Collection, compared: bool, notices: 
     infos = [info for reader in readers for info in reader.manifest.tensors]
     whole = sum(reader.size for reader in readers)
     sizes: dict[str | None, int] = {None: whole, **{info.name: info.nbytes for info in infos}}
+    if collection.grid is not None:  # of one matrix, whose parts have the names of their files
+        sizes = {
+            None: whole,
+            **{part.name: part.tensors[0].nbytes for part in collection.parts if part.tensors},
+        }
     stages = {info.name: _STAGES for info in infos if info.kind == "matrix"} if compared else {}
     files = {info.name: reader.name for reader in readers for info in reader.manifest.tensors}
     return notices.progress(what, sizes, stages, {None: collection.name, **files})

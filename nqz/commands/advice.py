@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nqz.commands.factors import Coded, Factor
 from nqz.commands.pairs import Pair
+from nqz.commands.set_factor import Parted
 from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.ground.wording import counted
 from nqz.stages.codings import DEFAULT as CODING
@@ -37,6 +38,8 @@ class Advice:
 
 def advice(pair: Pair) -> Advice | None:
     """What to say of a product, if it would have gained enough, or if its factors keep different coordinates."""
+    if isinstance(pair.a, Parted) or isinstance(pair.b, Parted):
+        return None
     coded = [side for side in (pair.a, pair.b) if isinstance(side, Coded)]
     if any(side.matrix.parameters.coding is not CODING for side in coded) or not _may_gain(coded):
         return None
@@ -89,7 +92,7 @@ def _sides(pair: Pair, coded: Sequence[Side]) -> tuple[Side, Side]:
 
 
 def _meeting(pair: Pair, kappas: Sequence[float]) -> str:
-    def keeps(side: Factor, kappa: float) -> str:
+    def keeps(side: Factor | Parted, kappa: float) -> str:
         return f"{side.where} has {'all coordinates' if kappa == 1.0 else f'{kappa:.3g} of the coordinates'}"
 
     both = " and ".join(keeps(side, kappa) for side, kappa in zip((pair.a, pair.b), kappas, strict=True))

@@ -135,7 +135,7 @@ def decode_together(
         axis = matrix.header.axis if len(info.shape) > 1 else 0
         writer = sink.vectors(position, axis, index - whole.members[0] if whole.sliced else None)
         report = None if progress is None else partial(progress, whole.name)
-        _decode_matrix(matrix, writer, specs[position].dtype, options.estimator, inner, report)
+        decode_matrix(matrix, writer, specs[position].dtype, options.estimator, inner, report)
         return "matrices"
 
     report = {"matrices": 0, "exact": 0, "bytes": sink.total_bytes}
@@ -200,7 +200,7 @@ def check_records(reader: ContainerReader, tensors: Iterable[Whole]) -> None:
             reader.span(index)
 
 
-def _decode_matrix(
+def decode_matrix(
     matrix: Matrix,
     writer: VectorWriter,
     dtype: str,
@@ -208,6 +208,7 @@ def _decode_matrix(
     pool: Workers,
     progress: Callable[[int], object] | None,
 ) -> None:
+    """Rebuild the columns of a matrix, and write them; `progress` is told of bytes."""
     order: Literal["C", "F"] = "F" if writer.memory == VECTOR_MAJOR else "C"
     buffers = cycle(f"rebuilt {number}" for number in range(min(2, pool.threads)))
     written = None

@@ -13,6 +13,7 @@ import numpy as np
 
 from nqz.commands.factors import Coded, Factor, Plain
 from nqz.commands.pairs import Pair
+from nqz.commands.set_factor import Parted, check_sets, set_product
 from nqz.format.records import Record, is_optional
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.threads import Workers
@@ -99,6 +100,9 @@ def check(pair: Pair, options: MatmulOptions) -> bool:
     if options.estimator not in ESTIMATORS:
         raise UsageError(f"estimator {options.estimator!r}: one of {', '.join(ESTIMATORS)}")
     a, b = pair.a, pair.b
+    if isinstance(a, Parted) and isinstance(b, Parted):
+        return check_sets(a, b, _biased)
+    assert not (isinstance(a, Parted) or isinstance(b, Parted))  # one is made of the other, see `pair_up`
     if a.length != b.length:
         raise OperandError(
             f"{a.where} and {b.where}: vectors of {a.length} and {b.length} entries cannot be multiplied; "
@@ -213,6 +217,12 @@ def assemble(pair: Pair, options: MatmulOptions, pool: Workers) -> Prepared:
         See `check`.
     """
     same = check(pair, options)
+    if isinstance(pair.a, Parted) and isinstance(pair.b, Parted):
+        product = set_product(pair.a, pair.b, options.estimator, same, pool.fleet)
+        notes = _dropped(product.a) + ([] if same else _dropped(product.b))
+        rates = pair.a.rate, pair.b.rate
+        return Prepared(pair.name, *outline(pair, options), product, Measured(), notes, rates)
+    assert not (isinstance(pair.a, Parted) or isinstance(pair.b, Parted))
     if same:
         _check_copy(pair, pool)
     notes = _ambiguous(pair.a, pair.b)
@@ -258,7 +268,7 @@ def _is_same(a: Coded, b: Coded) -> bool:
     raise _biased(a, b)
 
 
-def _biased(a: Factor, b: Factor) -> OperandError:
+def _biased(a: Factor | Parted, b: Factor | Parted) -> OperandError:
     return OperandError(
         f"{a.where} and {b.where}: two matrices with the same dither, whose product would be biased; "
         "encode one of them again"

@@ -12,11 +12,13 @@ from nqz.files.foreign import refuse_foreign
 from nqz.files.parked import Descriptors
 from nqz.files.places import open_part, open_parts
 from nqz.files.source import format_of, read_source
+from nqz.format.part_set import MOST_BYTES, PartSet
+from nqz.format.part_set import SUFFIX as SET
 from nqz.format.reader import ContainerReader
 from nqz.format.records import MAGIC
 from nqz.ground.errors import CorruptError, InputError, UnsupportedError, UsageError
 from nqz.ground.sources import listed
-from nqz.ground.urls import base, folder_of, is_url, joined, shown
+from nqz.ground.urls import base, folder_of, is_url, joined, shown, suffix
 from nqz.ground.wording import counted
 from nqz.models.collection import Collection, Part, leave
 from nqz.models.index import SUFFIX, Index, check_agreement, read_index
@@ -41,6 +43,8 @@ def open_file(target: Any, *, container: bool | None = None) -> Opened:
     InputError, CorruptError, NewerFormatError, UnsupportedError
         It cannot be read, or is not what is needed.
     """
+    if is_part_set(target):
+        _part_set(os.fsdecode(target), container, False)  # refuses it
     access = target if hasattr(target, "pread_into") else open_input(target, in_place=container is True)
     try:
         start = bytearray(min(len(MAGIC), access.size))
@@ -71,7 +75,7 @@ def _refuse_plain(access: Access) -> None:
         )
 
 
-def open_collection(targets: Any, *, container: bool | None = None) -> Collection:
+def open_collection(targets: Any, *, container: bool | None = None, sets: bool = False) -> Collection:
     """Open a file, or all files of a model.
 
     Parameters
@@ -80,6 +84,8 @@ def open_collection(targets: Any, *, container: bool | None = None) -> Collectio
         A file; a folder or an index (``*.index.json``): a model; several files: the parts of one.
     container : bool, optional
         See `open_file`; all parts of a model are of one kind.
+    sets : bool
+        Whether it may be a part set (``.nqzset``), whose parts are those of one matrix.
 
     Raises
     ------
@@ -92,6 +98,8 @@ def open_collection(targets: Any, *, container: bool | None = None) -> Collectio
     if len(several) > 1:
         return _of_files([_path(target) for target in several], container)
     (target,) = several
+    if is_part_set(target):
+        return _part_set(os.fsdecode(target), container, sets)
     if not is_model(target):
         opened = open_file(target, container=container)
         name = opened.content.name
@@ -103,6 +111,75 @@ def open_collection(targets: Any, *, container: bool | None = None) -> Collectio
     names = layout.parts if index is None else sorted(index.files, key=natural)
     parts = _parts({name: joined(layout.directory, name) for name in names}, layout.container, descriptors)
     return _whole(Collection(layout.name, parts, directory=layout.directory or ".", index=index))
+
+
+def is_part_set(target: Any) -> bool:
+    """Whether an input is the manifest of a part set, by its name."""
+    return isinstance(target, (str, bytes, os.PathLike)) and suffix(target) == SET
+
+
+def read_part_set(path: str) -> PartSet:
+    """Read the manifest of a part set.
+
+    Raises
+    ------
+    InputError, CorruptError, NewerFormatError
+        It cannot be read, or is damaged.
+    """
+    access = open_input(path)
+    try:
+        if access.size > MOST_BYTES:
+            raise CorruptError(f"{shown(path)}: is too large for the manifest of a part set")
+        text = bytearray(access.size)
+        access.pread_into(text, 0)
+        return PartSet.unpack(bytes(text), shown(path))
+    finally:
+        access.close()
+
+
+def searched(paths: Sequence[str]) -> list[str]:
+    """Files to search in, for a part set those of its parts, whose vectors follow one another.
+
+    Raises
+    ------
+    UnsupportedError
+        The vectors of a set are in parts themselves.
+    """
+    found: list[str] = []
+    for path in paths:
+        if not is_part_set(path):
+            found.append(path)
+            continue
+        grid = read_part_set(path)
+        if len(grid.coordinates) > 1:
+            raise UnsupportedError(
+                f"{shown(path)}: its vectors are cut into {len(grid.coordinates)} parts each; search takes sets "
+                "that are cut across the contracted axis only"
+            )
+        found += (joined(folder_of(path), part.file) for part in grid.parts)
+    return found
+
+
+def _part_set(path: str, container: bool | None, allowed: bool) -> Collection:
+    if container is False:
+        raise UnsupportedError(
+            f"{shown(path)}: is a part set, compressed already; a {listed()} file is expected here"
+        )
+    if not allowed:
+        raise UnsupportedError(
+            f"{shown(path)}: is a part set, which decode, inspect, matmul, verify and set take, and here a "
+            "container is expected; each of its parts is one"
+        )
+    grid, folder, descriptors = read_part_set(path), folder_of(path), Descriptors()
+    parts: list[Part] = []
+    try:
+        for entry in grid.parts:
+            access = open_part(joined(folder, entry.file), descriptors)
+            parts.append(Part(entry.file, open_file(access, container=True)))
+    except BaseException as error:
+        leave(parts, error)
+        raise
+    return Collection(shown(path), parts, directory=folder or ".", grid=grid)
 
 
 def _path(target: Any) -> str:
@@ -193,5 +270,5 @@ def open_two(first: Any, second: Any, **second_options: Any) -> Iterator[tuple[C
     """Open two inputs, at most one of them standard input; the same file may be both."""
     if first == "-" and second == "-":
         raise UsageError("standard input can be one of the two inputs, not both")
-    with open_collection(first) as a, open_collection(second, **second_options) as b:
+    with open_collection(first, sets=True) as a, open_collection(second, sets=True, **second_options) as b:
         yield a, b

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from nqz.commands.carried import carried_tensor, may_multiply
 from nqz.commands.factors import Coded, Factor, Plain
+from nqz.commands.set_factor import Parted, as_parted, parted
 from nqz.files.contract import Source, slice_called
 from nqz.files.source import refuse_non_float
 from nqz.format.reader import ContainerReader
@@ -26,8 +27,8 @@ class Pair:
     """One product to make: what it is called, and its two factors."""
 
     name: str
-    a: Factor
-    b: Factor
+    a: Factor | Parted
+    b: Factor | Parted
 
     def release(self) -> None:
         """Drop what was made for the product."""
@@ -77,6 +78,8 @@ def pair_up(
             f"{a.name} and {b.name}: neither is compressed; encode at least one side (a .nqz container), or multiply "
             "them with NumPy"
         )
+    if any(isinstance(side, Collection) and side.grid is not None for side in (a, b)):
+        return [_in_parts(a, b, tensor_a, tensor_b, axis_a, axis_b)]
     left, right = _candidates(a, tensor_a, axis_a), _candidates(b, tensor_b, axis_b)
     first, second = _likely(left), _likely(right)
     chosen = tensor_a is not None or tensor_b is not None
@@ -103,6 +106,23 @@ def pair_up(
             )
         pairs.append(Pair(name, _alongside(side, other, axis_a), _alongside(other, side, axis_b)))
     return pairs
+
+
+def _in_parts(
+    a: Side, b: Side, tensor_a: str | None, tensor_b: str | None, axis_a: int | None, axis_b: int | None
+) -> Pair:
+    """The pair of two sides, of which one at least is a part set."""
+    found = []
+    for side, wanted, axis, option in ((a, tensor_a, axis_a, "-a"), (b, tensor_b, axis_b, "-b")):
+        if isinstance(side, Collection) and side.grid is not None:
+            if wanted is not None:
+                raise UsageError(
+                    f"--tensor{option} {wanted}: {side.name} is a part set, of one matrix without a name"
+                )
+            found.append(parted(side))
+        else:
+            found.append(as_parted(choose(side, wanted, axis, f"--tensor{option}")))
+    return Pair("", *found)
 
 
 def choose(

@@ -16,6 +16,7 @@ from nqz.commands.column_errors import (
 )
 from nqz.commands.partners import partners
 from nqz.commands.rounding import decoded_error, rounding_error
+from nqz.files.access import has_address
 from nqz.files.contract import Source, SourceTensor
 from nqz.format.exct import decode_exact
 from nqz.format.reader import ContainerReader
@@ -138,6 +139,11 @@ def failures(found: dict[str, Any], name: str, against: str | None) -> list[NqzE
 
 
 def _decoded(matrix: Matrix, pool: Workers, done: Callable[[float], object]) -> dict[str, Any]:
+    if pool.fleet is not None and len(matrix.panels) > 1 and has_address(matrix.reader.access):
+        from nqz.commands.verify_elsewhere import decoded_elsewhere
+
+        decoded_elsewhere(matrix, pool.fleet, done)
+        return {}
     for panel, _, _ in matrix.blocks(pool):
         done(matrix.info.nbytes * panel.width / matrix.parameters.columns)
     return {}

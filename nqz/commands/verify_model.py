@@ -33,6 +33,10 @@ def verify_parts(
         See `nqz.commands.verify.verify`; every tensor of a model has a ``part`` too; and where folders are compared
         ``files``: for the index and each file that is copied its name, and ``problem`` (None, or what is wrong).
     """
+    if collection.grid is not None:
+        from nqz.commands.set_verify import verify_set
+
+        return verify_set(collection, original, pool, progress)
     found = [verify(part.content, original, pool, progress) for part in collection.parts]
     if collection.lone:
         return found[0]

@@ -247,6 +247,9 @@ def has_address(access: Any) -> bool:
     beneath = getattr(access, "_access", None)  # of what is decoded, or cut out, while it is read
     if beneath is not None:
         return has_address(beneath)
+    own: Any = type(access).__reduce__
+    if own is object.__reduce__:
+        return False
     try:
         access.__reduce__()
     except TypeError:

@@ -117,3 +117,11 @@ def vector_layout(shape: tuple[int, ...], axis: int, fortran_order: bool) -> Lay
     if permuted and len(wide) >= _NUMPY_RANK:
         raise UnsupportedError(f"a Fortran-order tensor of {len(shape)} dimensions is beyond NumPy's limit")
     return Layout(length, count, memory, wide if permuted else ())
+
+
+def tensor_lines(
+    cut: tuple[range, range], shape: tuple[int, ...], fortran_order: bool
+) -> tuple[range, range, int]:
+    """Of a rectangle of a matrix the lines of the file that it is in, its entries of each, and how long lines are."""
+    rows, columns = cut
+    return (columns, rows, shape[0]) if fortran_order else (rows, columns, shape[1])

@@ -9,6 +9,7 @@ from typing import Any
 
 from nqz.files.access import Access
 from nqz.files.contract import Parts, TensorSpec
+from nqz.files.cutout import cutout
 from nqz.files.formats import FORMATS
 from nqz.files.layout import vector_layout
 from nqz.files.vectors import VectorWriter
@@ -69,6 +70,16 @@ class MatrixSink:
             raise UsageError(f"tensor {spec.name!r} of dtype {spec.dtype} has no vectors")
         layout = vector_layout(tuple(spec.shape), axis, spec.fortran_order)
         return VectorWriter(self._access, offset, layout, spec.dtype, spec.byte_order, self._lock)
+
+    def rectangle(self, index: int, axis: int, coordinates: range, vectors: range) -> VectorWriter:
+        """Return a writer of some coordinates of some vectors along `axis` of tensor `index`, of two dimensions."""
+        spec = self._specs[index]
+        access, offset, shape = cutout(
+            self._access, self._layout.offsets[index], spec.shape, spec.dtype, spec.fortran_order, axis,
+            coordinates, vectors,
+        )  # fmt: skip
+        layout = vector_layout(shape, axis, spec.fortran_order)
+        return VectorWriter(access, offset, layout, spec.dtype, spec.byte_order, self._lock)
 
     def write_bytes(self, index: int, offset: int, data: Any) -> None:
         """Write raw data of tensor number `index`, from byte `offset` of its data on."""

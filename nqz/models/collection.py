@@ -16,6 +16,7 @@ from nqz.ground.urls import joined
 from nqz.models.opened import Opened
 
 if TYPE_CHECKING:
+    from nqz.format.part_set import PartSet
     from nqz.models.index import Index
 
 
@@ -57,6 +58,8 @@ class Collection:
     directory : str, optional
         Where a model is, if it is all that is there.
     index : Index, optional
+    grid : PartSet, optional
+        The manifest of a part set, whose parts are those of one matrix.
     origin : str, optional
         Where the configuration of a model is looked for; by default `directory`.
 
@@ -68,10 +71,10 @@ class Collection:
 
     def __init__(
         self, name: str, parts: list[Part], *, lone: bool = False, directory: str | None = None,
-        index: Index | None = None, origin: str | None = None,
+        index: Index | None = None, origin: str | None = None, grid: PartSet | None = None,
     ) -> None:  # fmt: skip
         self.name, self.parts, self.lone = name, parts, lone
-        self.directory, self.index = directory, index
+        self.directory, self.index, self.grid = directory, index, grid
         self._origin = directory if origin is None else origin
 
     @cached_property
@@ -111,7 +114,7 @@ class Collection:
         for number, part in enumerate(self.parts):
             for index, tensor in enumerate(part.tensors):
                 name = getattr(tensor, "whole_name", tensor.name)
-                if owners.setdefault(name, number) != number and not self.lone:
+                if owners.setdefault(name, number) != number and not (self.lone or self.grid):
                     other = self.parts[owners[name]].name
                     which = f"tensor {name!r}" if name else "an array without a name"
                     raise CorruptError(

@@ -110,14 +110,14 @@ class Product:
         a, b = self.a, self.b
         if not a.columns or not b.columns:
             return Measured()
-        if a.columns * b.columns <= _WHOLE:
+        if fits_whole(a.columns, b.columns):
             raw, near = self.few_raw(pool, watch), None
             if raw is None:
                 both = self._sides(pool, watch)
                 raw, near = self._all_raw(*both, pool), self._directions(*both, pool)
             signal = self._signal(None, None, raw, pool, near)
             return self._measured(signal, raw, None)
-        rows, columns = _sample(a.columns), _sample(b.columns)
+        rows, columns = sample(a.columns), sample(b.columns)
         sides = self._sides(pool, watch)
         sampled = self._all_raw(Sample(sides[0], rows), Sample(sides[1], columns), pool)
         near = self._directions(*sides, pool)
@@ -377,5 +377,11 @@ def _run(pool: Workers) -> Callable[..., Iterator[Any]]:
     return pool.map if kernels.fast_product() else map
 
 
-def _sample(count: int) -> NDArray[np.int64]:
+def fits_whole(rows: int, columns: int) -> bool:
+    """Whether a product is so small that θ is found from all of it."""
+    return rows * columns <= _WHOLE
+
+
+def sample(count: int) -> NDArray[np.int64]:
+    """The columns of a side that θ is found from."""
     return np.arange(min(count, _SAMPLE)) * count // min(count, _SAMPLE)

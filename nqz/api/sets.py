@@ -1,0 +1,133 @@
+"""Part sets, for Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from nqz.api.arguments import Path, flag, real, whole, word
+from nqz.api.wording import speaks_python
+from nqz.commands.opening import open_file, read_part_set
+from nqz.commands.options import EncodeOptions
+from nqz.commands.set_create import CONTRACTED, VECTORS, create_set, cut_source, stack_sources
+from nqz.commands.set_edit import described
+from nqz.files.output import Output
+from nqz.files.places import exists
+from nqz.format.part_set import SUFFIX, PartSet
+from nqz.ground.errors import UsageError
+from nqz.ground.threads import workers
+from nqz.ground.urls import suffix
+from nqz.ground.wording import counted
+from nqz.stages.lattices import DEFAULT
+
+
+@speaks_python
+def encode_set(
+    source: Path | Sequence[Path],
+    to: Path,
+    *,
+    rate: float | None = None,
+    error: float | None = None,
+    parts: tuple[int, int] | None = None,
+    along: str = VECTORS,
+    axis: int = 0,
+    tensor: str | None = None,
+    seed: int = 0,
+    center: bool = True,
+    lattice: str = DEFAULT,
+    states: int | None = None,
+    kappa: float | None = None,
+    partner: str | float = "equal",
+    threads: int | None = None,
+    executor: Any = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Compress a matrix into parts, each a container by itself, under one manifest.
+
+    All parts have one lattice scale, so that a product of two sets is one of whole matrices, whatever their parts:
+    `matmul` takes sets, as `decode`, `inspect` and `verify` do.
+
+    Parameters
+    ----------
+    source : path, or sequence of paths
+        A file of one matrix, which is cut; or several, each of them a part.
+    to : path
+        The manifest, ``NAME.nqzset``; the parts are written beside it.
+    rate, error : float, optional
+        As of `encode`, of all parts together. One of them is needed.
+    parts : tuple of int, optional
+        How many parts to cut a matrix into, along the contracted axis and across it.
+    along : {"vectors", "contracted"}
+        How several files follow one another: more vectors, or more entries of each.
+    axis : {0, 1}
+        The contracted axis.
+    tensor : str, optional
+        Which tensor of each file.
+    seed, center, lattice, states, kappa, partner, threads
+        As of `encode`.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure and write a part each.
+    force : bool
+        Whether an existing set may be replaced.
+
+    Returns
+    -------
+    dict
+        ``shape``, ``coordinates`` and ``vectors`` of the parts, ``parts`` (name, bytes and digest of each), ``bytes``
+        of all, ``digest``.
+
+    Raises
+    ------
+    UsageError, UnsupportedError, OperandError
+        A parameter makes no sense, or the files do not fit together.
+    OutputError, OutputExistsError
+        A file cannot be written, or exists.
+    """
+    options = EncodeOptions(
+        rate=real(rate, "rate"), error=real(error, "error"), seed=whole(seed, "seed"), axis=whole(axis, "axis"),
+        center=flag(center, "center"), lattice=word(lattice, "lattice"), states=whole(states, "states", optional=True),
+        kappa=real(kappa, "kappa"), partner=partner if isinstance(partner, str) else real(partner, "partner"),
+    )  # fmt: skip
+    options.check()
+    if axis not in (0, 1):
+        raise UsageError(f"axis {axis}: 0 or 1 is needed")
+    if along not in (VECTORS, CONTRACTED):
+        raise UsageError(f"along {along!r}: {VECTORS} or {CONTRACTED} is needed")
+    target, replace = os.fsdecode(to), flag(force, "force")
+    if suffix(target) != SUFFIX:
+        raise UsageError(f"{target}: the manifest of a part set is written; name it .{SUFFIX}")
+    paths = list(source) if isinstance(source, (list, tuple)) else [source]
+    with ExitStack() as stack, workers(threads, executor=executor) as pool:
+        opened = [stack.enter_context(open_file(path, container=False)) for path in paths]
+        chosen = [(_one(one.content, tensor), one.content.name) for one in opened]
+        if len(chosen) == 1:
+            cut = None if parts is None else (whole(parts[0], "parts"), whole(parts[1], "parts"))
+            rows = cut_source(*chosen[0], axis, cut)
+        elif parts is not None or not chosen:
+            raise UsageError("parts: of several files each is a part")
+        else:
+            rows = stack_sources(chosen, axis, along)
+        old = read_part_set(target) if replace and exists(target) else None
+
+        def check() -> None:
+            for one in opened:
+                one.check()
+
+        with Output(target, force=replace, inputs=[one.identity for one in opened], check=check) as output:
+
+            def publish(made: PartSet) -> None:
+                output.access.pwrite(made.pack(), 0)
+                output.commit(len(made.pack()))
+
+            return described(create_set(rows, target, options, pool, publish, old))
+
+
+def _one(content: Any, name: str | None) -> Any:
+    found = [one for one in content.tensors if name is None or one.name == name]
+    if len(found) != 1:
+        raise UsageError(
+            f"{content.name}: holds {counted(len(found), 'tensor')} of that name; choose one with tensor="
+        )
+    return found[0]

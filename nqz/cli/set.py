@@ -1,0 +1,254 @@
+"""``nqz set``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from nqz.cli.cluster import cluster_option, executor_of
+from nqz.cli.common import Notices, common_options, json_option, open_output, output_options, shape_text
+from nqz.cli.each import expanded
+from nqz.cli.parameters import Command, choice
+from nqz.cli.partner import PartnerOf
+from nqz.cli.reports import head, open_report
+from nqz.cli.text import escape, payload
+from nqz.cli.verify import raise_failures
+from nqz.commands.opening import open_collection, open_file, read_part_set
+from nqz.commands.options import EncodeOptions
+from nqz.commands.select import select
+from nqz.commands.set_create import CONTRACTED, VECTORS, create_set, cut_source, stack_sources
+from nqz.commands.set_edit import as_set, concatenated, described, split
+from nqz.commands.set_verify import verify_set
+from nqz.files.places import exists
+from nqz.format.part_set import SUFFIX, PartSet
+from nqz.ground.errors import UsageError
+from nqz.ground.sources import SEVERAL, SOURCES, listed
+from nqz.ground.threads import Workers, workers
+from nqz.ground.urls import suffix, with_suffix
+from nqz.ground.wording import counted
+from nqz.stages.lattices import DEFAULT, FAMILIES
+from nqz.stages.partner import EQUAL
+
+ACTIONS = ("create", "check", "concat", "split")
+
+_ONLY = {
+    "create": {
+        "rate", "error", "parts", "along", "axis", "seed", "center", "lattice", "states", "kappa", "partner", "tensor",
+    },
+    "check": set(),
+    "concat": {"along"},
+    "split": {"along"},
+}  # fmt: skip
+
+_HELP = f"""Make and change part sets: a matrix in parts, each a container, under one manifest (.{SUFFIX}).
+
+create: IN is a {listed(SOURCES)} file, cut into --parts; or several, each of them a part. All are coded with one
+lattice scale, for one rate or error, and written beside the manifest. check: the manifest, every part, and that they
+fit. concat: one set of several, or of containers. split: a set for each part along an axis. concat and split write
+manifests alone; the parts stay where they are. decode, inspect, matmul, verify and search take sets.
+"""
+
+
+@click.command("set", cls=Command, help=_HELP)
+@click.argument("action", metavar="create|check|concat|split", type=choice(ACTIONS))
+@click.argument("sources", metavar="IN...", nargs=-1, required=True)
+@output_options(
+    f"Manifest to write, IN with the suffix .{SUFFIX} by default; for split what the names begin with."
+)
+@click.option(
+    "-r", "--rate", type=float, metavar="R", help="Spend R bits per entry, 0.05 to 12, all parts counted."
+)
+@click.option(
+    "--error", type=float, metavar="E", help="Instead of -r: a predicted product error of at most E."
+)
+@click.option(
+    "--parts", metavar="KxJ",
+    help="Cut the matrix of one file into K parts along the contracted axis and J across it; by default 1xJ, of at "
+    "most 2^30 entries each.",
+)  # fmt: skip
+@click.option(
+    "--along", type=choice((VECTORS, CONTRACTED)), default=VECTORS, show_default=True,
+    help="How several follow one another, or a set is split: more vectors, or more entries of each.",
+)  # fmt: skip
+@click.option("--axis", type=choice("01"), default="0", show_default=True, help="Contracted axis.")
+@click.option("--tensor", metavar="NAME", help=f"Tensor of IN, where that has several ({listed(SEVERAL)}).")
+@click.option(
+    "--lattice", type=choice(FAMILIES), default=DEFAULT, show_default=True, help="Lattice of the points."
+)
+@click.option(
+    "--states", type=int, metavar="S", help="States of the lattice conv, a power of two from 4 to 4096."
+)
+@click.option(
+    "--partner", type=PartnerOf(), default=EQUAL, show_default=True, metavar="P",
+    help="The other factor of the products: equal, exact, or its bits per entry.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=int, default=0, metavar="N", show_default=True, help="Seed of rotation and dither."
+)
+@click.option(
+    "--center/--no-center", "center", default=True, show_default=True,
+    help="Keep the means of the parts of vectors apart.",
+)  # fmt: skip
+@click.option("--kappa", type=float, metavar="K", help="Share of the coordinates to keep, at most 1.")
+@cluster_option
+@json_option
+@common_options
+@click.pass_context
+def command(
+    context: click.Context, /, action: str, sources: tuple[str, ...], output: str | None, force: bool,
+    json_to: str | None,
+    threads: int | None, quiet: bool, show_progress: bool | None, cluster: str | None, **choices: Any,
+) -> None:  # fmt: skip
+    """Run ``nqz set``."""
+    for name in choices:
+        given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        if given and name not in _ONLY[action]:
+            raise UsageError(f"--{name}: is not for nqz set {action}")
+    sources = expanded(sources)
+    notices = Notices(quiet, show_progress)
+    job = _Job(sources, output, force, json_to, notices, choices)
+    with executor_of(cluster) as executor, workers(threads, executor=executor) as pool:
+        {"create": job.create, "check": job.check, "concat": job.concat, "split": job.split}[action](pool)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be done with which files."""
+
+    sources: Sequence[str]
+    output: str | None
+    force: bool
+    json_to: str | None
+    notices: Notices
+    choices: dict[str, Any]
+
+    def create(self, pool: Workers) -> None:
+        """Make a set of a file, or of several."""
+        c = self.choices
+        keys = ("rate", "error", "seed", "center", "lattice", "states", "kappa", "partner")
+        options = EncodeOptions(axis=int(c["axis"]), **{key: c[key] for key in keys})
+        options.check()
+        target = self._target()
+        with ExitStack() as stack:
+            opened = [stack.enter_context(open_file(path, container=False)) for path in self.sources]
+            chosen = []
+            for one in opened:
+                content = one.content
+                names = [tensor.name for tensor in content.tensors]
+                numbers = select(names, [c["tensor"]] if c["tensor"] else (), content.name)
+                if len(numbers) != 1:
+                    raise UsageError(
+                        f"{content.name}: holds {counted(len(numbers), 'tensor')}; choose one with --tensor"
+                    )
+                chosen.append((content.tensors[numbers[0]], content.name))
+            if len(chosen) == 1:
+                rows = cut_source(*chosen[0], int(options.axis or 0), _parts(c["parts"]))
+            elif c["parts"] is not None:
+                raise UsageError("--parts: of several files each is a part")
+            else:
+                rows = stack_sources(chosen, int(options.axis or 0), c["along"])
+            old = read_part_set(target) if self.force and exists(target) else None
+            with (
+                open_output(target, self.force, opened) as out,
+                open_report(self.json_to, [target], self.force, opened) as told,
+            ):
+
+                def publish(made: PartSet) -> None:
+                    out.access.pwrite(made.pack(), 0)
+                    out.commit(len(made.pack()))
+
+                made = create_set(rows, target, options, pool, publish, old)
+                before = set() if old is None else {part.file for part in old.parts}
+                if left := before.difference(part.file for part in made.parts):
+                    parts = f"{counted(len(left), 'part')} of the set that was there, such as {min(left)}"
+                    self.notices.note(f"{parts}, stay: other sets may have them")
+                told(lambda: self._report("create", [(target, len(made.pack()))], made))
+        self._say(f"{', '.join(self.sources[:2])}{' …' * (len(self.sources) > 2)} -> {target}", made)
+
+    def check(self, pool: Workers) -> None:
+        """Check sets."""
+        for path in self.sources:
+            with open_collection(path, container=True, sets=True) as collection:
+                grid = as_set(collection, path)
+                if collection.grid is None:
+                    raise UsageError(f"{path}: is a container; nqz verify checks it")
+                found = verify_set(collection, None, pool)
+            raise_failures(found, collection.name, None)
+            payload(f"{escape(collection.name)}: {_text(grid)}: ok\n")
+
+    def concat(self, pool: Workers) -> None:
+        """Make one set of several."""
+        if self.output is None:
+            raise UsageError("nqz set concat: name the new manifest, with -o")
+        with ExitStack() as stack:
+            opened = [
+                stack.enter_context(open_collection(path, container=True, sets=True)) for path in self.sources
+            ]
+            sets = [(as_set(one, path), path) for one, path in zip(opened, self.sources, strict=True)]
+            made = concatenated(sets, self.output, self.choices["along"])
+        self._write([(self._target(), made)], "concat")
+
+    def split(self, pool: Workers) -> None:
+        """Make a set for each part along an axis."""
+        if len(self.sources) != 1:
+            raise UsageError("nqz set split: takes one set")
+        (path,) = self.sources
+        stem = with_suffix(self.output or path, (SUFFIX,), "").rstrip(".")
+        made = split(read_part_set(path), self.choices["along"])
+        if self.output is not None:
+            made = [concatenated([(one, path)], self.output, VECTORS) for one in made]
+        self._write([(f"{stem}-{number}.{SUFFIX}", one) for number, one in enumerate(made)], "split")
+
+    def _target(self) -> str:
+        target = self.output or with_suffix(self.sources[0], SOURCES, SUFFIX)
+        if suffix(target) != SUFFIX:
+            raise UsageError(f"{target}: the manifest of a part set is written; name it .{SUFFIX}")
+        return target
+
+    def _write(self, made: Sequence[tuple[str, PartSet]], action: str) -> None:
+        written = []
+        for target, _ in made:
+            if not self.force and exists(target):
+                with open_output(target, False, []):
+                    pass  # refuses it
+        for target, one in made:
+            text = one.pack()
+            with open_output(target, self.force, []) as out:
+                out.access.pwrite(text, 0)
+                out.commit(len(text))
+            written.append((target, len(text)))
+            self._say(target, one)
+        with open_report(self.json_to, [target for target, _ in made], self.force, []) as told:
+            told(lambda: self._report(action, written, *(one for _, one in made)))
+
+    def _report(self, action: str, written: Sequence[tuple[str, int]], *made: PartSet) -> dict[str, Any]:
+        return {
+            **head(f"set {action}", list(self.sources), written, []),
+            "sets": [described(one) for one in made],
+        }
+
+    def _say(self, what: str, made: PartSet) -> None:
+        self.notices.summary(f"{what}: {_text(made)}")
+
+
+def _text(grid: PartSet) -> str:
+    """A set in a few words."""
+    rows, columns = grid.shape
+    rate = 8.0 * grid.file_bytes / (rows * columns)
+    parts = f"{len(grid.coordinates)}x{len(grid.vectors)} parts"
+    size = counted(grid.file_bytes, "byte")
+    return f"{shape_text(grid.shape)} {grid.dtype}, {parts}, {size}, {rate:.2f} bits per entry"
+
+
+def _parts(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,8})[xX]([1-9][0-9]{0,8})", text)
+    if found is None:
+        raise UsageError(f"--parts {text[:60]!r}: KxJ is needed, such as 4x8")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,294 @@
+"""Products of matrices in parts: raw products of parts, added up, and scaled once.
+
+Where points of all parts are worth the same, raw products are added as integers: in any order, by anybody, to the same
+sum. Otherwise they are added in the order of the parts. So the result does not depend on who computes what.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nqz import kernels
+from nqz.commands.factors import CodedOperand
+from nqz.commands.multiply_elsewhere import rectangles
+from nqz.commands.set_operand import SetOperand
+from nqz.files.parked import Descriptors
+from nqz.files.places import open_part
+from nqz.format.reader import ContainerReader
+from nqz.ground.errors import InputError
+from nqz.ground.fleet import Fleet
+from nqz.ground.threads import Workers
+from nqz.matrix import Matrix, open_matrix
+from nqz.product import diagonal
+from nqz.product.deviation import Deviations, Put
+from nqz.product.directions import COLUMNS, Directions
+from nqz.product.operand import Watch, lifted
+from nqz.product.product import Measured, NotFiniteError, Product, fits_whole, sample
+from nqz.product.tiles import Lately
+from nqz.stages import project
+
+_KEPT = 4  # parts whose blocks a thread keeps decoded
+_OPEN = 2  # products that a thread of a worker keeps open
+
+Sum = NDArray[Any]
+"""Raw products, int64; float64 where points are not worth the same in all parts."""
+
+
+class PartAddress(NamedTuple):
+    """Where a part is: its path, or how its file is opened; what messages call it, and its digest."""
+
+    opened: str | tuple[Any, ...]
+    name: str
+    digest: bytes
+    tensor: int
+
+
+class SetAddress(NamedTuple):
+    """Where a matrix in parts is."""
+
+    name: str
+    parts: tuple[tuple[PartAddress, ...], ...]
+
+
+class SetSides(NamedTuple):
+    """What a worker needs to know of a product; `token` tells those that it has open."""
+
+    token: str
+    a: SetAddress
+    b: SetAddress
+
+
+@dataclass(frozen=True)
+class SetProduct(Product):
+    """A product of matrices in parts, cut alike along the contracted axis."""
+
+    a: SetOperand
+    b: SetOperand
+    fleet: Fleet | None = None
+    sides: SetSides | None = None
+
+    def measure(self, pool: Workers, watch: Watch | None = None) -> Measured:
+        """See `Product`."""
+        a, b = self.a, self.b
+        rows, columns = np.arange(a.columns), np.arange(b.columns)
+        whole = fits_whole(a.columns, b.columns)
+        if not whole:
+            rows, columns = sample(a.columns), sample(b.columns)
+        raw = {(0, 0): self._sum((a, b), rows, columns, pool).astype(np.float64)}
+        near = self._near(pool)
+        signal = self._signal(None if whole else rows, None if whole else columns, raw, pool, near)
+        return self._measured(signal, None, None)
+
+    def tiles(
+        self, measured: Measured, dtype: str, put: Put, pool: Workers, deviations: Deviations | None = None
+    ) -> Iterator[tuple[float, Any]]:
+        """See `Product`."""
+        whole = self.a.columns * self.b.columns
+        for rows, columns, raw in self._rectangles((self.a, self.b), None, None, pool):
+            exact = raw.astype(np.float64)
+            tile = self._estimated(measured.theta, rows, columns, exact, dtype, pool)
+            if deviations is not None:
+                deviations.add(rows, columns, exact, tile, pool)
+            yield tile.size / whole, put(rows.start, columns.start, tile)
+
+    def _near(self, pool: Workers) -> tuple[Directions | None, Directions | None]:
+        if self.estimator == "unbiased" and not self._dependent:
+            return None, None
+
+        def of(side: SetOperand) -> Directions | None:
+            count = min(COLUMNS, side.columns)
+            chosen = np.arange(count) * side.columns // count
+            raw = self._sum((side, side), chosen, chosen, pool).astype(np.float64)
+            return Directions.of(side, chosen, {(0, 0): raw}, self.kappa)
+
+        near = of(self.a)
+        return near, near if self.same else of(self.b)
+
+    def _sum(
+        self,
+        sides: tuple[SetOperand, SetOperand],
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        pool: Workers,
+    ) -> Sum:
+        """Raw products of some columns of both sides."""
+        out: Sum = np.empty(
+            (len(rows), len(columns)), np.int64 if all(side.alike for side in sides) else np.float64
+        )
+        for i, j, raw in self._rectangles(sides, rows, columns, pool):
+            out[i, j] = raw
+        return out
+
+    def _rectangles(
+        self, sides: tuple[SetOperand, SetOperand], rows: NDArray[np.int64] | None, columns: NDArray[np.int64] | None,
+        pool: Workers,
+    ) -> Iterator[tuple[slice, slice, Sum]]:  # fmt: skip
+        """Raw products of columns, all by default, in rectangles; by workers, if there are any."""
+        chosen = [
+            np.arange(side.columns) if own is None else own
+            for side, own in zip(sides, (rows, columns), strict=True)
+        ]
+        places = list(rectangles(len(chosen[0]), len(chosen[1])))
+        parts = len(self.a.lengths)
+        if self.fleet is None or self.sides is None:
+            for i, j in places:
+                yield i, j, raw_sum(sides, chosen[0][i], chosen[1][j], range(parts), pool)
+            return
+        alike = all(side.alike for side in sides)
+        # few rectangles are shared out by parts, too: sums of integers may be added by anybody
+        several = min(parts, -(-2 * self.fleet.workers // len(places))) if alike else 1
+        edges = [parts * part // several for part in range(several + 1)]
+        which = tuple(self.b if side is not self.a else self.a for side in sides)
+        turns = tuple(side is self.a for side in which)
+        jobs = (
+            (self.sides, turns, chosen[0][i], chosen[1][j], range(*cut), self.fleet.threads)
+            for i, j in places
+            for cut in pairwise(edges)
+        )
+        found = self.fleet.map(sum_job, jobs)
+        for i, j in places:
+            out = next(found)
+            for _ in range(several - 1):
+                out = out + next(found)
+            yield i, j, out
+
+    def _estimated(
+        self, theta: float, rows: slice, columns: slice, raw: NDArray[Any], dtype: str, pool: Workers
+    ) -> NDArray[Any]:
+        """The estimate of a rectangle; centered parts by their points, then the products of the means of each part."""
+        wide = self._centered(theta, rows, columns, raw)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for k, length in enumerate(self.a.lengths):
+                one, other = self.a.part_means(k, rows), self.b.part_means(k, columns)
+                if one.any() and other.any():
+                    wide += length * (one[:, None] * other[None, :])
+            out = wide.astype(dtype)
+        finite = np.isfinite(out)
+        if not finite.all():
+            i, j = divmod(int(np.argmin(finite)), out.shape[1])
+            raise NotFiniteError(rows.start + i, columns.start + j, bool(np.isfinite(wide[i, j])))
+        return out
+
+    def _centered(self, theta: float, rows: slice, columns: slice, raw: NDArray[Any]) -> NDArray[np.float64]:
+        a, b, out = self.a, self.b, np.empty(raw.shape)
+        codes_a, codes_b = a.codes(rows), b.codes(columns)
+        if self.estimator == "unbiased":
+            spread_a, spread_b, share = np.ones(len(raw)), np.ones(raw.shape[1]), 1.0
+        else:
+            spread_a, spread_b = 1.0 + a.side.noise_at(codes_a), 1.0 + b.side.noise_at(codes_b)
+            share = 1.0 / self.kappa
+        unit_a, unit_b, exponent = lifted(a.units(codes_a), b.units(codes_b), a.exponent + b.exponent)
+        kernels.estimate(
+            raw, unit_a, unit_b, spread_a, spread_b, np.zeros(len(raw)), np.zeros(raw.shape[1]), share,
+            theta, theta / self.kappa, float(a.side.n), max(-2044, min(2044, exponent)), out,
+        )  # fmt: skip
+        first, last = max(rows.start, columns.start), min(rows.stop, columns.stop)
+        if self.same and first < last:
+            i = np.arange(first, last)
+            place, codes = (i - rows.start, i - columns.start), a.codes(slice(first, last))
+            energy = diagonal.energies(a, codes, a.units(codes), raw[place], self.kappa)
+            out[place] = np.ldexp(energy, 2 * a.exponent)
+        return out
+
+
+_held = threading.local()
+
+
+def raw_sum(
+    sides: tuple[SetOperand, SetOperand],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    parts: range,
+    pool: Workers,
+) -> Sum:
+    """Raw products of some columns of both sides, those of some parts added up."""
+    alike = all(side.alike for side in sides)
+    out: Sum = np.zeros((len(rows), len(columns)), np.int64 if alike else np.float64)
+    for k in parts:
+        ratios = [side.ratio(k, own) for side, own in zip(sides, (rows, columns), strict=True)]
+        for j, own_rows, place in sides[0].split(rows):
+            for other, own_columns, beside in sides[1].split(columns):
+                matrices = sides[0].parts[k][j], sides[1].parts[k][other]
+                shared = min(matrix.parameters.m for matrix in matrices)
+                left, right = (_decoded(matrix, shared, pool) for matrix in matrices)
+                product = Product(left.operand, right.operand, "unbiased")
+                found = product.raw_of((left, right), own_rows, own_columns, pool)
+                for (row, column), raw in found.items():
+                    at, over = place[0] + row, beside[0] + column
+                    i, c = slice(at, at + len(raw)), slice(over, over + raw.shape[1])
+                    if alike:
+                        out[i, c] += raw.astype(np.int64)
+                        continue
+                    scaled = raw.astype(np.float64)
+                    for ratio, own in zip(ratios, (i, c), strict=True):
+                        if ratio is not None:
+                            scaled *= ratio[own][:, None] if own is i else ratio[own][None, :]
+                    out[i, c] += scaled
+    return out
+
+
+def _decoded(matrix: Matrix, shared: int, pool: Workers) -> Lately:
+    """The blocks of a part, reduced to coordinates that both sides have; a thread keeps those of the last few."""
+    kept: OrderedDict[tuple[int, int], tuple[Any, Lately]] = _held.__dict__.setdefault(
+        "blocks", OrderedDict()
+    )
+    key = id(matrix), shared
+    found = kept.pop(key, None)
+    if found is None or found[0] is not matrix:
+        p = matrix.parameters
+        meet = project.meet(p.rotation_seed, p.n, p.m, shared)
+        found = matrix, Lately(CodedOperand(matrix), meet, Workers(pool.threads))
+    kept[key] = found
+    while len(kept) > _KEPT:
+        kept.popitem(last=False)
+    return found[1]
+
+
+def sum_job(
+    sides: SetSides, turns: tuple[bool, bool], rows: NDArray[np.int64], columns: NDArray[np.int64], parts: range,
+    threads: int,
+) -> Sum:  # fmt: skip
+    """Raw products of some columns, added up over some parts, on a worker."""
+    kept: OrderedDict[str, Any] = _held.__dict__.setdefault("sides", OrderedDict())
+    found = kept.pop(sides.token, None)
+    if found is None:
+        found = [_opened(sides.a), None]
+        found[1] = found[0] if sides.b == sides.a else _opened(sides.b)
+        while len(kept) >= _OPEN:
+            kept.popitem(last=False)
+    kept[sides.token] = found
+    for _, accesses in found:
+        for access in accesses:
+            access.check()
+    pool = Workers(threads)
+    try:
+        chosen = tuple(found[0 if first else 1][0] for first in turns)
+        return raw_sum((chosen[0], chosen[1]), rows, columns, parts, pool)
+    finally:
+        pool.close()
+
+
+def _opened(side: SetAddress) -> tuple[SetOperand, list[Any]]:
+    """A side, open, and its files, few of which are open at a time."""
+    descriptors, accesses = Descriptors(), []
+
+    def matrix(part: PartAddress) -> Matrix:
+        if isinstance(part.opened, str):
+            access = open_part(part.opened, descriptors)
+        else:
+            access = part.opened[0](*part.opened[1])
+        accesses.append(access)
+        reader = ContainerReader(access, part.name)
+        if reader.digest != part.digest:
+            raise InputError(f"{part.name}: is not the file that it was; workers must see the same storage")
+        return open_matrix(reader, part.tensor)
+
+    return SetOperand(side.name, [list(map(matrix, row)) for row in side.parts]), accesses

@@ -1,0 +1,309 @@
+"""Part sets: one lattice scale for all parts, products whose parts may be added in any order, all commands on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from concurrent.futures import Executor, Future
+
+import numpy as np
+import pytest
+
+import nqz
+from coded_cases import coded
+from nqz.cli import run
+from nqz.commands.opening import open_collection
+from nqz.commands.set_factor import parted
+from nqz.commands.set_operand import SetOperand
+from nqz.commands.set_product import raw_sum
+from nqz.format.part_set import PartSet
+from nqz.ground.errors import (
+    CorruptError,
+    InputError,
+    NqzError,
+    OperandError,
+    OutputExistsError,
+    UnsupportedError,
+    UsageError,
+)
+from nqz.ground.threads import Workers
+
+N, A, B = 640, 130, 90
+
+
+class Elsewhere(Executor):
+    """Works on jobs here, but on what comes out of pickles of them; jobs from number `dies` on are lost."""
+
+    def __init__(self, dies: int = 1 << 30) -> None:
+        self.done, self.dies, self.bytes = 0, dies, 0
+
+    def submit(self, function, /, *arguments):
+        future = Future()
+        self.done += 1
+        if self.done > self.dies:
+            future.set_exception(RuntimeError("killed"))
+            return future
+        arrived = pickle.loads(pickle.dumps((function, arguments)))  # noqa: S301
+        try:
+            sent = pickle.dumps(arrived[0](*arrived[1]))
+            self.bytes = max(self.bytes, len(sent))
+            future.set_result(pickle.loads(sent))  # noqa: S301
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A matrix whose rows are of different loudness, as batches are, and one that is related to it; in parts."""
+    folder = tmp_path_factory.mktemp("sets")
+    rng = np.random.default_rng(7)
+    loud = np.repeat([[0.5], [1.0], [4.0], [2.0]], N // 4, axis=0)
+    x = (rng.standard_normal((N, A)) * loud + 0.5).astype(np.float32)
+    y = (0.5 * x[:, :B] + loud * rng.standard_normal((N, B))).astype(np.float32)
+    np.save(folder / "x.npy", x)
+    np.save(folder / "y.npy", np.asfortranarray(y))
+    nqz.encode_set(folder / "x.npy", folder / "x.nqzset", rate=3, parts=(4, 2), center=True)
+    nqz.encode_set(folder / "y.npy", folder / "y.nqzset", rate=3, parts=(4, 3), center=True)
+    return folder
+
+
+def manifest(path):
+    return PartSet.unpack(path.read_bytes(), str(path))
+
+
+def test_all_parts_have_one_lattice_scale_and_together_the_rate(folder):
+    grid, x = manifest(folder / "x.nqzset"), np.load(folder / "x.npy")
+    parameters = [coded((folder / part.file).read_bytes()).parameters for part in grid.parts]
+    assert {p.delta for p in parameters} == {grid.plan["delta"]}
+    assert len({p.dither_key for p in parameters}) == len(parameters)
+    rates = [
+        8 * part.nbytes / (len(rows) * len(columns))
+        for part, (rows, columns) in zip(grid.parts, grid.places(), strict=True)
+    ]
+    assert min(rates) < 2.2 and max(rates) > 3.5  # loud parts take more bits
+    assert 2.7 < 8 * grid.file_bytes / x.size <= 3.0  # so small are they that framing is a share
+
+
+@pytest.mark.parametrize("executor", [None, Elsewhere()], ids=["here", "elsewhere"])
+@pytest.mark.parametrize("estimator", ["auto", "unbiased"])
+def test_products_have_the_error_that_is_predicted_and_the_same_bytes_wherever_they_are_made(
+    folder, executor, estimator
+):
+    x, y = (np.load(folder / name).astype(np.float64) for name in ("x.npy", "y.npy"))
+    sets = folder / "x.nqzset", folder / "y.nqzset"
+    found, sigma = nqz.matmul(*sets, estimator=estimator, sigma=True, executor=executor)
+    unit = np.square(x - x.mean(0)).sum() * np.square(y - y.mean(0)).sum() / N
+    error = np.square(found - x.T @ y).sum() / unit
+    assert error == pytest.approx(nqz.predicted_error(*sets, estimator), rel=0.12)
+    assert np.sqrt(np.square((found - x.T @ y) / sigma).mean()) == pytest.approx(1.0, abs=0.05)
+    assert np.array_equal(found, nqz.matmul(*sets, estimator=estimator))
+
+
+def test_raw_products_of_parts_add_up_in_any_order(folder):
+    with (
+        open_collection(folder / "x.nqzset", sets=True) as left,
+        open_collection(folder / "y.nqzset", sets=True) as right,
+    ):
+        sides = tuple(SetOperand(one.name, parted(one).parts) for one in (left, right))
+        rows, columns, pool = np.array([0, 5, 64, 129]), np.arange(7, 88), Workers(1)
+        whole = raw_sum(sides, rows, columns, range(4), pool)
+        assert whole.dtype == np.int64
+        pieces = [raw_sum(sides, rows, columns, part, pool) for part in (range(3, 4), range(1), range(1, 3))]
+        assert np.array_equal(pieces[0] + pieces[1] + pieces[2], whole)
+        assert np.array_equal(raw_sum(sides, rows[1:2], columns, range(4), pool), whole[1:2])
+
+
+def test_a_set_made_by_workers_is_the_one_made_here_and_little_comes_back(folder, tmp_path):
+    for name in ("x.npy", "x.nqzset"):
+        os.link(folder / name, tmp_path / name)
+    executor = Elsewhere()
+    nqz.encode_set(tmp_path / "x.npy", tmp_path / "again.nqzset", rate=3, parts=(4, 2), executor=executor)
+    ours, theirs = manifest(tmp_path / "again.nqzset"), manifest(folder / "x.nqzset")
+    assert [part[1:] for part in ours.parts] == [part[1:] for part in theirs.parts]
+    assert executor.done == 2 * 8 and executor.bytes < 20_000
+    assert ours.parts[0].file.startswith("again-")
+
+
+def test_a_product_with_itself_is_symmetric_and_its_diagonal_is_near(folder):
+    x = np.load(folder / "x.npy").astype(np.float64)
+    found = nqz.matmul(folder / "x.nqzset", folder / "x.nqzset", dtype="float64")
+    assert np.array_equal(found, found.T)
+    assert np.allclose(np.diag(found), np.square(x).sum(axis=0), rtol=0.06)
+
+
+def test_decoding_puts_every_part_in_its_place(folder, tmp_path):
+    for name, order in (("x", "C"), ("y", "F")):
+        grid = manifest(folder / f"{name}.nqzset")
+        whole = nqz.decode(folder / f"{name}.nqzset")
+        assert whole.flags[f"{order}_CONTIGUOUS"]
+        for part, (rows, columns) in zip(grid.parts, grid.places(), strict=True):
+            one = nqz.decode(folder / part.file)
+            assert np.array_equal(whole[rows.start : rows.stop, columns.start : columns.stop], one)
+        nqz.decode(folder / f"{name}.nqzset", tmp_path / f"{name}.npy")
+        assert np.array_equal(np.load(tmp_path / f"{name}.npy"), whole)
+
+
+@pytest.mark.parametrize("executor", [None, Elsewhere()], ids=["here", "elsewhere"])
+def test_verify_compares_every_part_with_its_place_in_the_original(folder, executor):
+    found = nqz.verify(folder / "y.nqzset", folder / "y.npy", executor=executor)
+    assert found["ok"] and len(found["tensors"]) == 12
+    assert all(tensor["same_bytes"] and tensor["measured"] > 0 for tensor in found["tensors"])
+    other = folder / "other.npy"
+    np.save(other, np.load(folder / "y.npy")[:, ::-1].copy())
+    assert not nqz.verify(folder / "y.nqzset", other, check=False, executor=executor)["ok"]
+    np.save(other, np.load(folder / "y.npy")[1:])
+    with pytest.raises(InputError, match="is not one matrix of 640x90 float32"):
+        nqz.verify(folder / "y.nqzset", other, executor=executor)
+
+
+def copied(folder, tmp_path, name="x"):
+    grid = manifest(folder / f"{name}.nqzset")
+    for file in (f"{name}.nqzset", *(part.file for part in grid.parts)):
+        (tmp_path / file).write_bytes((folder / file).read_bytes())
+    return tmp_path / f"{name}.nqzset", [tmp_path / part.file for part in grid.parts]
+
+
+def test_parts_that_are_damaged_exchanged_or_missing_are_noticed(folder, tmp_path):
+    path, parts = copied(folder, tmp_path)
+    first, second = parts[0].read_bytes(), parts[2].read_bytes()
+    parts[0].write_bytes(second)
+    parts[2].write_bytes(first)
+    for use in (nqz.verify, nqz.decode, lambda path: nqz.matmul(path, path)):
+        with pytest.raises(CorruptError, match=f"{parts[0].name}: is not the file that the manifest has"):
+            use(path)
+    parts[2].write_bytes(second)
+    parts[0].write_bytes(first[:900] + bytes([first[900] ^ 1]) + first[901:])
+    with pytest.raises(CorruptError):
+        nqz.verify(path)
+    parts[0].unlink()
+    with pytest.raises(InputError, match=f"{parts[0].name}: cannot open"):
+        nqz.verify(path)
+
+
+def test_sets_are_taken_apart_and_put_together_without_a_part_being_read(folder, tmp_path, capsys):
+    path, _ = copied(folder, tmp_path)
+    assert run(["set", "split", str(path), "-q"]) == 0
+    assert (
+        run(["set", "split", str(path), "--along", "contracted", "-o", str(tmp_path / "k.nqzset"), "-q"]) == 0
+    )
+    pieces = [str(tmp_path / f"x-{j}.nqzset") for j in range(2)]
+    assert run(["set", "concat", *pieces, "-o", str(tmp_path / "a.nqzset"), "-q"]) == 0
+    pieces = [str(tmp_path / f"k-{k}.nqzset") for k in range(4)]
+    joined = ["set", "concat", *pieces, "-o", str(tmp_path / "b.nqzset"), "--along", "contracted", "-q"]
+    assert run(joined) == 0
+    assert path.read_bytes() == (tmp_path / "a.nqzset").read_bytes() == (tmp_path / "b.nqzset").read_bytes()
+    assert run(["set", "check", str(tmp_path / "x-1.nqzset")]) == 0
+    assert "640x66 float32, 4x1 parts" in capsys.readouterr().out
+    assert run(joined) == OutputExistsError.exit_code
+    below = tmp_path / "below"
+    below.mkdir()
+    assert run(["set", "concat", pieces[0], "-o", str(below / "b.nqzset")]) == UsageError.exit_code
+    assert "is not in its folder or below" in capsys.readouterr().err
+
+
+def test_containers_of_different_scales_are_put_together_and_multiplied(tmp_path):
+    """Their points are not worth the same, so raw products are not added as integers; in the order of the parts."""
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((2, 400, 60)) * np.array([[[1.0]], [[3.0]]])
+    for k in range(2):
+        nqz.encode(x[k].astype("f4"), tmp_path / f"{k}.nqz", rate=3 + k, center=True)
+    files = [str(tmp_path / f"{k}.nqz") for k in range(2)]
+    target = tmp_path / "both.nqzset"
+    assert run(["set", "concat", *files, "-o", str(target), "--along", "contracted", "-q"]) == 0
+    assert manifest(target).plan is None
+    other = tmp_path / "y.nqzset"
+    y = rng.standard_normal((800, 50)).astype("f4")
+    np.save(tmp_path / "y.npy", y)
+    nqz.encode_set(tmp_path / "y.npy", other, rate=6, parts=(2, 1), error=None)
+    grid = manifest(other)
+    if grid.coordinates != (400, 400):
+        for k in range(2):
+            np.save(tmp_path / f"y{k}.npy", y[400 * k : 400 * k + 400])
+        ends = [tmp_path / f"y{k}.npy" for k in range(2)]
+        nqz.encode_set(ends, other, rate=6, along="contracted", force=True)
+    truth = np.concatenate(x).T @ y
+    found = nqz.matmul(target, other, dtype="float64", estimator="unbiased")
+    unit = np.square(x).sum() * np.square(y).sum() / 800
+    assert np.square(found - truth).sum() / unit < 0.02
+    elsewhere = nqz.matmul(target, other, dtype="float64", estimator="unbiased", executor=Elsewhere())
+    assert np.array_equal(found, elsewhere)
+
+
+def test_a_container_is_a_set_of_one_part(folder, tmp_path):
+    x = np.load(folder / "x.npy")
+    np.save(tmp_path / "x.npy", x)
+    nqz.encode_set(tmp_path / "x.npy", tmp_path / "x.nqzset", rate=3, parts=(1, 2))
+    nqz.encode(x, tmp_path / "x.nqz", rate=4, center=True)
+    found = nqz.matmul(tmp_path / "x.nqzset", tmp_path / "x.nqz")
+    assert np.square(found - x.T @ x).sum() / np.square(x.T @ x).sum() < 0.01
+
+
+def test_what_does_not_fit_together_is_refused(folder, tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.load(folder / "x.npy"))
+    for name, options, said in (
+        ("cut", {"parts": (3, 1)}, "cut differently along the contracted axis, into 4 .* and 3 "),
+        ("seed", {"parts": (4, 1), "seed": 1}, "different seeds"),
+        ("means", {"parts": (4, 1), "center": False}, "means are kept in some parts"),
+    ):
+        other = tmp_path / f"{name}.nqzset"
+        nqz.encode_set(path, other, rate=2, **options)
+        with pytest.raises(OperandError, match=said):
+            nqz.matmul(folder / "x.nqzset", other)
+    with pytest.raises(OperandError, match="is not compressed"):
+        nqz.matmul(folder / "x.nqzset", np.load(path))
+    with pytest.raises(UnsupportedError, match="is a part set, which decode, inspect"):
+        nqz.open(folder / "x.nqzset")
+    with pytest.raises(UnsupportedError, match="is a part set, compressed already"):
+        nqz.encode(folder / "x.nqzset", rate=2)
+    with pytest.raises(UsageError, match="from 1x1 to 640x130 are possible"):
+        nqz.encode_set(path, tmp_path / "z.nqzset", rate=2, parts=(641, 1))
+    with pytest.raises(UsageError, match=r"name it \.nqzset"):
+        nqz.encode_set(path, tmp_path / "z.nqz", rate=2)
+
+
+@pytest.mark.parametrize("dies", [1, 5, 12])
+def test_a_set_that_is_not_finished_leaves_nothing(folder, tmp_path, dies):
+    """A worker is lost while parts are measured, or while they are coded; there was a set before, or not."""
+    np.save(tmp_path / "x.npy", np.load(folder / "x.npy"))
+    with pytest.raises(NqzError, match="a worker of the executor was lost"):
+        nqz.encode_set(
+            tmp_path / "x.npy", tmp_path / "x.nqzset", rate=3, parts=(4, 2), executor=Elsewhere(dies)
+        )
+    assert os.listdir(tmp_path) == ["x.npy"]
+    path, parts = copied(folder, tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(NqzError, match="a worker of the executor was lost"):
+        nqz.encode_set(tmp_path / "x.npy", path, rate=2, parts=(4, 2), executor=Elsewhere(dies), force=True)
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == sorted(["x.npy", "x.nqzset", *(part.name for part in parts)])
+
+
+def test_the_command_says_what_a_set_is_and_which_of_its_options_are_for_what(folder, tmp_path, capsys):
+    for name in ("x.npy", "y.npy"):
+        np.save(tmp_path / name, np.ascontiguousarray(np.load(folder / name)))
+    target = str(tmp_path / "both.nqzset")
+    sources = [str(tmp_path / name) for name in ("x.npy", "y.npy")]
+    assert run(["set", "create", *sources, "--error", "0.05", "-o", target, "--json"]) == 0
+    out = capsys.readouterr().out
+    [made] = json.loads(out)["sets"]
+    assert made["shape"] == [640, 220] and made["vectors"] == [130, 90] and len(made["parts"]) == 2
+    assert run(["inspect", target]) == 0
+    assert "640x220 float32, vectors along axis 0, 1x2 parts" in capsys.readouterr().out
+    assert run(["search", target, str(tmp_path / "x.npy"), "-k", "1"]) == 0
+    capsys.readouterr()
+    for words, said in (
+        (["split", target, "-r", "3"], "--rate: is not for nqz set split"),
+        (["check", target, "--parts", "2x2"], "--parts: is not for nqz set check"),
+        (
+            ["create", *sources, "-r", "3", "--parts", "2x2", "-o", target, "-f"],
+            "of several files each is a part",
+        ),
+        (["create", sources[0], "-r", "3", "--parts", "two"], "KxJ is needed"),
+        (["create", sources[0], "-r", "3", "-o", "x.nqz"], "name it .nqzset"),
+        (["concat", target], "name the new manifest, with -o"),
+    ):
+        assert run(["set", *words]) == UsageError.exit_code
+        assert said in capsys.readouterr().err
