@@ -47,7 +47,7 @@ def inspect(source: Source | Sequence[Path] | Container) -> Report:
     InputError, CorruptError, NewerFormatError
         It cannot be read, or is damaged.
     """
-    with open_containers(source) as collection:
+    with open_containers(source, sets=True) as collection:
         return inspect_containers(collection)
 
 
@@ -90,7 +90,7 @@ def verify(
     raising = flag(check, "check")
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads, executor=executor))
-        collection = stack.enter_context(open_containers(source))
+        collection = stack.enter_context(open_containers(source, sets=True))
         original = None if against is None else open_original(against, stack)
         found = verify_parts(collection, original, pool)
     _raise(found, collection, original, raising)
@@ -295,11 +295,11 @@ def plan_product(
         return described(divide(left, right, *wanted), (left, right))
 
 
-def open_containers(source: Any) -> AbstractContextManager[Collection]:
+def open_containers(source: Any, sets: bool = False) -> AbstractContextManager[Collection]:
     """A container or a model, open; one that is open already stays so."""
     if isinstance(source, Container):
         return nullcontext(source.collection)
-    return open_collection(as_target(source), container=True, sets=True)
+    return open_collection(as_target(source), container=True, sets=sets)
 
 
 def open_original(given: Any, stack: ExitStack) -> Collection:

@@ -16,6 +16,7 @@ from nqz.commands.factors import Coded, Factor
 from nqz.commands.inspect import inspect
 from nqz.commands.matmul import MatmulOptions, prepare
 from nqz.commands.pairs import Pair, is_compressed
+from nqz.commands.set_factor import Parted
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import Workers
 from nqz.ground.urls import base, is_url, shown
@@ -167,5 +168,7 @@ def _share(report: Progress, name: str, size: int, share: float) -> None:
     report(name, share * size)
 
 
-def _name(side: Factor) -> str:
+def _name(side: Factor | Parted) -> str:
+    if isinstance(side, Parted):
+        return ""
     return side.matrix.name if isinstance(side, Coded) else side.tensor.name
