@@ -109,3 +109,17 @@ def test_what_cannot_be_read_is_an_error_and_no_difference(tensors, capsys):
     save_file({"w": tensors["w"] * 2, "v": tensors["v"], "bias": tensors["bias"]}, "other.safetensors")
     result = invoke(capsys, "diff", "a.nqz", "a.nqz", "--against", "other.safetensors")
     assert result.code == 8 and "tensor 'w'" in result.err
+
+
+def test_addresses_are_told_without_what_opens_them(tensors, capsys):
+    import fsspec
+
+    fsspec.filesystem("memory").pipe("/told.nqz", nqz.encode(tensors, rate=3))
+    address = "memory://told.nqz?signature=secret"
+    result = invoke(capsys, "diff", "memory://told.nqz", "memory://told.nqz", "--json")
+    assert json.loads(result.out)["a"] == "memory://told.nqz"
+    assert "secret" not in invoke(capsys, "diff", address, "m.safetensors", "--json").err
+    succeed(capsys, "encode", "m.safetensors", "-r", "3", "-q")
+    for words in (["compare", address, "m.nqz"], ["verify", "m.nqz", "--against", address]):
+        told = invoke(capsys, *words, "--json")
+        assert "secret" not in told.out + told.err and "memory://told.nqz" in told.out

@@ -85,7 +85,7 @@ def command(
 
 
 def _json(found: dict[str, Any], original: str) -> str:
-    return json.dumps({"original": original, **found}, indent=2, allow_nan=False) + "\n"
+    return json.dumps({"original": shown(original, "-"), **found}, indent=2, allow_nan=False) + "\n"
 
 
 def _show(found: dict[str, Any], across: str | None) -> None:

@@ -61,8 +61,16 @@ def command(
         for one in (left, right):
             one.check()
     compared = found.pop("compared")
+    given = {"a": a, "b": b, "against": against}
     if as_json:
-        payload(json.dumps({"a": a, "b": b, "against": against, **found}, indent=2, allow_nan=False) + "\n")
+        payload(
+            json.dumps(
+                {**{key: path and shown(path, "-") for key, path in given.items()}, **found},
+                indent=2,
+                allow_nan=False,
+            )
+            + "\n"
+        )
     else:
         names = [shown(path, "<stdin>") for path in (a, b)]
         payload("".join(f"{line}\n" for line in _lines(found, names)))

@@ -125,7 +125,7 @@ def verify_progress(what: str, collection: Collection, compared: bool, notices: 
 
 
 def _json(found: dict[str, Any], against: str | None) -> str:
-    return json.dumps({**found, "against": against}, indent=2, allow_nan=False) + "\n"
+    return json.dumps({**found, "against": against and shown(against, "-")}, indent=2, allow_nan=False) + "\n"
 
 
 def _files(files: Sequence[dict[str, Any]]) -> str:
