@@ -24,6 +24,7 @@ OPTIONS = {
     "rule exact": ["--rule", "b.w*=exact"],
     "rule skip": ["--rule", "b.bias=skip"],
     "rule coding": ["--rule", "a*=coding:entropy"],
+    "rule window": ["--rule", "a*=coding:trellis,window:12"],
     "tensor": ["--tensor", "a*", "--tensor", "b*"],
     "auto": ["--axis", "auto"],
     "axis": ["--axis", "1"],
@@ -66,7 +67,8 @@ REFUSED = {
 FOR_ARRAYS = {
     "sensitivities": "one array without a name",
     **dict.fromkeys(
-        ("rule", "rule axis", "rule exact", "rule skip", "rule coding"), "one array without a name"
+        ("rule", "rule axis", "rule exact", "rule skip", "rule coding", "rule window"),
+        "one array without a name",
     ),
     "auto": "one array without a name",
     "tensor": "no tensor is called",

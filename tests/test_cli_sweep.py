@@ -185,6 +185,16 @@ def test_lattices_states_and_codings(folder, capsys):
     assert {p["coding"] for p in report["points"]} == {"voronoi"}
 
 
+def test_the_more_an_entry_of_the_trellis_depends_on_the_less_it_is_off(folder, capsys):
+    errors = [
+        swept(capsys, "a.npy", "-r", "2", "--coding", "trellis", *more)["points"][0]["measured"][
+            "reconstruction"
+        ]
+        for more in ((), ("--window", "12"), ("--window", "14"))
+    ]
+    assert errors[0] == errors[1] > errors[2]
+
+
 def test_same_report_for_any_number_of_threads_and_from_a_pipe(folder, capsys):
     arguments = ["--against", "b.npy", "-r", "2", "--json"]
     one = succeed(capsys, "sweep", "a.npy", *arguments, "--threads", "1").out
@@ -503,6 +513,7 @@ def test_plot_without_matplotlib(folder, capsys, monkeypatch):
         (["--mark", "13"], "rate 13: a number"),
         (["--mark", "2", "--error", "0.1"], "both choose a rate"),
         (["--error", "0"], "error 0: a number"),
+        (["--window", "14"], "window 14: only the trellis coding has one"),
         (["--theme", "dark"], "--theme: is for plots"),
         (["--width", "700", "-o", "rd.csv"], "--width: is for plots"),
         (["--width", "100", "-o", "rd.png"], "--width 100: a number of pixels from 480 to 4800"),

@@ -43,6 +43,7 @@ def test_a_rule_is_split_at_its_last_equals_sign():
         ("a=axis", "axis:0 or 1 is needed"),
         ("a=exact:1", "exact is needed"),
         ("a=coding:zip", "coding:entropy, voronoi or trellis is needed"),
+        ("a=window:13", "window:12, 14 or 16 is needed"),
         ("a=3,4", "'4' contradicts"),
         ("a=3,exact", "'exact' contradicts"),
         ("a=axis:1,axis:0", "'axis:0' contradicts"),

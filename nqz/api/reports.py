@@ -152,6 +152,7 @@ def sweep(
     lattices: str | Sequence[str] = (),
     states: Sequence[int] = (),
     codings: str | Sequence[str] = CODING.name,
+    window: int | str = "auto",
     axis: int = 0,
     axis_against: int | None = None,
     tensor: str | None = None,
@@ -176,6 +177,8 @@ def sweep(
     states : sequence of int
         Of the lattice "conv".
     codings : str or sequence of str
+    window : {"auto", 12, 14, 16}
+        Of the trellis coding.
     axis, axis_against : {0, 1}
         Contracted axes; that of `against` is by default the same.
     tensor, tensor_against : str, optional
@@ -202,6 +205,7 @@ def sweep(
     options = SweepOptions(
         rates=tuple(numbers(rates, "rates", float)), lattices=patterns(lattices, "lattices"),
         states=tuple(numbers(states, "states", int)), codings=patterns(codings, "codings"),
+        window=None if window == "auto" else whole(window, "window"),
         seed=whole(seed, "seed"), mark=real(mark, "mark"), error=real(error, "error"),
         partner=partner if isinstance(partner, str) else real(partner, "partner"),
     )  # fmt: skip

@@ -101,8 +101,8 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
 )  # fmt: skip
 @click.option(
     "--rule", "rules", multiple=True, metavar="PATTERN=ITEM[,ITEM]",
-    help="What becomes of some tensors: a rate, exact, skip, axis:0|1, coding:NAME, split (a matrix for each index of "
-    "the first axis) or whole; repeatable, the last that takes a tensor decides.",
+    help="What becomes of some tensors: a rate, exact, skip, axis:0|1, coding:NAME, window:12|14|16, split (a matrix "
+    "for each index of the first axis) or whole; repeatable, the last that takes a tensor decides.",
 )  # fmt: skip
 @click.option(
     "--across", default=UNIFORM, show_default=True, metavar="HOW", type=Offered((UNIFORM, SIZE)),

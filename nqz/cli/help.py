@@ -183,7 +183,7 @@ PAGES = {
             "--rate", "--mark", "--error", "--against", "--output", "--force", "--theme", "--width", "--axis",
             "--axis-against", "--tensor", "--tensor-against", "--json",
         ),
-        codec=("--lattice", "--states", "--coding", "--partner"),
+        codec=("--lattice", "--states", "--coding", "--window", "--partner"),
         expert=("--seed",),
     ),
     "plan": Page(

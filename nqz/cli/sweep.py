@@ -22,6 +22,7 @@ from nqz.cli.partner import PartnerOf
 from nqz.cli.sweep_table import curve_table, side_name, title
 from nqz.cli.text import escape, payload
 from nqz.commands.opening import is_model, open_file
+from nqz.commands.options import AUTO
 from nqz.curve import plot
 from nqz.curve.matrix import check_lengths, choose
 from nqz.curve.options import RATES, SweepOptions, point_name
@@ -33,6 +34,7 @@ from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 from nqz.stages.codings import CODINGS
 from nqz.stages.codings import DEFAULT as CODING
+from nqz.stages.codings.trellis import WINDOWS
 from nqz.stages.lattices import FAMILIES
 from nqz.stages.partner import EQUAL, Partner, in_words
 
@@ -80,6 +82,10 @@ the same norm, and that for vectors with the norms of these; and what rounding t
     help=f"Codings of {', '.join(CODINGS)}; a lattice is used with those that it has.",
 )  # fmt: skip
 @click.option(
+    "--window", type=choice((AUTO, *map(str, WINDOWS))), default=AUTO, show_default=True,
+    help="Bits that an entry of the trellis coding depends on.",
+)  # fmt: skip
+@click.option(
     "--axis", type=_AXIS, default="0", show_default=True,
     help="Contracted axis: 0 for columns as vectors, 1 for rows (weights stored [out, in]).",
 )  # fmt: skip
@@ -104,7 +110,7 @@ the same norm, and that for vectors with the norms of these; and what rounding t
 @common_options
 def command(
     source: str, against: str | None, output: str | None, force: bool, rates: tuple[str, ...],
-    lattices: tuple[str, ...], states: tuple[str, ...], codings: tuple[str, ...], axis: str,
+    lattices: tuple[str, ...], states: tuple[str, ...], codings: tuple[str, ...], window: str, axis: str,
     axis_against: str | None, tensor: str | None, tensor_against: str | None, partner: Partner,
     mark: str | None, error: str | None, theme: str | None, width: int | None, seed: int, as_json: bool,
     threads: int | None, quiet: bool, show_progress: bool | None,
@@ -115,6 +121,7 @@ def command(
         lattices=tuple(item.lower() for item in _items(lattices, "--lattice")),
         states=tuple(_number(item, "--states", int) for item in _items(states, "--states")),
         codings=tuple(item.lower() for item in _items(codings, "--coding")),
+        window=None if window == AUTO else int(window),
         seed=seed,
         partner=partner,
         mark=None if mark is None else _number(mark, "--mark", float),

@@ -42,6 +42,8 @@ class Treatment:
         Bits an entry, if a rule says how many.
     rules : tuple of str
         Those that decided something.
+    window : int or None
+        Of the trellis coding, if a rule says which.
     may_be_exact : bool
         Whether it is coded only as long as that takes less than the tensor itself.
     small : bool
@@ -56,6 +58,7 @@ class Treatment:
     coding: str
     rate: float | None = None
     rules: tuple[str, ...] = ()
+    window: int | None = None
     may_be_exact: bool = False
     small: bool = False
     same_as: str | None = None
@@ -96,7 +99,7 @@ class Treatment:
     def options(self, options: EncodeOptions) -> EncodeOptions:
         """The options for it alone."""
         own = options if self.coding == options.coding else options.of_coding(self.coding)
-        return replace(own, axis=self.layer.axis)
+        return replace(own, axis=self.layer.axis, window=own.window if self.window is None else self.window)
 
 
 def where_of(sources: Sequence[Tensors], options: EncodeOptions) -> str:
@@ -208,8 +211,11 @@ def _decided(
         return Treatment(tensor, ruling.kept_as or EXACT, layer, coding, None, ruling.rules)
     if options.tells_axes and not ruling.codes and is_bias(tensor.name, tensor.shape):
         return Treatment(tensor, EXACT, layer, coding, None, ruling.rules)
+    window = ruling.values.get("window")
+    if window is not None and not CODINGS[coding].windows:
+        raise UsageError(f"{tensor.name!r}: rule says window:{window}; only the trellis coding has one")
     either = several and not ruling.codes and tensor.whole is None
-    return Treatment(tensor, MATRIX, layer, coding, ruling.rate, ruling.rules, either)
+    return Treatment(tensor, MATRIX, layer, coding, ruling.rate, ruling.rules, window, either)
 
 
 def _tied(decided: list[Treatment]) -> list[Treatment]:
@@ -230,7 +236,7 @@ def _how(one: Treatment) -> tuple[object, ...] | None:
     """What is to become of a tensor, as far as it must agree for two that are stored once."""
     if one.kind == SKIP:
         return None
-    how = (one.layer.axis, one.coding, one.rate, one.may_be_exact)
+    how = (one.layer.axis, one.coding, one.window, one.rate, one.may_be_exact)
     return (one.kind,) if one.kind == EXACT else (one.kind, *how)
 
 

@@ -32,6 +32,8 @@ class SweepOptions:
     codings : sequence of str
         Keys of `CODINGS`.
         A lattice is used with those that it has.
+    window : int, optional
+        Of the trellis coding; by default what suits each rate.
     seed : int
     mark : float, optional
         The rate that is chosen; it is one of those measured.
@@ -45,6 +47,7 @@ class SweepOptions:
     lattices: tuple[str, ...] = ()
     states: tuple[int, ...] = ()
     codings: tuple[str, ...] = (CODING.name,)
+    window: int | None = None
     seed: int = 0
     mark: float | None = None
     error: float | None = None
@@ -62,6 +65,8 @@ class SweepOptions:
             raise UsageError("mark and error: both choose a rate; give one of them")
         for what in ("rates", "lattices", "states", "codings"):
             _refuse_twice(what, getattr(self, what))
+        if self.window is not None and not any(c in CODINGS and CODINGS[c].windows for c in self.codings):
+            raise UsageError(f"window {self.window}: only the trellis coding has one")
         families = self.lattices or tuple(_USUAL)
         if self.states and "conv" not in families:
             raise UsageError(f"states {self.states[0]}: only the lattice conv has states")
@@ -96,7 +101,13 @@ class SweepOptions:
                     ]
         found += [
             EncodeOptions(
-                rate=rate, error=error, seed=self.seed, coding=coding, partner=self.partner, dequantize=True
+                rate=rate,
+                error=error,
+                seed=self.seed,
+                coding=coding,
+                window=self.window,
+                partner=self.partner,
+                dequantize=True,
             )
             for coding in without
             for rate, error in targets

@@ -29,6 +29,7 @@ ITEMS: dict[str, tuple[str, Mapping[str, Any] | None]] = {
     SKIP: (TREATMENT, None),
     "axis": ("axis", {"0": 0, "1": 1}),
     "coding": ("coding", {name: name for name in CODINGS}),
+    "window": ("window", {str(window): window for coding in CODINGS.values() for window in coding.windows}),
     SPLIT: (SLICES, None),
     WHOLE: (SLICES, None),
 }
@@ -88,7 +89,7 @@ class Ruling:
     @property
     def codes(self) -> bool:
         """Whether a rule says how the tensor is coded, and so that it is."""
-        how = "coding" in self.values or self.values.get(SLICES) == SPLIT
+        how = "coding" in self.values or "window" in self.values or self.values.get(SLICES) == SPLIT
         return self.rate is not None or (self.kept_as is None and how)
 
 
