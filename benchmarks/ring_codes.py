@@ -1,14 +1,16 @@
 """Find, check and time the constants of the ring code, those of nqz/reference/codings/ring_codes.py.
 
 usage: python benchmarks/ring_codes.py find --bits 2 --window 12 [--seconds 120] [--seed 1] [--from-known]
+              [--labels 8]
        python benchmarks/ring_codes.py check [--bits 1,1.5,...] [--window 0,12,14,16] [--columns 256]
        python benchmarks/ring_codes.py speed [--bits 1,2,3,4] [--window 0,16] [--columns 64]
 
 `find` draws generators at random within the rules of `RingForm`, keeps the best, changes them bit by bit while that
 helps, and fits the table to what is coded (Lloyd's steps) before it is rounded to integers; it prints the form, with
-what was measured on draws that chose nothing. `--from-known` begins with the constants that there are. `check` measures
-these on fresh draws: excess is R + ½ log2 D, its standard error that of as many columns. `speed` times the encoder and
-the decoder of every instruction set on one thread.
+what was measured on draws that chose nothing. `--from-known` begins with the constants that there are, `--labels`
+asks for another number of bits of a label than these have. `check` measures these on fresh draws: excess is R + ½ log2
+D, its standard error that of as many columns. `speed` times the encoder and the decoder of every instruction set on one
+thread.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ from nqz.reference.codings.ring import dither_of, labels_of, unpack
 from nqz.reference.codings.ring_codes import BITS2, RingForm, form_of
 
 N = 4096
-LABELS = {2: 5, 3: 6, 4: 6, 5: 7, 6: 7, 7: 8, 8: 8}
 STRETCH = {2: 1.0, 3: 1.02, 4: 1.03, 5: 1.06, 6: 1.1, 7: 1.12, 8: 1.15}
 """Of the Gaussian's quantiles, with which the table begins."""
 
@@ -109,31 +110,28 @@ class Draw:
         return best
 
 
-def masks(bits2: int, window: int, kind: int) -> list[int]:
+def masks(bits2: int, window: int, kind: int, labels: int) -> list[int]:
     """Which bits of each generator may be chosen."""
-    bits, memory, low = bits2 // 2 + kind, window - (bits2 + 1) // 2, LABELS[bits2] - bits2 // 2 - kind
+    bits, memory, low = bits2 // 2 + kind, window - (bits2 + 1) // 2, labels - bits2 // 2 - kind
     every, few = (1 << low) - 1, (1 << min(low, 4)) - 1
-    middle = [few if i < bits + 4 else (1 << LABELS[bits2]) - 1 for i in range(bits, memory)]
+    middle = [few if i < bits + 4 else (1 << labels) - 1 for i in range(bits, memory)]
     return [every] * bits + middle + [0] * bits
 
 
-def drawn(rng, bits2: int, window: int) -> RingForm:
+def drawn(rng, bits2: int, window: int, label_bits: int) -> RingForm:
     """A form with generators at random."""
     generators = []
     for kind in range(1 + bits2 % 2):
-        bits, memory, low = bits2 // 2 + kind, window - (bits2 + 1) // 2, LABELS[bits2] - bits2 // 2 - kind
+        bits, memory, low = bits2 // 2 + kind, window - (bits2 + 1) // 2, label_bits - bits2 // 2 - kind
         fixed = [1 << low + i for i in range(bits)] + [0] * (memory - bits)
-        fixed += [1 << LABELS[bits2] - 1 - i for i in range(bits)]
-        generators.append(
-            tuple(
-                f | int(rng.integers(256)) & m for f, m in zip(fixed, masks(bits2, window, kind), strict=True)
-            )
-        )
-    labels = 1 << LABELS[bits2]
+        fixed += [1 << label_bits - 1 - i for i in range(bits)]
+        allowed = masks(bits2, window, kind, label_bits)
+        generators.append(tuple(f | int(rng.integers(256)) & m for f, m in zip(fixed, allowed, strict=True)))
+    labels = 1 << label_bits
     upper = np.array([quantile((h + 0.5) / labels) for h in range(labels // 2, labels)])
     upper *= STRETCH[bits2] * np.sqrt((1 - 1.15 * 2.0**-bits2) / np.mean(upper**2))
     blank = RingForm(
-        bits2, window, LABELS[bits2], tuple(generators), (0,) * (labels // 2), 1.0, 2.0**-bits2, 1.0, 0.0
+        bits2, window, label_bits, tuple(generators), (0,) * (labels // 2), 1.0, 2.0**-bits2, 1.0, 0.0
     )
     return with_table(blank, upper)
 
@@ -143,7 +141,7 @@ def changed(rng, form: RingForm) -> RingForm:
     generators = [list(g) for g in form.generators]
     for _ in range(1 + int(rng.integers(3) == 0)):
         kind = int(rng.integers(len(generators)))
-        allowed = masks(form.bits2, form.window, kind)
+        allowed = masks(form.bits2, form.window, kind, form.labels)
         i = int(rng.choice([i for i, m in enumerate(allowed) if m]))
         if rng.integers(2):
             generators[kind][i] ^= 1 << int(rng.choice([b for b in range(8) if allowed[i] >> b & 1]))
@@ -178,18 +176,18 @@ def line(form: RingForm) -> str:
     return f"    ({form.bits2}, {form.window}): ({form.labels}, ({generators},), {form.half}, {numbers}),"
 
 
-def find(bits2: int, window: int, seconds: float, seed: int, known: bool) -> None:
+def find(bits2: int, window: int, seconds: float, seed: int, known: bool, labels: int | None) -> None:
     """Print the best form that is found in the time."""
     rng = np.random.default_rng(seed)
     begin = time.process_time()
     passed = lambda: (time.process_time() - begin) / seconds  # noqa: E731
     quick, sure = Draw(100 + seed, 24), Draw(200 + seed, 128)
-    if known:
-        best = form_of(bits2, window)
-    else:
+    best = form_of(bits2, window)
+    if not known:
+        label_bits = best.labels if labels is None else labels
         first: list[tuple[float, int, RingForm]] = []
         while passed() < 0.25 or len(first) < 4:
-            form = drawn(rng, bits2, window)
+            form = drawn(rng, bits2, window, label_bits)
             first.append((quick.excess(form), len(first), form))
         first.sort()
         candidates = [(sure.excess(f), i, f) for _, i, f in first[: 4 + len(first) // 30]]
@@ -225,13 +223,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--columns", type=int, default=256)
+    parser.add_argument("--labels", type=int)
     parser.add_argument("--from-known", action="store_true")
     given = parser.parse_args()
     for window in map(int, given.window.split(",")):
         for bits2 in (round(2 * float(b)) for b in given.bits.split(",")):
             form = form_of(bits2, window)
             if given.what == "find":
-                find(bits2, form.window, given.seconds, given.seed, given.from_known)
+                find(bits2, form.window, given.seconds, given.seed, given.from_known, given.labels)
             elif given.what == "check":
                 fresh, excess, error = measured(form, given.columns, 424242)
                 stated = bits2 / 2 + 0.5 * np.log2(form.distortion)

@@ -207,13 +207,13 @@ def _codings(name: str, right: list[Any]) -> Iterator[Variant]:
 
 
 def _waters(right: list[Any]) -> Iterator[Variant]:
-    window, level = right
+    window, level, spread = right
     yield from (
-        ([value, level], 5, OPEN)
+        ([value, level, spread], 5, OPEN)
         for value in (1, 13, 15, 18, -12, 2**31, 2**63, 12.0, None, "12", [12], True)
     )
     yield from (
-        ([window, value], 5, OPEN)
+        ([window, value, spread], 5, OPEN)
         for value in (
             2**22 + 1,
             -(2**22) - 1,
@@ -226,11 +226,26 @@ def _waters(right: list[Any]) -> Iterator[Variant]:
             [level],
         )
     )
-    yield from (([], 5, OPEN), ([window], 5, OPEN), ([window, level, 0], 5, OPEN), ([level, window], 5, OPEN))
-    yield [0, level], 0, OPEN
-    yield [16, level], 0, OPEN  # any bytes are those of some values
-    yield from (([window, level + move], 5, CHUNK) for move in (-2000, -300))  # chunks are of other classes
-    yield [window, level + 10**6], 5, OPEN  # all are dropped, and there is a chunk
+    few = [0, 0, 0, 0, 0, 1]
+    yield from (
+        ([window, level, value], 5, OPEN)
+        for value in (
+            None, 0, "", b"1234567", few, [*few, 0, 0], [*few, 128], [*few, -33], [*few, 2**63], [*few, 1.0],
+            [*few, None], [*few, [0]], [0] * 7, [few],
+        )
+    )  # fmt: skip
+    yield from (([window, level, value], 0, OPEN) for value in ([], [*few, -32], [*few, 127]))
+    yield from (
+        ([], 5, OPEN),
+        ([window], 5, OPEN),
+        ([window, level], 5, OPEN),
+        ([level, window, spread], 5, OPEN),
+    )
+    yield [0, level, spread], 0, OPEN
+    yield [16, level, spread], 0, OPEN  # any bytes are those of some values
+    # chunks are of other classes
+    yield from (([window, level + move, spread], 5, CHUNK) for move in (-2000, -300))
+    yield [window, level + 10**6, spread], 5, OPEN  # all are dropped, and there is a chunk
 
 
 def _nestings(right: list[Any]) -> Iterator[Variant]:

@@ -60,6 +60,30 @@ def test_columns_of_one_norm_are_mixed_for_rates_in_between():
     assert len(levels) == 2
 
 
+def test_noise_that_is_not_that_of_gaussian_entries_is_told():
+    x = matrix(2048, 16)
+    x[np.random.default_rng(3).integers(0, 2048, 16), np.arange(16)] = 1e3
+    data = encoded(x, 4.1)
+    found = coded(data)
+    assert water_of(found.parameters).spread[-1] > 8
+    assert error(x, data) == pytest.approx(found.predicted_reconstruction(), rel=0.02)
+    aim = 2.0 * found.predicted_reconstruction() * 1.5
+    again = coded(nqz.encode(x, error=aim, coding="trellis"))
+    assert 0.9 * aim < again.predicted_product() <= aim
+
+
+def test_columns_too_many_to_be_held_are_mixed_all_the_same(monkeypatch):
+    x = np.concatenate([np.tile(matrix(64, 1), (1, 900)), matrix(64, 300, seed=2)], axis=1)
+    held = encoded(x, 2.25, center=False)
+    monkeypatch.setattr("nqz.stages.grid._HELD", 1000)
+    for source in (x, np.asfortranarray(x)):
+        monkeypatch.setattr("nqz.stages.grid._WIDE", 1000)
+        data = encoded(source, 2.25, center=False)
+        assert 0.995 * len(held) <= len(data) <= len(held)
+        assert error(source, data) == pytest.approx(error(x, held), rel=0.06)
+        assert (coded(data).codes() == coded(held).codes()).mean() > 0.99
+
+
 def test_the_louder_columns_have_more_bits_and_the_quiet_none():
     scale = 2.0 ** np.arange(-6, 6)
     x = np.repeat(scale, 8).astype(np.float32) * matrix(512, 96)

@@ -118,6 +118,9 @@ TRELLIS = dataclasses.replace(
         {"coding_parameters": None},
         {"coding_parameters": Water(13, 0)},
         {"coding_parameters": Water(0, (1 << 22) + 1)},
+        {"coding_parameters": Water(0, 0, spread=(0,) * 7)},
+        {"coding_parameters": Water(0, 0, spread=(1,) * 6)},
+        {"coding_parameters": Water(0, 0, spread=(128,) * 7)},
         {"allocate": "column"},
         {"lattice": LATTICES["e8"]},
         {"m": 49},
@@ -136,7 +139,7 @@ def test_headers_of_the_trellis_coding_have_nothing_of_a_lattice():
     values = header_of.values()
     assert [values[i] for i in (4, 5, 6, 7, 8, 13)] == [
         None,
-        ["trellis", [14, -700]],
+        ["trellis", [14, -700, []]],
         "matrix",
         None,
         None,
@@ -149,7 +152,9 @@ def test_headers_of_the_trellis_coding_have_nothing_of_a_lattice():
         (8, 0),
         (13, 30),
         (5, ["trellis", [14]]),
-        (5, ["trellis", [14, 1.0]]),
+        (5, ["trellis", [14, 1.0, []]]),
+        (5, ["trellis", [14, -700]]),
+        (5, ["trellis", [14, -700, [0] * 7]]),
     ):
         with pytest.raises(CorruptError, match="here"):
             header.unpack([*values[:place], value, *values[place + 1 :]], shape, "here")

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import chain, groupby, islice
 
 import numpy as np
+import numpy.typing as npt
 
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.stream import Stream, by_chunks, chunk_stream, fill_stream
@@ -19,7 +20,7 @@ from nqz.stages.center import Means
 from nqz.stages.chunks import Chunk
 from nqz.stages.codings.coding import Moments
 from nqz.stages.encoder import Encoder, SourcePanel, make_encoder
-from nqz.stages.norms import Histogram
+from nqz.stages.norms import Histogram, energy
 from nqz.stages.panels import panel_columns, panels
 from nqz.stages.parameters import Parameters
 
@@ -31,6 +32,49 @@ Coded = tuple[Place, list[Sealed], Moments, int]
 """What was coded, its records, moments, and the number of entries."""
 
 
+class NoiseSums:
+    """Energies of the columns of a matrix and of their noise, by class, as far as a coding with gains measures them.
+
+    Parameters
+    ----------
+    loudest : int
+        Norm code of the loudest column, to whose energy all are relative.
+
+    Attributes
+    ----------
+    sums : ndarray of float64, shape (2, classes)
+        Of whole panels, which are added one after the other wherever they are coded.
+    """
+
+    def __init__(self, loudest: int) -> None:
+        self.loudest = loudest
+        self.sums = self._panel = np.zeros((2, 0))
+
+    def add(self, place: Place, measured: npt.NDArray[np.int64]) -> None:
+        """Add what was measured of a chunk, or nothing before the first one of a panel."""
+        opened, chunk = place
+        if chunk is not None:
+            columns = opened.panel.rows_of(chunk)
+            units = energy(opened.kept_means.codes[opened.order[columns]], self.loudest)
+            classes = opened.coded[columns]
+            found = np.array([np.bincount(classes, units * energies) for energies in measured[:, 1:].T])
+            self._panel = _added(self._panel, found)
+        if _is_last(place):
+            self.join(self._panel)
+            self._panel = np.zeros((2, 0))
+
+    def join(self, panel: npt.NDArray[np.float64]) -> None:
+        """Add the sums of the next panel."""
+        self.sums = _added(self.sums, panel)
+
+
+def _added(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    found = np.zeros((2, max(a.shape[1], b.shape[1])))
+    for part in (a, b):
+        found[:, : part.shape[1]] += part
+    return found
+
+
 def code(
     matrix: MeasuredMatrix,
     parameters: Parameters,
@@ -39,6 +83,7 @@ def code(
     side: Sequence[list[Sealed]] | None = None,
     pool: Workers | None = None,
     progress: Progress | None = None,
+    noise: NoiseSums | None = None,
 ) -> Iterator[Sealed]:
     """Code the columns of a matrix.
 
@@ -54,6 +99,8 @@ def code(
         Threads to work with; they do not change the result.
     progress : callable, optional
         Called with the share of all that is coded that each record has.
+    noise : NoiseSums, optional
+        Takes what is measured of noise.
 
     Yields
     ------
@@ -88,9 +135,9 @@ def code(
     if pool.fleet is not None and panels is None and matrix.view.has_address and matrix.columns > width:
         from nqz.commands.code_elsewhere import coded_elsewhere
 
-        made = coded_elsewhere(matrix, encoder, pool.fleet, counted)
+        made = coded_elsewhere(matrix, encoder, pool.fleet, counted, noise)
     else:
-        made = records_of(matrix.view, encoder, opened(), pool, beside)
+        made = records_of(matrix.view, encoder, opened(), pool, beside, noise)
     for records, count in made:
         yield from records
         if progress is not None:
@@ -100,14 +147,22 @@ def code(
 
 
 def records_of(
-    view: VectorView, encoder: Encoder, opened: Iterator[SourcePanel], pool: Workers, beside: Beside
+    view: VectorView,
+    encoder: Encoder,
+    opened: Iterator[SourcePanel],
+    pool: Workers,
+    beside: Beside,
+    noise: NoiseSums | None = None,
 ) -> Iterator[tuple[list[Sealed], int]]:
     """The records of panels in order, a few at a time, and how many entries they are of."""
     gains = [np.zeros(0, np.int64)]
     for place, records, moments, count in _coded(view, encoder, opened, pool, beside):
         yield records, count
         if encoder.parameters.coding.gains:
-            gains.append(np.array(moments, np.int64))
+            measured = np.array(moments, np.int64).reshape(-1, 3)
+            gains.append(measured[:, 0])
+            if noise is not None:
+                noise.add(place, measured)
             if _is_last(place):
                 yield [seal("GAIN", pack_gains(np.concatenate(gains)))], 0
                 del gains[1:]

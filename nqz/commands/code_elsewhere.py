@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from nqz.commands.code import records_of, side_records
+from nqz.commands.code import NoiseSums, records_of, side_records
 from nqz.commands.measure import measure_columns
 from nqz.commands.measured import MeasuredMatrix
 from nqz.files.vectors import VectorView
@@ -41,11 +42,16 @@ class PanelJob(NamedTuple):
     parameters: Parameters
     panel: Panel
     found: Found | Again
+    loudest: int | None
     threads: int
 
 
 def coded_elsewhere(
-    matrix: MeasuredMatrix, encoder: Encoder, fleet: Fleet, counted: list[Histogram]
+    matrix: MeasuredMatrix,
+    encoder: Encoder,
+    fleet: Fleet,
+    counted: list[Histogram],
+    noise: NoiseSums | None = None,
 ) -> Iterator[tuple[list[Sealed], int]]:
     """The records of all panels in order, and how many entries they are of.
 
@@ -56,6 +62,8 @@ def coded_elsewhere(
     fleet : Fleet
     counted : list of Histogram
         Takes the norm codes that workers have measured again, counted.
+    noise : NoiseSums, optional
+        Takes what is measured of noise.
     """
     statistics, p = matrix.statistics, encoder.parameters
     again = Again(statistics.center, statistics.rounding)
@@ -63,9 +71,12 @@ def coded_elsewhere(
 
     def job(panel: Panel) -> PanelJob:
         found = matrix.found(slice(panel.first, panel.last)) if held else again
-        return PanelJob(matrix.view, matrix.where, p, panel, found, fleet.threads)
+        loudest = None if noise is None else noise.loudest
+        return PanelJob(matrix.view, matrix.where, p, panel, found, loudest, fleet.threads)
 
-    for records, codes, count in fleet.map(code_panel, map(job, _cut(matrix, encoder, fleet))):
+    for records, codes, count, sums in fleet.map(code_panel, map(job, _cut(matrix, encoder, fleet))):
+        if noise is not None:
+            noise.join(sums)
         if codes is not None:
             counted[:] = [Histogram.joined([*counted, codes])]
         yield records, count
@@ -91,30 +102,47 @@ def count_kept(
     view: VectorView, where: str, parameters: Parameters, again: Again, first: int, last: int, threads: int
 ) -> int:
     """Number of the columns first … last - 1 that are coded."""
-    codes = _measured(view, where, again, first, last, Workers(threads)).codes
+    codes = _measured(view, where, parameters, again, first, last, Workers(threads)).codes
     scaling = parameters.norm_scaling(Histogram.of(codes))
     return int(np.count_nonzero(scaling.histogram.look_up(scaling.kept, codes)))
 
 
 def code_panel(
-    view: VectorView, where: str, parameters: Parameters, panel: Panel, found: Found | Again, threads: int
-) -> tuple[list[Sealed], Histogram | None, int]:
-    """Code a panel: its records, its norm codes counted if they were measured again, and its number of entries."""
+    view: VectorView,
+    where: str,
+    parameters: Parameters,
+    panel: Panel,
+    found: Found | Again,
+    loudest: int | None,
+    threads: int,
+) -> tuple[list[Sealed], Histogram | None, int, npt.NDArray[np.float64]]:
+    """Code a panel.
+
+    Returns
+    -------
+    tuple
+        Its records, its norm codes counted if they were measured again, its number of entries, and `NoiseSums.sums`
+        where the loudest norm code is told.
+    """
     p, pool, codes = parameters, Workers(threads), None
     try:
         if isinstance(found, Again):
-            found = _measured(view, where, found, panel.first, panel.last, pool)
+            found = _measured(view, where, p, found, panel.first, panel.last, pool)
             codes = Histogram.of(found.codes)
         encoder = make_encoder(p, codes or Histogram.of(found.codes))
         opened = encoder.open_panel(panel, Means.rounded(found.mean, found.codes, p.n, p.digits))
+        noise = NoiseSums(loudest or 0)
         made = records_of(
-            view, encoder, iter([opened]), pool, lambda one: side_records(one.kept_means, p.norm_step)
+            view, encoder, iter([opened]), pool, lambda one: side_records(one.kept_means, p.norm_step), noise
         )
         records = [record for several, _ in made for record in several]
-        return records, codes, panel.kept * p.m
+        return records, codes, panel.kept * p.m, noise.sums
     finally:
         pool.close()
 
 
-def _measured(view: VectorView, where: str, again: Again, first: int, last: int, pool: Workers) -> Found:
-    return measure_columns(view, again.center, where, first, last, pool).rounded(again.rounding)
+def _measured(
+    view: VectorView, where: str, parameters: Parameters, again: Again, first: int, last: int, pool: Workers
+) -> Found:
+    found = measure_columns(view, again.center, where, first, last, pool).rounded(again.rounding)
+    return Found(parameters.coding.kept_codes(parameters, found.codes, first), found.mean)

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain, count
 from typing import Any, NamedTuple
 
-from nqz.commands.code import Progress, code, probe, side_records
+from nqz.commands.code import NoiseSums, Progress, code, probe, side_records
 from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.rounded import rounded
@@ -26,11 +26,21 @@ from nqz.ground.threads import Workers
 from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.ground.wording import counted
 from nqz.plan.means import mean_digits
-from nqz.plan.search import calibrated, for_partner, header, header_bytes, plan, replan
+from nqz.plan.search import (
+    calibrated,
+    for_partner,
+    header,
+    header_bytes,
+    measured,
+    plan,
+    replan,
+    replan_for_error,
+)
 from nqz.plan.task import Plan, Target, Task, alive, coded_entries, least_bytes, predicted
 from nqz.stages.center import Digits, Means
 from nqz.stages.estimate import Side
 from nqz.stages.loud import hidden, others
+from nqz.stages.norms import loudest
 from nqz.stages.panels import panel_columns
 from nqz.stages.partner import EQUAL, common_kappa
 from nqz.stages.scale import OCTAVES
@@ -109,24 +119,28 @@ def encode_matrix(
     for attempt in count():
         final = calibrated(chosen, statistics, first_panel)
         found = matrix.coded(final.parameters)
+        noise = NoiseSums(loudest(found.histogram.codes))
         records = code(
             found,
             final.parameters,
             side=side.records if found is matrix else None,
             pool=pool,
             progress=lambda share: progress(share / 2),
+            noise=noise,
         )
-        writer.parameters = header(task, statistics, final).values()
         assemble(writer, records)
+        final = measured(final, noise.sums)
+        writer.parameters = header(task, statistics, final).values()
         size = whole.projected_size() if whole else writer.tensor_bytes()
-        again = replan(task, statistics, target, chosen, size, attempt)
+        error = predicted(final.parameters, found.statistics)
+        again = replan(task, statistics, target, chosen, size, attempt) or replan_for_error(
+            task, statistics, target, final, error, first_panel, attempt
+        )
         if again is None:
             break
         chosen = again
         writer.rollback(start)
-    return Encoded(
-        predicted(final.parameters, found.statistics), _warnings(task, statistics, target, chosen, side, size)
-    )
+    return Encoded(error, _warnings(task, statistics, target, chosen, side, size))
 
 
 def _warnings(

@@ -40,15 +40,25 @@ class MeasuredMatrix:
         File and tensor, for messages.
     pool : Workers, optional
         Threads to work with.
+    kept : tuple, optional
+        Where norm codes are not kept as they are found, and too many to be held: parameters, whose coding says how they
+        are kept, and the statistics as they were found.
     """
 
-    def __init__(self, view: VectorView, statistics: Statistics, where: str, pool: Workers | None = None):
+    def __init__(
+        self,
+        view: VectorView,
+        statistics: Statistics,
+        where: str,
+        pool: Workers | None = None,
+        kept: tuple[Parameters, Statistics] | None = None,
+    ):
         self.view, self.statistics, self.where = view, statistics, where
-        self._pool, self._lock = pool, threading.Lock()
+        self._pool, self._kept, self._lock = pool, kept, threading.Lock()
         self._panels: dict[int, Found] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MeasuredMatrix, (self.view, self.statistics, self.where)
+        return MeasuredMatrix, (self.view, self.statistics, self.where, None, self._kept)
 
     @property
     def columns(self) -> int:
@@ -116,20 +126,28 @@ class MeasuredMatrix:
 
     def measured(self, first: int, last: int) -> Found:
         """Columns first … last - 1 measured again, where they are not `held`; see `found`."""
-        statistics = self.statistics
+        p, statistics = self._kept or (None, self.statistics)
         found = measure_columns(self.view, statistics.center, self.where, first, last, self._pool)
         found = found.rounded(statistics.rounding)
         known, codes = statistics.histogram.codes, Histogram.of(found.codes).codes
         place = np.minimum(np.searchsorted(known, codes), len(known) - 1)
         if not np.array_equal(known[place], codes):
             raise self._changed()
-        return found
+        return found if p is None else Found(p.coding.kept_codes(p, found.codes, first), found.mean)
 
     def coded(self, parameters: Parameters) -> MeasuredMatrix:
-        """The matrix with norm codes as its coding keeps them; as they are where they are too many to be held."""
-        held = self.statistics.held
-        codes = None if held is None else parameters.coding.kept_codes(parameters, held.codes, 0)
-        if held is None or codes is None or codes is held.codes:
+        """The matrix with norm codes as its coding keeps them."""
+        coding, held = parameters.coding, self.statistics.held
+        if held is None:
+            counted = coding.kept_histogram(parameters, self.histogram)
+            if counted is self.histogram:
+                return self
+            statistics = replace(self.statistics, columns_found=counted)
+            return MeasuredMatrix(
+                self.view, statistics, self.where, self._pool, (parameters, self.statistics)
+            )
+        codes = coding.kept_codes(parameters, held.codes, 0)
+        if codes is held.codes:
             return self
         statistics = replace(self.statistics, columns_found=Found(codes, held.mean))
         return MeasuredMatrix(self.view, statistics, self.where, self._pool)
@@ -137,6 +155,12 @@ class MeasuredMatrix:
     def check(self, histogram: Histogram) -> None:
         """Raise InputError unless these are the norm codes of all columns."""
         known = self.statistics.histogram
+        if self._kept is not None:  # counted alike as they are found and as they are kept
+            p, found = self._kept
+            known, histogram = (
+                Histogram.joined([Histogram.counted(p.coding.highest_codes(p, h.codes), h.counts)])
+                for h in (found.histogram, histogram)
+            )
         if not (
             np.array_equal(known.codes, histogram.codes) and np.array_equal(known.counts, histogram.counts)
         ):

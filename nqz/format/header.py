@@ -215,14 +215,16 @@ def _unpack_nesting(values: list[Any]) -> Nesting:
 
 
 def _pack_water(water: Water) -> list[Any]:
-    return [water.window, water.level]
+    return [water.window, water.level, list(water.spread)]
 
 
 def _unpack_water(values: list[Any]) -> Water:
-    window, level = values
+    window, level, spread = values
     if not (type(window) is int and type(level) is int):
         raise ValueError("the water level is malformed")
-    return Water(window, level)
+    if not (isinstance(spread, list) and all(type(part) is int for part in spread)):
+        raise ValueError("the noise of classes is malformed")
+    return Water(window, level, spread=tuple(spread))
 
 
 _CODING_PARAMETERS = {

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
+
 from nqz.format.header import PLANNED, TensorHeader
 from nqz.format.msgpack import pack
 from nqz.ground.units import MAX_RATE
@@ -22,6 +25,7 @@ PLANNERS: dict[str, Planner] = {"entropy": entropy, "voronoi": voronoi, "trellis
 """By coding."""
 
 _TRIES = 6
+_CLOSER = 0.005  # that is aimed at below an error which was missed twice, and as much more each time
 
 
 def plan(task: Task, statistics: Statistics, target: Target, probe: Probe, rough: bool = False) -> Plan:
@@ -74,10 +78,29 @@ def replan(
     return None if found is None else replace(last, parameters=found)
 
 
+def replan_for_error(
+    task: Task, statistics: Statistics, target: Target, last: Plan, error: float, probe: Probe, attempt: int
+) -> Plan | None:
+    """Another plan for an error, after a try that has another one than was expected; None if that is good.
+
+    `last` has what was measured, `error` is what is predicted from it.
+    """
+    if target.error is None or not task.coding.gains or error <= target.error or attempt == _TRIES - 1:
+        return None
+    aim = target if attempt == 0 else replace(target, error=target.error * (1.0 - _CLOSER * attempt))
+    return PLANNERS[task.coding.name].for_error(task, last.parameters, statistics, aim, probe)
+
+
 def calibrated(plan: Plan, statistics: Statistics, probe: Probe) -> Plan:
     """The plan with those parameters that can be known only after coding, which `probe` does with the first panel."""
     planner = PLANNERS[plan.parameters.coding.name]
     return replace(plan, parameters=planner.calibrated(plan.parameters, statistics, probe))
+
+
+def measured(plan: Plan, noise: npt.NDArray[np.float64]) -> Plan:
+    """The plan with what was measured of noise while it was coded, see `Coding.measured`."""
+    p = plan.parameters
+    return replace(plan, parameters=replace(p, coding_parameters=p.coding.measured(p, noise)))
 
 
 def nearby(parameters: Parameters, histogram: Histogram, bits: float) -> Side | None:

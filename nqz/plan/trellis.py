@@ -16,7 +16,7 @@ from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached
 from nqz.stages import norms
 from nqz.stages.codings.rings import Rings, ring_columns
-from nqz.stages.codings.trellis import MOST, PARTS, THRESHOLDS, Water, water_of
+from nqz.stages.codings.trellis import MOST, PARTS, THRESHOLDS, water_of
 from nqz.stages.estimate import Side
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import PANEL_ENTRIES
@@ -24,7 +24,7 @@ from nqz.stages.parameters import Parameters
 from nqz.stages.partner import product_error
 from nqz.stages.statistics import Statistics
 
-HEADER_ROOM = 8
+HEADER_ROOM = 16
 """Bytes by which a header may grow once its numbers are known."""
 
 _MANY = 1 << 18  # columns of which nobody asks which ones are raised
@@ -42,22 +42,19 @@ class _Columns:
     ----------
     base : Parameters
     histogram : Histogram
-    mixed : bool
-        Whether some of the columns of a norm code may be raised.
     codes : ndarray, optional
         The norm codes, column by column, if they are known and not too many.
     """
 
     base: Parameters
     histogram: Histogram
-    mixed: bool
     codes: npt.NDArray[np.int32] | None = None
 
     @classmethod
     def of(cls, base: Parameters, statistics: Statistics) -> _Columns:
         held = statistics.held if statistics.columns <= _MANY else None
         codes = None if held is None else held.codes
-        return cls(base, statistics.histogram, statistics.grid.held, codes)
+        return cls(base, statistics.histogram, codes)
 
     @property
     def levels(self) -> tuple[int, int]:
@@ -69,11 +66,11 @@ class _Columns:
 
     def at(self, level: int, raised: int) -> tuple[Parameters, Histogram]:
         """Parameters, and the norm codes as they are to be kept: about, where columns are not known one by one."""
-        water, step = Water(water_of(self.base).window, level, raised), self.base.norm_step
+        water, step = replace(water_of(self.base), level=level, raised=raised), self.base.norm_step
         found = replace(self.base, coding_parameters=water)
         if raised and self.codes is not None:
             return found, Histogram.of(water.kept_codes(self.codes, 0, step))
-        return found, _raised(self.histogram, water, step)
+        return found, water.kept_histogram(self.histogram, step)
 
     @cached_property
     def _column_bits(self) -> list[float]:
@@ -111,7 +108,7 @@ class _Columns:
             else:
                 low = middle + 1
         few, many = 0, PARTS + 1  # that are raised
-        while self.mixed and many - few > 1:
+        while many - few > 1:
             middle = (few + many) // 2
             if self.bits(low, middle) <= budget:
                 few = middle
@@ -129,7 +126,7 @@ class _Columns:
                 low = middle
             else:
                 high = middle - 1
-        if not self.mixed or low == most:
+        if low == most:
             return self.at(low, 0)[0]
         few, many = 0, PARTS  # of the next level, raised; all of them are this level
         while many - few > 1:
@@ -139,15 +136,6 @@ class _Columns:
             else:
                 few = middle
         return self.at(low + 1, many)[0] if many < PARTS else self.at(low, 0)[0]
-
-
-def _raised(histogram: Histogram, water: Water, step: int) -> Histogram:
-    """Norm codes of all columns as they are to be kept, about: numbers of columns decide which are raised."""
-    if not water.raised:
-        return histogram
-    several = np.where(water.below(histogram.codes, step), histogram.counts * water.raised // PARTS, 0)
-    parts = (histogram.codes, histogram.counts - several), (histogram.codes + step, several)
-    return Histogram.joined([Histogram.counted(codes[x > 0], x[x > 0]) for codes, x in parts])
 
 
 def pair_kappa(base: Parameters, rate: float) -> float | None:
@@ -214,7 +202,7 @@ def nearby(
     parameters: Parameters, histogram: Histogram, bits: float, kappa: float | None = None
 ) -> Side | None:
     """A coded matrix as it would be with so many bits more for its chunks, or fewer; None if none are left."""
-    columns, level = _Columns(parameters, histogram, True), water_of(parameters).level
+    columns, level = _Columns(parameters, histogram), water_of(parameters).level
     budget = columns.bits(level, 0) + bits
     if budget <= 0.0:
         return None

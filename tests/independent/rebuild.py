@@ -67,9 +67,12 @@ class Matrix:
         self.trellis: list[Any] | None = coding[1] if coding[0] == "trellis" else None
         if self.trellis is not None:
             require(self.lattice is self.delta is lowest is octaves is None, "lattice or scale")
-            require(allocate == "matrix" and self.m == self.n and len(coding[1]) == 2, "trellis coding")
+            require(allocate == "matrix" and self.m == self.n and len(coding[1]) == 3, "trellis coding")
             require(is_integer(coding[1][0], 0, 16) and coding[1][0] in (0, 12, 14, 16), "window")
             require(is_integer(coding[1][1], -(1 << 22), 1 << 22), "level")
+            spread = coding[1][2]
+            require(isinstance(spread, list) and all(is_integer(t, -32, 127) for t in spread), "spread")
+            require(not spread or (len(spread) == 7 and any(spread)), "spread")
             self.labels = dither_table(key)
         else:
             require(self.lattice is not None, "lattice")
@@ -190,13 +193,15 @@ def _panel(matrix: Matrix, norm: bytes, mean: bytes | None, width: int) -> Panel
 def _rings(matrix: Matrix, codes: I64, energy: NDArray[np.bool_], means: F64) -> Panel:
     """A panel in trellis coding (sections 16.1 and 17)."""
     assert matrix.trellis is not None
-    window, level = matrix.trellis
+    window, level, spread = matrix.trellis
     classes = np.where(energy, classes_of(codes - level), 0)
     kept = np.flatnonzero(classes)
     order = kept[np.argsort(classes[kept], kind="stable")]
     own = [None, None, *(constants(rate, window) for rate in range(2, 9))]
     unit = np.array([1.0 if c is None else (1 / c.gain) / math.sqrt(matrix.n) for c in own])[classes]
-    noise = np.array([1.0 if c is None else c.error / (1 - c.error) for c in own])[classes]
+    more = exp2(64 * np.array([0, 0, *(spread or [0] * 7)], np.int64))
+    noise = np.array([1.0 if c is None else c.error / (1 - c.error) for c in own]) * more
+    noise = noise[classes]
     with np.errstate(over="ignore"):
         return Panel(means, exp2(8 * codes) * unit, noise, order, classes[order])
 

@@ -15,6 +15,8 @@
 
 namespace {
 
+constexpr int LABEL_BITS[9] = {0, 0, 5, 6, 6, 7, 7, 8, 8};  // of 3 bits with a window of 14 eight
+
 constexpr int RING_VECTOR = 127 * 128 + 63;  // the largest entry of a vector that rings are multiplied with
 
 // A form, with the arrays that it points to.
@@ -32,8 +34,8 @@ class OwnedForm {
         const bool half = form.bits2 % 2 != 0;
         require(form.bits2 >= 2 && form.bits2 <= 8, "bits2 must be 2 to 8");
         require(form.window >= 12 && form.window <= 16, "window must be 12, 14 or 16");
-        require(form.label_bits == (form.bits2 < 3 ? 5 : (form.bits2 + 1) / 2 + 4),
-                "a label has four bits more than a symbol");
+        require(form.label_bits == LABEL_BITS[form.bits2] || (form.bits2 == 6 && form.label_bits == 8),
+                "a label has four bits more than a symbol, or five");
         require(form.memory == form.window - (form.bits2 + 1) / 2, "a state has the bits of the window but a symbol");
         require(form.ahead >= 1 && form.ahead <= 4096, "ahead must be 1 to 4096");
         const size_t labels = (size_t)1 << form.label_bits;

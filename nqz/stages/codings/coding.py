@@ -18,11 +18,12 @@ from nqz.stages import dither, scale
 from nqz.stages.chunks import Chunk, cut
 from nqz.stages.dependence import Dependence
 from nqz.stages.lattices import LATTICES, Lattice
+from nqz.stages.norms import Histogram
 
 _MAX_DELTA = 8192 * GRID
 
 Moments = tuple[int, ...] | npt.NDArray[np.int64]
-"""What a coding measures while it codes a chunk: sums, for its planner, or a number for each column."""
+"""What a coding measures while it codes a chunk: sums, for its planner, or numbers for each column."""
 
 Exponent = int | npt.NDArray[np.int64]
 """Of a power of two: one, or one for each column."""
@@ -114,7 +115,8 @@ class Coder(ABC):
         sections : tuple of ndarray
         moments : tuple of int, or ndarray of int64
             What the coding measures while it codes, for its planner; empty where there is nothing to measure. Of a
-            coding with `Coding.gains` these, in the order of the stream.
+            coding with `Coding.gains`, for each column in the order of the stream: its gain, and energies of the column
+            and of its noise, in units of n for a column of which the norm is as its code says.
         """
 
     @abstractmethod
@@ -220,10 +222,28 @@ class Coding(ABC):
         """Factors on `unit` for columns of such `gains`; ValueError if they are out of range."""
         return np.ones(len(gains))
 
+    def measured(self, parameters: MatrixParameters, noise: npt.NDArray[np.float64]) -> Any:
+        """The coding's own parameters with what was measured of all columns.
+
+        Parameters
+        ----------
+        noise : ndarray, shape (2, classes)
+            By class, energies of the columns and of their noise, in the same units.
+        """
+        return parameters.coding_parameters
+
     def kept_codes(
         self, parameters: MatrixParameters, codes: npt.NDArray[Any], first: int
     ) -> npt.NDArray[Any]:
         """Norm codes of columns, the first of which has this number, as they are to be kept."""
+        return codes
+
+    def kept_histogram(self, parameters: MatrixParameters, histogram: Histogram) -> Histogram:
+        """The same of all columns, counted; about, where their numbers decide."""
+        return histogram
+
+    def highest_codes(self, parameters: MatrixParameters, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What `kept_codes` may make of codes at most, of such codes and of those that it makes of them."""
         return codes
 
     def dependence(self, parameters: MatrixParameters) -> Callable[[], Dependence] | None:

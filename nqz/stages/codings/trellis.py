@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nqz import kernels
-from nqz.ground.arithmetic import GRID, exp2
+from nqz.ground.arithmetic import GRID, exp2, round_log2
 from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.stages import dither, norms
 from nqz.stages.chunks import Chunk
@@ -41,6 +41,12 @@ that is most."""
 MOST = max(THRESHOLDS.values())
 """Where columns have the most bits."""
 
+SPREAD = 64
+"""What is measured of the noise of a class is kept in such parts of an octave."""
+
+SPREADS = (-32, 127)
+"""The least and the greatest of these."""
+
 PARTS = 1 << 16
 """Denominator of the share of columns that are raised."""
 
@@ -52,6 +58,8 @@ _BENT = 0.015
 _ENTRY_UNIT = 4096  # fixed-point units in a standard deviation, as the kernels measure moments
 
 _LARGEST = 4.0  # that a slope may make values
+_USUAL = 1  # of `SPREAD` parts of an octave, noise may be off: it is chance, as a rule
+_DEAFEST = 16.0  # noise of a column, relative to it
 
 
 @dataclass(frozen=True)
@@ -67,11 +75,15 @@ class Water:
     raised : int
         Of 65536 columns that are less than a step of their norm codes below one of the `THRESHOLDS`, so many are taken
         for louder by that step when they are coded, for rates in between; readers see their norm codes alone.
+    spread : tuple of int
+        Of each class from 2 half bits on, how much noise its columns have, in 64ths of an octave above what those of
+        Gaussian entries have; nothing where it is as usual in all.
     """
 
     window: int
     level: int
     raised: int = 0
+    spread: tuple[int, ...] = ()
 
     def check(self) -> None:
         """Raise ValueError unless all values are within the format's limits."""
@@ -79,6 +91,17 @@ class Water:
             raise ValueError("the window of the trellis is none of the known ones")
         if abs(self.level) > _LIMIT:
             raise ValueError("the water level is out of range")
+        if self.spread and (len(self.spread) != len(THRESHOLDS) or not any(self.spread)):
+            raise ValueError("the noise of classes is malformed")
+        if not all(SPREADS[0] <= part <= SPREADS[1] for part in self.spread):
+            raise ValueError("the noise of a class is out of range")
+
+    @property
+    def noise(self) -> npt.NDArray[np.float64]:
+        """Relative noise by half bits an entry, infinite where there are none."""
+        usual = [constants(k, self.window).noise for k in THRESHOLDS]
+        more = exp2(GRID // SPREAD * np.array(self.spread or [0] * len(usual), np.int64))
+        return np.array([np.inf, np.inf, *(more * usual)])
 
     def classes(self, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Half bits an entry of columns of these norm codes."""
@@ -101,6 +124,17 @@ class Water:
         place = (np.arange(first, first + len(codes), dtype=np.int64) * _GOLDEN) % PARTS
         moved: npt.NDArray[Any] = codes + step * (self.below(codes, step) & (place < self.raised))
         return moved.astype(codes.dtype)
+
+    def kept_histogram(self, histogram: norms.Histogram, step: int) -> norms.Histogram:
+        """The same of all columns, counted: about, since their numbers decide which are raised."""
+        if not self.raised:
+            return histogram
+        codes, counts = histogram.codes, histogram.counts
+        below = self.below(codes, step)  # of which there are raised ones, and others
+        several = np.where(below, np.maximum(counts * self.raised // PARTS, 1), 0)
+        left = np.where(below, np.maximum(counts - several, self.raised < PARTS), counts)
+        parts = (codes, left), (codes + step, several)
+        return norms.Histogram.joined([norms.Histogram.counted(c[x > 0], x[x > 0]) for c, x in parts])
 
 
 class _Trellis(Coding):
@@ -130,8 +164,7 @@ class _Trellis(Coding):
         codes, water = np.asarray(codes, np.int64), water_of(parameters)
         classes = water.classes(codes)
         ratio = np.where(codes == norms.ZERO, 0, ENERGY_STEP * (codes - water.level))
-        noise = np.array([np.inf if k < 2 else constants(k, water.window).noise for k in range(9)])
-        return Scaling(ratio, noise[classes], classes, classes > 0)
+        return Scaling(ratio, water.noise[classes], classes, classes > 0)
 
     def least_bits(
         self, parameters: MatrixParameters, classes: npt.NDArray[np.int64]
@@ -173,6 +206,24 @@ class _Trellis(Coding):
         self, parameters: MatrixParameters, codes: npt.NDArray[Any], first: int
     ) -> npt.NDArray[Any]:
         return water_of(parameters).kept_codes(codes, first, parameters.norm_step)
+
+    def kept_histogram(self, parameters: MatrixParameters, histogram: norms.Histogram) -> norms.Histogram:
+        return water_of(parameters).kept_histogram(histogram, parameters.norm_step)
+
+    def highest_codes(self, parameters: MatrixParameters, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Those that may be raised are."""
+        water = water_of(parameters)
+        return replace(water, raised=PARTS if water.raised else 0).kept_codes(codes, 0, parameters.norm_step)
+
+    def measured(self, parameters: MatrixParameters, noise: npt.NDArray[np.float64]) -> Water:
+        """With the noise that classes have, as far as that is more than chance."""
+        water, spread = water_of(parameters), []
+        for k in THRESHOLDS:
+            energy, found = noise[:, k].tolist() if k < noise.shape[1] else (0.0, 0.0)
+            usual = energy * constants(k, water.window).noise
+            part = int(round_log2(np.array([found / usual]), SPREAD)[0]) if found > 0.0 and usual > 0.0 else 0
+            spread.append(0 if abs(part) <= _USUAL else min(max(part, SPREADS[0]), SPREADS[1]))
+        return replace(water, spread=tuple(spread) if any(spread) else ())
 
     def dependence(self, parameters: MatrixParameters) -> Callable[[], Dependence]:
         """Nothing of the noise is along the column."""
@@ -254,7 +305,7 @@ class TrellisCoder(Coder):
         u: npt.NDArray[np.float32],
         points: npt.NDArray[np.int32],
     ) -> tuple[Sections, Moments]:
-        """Find the best paths: the bytes of the rings. Measured are slopes, as `Coding.gain` has them."""
+        """Find the best paths: the bytes of the rings."""
         half_bits, first = self._half_bits(chunk, columns), chunk.start // self.n
         rings = Rings.of(half_bits, self.n)
         scaled = u.reshape(-1, self.n) * factors[first : first + len(half_bits), np.newaxis]
@@ -269,7 +320,10 @@ class TrellisCoder(Coder):
             data,
             moments,
         )
-        return (data,), self._gains(half_bits, moments[:, 2], moments[:, 0])
+        cross, square, energy = moments.T
+        return (data,), np.stack(
+            [self._gains(half_bits, energy, cross), energy, _noise(cross, square, energy)], axis=1
+        )
 
     def _gains(
         self, half_bits: npt.NDArray[np.int32], energy: npt.NDArray[np.int64], cross: npt.NDArray[np.int64]
@@ -309,3 +363,13 @@ class TrellisCoder(Coder):
         first = self._first(chunk)
         kernels.ring_products(self._code, rings.lengths, rings.half_bits, first, data, vectors, out)
         return out
+
+
+def _noise(
+    cross: npt.NDArray[np.int64], square: npt.NDArray[np.int64], energy: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Energies of what values leave of columns when their slopes are divided out; sums of x v, v² and x²."""
+    share, whole = np.full(len(cross), 1.0 + _DEAFEST), energy.astype(np.float64)
+    across = cross.astype(np.float64)
+    np.divide(whole * square, across * across, out=share, where=cross > 0)
+    return np.floor(whole * np.clip(share - 1.0, 0.0, _DEAFEST) + 0.5).astype(np.int64)

@@ -174,6 +174,8 @@ inline RingFunctions functions_of(const RingForm& form) {
         case 5:
             return functions_of<HalfUnits<5>, 64>();
         case 6:
+            if (form.label_bits == 8)
+                return form.window == 16 ? functions_of<RingUnits<6, 5>, 128>() : functions_of<RingUnits<6, 4>, 128>();
             return form.window == 16 ? functions_of<RingUnits<6, 5>, 64>() : functions_of<RingUnits<6, 4>, 64>();
         case 7:
             return functions_of<HalfUnits<7>, 128>();
