@@ -13,6 +13,7 @@ import pytest
 
 import nqz
 from cli_tools import fail, matrix, succeed
+from model_tools import INDEX, make_model
 from nqz.files.access import MemoryAccess, open_input
 from nqz.files.remote import held, trouble, upload
 from nqz.files.source import open_source
@@ -238,6 +239,19 @@ def test_servers_take_no_outputs(server, capsys, tmp_path):
     assert text == f"{server.url('v.nqz')}: cannot write: {upload._READ_ONLY['http']}"
     assert not server.requests
     assert "the hub takes commits" in fail(capsys, 10, "decode", server.url("w.nqz"), "-o", "hf://a/b/w.npy")
+
+
+def test_where_no_output_is_named_it_is_a_file_here(server, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    server.files["w.npy"] = npy(ARRAY)
+    succeed(capsys, "encode", server.url("w.npy?sig=1"), "-r", "6")
+    assert (tmp_path / "w.nqz").read_bytes() == DATA
+    folder = make_model(tmp_path / "m")
+    for path in folder.iterdir():
+        if path.is_file():
+            server.files[f"models/m/{path.name}"] = path.read_bytes()
+    succeed(capsys, "encode", server.url(f"models/m/{INDEX}"), "-r", "5")
+    assert (tmp_path / "m-nqz" / "model.nqz.index.json").exists()
 
 
 def test_no_warning_is_given_for_what_is_as_it_should_be(server):

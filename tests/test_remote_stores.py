@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import io
 import json
 import os
 import pickle
 import re
 import sys
+import zipfile
 
 import fsspec
 import numpy as np
@@ -296,10 +298,19 @@ def test_an_object_that_changes_while_it_is_read_is_noticed(store):
 
 def test_what_is_not_there_or_not_meant_is_said(store, capsys):
     store.pipe_file("/many/x.txt", b"")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("d/w.nqz", DATA)
+    store.pipe_file("/b/x.zip", packed.getvalue())
+    assert np.array_equal(nqz.decode("zip://d/w.nqz::memory://b/x.zip"), nqz.decode(DATA))
     assert "cannot open: no such object" in fail(capsys, 3, "inspect", "memory://b/x.nqz")
     assert "no such object" in fail(capsys, 3, "inspect", "memory://b/sub/")
     assert "holds no .nqz file" in fail(capsys, 3, "inspect", "memory://many/")
     assert "nothing knows how to open s4://" in fail(capsys, 2, "inspect", "s4://b/x.nqz")
+    assert "has two slashes" in fail(capsys, 3, "inspect", "s3:/b/x.nqz")
+    assert "cannot write" in fail(
+        capsys, 10, "decode", "memory://b/w.nqz", "-o", "zip://w.npy::memory://none.zip"
+    )
     with pytest.raises(UsageError, match="open for reading, in binary mode"):
         nqz.open(fsspec.open("memory://b/w.nqz", "r"))
     with pytest.raises(UsageError, match="open for writing, in binary mode"):
@@ -349,5 +360,9 @@ def test_addresses_are_taken_apart():
     assert (
         urls.redacted(f"see '{url}' and {url}") == "see 'https://host/a.b/w.NPY' and https://host/a.b/w.NPY"
     )
+    chained = "zip://d/w.npy::simplecache::s3://b/x.zip?v=1"
+    assert urls.base(chained) == "w.npy" and urls.suffix("simplecache::s3://b/x.nqz?v=1") == "nqz"
+    assert urls.with_suffix(chained, ["npy"], "nqz") == "zip://d/w.nqz::simplecache::s3://b/x.zip?v=1"
+    assert urls.joined("simplecache::s3://b/m/", "x") == "simplecache::s3://b/m/x"
     assert urls.is_url("simplecache::s3://b/x") and not urls.is_url("C:/x") and not urls.is_url("a::b")
     assert not urls.is_url("file:///x") and urls.local("file:///x") == "/x" and urls.shown("a?b#c") == "a?b#c"

@@ -21,7 +21,7 @@ from nqz.files.places import is_folder
 from nqz.ground.errors import UsageError
 from nqz.ground.notices import told_by
 from nqz.ground.sources import SOURCES, listed
-from nqz.ground.urls import folder_of, is_url, suffix, with_suffix
+from nqz.ground.urls import base, folder_of, is_url, suffix, takes_nothing, with_suffix
 from nqz.ground.urls import shown as shown_url
 from nqz.ground.wording import counted
 
@@ -150,10 +150,11 @@ _DESCRIPTOR = re.compile(r"/dev/(stdin|fd/\d+)|/proc/(self|thread-self|\d+)/fd/\
 def default_output(path: str, suffixes: Iterable[str], new: str) -> str:
     """The output where none is named: the input with another suffix in place of one of `suffixes`, or behind its name.
 
-    Of what has no name of its own, such as standard input or a pipe, it is standard output.
+    Of what has no name of its own, such as standard input or a pipe, it is standard output. Of an object of a store
+    that takes none it is a file here.
     """
     if is_url(path):
-        return with_suffix(path, suffixes, new)
+        return with_suffix(base(path) if takes_nothing(path) else path, suffixes, new)
     if path == "-" or _is_special(path) or _DESCRIPTOR.fullmatch(os.path.abspath(path)):
         return "-"
     return with_suffix(path, suffixes, new)
@@ -178,7 +179,7 @@ def _folder(path: str) -> str:
     """The folder of a model, which may be given by its index; with a name of its own."""
     folder = folder_of(path) if shown_url(path).endswith(".index.json") or not is_folder(path) else path
     if is_url(path):
-        return folder.rstrip("/")
+        return base(folder.rstrip("/")) or "model" if takes_nothing(folder) else folder.rstrip("/")
     name = os.path.normpath(folder or ".")
     return os.path.abspath(name) if os.path.basename(name) in ("", ".", "..") else name
 

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import stat
 import sys
 import threading
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SPOOL_PIECE = 1 << 20
+_ONE_SLASH = re.compile(r"(s3|gs|gcs|hf|https?|memory|abfs|az):/[^/]")
+"""What pathlib makes of addresses."""
 
 
 def reason(error: OSError) -> str:
@@ -313,7 +316,8 @@ def open_input(source: Any, in_place: bool = False) -> Access:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         text = reason(error) if isinstance(error, OSError) else str(error)
-        raise InputError(f"{path}: cannot open: {text}") from error
+        hint = "; an address has two slashes, as in s3://" if _ONE_SLASH.match(path) else ""
+        raise InputError(f"{path}: cannot open: {text}{hint}") from error
     try:
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode):

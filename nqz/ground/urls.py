@@ -8,6 +8,7 @@ from typing import Any
 
 _URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+://", re.DOTALL)
 _INSIDE = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+")
+_READ_ONLY = ("http://", "https://", "hf://")
 _LOCAL = ("file://", "local://")
 _SECRET = re.compile(r"(?<=://)[^/@]*@|[?#].*", re.DOTALL)
 
@@ -15,6 +16,11 @@ _SECRET = re.compile(r"(?<=://)[^/@]*@|[?#].*", re.DOTALL)
 def is_url(target: object) -> bool:
     """Whether it is the address of an object that is not a file of this machine."""
     return isinstance(target, str) and _URL.match(target) is not None and not target.startswith(_LOCAL)
+
+
+def takes_nothing(url: str) -> bool:
+    """Whether nothing can be written where an address leads."""
+    return url.lower().startswith(_READ_ONLY)
 
 
 def local(target: Any) -> Any:
@@ -36,7 +42,7 @@ def redacted(text: str) -> str:
 
 def suffix(target: Any) -> str:
     """What the name of a path or address ends in, in lower case and without the dot."""
-    return os.path.splitext(shown(os.fsdecode(target)))[1].lower()[1:]
+    return os.path.splitext(base(os.fsdecode(target)))[1].lower()[1:]
 
 
 def joined(folder: str, name: str) -> str:
@@ -57,7 +63,7 @@ def folder_of(target: str) -> str:
 
 def base(target: str) -> str:
     """The name that a path or address ends in."""
-    return os.path.basename(shown(target))
+    return os.path.basename(_parted(target)[0] if is_url(target) else target)
 
 
 def with_suffix(target: str, known: Any, new: str) -> str:
@@ -73,5 +79,7 @@ def absolute(target: str) -> str:
 
 
 def _parted(url: str) -> tuple[str, str]:
-    place = re.split(r"[?#]", url, maxsplit=1)[0]
+    """What names an object, and what follows: a query, and what it is in where addresses are chained by ``::``."""
+    first = re.match(r"(?:[^:]+::)*?[^:]+://(?:(?!::)[^?#])*", url)
+    place = url if first is None else first[0]
     return place, url[len(place) :]

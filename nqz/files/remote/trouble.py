@@ -23,6 +23,8 @@ _FINAL = (
     AttributeError,
     ImportError,
 )
+_TRIED = ("EndpointConnectionError", "ConnectTimeoutError")
+"""What clients say that have tried several times by themselves."""
 _BROKEN = (
     "ClientPayloadError",
     "ServerDisconnectedError",
@@ -51,7 +53,7 @@ def worth_another_try(error: BaseException) -> bool:
         error, Exception
     ):
         return False
-    if "Credential" in type(error).__name__:
+    if "Credential" in type(error).__name__ or type(error).__name__ in _TRIED:
         return False
     status = status_of(error)
     return status is None or not 400 <= status < 500 or status in _AGAIN
@@ -76,6 +78,8 @@ def in_words(error: BaseException) -> str:
         return "no such object"
     if isinstance(error, PermissionError):
         return "access denied; are credentials set, and do they allow it?"
+    if isinstance(error, ConnectionRefusedError):
+        return "the server refuses the connection"
     if isinstance(error, ConnectionError) or type(error).__name__ in _BROKEN:
         return "the connection breaks"
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):

@@ -14,7 +14,7 @@ from typing import Any
 from nqz.files.remote.items import patient
 from nqz.files.remote.stores import find_store, protocol_of, shown_in, store_of
 from nqz.files.remote.trouble import in_words
-from nqz.ground.errors import NqzError, OutputError, OutputExistsError, UsageError
+from nqz.ground.errors import InputError, NqzError, OutputError, OutputExistsError, UsageError
 from nqz.ground.urls import is_url, shown
 
 _READ_ONLY = {
@@ -35,7 +35,10 @@ def upload_to(target: Any) -> Upload | str | None:
         protocol = target.partition("://")[0].lower()
         if protocol in _READ_ONLY:
             raise OutputError(f"{shown(target)}: cannot write: {_READ_ONLY[protocol]}")
-        store, path = find_store(target)
+        try:
+            store, path = find_store(target)
+        except InputError as error:
+            raise OutputError(str(error).replace(": cannot open: ", ": cannot write: ", 1)) from None
         return Upload(store, path, shown(target))
     found = None if hasattr(target, "write") else store_of(target)
     if found is None:
