@@ -51,7 +51,8 @@ REFUSED = {
     frozenset({"states", "lattice"}): "only the lattice conv has states",
     frozenset({"states", "voronoi"}): "only the lattice conv has states|needs one of",
     **{
-        frozenset({"trellis", other}): message
+        frozenset({trellis, other}): message
+        for trellis in ("trellis", "rule window")
         for other, message in {
             "lattice": "the trellis coding has no lattice",
             "states": "the trellis coding has no lattice",
@@ -59,6 +60,7 @@ REFUSED = {
             "column": "shares bits for the least error of the whole",
         }.items()
     },
+    frozenset({"voronoi", "rule window"}): "the trellis coding has no lattice",
     frozenset({"stdout", "out-dir"}): "either -o, for one output, or --out-dir",
     frozenset({"stdout", "json"}): "standard output carries the result|written to a folder",
 }

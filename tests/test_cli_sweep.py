@@ -192,7 +192,7 @@ def test_the_more_an_entry_of_the_trellis_depends_on_the_less_it_is_off(folder, 
         ]
         for more in ((), ("--window", "12"), ("--window", "14"))
     ]
-    assert errors[0] == errors[1] > errors[2]
+    assert errors[0] == pytest.approx(errors[1], rel=0.01) and errors[2] < 0.99 * min(errors[:2])
 
 
 def test_same_report_for_any_number_of_threads_and_from_a_pipe(folder, capsys):
