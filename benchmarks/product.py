@@ -1,11 +1,12 @@
 """Products of compressed matrices against NumPy's.
 
-usage: python benchmarks/product.py [--size 4096] [--rates 1,2,3,4,6] [--runs 7] [--columns 65536]
+usage: python benchmarks/product.py [--size 4096] [--rates 1,2,3,4,6] [--coding entropy] [--runs 7] [--columns 65536]
 
 Kernels: multiplications a second of `kernels.integer_product` on int8 and int16, and of np.matmul on float32, one
 thread, in memory. Whole commands: seconds of `nqz matmul a.nqz b.nqz -o c.npy` and of `np.save(np.load(a).T @
 np.load(b))` on the float32 originals, square matrices, run in turn, from a warm page cache and from a cold one; the
-ratio is the median of the pairs. Then `nqz decode` of both files followed by that NumPy product, and `nqz matmul
+ratio is the median of the pairs, and so is that of the seconds of the processor, which other work on the machine
+matters less to. Then `nqz decode` of both files followed by that NumPy product, and `nqz matmul
 a.nqz b.npy`. Few vectors: `nqz.matmul` of a file of 4096 x columns at 2 bits, read from memory, with plain vectors,
 against NumPy's A.T @ x on the float32 matrix in memory.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -76,35 +78,48 @@ def evict(*paths: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def processor() -> float:
+    """Seconds of the processor that all children have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def in_turn(
     a: Path, b: Path, files: list[Path], out: Path, runs: int, cold: bool
-) -> tuple[float, float, float]:
-    """Median seconds of `nqz matmul` and of NumPy, and the median of the ratios of runs in turn."""
+) -> tuple[float, float, float, float]:
+    """Median seconds of `nqz matmul` and of NumPy, and of the ratios of pairs: by the clock, and of the processor."""
     pairs = []
     for _ in range(runs + 1):
         if cold:
             evict(a, b, *files)
+        before = processor()
         ours = nqz("matmul", *files, "-o", out, "-f", "-q")
-        pairs.append((ours, numpy_product(a, b, out)))
-    ours, theirs = (statistics.median(side) for side in zip(*pairs[1:], strict=True))
-    return ours, theirs, statistics.median(x / y for x, y in pairs[1:])
+        between = processor()
+        theirs = numpy_product(a, b, out)
+        pairs.append((ours, theirs, ours / theirs, (between - before) / (processor() - between)))
+    ours, theirs, ratio, processors = (statistics.median(side) for side in zip(*pairs[1:], strict=True))
+    return ours, theirs, ratio, processors
 
 
-def commands(folder: Path, size: int, rates: list[float], runs: int) -> None:
+def commands(folder: Path, size: int, rates: list[float], runs: int, coding: str) -> None:
     """Print the times of whole commands."""
     a, b = save(folder, *make("gauss", size, size))
     files = [path.with_suffix(".nqz") for path in (a, b)]
     out, back = folder / "c.npy", [folder / "a_back.npy", folder / "b_back.npy"]
     print(f"\nseconds, medians of {runs} pairs; cold: with the inputs dropped from the page cache")
     print(
-        f"{'rate':>4s} {'nqz matmul':>10s} {'NumPy':>7s} {'ratio':>6s}   {'nqz cold':>8s} {'NumPy':>7s} {'ratio':>6s}"
+        f"{'rate':>4s} {'nqz matmul':>10s} {'NumPy':>7s} {'ratio':>6s} {'processor':>9s}   "
+        f"{'nqz cold':>8s} {'NumPy':>7s} {'ratio':>6s} {'processor':>9s}"
     )
     for rate in rates:
         for path, file in zip((a, b), files, strict=True):
-            nqz("encode", path, "-o", file, "-r", rate, "-f", "-q")
+            nqz("encode", path, "-o", file, "-r", rate, "--coding", coding, "-f", "-q")
         warm, cold = (in_turn(a, b, files, out, runs, cold) for cold in (False, True))
         print(
-            "{:4g} {:10.3f} {:7.3f} {:6.2f}   {:8.3f} {:7.3f} {:6.2f}".format(rate, *warm, *cold), flush=True
+            "{:4g} {:10.3f} {:7.3f} {:6.2f} {:9.2f}   {:8.3f} {:7.3f} {:6.2f} {:9.2f}".format(
+                rate, *warm, *cold
+            ),
+            flush=True,
         )
     rebuilt = statistics.median(
         sum(nqz("decode", f, "-o", o, "-f", "-q") for f, o in zip(files, back, strict=True))
@@ -134,6 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--rates", default="1,2,3,4,6")
+    parser.add_argument("--coding", default="entropy")
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--columns", type=int, default=65536)
     arguments = parser.parse_args()
@@ -141,7 +157,8 @@ def main() -> None:
     for name, speed in speeds(arguments.size).items():
         print(f"{name:18s} {speed:6.0f}")
     with tempfile.TemporaryDirectory() as folder:
-        commands(Path(folder), arguments.size, [float(r) for r in arguments.rates.split(",")], arguments.runs)
+        rates = [float(r) for r in arguments.rates.split(",")]
+        commands(Path(folder), arguments.size, rates, arguments.runs, arguments.coding)
     few_vectors(4096, arguments.columns)
 
 

@@ -188,6 +188,20 @@ def test_restore_equals_the_reference(native, dtype, layout):
         assert (expected[:, place < 0] == mean[place < 0].astype(dtype)).all()
 
 
+@pytest.mark.parametrize("first, width", [(0, 90), (3, 7), (5, 80), (12, 36), (16, 32)])
+@pytest.mark.parametrize("pitch", [1 << 18, (1 << 18) + 1])
+def test_restore_to_some_columns_of_a_large_matrix_leaves_the_others(native, first, width, pitch):
+    """What is far apart is written past the caches, but where lines of these are shared with other columns."""
+    rng = np.random.default_rng(width)
+    points, signs = rng.integers(-99, 99, (width, 50)).astype(np.int32), random_signs(rng, 50)
+    scale, mean = rng.random(width), rng.random(width)
+    near, far = np.empty((50, width), np.float32), np.zeros((50, pitch), np.float32)
+    native.restore(points.copy(), signs, scale, mean, near)
+    native.restore(points, signs, scale, mean, far[:, first : first + width])
+    assert far[:, first : first + width].tobytes() == near.tobytes()
+    assert not far[:, :first].any() and not far[:, first + width : first + width + 40].any()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_restore_saturates(native, dtype):
     largest = float(np.finfo(dtype).max)

@@ -16,22 +16,42 @@ enum { SPANS = 4 };
 constexpr int SPAN[SPANS] = {2, 3, 4, 8};  // groups
 constexpr float MOST_SUM = 32764.0f, TOO_LARGE = 1e18f;
 
-// Norms of the entries that an int16 sums, in the largest window of each size; `offset` is added to every entry.
+// The range of bytes, which holds -1 and 0.
+struct Range {
+    int lowest, highest;
+    // What makes them unsigned.
+    NQZ_INLINE int offset() const { return -lowest; }
+};
+
+NQZ_INLINE Range range_of(const int8_t* from, int64_t stride, int64_t rows, int64_t bytes) {
+    int8_t low = -1, high = 0;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = 0; k < bytes; k++) {
+            const int8_t x = from[i * stride + k];
+            low = x < low ? x : low;
+            high = x > high ? x : high;
+        }
+    return {low, high};
+}
+
+// Norms of the entries that an int16 sums, in the largest window of each size.
 struct Reach {
     float norm[SPANS];
     // Whether sums over windows of the size of this number fit.
     NQZ_INLINE bool fits(const Reach& other, int w) const { return norm[w] * other.norm[w] <= MOST_SUM; }
 };
 
-// Of a panel of rows, from `from` on, of `bytes` entries.
+// Of a panel of rows, from `from` on, of `bytes` entries; with their offset where a range is given.
 template <class S>
-NQZ_INLINE Reach reach_of(const int8_t* from, int64_t stride, int64_t rows, int64_t bytes, int offset) {
+NQZ_INLINE Reach reach_of(const int8_t* from, int64_t stride, int64_t rows, int64_t bytes, const Range* range) {
     uint16_t energy[SPANS];
-    S::window_energies(from, stride, rows, bytes, energy);
+    const int offset = range ? range->offset() : 0;
+    const bool added = range && range->highest + offset <= INT8_MAX;  // else norms are
+    S::window_energies(from, stride, rows, bytes, added ? offset : 0, energy);
     Reach reach;
     for (int w = 0; w < SPANS; w++) {
-        const float norm = energy[w] == UINT16_MAX ? TOO_LARGE : __builtin_sqrtf((float)energy[w]);
-        reach.norm[w] = norm + (float)offset * __builtin_sqrtf((float)(2 * SPAN[w]));
+        reach.norm[w] = energy[w] == UINT16_MAX ? TOO_LARGE : 2.0f * __builtin_sqrtf((float)energy[w]);
+        if (!added) reach.norm[w] += (float)offset * __builtin_sqrtf((float)(2 * SPAN[w]));
     }
     return reach;
 }

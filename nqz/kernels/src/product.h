@@ -148,17 +148,6 @@ void pack_rows(const Rows& rows, int64_t first, int64_t count, bool left, int64_
     }
 }
 
-// What bytes have to be offset by to be unsigned, where any number will do: 1 at least.
-int byte_offset(const Rows& rows) {
-    if (Accumulator::HAS_BYTES) return 128;
-    int8_t lowest = -1;
-    for (int64_t i = 0; i < rows.count; i++) {
-        const int8_t* x = (const int8_t*)rows.data + i * rows.stride;
-        for (int64_t k = 0; k < rows.width; k++) lowest = x[k] < lowest ? x[k] : lowest;
-    }
-    return -lowest;
-}
-
 NQZ_INLINE int64_t up_to(int64_t x, int64_t unit) { return (x + unit - 1) / unit * unit; }
 
 // Working memory of `integer_product`, in dwords.
@@ -177,12 +166,19 @@ struct ProductScratch {
 
 int64_t product_scratch(const Rows& a, const Rows& b) { return ProductScratch(a, b).size(); }
 
+// The range of all bytes, where that makes a difference.
+Range bytes_of(const Rows& rows) {
+    if (Accumulator::HAS_BYTES) return {-128, 127};
+    return range_of((const int8_t*)rows.data, rows.stride, rows.count, rows.width);
+}
+
 // The reach of every panel of `count` rows.
 template <int PANEL>
-void find_reach(const Rows& rows, int64_t first, int64_t count, int64_t k0, int64_t groups, int offset, Reach* reach) {
+void find_reach(const Rows& rows, int64_t first, int64_t count, int64_t k0, int64_t groups, const Range* range,
+                Reach* reach) {
     for (int64_t p = 0; p < count; p += PANEL)
         *reach++ = reach_of<Simd>((const int8_t*)rows.data + (first + p) * rows.stride + k0, rows.stride,
-                                  least(PANEL, count - p), least(4 * groups, rows.width - k0), offset);
+                                  least(PANEL, count - p), least(4 * groups, rows.width - k0), range);
 }
 
 template <bool BYTES>
@@ -194,18 +190,19 @@ void integer_product_of(const Rows& a, const Rows& b, int32_t* out, int64_t stri
     int32_t* right = edge + PRODUCT_ROWS * PRODUCT_COLUMNS;
     Reach* left_reach = (Reach*)(right + room.columns * GROUPS);
     Reach* right_reach = left_reach + room.rows / PRODUCT_ROWS;
-    const int offset = BYTES ? byte_offset(b) : 0;
+    const Range range = BYTES ? bytes_of(b) : Range{0, 0};
+    const int offset = BYTES ? range.offset() : 0;
     for (int64_t g0 = 0; g0 < all || g0 == 0; g0 += GROUPS) {
         int64_t groups = least(GROUPS, all - g0);
         memset(begin, 0, (size_t)room.rows * sizeof *begin);
         pack_rows<BYTES>(a, 0, a.count, true, g0 * per, groups, 0, left, begin);
         for (int64_t i = 0; i < room.rows; i++) begin[i] = -offset * begin[i];
-        if constexpr (SUMS_PAIRS) find_reach<PRODUCT_ROWS>(a, 0, a.count, g0 * per, groups, 0, left_reach);
+        if constexpr (SUMS_PAIRS) find_reach<PRODUCT_ROWS>(a, 0, a.count, g0 * per, groups, nullptr, left_reach);
         for (int64_t j0 = 0; j0 < b.count; j0 += BLOCK_COLUMNS) {
             int64_t columns = least(BLOCK_COLUMNS, b.count - j0);
             pack_rows<BYTES>(b, j0, columns, false, g0 * per, groups, offset, right, nullptr);
             if constexpr (SUMS_PAIRS)
-                find_reach<PRODUCT_COLUMNS>(b, j0, columns, g0 * per, groups, offset, right_reach);
+                find_reach<PRODUCT_COLUMNS>(b, j0, columns, g0 * per, groups, &range, right_reach);
             for (int64_t i = 0; i < a.count; i += PRODUCT_ROWS)
                 for (int64_t j = 0; j < columns; j += PRODUCT_COLUMNS) {
                     int32_t* c = out + i * stride + j0 + j;
@@ -236,9 +233,10 @@ template <class V>
 bool bytes_pay(const Rows& a, const Rows& b) {
     if (!V::SUMS_PAIRS || V::HAS_BYTES) return V::HAS_BYTES;
     if (!a.count || !b.count) return false;
+    const Range range = bytes_of(b);
     Reach left, right;
-    find_reach<PRODUCT_ROWS>(a, 0, least(a.count, PRODUCT_ROWS), 0, GROUPS, 0, &left);
-    find_reach<PRODUCT_COLUMNS>(b, 0, least(b.count, PRODUCT_COLUMNS), 0, GROUPS, byte_offset(b), &right);
+    find_reach<PRODUCT_ROWS>(a, 0, least(a.count, PRODUCT_ROWS), 0, GROUPS, nullptr, &left);
+    find_reach<PRODUCT_COLUMNS>(b, 0, least(b.count, PRODUCT_COLUMNS), 0, GROUPS, &range, &right);
     return left.fits(right, 0);
 }
 

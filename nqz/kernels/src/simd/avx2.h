@@ -32,14 +32,13 @@ struct Simd : Ymm {
 
     template <class T>
     static NQZ_INLINE void transpose_square(const T* from, int64_t pitch, T* const* to) {
-        for (int c = 0; c < 16; c += 8)
-            for (int i = 0; i < 16; i += 8) {
-                __m256 r[8];
-                for (int k = 0; k < 8; k++) r[k] = _mm256_loadu_ps((const float*)(from + (i + k) * pitch + c));
-                transpose8(r);
-                for (int k = 0; k < 8; k++) _mm256_storeu_ps((float*)(to[c + k] + i), r[k]);
-            }
+        transpose16(from, pitch, to, [](float* at, __m256 v) { _mm256_storeu_ps(at, v); });
     }
+    template <class T>
+    static NQZ_INLINE void stream_square(const T* from, int64_t pitch, T* const* to) {
+        transpose16(from, pitch, to, [](float* at, __m256 v) { _mm256_stream_ps(at, v); });
+    }
+    static NQZ_INLINE void settle() { _mm_sfence(); }
 
     // The conversions of x86 round half to even, and the larger of not-a-number and a number is the second operand.
     static NQZ_INLINE Ints rounded(Vector v, float limit) {
@@ -194,6 +193,16 @@ struct Simd : Ymm {
     }
 
   private:
+    template <class T, class Store>
+    static NQZ_INLINE void transpose16(const T* from, int64_t pitch, T* const* to, Store store) {
+        for (int c = 0; c < 16; c += 8)
+            for (int i = 0; i < 16; i += 8) {
+                __m256 r[8];
+                for (int k = 0; k < 8; k++) r[k] = _mm256_loadu_ps((const float*)(from + (i + k) * pitch + c));
+                transpose8(r);
+                for (int k = 0; k < 8; k++) store((float*)(to[c + k] + i), r[k]);
+            }
+    }
     static NQZ_INLINE void transpose8(__m256* r) {
         __m256 t[8], s[8];
         for (int i = 0; i < 8; i += 2) {

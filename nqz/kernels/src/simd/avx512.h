@@ -28,6 +28,15 @@ struct Avx512 : Ymm {
 
     template <class T>
     static NQZ_INLINE void transpose_square(const T* from, int64_t pitch, T* const* to) {
+        transpose16(from, pitch, to, [](T* at, __m512 v) { _mm512_storeu_ps(at, v); });
+    }
+    template <class T>
+    static NQZ_INLINE void stream_square(const T* from, int64_t pitch, T* const* to) {
+        transpose16(from, pitch, to, [](T* at, __m512 v) { _mm512_stream_ps((float*)at, v); });
+    }
+    static NQZ_INLINE void settle() { _mm_sfence(); }
+    template <class T, class Store>
+    static NQZ_INLINE void transpose16(const T* from, int64_t pitch, T* const* to, Store store) {
         __m512 r[16], t[16];
         for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_ps(from + i * pitch);
         for (int i = 0; i < 16; i += 2) {
@@ -43,10 +52,10 @@ struct Avx512 : Ymm {
         for (int k = 0; k < 4; k++) {
             __m512 a = _mm512_shuffle_f32x4(r[k], r[k + 4], 0x88), b = _mm512_shuffle_f32x4(r[k + 8], r[k + 12], 0x88);
             __m512 c = _mm512_shuffle_f32x4(r[k], r[k + 4], 0xDD), d = _mm512_shuffle_f32x4(r[k + 8], r[k + 12], 0xDD);
-            _mm512_storeu_ps(to[k], _mm512_shuffle_f32x4(a, b, 0x88));
-            _mm512_storeu_ps(to[k + 4], _mm512_shuffle_f32x4(c, d, 0x88));
-            _mm512_storeu_ps(to[k + 8], _mm512_shuffle_f32x4(a, b, 0xDD));
-            _mm512_storeu_ps(to[k + 12], _mm512_shuffle_f32x4(c, d, 0xDD));
+            store(to[k], _mm512_shuffle_f32x4(a, b, 0x88));
+            store(to[k + 4], _mm512_shuffle_f32x4(c, d, 0x88));
+            store(to[k + 8], _mm512_shuffle_f32x4(a, b, 0xDD));
+            store(to[k + 12], _mm512_shuffle_f32x4(c, d, 0xDD));
         }
     }
 

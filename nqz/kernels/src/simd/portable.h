@@ -68,6 +68,15 @@ struct Portable {
             for (int i = 0; i < SQUARE; i++) to[c][i] = from[i * pitch + c];
     }
 
+    // The same, for lines of 64 bytes that begin at multiples of that and that nobody reads soon; `settle` comes before
+    // anybody does.
+    template <class T>
+    static NQZ_INLINE void stream_square(const T* from, int64_t pitch, T* const* to) {
+        for (int c = 0; c < SQUARE; c++)
+            for (int i = 0; i < SQUARE; i++) to[c][i] = from[i * pitch + c];
+    }
+    static NQZ_INLINE void settle() {}
+
     // ------------------------------------------------------------------------------------------------ quantizers
 
     // round_clamped of every entry.
@@ -210,9 +219,9 @@ struct Portable {
 
     // Where SUMS_PAIRS, an Accumulator has `pairs`, products of unsigned bytes with int8 as sums of two, of int16;
     // `add_pairs`; `widened`, which multiplies sums with `unit` and adds neighbors; and `half_bytes`, four bits of
-    // every byte. Then there is window_energies(from, stride, rows, bytes, energy): of rows of int8 the largest sums,
-    // at least, of the squares of entries 4 g and 4 g + 1, or 4 g + 2 and 4 g + 3, for g in windows of 2, 3, 4 and 8
-    // groups.
+    // every byte. Then there is window_energies(from, stride, rows, bytes, offset, energy): of rows of int8, to which
+    // an offset can be added, quarters of the largest sums, at least, of the squares of entries 4 g and 4 g + 1, or
+    // 4 g + 2 and 4 g + 3, for g in windows of 2, 3, 4 and 8 groups.
 
     // ------------------------------------------------------------------------------------------------ rings
 

@@ -10,6 +10,7 @@
 //     RADIX, TRELLIS_STEPS, GATHERS                          tuning
 //     butterfly<H>(Vector), negate(Vector, bits)             rotation
 //     transpose_square(from, pitch, to)                      rotation, centering, restoring, packing for products
+//     stream_square(from, pitch, to), settle()               restoring
 //     rounded(Vector, limit), lesser(Ints, Ints)             nearest points
 //     choose_lesser(to, a0, b0, a1, b1, least0, least1), struct States    Viterbi
 //     Table, table(from), pick(table, index), least_of(Costs, Costs), interleave(a, b, low, high),

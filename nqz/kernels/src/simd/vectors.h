@@ -3,6 +3,10 @@
 
 #include "../base.h"
 
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
+
 #ifndef NQZ_VECTOR  // the header of the instruction set says how many
 #define NQZ_VECTOR 4
 #endif
@@ -41,7 +45,30 @@ NQZ_INLINE Vector load_vector(const float* from) { return *(const Vector*)from; 
 NQZ_INLINE void store_vector(float* to, Vector v) { *(Vector*)to = v; }
 
 NQZ_INLINE Doubles load_doubles(const double* from) { return *(const Doubles*)from; }
-NQZ_INLINE Doubles load_doubles(const float* from) { return __builtin_convertvector(*(const Singles*)from, Doubles); }
+// GCC converts half vectors, and joins them.
+NQZ_INLINE Doubles load_doubles(const float* from) {
+#if defined(__AVX512F__) && NQZ_VECTOR == 16
+    return (Doubles)_mm512_cvtps_pd(_mm256_loadu_ps(from));
+#elif defined(__AVX__) && NQZ_VECTOR == 8
+    return (Doubles)_mm256_cvtps_pd(_mm_loadu_ps(from));
+#else
+    return __builtin_convertvector(*(const Singles*)from, Doubles);
+#endif
+}
+// What is beyond `largest` on either side becomes it; not-a-number stays.
+NQZ_INLINE Doubles limited(Doubles y, double largest) {
+#if defined(__AVX512F__) && NQZ_VECTOR == 16
+    const __m512d most = _mm512_set1_pd(largest), least = _mm512_set1_pd(-largest);
+    return (Doubles)_mm512_max_pd(least, _mm512_min_pd(most, (__m512d)y));
+#elif defined(__AVX__) && NQZ_VECTOR == 8
+    const __m256d most = _mm256_set1_pd(largest), least = _mm256_set1_pd(-largest);
+    return (Doubles)_mm256_max_pd(least, _mm256_min_pd(most, (__m256d)y));
+#else
+    const Doubles most = Doubles{} + largest;
+    y = y > most ? most : y;
+    return y < -most ? -most : y;
+#endif
+}
 NQZ_INLINE void store_doubles(double* to, Doubles v) { *(Doubles*)to = v; }
 NQZ_INLINE void store_doubles(float* to, Doubles v) { *(Singles*)to = __builtin_convertvector(v, Singles); }
 

@@ -270,14 +270,15 @@ struct Ymm : Portable {
         }
     };
 
-    static NQZ_INLINE void window_energies(const int8_t* from, int64_t stride, int64_t rows, int64_t bytes,
+    static NQZ_INLINE void window_energies(const int8_t* from, int64_t stride, int64_t rows, int64_t bytes, int offset,
                                            uint16_t* energy) {
         __m256i most[4];
         for (int w = 0; w < 4; w++) most[w] = _mm256_setzero_si256();
+        const __m256i more = _mm256_set1_epi8((char)offset), three_more = _mm256_set1_epi16(3);
         // Of pairs; sums of 2^16 and more become 2^16 - 1, and what -128 is counted as is not less than its square.
-        const auto energies = [](const int8_t* at) {
-            const __m256i m = _mm256_abs_epi8(_mm256_loadu_si256((const __m256i*)at));
-            return _mm256_maddubs_epi16(m, m);
+        const auto energies = [&](const int8_t* at) {
+            const __m256i m = _mm256_abs_epi8(_mm256_add_epi8(_mm256_loadu_si256((const __m256i*)at), more));
+            return _mm256_srli_epi16(_mm256_adds_epu16(_mm256_maddubs_epi16(m, m), three_more), 2);
         };
         const auto add = [&](const int8_t* at) {
             __m256i e = energies(at), three = _mm256_adds_epu16(e, energies(at + 4));
