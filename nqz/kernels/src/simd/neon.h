@@ -39,6 +39,11 @@ struct Simd : Portable {
             }
     }
 
+    template <class T>
+    static NQZ_INLINE void stream_square(const T* from, int64_t pitch, T* const* to) {
+        transpose_square(from, pitch, to);
+    }
+
     static NQZ_INLINE Ints rounded(Vector v, float limit) {
         const float32x4_t x = (float32x4_t)v, high = vdupq_n_f32(limit), low = vnegq_f32(high);
         float32x4_t clamped = vbslq_f32(vcgtq_f32(x, low), x, low);  // not-a-number is not greater
