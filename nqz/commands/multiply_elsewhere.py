@@ -7,7 +7,7 @@ comes back for it, and its points are decoded by workers, too.
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -99,7 +99,7 @@ class ProductElsewhere(Product):
         found = [_address(factor, one) for factor, one in zip(factors, operands, strict=True)]
         if max(len(one.blocks) for one in operands) <= 1:
             return product
-        sides = Sides(secrets.token_hex(8), found[0], found[1], product.estimator, product.same)
+        sides = Sides(os.urandom(8).hex(), found[0], found[1], product.estimator, product.same)
         return cls(*operands, product.estimator, product.same, fleet, sides)
 
     def _jobs(self, function: Callable[..., Any], jobs: Iterator[tuple[Any, ...]]) -> Iterator[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -226,5 +225,5 @@ def set_product(a: Parted, b: Parted, estimator: str, same: bool, fleet: Fleet |
     right = left if same else SetOperand(b.where, b.parts)
     sides = None
     if fleet is not None:
-        sides = SetSides(secrets.token_hex(8), a.address(), b.address())
+        sides = SetSides(os.urandom(8).hex(), a.address(), b.address())
     return SetProduct(left, right, estimator, same, fleet, sides)
