@@ -325,13 +325,14 @@ def test_rows_times_few_vectors_equal_the_reference_both_ways(native, dtype, sha
     for extreme in (False, True):
         rows = integers(rng, (w, m + 5), dtype, extreme)[:, 2 : 2 + m]
         if dtype == np.int16 and not extreme:
-            rows //= 100  # entries that are taken whole, beside others
-        for few in (0, 1, 3, 6) if w < 500 else (3,):
+            rows //= 100
+        most = int(np.abs(rows.astype(np.int64)).max(initial=0))
+        for few in (0, 1, 3, 6, 38) if w < 500 else (3, 13):
             for name, width, out in (("row_products", m, (w, few)), ("row_sums", w, (few, m))):
                 factors = rng.choice([-(1 << 14), 1 << 14, 5, -77], (few, width)).astype(np.int16)
                 expected, actual = (np.full(out, 77, np.int64) for _ in range(2))
-                getattr(reference, name)(rows, factors, expected)
-                getattr(native, name)(rows, factors, actual)
+                getattr(reference, name)(rows, most, factors, expected)
+                getattr(native, name)(rows, most, factors, actual)
                 assert np.array_equal(expected, actual)
 
 
@@ -340,8 +341,27 @@ def test_rows_and_vectors_that_do_not_fit_together_are_refused(implementation):
     rows, out = np.zeros((3, 4), np.int8), np.zeros((3, 1), np.int64)
     for vectors in (np.zeros((1, 5), np.int16), np.full((1, 4), (1 << 14) + 1, np.int16)):
         with pytest.raises(ValueError):
-            implementation.row_products(rows, vectors, out)
+            implementation.row_products(rows, 128, vectors, out)
         with pytest.raises(ValueError):
-            implementation.row_sums(rows.T.copy(), vectors, out.T.copy())
+            implementation.row_sums(rows.T.copy(), 128, vectors, out.T.copy())
+    vectors = np.zeros((1, 4), np.int16)
+    for most in (-1, (1 << 15) + 1):
+        with pytest.raises(ValueError):
+            implementation.row_products(rows, most, vectors, out)
+        with pytest.raises(ValueError):
+            implementation.row_sums(rows.T.copy(), most, vectors, out.T.copy())
     with pytest.raises(ValueError):
-        implementation.row_products(rows.astype(np.int32), np.zeros((1, 4), np.int16), out)
+        implementation.row_products(rows.astype(np.int32), 128, vectors, out)
+
+
+@pytest.mark.parametrize("most", [127, 255, 2047, 16383, 16384, 32767])
+def test_sums_of_the_largest_products_do_not_overflow(native, most):
+    rows = np.full((1100, 40), most, np.int16)
+    for few in (1, 2, 6):
+        weights = np.full((few, len(rows)), -(1 << 14), np.int16)
+        out = np.empty((few, 40), np.int64)
+        native.row_sums(rows, most, weights, out)
+        assert (out == -1100 * most * (1 << 14)).all()
+        out = np.empty((40, few), np.int64)
+        native.row_products(np.ascontiguousarray(rows.T), most, weights, out)
+        assert (out == -1100 * most * (1 << 14)).all()

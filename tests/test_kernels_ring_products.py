@@ -44,6 +44,10 @@ def test_rings_of_any_bytes_are_decoded_and_multiplied_like_the_reference(native
             out = np.empty((len(expected) // n, count), np.int64)
             native.ring_products(code, lengths, rates, first, data, vectors, out)
             assert np.array_equal(out, expected.reshape(-1, n).astype(np.int64) @ vectors.astype(np.int64).T)
+        for count in (1, 7):
+            weights, out = few(count, len(expected) // n), np.empty((count, n), np.int64)
+            native.ring_sums(code, lengths, rates, first, data, weights, out)
+            assert np.array_equal(out, weights.astype(np.int64) @ expected.reshape(-1, n).astype(np.int64))
 
 
 def test_rings_of_several_rates_follow_one_another(native):
@@ -55,6 +59,22 @@ def test_rings_of_several_rates_follow_one_another(native):
     native.ring_products(native.RingCode(0, dither), lengths, rates, 7, data, vectors, out)
     reference.ring_products(reference.RingCode(0, dither), lengths, rates, 7, data, vectors, expected)
     assert np.array_equal(out, expected)
+    out, expected = np.empty((2, 2, n), np.int64)
+    native.ring_sums(native.RingCode(0, dither), lengths, rates, 7, data, vectors[:, :9].copy(), out)
+    reference.ring_sums(reference.RingCode(0, dither), lengths, rates, 7, data, vectors[:, :9].copy(), expected)
+    assert np.array_equal(out, expected)
+
+
+@pytest.mark.parametrize(("columns", "n"), [(3000, 40), (9, 20000), (1, 140000)])
+def test_sums_of_many_columns_and_of_long_ones_are_exact(native, columns, n):
+    lengths, rates, data, dither = rings([columns], n, 8)
+    code, points = native.RingCode(12, dither), np.empty(columns * n, np.int32)
+    native.ring_decode(code, lengths, rates, 0, data, points)
+    weights = np.sign(few(2, columns)) * np.int16(16319)
+    weights[1] = 16319
+    out = np.empty((2, n), np.int64)
+    native.ring_sums(code, lengths, rates, 0, data, weights, out)
+    assert np.array_equal(out, weights.astype(np.int64) @ points.reshape(columns, n).astype(np.int64))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -82,3 +102,11 @@ def test_arguments_that_do_not_fit_rings_are_refused(native):
         ):  # fmt: skip
             with pytest.raises(ValueError):
                 kernels.ring_products(code, *(fitting | wrong).values(), np.empty((2, 1), np.int64))
+        fitting_sums = fitting | {"vectors": few(1, 2)}
+        kernels.ring_sums(code, *fitting_sums.values(), np.empty((1, 64), np.int64))
+        for wrong, n in (
+            ({"lengths": lengths * 2}, 64), ({"data": data[1:]}, 64), ({}, 48), ({}, 0), ({"vectors": few(2, 2)}, 64),
+            ({"vectors": few(1, 3)}, 64), ({"vectors": np.full((1, 2), 16320, np.int16)}, 64),
+        ):  # fmt: skip
+            with pytest.raises(ValueError):
+                kernels.ring_sums(code, *(fitting_sums | wrong).values(), np.empty((1, n), np.int64))

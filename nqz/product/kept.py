@@ -35,6 +35,10 @@ _LEAST, _MOST, _PARTS = 1 << 18, 1 << 23, 16
 """Entries of a part, which one thread works on: of so many, within limits."""
 
 
+_SUMMED = 1 << 22
+"""Sums that are at work together."""
+
+
 class Kept(ABC):
     """Some coordinates of some columns, to be multiplied any number of times.
 
@@ -70,6 +74,8 @@ class KeptPoints(Kept):
     ----------
     limbs : tuple of ndarray of int8 or int16
         Rows of the columns, least significant first.
+    peaks : tuple of int
+        Their largest magnitudes.
     rest : Rest
         Rows and coordinates count from the first one of the part.
     """
@@ -77,6 +83,7 @@ class KeptPoints(Kept):
     columns: NDArray[np.int64]
     coordinates: slice
     limbs: tuple[NDArray[Any], ...]
+    peaks: tuple[int, ...]
     rest: Rest
 
     @property
@@ -89,8 +96,8 @@ class KeptPoints(Kept):
         """See `Kept`."""
         out, rest = np.zeros((len(self.columns), len(vectors)), np.int64), self.rest
         part = np.empty_like(out)
-        for number, rows in enumerate(self.limbs):
-            kernels.row_products(rows, vectors, part)
+        for number, (rows, peak) in enumerate(zip(self.limbs, self.peaks, strict=True)):
+            kernels.row_products(rows, peak, vectors, part)
             out += part << (SHIFT * number)
         if len(rest.row):
             np.add.at(out, rest.row, (vectors[:, rest.coordinate] * rest.value).T)
@@ -100,8 +107,8 @@ class KeptPoints(Kept):
         """See `Kept`."""
         out, rest = np.zeros((len(weights), self.limbs[0].shape[1]), np.int64), self.rest
         part = np.empty_like(out)
-        for number, rows in enumerate(self.limbs):
-            kernels.row_sums(rows, weights, part)
+        for number, (rows, peak) in enumerate(zip(self.limbs, self.peaks, strict=True)):
+            kernels.row_sums(rows, peak, weights, part)
             out += part << (SHIFT * number)
         if len(rest.row):
             np.add.at(out.T, rest.coordinate, (weights[:, rest.row] * rest.value).T)
@@ -139,16 +146,15 @@ class KeptChunks(Kept):
         return np.concatenate([self.coder.multiply_chunk(c, self.known, s, vectors) for c, s in pairs])
 
     def sums(self, weights: NDArray[np.int16]) -> NDArray[np.int64]:
-        """See `Kept`; chunks are decoded one after the other."""
+        """See `Kept`."""
         m, first = self.coordinates.stop, 0
         out = np.zeros((len(weights), m), np.int64)
-        part = np.empty_like(out)
+        together = max(1, _SUMMED // m)
         for chunk, sections in zip(self.chunks, self.sections, strict=True):
-            points: NDArray[Any] = np.empty(chunk.count, np.int8)
-            self.coder.decode_chunk(chunk, self.known, sections, points)
             last = first + chunk.count // m
-            kernels.row_sums(points.reshape(-1, m), np.ascontiguousarray(weights[:, first:last]), part)
-            out += part
+            for v in range(0, len(weights), together):
+                some = np.ascontiguousarray(weights[v : v + together, first:last])
+                out[v : v + together] += self.coder.sum_chunk(chunk, self.known, sections, some, m)
             first = last
         return out
 
@@ -254,7 +260,9 @@ def _parts(whole: Integers, columns: NDArray[np.int64], size: int) -> Iterator[K
                 (rest.coordinate[low:end] >= across.start) & (rest.coordinate[low:end] < across.stop)
             )
             part = Rest(rest.row[here] - i, rest.coordinate[here] - j, rest.value[here])
-            yield KeptPoints(columns[rows], across, tuple(x[rows, across] for x in limbs), part)
+            some = tuple(x[rows, across] for x in limbs)
+            peaks = tuple(max(int(x.max(initial=0)), -int(x.min(initial=0))) for x in some)
+            yield KeptPoints(columns[rows], across, some, peaks, part)
 
 
 def _short(whole: Integers) -> list[NDArray[Any]]:

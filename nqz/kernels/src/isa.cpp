@@ -50,6 +50,7 @@ const Kernels kernels = {
     row_energies,
     point_products,
     row_products,
+    row_sums_scratch,
     row_sums,
     estimate,
     deviations,

@@ -181,6 +181,8 @@ struct RingReading {
     void (*decode)(const Rings& rings, void* points, int bytes, uint8_t* scratch);
     void (*products)(const Rings& rings, int64_t n, const int16_t* vectors, int64_t few, int64_t* out,
                      uint8_t* scratch);
+    int64_t (*sums_scratch)(int64_t n, int64_t few);
+    void (*sums)(const Rings& rings, int64_t n, const int16_t* weights, int64_t few, int64_t* out, uint8_t* scratch);
 };
 
 // And written.
@@ -242,8 +244,9 @@ struct Kernels {
     void (*row_energies)(const Rows& rows, int64_t* out);
     int64_t (*point_products)(const int32_t* points, int64_t count, int64_t start, int64_t m, const int32_t* vectors,
                               int64_t few, int64_t* out);
-    void (*row_products)(const Rows& rows, const int16_t* vectors, int64_t few, int64_t* out);
-    void (*row_sums)(const Rows& rows, const int16_t* weights, int64_t few, int64_t* out);
+    void (*row_products)(const Rows& rows, int most, const int16_t* vectors, int64_t few, int64_t* out);
+    int64_t (*row_sums_scratch)(int64_t few);
+    void (*row_sums)(const Rows& rows, int most, const int16_t* weights, int64_t few, int64_t* out, uint8_t* scratch);
     int64_t (*estimate)(const Raw& raw, const Scaling& scaling, void* out, bool wide);
     void (*deviations)(const Raw& raw, const Spread& spread, const void* estimates, void* out, bool wide,
                        int64_t* found);

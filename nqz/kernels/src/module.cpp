@@ -382,22 +382,45 @@ struct Bindings {
         reading().decode(all, points.data(), narrow ? 1 : 4, scratch.data());
     }
 
-    void ring_products(const RingCode& code, Vector<int64_t> lengths, Vector<int32_t> bits2, int64_t first,
-                       Vector<uint8_t> data, Matrix<const int16_t> vectors, Matrix<int64_t> out) const {
-        int64_t entries, few = size(vectors, 0), n = size(vectors, 1);
+    // Rings of whole columns, and how many of these.
+    static int64_t columns_of(const Vector<int64_t>& lengths, const Vector<int32_t>& bits2, int64_t first,
+                              const Vector<uint8_t>& data, int64_t n) {
+        int64_t entries;
         require(ring_sizes(lengths, bits2, first, entries) == size(data), "data must be uint8 [bytes of the rings]");
         require(n >= 1, "rings must have whole columns");
         for (int64_t r = 0; r < size(lengths); r++) require(lengths(r) % n == 0, "rings must have whole columns");
-        require(size(out, 0) == entries / n && size(out, 1) == few, "out must be int64 [c, v]");
+        return entries / n;
+    }
+
+    static void require_digits(const Matrix<const int16_t>& vectors, const char* message) {
         bool within = true;
-        for (int64_t i = 0; i < few * n; i++)
+        for (int64_t i = 0; i < size(vectors, 0) * size(vectors, 1); i++)
             within &= vectors.data()[i] >= -RING_VECTOR && vectors.data()[i] <= RING_VECTOR;
-        require(within, "vectors must be within -16319 to 16319");
+        require(within, message);
+    }
+
+    void ring_products(const RingCode& code, Vector<int64_t> lengths, Vector<int32_t> bits2, int64_t first,
+                       Vector<uint8_t> data, Matrix<const int16_t> vectors, Matrix<int64_t> out) const {
+        int64_t few = size(vectors, 0), n = size(vectors, 1), columns = columns_of(lengths, bits2, first, data, n);
+        require(size(out, 0) == columns && size(out, 1) == few, "out must be int64 [c, v]");
+        require_digits(vectors, "vectors must be within -16319 to 16319");
         const std::vector<Ring> rings = code.rings(lengths, bits2, first);
         const Rings all = {rings.data(), size(lengths), data.data(), code.tables(reading(), bits2)};
         nb::gil_scoped_release release;
         Scratch<uint8_t> scratch(reading().scratch(n, few));
         reading().products(all, n, vectors.data(), few, out.data(), scratch.data());
+    }
+
+    void ring_sums(const RingCode& code, Vector<int64_t> lengths, Vector<int32_t> bits2, int64_t first,
+                   Vector<uint8_t> data, Matrix<const int16_t> weights, Matrix<int64_t> out) const {
+        int64_t few = size(out, 0), n = size(out, 1), columns = columns_of(lengths, bits2, first, data, n);
+        require(size(weights, 0) == few && size(weights, 1) == columns, "weights must be int16 [v, c]");
+        require_digits(weights, "weights must be within -16319 to 16319");
+        const std::vector<Ring> rings = code.rings(lengths, bits2, first);
+        const Rings all = {rings.data(), size(lengths), data.data(), code.tables(reading(), bits2)};
+        nb::gil_scoped_release release;
+        Scratch<uint8_t> scratch(reading().sums_scratch(n, few));
+        reading().sums(all, n, weights.data(), few, out.data(), scratch.data());
     }
 
     bool fast_product() const { return k.product.fast; }
@@ -433,24 +456,27 @@ struct Bindings {
         return k.point_products(points.data(), count, start, m, vectors.data(), few, out.data());
     }
 
-    void row_products(const AnyMatrix& rows, Matrix<const int16_t> vectors, Matrix<int64_t> out) const {
+    void row_products(const AnyMatrix& rows, int most, Matrix<const int16_t> vectors, Matrix<int64_t> out) const {
         Rows r = rows_of(rows, 2);
         int64_t few = size(vectors, 0);
+        require(most >= 0 && most <= 1 << 15, "most must be 0 to 2^15");
         require(size(vectors, 1) == r.width, "vectors must be int16 [b, m]");
         require(size(out, 0) == r.count && size(out, 1) == few, "out must be int64 [w, b]");
         require_small(vectors.data(), few * r.width);
         nb::gil_scoped_release release;
-        k.row_products(r, vectors.data(), few, out.data());
+        k.row_products(r, most, vectors.data(), few, out.data());
     }
 
-    void row_sums(const AnyMatrix& rows, Matrix<const int16_t> weights, Matrix<int64_t> out) const {
+    void row_sums(const AnyMatrix& rows, int most, Matrix<const int16_t> weights, Matrix<int64_t> out) const {
         Rows r = rows_of(rows, 2);
         int64_t few = size(weights, 0);
+        require(most >= 0 && most <= 1 << 15, "most must be 0 to 2^15");
         require(size(weights, 1) == r.count, "weights must be int16 [b, w]");
         require(size(out, 0) == few && size(out, 1) == r.width, "out must be int64 [b, m]");
         require_small(weights.data(), few * r.count);
         nb::gil_scoped_release release;
-        k.row_sums(r, weights.data(), few, out.data());
+        Scratch<uint8_t> scratch(k.row_sums_scratch(few));
+        k.row_sums(r, most, weights.data(), few, out.data(), scratch.data());
     }
 
     void integer_product(const AnyMatrix& a, const AnyMatrix& b, const AnyOutput& out) const {
@@ -656,11 +682,12 @@ void define_all(nb::module_& parent, const char* isa, const Kernels& k) {
     define(m, "ring_encode", k, &B::ring_encode, {"code", "lengths", "bits2", "first", "u", "n", "out", "moments"});
     define(m, "ring_decode", k, &B::ring_decode, {"code", "lengths", "bits2", "first", "data", "points"});
     define(m, "ring_products", k, &B::ring_products, {"code", "lengths", "bits2", "first", "data", "vectors", "out"});
+    define(m, "ring_sums", k, &B::ring_sums, {"code", "lengths", "bits2", "first", "data", "weights", "out"});
     define(m, "narrow", k, &B::narrow, {"points", "start", "place", "out"});
     define(m, "row_energies", k, &B::row_energies, {"rows", "out"});
     define(m, "point_products", k, &B::point_products, {"points", "start", "vectors", "out"});
-    define(m, "row_products", k, &B::row_products, {"rows", "vectors", "out"});
-    define(m, "row_sums", k, &B::row_sums, {"rows", "weights", "out"});
+    define(m, "row_products", k, &B::row_products, {"rows", "most", "vectors", "out"});
+    define(m, "row_sums", k, &B::row_sums, {"rows", "most", "weights", "out"});
     define(m, "integer_product", k, &B::integer_product, {"a", "b", "out"});
     define(m, "estimate", k, &B::estimate,
            {"raw", "unit_a", "unit_b", "spread_a", "spread_b", "mean_a", "mean_b", "share", "theta", "factor", "length",

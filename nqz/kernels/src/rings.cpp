@@ -3,7 +3,7 @@
 
 #include "codings/ring.h"
 #include "codings/ring_encode.h"
-#include "codings/ring_products.h"
+#include "codings/ring_sums.h"
 #include "kernels.h"
 
 namespace nqz::NQZ_ISA {

@@ -1,195 +1,295 @@
 // Rows of small integers times a few vectors of small integers, both ways: their inner products with the vectors, and
-// their sums with weights. All sums are exact.
+// their sums with weights. All sums are exact: of int32 as long as they fit, then of int64.
 #pragma once
 
 #include "base.h"
-#include "product.h"
 #include "simd/simd.h"
 
 namespace nqz::NQZ_ISA {
 namespace {
 
-// Entries of vectors are within ±2^14: 512 products with entries of rows within ±255, or 256 with entries within ±511,
-// fit int32. Larger entries are taken in parts within ±128.
-enum { MOST_SUMMED = 512, SMALL = 255, LARGE = 511 };
+typedef Simd::RowPairs RowPairs;
 
-// The largest magnitude of some entries, or more, where that is above SMALL.
-template <class T>
-NQZ_INLINE int largest_of(const T* y, int64_t count) {
-    if constexpr (sizeof(T) == 1) return 0;
-    uint16_t most = 0;
-    for (int64_t k = 0; k < count; k++) {
-        uint16_t above = (uint16_t)(y[k] < 0 ? ~y[k] + 1 : y[k]);
-        most = above > most ? above : most;
-    }
-    return most;
-}
+// Entries of vectors are within ±2^14, and those of rows within ±most: so many pairs of products fit int32.
+NQZ_INLINE int64_t most_pairs(int most) { return most < 2 ? 65535 : 65535 / most; }
 
-// What is left of y beside its lowest byte, which is taken with its sign: 256 times this.
-NQZ_INLINE int16_t high_part(int y) { return (int16_t)((y - (int8_t)y) >> 8); }
-
-// Adds `factor` times the products of entries with COUNT vectors.
-template <int COUNT>
-NQZ_INLINE void add_dots(const int16_t* y, const int16_t* x, int64_t pitch, int64_t length, int64_t factor,
-                         int64_t* sums) {
-    int32_t sum[COUNT] = {};
-    for (int64_t k = 0; k < length; k++)
+// Inner products of R rows with V vectors, `pitch` apart.
+template <class T, int R, int V>
+void multiply_rows(const T* const* row, const int16_t* x, int64_t pitch, int64_t width, int64_t pairs, int64_t* total) {
+    for (int i = 0; i < R * V; i++) total[i] = 0;
+    for (int64_t k = 0; k < width;) {
+        const int64_t end = least(width, k + pairs * RowPairs::WIDTH);
+        RowPairs::type sum[R][V];
 #pragma GCC unroll 4
-        for (int v = 0; v < COUNT; v++) sum[v] += y[k] * x[v * pitch + k];
-    for (int v = 0; v < COUNT; v++) sums[v] = (int64_t)((uint64_t)sums[v] + (uint64_t)(factor * sum[v]));
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; v++) sum[r][v] = RowPairs::zero();
+        for (; k + RowPairs::WIDTH <= end; k += RowPairs::WIDTH) {
+            RowPairs::type left[R];
+#pragma GCC unroll 4
+            for (int r = 0; r < R; r++) left[r] = RowPairs::load(row[r] + k);
+#pragma GCC unroll 4
+            for (int v = 0; v < V; v++) {
+                const RowPairs::type right = RowPairs::load(x + v * pitch + k);
+#pragma GCC unroll 4
+                for (int r = 0; r < R; r++) RowPairs::dot(sum[r][v], left[r], right);
+            }
+        }
+        if (k < end) {  // less than a vector, the last ones
+            int16_t right[V][RowPairs::WIDTH] = {};
+            for (int v = 0; v < V; v++) memcpy(right[v], x + v * pitch + k, (size_t)(end - k) * sizeof *x);
+            for (int r = 0; r < R; r++) {
+                T left[RowPairs::WIDTH] = {};
+                memcpy(left, row[r] + k, (size_t)(end - k) * sizeof *left);
+                for (int v = 0; v < V; v++) RowPairs::dot(sum[r][v], RowPairs::load(left), RowPairs::load(right[v]));
+            }
+            k = end;
+        }
+        for (int r = 0; r < R; r++)
+            for (int v = 0; v < V; v++)
+                total[r * V + v] = (int64_t)((uint64_t)total[r * V + v] + (uint64_t)RowPairs::total(sum[r][v]));
+    }
 }
 
-NQZ_INLINE void add_all_dots(const int16_t* y, const int16_t* x, int64_t pitch, int64_t length, int64_t few,
-                             int64_t factor, int64_t* sums) {
-    int64_t v = 0;
-    for (; v + 4 <= few; v += 4) add_dots<4>(y, x + v * pitch, pitch, length, factor, sums + v);
-    if (v + 2 <= few) {
-        add_dots<2>(y, x + v * pitch, pitch, length, factor, sums + v);
-        v += 2;
-    }
-    if (v < few) add_dots<1>(y, x + v * pitch, pitch, length, factor, sums + v);
+// The same of up to R rows from `first` on, into their places.
+template <class T, int R, int V>
+NQZ_INLINE void multiply_block(const Rows& rows, int64_t first, int64_t count, const int16_t* vectors, int64_t v,
+                               int64_t few, int64_t pairs, int64_t* out) {
+    const T* row[R];
+    int64_t total[R * V];
+    for (int r = 0; r < R; r++) row[r] = (const T*)rows.data + (first + least(r, count - 1)) * rows.stride;
+    multiply_rows<T, R, V>(row, vectors + v * rows.width, rows.width, rows.width, pairs, total);
+    for (int64_t r = 0; r < count; r++) memcpy(out + (first + r) * few + v, total + r * V, V * sizeof *out);
 }
 
 template <class T>
-void row_products_of(const Rows& rows, const int16_t* vectors, int64_t few, int64_t* out) {
-    for (int64_t i = 0; i < rows.count; i++, out += few) {
-        const T* row = (const T*)rows.data + i * rows.stride;
-        for (int64_t v = 0; v < few; v++) out[v] = 0;
-        for (int64_t k = 0; k < rows.width; k += MOST_SUMMED) {
-            const int64_t length = least(rows.width - k, MOST_SUMMED);
-            const T* y = row + k;
-            int16_t low[MOST_SUMMED], high[MOST_SUMMED];
-            if constexpr (sizeof(T) == 1) {
-                for (int64_t e = 0; e < length; e++) low[e] = y[e];
-                add_all_dots(low, vectors + k, rows.width, length, few, 1, out);
-                continue;
-            } else if (const int most = largest_of(y, length); most <= LARGE) {
-                const int64_t step = most <= SMALL ? MOST_SUMMED : MOST_SUMMED / 2;
-                for (int64_t e = 0; e < length; e += step)
-                    add_all_dots(y + e, vectors + k + e, rows.width, least(length - e, step), few, 1, out);
-                continue;
-            }
-            for (int64_t e = 0; e < length; e++) {
-                low[e] = (int8_t)y[e];
-                high[e] = high_part(y[e]);
-            }
-            add_all_dots(low, vectors + k, rows.width, length, few, 1, out);
-            add_all_dots(high, vectors + k, rows.width, length, few, 256, out);
-        }
+void row_products_of(const Rows& rows, int most, const int16_t* vectors, int64_t few, int64_t* out) {
+    const int64_t pairs = most_pairs(most);
+    for (int64_t i = 0; i < rows.count; i += 4) {
+        const int64_t height = least(4, rows.count - i);
+        int64_t v = 0;
+        for (; v + 4 <= few; v += 4)
+            for (int64_t r = 0; r < height; r += RowPairs::ROWS)
+                multiply_block<T, RowPairs::ROWS, 4>(rows, i + r, least(RowPairs::ROWS, height - r), vectors, v, few,
+                                                     pairs, out);
+        for (; v + 2 <= few; v += 2) multiply_block<T, 4, 2>(rows, i, height, vectors, v, few, pairs, out);
+        if (v < few) multiply_block<T, 4, 1>(rows, i, height, vectors, v, few, pairs, out);
     }
 }
 
-// Inner products of rows of int8 or int16 with `few` vectors: out[row][vector].
-void row_products(const Rows& rows, const int16_t* vectors, int64_t few, int64_t* out) {
+// Inner products of rows of int8 or int16, entries within ±most, with `few` vectors: out[row][vector].
+void row_products(const Rows& rows, int most, const int16_t* vectors, int64_t few, int64_t* out) {
     if (rows.bytes == 1)
-        row_products_of<int8_t>(rows, vectors, few, out);
+        row_products_of<int8_t>(rows, (int)least(most, 128), vectors, few, out);
     else
-        row_products_of<int16_t>(rows, vectors, few, out);
+        row_products_of<int16_t>(rows, most, vectors, few, out);
 }
-
-// Rows are weighted PAIRS pairs at a time, and in a dword of a pair stand entries of both.
-enum { PAIRS = 4, PAIR_PART = 256, SUM_TILE = 2048, MOST_WEIGHTS = 4 };
 
 NQZ_INLINE int32_t in_pair(int a, int b) { return (int32_t)((uint32_t)(a & 65535) | (uint32_t)b << 16); }
 
-// Entries of two rows in pairs, whole where `large` is false; `high` is written where it is true.
+// The weights of rows i and i + 1, of `count`.
+NQZ_INLINE int32_t weights_of(const int16_t* weights, int64_t i, int64_t count) {
+    return in_pair(i < count ? weights[i] : 0, i + 1 < count ? weights[i + 1] : 0);
+}
+
+// Entries of two rows in turn, of WIDTH columns; less than that, with zeros.
 template <class T>
-NQZ_INLINE void pair_up(const T* a, const T* b, int64_t count, bool large, int32_t* low, int32_t* high) {
-    if (!large) {
-        for (int64_t k = 0; k < count; k++) low[k] = in_pair(a[k], b[k]);
-        return;
-    }
-    for (int64_t k = 0; k < count; k++) {
-        low[k] = in_pair((int8_t)a[k], (int8_t)b[k]);
-        high[k] = in_pair(high_part(a[k]), high_part(b[k]));
+NQZ_INLINE void load_pair(const T* a, const T* b, int64_t count, RowPairs::type& low, RowPairs::type& high) {
+    if (count >= RowPairs::WIDTH) return RowPairs::interleave(RowPairs::load(a), RowPairs::load(b), low, high);
+    T x[RowPairs::WIDTH] = {}, y[RowPairs::WIDTH] = {};
+    memcpy(x, a, (size_t)count * sizeof *x);
+    memcpy(y, b, (size_t)count * sizeof *y);
+    RowPairs::interleave(RowPairs::load(x), RowPairs::load(y), low, high);
+}
+
+// Adds sums of int32, in the order of `interleave`, to `length` of int64.
+NQZ_INLINE void add_sums(const int32_t* sums, int64_t length, int64_t* to) {
+    for (int64_t k = 0; k < length; k += RowPairs::WIDTH) {
+        int32_t straight[RowPairs::WIDTH];
+        RowPairs::put_back(sums + k, straight);
+        const int64_t count = least(RowPairs::WIDTH, length - k);
+        for (int64_t i = 0; i < count; i++) to[k + i] = (int64_t)((uint64_t)to[k + i] + (uint64_t)(int64_t)straight[i]);
     }
 }
 
-// Adds pairs times pairs of weights to COUNT sums, SUM_TILE apart.
-template <int COUNT>
-NQZ_INLINE void add_pairs(int32_t (*pair)[PAIR_PART], const int32_t (*weight)[PAIRS], int64_t count, int32_t* sums) {
-    typedef Accumulator V;
-    static_assert(PAIR_PART % V::WIDTH == 0 && SUM_TILE % PAIR_PART == 0, "whole vectors");
-    for (int64_t k = 0; k < count; k += V::WIDTH) {
-        V::type x[PAIRS];
+// The weights of R rows from `first` on, of COUNT vectors; 0 from row `last` on.
+template <int COUNT, int R>
+struct RowWeights {
+    int32_t pair[COUNT][R / 2];
+    NQZ_INLINE RowWeights(const int16_t* weights, int64_t pitch, int64_t first, int64_t last) {
+        for (int v = 0; v < COUNT; v++)
+            for (int p = 0; p < R / 2; p++) pair[v][p] = weights_of(weights + v * pitch, first + 2 * p, last);
+    }
+};
+
+enum { FEW_WEIGHTS = 4, SUM_TILE = 1024 };  // columns whose sums, of so many vectors, stay in the first cache
+
+// Adds R rows times weights of COUNT vectors to their sums, `pitch` apart, in the order of `interleave`.
+template <class T, int COUNT, int R>
+NQZ_INLINE void add_rows(const T* const* row, const RowWeights<COUNT, R>& weights, int64_t length, int32_t* sums,
+                         int64_t pitch) {
+    for (int64_t k = 0; k < length; k += RowPairs::WIDTH) {
+        RowPairs::type low[R / 2], high[R / 2];
 #pragma GCC unroll 4
-        for (int p = 0; p < PAIRS; p++) x[p] = V::load(pair[p] + k);
+        for (int p = 0; p < R / 2; p++) load_pair(row[2 * p] + k, row[2 * p + 1] + k, length - k, low[p], high[p]);
 #pragma GCC unroll 4
         for (int v = 0; v < COUNT; v++) {
-            V::type sum = V::load(sums + v * SUM_TILE + k);
+            int32_t* to = sums + v * pitch + k;
+            RowPairs::type first = RowPairs::load(to), second = RowPairs::load(to + RowPairs::WIDTH / 2);
 #pragma GCC unroll 4
-            for (int p = 0; p < PAIRS; p++) V::dot<false>(sum, x[p], V::same(weight[v][p]));
-            V::store(sums + v * SUM_TILE + k, sum);
+            for (int p = 0; p < R / 2; p++) {
+                const RowPairs::type w = RowPairs::same(weights.pair[v][p]);
+                RowPairs::dot(first, low[p], w);
+                RowPairs::dot(second, high[p], w);
+            }
+            RowPairs::store(to, first);
+            RowPairs::store(to + RowPairs::WIDTH / 2, second);
         }
     }
 }
 
-// Sums of rows first ... last - 1 from entry k0 on, added to out[v][k0 ...] for COUNT vectors of weights.
-template <class T, int COUNT>
-void add_weighted(const Rows& rows, int64_t first, int64_t last, int64_t k0, int64_t length, const int16_t* weights,
-                  int64_t* out) {
-    int32_t sums[2][COUNT * SUM_TILE];
-    bool large = false;
-    memset(sums, 0, sizeof sums);
-    for (int64_t i = first; i < last; i += 2 * PAIRS) {
-        const T* row[2 * PAIRS];
-        int32_t weight[COUNT][PAIRS];
-        for (int r = 0; r < 2 * PAIRS; r++) row[r] = (const T*)rows.data + least(i + r, last - 1) * rows.stride + k0;
-        for (int v = 0; v < COUNT; v++)
-            for (int p = 0; p < PAIRS; p++) {
-                const int16_t* w = weights + v * rows.count + i + 2 * p;
-                weight[v][p] = in_pair(i + 2 * p < last ? w[0] : 0, i + 2 * p + 1 < last ? w[1] : 0);
+// Sums of all rows for COUNT vectors of weights; R rows at a time.
+template <class T, int COUNT, int R>
+void few_sums(const Rows& rows, int64_t pairs, const int16_t* weights, int64_t* out) {
+    const int64_t period = least(2 * pairs / R * R, 1 << 20);
+    for (int64_t k = 0; k < rows.width; k += SUM_TILE) {
+        const int64_t length = least(rows.width - k, SUM_TILE);
+        for (int64_t first = 0; first < rows.count; first += period) {
+            int32_t sums[COUNT * SUM_TILE];
+            memset(sums, 0, sizeof sums);
+            const int64_t last = least(rows.count, first + period);
+            for (int64_t i = first; i < last; i += R) {
+                const T* row[R];
+                for (int r = 0; r < R; r++) row[r] = (const T*)rows.data + least(i + r, last - 1) * rows.stride + k;
+                add_rows<T, COUNT, R>(row, RowWeights<COUNT, R>(weights, rows.count, i, last), length, sums, SUM_TILE);
             }
-        for (int64_t s = 0; s < length; s += PAIR_PART) {
-            const int64_t count = least(length - s, PAIR_PART);
-            int32_t low[PAIRS][PAIR_PART], high[PAIRS][PAIR_PART];
-            bool any = false;
-            for (int r = 0; r < 2 * PAIRS; r++) any |= largest_of(row[r] + s, count) > LARGE;
-            if (count < PAIR_PART) {  // vectors are whole
-                memset(low, 0, sizeof low);
-                memset(high, 0, sizeof high);
-            }
-            for (int p = 0; p < PAIRS; p++) pair_up(row[2 * p] + s, row[2 * p + 1] + s, count, any, low[p], high[p]);
-            add_pairs<COUNT>(low, weight, count, sums[0] + s);
-            if (any) add_pairs<COUNT>(high, weight, count, sums[1] + s);
-            large |= any;
+            for (int v = 0; v < COUNT; v++) add_sums(sums + v * SUM_TILE, length, out + v * rows.width + k);
         }
     }
+}
+
+// With many vectors of weights, rows are taken apart into pairs once for MOST_WEIGHTS of them: PACKED_PAIRS pairs of
+// PACKED columns in turn, so that what is multiplied together stands together.
+enum {
+    PACKED = RowPairs::PACKED * RowPairs::WIDTH / 2,
+    PACKED_PAIRS = 16,
+    PACKED_BLOCKS = 2048 / PACKED,
+    MOST_WEIGHTS = 32,
+};
+
+// Working memory.
+struct PackedSums {
+    int32_t sums[PACKED_BLOCKS][MOST_WEIGHTS][PACKED], packed[PACKED_BLOCKS][PACKED_PAIRS][PACKED];
+    int32_t weight[PACKED_PAIRS][MOST_WEIGHTS];
+};
+
+// Adds pairs of PACKED columns times weights of COUNT vectors to their sums.
+template <int COUNT>
+NQZ_INLINE void add_packed(const int32_t* pair, const int32_t* weight, int64_t pairs, int32_t* sums) {
+    enum { HALF = RowPairs::WIDTH / 2 };
+    RowPairs::type sum[COUNT][RowPairs::PACKED];
+#pragma GCC unroll 6
     for (int v = 0; v < COUNT; v++)
-        for (int64_t k = 0; k < length; k++) {
-            int64_t sum = sums[0][v * SUM_TILE + k] + (large ? 256 * (int64_t)sums[1][v * SUM_TILE + k] : 0);
-            int64_t* to = out + v * rows.width + k0 + k;
-            *to = (int64_t)((uint64_t)*to + (uint64_t)sum);
+#pragma GCC unroll 4
+        for (int i = 0; i < RowPairs::PACKED; i++) sum[v][i] = RowPairs::load(sums + v * PACKED + i * HALF);
+    for (int64_t p = 0; p < pairs; p++) {
+        RowPairs::type x[RowPairs::PACKED];
+#pragma GCC unroll 4
+        for (int i = 0; i < RowPairs::PACKED; i++) x[i] = RowPairs::load(pair + p * PACKED + i * HALF);
+#pragma GCC unroll 6
+        for (int v = 0; v < COUNT; v++) {
+            const RowPairs::type w = RowPairs::same(weight[p * MOST_WEIGHTS + v]);
+#pragma GCC unroll 4
+            for (int i = 0; i < RowPairs::PACKED; i++) RowPairs::dot(sum[v][i], x[i], w);
         }
+    }
+#pragma GCC unroll 6
+    for (int v = 0; v < COUNT; v++)
+#pragma GCC unroll 4
+        for (int i = 0; i < RowPairs::PACKED; i++) RowPairs::store(sums + v * PACKED + i * HALF, sum[v][i]);
+}
+
+// Sums of all rows for up to MOST_WEIGHTS vectors of weights.
+template <class T>
+void many_sums(const Rows& rows, int64_t pairs, const int16_t* weights, int64_t few, int64_t* out, PackedSums& room) {
+    enum { TILE = PACKED * PACKED_BLOCKS };
+    static_assert(PACKED % RowPairs::WIDTH == 0, "whole vectors of columns");
+    const int64_t period = least(2 * pairs / (2 * PACKED_PAIRS) * (2 * PACKED_PAIRS), 1 << 20);
+    auto& sums = room.sums;
+    auto& packed = room.packed;
+    auto& weight = room.weight;
+    memset(packed, 0, sizeof packed);
+    for (int64_t k0 = 0; k0 < rows.width; k0 += TILE) {
+        const int64_t length = least(rows.width - k0, TILE);
+        memset(sums, 0, sizeof sums);
+        for (int64_t first = 0; first < rows.count; first += 2 * PACKED_PAIRS) {
+            const int64_t last = least(rows.count, first + 2 * PACKED_PAIRS), here = (last - first + 1) / 2;
+            for (int64_t p = 0; p < here; p++) {
+                const int64_t i = first + 2 * p;
+                const T* a = (const T*)rows.data + i * rows.stride + k0;
+                const T* b = (const T*)rows.data + least(i + 1, last - 1) * rows.stride + k0;
+                for (int64_t k = 0; k < length; k += RowPairs::WIDTH) {
+                    RowPairs::type low, high;
+                    load_pair(a + k, b + k, length - k, low, high);
+                    int32_t* to = packed[k / PACKED][p] + k % PACKED;
+                    RowPairs::store(to, low);
+                    RowPairs::store(to + RowPairs::WIDTH / 2, high);
+                }
+                for (int64_t v = 0; v < few; v++) weight[p][v] = weights_of(weights + v * rows.count, i, last);
+            }
+            for (int64_t block = 0; block * PACKED < length; block++) {
+                int64_t v = 0;
+                for (; v + RowPairs::SUMS <= few; v += RowPairs::SUMS)
+                    add_packed<RowPairs::SUMS>(packed[block][0], weight[0] + v, here, sums[block][v]);
+                for (; v + 2 <= few; v += 2) add_packed<2>(packed[block][0], weight[0] + v, here, sums[block][v]);
+                if (v < few) add_packed<1>(packed[block][0], weight[0] + v, here, sums[block][v]);
+            }
+            if (last == rows.count || last % period == 0) {
+                for (int64_t v = 0; v < few; v++)
+                    for (int64_t block = 0; block * PACKED < length; block++)
+                        add_sums(sums[block][v], least(PACKED, length - block * PACKED),
+                                 out + v * rows.width + k0 + block * PACKED);
+                memset(sums, 0, sizeof sums);
+            }
+        }
+    }
 }
 
 template <class T>
-void row_sums_of(const Rows& rows, const int16_t* weights, int64_t few, int64_t* out) {
-    for (int64_t i = 0; i < few * rows.width; i++) out[i] = 0;
-    for (int64_t k = 0; k < rows.width; k += SUM_TILE) {
-        const int64_t length = least(rows.width - k, SUM_TILE);
-        for (int64_t first = 0; first < rows.count; first += MOST_SUMMED / 2) {
-            const int64_t last = least(rows.count, first + MOST_SUMMED / 2);
-            int64_t v = 0;
-            for (; v + MOST_WEIGHTS <= few; v += MOST_WEIGHTS)
-                add_weighted<T, MOST_WEIGHTS>(rows, first, last, k, length, weights + v * rows.count,
-                                              out + v * rows.width);
-            if (v + 2 <= few) {
-                add_weighted<T, 2>(rows, first, last, k, length, weights + v * rows.count, out + v * rows.width);
-                v += 2;
-            }
-            if (v < few)
-                add_weighted<T, 1>(rows, first, last, k, length, weights + v * rows.count, out + v * rows.width);
+void row_sums_of(const Rows& rows, int most, const int16_t* weights, int64_t few, int64_t* out, PackedSums& room) {
+    const int64_t pairs = most_pairs(most);
+    memset(out, 0, (size_t)(few * rows.width) * sizeof *out);
+    int64_t v = 0;
+    if (pairs >= PACKED_PAIRS)
+        while (few - v > FEW_WEIGHTS) {
+            const int64_t count = least(few - v, MOST_WEIGHTS);
+            many_sums<T>(rows, pairs, weights + v * rows.count, count, out + v * rows.width, room);
+            v += count;
         }
+    for (; v < few; v++) {
+        const int16_t* w = weights + v * rows.count;
+        int64_t* to = out + v * rows.width;
+        if (pairs < 4)
+            few_sums<T, 1, 2>(rows, pairs, w, to);
+        else if (few - v >= 4)
+            few_sums<T, 4, 8>(rows, pairs, w, to), v += 3;
+        else if (few - v >= 2)
+            few_sums<T, 2, 8>(rows, pairs, w, to), v += 1;
+        else
+            few_sums<T, 1, 8>(rows, pairs, w, to);
     }
 }
 
-// Sums of rows of int8 or int16 times `few` vectors of weights, [few, rows]: out[vector][entry].
-void row_sums(const Rows& rows, const int16_t* weights, int64_t few, int64_t* out) {
+int64_t row_sums_scratch(int64_t few) { return few > FEW_WEIGHTS ? (int64_t)sizeof(PackedSums) + 64 : 64; }
+
+// Sums of rows of int8 or int16, entries within ±most, times `few` vectors of weights, [few, rows]: out[vector][entry].
+// `scratch` has `row_sums_scratch()` bytes.
+void row_sums(const Rows& rows, int most, const int16_t* weights, int64_t few, int64_t* out, uint8_t* scratch) {
+    PackedSums& room = *(PackedSums*)(((uintptr_t)scratch + 63) / 64 * 64);
     if (rows.bytes == 1)
-        row_sums_of<int8_t>(rows, weights, few, out);
+        row_sums_of<int8_t>(rows, (int)least(most, 128), weights, few, out, room);
     else
-        row_sums_of<int16_t>(rows, weights, few, out);
+        row_sums_of<int16_t>(rows, most, weights, few, out, room);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The reading of rings for processors with AVX-512 VBMI and VNNI.
 
-#include "codings/ring_products.h"
+#include "codings/ring_sums.h"
 #include "kernels.h"
 
 namespace nqz::NQZ_ISA {

@@ -380,3 +380,28 @@ def ring_products(
     check({"vectors int16 [v, n]": vectors, "out int64 [c, v]": out}, v=few, n=n, c=len(points) // n)
     ring_decode(code, lengths, bits2, first, data, points)
     out[...] = points.reshape(-1, n).astype(np.int64) @ vectors.astype(np.int64).T
+
+
+def ring_sums(
+    code: RingCode, lengths: Array, bits2: Array, first: int, data: Array, weights: Array, out: Array
+) -> None:
+    """Sum the columns of rings times a few vectors of weights, exactly.
+
+    Parameters
+    ----------
+    code, lengths, bits2, first, data
+        As for `ring_decode`; rings of whole columns.
+    weights : numpy.ndarray
+        int16 [v, columns], entries of -16319 to 16319.
+    out : numpy.ndarray
+        int64 [v, n], written: the sums of the integers of the columns, each times its weight.
+    """
+    few, n = out.shape
+    require(n >= 1 and not (lengths % n).any(), "rings must have whole columns")
+    require(
+        within(weights.reshape(-1), -VECTOR_LIMIT, VECTOR_LIMIT), "weights must be within -16319 to 16319"
+    )
+    points = np.empty(int(lengths.sum()), np.int32)
+    check({"weights int16 [v, c]": weights, "out int64 [v, n]": out}, v=few, n=n, c=len(points) // n)
+    ring_decode(code, lengths, bits2, first, data, points)
+    out[...] = weights.astype(np.int64) @ points.reshape(-1, n).astype(np.int64)

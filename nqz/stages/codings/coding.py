@@ -150,6 +150,29 @@ class Coder(ABC):
         kernels.point_products(points, 0, vectors.astype(np.int32), out)
         return out
 
+    def sum_chunk(
+        self,
+        chunk: Chunk,
+        columns: npt.NDArray[np.int32],
+        sections: Sections,
+        weights: npt.NDArray[np.int16],
+        m: int,
+    ) -> npt.NDArray[np.int64]:
+        """Exact sums of a chunk's columns, of m coordinates, times vectors of weights; see `multiply_chunk`.
+
+        Parameters
+        ----------
+        weights : ndarray, shape (b, columns)
+
+        Returns
+        -------
+        ndarray, shape (b, m)
+        """
+        points = np.empty(chunk.count, np.int32)
+        self.decode_chunk(chunk, columns, sections, points)
+        found: npt.NDArray[np.int64] = weights.astype(np.int64) @ points.reshape(-1, m).astype(np.int64)
+        return found
+
     @abstractmethod
     def decode_chunk(
         self, chunk: Chunk, columns: npt.NDArray[np.int32], sections: Sections, out: npt.NDArray[np.int32]

@@ -364,6 +364,22 @@ class TrellisCoder(Coder):
         kernels.ring_products(self._code, rings.lengths, rings.half_bits, first, data, vectors, out)
         return out
 
+    def sum_chunk(
+        self,
+        chunk: Chunk,
+        columns: npt.NDArray[np.int32],
+        sections: Sections,
+        weights: npt.NDArray[np.int16],
+        m: int,
+    ) -> npt.NDArray[np.int64]:
+        """See `Coder`: columns are weighted where they are decoded."""
+        (data,) = sections
+        rings = Rings.of(self._half_bits(chunk, columns), self.n)
+        out = np.empty((len(weights), m), np.int64)
+        first = self._first(chunk)
+        kernels.ring_sums(self._code, rings.lengths, rings.half_bits, first, data, weights, out)
+        return out
+
 
 def _noise(
     cross: npt.NDArray[np.int64], square: npt.NDArray[np.int64], energy: npt.NDArray[np.int64]

@@ -204,8 +204,5 @@ void ring_products(const Rings& rings, int64_t n, const int16_t* vectors, int64_
     products_of_tiles(rings, n, vectors, few, out, scratch);
 }
 
-constexpr RingReading ring_reading = {RingReader::TABLE_BYTES, RingReader::prepare, ring_scratch, ring_decode,
-                                      ring_products};
-
 }  // namespace
 }  // namespace nqz::NQZ_ISA

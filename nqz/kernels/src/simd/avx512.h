@@ -124,6 +124,35 @@ struct Avx512 : Ymm {
         }
     };
 
+    struct RowPairs {
+        typedef __m512i type;
+        enum { WIDTH = 32, ROWS = 4, SUMS = 6, PACKED = 4 };
+        static NQZ_INLINE type load(const int8_t* p) {
+            return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)p));
+        }
+        static NQZ_INLINE type load(const int16_t* p) { return _mm512_loadu_si512(p); }
+        static NQZ_INLINE type load(const int32_t* p) { return _mm512_loadu_si512(p); }
+        static NQZ_INLINE void store(int32_t* p, type x) { _mm512_storeu_si512(p, x); }
+        static NQZ_INLINE type zero() { return _mm512_setzero_si512(); }
+        static NQZ_INLINE type same(int32_t x) { return _mm512_set1_epi32(x); }
+        static NQZ_INLINE void dot(type& sum, type a, type b) { sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
+        static NQZ_INLINE int64_t total(type x) {
+            return _mm512_reduce_add_epi64(_mm512_add_epi64(_mm512_cvtepi32_epi64(_mm512_castsi512_si256(x)),
+                                                            _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64(x, 1))));
+        }
+        static NQZ_INLINE void interleave(type a, type b, type& low, type& high) {
+            low = _mm512_unpacklo_epi16(a, b);
+            high = _mm512_unpackhi_epi16(a, b);
+        }
+        static NQZ_INLINE void put_back(const int32_t* low_high, int32_t* to) {
+            const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+            const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+            const __m512i low = load(low_high), high = load(low_high + 16);
+            store(to, _mm512_permutex2var_epi64(low, first, high));
+            store(to + 16, _mm512_permutex2var_epi64(low, second, high));
+        }
+    };
+
     static NQZ_INLINE void look_up(const uint16_t* table, const uint8_t* index, uint16_t* to) {
         __m512i place = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i*)index));
         __m512i entries = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i*)table));

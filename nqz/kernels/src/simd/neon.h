@@ -168,6 +168,29 @@ struct Simd : Portable {
         NQZ_INLINE int32_t total() const { return vaddvq_s32(sum); }
     };
 
+    struct RowPairs {
+        typedef int16x8_t type;
+        enum { WIDTH = 8, ROWS = 4, SUMS = 6, PACKED = 2 };
+        static NQZ_INLINE type load(const int8_t* p) { return vmovl_s8(vld1_s8(p)); }
+        static NQZ_INLINE type load(const int16_t* p) { return vld1q_s16(p); }
+        static NQZ_INLINE type load(const int32_t* p) { return (type)vld1q_s32(p); }
+        static NQZ_INLINE void store(int32_t* p, type x) { vst1q_s32(p, (int32x4_t)x); }
+        static NQZ_INLINE type zero() { return vdupq_n_s16(0); }
+        static NQZ_INLINE type same(int32_t x) { return (type)vdupq_n_s32(x); }
+        static NQZ_INLINE void dot(type& sum, type a, type b) {
+            const int32x4_t low = vmull_s16(vget_low_s16(a), vget_low_s16(b)), high = vmull_high_s16(a, b);
+            sum = (type)vaddq_s32((int32x4_t)sum, vpaddq_s32(low, high));
+        }
+        static NQZ_INLINE int64_t total(type x) { return vaddlvq_s32((int32x4_t)x); }
+        static NQZ_INLINE void interleave(type a, type b, type& low, type& high) {
+            low = vzip1q_s16(a, b);
+            high = vzip2q_s16(a, b);
+        }
+        static NQZ_INLINE void put_back(const int32_t* low_high, int32_t* to) {
+            memcpy(to, low_high, WIDTH * sizeof *to);
+        }
+    };
+
     struct Accumulator {
         struct type {
             int32x4_t low, high;

@@ -244,6 +244,57 @@ struct Portable {
         NQZ_INLINE int32_t total() const { return sum[0] + sum[1] + sum[2] + sum[3]; }
     };
 
+    // Rows of int8 and int16, WIDTH at a time, in pairs: `dot` adds products of pairs to sums of int32. `interleave`
+    // puts two rows in turn, in an order of columns that `put_back` makes straight in sums; `total` adds up all sums.
+    // Tuning: ROWS that are multiplied with four vectors at a time, SUMS vectors with PACKED of pairs.
+    struct RowPairs {
+        struct type {
+            int32_t lane[4];
+        };
+        enum { WIDTH = 8, ROWS = 2, SUMS = 2, PACKED = 2 };
+        static NQZ_INLINE type load(const int8_t* p) {
+            int16_t wide[WIDTH];
+            for (int k = 0; k < WIDTH; k++) wide[k] = p[k];
+            return load(wide);
+        }
+        static NQZ_INLINE type load(const int16_t* p) {
+            type x;
+            memcpy(&x, p, sizeof x);
+            return x;
+        }
+        static NQZ_INLINE type load(const int32_t* p) {
+            type x;
+            memcpy(&x, p, sizeof x);
+            return x;
+        }
+        static NQZ_INLINE void store(int32_t* p, type x) { memcpy(p, &x, sizeof x); }
+        static NQZ_INLINE type zero() { return {{0, 0, 0, 0}}; }
+        static NQZ_INLINE type same(int32_t x) { return {{x, x, x, x}}; }
+        static NQZ_INLINE void dot(type& sum, type a, type b) {
+            for (int l = 0; l < 4; l++)
+                sum.lane[l] += (int16_t)a.lane[l] * (int16_t)b.lane[l] + (a.lane[l] >> 16) * (b.lane[l] >> 16);
+        }
+        static NQZ_INLINE int64_t total(type x) {
+            int64_t sum = 0;
+            for (int l = 0; l < 4; l++) sum += x.lane[l];
+            return sum;
+        }
+        static NQZ_INLINE void interleave(type a, type b, type& low, type& high) {
+            int16_t x[WIDTH], y[WIDTH], both[2 * WIDTH];
+            memcpy(x, &a, sizeof x);
+            memcpy(y, &b, sizeof y);
+            for (int k = 0; k < WIDTH; k++) {
+                both[2 * k] = x[k];
+                both[2 * k + 1] = y[k];
+            }
+            low = load(both);
+            high = load(both + WIDTH);
+        }
+        static NQZ_INLINE void put_back(const int32_t* low_high, int32_t* to) {
+            memcpy(to, low_high, WIDTH * sizeof *to);
+        }
+    };
+
     // ------------------------------------------------------------------------------------------------ code bits
 
     // table[index[l]] of 32 lanes; the table has 16 entries, and indices are below 16.

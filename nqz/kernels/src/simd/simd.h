@@ -18,6 +18,7 @@
 //         exchange(from, by, to)                             the search for rings
 //     struct PairSums; and, where NQZ_SHUFFLES, struct Nibbles, level, Levels, LevelSums    reading rings
 //     struct Accumulator; and, where that SUMS_PAIRS, window_energies    integer products
+//     struct RowPairs                                        rows of small integers times a few vectors
 //     look_up(table, index, to), spread(bits, to)            code bits of the entropy coder
 //     and, where GATHERS, the lanes of the entropy coder: widen, gather, gather_pairs, gather_bytes,
 //     lesser(Words, Words), equal, flags, lanes_of, contexts_of_bits, refilled, emptied, Floats, divided, product

@@ -35,6 +35,33 @@ struct Simd : Portable {
         low = (Costs)_mm_unpacklo_epi16((__m128i)a, (__m128i)b);
         high = (Costs)_mm_unpackhi_epi16((__m128i)a, (__m128i)b);
     }
+
+    struct RowPairs {
+        typedef __m128i type;
+        enum { WIDTH = 8, ROWS = 2, SUMS = 6, PACKED = 2 };
+        static NQZ_INLINE type load(const int8_t* p) {
+            const __m128i x = _mm_loadl_epi64((const __m128i*)p);
+            return _mm_srai_epi16(_mm_unpacklo_epi8(x, x), 8);
+        }
+        static NQZ_INLINE type load(const int16_t* p) { return _mm_loadu_si128((const __m128i*)p); }
+        static NQZ_INLINE type load(const int32_t* p) { return _mm_loadu_si128((const __m128i*)p); }
+        static NQZ_INLINE void store(int32_t* p, type x) { _mm_storeu_si128((__m128i*)p, x); }
+        static NQZ_INLINE type zero() { return _mm_setzero_si128(); }
+        static NQZ_INLINE type same(int32_t x) { return _mm_set1_epi32(x); }
+        static NQZ_INLINE void dot(type& sum, type a, type b) { sum = _mm_add_epi32(sum, _mm_madd_epi16(a, b)); }
+        static NQZ_INLINE int64_t total(type x) {
+            int32_t lane[4];
+            store(lane, x);
+            return (int64_t)lane[0] + lane[1] + lane[2] + lane[3];
+        }
+        static NQZ_INLINE void interleave(type a, type b, type& low, type& high) {
+            low = _mm_unpacklo_epi16(a, b);
+            high = _mm_unpackhi_epi16(a, b);
+        }
+        static NQZ_INLINE void put_back(const int32_t* low_high, int32_t* to) {
+            memcpy(to, low_high, WIDTH * sizeof *to);
+        }
+    };
 };
 
 }  // namespace

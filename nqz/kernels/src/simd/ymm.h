@@ -307,6 +307,35 @@ struct Ymm : Portable {
         }
     }
 
+    struct RowPairs {
+        typedef __m256i type;
+        enum { WIDTH = 16, ROWS = 2, SUMS = 6, PACKED = 2 };
+        static NQZ_INLINE type load(const int8_t* p) {
+            return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)p));
+        }
+        static NQZ_INLINE type load(const int16_t* p) { return _mm256_loadu_si256((const __m256i*)p); }
+        static NQZ_INLINE type load(const int32_t* p) { return _mm256_loadu_si256((const __m256i*)p); }
+        static NQZ_INLINE void store(int32_t* p, type x) { _mm256_storeu_si256((__m256i*)p, x); }
+        static NQZ_INLINE type zero() { return _mm256_setzero_si256(); }
+        static NQZ_INLINE type same(int32_t x) { return _mm256_set1_epi32(x); }
+        static NQZ_INLINE void dot(type& sum, type a, type b) { sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+        static NQZ_INLINE int64_t total(type x) {
+            __m256i wide = _mm256_add_epi64(_mm256_cvtepi32_epi64(_mm256_castsi256_si128(x)),
+                                            _mm256_cvtepi32_epi64(_mm256_extracti128_si256(x, 1)));
+            __m128i half = _mm_add_epi64(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+            return _mm_cvtsi128_si64(_mm_add_epi64(half, _mm_unpackhi_epi64(half, half)));
+        }
+        static NQZ_INLINE void interleave(type a, type b, type& low, type& high) {
+            low = _mm256_unpacklo_epi16(a, b);
+            high = _mm256_unpackhi_epi16(a, b);
+        }
+        static NQZ_INLINE void put_back(const int32_t* low_high, int32_t* to) {
+            const __m256i low = load(low_high), high = load(low_high + 8);
+            store(to, _mm256_permute2x128_si256(low, high, 0x20));
+            store(to + 8, _mm256_permute2x128_si256(low, high, 0x31));
+        }
+    };
+
     struct PairSums {
         enum { WIDTH = 16 };
         __m256i sum = _mm256_setzero_si256();
