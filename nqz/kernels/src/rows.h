@@ -13,9 +13,11 @@ typedef Simd::RowPairs RowPairs;
 // Entries of vectors are within ±2^14, and those of rows within ±most: so many pairs of products fit int32.
 NQZ_INLINE int64_t most_pairs(int most) { return most < 2 ? 65535 : 65535 / most; }
 
-// Inner products of R rows with V vectors, `pitch` apart.
+// Inner products of R rows with V vectors, `pitch` apart. Rows that come next are `ahead` of these: processors foresee
+// what is read within a page of memory only.
 template <class T, int R, int V>
-void multiply_rows(const T* const* row, const int16_t* x, int64_t pitch, int64_t width, int64_t pairs, int64_t* total) {
+void multiply_rows(const T* const* row, int64_t ahead, const int16_t* x, int64_t pitch, int64_t width, int64_t pairs,
+                   int64_t* total) {
     for (int i = 0; i < R * V; i++) total[i] = 0;
     for (int64_t k = 0; k < width;) {
         const int64_t end = least(width, k + pairs * RowPairs::WIDTH);
@@ -27,7 +29,10 @@ void multiply_rows(const T* const* row, const int16_t* x, int64_t pitch, int64_t
         for (; k + RowPairs::WIDTH <= end; k += RowPairs::WIDTH) {
             RowPairs::type left[R];
 #pragma GCC unroll 4
-            for (int r = 0; r < R; r++) left[r] = RowPairs::load(row[r] + k);
+            for (int r = 0; r < R; r++) {
+                left[r] = RowPairs::load(row[r] + k);
+                if (V <= 2) __builtin_prefetch(row[r] + k + ahead);
+            }
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) {
                 const RowPairs::type right = RowPairs::load(x + v * pitch + k);
@@ -58,7 +63,7 @@ NQZ_INLINE void multiply_block(const Rows& rows, int64_t first, int64_t count, c
     const T* row[R];
     int64_t total[R * V];
     for (int r = 0; r < R; r++) row[r] = (const T*)rows.data + (first + least(r, count - 1)) * rows.stride;
-    multiply_rows<T, R, V>(row, vectors + v * rows.width, rows.width, rows.width, pairs, total);
+    multiply_rows<T, R, V>(row, R * rows.stride, vectors + v * rows.width, rows.width, rows.width, pairs, total);
     for (int64_t r = 0; r < count; r++) memcpy(out + (first + r) * few + v, total + r * V, V * sizeof *out);
 }
 
@@ -122,12 +127,12 @@ struct RowWeights {
     }
 };
 
-enum { FEW_WEIGHTS = 4, SUM_TILE = 1024 };  // columns whose sums, of so many vectors, stay in the first cache
+enum { FEW_WEIGHTS = 4, SUM_TILE = 8192 };  // columns whose sums, of so many vectors, are at work together
 
 // Adds R rows times weights of COUNT vectors to their sums, `pitch` apart, in the order of `interleave`.
 template <class T, int COUNT, int R>
 NQZ_INLINE void add_rows(const T* const* row, const RowWeights<COUNT, R>& weights, int64_t length, int32_t* sums,
-                         int64_t pitch) {
+                         int64_t pitch, int64_t ahead) {
     for (int64_t k = 0; k < length; k += RowPairs::WIDTH) {
         RowPairs::type low[R / 2], high[R / 2];
 #pragma GCC unroll 4
@@ -150,18 +155,18 @@ NQZ_INLINE void add_rows(const T* const* row, const RowWeights<COUNT, R>& weight
 
 // Sums of all rows for COUNT vectors of weights; R rows at a time.
 template <class T, int COUNT, int R>
-void few_sums(const Rows& rows, int64_t pairs, const int16_t* weights, int64_t* out) {
+void few_sums(const Rows& rows, int64_t pairs, const int16_t* weights, int64_t* out, int32_t* sums) {
     const int64_t period = least(2 * pairs / R * R, 1 << 20);
     for (int64_t k = 0; k < rows.width; k += SUM_TILE) {
         const int64_t length = least(rows.width - k, SUM_TILE);
         for (int64_t first = 0; first < rows.count; first += period) {
-            int32_t sums[COUNT * SUM_TILE];
-            memset(sums, 0, sizeof sums);
+            memset(sums, 0, COUNT * SUM_TILE * sizeof *sums);
             const int64_t last = least(rows.count, first + period);
             for (int64_t i = first; i < last; i += R) {
                 const T* row[R];
                 for (int r = 0; r < R; r++) row[r] = (const T*)rows.data + least(i + r, last - 1) * rows.stride + k;
-                add_rows<T, COUNT, R>(row, RowWeights<COUNT, R>(weights, rows.count, i, last), length, sums, SUM_TILE);
+                add_rows<T, COUNT, R>(row, RowWeights<COUNT, R>(weights, rows.count, i, last), length, sums, SUM_TILE,
+                                      R * rows.stride);
             }
             for (int v = 0; v < COUNT; v++) add_sums(sums + v * SUM_TILE, length, out + v * rows.width + k);
         }
@@ -173,11 +178,14 @@ void few_sums(const Rows& rows, int64_t pairs, const int16_t* weights, int64_t* 
 enum {
     PACKED = RowPairs::PACKED * RowPairs::WIDTH / 2,
     PACKED_PAIRS = 16,
-    PACKED_BLOCKS = 2048 / PACKED,
+    PACKED_BLOCKS = 4096 / PACKED,
     MOST_WEIGHTS = 32,
 };
 
 // Working memory.
+struct FewSums {
+    int32_t sums[FEW_WEIGHTS * SUM_TILE];
+};
 struct PackedSums {
     int32_t sums[PACKED_BLOCKS][MOST_WEIGHTS][PACKED], packed[PACKED_BLOCKS][PACKED_PAIRS][PACKED];
     int32_t weight[PACKED_PAIRS][MOST_WEIGHTS];
@@ -231,6 +239,8 @@ void many_sums(const Rows& rows, int64_t pairs, const int16_t* weights, int64_t 
                 for (int64_t k = 0; k < length; k += RowPairs::WIDTH) {
                     RowPairs::type low, high;
                     load_pair(a + k, b + k, length - k, low, high);
+                    __builtin_prefetch(a + k + 2 * rows.stride);
+                    __builtin_prefetch(b + k + 2 * rows.stride);
                     int32_t* to = packed[k / PACKED][p] + k % PACKED;
                     RowPairs::store(to, low);
                     RowPairs::store(to + RowPairs::WIDTH / 2, high);
@@ -256,36 +266,40 @@ void many_sums(const Rows& rows, int64_t pairs, const int16_t* weights, int64_t 
 }
 
 template <class T>
-void row_sums_of(const Rows& rows, int most, const int16_t* weights, int64_t few, int64_t* out, PackedSums& room) {
+void row_sums_of(const Rows& rows, int most, const int16_t* weights, int64_t few, int64_t* out, void* room) {
     const int64_t pairs = most_pairs(most);
     memset(out, 0, (size_t)(few * rows.width) * sizeof *out);
+    int32_t* sums = ((FewSums*)room)->sums;
     int64_t v = 0;
     if (pairs >= PACKED_PAIRS)
         while (few - v > FEW_WEIGHTS) {
             const int64_t count = least(few - v, MOST_WEIGHTS);
-            many_sums<T>(rows, pairs, weights + v * rows.count, count, out + v * rows.width, room);
+            many_sums<T>(rows, pairs, weights + v * rows.count, count, out + v * rows.width, *(PackedSums*)room);
             v += count;
         }
     for (; v < few; v++) {
         const int16_t* w = weights + v * rows.count;
         int64_t* to = out + v * rows.width;
         if (pairs < 4)
-            few_sums<T, 1, 2>(rows, pairs, w, to);
+            few_sums<T, 1, 2>(rows, pairs, w, to, sums);
         else if (few - v >= 4)
-            few_sums<T, 4, 8>(rows, pairs, w, to), v += 3;
+            few_sums<T, 4, 8>(rows, pairs, w, to, sums), v += 3;
         else if (few - v >= 2)
-            few_sums<T, 2, 8>(rows, pairs, w, to), v += 1;
+            few_sums<T, 2, 8>(rows, pairs, w, to, sums), v += 1;
         else
-            few_sums<T, 1, 8>(rows, pairs, w, to);
+            few_sums<T, 1, 8>(rows, pairs, w, to, sums);
     }
 }
 
-int64_t row_sums_scratch(int64_t few) { return few > FEW_WEIGHTS ? (int64_t)sizeof(PackedSums) + 64 : 64; }
+int64_t row_sums_scratch(int64_t few) {
+    static_assert(sizeof(FewSums) <= sizeof(PackedSums), "what is left of many vectors has room");
+    return 64 + (int64_t)(few > FEW_WEIGHTS ? sizeof(PackedSums) : sizeof(FewSums));
+}
 
 // Sums of rows of int8 or int16, entries within ±most, times `few` vectors of weights, [few, rows]: out[vector][entry].
 // `scratch` has `row_sums_scratch()` bytes.
 void row_sums(const Rows& rows, int most, const int16_t* weights, int64_t few, int64_t* out, uint8_t* scratch) {
-    PackedSums& room = *(PackedSums*)(((uintptr_t)scratch + 63) / 64 * 64);
+    void* room = (void*)(((uintptr_t)scratch + 63) / 64 * 64);
     if (rows.bytes == 1)
         row_sums_of<int8_t>(rows, (int)least(most, 128), weights, few, out, room);
     else

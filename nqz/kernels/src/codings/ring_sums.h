@@ -75,7 +75,7 @@ struct ColumnSums {
         const int8_t* row[SUMMED_COLUMNS];
         for (int r = 0; r < SUMMED_COLUMNS; r++) row[r] = values + (least(i + r, last - 1) - first) * n;
         const RowWeights<VECTORS, SUMMED_COLUMNS> weight(weights + v * count, count, i, last);
-        add_rows<int8_t, VECTORS, SUMMED_COLUMNS>(row, weight, n, sums + v * pitch, pitch);
+        add_rows<int8_t, VECTORS, SUMMED_COLUMNS>(row, weight, n, sums + v * pitch, pitch, SUMMED_COLUMNS * n);
     }
 };
 
