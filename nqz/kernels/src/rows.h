@@ -136,7 +136,11 @@ NQZ_INLINE void add_rows(const T* const* row, const RowWeights<COUNT, R>& weight
     for (int64_t k = 0; k < length; k += RowPairs::WIDTH) {
         RowPairs::type low[R / 2], high[R / 2];
 #pragma GCC unroll 4
-        for (int p = 0; p < R / 2; p++) load_pair(row[2 * p] + k, row[2 * p + 1] + k, length - k, low[p], high[p]);
+        for (int p = 0; p < R / 2; p++) {
+            load_pair(row[2 * p] + k, row[2 * p + 1] + k, length - k, low[p], high[p]);
+            __builtin_prefetch(row[2 * p] + k + ahead);
+            __builtin_prefetch(row[2 * p + 1] + k + ahead);
+        }
 #pragma GCC unroll 4
         for (int v = 0; v < COUNT; v++) {
             int32_t* to = sums + v * pitch + k;
