@@ -71,7 +71,9 @@ def fuzz(seconds: float) -> tuple[int, int]:
         products = np.empty(((count + m) // n, len(vectors)), np.int64)
         build.ring_products(code, lengths, bits2, 2047, ring[:size], vectors, products)
         weights = rng.integers(-16319, 16320, (len(vectors), len(products))).astype(np.int16)
-        build.ring_sums(code, lengths, bits2, 2047, ring[:size], weights, np.empty((len(vectors), n), np.int64))
+        build.ring_sums(
+            code, lengths, bits2, 2047, ring[:size], weights, np.empty((len(vectors), n), np.int64)
+        )
         for _ in range(20):
             bad = tuple(damage(rng, s) if rng.integers(0, 2) else s for s in streams)
             out, points = np.empty_like(case.points), np.empty(where.positions, np.int32)

@@ -61,7 +61,9 @@ def test_rings_of_several_rates_follow_one_another(native):
     assert np.array_equal(out, expected)
     out, expected = np.empty((2, 2, n), np.int64)
     native.ring_sums(native.RingCode(0, dither), lengths, rates, 7, data, vectors[:, :9].copy(), out)
-    reference.ring_sums(reference.RingCode(0, dither), lengths, rates, 7, data, vectors[:, :9].copy(), expected)
+    reference.ring_sums(
+        reference.RingCode(0, dither), lengths, rates, 7, data, vectors[:, :9].copy(), expected
+    )
     assert np.array_equal(out, expected)
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from nqz.api.interchange import as_plain
 from nqz.api.products import Operand
 from nqz.api.wording import speaks_python
+from nqz.commands.held import Held
 from nqz.ground.dtypes import bfloat16_to_float32
 from nqz.ground.errors import OperandError, UnsupportedError
 from nqz.product.resident import Resident
@@ -90,6 +91,10 @@ class ResidentOperand:
     def T(self) -> ResidentOperand:  # noqa: N802 - as NumPy has it
         """The transpose, of the same memory."""
         return ResidentOperand(self._resident, self._about, transposed=not self._transposed)
+
+    def held(self) -> Held:
+        """The matrix as a factor: what `nqz.topk` takes."""
+        return Held.of(self._resident)
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -12,8 +12,10 @@ from nqz.api.arguments import as_target, is_file, real, whole, word
 from nqz.api.container import Container
 from nqz.api.interchange import as_plain
 from nqz.api.products import Operand
+from nqz.api.resident import ResidentOperand
 from nqz.api.wording import in_python, speaks_python
 from nqz.commands.corpora import Corpora
+from nqz.commands.held import Held
 from nqz.commands.opening import open_collection
 from nqz.commands.pairs import Side
 from nqz.commands.search import RISK, Hits, SearchOptions, queries_of, search
@@ -41,8 +43,10 @@ def topk(
 
     Parameters
     ----------
-    x : CompressedMatrix, Container, bytes or path; or a sequence of these
-        Whose vectors are searched, those along its `axis`; of several they are counted one after the other.
+    x : CompressedMatrix, ResidentOperand, Container, bytes or path; or a sequence of these
+        Whose vectors are searched, those along its `axis`; of several they are counted one after the other. A
+        `CompressedMatrix.operand` is in memory, as a service has it; of all else the chunks are read and decoded by
+        each call. What is found is the same.
     queries : array_like, path or bytes; or as `x`
         Vectors of the same length.
     k : int
@@ -98,15 +102,17 @@ def topk(
     return found.hits
 
 
-def _side(x: Any, stack: ExitStack) -> tuple[Side, str | None]:
-    """An open file, and the name of a tensor if one is meant."""
+def _side(x: Any, stack: ExitStack) -> tuple[Side | Held, str | None]:
+    """An open file, and the name of a tensor if one is meant; or what is in memory."""
+    if isinstance(x, ResidentOperand):
+        return x.held(), None
     if isinstance(x, Container) and x.alone and 0 in x[""].shape:
         return x.reader, None  # a corpus without vectors
     return x.factor() if isinstance(x, Operand) else (_opened(x, stack), None)
 
 
 def _plain(x: Any, stack: ExitStack) -> Source | Collection:
-    if isinstance(x, Operand):
+    if isinstance(x, (Operand, ResidentOperand)):
         raise OperandError(f"{x!r}: is not what was compressed; give the array, or its file")
     return _opened(x, stack)
 

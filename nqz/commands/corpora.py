@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz.commands.factors import Coded, Plain
+from nqz.commands.held import Held
 from nqz.commands.pairs import Side, choose, contents, is_compressed
 from nqz.files.contract import Source
 from nqz.format.reader import ContainerReader
@@ -37,8 +38,8 @@ class Corpora:
     names: list[str]
 
     @classmethod
-    def of(cls, files: Sequence[Side], wanted: Sequence[str | None]) -> Corpora:
-        """The matrices of files, by name where one is wanted.
+    def of(cls, files: Sequence[Side | Held], wanted: Sequence[str | None]) -> Corpora:
+        """The matrices of files, by name where one is wanted, and those that are in memory.
 
         Raises
         ------
@@ -47,10 +48,10 @@ class Corpora:
         """
         coded, numbers, names = list[Coded](), list[int](), list[str]()
         for number, (file, name) in enumerate(zip(files, wanted, strict=True)):
-            if _is_void(file, name):
+            if not isinstance(file, Held) and _is_void(file, name):
                 names.append(file.name)
                 continue
-            found = choose(file, name)
+            found = file if isinstance(file, Held) else choose(file, name)
             if not isinstance(found, Coded):
                 raise OperandError(f"{found.where}: is not compressed; encode it, or search in it with NumPy")
             coded.append(found)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nqz.commands.corpora import Corpora
 from nqz.commands.factors import Coded, Factor, Plain, PlainOperand, operand_name
+from nqz.commands.held import Held
 from nqz.commands.matmul import MatmulOptions, check
 from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
@@ -153,7 +154,7 @@ def search(
 
 
 def queries_of(
-    side: Side, corpus: Coded, wanted: str | None = None, axis: int | None = None
+    side: Side | Held, corpus: Coded, wanted: str | None = None, axis: int | None = None
 ) -> Factor | None:
     """The queries in a file, None if there are none.
 
@@ -165,9 +166,9 @@ def queries_of(
     UsageError, OperandError
         See `pairs.choose`; or an axis was chosen of what is compressed.
     """
-    if wanted is None and is_empty(side):
+    if not isinstance(side, Held) and wanted is None and is_empty(side):
         return None
-    queries = choose(side, wanted, axis, "--tensor-queries")
+    queries = side if isinstance(side, Held) else choose(side, wanted, axis, "--tensor-queries")
     if isinstance(queries, Coded):
         if axis is not None:
             raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from nqz import kernels
 from nqz.format.diagnose import check_preamble, end_error
+from nqz.format.held import HeldAccess
 from nqz.format.index import END_LENGTH, END_SIZE, MAX_RECORDS, EndRecord, max_index_length, unpack_index
 from nqz.format.manifest import LEAST_ENTRY, MAX_BYTES, Manifest
 from nqz.format.order import check_file_records, check_order, check_tied_records
@@ -118,6 +120,23 @@ class ContainerReader:
             self._check(tensor_index, numbers)
             self._checked.add(tensor_index)
         return numbers
+
+    def held(self, tensor_index: int, apart: str) -> ContainerReader:
+        """The same container in memory, of the records of a tensor only those that are not of a type; see `span`."""
+        held = copy(self)
+        held._access = HeldAccess(self._access, self._ranges(tensor_index, apart))
+        return held
+
+    def held_bytes(self, tensor_index: int, apart: str) -> int:
+        """How many bytes of the file that takes."""
+        return sum(stop - start for start, stop in self._ranges(tensor_index, apart))
+
+    def _ranges(self, tensor_index: int, apart: str) -> Iterator[tuple[int, int]]:
+        yield 0, PREAMBLE_SIZE
+        for record in self.records(tensor_index):
+            if record.type != apart:
+                yield record.offset, record.end
+        yield self._end.manifest_offset, self.size
 
     def counts(self) -> list[int]:
         """How many records the index has for each tensor."""

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from nqz.matrix.matrix import Matrix, open_matrix
 from nqz.matrix.panels import CodedPanel, Columns
+from nqz.matrix.told import Told
 
-__all__ = ["CodedPanel", "Columns", "Matrix", "open_matrix"]
+__all__ = ["CodedPanel", "Columns", "Matrix", "Told", "open_matrix"]

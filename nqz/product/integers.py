@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
+from nqz.ground.cached import cached_property
 from nqz.ground.threads import Workers
 from nqz.product.operand import Stream
 
@@ -41,6 +42,9 @@ SHIFT = 15
 """Larger points are taken apart into two of int16."""
 
 _PIECE = 1 << 20
+
+_FEW, _SHORT = 8, 1 << 14
+"""So few rows of so small integers are multiplied without packing the others."""
 
 _FAST = 2.0**49
 """Products are below this where those of limbs, and sums of them on the way, have room, a few times as large."""
@@ -79,6 +83,7 @@ class Integers:
     def __init__(self, rows: Rows, rest: Rest = _NONE, high: Rows | None = None):
         self.rows, self.rest, self.high = rows, rest, high
         self._norms: dict[tuple[int | None, int], NDArray[np.float64]] = {}
+        self._energies: NDArray[np.float64] | None = None
 
     @property
     def bound(self) -> float:
@@ -97,14 +102,24 @@ class Integers:
 
     def energies(self) -> NDArray[np.float64]:
         """Sums of the squares of each row."""
-        return self._squares(None, slice(0, self.rows.shape[1]))
+        if self._energies is None:
+            self._energies = self._squares(None, slice(0, self.rows.shape[1]))
+        return self._energies
+
+    @cached_property
+    def peak(self) -> int:
+        """No entry of `rows` is larger."""
+        if self.rows.dtype == np.int8:
+            return 1 << 7
+        return max(int(self.rows.max(initial=0)), -int(self.rows.min(initial=0)))
 
     def norms(self, limb: int | None, parts: int) -> NDArray[np.float64]:
         """Largest norms in each of so many equal parts of the coordinates, of one limb, or of all with the rest."""
         if (limb, parts) not in self._norms:
             m = self.rows.shape[1]
             spans = pairwise(part_edges(m, parts))
-            squares = [self._squares(limb, slice(*span)) for span in spans]
+            whole = limb is None and parts == 1
+            squares = [self.energies()] if whole else [self._squares(limb, slice(*span)) for span in spans]
             self._norms[limb, parts] = np.array([_root(sums, m) for sums in squares])
         return self._norms[limb, parts]
 
@@ -176,6 +191,21 @@ class Integers:
             if rest and coordinate == k:
                 out[i] += value
         return out
+
+
+def joined(pieces: list[tuple[int, Integers]]) -> Integers:
+    """Pieces that follow each other as one."""
+    if len(pieces) == 1:
+        return pieces[0][1]
+    rests = [Rest(one.rest.row + first, one.rest.coordinate, one.rest.value) for first, one in pieces]
+    high = [one.high for _, one in pieces if one.high is not None]
+    rows = np.concatenate([one.rows for _, one in pieces])
+    return Integers(rows, _gathered(rests), np.concatenate(high) if high else None)
+
+
+def at(meet: NDArray[np.int64], whole: Integers) -> Integers:
+    """Some of the coordinates alone."""
+    return _at(meet, whole.rows, whole.rest, whole.high)
 
 
 def _root(squares: NDArray[np.float64], m: int) -> float:
@@ -301,7 +331,11 @@ def multiply(a: Integers, b: Integers, rows: slice, columns: slice, out: NDArray
     if not (kernels.fast_product() and narrow and bound < _FAST):
         _float_product(a, b, rows, columns, bound, out)
         return
-    if out.dtype == np.int32:
+    if out.dtype == np.int32 and out.shape[1] <= _FEW and b.peak <= _SHORT:
+        found = np.empty(out.shape, np.int64)
+        kernels.row_products(a.rows[rows], a.peak, b.rows[columns].astype(np.int16), found)
+        np.copyto(out, found, casting="unsafe")
+    elif out.dtype == np.int32:
         kernels.integer_product(a.rows[rows], b.rows[columns], out)
     else:
         _long_product(a, b, rows, columns, out)

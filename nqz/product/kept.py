@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nqz import kernels
 from nqz.ground.arithmetic import GRID, exp2
+from nqz.ground.cached import cached_property
 from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.threads import Workers
 from nqz.matrix import CodedPanel, Matrix
@@ -47,10 +48,13 @@ class Kept(ABC):
     columns : ndarray of int64
         Their numbers in the matrix, none twice.
     coordinates : slice
+    m : int
+        Of how many these are.
     """
 
     columns: NDArray[np.int64]
     coordinates: slice
+    m: int
 
     @property
     @abstractmethod
@@ -82,9 +86,15 @@ class KeptPoints(Kept):
 
     columns: NDArray[np.int64]
     coordinates: slice
+    m: int
     limbs: tuple[NDArray[Any], ...]
     peaks: tuple[int, ...]
     rest: Rest
+
+    @cached_property
+    def integers(self) -> Integers:
+        """The points of a single limb, ready to be multiplied with those of another matrix."""
+        return Integers(self.limbs[0], self.rest)
 
     @property
     def nbytes(self) -> int:
@@ -130,6 +140,7 @@ class KeptChunks(Kept):
 
     columns: NDArray[np.int64]
     coordinates: slice
+    m: int
     coder: Coder
     known: NDArray[np.int32]
     chunks: tuple[Chunk, ...]
@@ -147,7 +158,7 @@ class KeptChunks(Kept):
 
     def sums(self, weights: NDArray[np.int16]) -> NDArray[np.int64]:
         """See `Kept`."""
-        m, first = self.coordinates.stop, 0
+        m, first = self.m, 0
         out = np.zeros((len(weights), m), np.int64)
         together = max(1, _SUMMED // m)
         for chunk, sections in zip(self.chunks, self.sections, strict=True):
@@ -176,8 +187,9 @@ def keep(matrix: Matrix, pool: Workers) -> list[Kept]:
             found.extend(_as_coded(matrix, panel, order, size, pool))
             continue
         for rows, rms in _groups(p, panel):
-            stream, width = _stream(matrix, panel, rows, pool), rows.stop - rows.start
-            found.extend(_parts(load(stream, width, p.m, None, rms, pool), order[rows], size))
+            columns = np.sort(order[rows])
+            stream = _stream(matrix, panel, rows, np.searchsorted(columns, order[rows]), pool)
+            found.extend(_parts(load(stream, len(columns), p.m, None, rms, pool), columns, size))
     return found
 
 
@@ -208,7 +220,7 @@ def _as_coded(
     for i in range(0, len(chunks), together):
         here = chunks[i : i + together]
         rows = slice(here[0].start // m, (here[-1].start + here[-1].count) // m)
-        yield KeptChunks(columns[rows], slice(0, m), panel.coder, known, here, sections[i : i + together])
+        yield KeptChunks(columns[rows], slice(0, m), m, panel.coder, known, here, sections[i : i + together])
 
 
 def _groups(p: Parameters, panel: CodedPanel) -> Iterator[tuple[slice, float]]:
@@ -230,8 +242,10 @@ def _groups(p: Parameters, panel: CodedPanel) -> Iterator[tuple[slice, float]]:
         yield slice(first, last), float(rms[last - 1])
 
 
-def _stream(matrix: Matrix, panel: CodedPanel, rows: slice, pool: Workers) -> Stream:
-    """Some rows of a panel's stream, as one of their own."""
+def _stream(
+    matrix: Matrix, panel: CodedPanel, rows: slice, places: NDArray[np.int64], pool: Workers
+) -> Stream:
+    """Some rows of a panel's stream as one of their own, in other places."""
     m = panel.panel.m
     first, last = rows.start * m, rows.stop * m
 
@@ -242,7 +256,7 @@ def _stream(matrix: Matrix, panel: CodedPanel, rows: slice, pool: Workers) -> St
         return low - first, points[low - chunk.start : high - chunk.start]
 
     chunks = [c for c in panel.panel.chunks if c.start < last and c.start + c.count > first]
-    return Stream(np.arange(rows.stop - rows.start), chunks, read)
+    return Stream(places, chunks, read)
 
 
 def _parts(whole: Integers, columns: NDArray[np.int64], size: int) -> Iterator[Kept]:
@@ -262,7 +276,7 @@ def _parts(whole: Integers, columns: NDArray[np.int64], size: int) -> Iterator[K
             part = Rest(rest.row[here] - i, rest.coordinate[here] - j, rest.value[here])
             some = tuple(x[rows, across] for x in limbs)
             peaks = tuple(max(int(x.max(initial=0)), -int(x.min(initial=0))) for x in some)
-            yield KeptPoints(columns[rows], across, some, peaks, part)
+            yield KeptPoints(columns[rows], across, m, some, peaks, part)
 
 
 def _short(whole: Integers) -> list[NDArray[Any]]:

@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from nqz.ground.arithmetic import GRID, exp2
 from nqz.ground.threads import Workers
 from nqz.stages import norms
 from nqz.stages.estimate import Side
+
+if TYPE_CHECKING:
+    from nqz.product.integers import Integers
 
 Columns = slice | NDArray[Any]
 """Which columns: a range, or their numbers."""
@@ -69,6 +72,11 @@ class Operand(ABC):
         A power of two near the norm of the loudest column, in whose units energies, units and steps are given.
     blocks : list of tuple of int
         Ranges of columns that are stored together.
+
+    Attributes
+    ----------
+    norm_variances : dict
+        What `Vectors.norm_variance` found of blocks, by their first columns and the share of coordinates that counted.
     """
 
     def __init__(
@@ -76,6 +84,7 @@ class Operand(ABC):
     ):
         self.name, self.side, self.m, self.rotation_seed = name, side, m, rotation_seed
         self.exponent, self.blocks = exponent, blocks
+        self.norm_variances: dict[tuple[int, float], float] = {}
 
     @abstractmethod
     def codes(self, columns: Columns) -> NDArray[Any]:
@@ -145,6 +154,10 @@ class Operand(ABC):
     @abstractmethod
     def stream(self, first: int, last: int, pool: Workers) -> Stream:
         """The points of the block of columns first … last - 1; the pool's threads read them, into its memory."""
+
+    def in_memory(self, first: int, last: int) -> list[tuple[int, Integers]] | None:
+        """The points of a block where they are in memory: rows that follow each other, and where they begin in it."""
+        return None
 
     @property
     def columns(self) -> int:

@@ -6,15 +6,17 @@ with the points exactly, and scaled in float64.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nqz.ground.arithmetic import total
 from nqz.ground.threads import Workers
-from nqz.matrix import Matrix
+from nqz.matrix import Matrix, Told
 from nqz.product.fixed import Exponents, FixedPoint, Scale, normal, shifted
+from nqz.product.held import block
+from nqz.product.integers import Integers
 from nqz.product.kept import Kept, expected_bytes, keep
 from nqz.stages.estimate import reconstruction_factor
 from nqz.stages.project import kept as kept_coordinates
@@ -50,6 +52,10 @@ class Resident:
     parts : tuple of Kept
     limbs : int
         Of vectors that are multiplied.
+    told : Told
+        What searches have to know of the columns.
+    norm_variances : dict
+        See `Operand`.
     """
 
     n: int
@@ -62,6 +68,8 @@ class Resident:
     means: Scale | None
     parts: tuple[Kept, ...]
     limbs: int
+    told: Told
+    norm_variances: dict[tuple[int, float], float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, matrix: Matrix, estimator: str, exact: bool, pool: Workers) -> Resident:
@@ -71,15 +79,34 @@ class Resident:
         chosen = kept_coordinates(p.rotation_seed, p.n, p.m)
         scale, parts = _scale(matrix, estimator), tuple(keep(matrix, pool))
         limbs = EXACT_LIMBS if exact else LIMBS if p.coding.most_point is None else CODED_LIMBS
-        return cls(p.n, p.columns, p.m, p.transform, p.rotation_seed, chosen, scale, means, parts, limbs)
+        return cls(
+            p.n,
+            p.columns,
+            p.m,
+            p.transform,
+            p.rotation_seed,
+            chosen,
+            scale,
+            means,
+            parts,
+            limbs,
+            Told.of(matrix),
+        )
 
     @property
     def nbytes(self) -> int:
         """Memory taken."""
-        small = self.scale.nbytes + (0 if self.means is None else self.means.nbytes)
+        small = self.told.nbytes + self.scale.nbytes + (0 if self.means is None else self.means.nbytes)
         if self.coordinates is not None:
             small += self.coordinates.nbytes
         return small + sum(part.nbytes for part in self.parts)
+
+    def block(self, first: int, last: int) -> list[tuple[int, Integers]]:
+        """The points of the columns of a panel, as searches take them."""
+        starts = [int(part.columns.min()) for part in self.parts]
+        return block(
+            [part for part, at in zip(self.parts, starts, strict=True) if first <= at < last], first, last
+        )
 
     def pool(self, threads: int | None) -> Workers:
         """Threads for a product; to be closed."""
@@ -137,7 +164,7 @@ class Resident:
 def expected_nbytes(matrix: Matrix) -> int:
     """What `Resident.nbytes` will be, from the norms, but for points far beyond what norms let expect."""
     p = matrix.parameters
-    each = 8 * (1 + matrix.centered) * (p.columns + 1)
+    each = 8 * (1 + matrix.centered) * (p.columns + 1) + Told.expected_nbytes(matrix)
     return each + (8 * p.m if p.m < p.n else 0) + expected_bytes(matrix)
 
 

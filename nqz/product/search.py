@@ -166,21 +166,25 @@ class Search:
         """Candidates of a corpus, in the order of its vectors but for those of a tile."""
         like, blocks = self.likeness[number], self._blocks[number][0]
         for place, (first, last) in enumerate(like.corpus.blocks):
-            held = blocks.load(place)
-            x = self._vectors(number, slice(first, last), points=held.energies())
+            pieces = blocks.pieces(place)
+            energies = np.concatenate([held.energies() for _, held in pieces])
+            x = self._vectors(number, slice(first, last), points=energies)
             rows = like.rows(x, z)
             seen.look(x, rows[3])
-            job = partial(_candidates, held, points, rows, columns, limit, kept, self._pool)
-            for row, query, score in self._run(job, _tiles(last - first, len(points.rows))):
-                yield Near(query, row + first, score, x.excess[row])
+            for start, held in pieces:
+                these = rows[:, start : start + len(held.rows)]
+                job = partial(_candidates, held, points, these, columns, limit, kept, self._pool)
+                for row, query, score in self._run(job, _tiles(len(held.rows), len(points.rows))):
+                    yield Near(query, row + (first + start), score, x.excess[row + start])
 
     def _vectors(self, number: int, block: slice, points: Floats) -> Vectors:
         """A block of a corpus."""
         like = self.likeness[number]
-        known = self._norms[number].get(block.start)
-        if known is None:
+        place, seen = (block.start, like.kappa), like.corpus.norm_variances
+        if place not in seen:
             x = Vectors.of(like.corpus, block, self.frame.left, like.kappa, points)
-            known = self._norms[number][block.start] = x.norm_variance(like.corpus)
+            seen[place] = x.norm_variance(like.corpus)
+        known = self._norms[number][block.start] = seen[place]
         norm = np.full(block.stop - block.start, known)
         return Vectors.of(like.corpus, block, self.frame.left, like.kappa, points, norm=norm)
 

@@ -13,7 +13,7 @@ from nqz import kernels
 from nqz.ground.arithmetic import pieces
 from nqz.ground.cached import cached_property
 from nqz.ground.threads import Workers
-from nqz.product.integers import Integers, entry_size, load, multiply, result_type
+from nqz.product.integers import Integers, at, entry_size, joined, load, multiply, result_type
 from nqz.product.operand import Operand, Watch
 
 HELD = 1 << 26
@@ -96,9 +96,20 @@ class Blocks:
                 self._bytes += found.nbytes
         return found
 
+    def pieces(self, index: int) -> list[tuple[int, Integers]]:
+        """A block as rows that follow each other, and where they begin in it."""
+        found = self.operand.in_memory(*self.operand.blocks[index])
+        if found is None:
+            return [(0, self.load(index))]
+        return found if self._meet is None else [(first, at(self._meet, one)) for first, one in found]
+
     def read(self, index: int) -> Integers:
         """A block from the file."""
         first, last = self.operand.blocks[index]
+        held = self.operand.in_memory(first, last)
+        if held is not None:
+            whole = joined(held)
+            return whole if self._meet is None else at(self._meet, whole)
         stream = self.operand.stream(first, last, self._pool)
         if self._watch is not None:
             stream = self._watch.over(stream)

@@ -91,8 +91,8 @@ void ring_sums(const Rings& rings, int64_t n, const int16_t* weights, int64_t fe
     sums.settle();
 }
 
-constexpr RingReading ring_reading = {
-    RingReader::TABLE_BYTES, RingReader::prepare, ring_scratch, ring_decode, ring_products, ring_sums_scratch, ring_sums};
+constexpr RingReading ring_reading = {RingReader::TABLE_BYTES, RingReader::prepare, ring_scratch, ring_decode,
+                                      ring_products,           ring_sums_scratch,   ring_sums};
 
 }  // namespace
 }  // namespace nqz::NQZ_ISA
