@@ -67,3 +67,9 @@ def test_an_operand_is_searched_when_its_file_is_gone(tmp_path):
         nqz.topk(x, pickle.loads(pickle.dumps(x)))  # noqa: S301 (our own)
     with pytest.raises(nqz.OperandError, match="is not what was compressed"):
         nqz.topk(x, q, rerank=x)
+
+
+def test_where_nothing_is_coded_there_are_no_hits_in_memory_either():
+    a = np.random.default_rng(2).standard_normal((200, N))
+    m = nqz.open(nqz.encode(a * 0.0, axis=1, rate=3)).matrix
+    assert same(nqz.topk(m.operand(), a[:2], 3)[:5], nqz.topk(m, a[:2], 3)[:5])

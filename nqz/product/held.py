@@ -12,15 +12,15 @@ from nqz.product.integers import SHIFT, Integers, Rest
 from nqz.product.kept import Kept, KeptChunks, KeptPoints
 
 
-def block(parts: Sequence[Kept], first: int, last: int) -> list[tuple[int, Integers]]:
+def block(parts: Sequence[Kept], first: int, last: int, m: int) -> list[tuple[int, Integers]]:
     """The points of columns first … last - 1, from the parts that hold them: as they are, or put together."""
     found, at = list[tuple[int, Integers]](), first
     for part in parts:
         if not (isinstance(part, KeptPoints) and len(part.limbs) == 1 and _follows(part, at)):
-            return [(0, _together(parts, first, last))]
+            return [(0, _together(parts, first, last, m))]
         found.append((at - first, part.integers))
         at += len(part.columns)
-    return found if at == last else [(0, _together(parts, first, last))]
+    return found if at == last else [(0, _together(parts, first, last, m))]
 
 
 def _follows(part: Kept, first: int) -> bool:
@@ -30,10 +30,9 @@ def _follows(part: Kept, first: int) -> bool:
     return whole and bool(columns[0] == first) and bool(columns[-1] == first + len(columns) - 1)
 
 
-def _together(parts: Sequence[Kept], first: int, last: int) -> Integers:
+def _together(parts: Sequence[Kept], first: int, last: int, m: int) -> Integers:
     """The points of a block in one array, columns that are missing zero."""
     pieces = [(part, piece) for part in parts for piece in _pieces(part)]
-    m = max((part.m for part in parts), default=0)
     limbs = max((len(found) for _, (_, found, _) in pieces), default=1)
     wide = limbs > 1 or any(found[0].dtype == np.int16 for _, (_, found, _) in pieces)
     rows: NDArray[Any] = np.zeros((last - first, m), np.int16 if wide else np.int8)

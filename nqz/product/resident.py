@@ -104,9 +104,8 @@ class Resident:
     def block(self, first: int, last: int) -> list[tuple[int, Integers]]:
         """The points of the columns of a panel, as searches take them."""
         starts = [int(part.columns.min()) for part in self.parts]
-        return block(
-            [part for part, at in zip(self.parts, starts, strict=True) if first <= at < last], first, last
-        )
+        here = [part for part, at in zip(self.parts, starts, strict=True) if first <= at < last]
+        return block(here, first, last, self.m)
 
     def pool(self, threads: int | None) -> Workers:
         """Threads for a product; to be closed."""
