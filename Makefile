@@ -15,7 +15,7 @@ SANITIZING = LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 FUZZ_SECONDS ?= 60
 FUZZ_PROCESSES ?= 2
-BENCHMARKS := rate_distortion code_bits pairs sizes short loud prediction coverage unbiased model_file across peers throughput decoding product resident memory scale startup remote pages
+BENCHMARKS := rate_distortion code_bits pairs sizes short loud prediction coverage unbiased model_file across peers throughput decoding product resident memory scale startup remote pages cluster
 
 # As many processes as there are cores; a line for each failure, tracebacks in a file.
 PYTEST = NQZ_TEST_FAILURES=build/failures.txt $(BIN)/python -m pytest \
@@ -32,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ifndef BESIDE
 .NOTPARALLEL:
 endif
-.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-remote test-pythons test-arm64 test-report bench fuzz golden man docs wheel coverage clean
+.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-remote test-dask test-pythons test-arm64 test-report bench fuzz golden man docs wheel coverage clean
 
 help:
 	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
@@ -74,7 +74,7 @@ demo: $(VENV)/nqz
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh fixtures/demo.sh
 
 # What takes long, or needs environments of its own under build/.
-test-all: test test-faults test-report test-reference test-torch test-remote test-pythons test-arm64 docs wheel
+test-all: test test-faults test-report test-reference test-torch test-remote test-dask test-pythons test-arm64 docs wheel
 
 # What happens at random, kills, interrupts and forks, tried so often that what is rare is met; more draws of noise, of
 # the files that are wrong in one thing, all pairs of options, and theorems with every kind of matrices at every rate.
@@ -105,6 +105,14 @@ test-torch:
 	build/venv-torch/bin/python $(PIP) --no-build-isolation --config-settings build-dir=build/torch --editable .
 	build/venv-torch/bin/python $(PIP) 'nqz[test]' torch==2.13.0 jax jaxlib pyarrow dask
 	build/venv-torch/bin/python -m pytest tests/interop $(ARGS)
+
+# Workers of Dask, some of which are killed. Its environment has Dask, and sees everything of that of the tests.
+test-dask: $(VENV)/test
+	test -x build/venv-dask/bin/python || $(PYTHON) -m venv --clear build/venv-dask
+	build/venv-dask/bin/python $(PIP) 'distributed>=2024.1'
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+	  > "$$(build/venv-dask/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nqz-beside.pth"
+	build/venv-dask/bin/python -m pytest tests/cluster $(ARGS)
 
 # Objects of a real server of S3. It has an environment of its own, and so has its client: together they would be given a
 # client of years ago. The client is seen by the environment of the tests for these tests only.

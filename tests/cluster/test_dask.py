@@ -1,0 +1,117 @@
+"""Workers of Dask, real processes of which one is killed in the middle: the bytes are those of one process.
+
+`make test-dask` runs this in an environment of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+
+import nqz
+
+
+class Killing:
+    """An executor that kills one worker when so many jobs have been given to it, and does nothing else about it."""
+
+    def __init__(self, client, after):
+        self.executor = client.get_executor(pure=False, retries=3)
+        self._max_workers = 2
+        self.client, self.after, self.killed = client, after, None
+
+    def submit(self, function, *arguments):
+        found = self.executor.submit(function, *arguments)
+        self.after -= 1
+        if self.after == 0:
+            time.sleep(0.1)  # it is at work
+            self.killed = next(iter(self.client.run(os.getpid).values()))
+            os.kill(self.killed, signal.SIGKILL)
+        return found
+
+
+@pytest.fixture(scope="module")
+def client():
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as found,
+    ):
+        found.wait_for_workers(2)
+        yield found
+
+
+@pytest.fixture
+def workers(client):
+    """Both workers are there, also after one was killed."""
+    client.wait_for_workers(2, timeout=60)
+    return client
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A matrix of four panels, coded by one process, and another of the same length."""
+    folder = tmp_path_factory.mktemp("dask")
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((2048, 30_000), np.float32) * rng.lognormal(0, 1, 30_000).astype(np.float32)
+    np.save(folder / "x.npy", x)
+    nqz.encode(folder / "x.npy", folder / "x.nqz", rate=2, lattice="z")
+    np.save(folder / "y.npy", x[:, :3000] + rng.standard_normal((2048, 3000), np.float32))
+    nqz.encode(folder / "y.npy", folder / "y.nqz", rate=2, lattice="z")
+    return folder
+
+
+@pytest.mark.parametrize("after", [3, 17])
+def test_a_file_is_the_same_though_a_worker_is_killed_while_it_measures_or_codes(files, workers, after):
+    executor = Killing(workers, after)
+    nqz.encode(files / "x.npy", files / "again.nqz", rate=2, lattice="z", executor=executor, force=True)
+    assert executor.killed
+    assert (files / "again.nqz").read_bytes() == (files / "x.nqz").read_bytes()
+
+
+def test_a_product_is_the_same_though_a_worker_is_killed(files, workers):
+    executor = Killing(workers, 20)
+    found = nqz.matmul(files / "x.nqz", files / "y.nqz", executor=executor)
+    assert executor.killed
+    assert np.array_equal(found, nqz.matmul(files / "x.nqz", files / "y.nqz"))
+
+
+def test_a_set_is_the_same_though_a_worker_is_killed_and_so_is_its_product(files, workers):
+    nqz.encode_set(files / "x.npy", files / "x.nqzset", rate=2, lattice="z", parts=(2, 3))
+    before = (files / "x.nqzset").read_bytes()
+    executor = Killing(workers, 9)
+    nqz.encode_set(
+        files / "x.npy", files / "x.nqzset", rate=2, lattice="z", parts=(2, 3), force=True, executor=executor
+    )
+    assert executor.killed and (files / "x.nqzset").read_bytes() == before
+    nqz.encode_set(files / "y.npy", files / "y.nqzset", rate=2, lattice="z", parts=(2, 1))
+    workers.wait_for_workers(2, timeout=60)
+    executor = Killing(workers, 12)
+    found = nqz.matmul(files / "x.nqzset", files / "y.nqzset", executor=executor)
+    assert executor.killed
+    assert np.array_equal(found, nqz.matmul(files / "x.nqzset", files / "y.nqzset"))
+    assert nqz.verify(files / "x.nqzset", files / "x.npy", executor=Killing(workers, 3))["ok"]
+
+
+def test_the_command_starts_workers_and_says_when_no_scheduler_answers(files):
+    command = [sys.executable, "-m", "nqz", "encode", str(files / "x.npy"), "-r", "2", "--lattice", "z", "-f"]
+    made = files / "cli.nqz"
+    found = subprocess.run(
+        [*command, "-o", str(made), "--cluster", "local:2"], capture_output=True, text=True, timeout=300
+    )
+    assert found.returncode == 0, found.stderr
+    assert made.read_bytes() == (files / "x.nqz").read_bytes()
+    assert found.stderr.count("\n") == 1 and "bits per entry" in found.stderr
+    for cluster, code, said in (
+        ("tcp://127.0.0.1:1", 3, "no scheduler with workers answers"),
+        ("somewhere", 2, "a scheduler of Dask, such as tcp://HOST:8786, or local:N is needed"),
+    ):
+        found = subprocess.run(
+            [*command, "-o", str(made), "--cluster", cluster], capture_output=True, text=True, timeout=120
+        )
+        assert found.returncode == code and said in found.stderr, found.stderr
