@@ -125,11 +125,13 @@ struct Viterbi {
     const int32_t* x;  // fixed point, [2 steps][lanes]
     int lanes, lane;   // lanes of the chunk, and the slab's first
     Metric metric;
-    uint8_t* decisions;
+    uint8_t* decisions;  // of the latest steps
+    int64_t capacity;    // how many
     uint8_t
         flip[2 << (MEMORY_MAX - 2)];  // by step and block: where label 3 stands, turned by the part of the state below
 
     NQZ_INLINE int64_t row() const { return decision_row(memory); }
+    NQZ_INLINE uint8_t* row_of(int64_t step) const { return decisions + step % capacity * row(); }
 
     void begin() {
         stepper = STEPPERS[memory];
@@ -212,18 +214,18 @@ struct Viterbi {
         return (uint8_t)((int16_t)(METRIC_FACTOR * e + (1 << METRIC_SHIFT) / 2) >> METRIC_SHIFT);
     }
 
-    // Decisions of the trellis steps [first, end), to row `to` on.
-    void forward(int64_t first, int64_t end, uint8_t* to) {
+    // Takes the trellis steps [first, end).
+    void forward(int64_t first, int64_t end) {
         Branches branches[BATCH];
         for (int64_t t = first; t < end; t += BATCH) {
             int count = (int)least(BATCH, end - t);
+            uint8_t* to = row_of(t);
             fill(t, count, branches);
             int taken = t == 0 ? (int)least(memory, count) : 0;
             if (taken) start(branches, taken, to);
             to += taken * row();
             for (; taken % 4; taken++, to += row()) take_one(branches[taken], to);
             stepper->take(metric, branches + taken, count - taken, flip, to);
-            to += (count - taken) * row();
         }
     }
 
@@ -241,18 +243,24 @@ struct Viterbi {
         for (int l = 0; l < SLAB; l++) state[l] = at[l];
     }
 
-    // Follows the decisions in rows [begin, end), a multiple of four, back from `state`; adds the inputs to `inputs`,
-    // if any.
+    // Follows the decisions of the steps [begin, end), a multiple of four, back from `state`; adds the inputs to
+    // `inputs`, if any.
     void back(int64_t begin, int64_t end, int32_t* state, uint32_t* inputs) const {
-        uint32_t found[4];
+        enum { NEAR = 16, SHORT = 1024, LINE = 64 };
+        const int64_t pitch = row();
+        const uint8_t* at = row_of(end - 4);
         Simd::States states(state, memory);
-        if (inputs)
-            for (int64_t t = end - 4; t >= begin; t -= 4) {
-                states.back(decisions + t * row(), row(), found);
-                for (int i = 0; i < 4; i++) inputs[t + i] |= found[i] << lane;
-            }
-        else
-            for (int64_t t = end - 4; t >= begin; t -= 4) states.back(decisions + t * row(), row(), found);
+        for (int64_t t = end - 4; t >= begin; t -= 4) {
+            // Decisions are read from the last on, which no processor foresees; these are all read in short rows.
+            if (pitch <= SHORT && at - decisions >= NEAR * pitch)
+                for (int64_t i = 0; i < 4 * pitch; i += LINE) __builtin_prefetch(at - NEAR * pitch + i);
+            uint32_t found[4];
+            states.back(at, pitch, found);
+            if (inputs)
+                for (int i = 0; i < 4; i++) inputs[t - begin + i] |= found[i] << lane;
+            if (at == decisions) at += capacity * pitch;
+            at -= 4 * pitch;
+        }
         states.store();
     }
 };
@@ -263,9 +271,11 @@ NQZ_INLINE int64_t window_ahead(int memory) { return 64 * memory; }
 
 // Bytes of working memory: metrics and the decisions of a window for every slab, each on a multiple of 64 bytes.
 NQZ_INLINE int64_t metrics_bytes(int memory) { return 2 * ((int64_t)sizeof(Metrics) << memory); }
+NQZ_INLINE int64_t decision_steps(int memory, const Place& place) {
+    return least(place.positions / place.lanes / 2, WINDOW + window_ahead(memory));
+}
 NQZ_INLINE int64_t decision_bytes(int memory, const Place& place) {
-    int64_t steps = least(place.positions / place.lanes / 2, WINDOW + window_ahead(memory));
-    return (steps * decision_row(memory) + 63) / 64 * 64;
+    return (decision_steps(memory, place) * decision_row(memory) + 63) / 64 * 64;
 }
 NQZ_INLINE int slabs_of(const Place& place) { return (place.lanes + SLAB - 1) / SLAB; }
 
@@ -322,7 +332,7 @@ void add_dither(const Place& place, Dither dither, const float* u, const float* 
 void search_trellises(const Place& place, const Dither& dither, const float* u, const float* scale, uint8_t* level,
                       uint8_t* scratch, int32_t* x) {
     const int memory = Conv::memory(place);
-    const int64_t steps = place.positions / place.lanes / 2, pair = 2 * place.lanes, row = decision_row(memory);
+    const int64_t steps = place.positions / place.lanes / 2, pair = 2 * place.lanes;
     const int64_t ahead = window_ahead(memory);
     const int slabs = slabs_of(place);
     Viterbi slab[MOST_LANES / SLAB];
@@ -334,6 +344,7 @@ void search_trellises(const Place& place, const Dither& dither, const float* u, 
         v.lane = s * SLAB;
         v.metric.now = (Metrics*)(scratch + s * metrics_bytes(memory));
         v.metric.spare = v.metric.now + (1 << memory);
+        v.capacity = decision_steps(memory, place);
         v.decisions = scratch + slabs * metrics_bytes(memory) + s * decision_bytes(memory, place);
         v.begin();
     }
@@ -345,12 +356,10 @@ void search_trellises(const Place& place, const Dither& dither, const float* u, 
         for (int s = 0; s < slabs; s++) {
             Viterbi& v = slab[s];
             int32_t state[SLAB];
-            v.forward(done, end, v.decisions + (done - first) * row);
+            v.forward(done, end);
             v.best(end, state);
-            v.back(keep, end - first, state, nullptr);
-            v.back(0, keep, state, inputs);
-            // The rest is the beginning of the next window.
-            memmove(v.decisions, v.decisions + keep * row, (size_t)((end - first - keep) * row));
+            v.back(first + keep, end, state, nullptr);
+            v.back(first, first + keep, state, inputs);
         }
         (place.lanes == 32 ? follow<32> : follow<0>)(encoder, inputs, keep, place.lanes, level + pair * first,
                                                      x + pair * first);

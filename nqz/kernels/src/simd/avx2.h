@@ -12,7 +12,7 @@ namespace {
 // permutation: a table holds one for each of the 256 sets of 8 lanes.
 struct Moves {
     uint8_t spread[256][8];  // which word each lane of the set takes
-    uint8_t pack[256][8];    // the lanes of the set, in the last places
+    uint8_t pack[256][16];   // the bytes of the lanes that are not in the set, in the last places
     constexpr Moves() : spread(), pack() {
         for (int set = 0; set < 256; set++) {
             int count = 0;
@@ -21,7 +21,11 @@ struct Moves {
                 count += set >> l & 1;
             }
             for (int l = 7, to = 7; l >= 0; l--)
-                if (set >> l & 1) pack[set][to--] = (uint8_t)l;
+                if (!(set >> l & 1)) {
+                    pack[set][2 * to] = (uint8_t)(2 * l);
+                    pack[set][2 * to + 1] = (uint8_t)(2 * l + 1);
+                    to--;
+                }
         }
     }
 };
@@ -173,11 +177,12 @@ struct Simd : Ymm {
     }
     static NQZ_INLINE Words emptied(Words x, Words size, uint16_t*& words) {
         __m256i kept = _mm256_cmpgt_epi32((__m256i)size, (__m256i)(x >> 20));
-        uint32_t set = ~signs(kept) & 255;
-        __m256i given = moved((__m256i)(x & 65535), MOVES.pack[set]);
+        const uint32_t set = signs(kept);
+        const __m256i low = (__m256i)(x & 65535);
+        const __m128i all = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
         _mm_storeu_si128((__m128i*)(words - 8),
-                         _mm_packus_epi32(_mm256_castsi256_si128(given), _mm256_extracti128_si256(given, 1)));
-        words -= __builtin_popcount(set);
+                         _mm_shuffle_epi8(all, _mm_loadu_si128((const __m128i*)MOVES.pack[set])));
+        words += __builtin_popcount(set) - 8;
         return (Words)_mm256_blendv_epi8((__m256i)(x >> 16), (__m256i)x, kept);
     }
 
