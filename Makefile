@@ -32,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ifndef BESIDE
 .NOTPARALLEL:
 endif
-.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-remote test-dask test-pythons test-arm64 test-report bench fuzz golden man docs wheel coverage clean
+.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-zarr test-remote test-dask test-pythons test-arm64 test-report bench fuzz golden man docs wheel coverage clean
 
 help:
 	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
@@ -74,7 +74,7 @@ demo: $(VENV)/nqz
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh fixtures/demo.sh
 
 # What takes long, or needs environments of its own under build/.
-test-all: test test-faults test-report test-reference test-torch test-remote test-dask test-pythons test-arm64 docs wheel
+test-all: test test-faults test-report test-reference test-torch test-zarr test-remote test-dask test-pythons test-arm64 docs wheel
 
 # What happens at random, kills, interrupts and forks, tried so often that what is rare is met; more draws of noise, of
 # the files that are wrong in one thing, all pairs of options, and theorems with every kind of matrices at every rate.
@@ -104,7 +104,7 @@ test-torch:
 	build/venv-torch/bin/python $(PIP) $(BUILD_TOOLS)
 	build/venv-torch/bin/python $(PIP) --no-build-isolation --config-settings build-dir=build/torch --editable .
 	build/venv-torch/bin/python $(PIP) 'nqz[test]' torch==2.13.0 jax jaxlib pyarrow dask
-	build/venv-torch/bin/python -m pytest tests/interop $(ARGS)
+	build/venv-torch/bin/python -m pytest tests/interop/test_arrays.py tests/interop/test_torch.py $(ARGS)
 
 # Workers of Dask, some of which are killed. Its environment has Dask, and sees everything of that of the tests.
 test-dask: $(VENV)/test
@@ -122,6 +122,14 @@ test-remote: $(VENV)/test
 	test -e build/s3fs/s3fs/__init__.py || $(BIN)/python $(PIP) --target build/s3fs 's3fs>=2024.6'
 	NQZ_TEST_S3_SERVER="$(CURDIR)/build/venv-s3/bin/moto_server" PYTHONPATH="$(CURDIR)/build/s3fs" \
 	  $(BIN)/python -m pytest tests/remote $(ARGS)
+
+# Arrays of Zarr, xarray and Dask, and what docs/howto/zarr.md shows.
+test-zarr:
+	test -x build/venv-zarr/bin/python || $(PYTHON) -m venv --clear build/venv-zarr
+	build/venv-zarr/bin/python $(PIP) $(BUILD_TOOLS)
+	build/venv-zarr/bin/python $(PIP) --no-build-isolation --config-settings build-dir=build/zarr --editable .
+	build/venv-zarr/bin/python $(PIP) 'nqz[zarr]' xarray scipy pytest hypothesis
+	build/venv-zarr/bin/python -m pytest tests/interop/test_zarr.py $(ARGS)
 
 # Every other Python that is found: on the PATH, or in the folder of pyenv.
 test-pythons:

@@ -24,7 +24,7 @@ LAYERS = [
     ["commands"],
     ["curve", "pages"],
     ["api", "cli", "adapters"],
-    ["torch"],
+    ["numcodecs", "torch", "zarr"],
     ["", "__main__"],  # `nqz` itself
 ]
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}

@@ -13,9 +13,12 @@ import numpy.typing as npt
 from nqz.api.file import File
 from nqz.format.reader import ContainerReader
 from nqz.format.tensors import TensorInfo
-from nqz.ground.errors import NqzError
+from nqz.ground.errors import NqzError, UsageError
 
 Self = TypeVar("Self", bound="Tensor")
+
+_DASK = 2**22
+"""Entries of a chunk of Dask."""
 
 
 class Tensor(ABC):
@@ -74,6 +77,36 @@ class Tensor(ABC):
     def T(self: Self) -> Self:  # noqa: N802 - as NumPy has it
         """The transpose; nothing is read for it."""
         return self if self.ndim < 2 else type(self)(*self._place, not self._transposed)
+
+    def to_dask(self, chunks: Any = None) -> Any:
+        """An array of Dask, which reads and decodes what is computed, where it is computed.
+
+        Parameters
+        ----------
+        chunks : int, tuple or str, optional
+            As `dask.array.from_array` has them; by default whole vectors, of 2²² entries or so together.
+
+        Returns
+        -------
+        dask.array.Array
+            Other processes open the file by its path.
+
+        Raises
+        ------
+        UsageError
+            Dask is not installed.
+        """
+        try:
+            from dask import array
+        except ImportError as error:
+            raise UsageError("to_dask needs Dask, which is not installed: pip install 'nqz[dask]'") from error
+        if chunks is None:
+            along = self.axis % self.ndim if hasattr(self, "axis") and self.ndim else 0
+            others = max(1, _DASK // max(1, self.shape[along])) if self.ndim else 1
+            chunks = tuple(
+                -1 if at == along else min(others, length) or 1 for at, length in enumerate(self.shape)
+            )
+        return array.from_array(self, chunks=chunks, asarray=False)
 
     @abstractmethod
     def decode(self, dtype: Any = None) -> npt.NDArray[Any]:

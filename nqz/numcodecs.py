@@ -1,0 +1,62 @@
+"""The codec of chunks for version 2 of Zarr, and all else that has codecs of the package numcodecs.
+
+>>> from nqz.numcodecs import Nqz
+>>> zarr.create_array(store, …, zarr_format=2, compressors=Nqz(rate=4))
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numcodecs.abc import Codec
+from numcodecs.compat import ensure_ndarray, ndarray_copy
+
+from nqz.api.blocks import Again, decode_block, encode_block
+from nqz.ground.errors import UsageError
+
+__all__ = ["Nqz"]
+
+_TARGETS = ("rate", "error", "max_bytes")
+_again = Again()
+
+
+class Nqz(Codec):  # type: ignore[misc]
+    """Chunks of floating-point numbers at so many bits an entry, or with such an error.
+
+    Parameters
+    ----------
+    axis : int
+        The axis of a chunk along which its vectors lie.
+    **options
+        Those of `nqz.encode`: one of `rate`, `error` and `max_bytes`, and `lattice`, `coding`, `seed` and others.
+    """
+
+    codec_id = "nqz"
+
+    def __init__(self, axis: int = 0, **options: Any) -> None:
+        if sum(options.get(name) is not None for name in _TARGETS) != 1:
+            raise UsageError("the nqz codec needs one of rate, error and max_bytes")
+        self.axis, self.options = axis, options
+
+    def encode(self, buf: Any) -> bytes:
+        """Compress an array; what is constant along its ends, as beyond the end of an array, comes back exactly."""
+        array = ensure_ndarray(buf)
+        if array.dtype.kind != "f" or array.dtype.itemsize > 8 or array.ndim == 0:
+            raise UsageError(
+                f"the nqz codec is for arrays of float16, float32 and float64, not {array.dtype}"
+            )
+        _again.warn(array)
+        return encode_block(array, self.axis, self.options)
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        """Rebuild the array, or put it into `out`."""
+        array = decode_block(bytes(ensure_ndarray(buf).data), self.axis)
+        _again.remember(array)
+        return ndarray_copy(array, out)
+
+    def get_config(self) -> dict[str, Any]:
+        """See numcodecs."""
+        return {"id": self.codec_id, "axis": self.axis, **self.options}
+
+    def __repr__(self) -> str:
+        return f"Nqz({', '.join(f'{name}={value!r}' for name, value in self.get_config().items() if name != 'id')})"
