@@ -260,6 +260,8 @@ def test_what_does_not_fit_together_is_refused(folder, tmp_path):
         nqz.encode(folder / "x.nqzset", rate=2)
     with pytest.raises(UsageError, match="from 1x1 to 640x130 are possible"):
         nqz.encode_set(path, tmp_path / "z.nqzset", rate=2, parts=(641, 1))
+    with pytest.raises(UsageError, match=r"a container is written, and no \.nqzset file"):
+        nqz.encode(path, tmp_path / "z.nqzset", rate=2)
     with pytest.raises(UsageError, match=r"name it \.nqzset"):
         nqz.encode_set(path, tmp_path / "z.nqz", rate=2)
 
@@ -304,6 +306,7 @@ def test_the_command_says_what_a_set_is_and_which_of_its_options_are_for_what(fo
         (["create", sources[0], "-r", "3", "--parts", "two"], "KxJ is needed"),
         (["create", sources[0], "-r", "3", "-o", "x.nqz"], "name it .nqzset"),
         (["concat", target], "name the new manifest, with -o"),
+        (["create", "-", "-r", "3"], "standard input has no name"),
     ):
         assert run(["set", *words]) == UsageError.exit_code
         assert said in capsys.readouterr().err

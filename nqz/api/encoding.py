@@ -31,6 +31,7 @@ from nqz.commands.planning import plan_collection, plan_parts
 from nqz.commands.sensitivities import read_across
 from nqz.files.access import MemoryAccess
 from nqz.files.output import Output
+from nqz.format.part_set import SUFFIX as SET
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SOURCES
 from nqz.ground.threads import workers
@@ -237,5 +238,5 @@ def _warn(texts: Sequence[str]) -> None:
 def _check_suffix(to: Any) -> None:
     if isinstance(to, (str, os.PathLike)):
         found = suffix(to)
-        if found in SOURCES:  # whoever opens it would take it for one
+        if found in (*SOURCES, SET):  # whoever opens it would take it for one
             raise UsageError(f"{to}: a container is written, and no .{found} file; name it .nqz")

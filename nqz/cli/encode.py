@@ -38,6 +38,7 @@ from nqz.commands.options import AUTO, EncodeOptions
 from nqz.commands.sensitivities import SIZE, UNIFORM, read_across
 from nqz.commands.treatment import MATRIX, Treatment, treatments
 from nqz.files.contract import Source
+from nqz.format.part_set import SUFFIX as SET
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import UsageError
 from nqz.ground.sizes import SIZE_HELP
@@ -319,7 +320,7 @@ def _taken(contents: Sequence[Any], options: EncodeOptions) -> list[Treatment]:
 
 def _check_suffix(target: str) -> None:
     found = suffix(target)
-    if found in READ:  # whoever opens it would take it for one
+    if found in (*READ, SET):  # whoever opens it would take it for one
         raise UsageError(f"{target}: a container is written, and no .{found} file; name it .nqz")
 
 

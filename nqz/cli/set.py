@@ -205,6 +205,8 @@ class _Job:
         self._write([(f"{stem}-{number}.{SUFFIX}", one) for number, one in enumerate(made)], "split")
 
     def _target(self) -> str:
+        if self.output is None and self.sources[0] == "-":
+            raise UsageError("nqz set create: standard input has no name; name the manifest, with -o")
         target = self.output or with_suffix(self.sources[0], SOURCES, SUFFIX)
         if suffix(target) != SUFFIX:
             raise UsageError(f"{target}: the manifest of a part set is written; name it .{SUFFIX}")
