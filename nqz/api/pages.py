@@ -103,7 +103,7 @@ def report(
     check_inputs(source, other, against, chosen)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
-        files = [(_called(source, "container"), stack.enter_context(open_containers(source)))]
+        files = [(_called(source, "container"), stack.enter_context(open_containers(source, sets=True)))]
         if other is not None:
             files.append((_called(other, "other"), _side(other, stack)))
         original = None
@@ -163,7 +163,7 @@ def _side(given: Any, stack: ExitStack) -> Collection:
     if isinstance(given, Container):
         return given.collection
     if is_file(given) or are_files(given):
-        return stack.enter_context(open_collection(as_target(given)))
+        return stack.enter_context(open_collection(as_target(given), sets=True))
     return open_original(given, stack)
 
 

@@ -80,7 +80,7 @@ def command(
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
         alone = True if other is None else None
-        opened = [stack.enter_context(open_collection(path, container=alone)) for path in paths]
+        opened = [stack.enter_context(open_collection(path, container=alone, sets=True)) for path in paths]
         original = None
         if against is not None:
             original = stack.enter_context(open_collection(against, container=False))
@@ -127,9 +127,9 @@ def _target(paths: list[str], form: str | None, output: str | None) -> tuple[str
 def _beside(path: str, kind: str) -> str:
     """A page beside what it is of, which may be a folder; in the current one for what is on no disk here."""
     if is_url(path):
-        return default_output(os.path.join(".", called(path)), ["nqz"], kind)
+        return default_output(os.path.join(".", called(path)), ["nqz", "nqzset"], kind)
     if not os.path.isdir(path):
-        return default_output(path, ["nqz"], kind)
+        return default_output(path, ["nqz", "nqzset"], kind)
     folder = os.path.normpath(path)
     if os.path.basename(folder) in ("", ".", ".."):
         folder = os.path.abspath(folder)

@@ -167,7 +167,7 @@ def _part_set(path: str, container: bool | None, allowed: bool) -> Collection:
         )
     if not allowed:
         raise UnsupportedError(
-            f"{shown(path)}: is a part set, which decode, inspect, matmul, verify and set take, and here a "
+            f"{shown(path)}: is a part set, which decode, inspect, matmul, report, verify and set take, and here a "
             "container is expected; each of its parts is one"
         )
     grid, folder, descriptors = read_part_set(path), folder_of(path), Descriptors()

@@ -92,8 +92,8 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Its name, "array" for one without."""
-        return self.tensor["name"] or "array"
+        """Its name; without one that of its part of a set, or "array"."""
+        return self.tensor["name"] or self.tensor.get("part") or "array"
 
     @property
     def bytes(self) -> int:
