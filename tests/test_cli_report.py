@@ -152,10 +152,10 @@ def test_addresses_are_shown_without_what_opens_them():
 
 def test_a_part_set_has_a_page_and_so_has_a_product_of_two(files, capsys):
     for name in ("a", "b"):
-        nqz.encode_set(f"{name}.npy", f"{name}s.nqzset", rate=3, parts=(2, 1))
+        nqz.encode_set(f"{name}.npy", f"{name}s.nqzset", rate=6, parts=(2, 1))
     succeed(capsys, "report", "as.nqzset", "--against", "a.npy", "-q")
     page = (files / "as.html").read_text()
-    rows = [name for name in Parsed(page).text["bdi"] if name.startswith("as-")]
+    rows = {name for name in Parsed(page).text["bdi"] if name.startswith("as-")}
     assert len(rows) == 2 and page == nqz.report("as.nqzset", against="a.npy")
     expected = 100 * nqz.predicted_error("as.nqzset", "bs.nqzset") ** 0.5
     assert f"is expected to be {expected:.1f} % off" in nqz.report("as.nqzset", "bs.nqzset")
