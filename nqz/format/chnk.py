@@ -75,14 +75,16 @@ def pack(coding: str, sections: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     return [*leading, counts, *(_stored(section, array) for section, array in layout if not _leads(section))]
 
 
-def unpack(coding: str, payload: bytes, lanes: int, derived: Sequence[int]) -> tuple[NDArray[Any], ...]:
+def unpack(
+    coding: str, payload: bytes | memoryview, lanes: int, derived: Sequence[int]
+) -> tuple[NDArray[Any], ...]:
     """Find the sections of a chunk.
 
     Parameters
     ----------
     coding : str
         A key of `LAYOUTS`.
-    payload : bytes
+    payload : bytes-like
     lanes : int
     derived : sequence of int
         Lengths of the derived sections, in order.

@@ -29,6 +29,7 @@ from nqz.format.records import (
     read_header,
     read_record,
     record_size,
+    view_record,
 )
 from nqz.ground import digests
 from nqz.ground.errors import CorruptError, NewerFormatError
@@ -181,7 +182,11 @@ class ContainerReader:
         return {index.types[n]: int(sizes[here == n].sum()) for n in np.flatnonzero(np.bincount(here))}
 
     def read(self, record: Record, expected_type: str | None = None) -> bytes:
-        """Return the payload of a record, once its type, length and CRC-32 are found right.
+        """Return the payload of a record; see `view`."""
+        return bytes(self.view(record, expected_type))
+
+    def view(self, record: Record, expected_type: str | None = None) -> memoryview:
+        """Return the payload of a record where it was read, once its type, length and CRC-32 are found right.
 
         Raises
         ------
@@ -192,7 +197,7 @@ class ContainerReader:
             raise CorruptError(f"{self._where(record)}: expected a record {expected_type}")
         if not PREAMBLE_SIZE <= record.offset <= record.end <= self.size:
             raise CorruptError(f"{self._where(record)}: outside of the file")
-        return read_record(self._access, record, self.name)
+        return view_record(self._access, record, self.name)
 
     def prefetch(self, records: Iterable[Record]) -> None:
         """Say that records are about to be read; whoever reads them from afar may begin at once."""

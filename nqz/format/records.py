@@ -165,7 +165,12 @@ def read_header(access: Access, offset: int, limit: int, name: str) -> Header:
 
 
 def read_record(access: Access, record: Record, name: str) -> bytes:
-    """Read a whole record and return its payload, once its header, its CRC-32 and its padding are found right.
+    """Read a whole record and return its payload; see `view_record`."""
+    return bytes(view_record(access, record, name))
+
+
+def view_record(access: Access, record: Record, name: str) -> memoryview:
+    """Read a whole record and return its payload where it was read, once header, CRC-32 and padding are found right.
 
     Raises
     ------
@@ -181,7 +186,7 @@ def read_record(access: Access, record: Record, name: str) -> bytes:
     if kernels.crc32(data[FRAMING:], _unsealed(raw_type, length)[1]) != crc:
         raise checksum_error(record, name)
     check_padding(data[FRAMING + length :], record, name)
-    return bytes(data[FRAMING : FRAMING + length])
+    return data[FRAMING : FRAMING + length]
 
 
 def check_padding(padding: bytes | memoryview, record: Record, name: str) -> None:

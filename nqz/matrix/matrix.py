@@ -193,7 +193,7 @@ class Matrix:
     def _chunk(self, panel: CodedPanel, chunk: Chunk, use: Callable[[Sections], Any]) -> Any:
         """What comes of the sections of a chunk."""
         record = self.panels.chunk(chunk.number)
-        payload = self.reader.read(record, "CHNK")
+        payload = self.reader.view(record, "CHNK")
         try:
             sizes = panel.coder.sizes(chunk, panel.opened.coded)
             return use(chnk.unpack(self.parameters.coding.name, payload, chunk.lanes, sizes))
