@@ -372,3 +372,13 @@ def test_the_right_original_of_short_vectors_is_no_other(n, rate):
                 np.take_along_axis(truth(x, x[:20], metric), hits.indices, 1), rel=1e-12, abs=1e-12
             )
             assert metric != "l2" or np.array_equal(hits.indices[:, 0], np.arange(20))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_short_vectors_with_an_entry_beyond_the_table_of_rings_are_reranked(seed):
+    rng = np.random.default_rng(seed)
+    x = 0.05 * rng.standard_normal((800, 8))
+    x[np.arange(800), rng.integers(0, 8, 800)] += rng.choice([-2, 2], 800) * rng.uniform(0.5, 1, 800)
+    x, q = x[:700], x[700:]
+    hits = nqz.topk(nqz.encode(x, axis=1, rate=4, coding="trellis"), q, 8, metric="l2", rerank=x)
+    assert hits.scores == pytest.approx(np.sort(truth(x, q, "l2"), axis=1)[:, :8], rel=1e-9)

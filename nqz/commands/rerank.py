@@ -21,6 +21,9 @@ from nqz.product.search import Found, Near, Search
 _OFF = 10.0
 """An exact score so many standard deviations from its estimate is one of another vector."""
 
+_FEW = 8.0
+"""Of so few coordinates twice as many: errors of sums of a few are farther from normal."""
+
 _SLACK = 2.0**-40
 """What rounding of scores to float64 may add to that, relative to norms."""
 
@@ -92,7 +95,8 @@ class Reranked:
     ) -> None:
         """Read vectors, and let them take part with their exact scores."""
         original, start = self._originals[number], self._search.starts[number]
-        frame = self._search.frame
+        frame, like = self._search.frame, self._search.likeness[number]
+        most = _OFF * (1.0 + _FEW / min(like.corpus.m, like.queries.m))
         original.note(near.vector)
 
         def scores(places: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats]:
@@ -103,7 +107,7 @@ class Reranked:
             query, index = near.query[places], near.vector[places]
             off = np.abs(score + half[query] - near.score[places])
             slack = _SLACK * (1.0 + np.abs(near.score[places]) + half[query])
-            wrong = np.flatnonzero(off - slack > _OFF * sigma[places])
+            wrong = np.flatnonzero(off - slack > most * sigma[places])
             if len(wrong):
                 raise refuse_other(
                     original, int(index[wrong[0]]), float(off[wrong[0]] / sigma[places][wrong[0]])

@@ -29,6 +29,9 @@ _MOST_SLOPE = 0.5
 _FINE = 1.0 / 256.0
 """A step of norms, in octaves, that leaves nothing to be found out."""
 
+_COARSE = 2.0
+"""Standard deviations of rounded energies by which what is left of vectors may seem more than it is."""
+
 _ENOUGH, _SURE = 64, 2.0
 """So many vectors tell a variance, with so many of its own standard deviations on top."""
 
@@ -202,9 +205,11 @@ class Vectors:
         unit = np.ldexp(unit, shift) * (1.0 - slope)
         apart = mean if operand.apart else np.zeros(len(mean))
         square = energy + n * (apart * apart)
-        return cls(
-            n, coded, unit, mean, apart, step, size, energy, square, relative * size, excess, variances
-        )
+        noise = relative * size
+        if operand.across:  # then energies of points tell how much there is of each: more where tables end
+            seen = (1.0 + excess) * (1.0 + relative) - 1.0 - _COARSE * math.sqrt(rounding(operand))
+            noise = np.where(coded, np.maximum(relative, seen), 0.0) * size
+        return cls(n, coded, unit, mean, apart, step, size, energy, square, noise, excess, variances)
 
     def norm_variance(self, operand: Operand) -> float:
         """How far energies are from what norms stand for, by the energies of the points of these vectors.
