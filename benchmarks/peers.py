@@ -13,6 +13,7 @@ and gets the matrix in the order in which it wants it; nqz does all of this insi
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib
 import math
 import os
@@ -23,6 +24,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,7 @@ PACKAGES = {
     "pysz": "pysz",
     "nncodec": "nncodec",
     "constriction": "constriction",
+    "ik_llama_cpp": "ik-llama-cpp-python",
 }
 
 
@@ -114,6 +117,50 @@ class Ggml(Peer):
 
     def decode(self, code):
         return self.quants.dequantize(code[0], self.kind)
+
+
+class _Traits(ctypes.Structure):
+    """What ggml's fork says of a type, as far as decoding needs it."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p), ("block", ctypes.c_int64), ("interleaved", ctypes.c_int64),
+        ("size", ctypes.c_size_t), ("quantized", ctypes.c_int64), ("to_float", ctypes.c_void_p),
+        ("rest", ctypes.c_void_p * 10),
+    )  # fmt: skip
+
+
+class IkLlama(Peer):
+    """The trellis types of ik_llama.cpp, through the C functions of its library; one row at a time."""
+
+    transposed = True
+    KINDS = (153, 154, 155)
+
+    def __init__(self, kind: int):
+        import ik_llama_cpp
+
+        (path,) = (Path(ik_llama_cpp.__file__).parent / "lib").glob("libggml.*")
+        self.library = library = ctypes.CDLL(str(path))
+        library.ggml_internal_get_type_traits.restype = _Traits
+        library.ggml_row_size.restype = library.ggml_quantize_chunk.restype = ctypes.c_size_t
+        library.ggml_row_size.argtypes = [ctypes.c_int, ctypes.c_int64]
+        pointer, count = ctypes.c_void_p, ctypes.c_int64
+        library.ggml_quantize_chunk.argtypes = [ctypes.c_int, pointer, pointer, count, count, count, pointer]
+        traits = library.ggml_internal_get_type_traits(kind)
+        self.kind, self.name = kind, f"ik_llama {traits.name.decode().upper()}"
+        self.to_float = ctypes.CFUNCTYPE(None, pointer, pointer, count)(traits.to_float)
+
+    def encode(self, x):
+        size = self.library.ggml_row_size(self.kind, x.shape[1])
+        out = np.zeros((len(x), size), np.uint8)
+        self.library.ggml_quantize_chunk(self.kind, x.ctypes.data, out.ctypes.data, 0, *x.shape, None)
+        self.n = x.shape[1]
+        return (out,)
+
+    def decode(self, code):
+        out = np.empty((len(code[0]), self.n), np.float32)
+        for row, to in zip(code[0], out, strict=True):
+            self.to_float(row.ctypes.data, to.ctypes.data, self.n)
+        return out
 
 
 class FaissScalar(Peer):
@@ -380,6 +427,7 @@ def peers() -> list[tuple[str, Callable[[], list[Peer]]]]:
         ("constriction", lambda: [AnsScalar(rate, each) for each in (False, True) for rate in RATES]),
         ("faiss", lambda: [*map(FaissProduct, (8, 4)), *map(FaissEden, RATES), *map(FaissScalar, (4, 6, 8))]),
         ("gguf", lambda: list(Ggml.all())),
+        ("ik_llama_cpp", lambda: [IkLlama(kind) for kind in IkLlama.KINDS]),
         ("nncodec", lambda: [NnCodec(rate) for rate in RATES[:4]]),
         ("pysz", lambda: [Sz3(rate) for rate in RATES]),
         ("zfpy", lambda: [Zfp(mode, rate) for mode in ("rate", "accuracy") for rate in RATES]),
