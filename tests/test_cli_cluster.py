@@ -25,6 +25,7 @@ def array(tmp_path, monkeypatch):
         ["matmul", "a.nqz", "a.nqz", "-o", "c.npy"],
         ["verify", "a.nqz"],
         ["set", "create", "a.npy", "-r", "3"],
+        ["search", "a.nqz", "a.npy"],
     ],
     ids=lambda words: words[0],
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import nqz
+from nqz.product import corpus
 from nqz.product import search as streaming
 from nqz.product.certain import certain
 from nqz.product.normal import quantile, tail
@@ -166,8 +167,9 @@ def test_hits_do_not_depend_on_how_the_work_is_cut_or_on_threads(metric, monkeyp
     data = nqz.encode(x, rate=2, axis=1)
     whole = nqz.topk(data, q, 7, metric=metric, threads=1)
     assert same(whole, nqz.topk(data, q, 7, metric=metric, threads=3))
-    for name, value in (("_SIDE", 33), ("_TILE", 500), ("_KEPT", 1000), ("_SPACE", 16)):
-        monkeypatch.setattr(streaming, name, value)
+    monkeypatch.setattr(streaming, "_KEPT", 1000)
+    for name, value in (("_SIDE", 33), ("_TILE", 500), ("_SPACE", 16)):
+        monkeypatch.setattr(corpus, name, value)
     assert same(whole, nqz.topk(data, q, 7, metric=metric, threads=2))
     every = nqz.topk(data, q, len(x), metric=metric)
     assert np.array_equal(whole.indices, every.indices[:, :7])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import ExitStack
 from typing import Any
@@ -16,7 +17,7 @@ from nqz.api.resident import ResidentOperand
 from nqz.api.wording import in_python, speaks_python
 from nqz.commands.corpora import Corpora
 from nqz.commands.held import Held
-from nqz.commands.opening import open_collection
+from nqz.commands.opening import is_part_set, open_collection, searched
 from nqz.commands.pairs import Side
 from nqz.commands.search import RISK, Hits, SearchOptions, queries_of, search
 from nqz.files.contract import Source
@@ -38,13 +39,15 @@ def topk(
     risk: float = RISK,
     axis: int | None = None,
     threads: int | None = None,
+    executor: Any = None,
 ) -> Hits:
     """Find the vectors of a compressed matrix that are most like each query.
 
     Parameters
     ----------
     x : CompressedMatrix, ResidentOperand, Container, bytes or path; or a sequence of these
-        Whose vectors are searched, those along its `axis`; of several they are counted one after the other. A
+        Whose vectors are searched, those along its `axis`; of several they are counted one after the other, and so are
+        those of the parts of a set (``.nqzset``) that is cut across them, each of which counts as a file. A
         `CompressedMatrix.operand` is in memory, as a service has it; of all else the chunks are read and decoded by
         each call. What is found is the same.
     queries : array_like, path or bytes; or as `x`
@@ -61,6 +64,10 @@ def topk(
     axis : int, optional
         Axis of the vectors of an array of queries; by default that of `x`, or the other one if only that fits.
     threads : int, optional
+        With `executor` those of each of its jobs, by default 1.
+    executor : concurrent.futures.Executor, optional
+        Whose workers meet the vectors of `x`, which they open by its path. What `rerank` reads is read here, and
+        queries are wherever they like.
 
     Returns
     -------
@@ -84,9 +91,11 @@ def topk(
     options = SearchOptions(whole(k, "k"), word(metric, "metric"), real(risk, "risk"))
     if axis is not None and whole(axis, "axis") not in (0, 1):
         raise UsageError(f"axis {axis}: 0 or 1 is needed")
-    with ExitStack() as stack, workers(threads) as pool:
+    with ExitStack() as stack, workers(threads, executor=executor) as pool:
         several = isinstance(x, (list, tuple))
-        sides = [_side(one, stack) for one in (x if several else [x])]
+        every = [part for one in (x if several else [x]) for part in _parts(one)]
+        several = several or len(every) > 1
+        sides = [_side(one, stack) for one in every]
         if not sides:
             raise UsageError("x: a compressed matrix is needed")
         corpora = Corpora.of([file for file, _ in sides], [name for _, name in sides])
@@ -100,6 +109,11 @@ def topk(
     for note in found.notes:
         warnings.warn(in_python(note), stacklevel=3)
     return found.hits
+
+
+def _parts(x: Any) -> list[Any]:
+    """The files of a part set; all else by itself."""
+    return list(searched([os.fsdecode(x)])) if is_part_set(x) else [x]
 
 
 def _side(x: Any, stack: ExitStack) -> tuple[Side | Held, str | None]:

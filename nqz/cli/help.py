@@ -107,7 +107,7 @@ PAGES = {
         ),
         common=(
             "-k", "--metric", "--rerank", "--output", "--force", "--tensor", "--tensor-queries", "--axis-queries",
-            "--json",
+            "--cluster", "--json",
         ),
         expert=("--risk",),
     ),

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
+from nqz.cli.cluster import cluster_option, executor_of
 from nqz.cli.common import (
     Notices,
     common_options,
@@ -70,11 +71,12 @@ makes hits and scores exact.
     help="Axis of the vectors of QUERIES where that is not compressed: 0 for columns, 1 for rows.",
 )  # fmt: skip
 @json_option
+@cluster_option
 @common_options
 def command(
     corpora: tuple[str, ...], queries: str, hits: int, metric: str, output: str | None, force: bool,
     originals: tuple[str, ...], risk: float, tensor: str | None, tensor_queries: str | None, axis_queries: str | None,
-    json_to: str | None, threads: int | None, quiet: bool, show_progress: bool | None,
+    json_to: str | None, cluster: str | None, threads: int | None, quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
     """Run ``nqz search``."""
     notices, corpora = Notices(quiet, show_progress), expanded(corpora)
@@ -83,7 +85,8 @@ def command(
         raise UsageError("standard input can be one of the inputs, not several")
     kind = None if output is None else kind_of(output, "npz", SEVERAL)
     with ExitStack() as stack:
-        pool = stack.enter_context(workers(threads))
+        executor = stack.enter_context(executor_of(cluster))
+        pool = stack.enter_context(workers(threads, executor=executor))
         opened = [stack.enter_context(open_collection(path, container=True)) for path in searched(corpora)]
         asked = stack.enter_context(open_collection(queries))
         plain = [stack.enter_context(open_collection(path, container=False)) for path in originals]

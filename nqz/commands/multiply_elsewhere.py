@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nqz.commands.factors import Coded, CodedOperand, Factor
 from nqz.files.access import has_address
 from nqz.format.reader import ContainerReader
-from nqz.ground.errors import UsageError
+from nqz.ground.errors import InputError, UsageError
 from nqz.ground.fleet import Fleet
 from nqz.ground.threads import Workers
 from nqz.matrix import open_matrix
@@ -49,6 +49,7 @@ class Address(NamedTuple):
 
     opened: tuple[Any, ...]
     name: str
+    digest: bytes
     tensor: int
     means_needed: bool
 
@@ -57,6 +58,8 @@ class Address(NamedTuple):
         function, arguments = self.opened[:2]
         access = function(*arguments)
         reader = ContainerReader(access, self.name)
+        if reader.digest != self.digest:
+            raise InputError(f"{self.name}: is not the file that it was; workers must see the same storage")
         return CodedOperand(open_matrix(reader, self.tensor), self.means_needed), access
 
 
@@ -96,7 +99,7 @@ class ProductElsewhere(Product):
             A side cannot be opened elsewhere.
         """
         operands = product.a, product.b
-        found = [_address(factor, one) for factor, one in zip(factors, operands, strict=True)]
+        found = [address_of(factor, one) for factor, one in zip(factors, operands, strict=True)]
         if max(len(one.blocks) for one in operands) <= 1:
             return product
         sides = Sides(os.urandom(8).hex(), found[0], found[1], product.estimator, product.same)
@@ -156,8 +159,14 @@ class ProductElsewhere(Product):
             yield tile.size / whole, put(rows.start, columns.start, tile)
 
 
-def _address(factor: Factor, operand: Operand) -> Address | Operand:
-    """How a side is found elsewhere: a coded one by its file, a plain one with what was measured of it."""
+def address_of(factor: Factor, operand: Operand) -> Address | Operand:
+    """How a side is found elsewhere: a coded one by its file, a plain one with what was measured of it.
+
+    Raises
+    ------
+    UsageError
+        It has no path.
+    """
     access: Any = factor.matrix.reader.access if isinstance(factor, Coded) else factor.tensor.access
     if not has_address(access):
         raise UsageError(
@@ -167,7 +176,7 @@ def _address(factor: Factor, operand: Operand) -> Address | Operand:
     if not isinstance(factor, Coded):
         return operand
     reader = factor.matrix.reader
-    return Address(access.__reduce__(), reader.name, factor.matrix.index, not operand.apart)
+    return Address(access.__reduce__(), reader.name, reader.digest, factor.matrix.index, not operand.apart)
 
 
 def rectangles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:

@@ -18,6 +18,7 @@ from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.pairs import Pair, Side, choose, is_empty
 from nqz.commands.rerank import Reranked
+from nqz.commands.search_elsewhere import SearchElsewhere
 from nqz.files.access import FileAccess, MemoryAccess
 from nqz.files.contract import TensorSpec
 from nqz.files.sink import MatrixSink
@@ -109,6 +110,7 @@ def search(
         See `queries_of`.
     options : SearchOptions
     pool : Workers
+        Whose fleet, if it has one, meets the vectors; what is read of originals is read here.
     progress : callable, optional
         Called as progress(share of the points decoded), from several threads but one at a time.
     originals : sequence of Plain, optional
@@ -118,7 +120,7 @@ def search(
     Raises
     ------
     UsageError
-        An option has no sense.
+        An option has no sense; or workers elsewhere cannot open a corpus.
     OperandError
         Vectors are of different lengths, or cannot be multiplied; or scores overflow.
     """
@@ -131,7 +133,8 @@ def search(
     watch = None if progress is None else Watch([*sides, *asked], progress)
     for side in asked:
         _check_coded(side)
-    found = Search(sides, asked, options.metric, options.k, pool, watch)
+    about = sides, asked, options.metric, options.k, pool, watch
+    found = Search(*about) if pool.fleet is None else SearchElsewhere(*about, corpora, pool.fleet)
     exact = None
     if originals is not None:
         assert isinstance(queries, Plain)

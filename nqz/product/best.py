@@ -66,6 +66,11 @@ class Best:
         limit[sorted_query[last]] = self._score[rank[rank < self.kept] == self.kept - 1]
         self.limit = limit
 
+    def taken(self) -> tuple[NDArray[np.int32], Ints, Floats, Floats]:
+        """Queries, indices, scores and kept numbers of those that are the best so far."""
+        self.settle()
+        return self._query, self._index, self._score, self._excess
+
     def found(self) -> tuple[Ints, Floats, Floats]:
         """Indices, scores and kept numbers, best first, shape (queries, at most `kept`).
 

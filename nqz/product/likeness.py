@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,6 +86,57 @@ def _exponent(operand: Operand) -> int:
     return max(found, default=0)
 
 
+class Between(NamedTuple):
+    """What there is between a corpus and queries beside single vectors.
+
+    Attributes
+    ----------
+    frame : Frame
+    kappa : float
+        The share of coordinates that both sides keep.
+    shared : int
+        How many these are.
+    related : float
+        What the errors of both sides have in common, see `related_noise`; without what is counted along each vector.
+    grain : float
+        The largest relative noise of queries.
+    above : float
+        How many times as large as what its norm says the energy of a vector may be.
+    """
+
+    frame: Frame
+    kappa: float
+    shared: int
+    related: float
+    grain: float
+    above: float
+
+    def rows(self, x: Vectors, z: float = 0.0) -> Floats:
+        """Vectors of the corpus as `kernels.select` takes them; those not coded count where z is not 0 only.
+
+        What a score may be off by is z standard deviations, or a bound of them, and that of vectors not coded all
+        that it can be.
+        """
+        root = np.sqrt(self.frame.n / 12.0)
+        more = 2.0 * (1.0 - self.kappa) / self.kappa + self.related
+        variance = x.energy * more + (x.noise + self.grain * (x.energy + x.noise)) / self.kappa
+        reach = np.sqrt(variance / self.frame.n) + root * x.step
+        offset = np.zeros(len(x))
+        if self.frame.metric == "l2":
+            offset = 0.5 * (z * x.spread - x.square)
+        if z:
+            above = np.sqrt(self.above * x.size) / z
+            reach = np.where(x.coded, reach, above + root * x.step)
+        else:
+            offset = np.where(x.coded, offset, -np.inf)
+        found = np.stack([np.where(x.coded, x.unit / self.kappa, 0.0), x.mean, offset, reach])
+        if self.frame.metric == "cosine":
+            norm = np.where(x.square > 0.0, x.norm, 1.0)
+            found[[0, 1, 3]] /= norm
+            found[3] += x.spread / (2.0 * norm * norm)
+        return found
+
+
 @dataclass(frozen=True)
 class Likeness:
     """Scores of vectors of one corpus.
@@ -121,41 +173,18 @@ class Likeness:
             found += self.queries.side.mean_noise()
         return found / self.kappa
 
-    def rows(self, x: Vectors, z: float = 0.0) -> Floats:
-        """Vectors of the corpus as `kernels.select` takes them; those not coded count where z is not 0 only.
-
-        What a score may be off by is z standard deviations, or a bound of them, and that of vectors not coded all
-        that it can be.
-        """
-        root = np.sqrt(self.frame.n / 12.0)
-        more = 2.0 * (1.0 - self.kappa) / self.kappa + max(self._related, 0.0)
-        variance = x.energy * more + (x.noise + self._grain * (x.energy + x.noise)) / self.kappa
-        reach = np.sqrt(variance / self.frame.n) + root * x.step
-        offset = np.zeros(len(x))
-        if self.frame.metric == "l2":
-            offset = 0.5 * (z * x.spread - x.square)
-        if z:
-            above = np.sqrt(self.above * x.size) / z
-            reach = np.where(x.coded, reach, above + root * x.step)
-        else:
-            offset = np.where(x.coded, offset, -np.inf)
-        found = np.stack([np.where(x.coded, x.unit / self.kappa, 0.0), x.mean, offset, reach])
-        if self.frame.metric == "cosine":
-            norm = np.where(x.square > 0.0, x.norm, 1.0)
-            found[[0, 1, 3]] /= norm
-            found[3] += x.spread / (2.0 * norm * norm)
-        return found
+    @property
+    def between(self) -> Between:
+        """What there is between corpus and queries beside single vectors."""
+        noise = self.queries.noise(self.queries.side.histogram.codes)
+        grain = float(noise[np.isfinite(noise)].max(initial=0.0))
+        shared = min(self.corpus.m, self.queries.m)
+        return Between(self.frame, self.kappa, shared, max(self._related, 0.0), grain, self.above)
 
     @property
     def above(self) -> float:
         """How many times as large as what its norm says the energy of a vector may be."""
         return float(exp(_LN2 * norms.above(self.corpus.norm_step)))
-
-    @property
-    def _grain(self) -> float:
-        """The largest relative noise of queries."""
-        noise = self.queries.noise(self.queries.side.histogram.codes)
-        return float(noise[np.isfinite(noise)].max(initial=0.0))
 
     def columns(self, q: Vectors, z: float = 0.0) -> Floats:
         """Queries as `kernels.select` takes them; see `rows`."""

@@ -214,23 +214,24 @@ class Watch:
         self._lock = threading.Lock()
         self._left = 1.0
 
+    def tell(self, count: int) -> None:
+        """So many points were read."""
+        points = sum(x.side.coded_columns() * x.m for x in self._operands)
+        with self._lock:
+            share = min(self._left, count / points)
+            if share > 0.0:
+                self._left -= share
+                self._progress(share)
+
     def over(self, stream: Stream) -> Stream:
         """The same stream, watched."""
-        points = sum(x.side.coded_columns() * x.m for x in self._operands)
-
-        def tell(count: int) -> None:
-            with self._lock:
-                share = min(self._left, count / points)
-                if share > 0.0:
-                    self._left -= share
-                    self._progress(share)
 
         def told(
             read: Callable[[Any], tuple[int, NDArray[Any]]],
         ) -> Callable[[Any], tuple[int, NDArray[Any]]]:
             def telling(chunk: Any) -> tuple[int, NDArray[Any]]:
                 start, found = read(chunk)
-                tell(len(found))
+                self.tell(len(found))
                 return start, found
 
             return telling
@@ -238,7 +239,7 @@ class Watch:
         def multiply(chunk: Any, vectors: NDArray[np.int16]) -> tuple[int, NDArray[np.int64]]:
             assert stream.multiply is not None
             start, found = stream.multiply(chunk, vectors)
-            tell(len(found) * vectors.shape[1])
+            self.tell(len(found) * vectors.shape[1])
             return start, found
 
         return replace(

@@ -81,6 +81,14 @@ def test_a_product_is_the_same_though_a_worker_is_killed(files, workers):
     assert np.array_equal(found, nqz.matmul(files / "x.nqz", files / "y.nqz"))
 
 
+def test_hits_are_the_same_though_a_worker_is_killed(files, workers):
+    executor, queries = Killing(workers, 2), np.load(files / "y.npy")[:, :50]
+    found = nqz.topk([files / "x.nqz", files / "y.nqz"], queries, 5, executor=executor)
+    assert executor.killed
+    one = nqz.topk([files / "x.nqz", files / "y.nqz"], queries, 5)
+    assert all(np.array_equal(x, y) for x, y in zip(found[:5], one[:5], strict=True))
+
+
 def test_a_set_is_the_same_though_a_worker_is_killed_and_so_is_its_product(files, workers):
     nqz.encode_set(files / "x.npy", files / "x.nqzset", rate=2, lattice="z", parts=(2, 3))
     before = (files / "x.nqzset").read_bytes()
