@@ -15,8 +15,9 @@ from nqz.commands.factors import Coded, Plain
 from nqz.commands.original import Original, as_floats, exact, half_square, refuse_other
 from nqz.ground.threads import Workers
 from nqz.product.best import Best
+from nqz.product.corpus import Near
 from nqz.product.normal import quantile
-from nqz.product.search import Found, Near, Search
+from nqz.product.search import Found, Search
 
 _OFF = 10.0
 """An exact score so many standard deviations from its estimate is one of another vector."""
