@@ -65,7 +65,7 @@ def points(data: bytes) -> np.ndarray:
 
 def numbers() -> str:
     """Return the tables of single numbers."""
-    lines = ["### 19.1 Numbers", "", "| k₀ | k₁ | i | word(k₀, k₁, i) |", "|---|---|---|---|"]
+    lines = ["#### 19.1 Numbers", "", "| k₀ | k₁ | i | word(k₀, k₁, i) |", "|---|---|---|---|"]
     for k0, k1, i in WORDS:
         (word,) = kernels.words(kernels.Key(k0, k1), i, 1)
         lines.append(f"| {k0} | {k1} | {i} | `{int(word):016X}` |")
@@ -136,7 +136,7 @@ def example(title: str, array: np.ndarray, options: dict[str, Any]) -> str:
 def section() -> str:
     """Return the text between the marks."""
     intro = (
-        "### 19.2 Files\n\nWhole containers in hex, 24 bytes a line at most: offset, bytes, what they are. "
+        "#### 19.2 Files\n\nWhole containers in hex, 24 bytes a line at most: offset, bytes, what they are. "
         "A writer other than the one they name writes other bytes there, and so another digest.\n"
     )
     return "\n".join([numbers(), intro, *(example(title, **case) for title, case in FILES.items())])

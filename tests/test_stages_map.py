@@ -27,7 +27,7 @@ def test_what_a_box_names_is_there(row):
     assert all(callable(getattr(kernels, name)) for name in native)
     for page, sections in (("theory", theory), ("format", layout)):
         text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
-        assert all(re.search(rf"^## {number}\. ", text, re.MULTILINE) for number in sections)
+        assert all(re.search(rf"^##+ {number}\. ", text, re.MULTILINE) for number in sections)
 
 
 def test_every_stage_is_a_box_or_named():

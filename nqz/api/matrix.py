@@ -82,12 +82,12 @@ class CompressedMatrix(Tensor, Operand):
 
     @property
     def operand_nbytes(self) -> int:
-        """Memory that `operand` will take, from the norms: more only where points lie far beyond these."""
+        """Memory that `operand` will take, as norms tell; more only where points lie far beyond these."""
         return expected_nbytes(self._coded)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of what `decode` gives: that of the source, float32 for bfloat16 and float8."""
+        """Type of what `decode` gives, that of the source, or float32 for bfloat16 and float8."""
         self.reader.span(self._index)  # one that only a later release knows is an error of its own
         return np.dtype(numpy_name(self.source_dtype) or "float32")
 

@@ -148,9 +148,12 @@ def _about_limit(row: Row) -> list[tuple[str, str]]:
         away = ""
         if place.excess is not None:
             where = "over" if place.excess >= 0.0 else "under"
-            away = f", {bits(abs(place.excess))} bits {where} the limit"
+            away = f", {bits(abs(place.excess))} bits {where} that"
         found.append(
-            ("products", f"{percent(row.product)} off, at least {percent(place.limit)} at this rate{away}")
+            (
+                "products",
+                f"{percent(row.product)} off, {percent(place.limit)} at the limit for vectors of one norm{away}",
+            )
         )
     if row.more is not None:
         error, more = row.more
