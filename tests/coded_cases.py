@@ -20,7 +20,7 @@ from nqz.ground.threads import Workers
 from nqz.matrix import Matrix, open_matrix
 from nqz.plan import entropy
 from nqz.plan.columns import columns_of
-from nqz.product.operand import Stream
+from nqz.product.stream import Stream
 from nqz.stages import norms
 from nqz.stages.codings import nested_noise, tables
 from nqz.stages.estimate import Side

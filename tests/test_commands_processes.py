@@ -22,7 +22,8 @@ from nqz.commands.options import EncodeOptions
 from nqz.commands.rounded import rounded
 from nqz.commands.sharing import target_of
 from nqz.commands.treatment import treatments
-from nqz.files.access import MemoryAccess, open_input
+from nqz.files.access import MemoryAccess
+from nqz.files.opening import open_input
 from nqz.files.source import array_source, open_source
 from nqz.format.writer import ContainerWriter
 from nqz.ground.errors import InputError

@@ -16,8 +16,9 @@ import pytest
 import nqz
 from cli_tools import matrix
 from coded_cases import rewritten
-from nqz.files.access import FileAccess, open_input
+from nqz.files.access import FileAccess
 from nqz.files.objects import ObjectAccess
+from nqz.files.opening import open_input
 from nqz.ground.errors import CorruptError, InputError, OutputError
 from nqz.ground.threads import Workers
 

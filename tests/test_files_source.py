@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from nqz.commands.opening import open_file
-from nqz.files.access import FileAccess, MemoryAccess, open_input
+from nqz.files.access import FileAccess, MemoryAccess
+from nqz.files.opening import open_input
 from nqz.files.source import array_source, open_source
 from nqz.ground.errors import (
     CorruptError,

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nqz.files import vectors
-from nqz.files.access import MemoryAccess, open_input
+from nqz.files.access import MemoryAccess
 from nqz.files.contract import TensorSpec
 from nqz.files.layout import vector_layout
+from nqz.files.opening import open_input
 from nqz.files.sink import MatrixSink
 from nqz.files.source import array_source, open_source
 from nqz.ground import float8

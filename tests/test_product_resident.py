@@ -16,7 +16,7 @@ import nqz
 from nqz.ground.threads import Workers
 from nqz.product import kept, resident
 from nqz.product.integers import load
-from nqz.product.operand import Stream
+from nqz.product.stream import Stream
 
 N, COLUMNS = 256, 90
 

@@ -14,7 +14,8 @@ import pytest
 import nqz
 from cli_tools import fail, matrix, succeed
 from model_tools import INDEX, make_model
-from nqz.files.access import MemoryAccess, open_input
+from nqz.files.access import MemoryAccess
+from nqz.files.opening import open_input
 from nqz.files.remote import held, trouble, upload
 from nqz.files.source import open_source
 from nqz.format.reader import ContainerReader

@@ -7,8 +7,9 @@ from contextlib import closing
 from typing import Any
 
 from nqz.commands.models import Files, files_of, index_bytes, source_sizes
+from nqz.files.opening import open_part
 from nqz.files.parked import Descriptors
-from nqz.files.places import exists, open_part
+from nqz.files.places import exists
 from nqz.ground.urls import base, is_url, joined
 from nqz.models.collection import Collection
 

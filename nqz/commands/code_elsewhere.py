@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nqz.commands.code import NoiseSums, records_of, side_records
 from nqz.commands.measure import measure_columns
 from nqz.commands.measured import MeasuredMatrix
+from nqz.commands.panel_records import NoiseSums, records_of, side_records
 from nqz.files.vectors import VectorView
 from nqz.format.records import Sealed
 from nqz.ground.fleet import Fleet

@@ -12,9 +12,10 @@ from functools import partial
 from itertools import chain, count
 from typing import Any, NamedTuple
 
-from nqz.commands.code import NoiseSums, Progress, code, probe, side_records
+from nqz.commands.code import Progress, code, probe
 from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
+from nqz.commands.panel_records import NoiseSums, side_records
 from nqz.commands.rounded import rounded
 from nqz.files.contract import SourceTensor
 from nqz.files.vectors import VectorView

@@ -21,7 +21,8 @@ from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
 from nqz.matrix import Matrix
 from nqz.product.means import PointMeans
-from nqz.product.operand import Columns, Operand, Stream
+from nqz.product.operand import Columns, Operand
+from nqz.product.stream import Stream
 from nqz.stages import norms
 from nqz.stages.estimate import Side
 from nqz.stages.panels import panel_columns

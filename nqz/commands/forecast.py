@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nqz.commands.code import code, probe, side_records
+from nqz.commands.code import code, probe
 from nqz.commands.contents import Record
 from nqz.commands.encode_matrix import encode_matrix, vectors_of
 from nqz.commands.measure import grid, measure
 from nqz.commands.measured import MeasuredMatrix
+from nqz.commands.panel_records import side_records
 from nqz.commands.rounded import rounded
 from nqz.files.access import MemoryAccess
 from nqz.files.contract import SourceTensor

@@ -13,8 +13,9 @@ from nqz.ground.arithmetic import pieces
 from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.threads import Workers
 from nqz.product.integers import SHIFT, Integers, joined
-from nqz.product.operand import Operand, Stream
+from nqz.product.operand import Operand
 from nqz.product.resident import Resident
+from nqz.product.stream import Stream
 
 
 class HeldOperand(CodedOperand):

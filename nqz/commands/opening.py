@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from nqz.files.access import Access, open_input
+from nqz.files.access import Access
 from nqz.files.foreign import refuse_foreign
+from nqz.files.opening import open_input, open_part, open_parts
 from nqz.files.parked import Descriptors
-from nqz.files.places import open_part, open_parts
 from nqz.files.source import format_of, read_source
 from nqz.format.part_set import MOST_BYTES, PartSet
 from nqz.format.part_set import SUFFIX as SET

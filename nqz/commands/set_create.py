@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
-from nqz.commands.code import code, side_records
+from nqz.commands.code import code
 from nqz.commands.contents import manifest, task_of
 from nqz.commands.encode_matrix import assemble, vectors_of
 from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.options import EncodeOptions
+from nqz.commands.panel_records import side_records
 from nqz.commands.set_plan import PartMeasured, PartPlan, Together, plan_parts
 from nqz.commands.treatment import MATRIX, Treatment
 from nqz.files.access import Access

@@ -18,7 +18,8 @@ from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import NqzError
 from nqz.ground.threads import Workers
 from nqz.matrix import Matrix
-from nqz.product.operand import Columns, Operand, Stream
+from nqz.product.operand import Columns, Operand
+from nqz.product.stream import Stream
 from nqz.stages import norms
 from nqz.stages.estimate import Side
 from nqz.stages.norms import Histogram

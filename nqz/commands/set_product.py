@@ -20,8 +20,8 @@ from nqz import kernels
 from nqz.commands.factors import CodedOperand
 from nqz.commands.multiply_elsewhere import rectangles
 from nqz.commands.set_operand import SetOperand
+from nqz.files.opening import open_part
 from nqz.files.parked import Descriptors
-from nqz.files.places import open_part
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import InputError
 from nqz.ground.fleet import Fleet

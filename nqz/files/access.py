@@ -1,4 +1,4 @@
-"""Positioned access to the bytes of a file, and the opening of inputs.
+"""Positioned access to the bytes of a file.
 
 Data is never memory-mapped: mapped pages count as resident memory, and a mapped write on a full disk is a
 signal.
@@ -9,29 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
-import re
-import stat
-import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nqz.files.memory import MemoryAccess as MemoryAccess
-from nqz.files.objects import ObjectAccess, closed_error, reads_in_place
+from nqz.files.objects import ObjectAccess, closed_error
 from nqz.files.room import require, room
-from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError, UsageError
-from nqz.ground.urls import is_url, local
+from nqz.ground.errors import DiskFullError, InputError, NqzError, OutputError
 from nqz.ground.wording import counted
 
 if TYPE_CHECKING:
     from nqz.files.remote.access import RemoteAccess  # takes a moment to load
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_SPOOL_PIECE = 1 << 20
-_ONE_SLASH = re.compile(r"(s3|gs|gcs|hf|https?|memory|abfs|az):/[^/]")
-"""What pathlib makes of addresses."""
 
 
 def reason(error: OSError) -> str:
@@ -260,103 +252,6 @@ def has_address(access: Any) -> bool:
     return True
 
 
-def open_input(source: Any, in_place: bool = False) -> Access:
-    """Open an input for positioned reads.
-
-    A regular file is read in place. Anything else (pipe, device, file object without a file) is first copied
-    to an unlinked temporary file.
-
-    Parameters
-    ----------
-    source : str, path-like or binary file object
-        ``"-"`` is standard input. An address such as ``s3://…``, and an object of fsspec, are read by ranges. A file
-        object is read from its current position, and left open.
-    in_place : bool
-        Do not copy a file object that can seek.
-
-    Raises
-    ------
-    InputError
-        If it cannot be opened or read, or is a directory.
-    UsageError
-        If it is a terminal or an object of another type.
-    DiskFullError, OutputError
-        If the temporary copy cannot be written.
-    """
-    if isinstance(source, (str, bytes)) and os.fsdecode(source) == "-":
-        if sys.stdin is None:
-            raise InputError("<stdin>: standard input is closed")
-        if sys.stdin.isatty():
-            raise UsageError("<stdin>: standard input is a terminal; give a file or a pipe")
-        return _open_stream(sys.stdin.buffer, "<stdin>", watched=True)
-    if is_url(source):
-        from nqz.files.remote.opening import open_url
-
-        return open_url(source)
-    if hasattr(source, "fs"):
-        from nqz.files.remote.opening import open_object
-
-        found = open_object(source)
-        if found is not None and not isinstance(found, str):
-            return found
-        if found is None and not hasattr(source, "read"):  # compressed, for example
-            with source as stream:
-                return open_input(stream)
-        source = found or source
-    source = local(source)
-    if hasattr(source, "read"):
-        name = getattr(source, "name", None)
-        return _open_stream(source, name if isinstance(name, str) else "<file object>", in_place)
-    try:
-        path = os.fsdecode(source)
-    except TypeError as error:
-        kind = type(source).__name__
-        raise UsageError(f"an input must be a path or a binary file object, not {kind}") from error
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        text = reason(error) if isinstance(error, OSError) else str(error)
-        hint = "; an address has two slashes, as in s3://" if _ONE_SLASH.match(path) else ""
-        raise InputError(f"{path}: cannot open: {text}{hint}") from error
-    try:
-        status = os.fstat(fd)
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path}: is a directory, not a file")
-        if stat.S_ISREG(status.st_mode):
-            return FileAccess(fd, path, identity=(status.st_dev, status.st_ino), watched=True)
-        with open(fd, "rb", buffering=0, closefd=False) as stream:
-            access = _spool(stream, path)
-    except BaseException:
-        os.close(fd)
-        raise
-    os.close(fd)
-    return access
-
-
-def _open_stream(stream: Any, name: str, in_place: bool = False, *, watched: bool = False) -> Access:
-    if isinstance(stream, io.TextIOBase):
-        raise UsageError(f"{name}: the file object must be open in binary mode")
-    if isinstance(stream, io.BytesIO):
-        return MemoryAccess(stream.getbuffer()[stream.tell() :], name)
-    # Other objects may have a descriptor too, but of something else: gzip's is that of the compressed file.
-    raw = stream.raw if isinstance(stream, (io.BufferedReader, io.BufferedRandom)) else stream
-    if isinstance(raw, io.FileIO):
-        try:
-            status = os.fstat(raw.fileno())
-            if stat.S_ISDIR(status.st_mode):
-                raise InputError(f"{name}: is a directory, not a file")
-            if stat.S_ISREG(status.st_mode):
-                identity = (status.st_dev, status.st_ino)
-                return FileAccess(
-                    raw.fileno(), name, base=stream.tell(), identity=identity, owned=False, watched=watched
-                )
-        except OSError as error:
-            raise InputError(f"{name}: cannot read: {reason(error)}") from error
-    if in_place and reads_in_place(stream):
-        return ObjectAccess(stream, name)
-    return _spool(stream, name)
-
-
 def temporary_access(name: str) -> FileAccess:
     """Return access to a new unlinked file in the directory for temporary files."""
     import tempfile  # which takes a moment to load
@@ -366,24 +261,3 @@ def temporary_access(name: str) -> FileAccess:
             return FileAccess(os.dup(file.fileno()), f"temporary copy of {name} in {tempfile.gettempdir()}")
     except OSError as error:
         raise output_error(f"temporary copy of {name} (TMPDIR says where)", error) from error
-
-
-def _spool(stream: Any, name: str) -> FileAccess:
-    access = temporary_access(name)
-    try:
-        while True:
-            try:
-                piece = stream.read(_SPOOL_PIECE)
-            except (OSError, ValueError) as error:
-                text = reason(error) if isinstance(error, OSError) else str(error)
-                raise InputError(f"{name}: cannot read: {text}") from error
-            if piece is None or isinstance(piece, str):
-                raise InputError(f"{name}: must be a blocking stream of bytes")
-            if not piece:
-                break
-            access.pwrite(piece, access.size)
-    except BaseException:
-        access.close()
-        raise
-    access.name = name
-    return access

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from nqz.files.access import output_error
 from nqz.files.flush import flush, sync_folder
 from nqz.files.mark import has_mark, write_mark
+from nqz.files.opening import open_part
 from nqz.files.parked import Descriptors, ParkedAccess
-from nqz.files.places import open_part
 from nqz.files.rename import exchange, rename_new
 from nqz.files.unfinished import is_at, locked, names
 from nqz.ground import digests

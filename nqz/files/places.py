@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from nqz.files.access import Access, open_input, reason
-from nqz.files.parked import Descriptors, ParkedAccess
+from nqz.files.access import reason
 from nqz.ground.errors import InputError
 from nqz.ground.urls import is_url
 
 if TYPE_CHECKING:
     from nqz.files.folder import OutputFolder
-
-_SIDE_BY_SIDE = 16
 
 
 def is_folder(path: str) -> bool:
@@ -59,32 +56,3 @@ def output_folder(
     from nqz.files.folder import OutputFolder
 
     return OutputFolder(target, force=force, inputs=inputs, check=check)
-
-
-def open_parts(paths: Sequence[str], descriptors: Descriptors) -> Generator[Access, None, None]:
-    """Open files one by one as they are asked for; those at addresses side by side, for each takes a while."""
-    if not any(map(is_url, paths)):
-        yield from (open_part(path, descriptors) for path in paths)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        found = [pool.submit(open_part, path, descriptors) for path in paths]
-        try:
-            while found:
-                yield found.pop(0).result()
-        finally:  # those that nobody asks for any more
-            pool.shutdown(cancel_futures=True)
-            for one in found:
-                if not one.cancelled() and one.exception() is None:
-                    one.result().close()
-
-
-def open_part(path: str, descriptors: Descriptors) -> Access:
-    """Open a file of which there may be very many; InputError if it cannot be."""
-    if is_url(path):
-        return open_input(path)
-    try:
-        return ParkedAccess(path, path, descriptors)
-    except OSError as error:
-        raise InputError(f"{path}: cannot open: {reason(error)}") from error

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from nqz.files.access import Access, MemoryAccess, open_input
+from nqz.files.access import Access, MemoryAccess
 from nqz.files.contract import Reader, Source, SourceTensor, Tensors
 from nqz.files.foreign import refuse_foreign
 from nqz.files.formats import READERS
 from nqz.files.npy import NPY, unsupported_dtype
+from nqz.files.opening import open_input
 from nqz.ground.dtypes import from_numpy, is_matrix_dtype
 from nqz.ground.errors import CorruptError, UnsupportedError
 from nqz.ground.sources import READ, START_BYTES, listed

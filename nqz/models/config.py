@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from nqz.files.opening import open_part
 from nqz.files.parked import Descriptors
-from nqz.files.places import exists, open_part
+from nqz.files.places import exists
 from nqz.models.index import parse_object, read_text
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from nqz import kernels
 from nqz.ground.threads import Workers
-from nqz.product.operand import Operand, Stream, Watch
+from nqz.product.operand import Operand, Watch
+from nqz.product.stream import Stream
 from nqz.product.tiles import HELD, Raw
 
 _FEW = 16

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from nqz import kernels
 from nqz.ground.cached import cached_property
 from nqz.ground.threads import Workers
-from nqz.product.operand import Stream
+from nqz.product.stream import Stream
 
 _TYPES = ((np.int8, None), (np.int16, None), (np.int16, np.int16), (np.int16, np.int32))
 """Ways to keep points: types of the rows, and of what there is above them."""

@@ -22,7 +22,7 @@ from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.ground.threads import Workers
 from nqz.matrix import CodedPanel, Matrix
 from nqz.product.integers import SHIFT, Integers, Rest, entry_size, load
-from nqz.product.operand import Stream
+from nqz.product.stream import Stream
 from nqz.stages import norms
 from nqz.stages.chunks import Chunk
 from nqz.stages.codings import Coder, Sections
