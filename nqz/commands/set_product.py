@@ -34,6 +34,7 @@ from nqz.product.operand import Watch, lifted
 from nqz.product.product import Measured, NotFiniteError, Product, fits_whole, sample
 from nqz.product.tiles import Lately
 from nqz.stages import project
+from nqz.stages.estimate import excess_factors
 
 _KEPT = 4  # parts whose blocks a thread keeps decoded
 _OPEN = 2  # products that a thread of a worker keeps open
@@ -180,11 +181,9 @@ class SetProduct(Product):
     def _centered(self, theta: float, rows: slice, columns: slice, raw: NDArray[Any]) -> NDArray[np.float64]:
         a, b, out = self.a, self.b, np.empty(raw.shape)
         codes_a, codes_b = a.codes(rows), b.codes(columns)
-        if self.estimator == "unbiased":
-            spread_a, spread_b, share = np.ones(len(raw)), np.ones(raw.shape[1]), 1.0
-        else:
-            spread_a, spread_b = 1.0 + a.side.noise_at(codes_a), 1.0 + b.side.noise_at(codes_b)
-            share = 1.0 / self.kappa
+        spread_a, spread_b, share = excess_factors(
+            a.side, b.side, self.estimator, codes_a, codes_b, self.kappa
+        )
         unit_a, unit_b, exponent = lifted(a.units(codes_a), b.units(codes_b), a.exponent + b.exponent)
         kernels.estimate(
             raw, unit_a, unit_b, spread_a, spread_b, np.zeros(len(raw)), np.zeros(raw.shape[1]), share,

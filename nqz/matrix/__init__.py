@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nqz.matrix.matrix import Matrix, open_matrix
+from nqz.matrix.matrix import Matrix
+from nqz.matrix.opening import open_matrix
 from nqz.matrix.panels import CodedPanel, Columns
 from nqz.matrix.told import Told
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from nqz.format.reader import ContainerReader
 from nqz.ground.cached import cached_property
-from nqz.matrix.matrix import Matrix, open_matrix
+from nqz.matrix.matrix import Matrix
+from nqz.matrix.opening import open_matrix
 
 _APART = "CHNK"
 

@@ -27,7 +27,7 @@ from nqz.product.paired import Paired
 from nqz.product.risk import Local, Signal, group_energies
 from nqz.product.tiles import Blocks, Piece, Raw, Sample, blank, products, stripes, tiles
 from nqz.stages import project
-from nqz.stages.estimate import related_noise
+from nqz.stages.estimate import excess_factors, related_noise
 
 _WHOLE = 1 << 24
 _SAMPLE = 4096
@@ -296,11 +296,9 @@ class Product:
         """Estimates from raw products; the position of the first that is not finite, or -1."""
         a, b = self.a, self.b
         codes_a, codes_b = a.codes(rows), b.codes(columns)
-        if self.estimator == "unbiased":
-            spread_a, spread_b, share = np.ones(len(raw)), np.ones(raw.shape[1]), 1.0
-        else:
-            spread_a, spread_b = 1.0 + a.side.noise_at(codes_a), 1.0 + b.side.noise_at(codes_b)
-            share = 1.0 / self.kappa
+        spread_a, spread_b, share = excess_factors(
+            a.side, b.side, self.estimator, codes_a, codes_b, self.kappa
+        )
         exponent = max(-2044, min(2044, a.exponent + b.exponent))
         unit_a, unit_b, exponent = lifted(a.worths(rows, codes_a), b.worths(columns, codes_b), exponent)
         position = kernels.estimate(

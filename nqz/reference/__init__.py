@@ -13,14 +13,8 @@ from nqz.reference.center_rotate import center_rotate
 from nqz.reference.codings.entropy import entropy_decode, entropy_encode
 from nqz.reference.codings.pack import pack_digits, unpack_digits
 from nqz.reference.codings.rans import rans_decode, rans_encode
-from nqz.reference.codings.ring import (
-    RingCode,
-    ring_bytes,
-    ring_decode,
-    ring_encode,
-    ring_products,
-    ring_sums,
-)
+from nqz.reference.codings.ring import RingCode, ring_bytes, ring_decode, ring_encode
+from nqz.reference.codings.ring_products import ring_products, ring_sums
 from nqz.reference.codings.tables import Tables
 from nqz.reference.codings.voronoi import Nest, voronoi_decode, voronoi_encode
 from nqz.reference.deviations import deviations

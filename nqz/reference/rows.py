@@ -34,10 +34,8 @@ def row_sums(rows: Array, most: int, weights: Array, out: Array) -> None:
 
     Parameters
     ----------
-    rows : numpy.ndarray
-        int8 or int16 [w, m]; entries of a row contiguous.
-    most : int
-        Entries of rows are within plus or minus this, 2¹⁵ at most; nobody checks it in a native kernel.
+    rows, most
+        As for `row_products`.
     weights : numpy.ndarray
         int16 [b, w], entries within ±2¹⁴.
     out : numpy.ndarray

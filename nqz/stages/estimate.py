@@ -123,6 +123,15 @@ def excess_noise(
     return (1.0 + a)[:, None] * (1.0 + b)[None, :] / kappa - 1.0
 
 
+def excess_factors(
+    a: Side, b: Side, estimator: str, codes_a: npt.NDArray[Any], codes_b: npt.NDArray[Any], kappa: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    """What `kernels.estimate` multiplies to 1 + ν, by norm codes: of both sides, and 1 / κ; ones for `unbiased`."""
+    if estimator == "unbiased":
+        return np.ones(len(codes_a)), np.ones(len(codes_b)), 1.0
+    return 1.0 + a.noise_at(codes_a), 1.0 + b.noise_at(codes_b), 1.0 / kappa
+
+
 def related_noise(a: Side, b: Side, together: Together = ANYHOW, cosine: float = 0.0) -> float:
     """c: beyond νP the unbiased estimate has noise of energy c C²/n, for pairs of columns whose product is C.
 

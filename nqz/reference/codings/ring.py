@@ -49,7 +49,6 @@ from nqz.reference.fixed_point import fixed_point, scaled
 
 LANES = 32
 DITHER = 1 << 16
-VECTOR_LIMIT = 127 * 128 + 63
 ENTRY_LIMIT = np.float32(2**20)
 
 # The search: 16-bit metrics that never overflow. A branch costs at most METRIC_LIMIT; every RENEWAL steps the smallest
@@ -355,53 +354,3 @@ def ring_decode(code: RingCode, lengths: Array, bits2: Array, first: int, data: 
         v = form.values[labels_of(form, symbols) ^ dither_of(code, form, first + r, steps)]
         points[begin : begin + length] = v.reshape(-1)[:length]
         begin += length
-
-
-def ring_products(
-    code: RingCode, lengths: Array, bits2: Array, first: int, data: Array, vectors: Array, out: Array
-) -> None:
-    """Multiply the columns of rings with a few vectors, exactly.
-
-    Parameters
-    ----------
-    code, lengths, bits2, first, data
-        As for `ring_decode`; rings of whole columns.
-    vectors : numpy.ndarray
-        int16 [v, n], entries of -16319 to 16319: two digits to base 128, from -127 and from -64 on.
-    out : numpy.ndarray
-        int64 [columns, v], written: the inner products of the integers of each column with each vector.
-    """
-    few, n = vectors.shape
-    require(n >= 1 and not (lengths % n).any(), "rings must have whole columns")
-    require(
-        within(vectors.reshape(-1), -VECTOR_LIMIT, VECTOR_LIMIT), "vectors must be within -16319 to 16319"
-    )
-    points = np.empty(int(lengths.sum()), np.int32)
-    check({"vectors int16 [v, n]": vectors, "out int64 [c, v]": out}, v=few, n=n, c=len(points) // n)
-    ring_decode(code, lengths, bits2, first, data, points)
-    out[...] = points.reshape(-1, n).astype(np.int64) @ vectors.astype(np.int64).T
-
-
-def ring_sums(
-    code: RingCode, lengths: Array, bits2: Array, first: int, data: Array, weights: Array, out: Array
-) -> None:
-    """Sum the columns of rings times a few vectors of weights, exactly.
-
-    Parameters
-    ----------
-    code, lengths, bits2, first, data
-        As for `ring_decode`; rings of whole columns.
-    weights : numpy.ndarray
-        int16 [v, columns], entries of -16319 to 16319.
-    out : numpy.ndarray
-        int64 [v, n], written: the sums of the integers of the columns, each times its weight.
-    """
-    few, n = out.shape
-    require(n >= 1 and not (lengths % n).any(), "rings must have whole columns")
-    require(
-        within(weights.reshape(-1), -VECTOR_LIMIT, VECTOR_LIMIT), "weights must be within -16319 to 16319"
-    )
-    points = np.empty(int(lengths.sum()), np.int32)
-    check({"weights int16 [v, c]": weights, "out int64 [v, n]": out}, v=few, n=n, c=len(points) // n)
-    ring_decode(code, lengths, bits2, first, data, points)
-    out[...] = weights.astype(np.int64) @ points.reshape(-1, n).astype(np.int64)

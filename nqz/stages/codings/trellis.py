@@ -340,13 +340,19 @@ class TrellisCoder(Coder):
         """Bytes of the rings."""
         return (Rings.of(self._half_bits(chunk, columns), self.n).bytes,)
 
+    def _rings(
+        self, chunk: Chunk, columns: npt.NDArray[np.int32], sections: Sections
+    ) -> tuple[kernels.RingCode, npt.NDArray[np.int64], npt.NDArray[np.int32], int, npt.NDArray[Any]]:
+        """What all kernels take that read a chunk."""
+        (data,) = sections
+        rings = Rings.of(self._half_bits(chunk, columns), self.n)
+        return self._code, rings.lengths, rings.half_bits, self._first(chunk), data
+
     def decode_chunk(
         self, chunk: Chunk, columns: npt.NDArray[np.int32], sections: Sections, out: npt.NDArray[np.int32]
     ) -> None:
         """See `Coder`."""
-        (data,) = sections
-        rings = Rings.of(self._half_bits(chunk, columns), self.n)
-        kernels.ring_decode(self._code, rings.lengths, rings.half_bits, self._first(chunk), data, out)
+        kernels.ring_decode(*self._rings(chunk, columns, sections), out)
 
     def multiply_chunk(
         self,
@@ -356,12 +362,8 @@ class TrellisCoder(Coder):
         vectors: npt.NDArray[np.int16],
     ) -> npt.NDArray[np.int64]:
         """See `Coder`: values are multiplied where they are decoded."""
-        (data,) = sections
-        half_bits = self._half_bits(chunk, columns)
-        rings = Rings.of(half_bits, self.n)
-        out = np.empty((len(half_bits), len(vectors)), np.int64)
-        first = self._first(chunk)
-        kernels.ring_products(self._code, rings.lengths, rings.half_bits, first, data, vectors, out)
+        out = np.empty((chunk.count // self.n, len(vectors)), np.int64)
+        kernels.ring_products(*self._rings(chunk, columns, sections), vectors, out)
         return out
 
     def sum_chunk(
@@ -373,11 +375,8 @@ class TrellisCoder(Coder):
         m: int,
     ) -> npt.NDArray[np.int64]:
         """See `Coder`: columns are weighted where they are decoded."""
-        (data,) = sections
-        rings = Rings.of(self._half_bits(chunk, columns), self.n)
         out = np.empty((len(weights), m), np.int64)
-        first = self._first(chunk)
-        kernels.ring_sums(self._code, rings.lengths, rings.half_bits, first, data, weights, out)
+        kernels.ring_sums(*self._rings(chunk, columns, sections), weights, out)
         return out
 
 
