@@ -476,6 +476,23 @@ def test_every_malformed_part_of_the_nested_code_is_corrupt(place, value):
         assert not unpacks_or_is_refused(replaced(VORONOI_VALUES, "coding", ["voronoi", fewer]))
 
 
+@pytest.mark.parametrize(
+    ("coding", "own", "words"),
+    [
+        ("trellis", [12, 4], "noise of its classes here, and the file has 2 values: it is of an earlier"),
+        ("trellis", [], "the file has 0 values: it is of an earlier"),
+        ("trellis", [12, 4, [], 1], "the file has 4 values: it is of another"),
+        ("voronoi", OWN[:1], "gain and a power here, and the file has 1 value: it is of an earlier"),
+        ("voronoi", [*OWN, 1], "the file has 6 values: it is of another"),
+    ],
+)  # fmt: skip
+def test_a_coding_with_another_number_of_values_is_said_to_be_of_another_draft(coding, own, words):
+    with pytest.raises(
+        CorruptError, match=f"^here: the {coding.replace('v', 'V')} coding has .*{words} draft of the format$"
+    ):
+        unpack(replaced(VORONOI_VALUES, "coding", [coding, own]))
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(NAMES), VALUE, st.booleans())
 def test_arbitrary_fields(key, value, voronoi):

@@ -21,6 +21,7 @@ from nqz.format.msgpack import (
     pack,
 )
 from nqz.ground.errors import CorruptError, NewerFormatError
+from nqz.ground.wording import counted
 from nqz.stages.codings import ALLOCATIONS, CODINGS
 from nqz.stages.codings.nesting import Nesting
 from nqz.stages.codings.trellis import Water
@@ -191,6 +192,14 @@ class _Codec(NamedTuple):
     unpack: Callable[[list[Any]], Any]
 
 
+def _require_count(values: list[Any], expected: int, what: str) -> None:
+    if len(values) != expected:
+        draft = "an earlier" if len(values) < expected else "another"
+        raise ValueError(
+            f"{what} here, and the file has {counted(len(values), 'value')}: it is of {draft} draft of the format"
+        )
+
+
 def _unpack_nothing(values: list[Any]) -> None:
     if values:
         raise ValueError("the coding has no parameters")
@@ -202,6 +211,7 @@ def _pack_nesting(nesting: Nesting) -> list[Any]:
 
 
 def _unpack_nesting(values: list[Any]) -> Nesting:
+    _require_count(values, 5, "the Voronoi coding has ratios, their mix, scales, a gain and a power")
     q, mix, multipliers, gain, power = values
     if not all(isinstance(part, list) for part in (q, multipliers, *multipliers)):
         raise ValueError("the nested code is malformed")
@@ -219,6 +229,7 @@ def _pack_water(water: Water) -> list[Any]:
 
 
 def _unpack_water(values: list[Any]) -> Water:
+    _require_count(values, 3, "the trellis coding has a window, a level and the noise of its classes")
     window, level, spread = values
     if not (type(window) is int and type(level) is int):
         raise ValueError("the water level is malformed")
