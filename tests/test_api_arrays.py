@@ -145,14 +145,14 @@ def test_what_numpy_refuses_is_refused_alike(index):
 def chunks_read(monkeypatch):
     """The records of chunks that were read, by their offsets."""
     found: list[int] = []
-    real = ContainerReader.read
+    real = ContainerReader.view
 
-    def read(self, record, expected_type=None):
+    def view(self, record, expected_type=None):
         if record.type == "CHNK":
             found.append(record.offset)
         return real(self, record, expected_type)
 
-    monkeypatch.setattr(ContainerReader, "read", read)
+    monkeypatch.setattr(ContainerReader, "view", view)
     return found
 
 
