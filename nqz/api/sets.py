@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from nqz.api.arguments import Path, flag, real, whole, word
+from nqz.api.arguments import Path, flag, is_file, real, whole, word
+from nqz.api.sources import opened_array
 from nqz.api.wording import speaks_python
-from nqz.commands.opening import open_file, read_part_set
+from nqz.commands.opening import Opened, open_file, read_part_set
 from nqz.commands.options import EncodeOptions
 from nqz.commands.set_create import CONTRACTED, VECTORS, create_set, cut_source, stack_sources
 from nqz.commands.set_edit import described
 from nqz.files.output import Output
 from nqz.files.places import exists
+from nqz.files.rectangle import is_sliceable
 from nqz.format.part_set import SUFFIX, PartSet
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import workers
@@ -25,7 +26,7 @@ from nqz.stages.lattices import DEFAULT
 
 @speaks_python
 def encode_set(
-    source: Path | Sequence[Path],
+    source: Any,
     to: Path,
     *,
     rate: float | None = None,
@@ -51,8 +52,10 @@ def encode_set(
 
     Parameters
     ----------
-    source : path, or sequence of paths
-        A file of one matrix, which is cut; or several, each of them a part.
+    source : path or array, or sequence of these
+        One matrix, which is cut; or several, each of them a part. An array that is not in memory, as of Zarr, h5py or
+        Dask, is anything with `shape`, a `dtype` of NumPy, and slices: it is read twice, part by part, in blocks of
+        whole chunks (`chunks`, `shards`), through a temporary file as large as a part.
     to : path
         The manifest, ``NAME.nqzset``; the parts are written beside it.
     rate, error : float, optional
@@ -68,7 +71,8 @@ def encode_set(
     seed, center, lattice, states, kappa, partner, threads
         As of `encode`.
     executor : concurrent.futures.Executor, optional
-        Whose workers measure and write a part each.
+        Whose workers measure and write a part each. They open files by their paths, and arrays by what these are
+        pickled as, which must say where they are: 1 MiB at most.
     force : bool
         Whether an existing set may be replaced.
 
@@ -98,9 +102,9 @@ def encode_set(
     target, replace = os.fsdecode(to), flag(force, "force")
     if suffix(target) != SUFFIX:
         raise UsageError(f"{target}: the manifest of a part set is written; name it .{SUFFIX}")
-    paths = list(source) if isinstance(source, (list, tuple)) else [source]
+    sources = list(source) if isinstance(source, (list, tuple)) else [source]
     with ExitStack() as stack, workers(threads, executor=executor) as pool:
-        opened = [stack.enter_context(open_file(path, container=False)) for path in paths]
+        opened = [stack.enter_context(_opened(one)) for one in sources]
         chosen = [(_one(one.content, tensor), one.content.name) for one in opened]
         if len(chosen) == 1:
             cut = None if parts is None else (whole(parts[0], "parts"), whole(parts[1], "parts"))
@@ -122,6 +126,12 @@ def encode_set(
                 output.commit(len(made.pack()))
 
             return described(create_set(rows, target, options, pool, publish, old))
+
+
+def _opened(source: Any) -> Opened:
+    if is_file(source) and not is_sliceable(source):
+        return open_file(source, container=False)
+    return opened_array(source)
 
 
 def _one(content: Any, name: str | None) -> Any:

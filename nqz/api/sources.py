@@ -13,6 +13,7 @@ from nqz.api.interchange import as_plain
 from nqz.commands.opening import Opened, is_model, open_file
 from nqz.files.access import MemoryAccess
 from nqz.files.contract import Source
+from nqz.files.rectangle import is_sliceable, sliceable_tensor
 from nqz.files.source import array_source, refuse_masked
 from nqz.ground.errors import UnsupportedError, UsageError
 from nqz.ground.sources import SOURCES
@@ -46,6 +47,16 @@ def opened_source(source: Any) -> Opened:
         return open_file(as_target(source), container=False)
     content = model_source(source) if isinstance(source, Mapping) else _array(source)
     return Opened(content, MemoryAccess(b"", content.name))
+
+
+def opened_array(value: Any, name: str = "<array>") -> Opened:
+    """An array, open: read by slices where it is not in memory."""
+    plain = isinstance(value, np.ndarray) and (value.flags.c_contiguous or value.flags.f_contiguous)
+    if not plain and is_sliceable(value):
+        refuse_masked(value, name)
+        memory = MemoryAccess(b"", name)
+        return Opened(Source(SOURCES["npy"], name, [sliceable_tensor(value, name)], None, memory), memory)
+    return Opened(_array(value, name), MemoryAccess(b"", name))
 
 
 def model_source(tensors: Mapping[str, Any], name: str = "<mapping>") -> Source:

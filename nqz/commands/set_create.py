@@ -6,9 +6,9 @@ back is how many columns there are of each norm code, and then the size and dige
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
@@ -26,6 +26,7 @@ from nqz.files.contract import Source, SourceTensor
 from nqz.files.cutout import cut_out, evenly
 from nqz.files.npy import NPY
 from nqz.files.output import Output
+from nqz.files.rectangle import let_go
 from nqz.format.part_set import PartEntry, PartSet
 from nqz.format.reader import ContainerReader
 from nqz.format.writer import ContainerWriter
@@ -240,7 +241,7 @@ def _length(piece: Piece, axis: int) -> int:
 def _remove(folder: str, names: Iterator[str]) -> None:
     for name in names:
         if not is_url(folder):
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.unlink(os.path.join(folder, name))
 
 
@@ -258,7 +259,8 @@ def _each(
         if not piece.tensor.vectors(0).has_address:
             raise UsageError(
                 f"{piece.where}: the workers of an executor read it by its path, which no pipe, no array in memory "
-                "and no packed archive has; give a file that all of them can read"
+                "and no packed archive has; give a file that all of them can read, or an array that is passed on "
+                "without its entries, as one of Zarr in a store"
             )
     threads = pool.fleet.threads
     return pool.fleet.map(function, ((*job, threads) for job in jobs))
@@ -267,12 +269,22 @@ def _each(
 # what workers do
 
 
+@contextmanager
+def _at_work(tensor: SourceTensor, threads: int) -> Iterator[Workers]:
+    """Threads for a part; after that, nothing is kept of them, or of what was copied to read it."""
+    pool = Workers(threads)
+    try:
+        with let_go(tensor):
+            yield pool
+    finally:
+        pool.close()
+
+
 def measure_part(
     tensor: SourceTensor, task: Task, target: Target, options: EncodeOptions, threads: int
 ) -> PartMeasured:
     """Norm codes of the columns of a part, counted, and how much comes beside its chunks."""
-    pool = Workers(threads)
-    try:
+    with _at_work(tensor, threads) as pool:
         view = vectors_of(tensor, task)
         statistics = measure(view, task.center is not False, task.where, pool=pool)
         plain = statistics.histogram
@@ -284,8 +296,6 @@ def measure_part(
             records = side_records(matrix.kept_means(panel, digits), rounded.rounding.step)
             nbytes += sum(len(record.data) + 2 for record in records)
         return PartMeasured(view.length, view.count, plain, statistics.digest, nbytes)
-    finally:
-        pool.close()
 
 
 def code_part(
@@ -298,8 +308,7 @@ def code_part(
     threads: int,
 ) -> tuple[int, str]:
     """Write the container of a part; its bytes, and its digest."""
-    pool = Workers(threads)
-    try:
+    with _at_work(tensor, threads) as pool:
         view = vectors_of(tensor, task)
         statistics = measure(view, task.center is not False, task.where, pool=pool)
         statistics = statistics.rounded(planned.rounding)
@@ -315,5 +324,3 @@ def code_part(
             digest = ContainerReader(output.access, path).digest
             output.commit(size)
         return size, digest.hex()
-    finally:
-        pool.close()

@@ -12,6 +12,7 @@ from typing import Any
 
 from nqz.files.contract import SourceTensor
 from nqz.files.layout import tensor_lines
+from nqz.files.rectangle import Rectangle
 from nqz.ground.dtypes import storage_dtype
 
 
@@ -69,6 +70,12 @@ class Cutout:
 
 def cut_out(tensor: SourceTensor, axis: int, coordinates: range, vectors: range) -> SourceTensor:
     """Some coordinates of some vectors of a matrix of two dimensions, as a tensor by itself, without a name."""
+    if isinstance(tensor.access, Rectangle):
+        cut = (coordinates, vectors) if axis == 0 else (vectors, coordinates)
+        return SourceTensor(
+            tensor.access.cut(*cut), "", tuple(map(len, cut)), tensor.dtype, byte_order=tensor.byte_order,
+            fortran_order=False, offset=0,
+        )  # fmt: skip
     access, offset, shape = cutout(
         tensor.access,
         tensor.offset,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import re
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import dask.array
 import hypothesis.extra.numpy as npst
 import numpy as np
 import pytest
@@ -186,6 +189,26 @@ def test_containers_are_arrays_of_dask(tmp_path):
         assert np.allclose(
             np.sort(values), np.linalg.svd(matrix.decode(), compute_uv=False)[2::-1], rtol=1e-3
         )
+
+
+@pytest.mark.parametrize("shards", [None, (256, 100)])
+def test_an_array_becomes_a_part_set_here_and_by_workers(tmp_path, shards):
+    array = gaussian(600, 350)
+    np.save(tmp_path / "a.npy", array)
+    made = zarr.create_array(
+        tmp_path / "a.zarr", shape=array.shape, dtype=array.dtype, chunks=(128, 50), shards=shards
+    )
+    made[...] = array
+    sources = {"file": tmp_path / "a.npy", "zarr": made, "dask": dask.array.from_zarr(tmp_path / "a.zarr")}
+    found = {}
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        for name, source in sources.items():
+            for at, where in enumerate([None, executor]):
+                folder = tmp_path / f"{name} {at}"
+                folder.mkdir()
+                nqz.encode_set(source, folder / "a.nqzset", rate=3, parts=(2, 2), executor=where)
+                found[folder] = {one.name: one.read_bytes() for one in folder.iterdir()}
+    assert all(one == found[tmp_path / "file 0"] for one in found.values())
 
 
 def test_the_examples_of_the_page(tmp_path, monkeypatch):
