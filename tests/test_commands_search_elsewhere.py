@@ -8,7 +8,7 @@ import pytest
 import nqz
 from cli_tools import fail, succeed
 from nqz.commands import search_elsewhere
-from nqz.ground.errors import InputError, NqzError, UnsupportedError, UsageError
+from nqz.ground.errors import CorruptError, InputError, NqzError, OperandError, UnsupportedError, UsageError
 from test_commands_sets import Elsewhere
 from test_product_search import METRICS, clustered, same
 
@@ -92,6 +92,43 @@ def test_exact_hits_and_what_they_read_are_the_same(folder):
     whole = nqz.topk(folder / "x.nqz", folder / "q.npy", 5, rerank=folder / "x.npy")
     found = nqz.topk(folder / "x.nqz", folder / "q.npy", 5, rerank=folder / "x.npy", executor=Elsewhere())
     assert same(whole, found) and whole.read == found.read > 0
+
+
+def test_exact_hits_of_a_set_are_read_from_the_whole_or_from_its_parts(folder, tmp_path, capsys, monkeypatch):
+    x, q, sizes = np.load(folder / "x.npy"), folder / "q.npy", (320, 320, 260)
+    alone = nqz.topk(folder / "x.nqz", q, 5, rerank=folder / "x.npy")
+    whole = nqz.topk(folder / "x.nqzset", q, 5, rerank=folder / "x.npy", executor=Elsewhere())
+    assert np.array_equal(whole.indices, alone.indices) and np.array_equal(whole.scores, alone.scores)
+    parts = np.split(x, np.cumsum(sizes)[:-1])
+    for place, part in enumerate(parts):
+        np.save(tmp_path / f"{place}.npy", part)
+    paths = [tmp_path / f"{place}.npy" for place in range(3)]
+    assert same(whole, nqz.topk(folder / "x.nqzset", q, 5, rerank=paths))
+    both = nqz.topk([folder / "x.nqz", folder / "x.nqzset"], q, 5, rerank=[x, folder / "x.npy"])
+    assert np.array_equal(both.scores[:, ::2][:, :2], alone.scores[:, :2])  # every vector is there twice
+    monkeypatch.chdir(folder)
+    succeed(
+        capsys, "search", "x.nqzset", "q.npy", "-k", "5", "--rerank", "x.npy", "-o", "exact.npz", "-q", "-f"
+    )
+    assert np.array_equal(np.load("exact.npz")["scores"], whole.scores)
+    with pytest.raises(
+        OperandError, match=r"350 vectors of 64 entries, where .* and the other parts have 900 of 64"
+    ):
+        nqz.topk(folder / "x.nqzset", q, rerank=x[:350])
+    with pytest.raises(OperandError, match=r"standard deviations from what .* says of it"):
+        nqz.topk(folder / "x.nqzset", q, rerank=x[::-1])
+    with pytest.raises(UsageError, match="2 originals for 3 containers"):
+        nqz.topk(folder / "x.nqzset", q, rerank=paths[:2])
+
+
+def test_parts_that_are_exchanged_are_noticed(folder, tmp_path, capsys):
+    for path in [*folder.glob("x-*.nqz"), folder / "x.nqzset"]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    first, second = sorted(tmp_path.glob("x-*.nqz"))[:2]
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(CorruptError, match="is not the file that the manifest has"):
+        nqz.topk(tmp_path / "x.nqzset", folder / "q.npy")
+    fail(capsys, 5, "search", str(tmp_path / "x.nqzset"), str(folder / "q.npy"))
 
 
 def test_a_set_is_searched_part_by_part(folder, capsys, monkeypatch):

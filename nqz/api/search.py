@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from contextlib import ExitStack
 from typing import Any
@@ -15,9 +14,9 @@ from nqz.api.interchange import as_plain
 from nqz.api.products import Operand
 from nqz.api.resident import ResidentOperand
 from nqz.api.wording import in_python, speaks_python
-from nqz.commands.corpora import Corpora
+from nqz.commands.corpora import Corpora, apart
 from nqz.commands.held import Held
-from nqz.commands.opening import is_part_set, open_collection, searched
+from nqz.commands.opening import is_part_set, open_collection
 from nqz.commands.pairs import Side
 from nqz.commands.search import RISK, Hits, SearchOptions, queries_of, search
 from nqz.files.contract import Source
@@ -57,8 +56,8 @@ def topk(
     metric : {"ip", "cosine", "l2"}
         The largest inner products, or cosines, or the least squared distances.
     rerank : array_like, path or bytes; or a sequence of paths, optional
-        What `x` was made from. Only the vectors that error bars leave in doubt are read from it, and hits and scores
-        are exact.
+        What `x` was made from, of a set all of it or each part. Only the vectors that error bars leave in doubt are
+        read from it, and hits and scores are exact.
     risk : float
         With this probability at most the exact hits of a query lack one.
     axis : int, optional
@@ -93,17 +92,20 @@ def topk(
         raise UsageError(f"axis {axis}: 0 or 1 is needed")
     with ExitStack() as stack, workers(threads, executor=executor) as pool:
         several = isinstance(x, (list, tuple))
-        every = [part for one in (x if several else [x]) for part in _parts(one)]
-        several = several or len(every) > 1
-        sides = [_side(one, stack) for one in every]
-        if not sides:
+        every = [_corpus(one, stack) for one in (x if several else [x])]
+        if not every:
             raise UsageError("x: a compressed matrix is needed")
-        corpora = Corpora.of([file for file, _ in sides], [name for _, name in sides])
+        groups = [[file for file, _ in group] for group in every]
+        corpora = Corpora.of(groups, [name for group in every for _, name in group])
         file, name = _side(queries, stack)
         asked = queries_of(file, corpora.coded[0], name, axis)
         exact = None
         if rerank is not None:
-            files = rerank if several and isinstance(rerank, (list, tuple)) else [rerank]
+            files = (
+                rerank
+                if (several or len(corpora.names) > 1) and isinstance(rerank, (list, tuple))
+                else [rerank]
+            )
             exact = corpora.originals([_plain(one, stack) for one in files])
         found = search(corpora, asked, options, pool, None, exact)
     for note in found.notes:
@@ -111,9 +113,12 @@ def topk(
     return found.hits
 
 
-def _parts(x: Any) -> list[Any]:
-    """The files of a part set; all else by itself."""
-    return list(searched([os.fsdecode(x)])) if is_part_set(x) else [x]
+def _corpus(x: Any, stack: ExitStack) -> list[tuple[Side | Held, str | None]]:
+    """The parts of a set; all else by itself."""
+    if not is_part_set(x):
+        return [_side(x, stack)]
+    opened = stack.enter_context(open_collection(x, container=True, sets=True))
+    return [(part, None) for part in apart(opened)]
 
 
 def _side(x: Any, stack: ExitStack) -> tuple[Side | Held, str | None]:

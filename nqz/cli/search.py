@@ -24,8 +24,8 @@ from nqz.cli.parameters import Command, choice
 from nqz.cli.progress import Progress
 from nqz.cli.reports import head, open_report
 from nqz.cli.text import Row, payload, table
-from nqz.commands.corpora import Corpora, wanted_of
-from nqz.commands.opening import open_collection, searched
+from nqz.commands.corpora import Corpora, apart, wanted_of
+from nqz.commands.opening import open_collection
 from nqz.commands.search import RISK, Hits, Searched, SearchOptions, queries_of, search, write
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, listed
@@ -87,10 +87,11 @@ def command(
     with ExitStack() as stack:
         executor = stack.enter_context(executor_of(cluster))
         pool = stack.enter_context(workers(threads, executor=executor))
-        opened = [stack.enter_context(open_collection(path, container=True)) for path in searched(corpora)]
+        opened = [stack.enter_context(open_collection(path, container=True, sets=True)) for path in corpora]
         asked = stack.enter_context(open_collection(queries))
         plain = [stack.enter_context(open_collection(path, container=False)) for path in originals]
-        given = Corpora.of(opened, wanted_of(opened, tensor))
+        groups = [apart(one) for one in opened]
+        given = Corpora.of(groups, wanted_of([file for group in groups for file in group], tensor))
         axis = None if axis_queries is None else int(axis_queries)
         side = queries_of(asked, given.coded[0], tensor_queries, axis)
         exact = given.originals(plain) if plain else None

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from nqz.commands.factors import Coded, Plain
 from nqz.commands.held import Held
 from nqz.commands.pairs import Side, choose, contents, is_compressed
+from nqz.commands.set_factor import check_parts
 from nqz.files.contract import Source
+from nqz.files.cutout import cut_out
 from nqz.format.reader import ContainerReader
 from nqz.ground.dtypes import is_matrix_dtype
-from nqz.ground.errors import OperandError, UsageError
+from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.wording import counted
 from nqz.models.collection import Collection
 
@@ -31,15 +33,25 @@ class Corpora:
         Which of the files each is of.
     names : list of str
         All files, as messages call them.
+    groups : list of int
+        How many of them, one after the other, are parts of one set, or 1.
     """
 
     coded: list[Coded]
     numbers: NDArray[np.int32]
     names: list[str]
+    groups: list[int]
 
     @classmethod
-    def of(cls, files: Sequence[Side | Held], wanted: Sequence[str | None]) -> Corpora:
+    def of(cls, groups: Sequence[Sequence[Side | Held]], wanted: Sequence[str | None]) -> Corpora:
         """The matrices of files, by name where one is wanted, and those that are in memory.
+
+        Parameters
+        ----------
+        groups : sequence of sequences
+            What `apart` makes of each input.
+        wanted : sequence of str or None
+            A name for each file of all of them.
 
         Raises
         ------
@@ -47,6 +59,7 @@ class Corpora:
             See `pairs.choose`; or one is not compressed, or there are no vectors at all.
         """
         coded, numbers, names = list[Coded](), list[int](), list[str]()
+        files = [file for group in groups for file in group]
         for number, (file, name) in enumerate(zip(files, wanted, strict=True)):
             if not isinstance(file, Held) and _is_void(file, name):
                 names.append(file.name)
@@ -59,34 +72,76 @@ class Corpora:
             names.append(found.where)
         if not coded:
             raise OperandError(f"{names[0]}: holds no vectors to search")
-        return cls(coded, np.array(numbers, np.int32), names)
+        return cls(coded, np.array(numbers, np.int32), names, list(map(len, groups)))
 
     def originals(self, files: Sequence[Source | Collection]) -> list[Plain]:
         """What each corpus was made from: the tensor of its name, if both have names, with the same axis.
+
+        There is one for each file, or for each set as a whole.
 
         Raises
         ------
         UsageError
             There are not as many as files of corpora.
         OperandError
-            One is not the plain file of a matrix.
+            One is not the plain file of a matrix, or has not as many vectors as a set.
         """
-        if len(files) != len(self.names):
+        if len(files) not in (len(self.names), len(self.groups)):
             raise UsageError(
                 f"--rerank: {counted(len(files), 'original')} for {counted(len(self.names), 'container')}; give one "
                 "for each, in their order"
             )
-        found = []
+        owners = np.repeat(np.arange(len(self.groups)), self.groups)
+        whole = len(files) != len(self.names)
+        found, met = [], [0] * len(self.groups)
         for number, corpus in zip(self.numbers.tolist(), self.coded, strict=True):
-            file, name = files[number], corpus.matrix.name
+            group = int(owners[number])
+            file, name = files[group if whole else number], corpus.matrix.name
             named = name if name and any(tensor.name for tensor in file.tensors) else None
             plain = choose(file, named, corpus.axis)
             if not isinstance(plain, Plain):
                 raise OperandError(
                     f"{plain.where}: is compressed; --rerank needs what {corpus.where} was made from"
                 )
+            if whole and self.groups[group] > 1:
+                plain = self._piece(plain, corpus, met[group], owners[self.numbers] == group)
+                met[group] += corpus.columns
             found.append(plain)
         return found
+
+    def _piece(self, plain: Plain, corpus: Coded, first: int, group: NDArray[np.bool_]) -> Plain:
+        """The vectors of one part of a set, from what all were made from."""
+        columns = sum(self.coded[number].columns for number in np.flatnonzero(group).tolist())
+        if len(plain.shape) != 2 or (plain.length, plain.columns) != (corpus.length, columns):
+            raise OperandError(
+                f"{plain.where}: {counted(plain.columns, 'vector')} of {plain.length} entries, where {corpus.where} "
+                f"and the other parts have {columns} of {corpus.length}; give the array that the set was made from"
+            )
+        vectors = range(first, first + corpus.columns)
+        tensor = cut_out(plain.tensor, plain.axis, range(plain.length), vectors)
+        return Plain(tensor, f"{plain.where}: vectors from {first} on", plain.axis)
+
+
+def apart(side: Collection) -> list[Side]:
+    """What is searched of an input: each part of a set by itself, or all of it.
+
+    Raises
+    ------
+    UnsupportedError
+        The vectors of a set are in parts themselves.
+    CorruptError
+        Its parts are not those that the manifest has.
+    """
+    grid = side.grid
+    if grid is None:
+        return [side]
+    if len(grid.coordinates) > 1:
+        raise UnsupportedError(
+            f"{side.name}: its vectors are cut into {len(grid.coordinates)} parts each; search takes sets that are "
+            "cut across the contracted axis only"
+        )
+    check_parts(side)
+    return list(side.contents)
 
 
 def wanted_of(files: Sequence[Side], name: str | None) -> list[str | None]:

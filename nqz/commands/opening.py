@@ -137,29 +137,6 @@ def read_part_set(path: str) -> PartSet:
         access.close()
 
 
-def searched(paths: Sequence[str]) -> list[str]:
-    """Files to search in, for a part set those of its parts, whose vectors follow one another.
-
-    Raises
-    ------
-    UnsupportedError
-        The vectors of a set are in parts themselves.
-    """
-    found: list[str] = []
-    for path in paths:
-        if not is_part_set(path):
-            found.append(path)
-            continue
-        grid = read_part_set(path)
-        if len(grid.coordinates) > 1:
-            raise UnsupportedError(
-                f"{shown(path)}: its vectors are cut into {len(grid.coordinates)} parts each; search takes sets "
-                "that are cut across the contracted axis only"
-            )
-        found += (joined(folder_of(path), part.file) for part in grid.parts)
-    return found
-
-
 def _part_set(path: str, container: bool | None, allowed: bool) -> Collection:
     if container is False:
         raise UnsupportedError(
@@ -167,8 +144,8 @@ def _part_set(path: str, container: bool | None, allowed: bool) -> Collection:
         )
     if not allowed:
         raise UnsupportedError(
-            f"{shown(path)}: is a part set, which decode, inspect, matmul, report, verify and set take, and here a "
-            "container is expected; each of its parts is one"
+            f"{shown(path)}: is a part set, which decode, inspect, matmul, report, search, verify and set take, and "
+            "here a container is expected; each of its parts is one"
         )
     grid, folder, descriptors = read_part_set(path), folder_of(path), Descriptors()
     parts: list[Part] = []
