@@ -180,7 +180,7 @@ def encode(
     if (
         q is not None
     ):  # mod Λc: y less the nearest point of Λc; the identity where that is 0, as in entropy coding
-        y -= lattice.fine * q * lattice.quantize(y, place.lanes, lattice.fine * q)
+        y -= lattice.fine * q * lattice.nearest(y, place.lanes, lattice.fine * q)
 
     points[order] = y[:count].reshape(len(order), shared.m)
     return Coded(shared, points, deltas, codes, mean)  # bits: `entropy_encode` of y, or `voronoi_encode`

@@ -55,6 +55,10 @@ class Lattice(ABC):
     def quantize(self, x: Ints, lanes: int, unit: int) -> Ints:
         """Return the lattice points nearest to the lanes of a chunk, [P]; `unit` steps of `x` are one integer step."""
 
+    def nearest(self, x: Ints, lanes: int, unit: int) -> Ints:
+        """Return what `quantize` does, from exact costs where that rounds them, for `x` of any kind."""
+        return self.quantize(x, lanes, unit)
+
     @abstractmethod
     def index_of(self, point: Ints) -> Ints:
         """Return the indices [T, lanes] of the blocks of lattice points [T, lanes, block]."""

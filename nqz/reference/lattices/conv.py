@@ -78,9 +78,16 @@ class Convolutional(Lattice):
         return found
 
     def quantize(self, x: Ints, lanes: int, unit: int) -> Ints:
-        """Return the nearest points, up to the windows of the search."""
+        """Return the nearest points, up to the windows of the search and its metrics, which are for dithered `x`."""
+        return self._found(x, lanes, unit, exact=False)
+
+    def nearest(self, x: Ints, lanes: int, unit: int) -> Ints:
+        """See `Lattice.nearest`."""
+        return self._found(x, lanes, unit, exact=True)
+
+    def _found(self, x: Ints, lanes: int, unit: int, *, exact: bool) -> Ints:
         even, cost, toward = construction_a.nearest_even(x.reshape(-1, lanes), unit)
-        odd = self.code_bits_of(self.search(cost // 2))
+        odd = self.code_bits_of(self.search(cost // 2, exact=exact))
         nearest: Ints = even + odd * toward
         return nearest.reshape(-1)
 
@@ -143,17 +150,20 @@ class Convolutional(Lattice):
         label = self.label[(state << (step + 1) | inputs) & (2 << self.memory) - 1]
         return np.take_along_axis(weight[None], label[..., None], axis=-1)[..., 0]
 
-    def search(self, half: Ints) -> Ints:
+    def search(self, half: Ints, *, exact: bool = False) -> Ints:
         """Return the inputs of the path of least cost (the Viterbi algorithm with truncated survivors).
 
-        Metrics are modulo 256: only their differences count, which are small. The steps of a window are decided by
-        following back the decisions from the best state at the end of its look-ahead. Any inputs are a path, so two
-        windows need not agree on the state between them.
+        Metrics are modulo 256: only their differences count, which are small, unless what is to be quantized lies in a
+        small part of the cells about points, step after step, as nothing does that is dithered. The steps of a window
+        are decided by following back the decisions from the best state at the end of its look-ahead. Any inputs are a
+        path, so two windows need not agree on the state between them.
 
         Parameters
         ----------
         half : numpy.ndarray
             int64 [2 T, lanes]: half of what a one costs more than a zero, for every coordinate, in 1/256.
+        exact : bool
+            Whether metrics are the costs themselves, as integers of 64 bits.
 
         Returns
         -------
@@ -163,7 +173,8 @@ class Convolutional(Lattice):
         steps, lanes = half.shape[0] // 2, half.shape[1]
         states = 1 << self.memory
         label = self.label.reshape(2, states)
-        plus, minus = (branch_metric(half[0::2] + sign * half[1::2]) for sign in (1, -1))
+        sums = (half[0::2] + sign * half[1::2] for sign in (1, -1))
+        plus, minus = sums if exact else map(branch_metric, sums)
         branch = np.stack([-plus, -minus, minus, plus], axis=1)
         inputs = np.empty((steps, lanes), dtype=np.int64)
         lane = np.arange(lanes)
@@ -176,7 +187,7 @@ class Convolutional(Lattice):
                     metric = metric[np.arange(states) >> 1] + branch[t][self.label[:states]]
                     decisions.append(np.zeros((-(-states // 8), lanes), np.uint8))
                     continue
-                if t == self.memory:
+                if t == self.memory and not exact:
                     metric = settled(metric)
                 lower, upper = metric.reshape(2, -1, lanes).repeat(2, axis=1)
                 a = lower + branch[t][label[0]]
@@ -185,7 +196,7 @@ class Convolutional(Lattice):
                 decisions.append(np.packbits(less, axis=0, bitorder="little"))
                 metric = np.where(less, b, a)
             if end <= self.memory:
-                metric = settled(metric[: 1 << end])
+                metric = metric[: 1 << end] if exact else settled(metric[: 1 << end])
             back = np.argmin(metric - metric[0], axis=0)
             for t in range(end - 1, first - 1, -1):
                 if t < keep:
