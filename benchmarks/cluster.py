@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import pickle
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +70,66 @@ def resident(folder: Path, parts: int) -> float:
     return float(found.stdout)
 
 
+class Counting(Executor):
+    """Works on pickles of jobs here, one by one: counts processor time of the jobs, and bytes there and back."""
+
+    _max_workers = 2
+
+    def __init__(self) -> None:
+        self.seconds, self.there, self.back, self.jobs = 0.0, 0, 0, 0
+
+    def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        sent, future = pickle.dumps((function, arguments)), Future[Any]()
+        work, given = pickle.loads(sent)  # noqa: S301 - our own
+        begun = time.process_time()
+        found = work(*given, **named)
+        self.seconds += time.process_time() - begun
+        future.set_result(found)
+        self.there, self.back, self.jobs = (
+            self.there + len(sent),
+            self.back + len(pickle.dumps(found)),
+            self.jobs + 1,
+        )
+        return future
+
+
+def searched(folder: Path, parts: int, runs: int) -> None:
+    """Processor time of a search: in one process, and of the jobs."""
+    x = np.load(folder / "x.npy", mmap_mode="r").reshape(-1, 256)
+    path = folder / "s.nqzset"
+    nqz.encode_set(x, path, rate=3, axis=1, parts=(1, parts))
+    queries = np.random.default_rng(2).standard_normal((256, 200), np.float32)
+    nqz.topk(path, queries, 10, threads=1)
+    found = []
+    for _ in range(runs):
+        begun = time.process_time()
+        nqz.topk(path, queries, 10, threads=1)
+        alone = time.process_time() - begun
+        executor = Counting()
+        nqz.topk(path, queries, 10, executor=executor)
+        found.append((alone, executor.seconds, executor.there / executor.jobs, executor.back / executor.jobs))
+    alone, jobs, there, back = np.median(np.array(found), axis=0)
+    print(
+        f"search of {len(x)} x 256 for 200 queries, processor time: one process {alone:.2f} s, {executor.jobs} jobs "
+        f"{jobs:.2f} s; a job {there / 1e3:.0f} kB there, {back / 1e3:.0f} kB back"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=1 << 29)
     parser.add_argument("--folder", default=tempfile.gettempdir())
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--parts", type=int, default=8)
+    parser.add_argument("--search", action="store_true", help="measure a search alone")
     parser.add_argument("--resident", default="2,32", help="numbers of parts to measure memory with")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
         made(folder / "x.npy", given.entries, 0)
+        if given.search:
+            searched(folder, given.parts, given.runs)
+            return
         made(folder / "y.npy", min(given.entries, N * 2048), 1)
         size = os.path.getsize(folder / "x.npy") / 1e9
         runs = [[timed(workers, folder, given.parts) for workers in (1, 2)] for _ in range(given.runs)]

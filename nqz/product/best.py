@@ -36,6 +36,7 @@ class Best:
         self._score, self._excess = np.zeros(0), np.zeros(0)
         self._pending: list[tuple[Any, ...]] = []
         self._waiting = 0
+        self._open = True  # some limit is not known yet, without which all count
 
     def add(self, query: NDArray[np.int32], index: Ints, score: Floats, excess: Floats) -> None:
         """Let vectors take part: their queries, indices, scores, and a number of theirs that is kept with them."""
@@ -43,7 +44,8 @@ class Best:
             return
         self._pending.append((query, index, score, excess))
         self._waiting += len(query)
-        if self._waiting > max(_PENDING, self.kept * len(self.limit)):
+        enough = self.kept * len(self.limit)
+        if self._waiting >= enough if self._open else self._waiting > max(_PENDING, enough):
             self.settle()
 
     def settle(self) -> None:
@@ -64,7 +66,7 @@ class Best:
         last = rank == self.kept - 1
         limit = self.limit.copy()  # threads read the old one
         limit[sorted_query[last]] = self._score[rank[rank < self.kept] == self.kept - 1]
-        self.limit = limit
+        self.limit, self._open = limit, bool((limit == -np.inf).any())
 
     def taken(self) -> tuple[NDArray[np.int32], Ints, Floats, Floats]:
         """Queries, indices, scores and kept numbers of those that are the best so far."""
