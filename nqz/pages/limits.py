@@ -56,7 +56,9 @@ def chart(rows: Sequence[Row], partners: Sequence[Partner], prefix: str) -> Mark
     axes = _axes(drawn, partners)
     parts = [*_grid(axes), *(_curve(axes, partner) for partner in partners), *_names(axes, partners)]
     if len(drawn) <= _FEW:
-        parts += [mark for row in drawn for mark in _more(axes, row)]
+        # one of them says what they are: they may lie on each other
+        last = max(drawn, key=lambda row: row.rate or 0.0)
+        parts += [mark for row in drawn for mark in _more(axes, row, named=row is last)]
     parts += [
         _point(axes, row, prefix) for row in sorted(drawn, key=lambda row: (bool(row.marks), row.number))
     ]
@@ -150,16 +152,17 @@ def _point(axes: _Axes, row: Row, prefix: str) -> Markup:
     return element("a", {"href": f"#{prefix}{row.number}"}, dot)
 
 
-def _more(axes: _Axes, row: Row) -> list[Markup]:
+def _more(axes: _Axes, row: Row, *, named: bool) -> list[Markup]:
     """Where a matrix would be with a bit more for each entry."""
     if row.more is None or not row.more[0] or row.rate is None or not row.product:
         return []
     ends = (row.rate, row.product), (row.rate + 1.0, row.more[0])
     (x1, y1), (x2, y2) = ((f"{axes.x(rate):.2f}%", f"{axes.y(error):.2f}%") for rate, error in ends)
+    name = element("text", {"x": x2, "y": y2, "dx": 10, "dy": 4}, "one bit more")
     return [
         element("line", {"class": "more", "x1": x1, "y1": y1, "x2": x2, "y2": y2}),
         element("circle", {"class": "more", "cx": x2, "cy": y2}),
-        element("text", {"x": x2, "y": y2, "dx": 10, "dy": 4}, "one bit more"),
+        *([name] if named else []),
     ]
 
 
