@@ -1,11 +1,11 @@
 """Which coding is for what: one table of codings and rates, beside formats of other tools, measured in one run.
 
-usage: python benchmarks/picture.py [--length 4096] [--columns 512] [--wide 8192] [--runs 5] [--corpus 20000] [--only X]
+usage: python benchmarks/picture.py [--length 4096] [--columns 512] [--wide 8192] [--runs 5] [--corpus 10000] [--only X]
 
 Bits an entry with everything counted; what a product of two Gaussian matrices is over the limit, in bits; million
 entries a second of encoding and decoding; products, as multiples of the speed of NumPy's float32 with the matrix in
 memory: of a file in memory with one vector, of an operand that is held with one vector, of a file with 16 (n x wide),
-and of two files (n x n by n x n); and recall at ten of clustered unit vectors of 512 entries. One thread; processor
+and of two files (n x n by n x n); and recall at ten of unit vectors of 512 entries, a hundred to a cluster. One thread; processor
 time but for encode and decode; medians of runs in turn. Other tools through their Python interfaces, which have no
 products; their recall is that of what they decode to.
 """
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=512)
     parser.add_argument("--wide", type=int, default=8192)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--corpus", type=int, default=20000)
+    parser.add_argument("--corpus", type=int, default=10000)
     parser.add_argument("--only", default="", help="only rows with this in their names")
     arguments = parser.parse_args()
     for module in peers.PACKAGES:  # whose threads are limited then
@@ -117,7 +117,7 @@ def main() -> None:
     print("| | bits | over | encode | decode | 1 vector | held | 16 vectors | two files | recall@10 |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     pair = make("gauss", arguments.length, arguments.columns)
-    corpus, queries = search.clusters(arguments.corpus, 200, 512)
+    corpus, queries = search.clusters(arguments.corpus, 200, 512, groups=arguments.corpus // 100)
     true = search.truth(corpus, queries)
     with threadpool_limits(1):
         truth = Truth(*pair)

@@ -28,10 +28,12 @@ from nqz import kernels
 K = 10
 
 
-def clusters(count: int, queries: int, n: int = 384, seed: int = 20261126) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors about 2000 centers, a hundred to each, and queries of the same kind."""
+def clusters(
+    count: int, queries: int, n: int = 384, seed: int = 20261126, groups: int = 2000
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors about so many centers, and queries of the same kind."""
     rng = np.random.default_rng(seed)
-    centers = rng.standard_normal((2000, n), np.float32)
+    centers = rng.standard_normal((groups, n), np.float32)
     x = np.empty((count + queries, n), np.float32)
     for first in range(0, len(x), 1 << 14):
         part = x[first : first + (1 << 14)]
