@@ -5,9 +5,9 @@ usage: python benchmarks/picture.py [--length 4096] [--columns 512] [--wide 8192
 Bits an entry with everything counted; what a product of two Gaussian matrices is over the limit, in bits; million
 entries a second of encoding and decoding; products, as multiples of the speed of NumPy's float32 with the matrix in
 memory: of a file in memory with one vector, of an operand that is held with one vector, of a file with 16 (n x wide),
-and of two files (n x n by n x n); and recall at ten of unit vectors of 512 entries, a hundred to a cluster. One thread; processor
-time but for encode and decode; medians of runs in turn. Other tools through their Python interfaces, which have no
-products; their recall is that of what they decode to.
+and of two files (n x n by n x n); and recall at ten of unit vectors of 512 entries, a hundred to a cluster. One thread;
+processor time but for encode and decode; medians of runs in turn. Other tools through their Python interfaces, which
+have no products; their recall is that of what they decode to.
 """
 
 from __future__ import annotations
