@@ -33,7 +33,6 @@ CODINGS: list[tuple[str, dict[str, Any], tuple[float, ...]]] = [
     ("entropy, the default", {}, (0.5, 1, 2, 3, 4, 6, 8)),
     ("entropy, `--states 1024`", {"states": 1024}, (2, 4)),
     ("trellis", {"coding": "trellis"}, (1, 2, 3, 4)),
-    ("trellis, `--window 16`", {"coding": "trellis", "window": 16}, (2, 4)),
     ("voronoi, `--lattice leech`", {"coding": "voronoi", "lattice": "leech"}, (2, 4)),
 ]
 
