@@ -1,7 +1,9 @@
-"""Part sets by workers: time with one worker and with two, and the memory of who asks, by the number of parts.
+"""By workers: how fast so many of them are, what the process that asks has to do for it, and what memory it takes.
 
 By default 2.1 GB of float32, in `--folder`; `--entries` takes less. Workers are processes of this machine, one thread
-each; figures of time mean something where as many processors are free.
+each; figures by the clock mean something where as many processors are free. What the process that asks does, and what
+all workers do, is processor time, which means something anywhere: one more worker helps until either is all that there
+is, and `expected` is how many times as fast as one worker so many would be with a processor each. Linux only.
 """
 
 from __future__ import annotations
@@ -10,20 +12,22 @@ import argparse
 import multiprocessing
 import os
 import pickle
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import nqz
 
 N = 4096
+SPAWN = multiprocessing.get_context("spawn")
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def made(path: Path, entries: int, seed: int) -> None:
@@ -35,39 +39,152 @@ def made(path: Path, entries: int, seed: int) -> None:
     out.flush()
 
 
-def timed(workers: int, folder: Path, parts: int) -> tuple[float, float, float]:
-    """Seconds to encode a set and to multiply it with a smaller one, and the processor time of all workers."""
-    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as executor:
-        list(executor.map(abs, range(workers)))  # all are there
-        start = time.perf_counter()
-        options: dict[str, Any] = {"rate": 3, "axis": 1, "force": True, "executor": executor}
-        nqz.encode_set(folder / "x.npy", folder / "x.nqzset", parts=(1, parts), **options)
-        encoded = time.perf_counter() - start
-        nqz.encode_set(folder / "y.npy", folder / "y.nqzset", parts=(1, 1), **options)
-        start = time.perf_counter()
-        nqz.matmul(folder / "x.nqzset", folder / "y.nqzset", executor=executor)
-        multiplied = time.perf_counter() - start
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return encoded, multiplied, ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime
+class Watched(Executor):
+    """Passes jobs on, and counts the processor time of this process while none is under way."""
+
+    def __init__(self, executor: ProcessPoolExecutor, workers: int) -> None:
+        self._executor, self._max_workers = executor, workers
+        self.jobs = self.open = 0
+        self.alone, self.since = 0.0, time.process_time()
+
+    def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        if self.open == 0:
+            self.alone += time.process_time() - self.since
+        self.open += 1
+        self.jobs += 1
+        future = self._executor.submit(function, *arguments, **named)
+        future.add_done_callback(self._done)
+        return future
+
+    def _done(self, future: Future[Any]) -> None:
+        self.open -= 1  # called by the one thread that takes results
+        self.since = time.process_time()
+
+    def finish(self) -> None:
+        """Count what was done after the last job."""
+        self.alone += time.process_time() - self.since
 
 
-def resident(folder: Path, parts: int) -> float:
-    """MB of the process that asks, while a set of so many parts is made."""
-    program = (
-        "import multiprocessing, nqz, re\n"
-        "from concurrent.futures import ProcessPoolExecutor\n"
-        "if __name__ == '__main__':\n"
-        "    with ProcessPoolExecutor(2, multiprocessing.get_context('spawn')) as executor:\n"
-        f"        nqz.encode_set({str(folder / 'x.npy')!r}, {str(folder / 'r.nqzset')!r}, rate=3, axis=1,\n"
-        f"            parts=(1, {parts}), executor=executor, force=True)\n"
-        # what the system counts for children begins with what their parent had
-        "    print(int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 1024)\n"
-    )
+class Found(NamedTuple):
+    """Seconds by the clock; of processor time of the workers, of who asks, and of who asks with no job under way."""
+
+    clock: float
+    workers: float
+    asks: float
+    alone: float
+    jobs: float
+
+    def seconds(self, workers: int) -> float:
+        """Time that it takes with a processor for each."""
+        return self.alone + max(self.workers / workers, self.asks - self.alone)
+
+
+def at_work() -> float:
+    """Processor time of all processes that were begun here and are there."""
+    found = 0
+    for process in multiprocessing.active_children():
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        found += int(fields[11]) + int(fields[12])
+    return found / TICKS
+
+
+def timed(executor: ProcessPoolExecutor, workers: int, work: Callable[[Executor], object]) -> Found:
+    """What some work takes."""
+    begun, own, clock = at_work(), time.process_time(), time.perf_counter()
+    watched = Watched(executor, workers)
+    work(watched)
+    watched.finish()
+    seconds = time.perf_counter() - clock
+    return Found(seconds, at_work() - begun, time.process_time() - own, watched.alone, watched.jobs)
+
+
+def kinds(folder: Path, parts: int) -> dict[str, Callable[[Executor], object]]:
+    """All that is measured, each on what was made before."""
+    x, y, xs, ys = (folder / name for name in ("x.nqz", "y.nqz", "x.nqzset", "y.nqzset"))
+    queries = np.random.default_rng(2).standard_normal((N, 200), np.float32)
+    options: dict[str, Any] = {"rate": 3, "axis": 1, "force": True}
+    nqz.encode(folder / "y.npy", y, **options)
+    nqz.encode_set(folder / "y.npy", ys, parts=(1, 1), **options)
+    return {
+        "encode_set": lambda e: nqz.encode_set(folder / "x.npy", xs, parts=(1, parts), executor=e, **options),
+        "encode": lambda e: nqz.encode(folder / "x.npy", x, executor=e, **options),
+        "matmul of sets": lambda e: nqz.matmul(xs, ys, executor=e),
+        "matmul of files": lambda e: nqz.matmul(x, y, executor=e),
+        "topk of a set": lambda e: nqz.topk(xs, queries, 10, executor=e),
+        "topk of a file": lambda e: nqz.topk(x, queries, 10, executor=e),
+    }
+
+
+def compared(folder: Path, parts: int, workers: list[int], runs: int, only: list[str]) -> None:
+    """Print what all kinds of work take with so many workers, one run after the other of all."""
+    chosen = {
+        name: work
+        for name, work in kinds(folder, parts).items()
+        if not only or any(name.startswith(word) for word in only)
+    }
+    found: dict[tuple[str, int], list[Found]] = {(name, count): [] for name in chosen for count in workers}
+    for _ in range(runs):
+        for count in workers:
+            with ProcessPoolExecutor(count, SPAWN) as executor:
+                list(executor.map(time.sleep, [0.2] * count))  # all are there
+                list(executor.map(loaded, range(count)))
+                for name, work in chosen.items():
+                    found[name, count].append(timed(executor, count, work))
+    print(f"{'':16} workers   jobs   clock  times  expected   workers  who asks  share   alone  at work")
+    for name in chosen:
+        medians = {
+            count: Found(*(float(v) for v in np.median(np.array(found[name, count]), axis=0)))
+            for count in workers
+        }
+        first, base = medians[workers[0]], workers[0]
+        for count, one in medians.items():
+            print(
+                f"{name if count == base else '':16} {count:7} {one.jobs:6.0f} {one.clock:7.2f} "
+                f"{first.clock / one.clock:6.2f} {first.seconds(base) / one.seconds(count):9.2f} {one.workers:9.2f} "
+                f"{one.asks:9.2f} {one.asks / (one.asks + one.workers):6.1%} {one.alone:7.2f} "
+                f"{one.workers / count / one.clock:8.0%}",
+                flush=True,
+            )
+
+
+def loaded(_: int) -> bool:
+    """Have a worker load what it needs."""
+    import nqz.commands.code_elsewhere
+    import nqz.commands.multiply_elsewhere
+    import nqz.commands.search_elsewhere
+    import nqz.commands.set_create
+    import nqz.commands.set_product
+
+    return bool(nqz.commands)
+
+
+RESIDENT = """
+import multiprocessing, re, sys
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+import nqz, nqz.cli.matmul
+if __name__ == '__main__':
+    what, folder, parts = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    with ProcessPoolExecutor(2, multiprocessing.get_context('spawn')) as executor:
+        if what == 'encode':
+            nqz.encode_set(f'{folder}/x.npy', f'{folder}/r{parts}.nqzset', rate=3, axis=1, parts=(1, parts),
+                executor=executor, force=True)
+        else:
+            # the command, which writes the product to a file, with workers that are no Dask
+            nqz.cli.matmul.executor_of = lambda cluster: nullcontext(executor)
+            sides = [f'{folder}/r{parts}.nqzset', f'{folder}/y.nqzset']
+            nqz.cli.matmul.command.main([*sides, '-q', '-f', '-o', f'{folder}/c.npy'], standalone_mode=False)
+    # what the system counts for children begins with what their parent had
+    print(int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 1024)
+"""
+
+
+def resident(folder: Path, what: str, parts: int) -> float:
+    """MB of the process that asks, while a set of so many parts is made, or multiplied."""
     script = folder / "resident.py"
-    script.write_text(program)
-    found = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
-    return float(found.stdout)
+    script.write_text(RESIDENT)
+    command = [sys.executable, str(script), what, str(folder), str(parts)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 class Counting(Executor):
@@ -115,14 +232,25 @@ def searched(folder: Path, parts: int, runs: int) -> None:
     )
 
 
+def numbers(text: str) -> list[int]:
+    """Numbers with commas between them."""
+    return [int(number) for number in text.split(",") if number]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=1 << 29)
     parser.add_argument("--folder", default=tempfile.gettempdir())
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--parts", type=int, default=8)
-    parser.add_argument("--search", action="store_true", help="measure a search alone")
-    parser.add_argument("--resident", default="2,32", help="numbers of parts to measure memory with")
+    parser.add_argument("--workers", type=numbers, default="1,2", help="numbers of workers to compare")
+    parser.add_argument(
+        "--only", default="", help="kinds of work, by how their names begin, with commas between"
+    )
+    parser.add_argument("--search", action="store_true", help="measure a search alone, beside one process")
+    parser.add_argument(
+        "--resident", type=numbers, default="2,32", help="numbers of parts to measure memory with"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
@@ -132,18 +260,15 @@ def main() -> None:
             return
         made(folder / "y.npy", min(given.entries, N * 2048), 1)
         size = os.path.getsize(folder / "x.npy") / 1e9
-        runs = [[timed(workers, folder, given.parts) for workers in (1, 2)] for _ in range(given.runs)]
-        one, two = np.median(np.array(runs), axis=0)
-        print(f"{size:.2f} GB in {given.parts} parts, medians of {given.runs}")
-        for what, i in (("encode_set", 0), ("matmul", 1)):
+        print(f"{size:.2f} GB in {given.parts} parts, medians of {given.runs}; seconds", flush=True)
+        only = [word for word in given.only.split(",") if word]
+        compared(folder, given.parts, given.workers, given.runs, only)
+        for parts in given.resident:
             print(
-                f"{what:12} one worker {one[i]:7.2f} s   two {two[i]:7.2f} s   {one[i] / two[i]:.2f} times as fast"
+                f"memory of who asks, {parts:5} parts: {resident(folder, 'encode', parts):6.1f} MB encoding, "
+                f"{resident(folder, 'multiply', parts):6.1f} MB multiplying",
+                flush=True,
             )
-        print(
-            f"{'processor':12} one worker {one[2]:7.2f} s   two {two[2]:7.2f} s   {two[2] / one[2]:.2f} times as much"
-        )
-        for parts in map(int, given.resident.split(",")):
-            print(f"memory of who asks, {parts:5} parts: {resident(folder, parts):6.1f} MB")
 
 
 if __name__ == "__main__":
