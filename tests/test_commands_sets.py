@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import threading
 from concurrent.futures import Executor, Future
 
 import numpy as np
@@ -16,7 +17,7 @@ from nqz.cli import run
 from nqz.commands.opening import open_collection
 from nqz.commands.set_factor import parted
 from nqz.commands.set_operand import SetOperand
-from nqz.commands.set_product import raw_sum
+from nqz.commands.set_product import Decoded, raw_sum
 from nqz.format.part_set import PartSet
 from nqz.ground.errors import (
     CorruptError,
@@ -108,11 +109,19 @@ def test_raw_products_of_parts_add_up_in_any_order(folder):
     ):
         sides = tuple(SetOperand(one.name, parted(one).parts) for one in (left, right))
         rows, columns, pool = np.array([0, 5, 64, 129]), np.arange(7, 88), Workers(1)
-        whole = raw_sum(sides, rows, columns, range(4), pool)
+        decoded = Decoded()
+        whole = raw_sum(sides, rows, columns, range(4), decoded, pool)
         assert whole.dtype == np.int64
-        pieces = [raw_sum(sides, rows, columns, part, pool) for part in (range(3, 4), range(1), range(1, 3))]
+        cuts = range(3, 4), range(1), range(1, 3)
+        pieces = [raw_sum(sides, rows, columns, cut, decoded, pool) for cut in cuts]
         assert np.array_equal(pieces[0] + pieces[1] + pieces[2], whole)
-        assert np.array_equal(raw_sum(sides, rows[1:2], columns, range(4), pool), whole[1:2])
+        assert np.array_equal(raw_sum(sides, rows[1:2], columns, range(4), decoded, pool), whole[1:2])
+
+
+def test_nothing_of_a_product_stays_when_it_is_done(folder):
+    before = threading.active_count()
+    nqz.matmul(folder / "x.nqzset", folder / "y.nqzset", threads=8)
+    assert threading.active_count() == before
 
 
 def test_a_set_made_by_workers_is_the_one_made_here_and_little_comes_back(folder, tmp_path):

@@ -102,7 +102,11 @@ def count_kept(
     view: VectorView, where: str, parameters: Parameters, again: Again, first: int, last: int, threads: int
 ) -> int:
     """Number of the columns first … last - 1 that are coded."""
-    codes = _measured(view, where, parameters, again, first, last, Workers(threads)).codes
+    pool = Workers(threads)
+    try:
+        codes = _measured(view, where, parameters, again, first, last, pool).codes
+    finally:
+        pool.close()
     scaling = parameters.norm_scaling(Histogram.of(codes))
     return int(np.count_nonzero(scaling.histogram.look_up(scaling.kept, codes)))
 

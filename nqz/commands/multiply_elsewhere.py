@@ -8,8 +8,6 @@ comes back for it, and its points are decoded by workers, too.
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -23,6 +21,7 @@ from nqz.files.access import has_address
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import InputError, UsageError
 from nqz.ground.fleet import Fleet
+from nqz.ground.recent import Recent
 from nqz.ground.threads import Workers
 from nqz.matrix import open_matrix
 from nqz.product.deviation import Deviations, Found, InfiniteError, Put
@@ -223,53 +222,51 @@ class _Open(NamedTuple):
     product: Product
     blocks: tuple[Blocks, Blocks]
     accesses: list[Any]
+    pool: Workers
+
+    def close(self) -> None:
+        self.pool.close()
+        for access in self.accesses:
+            access.close()
 
 
-_held = threading.local()
+_recent = Recent[_Open](_KEPT, _Open.close)
 
 
-def _opened(sides: Sides) -> _Open:
+def _opened(sides: Sides, threads: int) -> _Open:
     """The product of a job, which a thread keeps open for the next."""
-    kept: OrderedDict[str, _Open] = _held.__dict__.setdefault("kept", OrderedDict())
-    found = kept.pop(sides.token, None)
-    if found is None:
+
+    def made() -> _Open:
         pairs = [side.operand() if isinstance(side, Address) else (side, None) for side in (sides.a, sides.b)]
-        product = Product(pairs[0][0], pairs[1][0], sides.estimator, sides.same)
-        blocks = product.blocks(Lately, Workers(1))
-        found = _Open(product, blocks, [access for _, access in pairs if access is not None])
-        while len(kept) >= _KEPT:
-            kept.popitem(last=False)
+        product, pool = Product(pairs[0][0], pairs[1][0], sides.estimator, sides.same), Workers(threads)
+        accesses = [access for _, access in pairs if access is not None]
+        return _Open(product, product.blocks(Lately, pool), accesses, pool)
+
+    found = _recent.get(sides.token, made)
     for access in found.accesses:
         access.check()
-    kept[sides.token] = found
     return found
 
 
 def few_job(sides: Sides, turned: bool, first: int, last: int, threads: int) -> Raw | None:
     """Raw products of a few vectors with some blocks of the large side."""
-    product = _opened(sides).product
-    small, large = (product.a, product.b) if turned else (product.b, product.a)
-    pool = Workers(threads)
-    try:
-        return few_products(small, cut_to(large, first, last), turned, pool, None)
-    finally:
-        pool.close()
+    found = _opened(sides, threads)
+    a, b = found.product.a, found.product.b
+    small, large = (a, b) if turned else (b, a)
+    return few_products(small, cut_to(large, first, last), turned, found.pool, None)
 
 
 def raw_job(sides: Sides, rows: NDArray[np.int64], columns: NDArray[np.int64], threads: int) -> Raw:
     """Raw products of some columns of both sides."""
-    found, pool = _opened(sides), Workers(threads)
-    try:
-        return found.product.raw_of(found.blocks, rows, columns, pool)
-    finally:
-        pool.close()
+    found = _opened(sides, threads)
+    return found.product.raw_of(found.blocks, rows, columns, found.pool)
 
 
 def rectangle_job(
     sides: Sides, theta: float, dtype: str, local: Local | None, rows: slice, columns: slice, threads: int
 ) -> tuple[NDArray[Any], NDArray[Any] | None, Found | None] | Failed:
     """Some rows and columns of a product, and of its standard deviations."""
-    found, pool, deviations, bars = _opened(sides), Workers(threads), None, None
+    found, deviations, bars = _opened(sides, threads), None, None
     product = found.product
     if local is not None:
         bars = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype)
@@ -281,9 +278,7 @@ def rectangle_job(
 
         deviations = Deviations(product.a, product.b, product.estimator, theta, local, product.same, put)
     try:
-        tile = product.rectangle(found.blocks, theta, rows, columns, dtype, pool, deviations)
+        tile = product.rectangle(found.blocks, theta, rows, columns, dtype, found.pool, deviations)
     except (NotFiniteError, InfiniteError) as error:
         return Failed(error.row, error.column, error.wide, isinstance(error, InfiniteError))
-    finally:
-        pool.close()
     return tile, bars, None if deviations is None else replace(deviations.found)

@@ -7,8 +7,6 @@ the best of those of each. How sure that is follows from all of them, and so it 
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +18,7 @@ from nqz.commands.held import Held
 from nqz.commands.multiply_elsewhere import Address, address_of, cut_to
 from nqz.ground.errors import UsageError
 from nqz.ground.fleet import Fleet
+from nqz.ground.recent import Recent
 from nqz.ground.threads import Workers
 from nqz.product.best import Best
 from nqz.product.corpus import Corpus, Ints, Seen
@@ -150,20 +149,14 @@ def _address(factor: Coded, operand: Operand) -> Address:
 
 # what workers do
 
-_held = threading.local()
+_recent = Recent[tuple[Operand, Any]](_KEPT, lambda kept: kept[1].close())
 
 
 def _opened(token: str, corpus: Address) -> Operand:
     """The corpus of a job, which a thread keeps open for the next."""
-    kept: OrderedDict[str, tuple[Operand, Any]] = _held.__dict__.setdefault("kept", OrderedDict())
-    found = kept.pop(token, None)
-    if found is None:
-        found = corpus.operand()
-        while len(kept) >= _KEPT:
-            kept.popitem(last=False)[1][1].close()
-    found[1].check()
-    kept[token] = found
-    return found[0]
+    operand, access = _recent.get(token, corpus.operand)
+    access.check()
+    return operand
 
 
 def meet_job(job: Job, threads: int) -> Met:

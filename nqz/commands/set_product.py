@@ -6,10 +6,9 @@ sum. Otherwise they are added in the order of the parts. So the result does not 
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from nqz.files.parked import Descriptors
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import InputError
 from nqz.ground.fleet import Fleet
+from nqz.ground.recent import Recent
 from nqz.ground.threads import Workers
 from nqz.matrix import Matrix, open_matrix
 from nqz.product import diagonal
@@ -36,7 +36,7 @@ from nqz.product.tiles import Lately
 from nqz.stages import project
 from nqz.stages.estimate import excess_factors
 
-_KEPT = 4  # parts whose blocks a thread keeps decoded
+_KEPT = 4  # parts whose blocks stay decoded
 _OPEN = 2  # products that a thread of a worker keeps open
 
 Sum = NDArray[Any]
@@ -67,6 +67,24 @@ class SetSides(NamedTuple):
     b: SetAddress
 
 
+class Decoded:
+    """The blocks of parts, reduced to coordinates that both sides have; those of the last few parts stay decoded."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[Matrix, int], Lately] = OrderedDict()
+
+    def of(self, matrix: Matrix, shared: int, pool: Workers) -> Lately:
+        """Those of a part, of which so many coordinates are shared."""
+        found = self._kept.pop((matrix, shared), None)
+        if found is None:
+            p = matrix.parameters
+            found = Lately(CodedOperand(matrix), project.meet(p.rotation_seed, p.n, p.m, shared), pool)
+        self._kept[matrix, shared] = found
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+
 @dataclass(frozen=True)
 class SetProduct(Product):
     """A product of matrices in parts, cut alike along the contracted axis."""
@@ -75,6 +93,7 @@ class SetProduct(Product):
     b: SetOperand
     fleet: Fleet | None = None
     sides: SetSides | None = None
+    decoded: Decoded = field(default_factory=Decoded, repr=False, compare=False)
 
     def measure(self, pool: Workers, watch: Watch | None = None) -> Measured:
         """See `Product`."""
@@ -141,7 +160,7 @@ class SetProduct(Product):
         parts = len(self.a.lengths)
         if self.fleet is None or self.sides is None:
             for i, j in places:
-                yield i, j, raw_sum(sides, chosen[0][i], chosen[1][j], range(parts), pool)
+                yield i, j, raw_sum(sides, chosen[0][i], chosen[1][j], range(parts), self.decoded, pool)
             return
         alike = all(side.alike for side in sides)
         # few rectangles are shared out by parts, too: sums of integers may be added by anybody
@@ -198,14 +217,12 @@ class SetProduct(Product):
         return out
 
 
-_held = threading.local()
-
-
 def raw_sum(
     sides: tuple[SetOperand, SetOperand],
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
     parts: range,
+    decoded: Decoded,
     pool: Workers,
 ) -> Sum:
     """Raw products of some columns of both sides, those of some parts added up."""
@@ -217,7 +234,7 @@ def raw_sum(
             for other, own_columns, beside in sides[1].split(columns):
                 matrices = sides[0].parts[k][j], sides[1].parts[k][other]
                 shared = min(matrix.parameters.m for matrix in matrices)
-                left, right = (_decoded(matrix, shared, pool) for matrix in matrices)
+                left, right = (decoded.of(matrix, shared, pool) for matrix in matrices)
                 product = Product(left.operand, right.operand, "unbiased")
                 found = product.raw_of((left, right), own_rows, own_columns, pool)
                 for (row, column), raw in found.items():
@@ -234,45 +251,38 @@ def raw_sum(
     return out
 
 
-def _decoded(matrix: Matrix, shared: int, pool: Workers) -> Lately:
-    """The blocks of a part, reduced to coordinates that both sides have; a thread keeps those of the last few."""
-    kept: OrderedDict[tuple[int, int], tuple[Any, Lately]] = _held.__dict__.setdefault(
-        "blocks", OrderedDict()
-    )
-    key = id(matrix), shared
-    found = kept.pop(key, None)
-    if found is None or found[0] is not matrix:
-        p = matrix.parameters
-        meet = project.meet(p.rotation_seed, p.n, p.m, shared)
-        found = matrix, Lately(CodedOperand(matrix), meet, Workers(pool.threads))
-    kept[key] = found
-    while len(kept) > _KEPT:
-        kept.popitem(last=False)
-    return found[1]
+class _Open(NamedTuple):
+    a: SetOperand
+    b: SetOperand
+    accesses: list[Any]
+    decoded: Decoded
+    pool: Workers
+
+    def close(self) -> None:
+        self.pool.close()
+        for access in self.accesses:
+            access.close()
+
+
+_recent = Recent[_Open](_OPEN, _Open.close)
 
 
 def sum_job(
     sides: SetSides, turns: tuple[bool, bool], rows: NDArray[np.int64], columns: NDArray[np.int64], parts: range,
     threads: int,
 ) -> Sum:  # fmt: skip
-    """Raw products of some columns, added up over some parts, on a worker."""
-    kept: OrderedDict[str, Any] = _held.__dict__.setdefault("sides", OrderedDict())
-    found = kept.pop(sides.token, None)
-    if found is None:
-        found = [_opened(sides.a), None]
-        found[1] = found[0] if sides.b == sides.a else _opened(sides.b)
-        while len(kept) >= _OPEN:
-            kept.popitem(last=False)
-    kept[sides.token] = found
-    for _, accesses in found:
-        for access in accesses:
-            access.check()
-    pool = Workers(threads)
-    try:
-        chosen = tuple(found[0 if first else 1][0] for first in turns)
-        return raw_sum((chosen[0], chosen[1]), rows, columns, parts, pool)
-    finally:
-        pool.close()
+    """Raw products of some columns, added up over some parts, on a worker; `turns` tells which sides are the first."""
+
+    def made() -> _Open:
+        a, accesses = _opened(sides.a)
+        b, others = (a, []) if sides.b == sides.a else _opened(sides.b)
+        return _Open(a, b, accesses + others, Decoded(), Workers(threads))
+
+    found = _recent.get(sides.token, made)
+    for access in found.accesses:
+        access.check()
+    first, second = (found.a if turn else found.b for turn in turns)
+    return raw_sum((first, second), rows, columns, parts, found.decoded, found.pool)
 
 
 def _opened(side: SetAddress) -> tuple[SetOperand, list[Any]]:
