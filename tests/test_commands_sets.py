@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import threading
 from concurrent.futures import Executor, Future
 
@@ -267,12 +268,34 @@ def test_what_does_not_fit_together_is_refused(folder, tmp_path):
         nqz.open(folder / "x.nqzset")
     with pytest.raises(UnsupportedError, match="is a part set, compressed already"):
         nqz.encode(folder / "x.nqzset", rate=2)
+    for parts in (3, (3,), (2, 3, 4), "22"):
+        with pytest.raises(UsageError, match=r"two numbers are needed, such as \(4, 8\)"):
+            nqz.encode_set(path, tmp_path / "z.nqzset", rate=2, parts=parts)
+    with pytest.raises(UsageError, match="along: is for several files"):
+        nqz.encode_set(path, tmp_path / "z.nqzset", rate=2, along="contracted")
     with pytest.raises(UsageError, match="from 1x1 to 640x130 are possible"):
         nqz.encode_set(path, tmp_path / "z.nqzset", rate=2, parts=(641, 1))
     with pytest.raises(UsageError, match=r"a container is written, and no \.nqzset file"):
         nqz.encode(path, tmp_path / "z.nqzset", rate=2)
     with pytest.raises(UsageError, match=r"name it \.nqzset"):
         nqz.encode_set(path, tmp_path / "z.nqz", rate=2)
+
+
+def test_copies_of_a_part_side_by_side_are_not_multiplied_with_each_other(folder, tmp_path):
+    nqz.encode(np.load(folder / "x.npy"), tmp_path / "a.nqz", rate=1)
+    shutil.copy(tmp_path / "a.nqz", tmp_path / "b.nqz")
+    twice = str(tmp_path / "twice.nqzset")
+    assert run(["set", "concat", str(tmp_path / "a.nqz"), str(tmp_path / "b.nqz"), "-o", twice, "-q"]) == 0
+    assert nqz.decode(twice).shape == (N, 2 * A)
+    with pytest.raises(OperandError, match="the same dither"):
+        nqz.matmul(twice, twice)
+
+
+def test_a_set_is_made_and_opened_by_addresses_of_files(folder, tmp_path):
+    address = f"file://{tmp_path}/x.nqzset"
+    nqz.encode_set(f"file://{folder}/x.npy", address, rate=2, parts=(1, 2))
+    assert "x.nqzset" in os.listdir(tmp_path) and len(os.listdir(tmp_path)) == 3
+    assert np.array_equal(nqz.decode(address), nqz.decode(tmp_path / "x.nqzset"))
 
 
 @pytest.mark.parametrize("dies", [1, 5, 12])
@@ -308,6 +331,13 @@ def test_the_command_says_what_a_set_is_and_which_of_its_options_are_for_what(fo
     for words, said in (
         (["split", target, "-r", "3"], "--rate: is not for nqz set split"),
         (["check", target, "--parts", "2x2"], "--parts: is not for nqz set check"),
+        (["check", target, "-o", "x"], "--output: is not for nqz set check"),
+        (["check", target, "--json"], "--json: is not for nqz set check; nqz verify"),
+        (
+            ["concat", target, target, "-o", target, "--cluster", "local:2"],
+            "--cluster: is not for nqz set concat",
+        ),
+        (["create", sources[0], "-r", "3", "--along", "contracted"], "--along: is for several files"),
         (
             ["create", *sources, "-r", "3", "--parts", "2x2", "-o", target, "-f"],
             "of several files each is a part",

@@ -20,6 +20,7 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 import nqz
 from cli_tools import FIXTURES, fail, matrix, succeed
 from model_tools import INDEX, everything, make_model
+from nqz.commands import set_create
 from nqz.files.opening import open_input
 from nqz.files.remote import access, trouble, upload
 from nqz.ground import urls
@@ -55,6 +56,29 @@ def test_a_container_is_opened_by_address_or_object_and_pickled(store):
     store.pipe_file("/b/w.nqz", nqz.encode(ARRAY, rate=4, seed=3))
     with pytest.raises(InputError, match=r"is not the (file|object) that"):
         pickle.loads(gone)  # noqa: S301
+
+
+def test_a_part_set_is_made_and_read_in_a_store_and_leaves_nothing_that_is_not_finished(store, monkeypatch):
+    to, array = "memory://sets/w.nqzset", matrix(256, 64)
+    nqz.encode_set(array, to, rate=4, parts=(2, 2))
+    assert len(store.find("/sets")) == 5
+    assert np.square(nqz.decode(to) - array).sum() < 0.05 * np.square(array).sum()
+    assert nqz.matmul(to, to).shape == (64, 64)
+    before = {name: store.cat_file(name) for name in store.find("/sets")}
+    done, coded = [], set_create.code_part
+
+    def coded_until_a_third(*job):
+        if len(done) % 3 == 2:
+            raise InputError("gone")
+        done.append(coded(*job))
+        return done[-1]
+
+    monkeypatch.setattr(set_create, "code_part", coded_until_a_third)
+    for target, force in ((to, True), ("memory://sets/other.nqzset", False)):
+        done.clear()
+        with pytest.raises(InputError, match="gone"):
+            nqz.encode_set(array, target, rate=3, parts=(2, 2), force=force)
+        assert {name: store.cat_file(name) for name in store.find("/sets")} == before
 
 
 def test_every_command_reads_addresses(store, capsys, tmp_path):

@@ -19,7 +19,7 @@ from nqz.files.rectangle import is_sliceable
 from nqz.format.part_set import SUFFIX, PartSet
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import workers
-from nqz.ground.urls import suffix
+from nqz.ground.urls import local, suffix
 from nqz.ground.wording import counted
 from nqz.stages.lattices import DEFAULT
 
@@ -99,7 +99,7 @@ def encode_set(
         raise UsageError(f"axis {axis}: 0 or 1 is needed")
     if along not in (VECTORS, CONTRACTED):
         raise UsageError(f"along {along!r}: {VECTORS} or {CONTRACTED} is needed")
-    target, replace = os.fsdecode(to), flag(force, "force")
+    target, replace = local(os.fsdecode(to)), flag(force, "force")
     if suffix(target) != SUFFIX:
         raise UsageError(f"{target}: the manifest of a part set is written; name it .{SUFFIX}")
     sources = list(source) if isinstance(source, (list, tuple)) else [source]
@@ -107,8 +107,9 @@ def encode_set(
         opened = [stack.enter_context(_opened(one)) for one in sources]
         chosen = [(_one(one.content, tensor), one.content.name) for one in opened]
         if len(chosen) == 1:
-            cut = None if parts is None else (whole(parts[0], "parts"), whole(parts[1], "parts"))
-            rows = cut_source(*chosen[0], axis, cut)
+            if along != VECTORS:
+                raise UsageError("along: is for several files; parts say how one is cut")
+            rows = cut_source(*chosen[0], axis, None if parts is None else _two(parts))
         elif parts is not None or not chosen:
             raise UsageError("parts: of several files each is a part")
         else:
@@ -126,6 +127,14 @@ def encode_set(
                 output.commit(len(made.pack()))
 
             return described(create_set(rows, target, options, pool, publish, old))
+
+
+def _two(parts: Any) -> tuple[int, int]:
+    """How many parts along both axes."""
+    found = parts if isinstance(parts, (tuple, list)) else ()
+    if len(found) != 2:
+        raise UsageError(f"parts {parts!r:.60}: two numbers are needed, such as (4, 8)")
+    return whole(found[0], "parts"), whole(found[1], "parts")
 
 
 def _opened(source: Any) -> Opened:

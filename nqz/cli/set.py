@@ -29,21 +29,24 @@ from nqz.format.part_set import SUFFIX, PartSet
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import SEVERAL, SOURCES, listed
 from nqz.ground.threads import Workers, workers
-from nqz.ground.urls import suffix, with_suffix
+from nqz.ground.urls import local, suffix, with_suffix
 from nqz.ground.wording import counted
 from nqz.stages.lattices import DEFAULT, FAMILIES
 from nqz.stages.partner import EQUAL
 
 ACTIONS = ("create", "check", "concat", "split")
 
+_ALL = {"threads", "quiet", "show_progress"}
 _ONLY = {
     "create": {
-        "rate", "error", "parts", "along", "axis", "seed", "center", "lattice", "states", "kappa", "partner", "tensor",
+        "output", "force", "json_to", "cluster", "rate", "error", "parts", "along", "axis", "seed", "center", "lattice",
+        "states", "kappa", "partner", "tensor",
     },
-    "check": set(),
-    "concat": {"along"},
-    "split": {"along"},
+    "check": {"cluster"},
+    "concat": {"output", "force", "json_to", "along"},
+    "split": {"output", "force", "json_to", "along"},
 }  # fmt: skip
+"""Options of each action, beside those of all."""
 
 _HELP = f"""Make and change part sets: a matrix in parts, each a container, under one manifest (.{SUFFIX}).
 
@@ -105,10 +108,10 @@ def command(
     threads: int | None, quiet: bool, show_progress: bool | None, cluster: str | None, **choices: Any,
 ) -> None:  # fmt: skip
     """Run ``nqz set``."""
-    for name in choices:
-        given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
-        if given and name not in _ONLY[action]:
-            raise UsageError(f"--{name}: is not for nqz set {action}")
+    for name in context.params.keys() - {"action", "sources"} - _ALL - _ONLY[action]:
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            hint = "; nqz verify, which takes sets, has it" if (action, name) == ("check", "json_to") else ""
+            raise UsageError(f"--{name.removesuffix('_to')}: is not for nqz set {action}{hint}")
     sources = expanded(sources)
     notices = Notices(quiet, show_progress)
     job = _Job(sources, output, force, json_to, notices, choices)
@@ -146,6 +149,8 @@ class _Job:
                         f"{content.name}: holds {counted(len(numbers), 'tensor')}; choose one with --tensor"
                     )
                 chosen.append((content.tensors[numbers[0]], content.name))
+            if len(chosen) == 1 and c["along"] != VECTORS:
+                raise UsageError("--along: is for several files; --parts KxJ says how one is cut")
             if len(chosen) == 1:
                 rows = cut_source(*chosen[0], int(options.axis or 0), _parts(c["parts"]))
             elif c["parts"] is not None:
@@ -207,7 +212,7 @@ class _Job:
     def _target(self) -> str:
         if self.output is None and self.sources[0] == "-":
             raise UsageError("nqz set create: standard input has no name; name the manifest, with -o")
-        target = self.output or with_suffix(self.sources[0], SOURCES, SUFFIX)
+        target: str = local(self.output or with_suffix(self.sources[0], SOURCES, SUFFIX))
         if suffix(target) != SUFFIX:
             raise UsageError(f"{target}: the manifest of a part set is written; name it .{SUFFIX}")
         return target

@@ -147,15 +147,9 @@ def _part_set(path: str, container: bool | None, allowed: bool) -> Collection:
             f"{shown(path)}: is a part set, which decode, inspect, matmul, report, search, verify and set take, and "
             "here a container is expected; each of its parts is one"
         )
-    grid, folder, descriptors = read_part_set(path), folder_of(path), Descriptors()
-    parts: list[Part] = []
-    try:
-        for entry in grid.parts:
-            access = open_part(joined(folder, entry.file), descriptors)
-            parts.append(Part(entry.file, open_file(access, container=True)))
-    except BaseException as error:
-        leave(parts, error)
-        raise
+    grid, folder = read_part_set(path), folder_of(path)
+    paths = {entry.file: joined(folder, entry.file) for entry in grid.parts}
+    parts = _parts(paths, True, Descriptors(), arrays=True)
     return Collection(shown(path), parts, directory=folder or ".", grid=grid)
 
 
@@ -207,7 +201,10 @@ def _index(path: str, container: bool, descriptors: Descriptors) -> Index:
     return index
 
 
-def _parts(paths: dict[str, str], container: bool, descriptors: Descriptors) -> list[Part]:
+def _parts(
+    paths: dict[str, str], container: bool, descriptors: Descriptors, *, arrays: bool = False
+) -> list[Part]:
+    """The parts of a collection, by name; `arrays`: they may be of one array without a name each."""
     parts: list[Part] = []
     accesses = open_parts(list(paths.values()), descriptors)
     try:
@@ -215,7 +212,7 @@ def _parts(paths: dict[str, str], container: bool, descriptors: Descriptors) -> 
             parts.append(Part(name, open_file(access, container=container)))
             content = parts[-1].content
             kind = content.manifest.kind if container else content.kind
-            if kind.alone:
+            if kind.alone and not arrays:
                 raise UnsupportedError(
                     f"{path}: holds an array without a name, and is no part of a model; "
                     f"nqz {'decode' if container else 'encode'} --out-dir takes such files one by one"

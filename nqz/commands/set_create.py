@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
@@ -26,6 +26,7 @@ from nqz.files.contract import Source, SourceTensor
 from nqz.files.cutout import cut_out, evenly
 from nqz.files.npy import NPY
 from nqz.files.output import Output
+from nqz.files.places import remove
 from nqz.files.rectangle import let_go
 from nqz.format.part_set import PartEntry, PartSet
 from nqz.format.reader import ContainerReader
@@ -224,7 +225,8 @@ def create_set(
         )  # fmt: skip
         publish(made)
     except BaseException:
-        _remove(folder, (name for name in names if name not in kept))
+        for name in set(names) - kept:
+            remove(joined(folder, name))
         raise
     return made
 
@@ -236,13 +238,6 @@ def _job(piece: Piece, task: Task, target: Target, options: EncodeOptions) -> Pa
 
 def _length(piece: Piece, axis: int) -> int:
     return int(piece.tensor.shape[axis])
-
-
-def _remove(folder: str, names: Iterator[str]) -> None:
-    for name in names:
-        if not is_url(folder):
-            with suppress(OSError):
-                os.unlink(os.path.join(folder, name))
 
 
 def _no_probe(parameters: Any) -> tuple[int, ...]:

@@ -205,6 +205,8 @@ def check_sets(a: Parted, b: Parted, biased: Any) -> bool:
             "--no-center"
         )
     if a.identity == b.identity:
+        if any(len({matrix.parameters.dither_key for matrix in row}) < len(row) for row in a.parts):
+            raise biased(a, b)  # copies of a part side by side
         return True
     for row, other in zip(a.parts, b.parts, strict=True):
         keys = {matrix.parameters.dither_key for matrix in row}

@@ -165,6 +165,6 @@ def open_part(path: str, descriptors: Descriptors) -> Access:
     if is_url(path):
         return open_input(path)
     try:
-        return ParkedAccess(path, path, descriptors)
+        return ParkedAccess(local(path), path, descriptors)
     except OSError as error:
         raise InputError(f"{path}: cannot open: {reason(error)}") from error

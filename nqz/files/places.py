@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from nqz.files.access import reason
-from nqz.ground.errors import InputError
-from nqz.ground.urls import is_url
+from nqz.ground.errors import InputError, NqzError
+from nqz.ground.urls import is_url, local
 
 if TYPE_CHECKING:
     from nqz.files.folder import OutputFolder
@@ -20,7 +21,7 @@ def is_folder(path: str) -> bool:
         from nqz.files.remote import folders
 
         return folders.is_folder(path)
-    return os.path.isdir(path)
+    return os.path.isdir(local(path))
 
 
 def names_in(path: str) -> list[str]:
@@ -30,7 +31,7 @@ def names_in(path: str) -> list[str]:
 
         return folders.names_in(path)
     try:
-        return os.listdir(path)
+        return os.listdir(local(path))
     except OSError as error:
         raise InputError(f"{path}: cannot read the folder: {reason(error)}") from error
 
@@ -41,7 +42,18 @@ def exists(path: str) -> bool:
         from nqz.files.remote import folders
 
         return folders.exists(path)
-    return os.path.lexists(path)
+    return os.path.lexists(local(path))
+
+
+def remove(path: str) -> None:
+    """Remove a file that nobody is to have, if it can be removed: there is a better error on its way."""
+    with contextlib.suppress(OSError, NqzError):
+        if is_url(path):
+            from nqz.files.remote import folders
+
+            folders.remove(path)
+        else:
+            os.unlink(local(path))
 
 
 def output_folder(

@@ -48,6 +48,12 @@ def exists(url: str) -> bool:
     return bool(_asked(url, store.exists, path))
 
 
+def remove(url: str) -> None:
+    """Remove an object."""
+    store, path = find_store(url)
+    _asked(url, store.rm_file, path)
+
+
 def files_below(url: str) -> tuple[dict[str, os.stat_result], list[str]]:
     """Files in a folder and below it, by names relative to it, with their sizes; and the folders."""
     store, path = find_store(url)
