@@ -108,9 +108,12 @@ def test_raw_products_of_parts_add_up_in_any_order(folder):
         open_collection(folder / "x.nqzset", sets=True) as left,
         open_collection(folder / "y.nqzset", sets=True) as right,
     ):
-        sides = tuple(SetOperand(one.name, parted(one).parts) for one in (left, right))
         rows, columns, pool = np.array([0, 5, 64, 129]), np.arange(7, 88), Workers(1)
-        decoded = Decoded()
+        decoded, first, second = Decoded(), parted(left), parted(right)
+        sides = tuple(
+            SetOperand(one.where, one.operands(other, pool))
+            for one, other in ((first, second), (second, first))
+        )
         whole = raw_sum(sides, rows, columns, range(4), decoded, pool)
         assert whole.dtype == np.int64
         cuts = range(3, 4), range(1), range(1, 3)
@@ -250,11 +253,61 @@ def test_a_container_is_a_set_of_one_part(folder, tmp_path):
     assert np.square(found - x.T @ x).sum() / np.square(x.T @ x).sum() < 0.01
 
 
+@pytest.fixture(scope="module")
+def beside(folder, tmp_path_factory):
+    """The matrices of `folder` as they were, in one file each, and as sets that are cut otherwise."""
+    own = tmp_path_factory.mktemp("beside")
+    for name in "xy":
+        source = folder / f"{name}.npy"
+        os.link(source, own / source.name)
+        nqz.encode(source, own / f"{name}.nqz", rate=3, center=True)
+        nqz.encode_set(source, own / f"{name}.nqzset", rate=3, parts=(3 if name == "x" else 1, 2))
+    return own
+
+
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        ("sets/x.nqzset", "y.npy"),  # cut as the parts are
+        ("x.npy", "sets/y.nqzset"),
+        ("y.nqzset", "x.npy"),
+        ("sets/x.nqzset", "y.nqz"),  # decoded
+        ("x.nqz", "sets/y.nqzset"),
+        ("x.nqz", "y.nqzset"),  # in one part along the contracted axis, as a file is
+        ("x.nqzset", "sets/y.nqzset"),  # both decoded
+    ],
+)
+@pytest.mark.parametrize("estimator", ["auto", "unbiased"])
+def test_sets_are_multiplied_with_files_arrays_and_sets_that_are_cut_otherwise(
+    folder, beside, a, b, estimator
+):
+    x, y = (np.load(beside / f"{name.split('.')[0][-1]}.npy").astype(np.float64) for name in (a, b))
+    files = [folder / name[5:] if name.startswith("sets/") else beside / name for name in (a, b)]
+    found, sigma = nqz.matmul(*files, estimator=estimator, sigma=True, dtype="float64")
+    unit = np.square(x - x.mean(0)).sum() * np.square(y - y.mean(0)).sum() / N
+    error = np.square(found - x.T @ y).sum() / unit
+    assert error == pytest.approx(nqz.predicted_error(*files, estimator), rel=0.06)
+    assert np.sqrt(np.square((found - x.T @ y) / sigma).mean()) == pytest.approx(1.0, abs=0.03)
+    turned = nqz.matmul(*files[::-1], estimator=estimator, dtype="float64", executor=Elsewhere())
+    assert np.allclose(turned.T, found, rtol=1e-9, atol=1e-9 * np.abs(found).max())
+    elsewhere = nqz.matmul(*files, estimator=estimator, sigma=True, dtype="float64", executor=Elsewhere())
+    assert np.array_equal(elsewhere[0], found) and np.array_equal(elsewhere[1], sigma)
+
+
+def test_a_vector_times_a_set_is_a_vector_and_an_array_of_three_dimensions_is_a_matrix(folder):
+    x, y = np.load(folder / "x.npy"), nqz.decode(folder / "y.nqzset").astype(np.float64)
+    found = nqz.matmul(x[:, 0], folder / "y.nqzset", estimator="unbiased", dtype="float64")
+    assert found.shape == (B,)
+    assert np.square(found - x[:, 0] @ y).sum() < 0.01 * np.square(x[:, 0] @ y).sum()
+    stack = x.reshape(N // 4, 4, A)
+    whole = nqz.matmul(x, folder / "y.nqzset")
+    assert np.array_equal(nqz.matmul(stack, folder / "y.nqzset"), whole)
+
+
 def test_what_does_not_fit_together_is_refused(folder, tmp_path):
     path = tmp_path / "x.npy"
     np.save(path, np.load(folder / "x.npy"))
     for name, options, said in (
-        ("cut", {"parts": (3, 1)}, "cut differently along the contracted axis, into 4 .* and 3 "),
         ("seed", {"parts": (4, 1), "seed": 1}, "different seeds"),
         ("means", {"parts": (4, 1), "center": False}, "means are kept in some parts"),
     ):
@@ -262,8 +315,8 @@ def test_what_does_not_fit_together_is_refused(folder, tmp_path):
         nqz.encode_set(path, other, rate=2, **options)
         with pytest.raises(OperandError, match=said):
             nqz.matmul(folder / "x.nqzset", other)
-    with pytest.raises(OperandError, match="is not compressed"):
-        nqz.matmul(folder / "x.nqzset", np.load(path))
+    with pytest.raises(OperandError, match="vectors of 640 and 639 entries cannot be multiplied"):
+        nqz.matmul(folder / "x.nqzset", np.load(path)[1:])
     with pytest.raises(UnsupportedError, match="is a part set, which decode, inspect"):
         nqz.open(folder / "x.nqzset")
     with pytest.raises(UnsupportedError, match="is a part set, compressed already"):

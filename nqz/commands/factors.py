@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz import kernels
 from nqz.commands.carried import Carried
 from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
+from nqz.commands.rotated import Block, RotatedOperand, exact_power
 from nqz.files.contract import SourceTensor
 from nqz.files.vectors import VectorView
-from nqz.ground.arithmetic import pieces
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import UnsupportedError
 from nqz.ground.threads import Workers
@@ -25,18 +24,10 @@ from nqz.product.operand import Columns, Operand
 from nqz.product.stream import Stream
 from nqz.stages import norms
 from nqz.stages.estimate import Side
-from nqz.stages.panels import panel_columns
-from nqz.stages.project import project
-from nqz.stages.scale import exponents
 from nqz.stages.transforms import Transform
-
-GRID_BITS = 20
-"""A plain operand is rounded to 2 ** -20 of its columns' standard deviation: its products are exact integers."""
 
 _STEP_OF_DEVIATION = 12.0**0.5
 """A step that leaves so much of a mean, uniformly distributed, as an estimate of this standard deviation does."""
-
-_STEP = 1 << 18  # entries of a plain operand that are rotated at a time
 
 
 class CodedOperand(Operand):
@@ -59,29 +50,29 @@ class CodedOperand(Operand):
             norms.loudest(matrix.histogram.codes) // norms.DOUBLING,
             [matrix.panels.edges(number) for number in range(len(matrix.panels))],
         )
-        self._matrix = matrix
+        self.matrix = matrix
         self._estimated = PointMeans(self, p.transform) if means_needed and not matrix.centered else None
 
     def codes(self, columns: Columns) -> NDArray[Any]:
         """See `Operand`."""
-        return self._matrix.codes(columns)
+        return self.matrix.codes(columns)
 
     def units(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         """See `Operand`."""
-        return self._matrix.units(codes, self.exponent)
+        return self.matrix.units(codes, self.exponent)
 
     def gains(self, columns: Columns) -> NDArray[np.float64] | None:
         """See `Operand`."""
-        return self._matrix.gains(columns)
+        return self.matrix.gains(columns)
 
     def means(self, columns: Columns) -> NDArray[np.float64]:
         """See `Operand`."""
-        return self._matrix.means(columns) if self._estimated is None else self._estimated.at(columns)
+        return self.matrix.means(columns) if self._estimated is None else self._estimated.at(columns)
 
     def mean_steps(self, columns: Columns) -> NDArray[np.float64]:
         """See `Operand`."""
         if self._estimated is None:
-            return self._matrix.mean_steps(columns, self.exponent)
+            return self.matrix.mean_steps(columns, self.exponent)
         return _STEP_OF_DEVIATION * self._estimated.deviations(columns)
 
     @property
@@ -92,16 +83,16 @@ class CodedOperand(Operand):
     @property
     def most_point(self) -> int | None:
         """See `Operand`."""
-        return self._matrix.parameters.coding.most_point
+        return self.matrix.parameters.coding.most_point
 
     @property
     def norm_step(self) -> float:
         """See `Operand`."""
-        return self._matrix.parameters.norm_step / norms.STEPS
+        return self.matrix.parameters.norm_step / norms.STEPS
 
     def stream(self, first: int, last: int, pool: Workers) -> Stream:
         """See `Operand`."""
-        matrix = self._matrix
+        matrix = self.matrix
         panel = matrix.panels[first // matrix.panels.width]
 
         def read(chunk: Any, dtype: type[np.signedinteger[Any]] = np.int32) -> tuple[int, NDArray[Any]]:
@@ -118,7 +109,7 @@ class CodedOperand(Operand):
         return Stream(panel.opened.order, panel.panel.chunks, read, read_bytes, multiply)
 
 
-class PlainOperand(Operand):
+class PlainOperand(RotatedOperand):
     """A matrix that is not compressed: no noise, all coordinates.
 
     Parameters
@@ -135,38 +126,19 @@ class PlainOperand(Operand):
     def __init__(
         self, name: str, matrix: MeasuredMatrix, transform: Transform, rotation_seed: int, power: int | None = None
     ):  # fmt: skip
-        histogram, n = matrix.histogram, matrix.view.length
+        side = Side.exact(matrix.histogram, matrix.view.length)
         super().__init__(
-            name,
-            Side.exact(histogram, n),
-            n,
-            rotation_seed,
-            norms.loudest(histogram.codes) // norms.DOUBLING,
-            [(block.start, block.stop) for block in pieces(matrix.view.count, panel_columns(n))],
+            name, side, transform, rotation_seed, exact_power(side.n) if power is None else power
         )
-        self._matrix, self._transform = matrix, transform
-        # a power of two that takes the standard deviation of each column's entries to 2 ** GRID_BITS or a little more
-        self._power = GRID_BITS + n.bit_length() // 2 if power is None else power
+        self._matrix = matrix
 
     def codes(self, columns: Columns) -> NDArray[Any]:
         """See `Operand`."""
         return self._matrix.codes(columns)
 
-    def units(self, codes: NDArray[Any]) -> NDArray[np.float64]:
-        """See `Operand`."""
-        silent = codes == norms.ZERO
-        power = np.where(silent, 0, exponents(codes) - self.exponent - self._power)
-        return np.where(silent, 0.0, np.ldexp(1.0, power))
-
     def noise(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         """What rounding to integers leaves."""
-        sizes = self.sizes(codes)  # 0 beside vectors that are louder than doubles range over, too
-        ratio = np.divide(self.units(codes), sizes, where=sizes > 0.0, out=np.zeros(len(codes)))
-        return ratio * ratio * (self.side.n / 12.0)
-
-    def rms(self, first: int, last: int) -> float:
-        """Of all columns, which are scaled alike: those of a block need not be measured for it."""
-        return self.rms_of(self.side.histogram.codes)
+        return self.rounding(codes)
 
     def means(self, columns: Columns) -> NDArray[np.float64]:
         """See `Operand`."""
@@ -178,30 +150,62 @@ class PlainOperand(Operand):
             len(range(*columns.indices(self.columns))) if isinstance(columns, slice) else len(columns)
         )
 
-    def stream(self, first: int, last: int, pool: Workers) -> Stream:
-        """See `Operand`."""
-        n, seed, view = self.side.n, self.rotation_seed, self._matrix.view
-        block, step = view.read(first, last), max(1, _STEP // n)
+    def block(self, first: int, last: int, pool: Workers) -> Block:
+        """See `RotatedOperand`."""
+        view = self._matrix.view
         found = self._matrix.found(slice(first, last))
-        codes, means = found.codes, found.means()
-        forward = np.ldexp(np.float32(1.0), self._power)
-
-        def read(start: int) -> tuple[int, NDArray[np.int32]]:
-            stop = min(start + step, last - first)
-            u = np.empty((stop - start, n), np.float32)
-            mean, exponent = means[start:stop], exponents(codes[start:stop])
-            self._transform.center_rotate(block[:, start:stop], view.bfloat16, mean, exponent, seed, u)
-            points = pool.local.array("points", (u.size,), np.int32)
-            factors = np.full(len(u), forward, np.float32)
-            kernels.round_scaled(project(u, seed, n), factors, points.reshape(u.shape))
-            return start * n, points
-
-        return Stream(np.arange(last - first), range(0, last - first, step), read)
+        return Block(view.read(first, last), view.bfloat16, found.codes, found.means())
 
 
 def operand_name(file: str, tensor: str) -> str:
     """An operand as messages call it."""
     return f"{file}: tensor {tensor!r}" if tensor else file
+
+
+class Factor(Protocol):
+    """A factor of a product."""
+
+    @property
+    def where(self) -> str:
+        """File and tensor, as messages call them."""
+
+    @property
+    def axis(self) -> int:
+        """Axis of the vectors."""
+
+    @property
+    def length(self) -> int:
+        """Entries of a vector."""
+
+    @property
+    def columns(self) -> int:
+        """Number of vectors."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+
+    @property
+    def dtype(self) -> str:
+        """Type of the tensor."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor as it was before it was compressed."""
+
+    @property
+    def rate(self) -> float:
+        """Bits an entry."""
+
+    @property
+    def centered(self) -> bool:
+        """Whether it has means that are kept apart."""
+
+    def operand(self, partner: Factor, pool: Workers) -> Operand:
+        """The factor as an operand."""
+
+    def release(self) -> None:
+        """Drop what was made for the product."""
 
 
 @dataclass(frozen=True)
@@ -254,13 +258,18 @@ class Coded:
         return self.matrix.info.nbytes
 
     @property
+    def centered(self) -> bool:
+        """Whether the means of its vectors are kept apart."""
+        return self.matrix.centered
+
+    @property
     def rate(self) -> float:
         """Bits an entry."""
         return self.matrix.rate
 
     def operand(self, partner: Factor, pool: Workers) -> Operand:
         """The factor as an operand."""
-        return CodedOperand(self.matrix, isinstance(partner, Coded) and partner.matrix.centered)
+        return CodedOperand(self.matrix, partner.centered)
 
     def release(self) -> None:
         """Drop what was made for the product."""
@@ -341,6 +350,11 @@ class Plain:
         """Bits an entry, as it is stored."""
         return 8.0 * self.nbytes / max(1, self.tensor.entries)
 
+    @property
+    def centered(self) -> bool:
+        """See `Factor`: its means are taken where its partner has means."""
+        return False
+
     def operand(self, partner: Factor, pool: Workers) -> Operand:
         """The factor as an operand, measured, rotated like its partner, and centered if that is."""
         assert isinstance(partner, Coded)  # of two factors one is compressed
@@ -355,4 +369,5 @@ class Plain:
             self.data.close()
 
 
-Factor = Coded | Plain
+Single = Coded | Plain
+"""A factor in one part."""

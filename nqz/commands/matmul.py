@@ -14,6 +14,7 @@ import numpy as np
 from nqz.commands.factors import Coded, Factor, Plain
 from nqz.commands.pairs import Pair
 from nqz.commands.set_factor import Parted, check_sets, set_product
+from nqz.commands.set_whole import Rebuilt, check_rebuilt
 from nqz.format.records import Record, is_optional
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.threads import Workers
@@ -102,13 +103,16 @@ def check(pair: Pair, options: MatmulOptions) -> bool:
     a, b = pair.a, pair.b
     if isinstance(a, Parted) and isinstance(b, Parted):
         return check_sets(a, b, _biased)
-    assert not (isinstance(a, Parted) or isinstance(b, Parted))  # one is made of the other, see `pair_up`
+    assert not (isinstance(a, Parted) or isinstance(b, Parted))  # both are or none is, see `pair_up`
     if a.length != b.length:
         raise OperandError(
             f"{a.where} and {b.where}: vectors of {a.length} and {b.length} entries cannot be multiplied; "
             + _other_axis(a, b)
             + _split(a, b)
         )
+    if isinstance(a, Rebuilt) or isinstance(b, Rebuilt):
+        check_rebuilt(a, b, _biased)
+        return False
     if not (isinstance(a, Coded) and isinstance(b, Coded)):
         return False
     names = [x.matrix.parameters.transform.name for x in (a, b)]
@@ -142,7 +146,8 @@ def _other_axis(a: Factor, b: Factor) -> str:
 def _split(a: Factor, b: Factor) -> str:
     """What to do about a tensor whose slices are matrices, if one of two is such."""
     for side in (a, b):
-        name = side.tensor.name if isinstance(side, Plain) else side.matrix.name
+        name = side.tensor.name if isinstance(side, Plain) else ""
+        name = side.matrix.name if isinstance(side, Coded) else name
         is_slice = isinstance(side, Coded) and side.matrix.info.slice is not None
         if len(side.shape) > 2 and name and not is_slice:
             return (
@@ -218,7 +223,7 @@ def assemble(pair: Pair, options: MatmulOptions, pool: Workers) -> Prepared:
     """
     same = check(pair, options)
     if isinstance(pair.a, Parted) and isinstance(pair.b, Parted):
-        product = set_product(pair.a, pair.b, options.estimator, same, pool.fleet)
+        product = set_product(pair.a, pair.b, options.estimator, same, pool)
         notes = _dropped(product.a) + ([] if same else _dropped(product.b))
         rates = pair.a.rate, pair.b.rate
         return Prepared(pair.name, *outline(pair, options), product, Measured(), notes, rates)

@@ -11,12 +11,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.factors import Coded, CodedOperand, Factor
+from nqz.commands.factors import Coded, CodedOperand, Plain
 from nqz.files.access import has_address
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import InputError, UsageError
@@ -52,22 +52,29 @@ class Address(NamedTuple):
     tensor: int
     means_needed: bool
 
-    def operand(self) -> tuple[Operand, Any]:
+    def operand(self) -> tuple[Operand, list[Any]]:
         """The side, open, and what its file is read from."""
         function, arguments = self.opened[:2]
         access = function(*arguments)
         reader = ContainerReader(access, self.name)
         if reader.digest != self.digest:
             raise InputError(f"{self.name}: is not the file that it was; workers must see the same storage")
-        return CodedOperand(open_matrix(reader, self.tensor), self.means_needed), access
+        return CodedOperand(open_matrix(reader, self.tensor), self.means_needed), [access]
+
+
+class Place(Protocol):
+    """Where a side is found, and how it is opened there."""
+
+    def operand(self) -> tuple[Operand, list[Any]]:
+        """The side, open, and what has to be asked whether it has changed."""
 
 
 class Sides(NamedTuple):
     """What a worker needs to know of a product; `token` tells those that it has open."""
 
     token: str
-    a: Address | Operand
-    b: Address | Operand
+    a: Place | Operand
+    b: Place | Operand
     estimator: str
     same: bool
 
@@ -89,7 +96,7 @@ class ProductElsewhere(Product):
     sides: Sides | None = None
 
     @classmethod
-    def of(cls, product: Product, factors: tuple[Factor, Factor], fleet: Fleet) -> Product:
+    def of(cls, product: Product, factors: tuple[Any, Any], fleet: Fleet) -> Product:
         """The same product; itself if no side has more than one block.
 
         Raises
@@ -158,14 +165,17 @@ class ProductElsewhere(Product):
             yield tile.size / whole, put(rows.start, columns.start, tile)
 
 
-def address_of(factor: Factor, operand: Operand) -> Address | Operand:
-    """How a side is found elsewhere: a coded one by its file, a plain one with what was measured of it.
+def address_of(factor: Any, operand: Operand) -> Place | Operand:
+    """How a side is found elsewhere: a coded one by its files, a plain one with what was measured of it.
 
     Raises
     ------
     UsageError
         It has no path.
     """
+    if not isinstance(factor, (Coded, Plain)):
+        found: Place = factor.address(operand)
+        return found
     access: Any = factor.matrix.reader.access if isinstance(factor, Coded) else factor.tensor.access
     if not has_address(access):
         raise UsageError(
@@ -237,9 +247,9 @@ def _opened(sides: Sides, threads: int) -> _Open:
     """The product of a job, which a thread keeps open for the next."""
 
     def made() -> _Open:
-        pairs = [side.operand() if isinstance(side, Address) else (side, None) for side in (sides.a, sides.b)]
+        pairs = [(side, []) if isinstance(side, Operand) else side.operand() for side in (sides.a, sides.b)]
         product, pool = Product(pairs[0][0], pairs[1][0], sides.estimator, sides.same), Workers(threads)
-        accesses = [access for _, access in pairs if access is not None]
+        accesses = [access for _, own in pairs for access in own]
         return _Open(product, product.blocks(Lately, pool), accesses, pool)
 
     found = _recent.get(sides.token, made)

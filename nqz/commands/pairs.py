@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from nqz.commands.carried import carried_tensor, may_multiply
-from nqz.commands.factors import Coded, Factor, Plain
-from nqz.commands.set_factor import Parted, as_parted, parted
+from nqz.commands.factors import Coded, Factor, Plain, Single
+from nqz.commands.set_factor import Parted, parted
+from nqz.commands.set_whole import apart, beside
 from nqz.files.contract import Source, slice_called
 from nqz.files.source import refuse_non_float
 from nqz.format.reader import ContainerReader
@@ -39,7 +40,7 @@ class Pair:
 class _Candidate(NamedTuple):
     """A tensor that may be multiplied: how it is opened, and whether it is compressed."""
 
-    open: Callable[[], Factor]
+    open: Callable[[], Single]
     coded: bool
 
 
@@ -112,7 +113,7 @@ def _in_parts(
     a: Side, b: Side, tensor_a: str | None, tensor_b: str | None, axis_a: int | None, axis_b: int | None
 ) -> Pair:
     """The pair of two sides, of which one at least is a part set."""
-    found = []
+    found: list[Any] = []
     for side, wanted, axis, option in ((a, tensor_a, axis_a, "-a"), (b, tensor_b, axis_b, "-b")):
         if isinstance(side, Collection) and side.grid is not None:
             if wanted is not None:
@@ -121,13 +122,18 @@ def _in_parts(
                 )
             found.append(parted(side))
         else:
-            found.append(as_parted(choose(side, wanted, axis, f"--tensor{option}")))
-    return Pair("", *found)
+            found.append(choose(side, wanted, axis, f"--tensor{option}"))
+    left, right = found
+    if isinstance(left, Parted) and isinstance(right, Parted):
+        return Pair("", *apart(left, right))
+    if isinstance(left, Parted):
+        return Pair("", *beside(left, _alongside(right, left, axis_b)))
+    return Pair("", *beside(right, _alongside(left, right, axis_a))[::-1])
 
 
 def choose(
     side: Side, wanted: str | None = None, axis: int | None = None, option: str = "--tensor"
-) -> Factor:
+) -> Single:
     """The matrix of a file that is meant; `option` is how one is named where there are several.
 
     Raises
@@ -158,9 +164,9 @@ def _likely(candidates: Mapping[str, _Candidate]) -> list[str]:
     return [name for name, one in candidates.items() if one.coded] or list(candidates)
 
 
-def _alongside(side: Factor, partner: Factor, axis: int | None) -> Factor:
+def _alongside(side: Factor, partner: Factor | Parted, axis: int | None) -> Factor:
     """A factor, with its vectors along the axis that fits its partner if a container carries it exactly."""
-    if axis is not None or isinstance(side, Coded) or side.data is None:
+    if axis is not None or not isinstance(side, Plain) or side.data is None:
         return side
     fits = (replace(side, along=along) for along in (partner.axis, 1 - partner.axis))
     return next((one for one in fits if one.length == partner.length), side)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz.commands.corpora import Corpora
-from nqz.commands.factors import Coded, Factor, Plain, PlainOperand, operand_name
+from nqz.commands.factors import Coded, Plain, PlainOperand, Single, operand_name
 from nqz.commands.held import Held
 from nqz.commands.matmul import MatmulOptions, check
 from nqz.commands.measure import measure
@@ -95,7 +95,7 @@ class Searched(NamedTuple):
 
 def search(
     given: Corpora,
-    queries: Factor | None,
+    queries: Single | None,
     options: SearchOptions,
     pool: Workers,
     progress: Callable[[float], object] | None = None,
@@ -158,7 +158,7 @@ def search(
 
 def queries_of(
     side: Side | Held, corpus: Coded, wanted: str | None = None, axis: int | None = None
-) -> Factor | None:
+) -> Single | None:
     """The queries in a file, None if there are none.
 
     Those that are not compressed have their vectors along an axis: by default that of the corpus, or the other one if
@@ -194,7 +194,7 @@ def write(hits: Hits, access: FileAccess | MemoryAccess, kind: str) -> None:
 
 def _check(
     corpora: Sequence[Coded],
-    queries: Factor | None,
+    queries: Single | None,
     options: SearchOptions,
     originals: Sequence[Plain] | None,
 ) -> None:
@@ -226,7 +226,7 @@ def _check(
 
 
 def _asked(
-    sides: Sequence[Operand], corpora: Sequence[Coded], queries: Factor, pool: Workers
+    sides: Sequence[Operand], corpora: Sequence[Coded], queries: Single, pool: Workers
 ) -> list[Operand]:
     """The queries as each corpus takes them: centered if it is, rotated as it is, and no finer than is of use."""
     if isinstance(queries, Coded):

@@ -149,13 +149,20 @@ def _address(factor: Coded, operand: Operand) -> Address:
 
 # what workers do
 
-_recent = Recent[tuple[Operand, Any]](_KEPT, lambda kept: kept[1].close())
+
+def _close(kept: tuple[Operand, list[Any]]) -> None:
+    for access in kept[1]:
+        access.close()
+
+
+_recent = Recent[tuple[Operand, list[Any]]](_KEPT, _close)
 
 
 def _opened(token: str, corpus: Address) -> Operand:
     """The corpus of a job, which a thread keeps open for the next."""
-    operand, access = _recent.get(token, corpus.operand)
-    access.check()
+    operand, accesses = _recent.get(token, corpus.operand)
+    for access in accesses:
+        access.check()
     return operand
 
 

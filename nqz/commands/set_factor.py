@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nqz.commands.factors import Coded, Factor, Single
 from nqz.commands.set_operand import SetOperand
 from nqz.commands.set_product import PartAddress, SetAddress, SetProduct, SetSides
 from nqz.files.access import has_address
 from nqz.files.parked import ParkedAccess
 from nqz.ground.errors import CorruptError, OperandError, UsageError
-from nqz.ground.fleet import Fleet
+from nqz.ground.threads import Workers
 from nqz.matrix import Matrix, open_matrix
 from nqz.models.collection import Collection
+from nqz.product.operand import Operand
 from nqz.product.product import Product
 
 
@@ -25,10 +27,11 @@ class Parted:
 
     Attributes
     ----------
-    parts : sequence of sequence of Matrix
+    parts : sequence of sequence of Coded or Plain
         Those with the first coordinates first, in the order of their vectors.
     file : str
         As messages call it.
+    shape : tuple of int
     nbytes : int
         Bytes of the matrix as it was before it was compressed.
     taken : int
@@ -37,8 +40,9 @@ class Parted:
         What tells that two are the same.
     """
 
-    parts: Sequence[Sequence[Matrix]]
+    parts: Sequence[Sequence[Single]]
     file: str
+    shape: tuple[int, ...]
     nbytes: int
     taken: int
     identity: object
@@ -51,12 +55,12 @@ class Parted:
     @property
     def axis(self) -> int:
         """Axis of the vectors."""
-        return self.parts[0][0].header.axis
+        return self.parts[0][0].axis
 
     @property
     def lengths(self) -> list[int]:
         """Entries that the parts of a vector have."""
-        return [row[0].parameters.n for row in self.parts]
+        return [row[0].length for row in self.parts]
 
     @property
     def length(self) -> int:
@@ -66,43 +70,69 @@ class Parted:
     @property
     def columns(self) -> int:
         """Number of vectors."""
-        return sum(matrix.parameters.columns for matrix in self.parts[0])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the matrix."""
-        whole = self.length, self.columns
-        return whole if self.axis == 0 else whole[::-1]
+        return sum(part.columns for part in self.parts[0])
 
     @property
     def dtype(self) -> str:
         """Type of the matrix."""
-        return self.parts[0][0].info.dtype
+        return self.parts[0][0].dtype
 
     @property
     def rate(self) -> float:
         """Bits an entry."""
         return 8.0 * self.taken / math.prod(self.shape)
 
+    @property
+    def matrices(self) -> list[list[Matrix]]:
+        """The parts as they are stored; none of what is not compressed."""
+        return [[part.matrix for part in row if isinstance(part, Coded)] for row in self.parts]
+
+    @property
+    def coded(self) -> bool:
+        """Whether it is compressed."""
+        return isinstance(self.parts[0][0], Coded)
+
+    def operands(self, partner: Parted, pool: Workers) -> list[list[Operand]]:
+        """Every part as an operand."""
+        beside = [row[0] for row in partner.parts]
+        return [
+            [part.operand(other, pool) for part in row] for row, other in zip(self.parts, beside, strict=True)
+        ]
+
     def release(self) -> None:
-        """Nothing was made for the product."""
+        """Drop what was made for the product."""
+        for row in self.parts:
+            for part in row:
+                part.release()
 
-    def address(self) -> SetAddress:
-        """Where workers find it; UsageError if they cannot."""
-        return SetAddress(self.file, tuple(tuple(map(self._address, row)) for row in self.parts))
+    def address(self, operands: Sequence[Sequence[Operand]] | None = None) -> SetAddress:
+        """Where workers find it, and what was measured of it; UsageError if they cannot."""
+        rows = self.parts if operands is None else operands
+        return SetAddress(
+            self.file,
+            tuple(
+                tuple(_address(part, one) for part, one in zip(row, own, strict=True))
+                for row, own in zip(self.parts, rows, strict=True)
+            ),
+        )
 
-    def _address(self, matrix: Matrix) -> PartAddress:
-        access: Any = matrix.reader.access
-        if isinstance(access, ParkedAccess):
-            opened: str | tuple[Any, ...] = os.path.abspath(access.name)
-        elif has_address(access):
-            opened = access.__reduce__()[:2]
-        else:
-            raise UsageError(
-                f"{matrix.reader.name}: the workers of an executor read it by its path, which no pipe and no bytes in "
-                "memory have; give files that all of them can read"
-            )
-        return PartAddress(opened, matrix.reader.name, matrix.reader.digest, matrix.index)
+
+def _address(part: Single, operand: Any) -> PartAddress | Operand:
+    access: Any = part.matrix.reader.access if isinstance(part, Coded) else part.tensor.access
+    name = part.matrix.reader.name if isinstance(part, Coded) else part.where
+    opened: str | tuple[Any, ...] = ()
+    if isinstance(access, ParkedAccess):
+        opened = os.path.abspath(access.name)
+    elif not has_address(access):
+        raise UsageError(
+            f"{name}: the workers of an executor read it by its path, which no pipe and no bytes in "
+            "memory have; give files that all of them can read"
+        )
+    if not isinstance(part, Coded):
+        found: Operand = operand
+        return found
+    reader = part.matrix.reader
+    return PartAddress(opened or access.__reduce__()[:2], reader.name, reader.digest, part.matrix.index)
 
 
 def parted(collection: Collection) -> Parted:
@@ -119,11 +149,11 @@ def parted(collection: Collection) -> Parted:
     check_parts(collection)
     across = len(grid.vectors)
     rows = [
-        [open_matrix(reader, 0) for reader in readers[k * across : (k + 1) * across]]
+        [Coded(open_matrix(reader, 0), reader.name) for reader in readers[k * across : (k + 1) * across]]
         for k in range(len(grid.coordinates))
     ]
     nbytes = sum(reader.manifest.tensors[0].nbytes for reader in readers)
-    return Parted(rows, collection.name, nbytes, grid.file_bytes, grid.digest)
+    return Parted(rows, collection.name, grid.shape, nbytes, grid.file_bytes, grid.digest)
 
 
 def check_parts(collection: Collection) -> None:
@@ -155,41 +185,16 @@ def check_parts(collection: Collection) -> None:
             raise CorruptError(f"{where}: has other parameters than the manifest says")
 
 
-def as_parted(factor: Any) -> Parted:
-    """A factor in parts; of one part if it is a container.
-
-    Raises
-    ------
-    OperandError
-        It is not compressed.
-    """
-    if isinstance(factor, Parted):
-        return factor
-    matrix: Matrix | None = getattr(factor, "matrix", None)
-    if matrix is None:
-        raise OperandError(
-            f"{factor.where}: is not compressed, and a part set is multiplied with one that is cut alike; make one of "
-            "it, with nqz set create --parts"
-        )
-    return Parted([[matrix]], factor.where, factor.nbytes, matrix.coded_bytes, matrix.reader.digest)
-
-
 def check_sets(a: Parted, b: Parted, biased: Any) -> bool:
     """Check that two matrices in parts fit together; return whether they are one and the same.
 
     Raises
     ------
     OperandError
-        They are cut differently along the contracted axis, or coded so that points do not add up.
+        They are coded so that points do not add up.
     """
     both = f"{a.where} and {b.where}"
-    if a.lengths != b.lengths:
-        raise OperandError(
-            f"{both}: cut differently along the contracted axis, into {_cut(a)} and {_cut(b)}; both need the same cut: "
-            "nqz set create --parts, with as many parts along it"
-        )
-    every = [matrix for side in (a, b) for row in side.parts for matrix in row]
-    settings = [matrix.parameters for matrix in every]
+    settings = [matrix.parameters for side in (a, b) for row in side.matrices for matrix in row]
     for what, values in (
         ("transforms", {p.transform.name for p in settings}),
         ("seeds", {p.rotation_seed for p in settings}),
@@ -197,35 +202,50 @@ def check_sets(a: Parted, b: Parted, biased: Any) -> bool:
     ):
         if len(values) > 1:
             raise OperandError(f"{both}: their parts were encoded with different {what}; encode all alike")
-    if every[0].parameters.coding.name != "entropy":
+    if settings[0].coding.name != "entropy":
         raise OperandError(f"{both}: products of part sets are of those in entropy coding")
-    if len({matrix.centered for matrix in every}) > 1:
-        raise OperandError(
-            f"{both}: means are kept in some parts, and in others not; encode all with --center, or all with "
-            "--no-center"
-        )
+    check_means(a, b)
     if a.identity == b.identity:
-        if any(len({matrix.parameters.dither_key for matrix in row}) < len(row) for row in a.parts):
+        if any(len({matrix.parameters.dither_key for matrix in row}) < len(row) for row in a.matrices):
             raise biased(a, b)  # copies of a part side by side
         return True
-    for row, other in zip(a.parts, b.parts, strict=True):
+    for row, other in zip(a.matrices, b.matrices, strict=False):  # none of what is not compressed
         keys = {matrix.parameters.dither_key for matrix in row}
         if any(matrix.parameters.dither_key in keys for matrix in other):
             raise biased(a, b)
     return False
 
 
-def _cut(side: Parted) -> str:
-    lengths = side.lengths
-    some = " + ".join(map(str, lengths[:3])) + (" + …" if len(lengths) > 3 else "")
-    return f"{len(lengths)} ({some})"
+def check_means(a: Parted | Factor, b: Parted | Factor) -> None:
+    """Raise OperandError where means are kept of some parts of two factors only."""
+    if len({matrix.centered for side in (a, b) for matrix in _matrices(side)}) > 1:
+        raise OperandError(
+            f"{a.where} and {b.where}: means are kept in some parts, and in others not; encode all with --center, or "
+            "all with --no-center"
+        )
 
 
-def set_product(a: Parted, b: Parted, estimator: str, same: bool, fleet: Fleet | None) -> Product:
+def check_dither(a: Parted | Factor, b: Parted | Factor, biased: Any) -> None:
+    """Raise what `biased` gives where a part of one factor has the dither of a part of the other."""
+    keys, others = ({matrix.parameters.dither_key for matrix in _matrices(side)} for side in (a, b))
+    if keys & others:
+        raise biased(a, b)
+
+
+def _matrices(side: Parted | Factor) -> list[Matrix]:
+    if isinstance(side, Coded):
+        return [side.matrix]
+    rows = side.matrices if isinstance(side, Parted) else []
+    return [matrix for row in rows for matrix in row]
+
+
+def set_product(a: Parted, b: Parted, estimator: str, same: bool, pool: Workers) -> Product:
     """The product of two matrices in parts, by workers, if there are any."""
-    left = SetOperand(a.where, a.parts)
-    right = left if same else SetOperand(b.where, b.parts)
+    fleet, of_a = pool.fleet, a.operands(b, pool)
+    of_b = of_a if same else b.operands(a, pool)
+    left = SetOperand(a.where, of_a)
+    right = left if same else SetOperand(b.where, of_b)
     sides = None
     if fleet is not None:
-        sides = SetSides(os.urandom(8).hex(), a.address(), b.address())
+        sides = SetSides(os.urandom(8).hex(), a.address(of_a), b.address(of_b))
     return SetProduct(left, right, estimator, same, fleet, sides)

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nqz.commands.factors import PlainOperand
+from nqz.commands.rotated import exact_power, grid_units
 from nqz.ground.arithmetic import pieces
 from nqz.ground.errors import NqzError
 from nqz.ground.threads import Workers
-from nqz.matrix import Matrix
 from nqz.product.operand import Columns, Operand
 from nqz.product.stream import Stream
 from nqz.stages import norms
@@ -34,89 +35,114 @@ class SetOperand(Operand):
     Parameters
     ----------
     name : str
-    parts : sequence of sequence of Matrix
-        Those with the first coordinates first, in the order of their vectors.
+    parts : sequence of sequence of Operand
+        Those with the first coordinates first, in the order of their columns; all compressed, or none.
+    between : bool
+        Whether energies are those of whole columns around their means, rather than of parts around theirs.
 
     Attributes
     ----------
-    unit : float
-        What a unit of a raw point is worth, in units of 2 ** exponent.
     alike : bool
-        Whether it is so in all parts and columns.
+        Whether a unit of raw points is worth the same in all parts and columns.
     """
 
-    def __init__(self, name: str, parts: Sequence[Sequence[Matrix]]):
+    def __init__(self, name: str, parts: Sequence[Sequence[Operand]], between: bool = False):
         self.parts = [list(row) for row in parts]
         first = self.parts[0]
-        self._edges = [0, *accumulate(matrix.parameters.columns for matrix in first)]
-        self.lengths = [row[0].parameters.n for row in self.parts]
-        n, m = sum(self.lengths), sum(row[0].parameters.m for row in self.parts)
-        every = [matrix for row in self.parts for matrix in row]
-        loudest = max(norms.loudest(matrix.histogram.codes) for matrix in every)
-        exponent = loudest // norms.DOUBLING
-        columns = self._edges[-1]
+        self._edges = [0, *accumulate(part.columns for part in first)]
+        self.lengths = [row[0].side.n for row in self.parts]
+        n, m = sum(self.lengths), sum(row[0].m for row in self.parts)
+        every = [part for row in self.parts for part in row]
+        self._n, columns = n, self._edges[-1]
+        exponent = max(part.exponent for part in every)
+        if between:
+            exponent = max(exponent, *(self._apart(c)[1] for c in pieces(columns)))
         self._codes = np.empty(columns, np.int32)
         spread = np.empty(columns)  # energy times relative noise
         for j, (low, high) in enumerate(zip(self._edges, self._edges[1:], strict=False)):
             for c in pieces(high - low):
                 own = slice(low + c.start, low + c.stop)
-                self._codes[own], spread[own] = _together([row[j] for row in self.parts], c, exponent)
+                energy, spread[own] = _together([row[j] for row in self.parts], c, exponent)
+                if between:
+                    energy += np.square(np.ldexp(self._apart(own)[0], -exponent))
+                self._codes[own] = norms.encode(energy, np.full(len(energy), exponent))
         side = _side(self._codes, spread, exponent, n, m / n)
         # parts of so many columns are stored together at most
         blocks = [(low, high) for low, high in zip(self._edges, self._edges[1:], strict=False)]
-        super().__init__(name, side, m, first[0].parameters.rotation_seed, exponent, blocks)
-        self.unit, self.alike = _unit(every, exponent)
+        super().__init__(name, side, m, first[0].rotation_seed, exponent, blocks)
+        self._power = exact_power(n) if isinstance(every[0], PlainOperand) else None
+        self._unit, self.alike = _unit(every, exponent) if self._power is None else (0.0, False)
+
+    def _apart(self, columns: slice) -> tuple[NDArray[np.float64], int]:
+        """Root of the energy that the means of the parts of columns have around those of all, and its exponent."""
+        means = [self.part_means(k, columns) for k in range(len(self.parts))]
+        whole = sum(length / self._n * mean for length, mean in zip(self.lengths, means, strict=True))
+        peak = np.maximum.reduce([np.abs(mean - whole) for mean in means])
+        scale = np.where(peak > 0.0, peak, 1.0)
+        found = np.zeros(len(peak))
+        for length, mean in zip(self.lengths, means, strict=True):
+            found += length * np.square((mean - whole) / scale)
+        root: NDArray[np.float64] = np.sqrt(found) * peak
+        return root, int(np.frexp(root.max(initial=0.0))[1])
 
     def codes(self, columns: Columns) -> NDArray[Any]:
         """See `Operand`."""
         return self._codes[columns]
 
     def units(self, codes: NDArray[Any]) -> NDArray[np.float64]:
-        """See `Operand`: the same for all, to which points of parts that have another are brought."""
-        return np.where(np.isfinite(self.side.noise_at(codes)) & (codes != norms.ZERO), self.unit, 0.0)
+        """See `Operand`: what points of parts are brought to; of compressed parts the same for all."""
+        if self._power is not None:
+            return grid_units(codes, self.exponent, self._power)
+        return np.where(np.isfinite(self.side.noise_at(codes)) & (codes != norms.ZERO), self._unit, 0.0)
 
     def means(self, columns: Columns) -> NDArray[np.float64]:
         """See `Operand`: over all parts; a product has those of each."""
-        n = self.side.n
-        return sum(length / n * self.part_means(k, columns) for k, length in enumerate(self.lengths))  # type: ignore[return-value]
+        return sum(length / self._n * self.part_means(k, columns) for k, length in enumerate(self.lengths))  # type: ignore[return-value]
 
     def part_means(self, k: int, columns: Columns) -> NDArray[np.float64]:
         """Stored means of some columns in the k-th part of them."""
-        out = np.empty(len(self._codes[columns]))
+        out = np.empty(len(self._numbers(columns)))
         for j, own, place in self.split(columns):
             out[place] = self.parts[k][j].means(own)
         return out
 
     def mean_steps(self, columns: Columns) -> NDArray[np.float64]:
         """See `Operand`: those of all parts together, whose errors add up by chance."""
-        out = np.zeros(len(self._codes[columns]))
+        out = np.zeros(len(self._numbers(columns)))
         for k, length in enumerate(self.lengths):
             for j, own, place in self.split(columns):
-                out[place] += np.square(length * self.parts[k][j].mean_steps(own, self.exponent))
-        return np.sqrt(out) / self.side.n
+                part = self.parts[k][j]
+                out[place] += np.square(
+                    length * np.ldexp(part.mean_steps(own), part.exponent - self.exponent)
+                )
+        return np.sqrt(out) / self._n
 
     @property
     def norm_step(self) -> float:
         """See `Operand`."""
-        return max(row[0].parameters.norm_step for row in self.parts) / norms.STEPS
+        return max(row[0].norm_step for row in self.parts)
+
+    def _numbers(self, columns: Columns) -> NDArray[np.int64]:
+        return np.arange(self._edges[-1])[columns]
 
     def split(self, columns: Columns) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
         """Columns by part: its number, which of its columns they are, and where in `columns` they stand; ascending."""
-        numbers = np.arange(len(self._codes))[columns]
+        numbers = self._numbers(columns)
         cuts = np.searchsorted(numbers, self._edges)
         for j, (low, high) in enumerate(zip(cuts.tolist(), cuts[1:].tolist(), strict=False)):
             if low < high:
                 yield j, numbers[low:high] - self._edges[j], np.arange(low, high)
 
     def ratio(self, k: int, columns: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """What points of the k-th part of columns are worth beside `unit`; None where all are worth that."""
+        """What points of the k-th part of columns are worth beside `units`; None where all are worth that."""
         if self.alike:
             return None
         out = np.empty(len(columns))
         for j, own, place in self.split(columns):
-            matrix = self.parts[k][j]
-            out[place] = matrix.units(matrix.codes(own), self.exponent) / self.unit
-        return out
+            part = self.parts[k][j]
+            out[place] = np.ldexp(part.units(part.codes(own)), part.exponent - self.exponent)
+        unit = self.units(self.codes(columns))
+        return np.divide(out, unit, where=unit > 0.0, out=np.zeros(len(out)))
 
     def stream(self, first: int, last: int, pool: Workers) -> Stream:
         """Points are read from the parts: see `nqz.commands.set_product`."""
@@ -124,21 +150,20 @@ class SetOperand(Operand):
 
 
 def _together(
-    parts: Sequence[Matrix], columns: slice, exponent: int
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Norm codes of columns, from those of their parts, and energy times noise; infinite where no part is coded."""
+    parts: Sequence[Operand], columns: slice, exponent: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Energies of columns, from those of their parts, and the same times noise; infinite where no part is coded."""
     count = columns.stop - columns.start
     energy, noisy, coded = np.zeros(count), np.zeros(count), np.zeros(count, np.bool_)
-    for matrix in parts:
-        codes = matrix.codes(columns)
-        noise = matrix.histogram.look_up(matrix.norm_scaling.noise, codes)
+    for part in parts:
+        codes = part.codes(columns)
+        noise = part.side.noise_at(codes)
         kept = np.isfinite(noise)
         own = norms.energy(codes, norms.DOUBLING * exponent)
         energy += own
         noisy += own * np.where(kept, noise, _LOST)
         coded |= kept & (codes != norms.ZERO)
-    found = norms.encode(energy, np.full(count, exponent))
-    return found, np.where(coded, noisy, np.inf)
+    return energy, np.where(coded, noisy, np.inf)
 
 
 def _side(codes: NDArray[np.int32], spread: NDArray[np.float64], exponent: int, n: int, kappa: float) -> Side:
@@ -155,12 +180,13 @@ def _side(codes: NDArray[np.int32], spread: NDArray[np.float64], exponent: int, 
     return Side(histogram, noise, n, kappa)
 
 
-def _unit(parts: Sequence[Matrix], exponent: int) -> tuple[float, bool]:
+def _unit(parts: Sequence[Operand], exponent: int) -> tuple[float, bool]:
     """The least that a unit of points is worth, and whether all are worth that."""
     least, most = np.inf, 0.0
-    for matrix in parts:
-        codes = matrix.histogram.codes[matrix.norm_scaling.kept]
-        if len(codes):
-            units = matrix.parameters.coding.unit(matrix.parameters, codes, exponent)
+    for part in parts:
+        codes = part.side.histogram.codes
+        units = np.ldexp(part.units(codes), part.exponent - exponent)
+        units = units[np.isfinite(part.side.noise) & (units > 0.0)]
+        if len(units):
             least, most = min(least, float(units.min())), max(most, float(units.max()))
     return (1.0, True) if most == 0.0 else (least, least == most)

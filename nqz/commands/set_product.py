@@ -30,7 +30,7 @@ from nqz.matrix import Matrix, open_matrix
 from nqz.product import diagonal
 from nqz.product.deviation import Deviations, Put
 from nqz.product.directions import COLUMNS, Directions
-from nqz.product.operand import Watch, lifted
+from nqz.product.operand import Operand, Watch, lifted
 from nqz.product.product import Measured, NotFiniteError, Product, fits_whole, sample
 from nqz.product.tiles import Lately
 from nqz.stages import project
@@ -51,12 +51,36 @@ class PartAddress(NamedTuple):
     digest: bytes
     tensor: int
 
+    def open(self, descriptors: Descriptors) -> tuple[Matrix, Any]:
+        """The part, and its file, one of few that are open at a time."""
+        if isinstance(self.opened, str):
+            access: Any = open_part(self.opened, descriptors)
+        else:
+            access = self.opened[0](*self.opened[1])
+        reader = ContainerReader(access, self.name)
+        if reader.digest != self.digest:
+            raise InputError(f"{self.name}: is not the file that it was; workers must see the same storage")
+        return open_matrix(reader, self.tensor), access
+
 
 class SetAddress(NamedTuple):
-    """Where a matrix in parts is."""
+    """Where a matrix in parts is; of parts that are not compressed, what was measured of them."""
 
     name: str
-    parts: tuple[tuple[PartAddress, ...], ...]
+    parts: tuple[tuple[PartAddress | Operand, ...], ...]
+
+    def open(self) -> tuple[list[list[Operand]], list[Any]]:
+        """Its parts, and what has to be asked whether it has changed."""
+        descriptors, accesses = Descriptors(), []
+
+        def operand(part: PartAddress | Operand) -> Operand:
+            if isinstance(part, Operand):
+                return part
+            matrix, access = part.open(descriptors)
+            accesses.append(access)
+            return CodedOperand(matrix)
+
+        return [list(map(operand, row)) for row in self.parts], accesses
 
 
 class SetSides(NamedTuple):
@@ -71,15 +95,15 @@ class Decoded:
     """The blocks of parts, reduced to coordinates that both sides have; those of the last few parts stay decoded."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Matrix, int], Lately] = OrderedDict()
+        self._kept: OrderedDict[tuple[Operand, int], Lately] = OrderedDict()
 
-    def of(self, matrix: Matrix, shared: int, pool: Workers) -> Lately:
+    def of(self, part: Operand, shared: int, pool: Workers) -> Lately:
         """Those of a part, of which so many coordinates are shared."""
-        found = self._kept.pop((matrix, shared), None)
+        found = self._kept.pop((part, shared), None)
         if found is None:
-            p = matrix.parameters
-            found = Lately(CodedOperand(matrix), project.meet(p.rotation_seed, p.n, p.m, shared), pool)
-        self._kept[matrix, shared] = found
+            meet = project.meet(part.rotation_seed, part.side.n, part.m, shared)
+            found = Lately(part, meet, pool)
+        self._kept[part, shared] = found
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         return found
@@ -221,20 +245,20 @@ def raw_sum(
     sides: tuple[SetOperand, SetOperand],
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
-    parts: range,
+    some: range,
     decoded: Decoded,
     pool: Workers,
 ) -> Sum:
     """Raw products of some columns of both sides, those of some parts added up."""
     alike = all(side.alike for side in sides)
     out: Sum = np.zeros((len(rows), len(columns)), np.int64 if alike else np.float64)
-    for k in parts:
+    for k in some:
         ratios = [side.ratio(k, own) for side, own in zip(sides, (rows, columns), strict=True)]
         for j, own_rows, place in sides[0].split(rows):
             for other, own_columns, beside in sides[1].split(columns):
-                matrices = sides[0].parts[k][j], sides[1].parts[k][other]
-                shared = min(matrix.parameters.m for matrix in matrices)
-                left, right = (decoded.of(matrix, shared, pool) for matrix in matrices)
+                parts = sides[0].parts[k][j], sides[1].parts[k][other]
+                shared = min(part.m for part in parts)
+                left, right = (decoded.of(part, shared, pool) for part in parts)
                 product = Product(left.operand, right.operand, "unbiased")
                 found = product.raw_of((left, right), own_rows, own_columns, pool)
                 for (row, column), raw in found.items():
@@ -286,18 +310,6 @@ def sum_job(
 
 
 def _opened(side: SetAddress) -> tuple[SetOperand, list[Any]]:
-    """A side, open, and its files, few of which are open at a time."""
-    descriptors, accesses = Descriptors(), []
-
-    def matrix(part: PartAddress) -> Matrix:
-        if isinstance(part.opened, str):
-            access = open_part(part.opened, descriptors)
-        else:
-            access = part.opened[0](*part.opened[1])
-        accesses.append(access)
-        reader = ContainerReader(access, part.name)
-        if reader.digest != part.digest:
-            raise InputError(f"{part.name}: is not the file that it was; workers must see the same storage")
-        return open_matrix(reader, part.tensor)
-
-    return SetOperand(side.name, [list(map(matrix, row)) for row in side.parts]), accesses
+    """A side, open, and its files."""
+    parts, accesses = side.open()
+    return SetOperand(side.name, parts), accesses

@@ -14,6 +14,7 @@ from nqz.files.contract import SourceTensor
 from nqz.files.layout import tensor_lines
 from nqz.files.rectangle import Rectangle
 from nqz.ground.dtypes import storage_dtype
+from nqz.ground.errors import UnsupportedError
 
 
 class Cutout:
@@ -33,7 +34,7 @@ class Cutout:
 
     def __init__(self, access: Any, offset: int, width: int, stride: int) -> None:
         self._access, self._offset, self._width, self._stride = access, offset, width, stride
-        self.name, self.identity = access.name, access.identity
+        self.name, self.identity = access.name, getattr(access, "identity", None)
 
     def check(self) -> None:
         """See `FileAccess`."""
@@ -89,6 +90,31 @@ def cut_out(tensor: SourceTensor, axis: int, coordinates: range, vectors: range)
     return SourceTensor(
         access, "", shape, tensor.dtype, byte_order=tensor.byte_order, fortran_order=tensor.fortran_order,
         offset=offset,
+    )  # fmt: skip
+
+
+def as_table(tensor: SourceTensor, axis: int) -> SourceTensor:
+    """The same data in two dimensions, as products take it: vectors along an axis, and the others together.
+
+    Raises
+    ------
+    UnsupportedError
+        It has more than two dimensions, in Fortran order.
+    """
+    shape = tensor.shape
+    if len(shape) == 2:
+        return tensor
+    if len(shape) > 2 and tensor.fortran_order:
+        raise UnsupportedError(
+            f"tensor {tensor.name!r}: {len(shape)} dimensions in Fortran order cannot be cut as a part set is; give it "
+            "in C order"
+        )
+    table = (shape[0], 1) if len(shape) == 1 else (shape[0], math.prod(shape[1:]))
+    if len(shape) > 2 and axis == 0:
+        table = math.prod(shape[:-1]), shape[-1]
+    return SourceTensor(
+        tensor.access, tensor.name, table, tensor.dtype, byte_order=tensor.byte_order, fortran_order=False,
+        offset=tensor.offset,
     )  # fmt: skip
 
 

@@ -1,0 +1,226 @@
+"""A matrix in parts as one side of a product with what is not cut as it is: its columns are decoded, and rotated whole.
+
+Points of parts stand for parts rotated by themselves, and meet the points of a whole column nowhere. What they decode
+to does: it is the matrix with their noise, which stays as it was under any rotation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nqz.commands.factors import Coded, CodedOperand, Factor, Plain
+from nqz.commands.rotated import Block, RotatedOperand, noisy_power
+from nqz.commands.set_factor import Parted, check_dither, check_means
+from nqz.commands.set_operand import SetOperand
+from nqz.commands.set_product import SetAddress
+from nqz.files.cutout import as_table, cut_out
+from nqz.ground.errors import OperandError
+from nqz.ground.threads import Workers
+from nqz.product.operand import Columns, Operand
+from nqz.stages import norms
+from nqz.stages.transforms import Transform
+
+
+class RebuiltOperand(RotatedOperand):
+    """A matrix in parts whose columns are decoded.
+
+    Parameters
+    ----------
+    name : str
+    parts : sequence of sequence of CodedOperand
+    transform : Transform
+        That of its partner.
+    rotation_seed : int
+    """
+
+    def __init__(self, name: str, parts: Any, transform: Transform, rotation_seed: int):
+        whole = SetOperand(name, parts, between=True)
+        noise, kappa = whole.side.noise, whole.side.kappa
+        # what decoding does without an estimate of its own: coordinates that were dropped are noise
+        side = replace(whole.side, noise=(1.0 + noise) / kappa - 1.0, kappa=1.0)
+        least = float(side.noise[side.noise > 0.0].min(initial=1.0))
+        super().__init__(name, side, transform, rotation_seed, noisy_power(side.n, least))
+        self._whole = whole
+        self._edges = np.cumsum([0, *whole.lengths]).tolist()
+
+    def codes(self, columns: Columns) -> NDArray[Any]:
+        """See `Operand`."""
+        return self._whole.codes(columns)
+
+    def units(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """See `Operand`."""
+        return np.where(np.isfinite(self.side.noise_at(codes)), super().units(codes), 0.0)
+
+    def noise(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """See `Operand`; what rounding to integers leaves is part of it."""
+        return np.where(codes == norms.ZERO, 0.0, self.side.noise_at(codes) + self.rounding(codes))
+
+    def means(self, columns: Columns) -> NDArray[np.float64]:
+        """See `Operand`."""
+        return self._whole.means(columns)
+
+    def mean_steps(self, columns: Columns) -> NDArray[np.float64]:
+        """See `Operand`."""
+        return np.ldexp(self._whole.mean_steps(columns), self._whole.exponent - self.exponent)
+
+    @property
+    def norm_step(self) -> float:
+        """See `Operand`."""
+        return self._whole.norm_step
+
+    def block(self, first: int, last: int, pool: Workers) -> Block:
+        """See `RotatedOperand`."""
+        columns, whole = slice(first, last), self._whole
+        wide = any(part.matrix.info.dtype == "float64" for row in whole.parts for part in row)  # type: ignore[attr-defined]
+        entries = np.empty((self.side.n, last - first), np.float64 if wide else np.float32)
+        for k, (low, high) in enumerate(zip(self._edges, self._edges[1:], strict=False)):
+            for j, own, place in whole.split(columns):
+                out = entries[low:high, place[0] : place[-1] + 1]
+
+                def put(places: Columns, piece: NDArray[Any], out: NDArray[Any] = out) -> None:
+                    out[:, places] = piece
+
+                matrix = whole.parts[k][j].matrix  # type: ignore[attr-defined]
+                matrix.some(slice(int(own[0]), int(own[-1]) + 1), pool, put, "unbiased")
+        return Block(entries, False, self.codes(columns), self.means(columns))
+
+
+class RebuiltAddress(NamedTuple):
+    """Where workers find it."""
+
+    parts: SetAddress
+    transform: Transform
+    rotation_seed: int
+
+    def operand(self) -> tuple[Operand, list[Any]]:
+        """The side, open, and what has to be asked whether it has changed."""
+        parts, accesses = self.parts.open()
+        return RebuiltOperand(self.parts.name, parts, self.transform, self.rotation_seed), accesses
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A factor in parts that is decoded for its product.
+
+    Attributes
+    ----------
+    parts : Parted
+        Compressed.
+    """
+
+    parts: Parted
+
+    @property
+    def where(self) -> str:
+        """As messages call it."""
+        return self.parts.where
+
+    @property
+    def axis(self) -> int:
+        """Axis of the vectors."""
+        return self.parts.axis
+
+    @property
+    def length(self) -> int:
+        """Entries of a vector."""
+        return self.parts.length
+
+    @property
+    def columns(self) -> int:
+        """Number of vectors."""
+        return self.parts.columns
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the matrix."""
+        return self.parts.shape
+
+    @property
+    def dtype(self) -> str:
+        """Type of the matrix."""
+        return self.parts.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the matrix as it was before it was compressed."""
+        return self.parts.nbytes
+
+    @property
+    def rate(self) -> float:
+        """Bits an entry."""
+        return self.parts.rate
+
+    @property
+    def centered(self) -> bool:
+        """Whether the means of its vectors are kept apart."""
+        return self.parts.matrices[0][0].centered
+
+    def operand(self, partner: Factor, pool: Workers) -> Operand:
+        """The factor as an operand, rotated as its partner is."""
+        parts = [[CodedOperand(matrix) for matrix in row] for row in self.parts.matrices]
+        p = (partner.matrix if isinstance(partner, Coded) else self.parts.matrices[0][0]).parameters
+        return RebuiltOperand(self.where, parts, p.transform, p.rotation_seed)
+
+    def address(self, operand: Any) -> RebuiltAddress:
+        """Where workers find it; UsageError if they cannot."""
+        return RebuiltAddress(self.parts.address(), operand.transform, operand.rotation_seed)
+
+    def release(self) -> None:
+        """Nothing was made for the product."""
+
+
+def beside(side: Parted, partner: Factor) -> tuple[Factor | Parted, Factor | Parted]:
+    """A matrix in parts and a factor that is in one, as they are multiplied.
+
+    What is not compressed is cut as its partner is. What is compressed is in parts of its own only if its partner's
+    vectors are in one part; otherwise these are decoded, and rotated as a whole.
+
+    Raises
+    ------
+    OperandError
+        What is not compressed has vectors of another length.
+    """
+    if isinstance(partner, Coded):
+        if len(side.lengths) > 1 or partner.matrix.parameters.coding.name != "entropy":
+            return Rebuilt(side), partner
+        taken = partner.matrix.coded_bytes
+        whole = Parted(
+            [[partner]], partner.where, partner.shape, partner.nbytes, taken, partner.matrix.reader.digest
+        )
+        return side, whole
+    assert isinstance(partner, Plain)
+    if partner.length != side.length:
+        raise OperandError(
+            f"{side.where} and {partner.where}: vectors of {side.length} and {partner.length} entries cannot be "
+            "multiplied"
+        )
+    edges = [0, *accumulate(side.lengths)]
+    table, axis = as_table(partner.tensor, partner.axis), partner.axis
+    rows = [
+        [replace(partner, tensor=cut_out(table, axis, range(low, high), range(partner.columns)), along=axis)]
+        for low, high in pairwise(edges)
+    ]
+    return side, Parted(rows, partner.where, partner.shape, partner.nbytes, partner.nbytes, object())
+
+
+def apart(a: Parted, b: Parted) -> tuple[Parted, Parted] | tuple[Factor, Factor]:
+    """Two matrices in parts as they are multiplied: decoded where their vectors are cut differently."""
+    return (a, b) if a.lengths == b.lengths else (Rebuilt(a), Rebuilt(b))
+
+
+def check_rebuilt(a: Factor, b: Factor, biased: Any) -> None:
+    """Check two factors of which one is decoded, beside the lengths of their vectors.
+
+    Raises
+    ------
+    OperandError
+        They do not fit together, or have dither in common.
+    """
+    left, right = (side.parts if isinstance(side, Rebuilt) else side for side in (a, b))
+    check_means(left, right)
+    check_dither(left, right, biased)
