@@ -82,7 +82,7 @@ def test_two_sides_that_are_not_compressed_are_refused_with_advice(folder, capsy
         text = fail(capsys, 7, "matmul", "k.nqz", "x.nqz", "--tensor-a", name)
         assert f"tensor '{name}' is not a matrix of floating-point numbers ({what})" in text
     text = fail(capsys, 2, "matmul", "k.nqz", "x.npy", "--tensor-a", "h.weight", "--axis-a", "1")
-    assert "--axis-a: k.nqz: tensor 'h.weight' is compressed" in text
+    assert "--axis-a 1: k.nqz: tensor 'h.weight' is compressed" in text
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", ">f8"])

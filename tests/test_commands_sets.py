@@ -304,6 +304,14 @@ def test_a_vector_times_a_set_is_a_vector_and_an_array_of_three_dimensions_is_a_
     assert np.array_equal(nqz.matmul(stack, folder / "y.nqzset"), whole)
 
 
+def test_an_axis_is_not_chosen_of_what_is_compressed(folder, tmp_path, capsys):
+    for command, target in (("matmul", "p.npy"), ("report", "p.html")):
+        for b in ("y.nqzset", "y.npy"):
+            files = [str(folder / "x.nqzset"), str(folder / b), "--axis-a", "0", "-o", str(tmp_path / target)]
+            assert run([command, *files, "-q"]) == 2
+            assert "--axis-a 0: " in capsys.readouterr().err
+
+
 def test_what_does_not_fit_together_is_refused(folder, tmp_path):
     path = tmp_path / "x.npy"
     np.save(path, np.load(folder / "x.npy"))

@@ -21,7 +21,6 @@ from nqz.cli.common import (
 )
 from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import head, multiplied, open_report, place
-from nqz.commands.factors import Coded
 from nqz.commands.matmul import PROMISED, MatmulOptions
 from nqz.commands.multiply import Target, multiply
 from nqz.commands.opening import open_two
@@ -101,12 +100,6 @@ def command(
     ):
         axes = [None if axis is None else int(axis) for axis in (axis_a, axis_b)]
         pairs = pair_up(left, right, tensor_a, tensor_b, *axes)
-        for number, option in enumerate(("--axis-a", "--axis-b")):
-            coded = [side for pair in pairs if isinstance(side := (pair.a, pair.b)[number], Coded)]
-            if axes[number] is not None and coded:
-                raise UsageError(
-                    f"{option}: {coded[0].where} is compressed; its axis was chosen by encode --axis"
-                )
         kind = kind_of(target, "npy" if len(pairs) == 1 else "safetensors")
         if len(pairs) > 1 and (SOURCES[kind].alone or output is None):
             raise UsageError(

@@ -73,6 +73,8 @@ def pair_up(
     ------
     OperandError
         Neither side is compressed, or no two tensors go together.
+    UsageError
+        An axis was chosen of what is compressed.
     """
     if not is_compressed(a) and not is_compressed(b):
         raise OperandError(
@@ -105,8 +107,18 @@ def pair_up(
                 f"{side.where} and {other.where}: neither is compressed, so there is nothing to estimate; decode what "
                 "a container carries exactly (nqz decode), and NumPy gives the exact product"
             )
+        _check_axis(side, axis_a, "-a")
+        _check_axis(other, axis_b, "-b")
         pairs.append(Pair(name, _alongside(side, other, axis_a), _alongside(other, side, axis_b)))
     return pairs
+
+
+def _check_axis(side: Factor, axis: int | None, option: str) -> None:
+    """Raise UsageError if an axis was chosen of what is compressed."""
+    if axis is not None and not isinstance(side, Plain):
+        raise UsageError(
+            f"--axis{option} {axis}: {side.where} is compressed; its axis was chosen by encode --axis"
+        )
 
 
 def _in_parts(
@@ -123,6 +135,7 @@ def _in_parts(
             found.append(parted(side))
         else:
             found.append(choose(side, wanted, axis, f"--tensor{option}"))
+        _check_axis(found[-1], axis, option)
     left, right = found
     if isinstance(left, Parted) and isinstance(right, Parted):
         return Pair("", *apart(left, right))
