@@ -80,6 +80,9 @@ def test_blocks_of_other_arrays_and_damaged_ones_are_refused():
         '[[8,8],[8,8],"z"]',
         '[[8,8],[4,8],"0x0p+0"]',
         '[[4],[8,8],"0x0p+0"]',
+        '[[-5,8],[-8,-8],"0x0p+0"]',
+        '[[8,8],[Infinity,8],"0x0p+0"]',
+        "[" * 100_000,
     ):
         with pytest.raises(nqz.CorruptError, match="chunk"):
             decode_block(nqz.encode(gaussian(8, 8), rate=4, metadata={"block": about}), 0)

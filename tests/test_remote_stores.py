@@ -58,6 +58,14 @@ def test_a_container_is_opened_by_address_or_object_and_pickled(store):
         pickle.loads(gone)  # noqa: S301
 
 
+def test_an_object_that_was_replaced_by_one_as_large_is_not_taken_for_it_where_it_is_unpickled(store):
+    gone = pickle.dumps(open_input("memory://b/w.npy"))
+    with store.open("/b/w.npy", "wb") as file:
+        np.save(file, -ARRAY)
+    with pytest.raises(InputError, match="is not the object that it was; workers must see the same storage"):
+        pickle.loads(gone)  # noqa: S301
+
+
 def test_a_part_set_is_made_and_read_in_a_store_and_leaves_nothing_that_is_not_finished(store, monkeypatch):
     to, array = "memory://sets/w.nqzset", matrix(256, 64)
     nqz.encode_set(array, to, rate=4, parts=(2, 2))

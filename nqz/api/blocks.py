@@ -96,14 +96,16 @@ def decode_block(
             try:
                 *shapes, digits = json.loads(about)
                 (full, inside), fill = (tuple(map(int, one)) for one in shapes), float.fromhex(digits)
-            except (ValueError, TypeError, AttributeError) as error:
-                raise CorruptError(f"a chunk: the shape in its metadata is damaged: {about!r}") from error
+            except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+                raise CorruptError(f"a chunk: the shape in its metadata is damaged: {about!r:.80}") from error
         wanted = tensor.dtype if dtype is None else dtype
         # without entries it is no matrix
         entries = (
             tensor.decode(wanted, threads=1) if isinstance(tensor, CompressedMatrix) else np.zeros(0, wanted)
         )
-    fits = len(full) == len(inside) and all(part <= length for part, length in zip(inside, full, strict=True))
+    fits = len(full) == len(inside) and all(
+        0 <= part <= length for part, length in zip(inside, full, strict=True)
+    )
     if full != (full if shape is None else tuple(shape)) or not fits or entries.size != math.prod(inside):
         raise CorruptError(f"a chunk has shape {full}, and chunks of the array {shape}: it is another's")
     if len(full) == 2:

@@ -99,7 +99,7 @@ class RemoteAccess:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle it by its address, which whoever can read the pickle can read: with what opens it."""
-        return _reopened, (self._item.store, self._item.path, self.name, self._base, self.size)
+        return _reopened, (self._item.store, self._item.path, self.name, self._base, self._item.facts)
 
     @property
     def closed(self) -> bool:
@@ -238,12 +238,14 @@ def _make_room(access: RemoteAccess) -> None:
                 other._guard.__exit__()
 
 
-def _reopened(store: Any, path: str, name: str, base: int, size: int) -> RemoteAccess:
+def _reopened(store: Any, path: str, name: str, base: int, facts: tuple[Any, ...]) -> RemoteAccess:
     """Open an object that was pickled; InputError if it is another by now."""
+    store.invalidate_cache(path)  # it may have been looked at long ago
+    item = make_item(store, path, name)
     try:
-        access = RemoteAccess(make_item(store, path, name), base)
+        access = RemoteAccess(item, base)
     except NoRangesError as error:
         raise open_error(name, error) from None
-    if access.size != size:
-        raise InputError(f"{name}: is not the object that it was")
+    if not item.is_as(facts):
+        raise InputError(f"{name}: is not the object that it was; workers must see the same storage")
     return access

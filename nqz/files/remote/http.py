@@ -73,13 +73,22 @@ class HttpItem(Item):
             # no more than was asked for, whatever it sends
             return bytes(await answer.content.readexactly(min(stop, self.size) - start))
 
+    @property
+    def facts(self) -> tuple[Any, ...]:
+        """See `Item.facts`."""
+        return self.size, self._tag, self._date
+
+    def is_as(self, facts: tuple[Any, ...]) -> bool:
+        """See `Item.is_as`; servers beside each other may have tags of their own for one object."""
+        size, tag, date = facts
+        return size == self.size and (tag == self._tag or (date is not None and date == self._date))
+
     def _same(self, headers: Mapping[str, str], size: int) -> None:
         """Remember what the first answer says of the object; ChangedError if a later one says something else."""
-        tag, date = headers.get("ETag"), headers.get("Last-Modified")
+        facts = size, headers.get("ETag"), headers.get("Last-Modified")
         if not self._begun:
-            self._tag, self._date, self.size, self._begun = tag, date, size, True
-        # servers beside each other may have tags of their own for one object
-        elif size != self.size or (tag != self._tag and (date is None or date != self._date)):
+            (self.size, self._tag, self._date), self._begun = facts, True
+        elif not self.is_as(facts):
             raise ChangedError(self.name)
 
     async def _session(self, headers: Mapping[str, str]) -> tuple[Any, dict[str, Any]]:

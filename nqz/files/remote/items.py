@@ -72,6 +72,15 @@ class Item(ABC):
     def check(self) -> None:
         """Raise ChangedError if it is not what it was when it was begun."""
 
+    @property
+    @abstractmethod
+    def facts(self) -> tuple[Any, ...]:
+        """What tells it from another in its place, as far as its store does; its size first."""
+
+    def is_as(self, facts: tuple[Any, ...]) -> bool:
+        """Whether it is the object of these facts."""
+        return self.facts == facts
+
     def spool(self, put: Callable[[bytes | None], object]) -> None:
         """Read all of it in pieces, each of which goes to `put`; None tells that it begins anew."""
         raise NoRangesError(self.name)
@@ -130,6 +139,11 @@ class _Known(Item):
         self._marks, self.size = _marks(info), int(info["size"])
         wanted = min(length, self.size)
         return self.submit(0, wanted).result() if wanted else b""
+
+    @property
+    def facts(self) -> tuple[Any, ...]:
+        """See `Item.facts`."""
+        return self.size, self._marks
 
     def check(self) -> None:
         """See `Item.check`."""
