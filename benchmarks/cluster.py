@@ -2,19 +2,22 @@
 
 By default 2.1 GB of float32, in `--folder`; `--entries` takes less. Workers are processes of this machine, one thread
 each; figures by the clock mean something where as many processors are free. What the process that asks does, and what
-all workers do, is processor time, which means something anywhere: one more worker helps until either is all that there
-is, and `expected` is how many times as fast as one worker so many would be with a processor each. Linux only.
+all workers do, is processor time, which means something anywhere. `expected` is how many times as fast as one worker so
+many would be with a processor each: jobs are laid out on workers in their order, beside what the process that asks does
+meanwhile, and after what it does `alone`. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
 import multiprocessing
 import os
 import pickle
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -39,30 +42,69 @@ def made(path: Path, entries: int, seed: int) -> None:
     out.flush()
 
 
+def clocked(function: Any, arguments: Any) -> tuple[float, Any]:
+    """What a function gives, on a worker, and the processor time that it took."""
+    begun = time.process_time()
+    found = function(*arguments)
+    return time.process_time() - begun, found
+
+
 class Watched(Executor):
-    """Passes jobs on, and counts the processor time of this process while none is under way."""
+    """Passes jobs on, and tells how long they took, in phases that are over when none is under way.
+
+    Attributes
+    ----------
+    alone : float
+        Processor time of this process while no job was under way.
+    phases : list of tuple
+        Processor time of each job, and of this process meanwhile.
+    """
 
     def __init__(self, executor: ProcessPoolExecutor, workers: int) -> None:
         self._executor, self._max_workers = executor, workers
-        self.jobs = self.open = 0
-        self.alone, self.since = 0.0, time.process_time()
+        self._open, self._lock = 0, threading.Lock()
+        self._since = time.process_time()
+        self.alone = 0.0
+        self.phases: list[tuple[list[float], list[float]]] = []
 
     def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
-        if self.open == 0:
-            self.alone += time.process_time() - self.since
-        self.open += 1
-        self.jobs += 1
-        future = self._executor.submit(function, *arguments, **named)
-        future.add_done_callback(self._done)
-        return future
+        with self._lock:
+            if self._open == 0:
+                self.alone += self._passed()
+                self.phases.append(([], []))
+            self._open += 1
+            taken, meanwhile = self.phases[-1]
+        outer = Future[Any]()
 
-    def _done(self, future: Future[Any]) -> None:
-        self.open -= 1  # called by the one thread that takes results
-        self.since = time.process_time()
+        def done(inner: Future[Any]) -> None:
+            seconds, found = inner.result()
+            taken.append(seconds)
+            with self._lock:
+                self._open -= 1
+                if self._open == 0:
+                    meanwhile.append(self._passed())
+            outer.set_result(found)
+
+        self._executor.submit(clocked, function, arguments).add_done_callback(done)
+        return outer
+
+    def _passed(self) -> float:
+        since, self._since = self._since, time.process_time()
+        return self._since - since
 
     def finish(self) -> None:
         """Count what was done after the last job."""
-        self.alone += time.process_time() - self.since
+        self.alone += self._passed()
+
+    def expected(self, workers: int, share: float) -> float:
+        """Time that it takes with a processor for each, jobs taken as they come; `share` is of `at_work` in them."""
+        found = self.alone
+        for taken, meanwhile in self.phases:
+            free = [0.0] * workers
+            for seconds in taken:
+                heapq.heapreplace(free, free[0] + seconds / share)
+            found += max(*free, sum(meanwhile))
+        return found
 
 
 class Found(NamedTuple):
@@ -72,11 +114,8 @@ class Found(NamedTuple):
     workers: float
     asks: float
     alone: float
+    expected: float
     jobs: float
-
-    def seconds(self, workers: int) -> float:
-        """Time that it takes with a processor for each."""
-        return self.alone + max(self.workers / workers, self.asks - self.alone)
 
 
 def at_work() -> float:
@@ -94,8 +133,10 @@ def timed(executor: ProcessPoolExecutor, workers: int, work: Callable[[Executor]
     watched = Watched(executor, workers)
     work(watched)
     watched.finish()
-    seconds = time.perf_counter() - clock
-    return Found(seconds, at_work() - begun, time.process_time() - own, watched.alone, watched.jobs)
+    seconds, own = time.perf_counter() - clock, time.process_time() - own
+    spent, jobs = at_work() - begun, [job for taken, _ in watched.phases for job in taken]
+    share = min(1.0, sum(jobs) / max(spent, 1e-9))  # what is left is sending and receiving
+    return Found(seconds, spent, own, watched.alone, watched.expected(workers, share), len(jobs))
 
 
 def kinds(folder: Path, parts: int) -> dict[str, Callable[[Executor], object]]:
@@ -117,17 +158,18 @@ def kinds(folder: Path, parts: int) -> dict[str, Callable[[Executor], object]]:
 
 def compared(folder: Path, parts: int, workers: list[int], runs: int, only: list[str]) -> None:
     """Print what all kinds of work take with so many workers, one run after the other of all."""
+    every = kinds(folder, parts)
     chosen = {
-        name: work
-        for name, work in kinds(folder, parts).items()
-        if not only or any(name.startswith(word) for word in only)
+        name: work for name, work in every.items() if not only or any(name.startswith(word) for word in only)
     }
     found: dict[tuple[str, int], list[Found]] = {(name, count): [] for name in chosen for count in workers}
-    for _ in range(runs):
+    for run in range(runs):
         for count in workers:
             with ProcessPoolExecutor(count, SPAWN) as executor:
                 list(executor.map(time.sleep, [0.2] * count))  # all are there
                 list(executor.map(loaded, range(count)))
+                for name in ("encode_set", "encode") * (run == 0 and count == workers[0]):
+                    every[name](executor)  # what others work on; and all is in memory
                 for name, work in chosen.items():
                     found[name, count].append(timed(executor, count, work))
     print(f"{'':16} workers   jobs   clock  times  expected   workers  who asks  share   alone  at work")
@@ -140,7 +182,7 @@ def compared(folder: Path, parts: int, workers: list[int], runs: int, only: list
         for count, one in medians.items():
             print(
                 f"{name if count == base else '':16} {count:7} {one.jobs:6.0f} {one.clock:7.2f} "
-                f"{first.clock / one.clock:6.2f} {first.seconds(base) / one.seconds(count):9.2f} {one.workers:9.2f} "
+                f"{first.clock / one.clock:6.2f} {first.expected / one.expected:9.2f} {one.workers:9.2f} "
                 f"{one.asks:9.2f} {one.asks / (one.asks + one.workers):6.1%} {one.alone:7.2f} "
                 f"{one.workers / count / one.clock:8.0%}",
                 flush=True,
@@ -153,7 +195,7 @@ def loaded(_: int) -> bool:
     import nqz.commands.multiply_elsewhere
     import nqz.commands.search_elsewhere
     import nqz.commands.set_create
-    import nqz.commands.set_product
+    import nqz.commands.set_product_elsewhere
 
     return bool(nqz.commands)
 

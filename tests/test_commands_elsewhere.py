@@ -13,7 +13,6 @@ import pytest
 
 import nqz
 from cli_tools import MANY
-from nqz.commands.multiply_elsewhere import rectangles
 from nqz.ground.errors import InputError, OperandError, UsageError
 
 SHORT = "ignore:.*vectors of only"
@@ -112,12 +111,3 @@ def test_a_worker_that_finds_another_file_says_so(files, executor):
                 nqz.matmul(container, files.other, executor=executor)
         finally:
             os.utime(files.coded, ns=(found, found))
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (5000, 3), (3, 5000), (1 << 20, 100), (4097, 4097), (1, 1 << 24)])
-def test_rectangles_cover_a_product_once(shape):
-    rows, columns = shape
-    found = list(rectangles(*shape))
-    assert sum((r.stop - r.start) * (c.stop - c.start) for r, c in found) == rows * columns
-    assert all((r.stop - r.start) * (c.stop - c.start) <= 1 << 22 for r, c in found)
-    assert len(found) == len({(r.start, c.start) for r, c in found})

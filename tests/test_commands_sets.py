@@ -18,7 +18,7 @@ from nqz.cli import run
 from nqz.commands.opening import open_collection
 from nqz.commands.set_factor import parted
 from nqz.commands.set_operand import SetOperand
-from nqz.commands.set_product import Decoded, raw_sum
+from nqz.commands.set_raw import Decoded, raw_sum
 from nqz.format.part_set import PartSet
 from nqz.ground.errors import (
     CorruptError,
@@ -101,6 +101,44 @@ def test_products_have_the_error_that_is_predicted_and_the_same_bytes_wherever_t
     assert error == pytest.approx(nqz.predicted_error(*sets, estimator), rel=0.12)
     assert np.sqrt(np.square((found - x.T @ y) / sigma).mean()) == pytest.approx(1.0, abs=0.05)
     assert np.array_equal(found, nqz.matmul(*sets, estimator=estimator))
+
+
+@pytest.mark.parametrize("nbytes", [1 << 25, 1 << 13], ids=["parts shared out", "rectangles shared out"])
+@pytest.mark.parametrize("estimator", ["auto", "unbiased"])
+def test_large_products_are_the_same_whoever_computes_what(folder, monkeypatch, estimator, nbytes):
+    """As if θ were found from some columns; products that are computed in one piece, and in many."""
+    sets = folder / "x.nqzset", folder / "y.nqzset"
+    whole = nqz.matmul(*sets, estimator=estimator, sigma=True)
+    monkeypatch.setattr("nqz.product.product._WHOLE", 1)
+    monkeypatch.setattr("nqz.commands.set_product.BYTES", nbytes)
+    executor = Elsewhere()
+    for found in (
+        nqz.matmul(*sets, estimator=estimator, sigma=True),
+        nqz.matmul(*sets, estimator=estimator, sigma=True, executor=executor),
+    ):
+        assert all(np.array_equal(one, other) for one, other in zip(found, whole, strict=True))
+    assert executor.done > 4
+    bars = nqz.predicted_sigma(*sets, estimator)
+    assert np.abs(bars / whole[1] - 1).max() < 0.01  # less what is off by rounding
+    gram = nqz.matmul(sets[0], sets[0], executor=executor)
+    assert np.array_equal(gram, nqz.matmul(sets[0], sets[0]))
+
+
+def test_an_entry_of_parts_that_overflows_is_named_wherever_it_is_computed(tmp_path, monkeypatch):
+    monkeypatch.setattr("nqz.product.product._WHOLE", 1)
+    monkeypatch.setattr("nqz.commands.set_product.BYTES", 1 << 12)
+    x = np.random.default_rng(1).standard_normal((256, 70), np.float32)
+    x[:, 50:] *= np.float32(1e30)
+    np.save(tmp_path / "x.npy", x)
+    nqz.encode_set(tmp_path / "x.npy", tmp_path / "x.nqzset", rate=3, parts=(2, 2))
+    said = []
+    for executor in (None, Elsewhere()):
+        with pytest.raises(
+            OperandError, match=r"entry \[5\d, 5\d\] overflows float32; use dtype='float64'"
+        ) as error:
+            nqz.matmul(tmp_path / "x.nqzset", tmp_path / "x.nqzset", executor=executor)
+        said.append(str(error.value))
+    assert said[0] == said[1]
 
 
 def test_raw_products_of_parts_add_up_in_any_order(folder):

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz.commands.factors import Coded, CodedOperand, Plain
+from nqz.commands.rectangles import BYTES, begins, cut_sample, rectangles, shares
 from nqz.files.access import has_address
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import InputError, UsageError
@@ -31,14 +32,8 @@ from nqz.product.product import Measured, NotFiniteError, Product
 from nqz.product.risk import Local
 from nqz.product.tiles import Blocks, Lately, Raw, Sample
 
-_RECTANGLE = 1 << 22
-"""Entries of the product that one job computes, at most."""
-
-_HIGH = 1 << 11
-"""Rows of such a rectangle."""
-
 _CUTS = 4
-"""Parts of each side that raw products of a sample are cut into: every part is decoded so often."""
+"""Parts of a large side that a few vectors are multiplied with."""
 
 _KEPT = 2  # products that a thread of a worker keeps open
 
@@ -86,6 +81,10 @@ class Failed(NamedTuple):
     column: int
     wide: bool
     sigma: bool
+
+
+Answer = tuple[NDArray[Any], NDArray[Any] | None, Found | None] | Failed
+"""A rectangle, its standard deviations if they are wanted, and what there is to tell of these."""
 
 
 @dataclass(frozen=True)
@@ -137,11 +136,18 @@ class ProductElsewhere(Product):
     def _all_raw(self, left: Blocks, right: Blocks, pool: Workers) -> Raw:
         if any(isinstance(side, Sample) and side.coarse for side in (left, right)):
             return super()._all_raw(left, right, pool)
+        assert self.fleet is not None
         found: Raw = {}
-        jobs = [(one, other) for one in _chosen(left) for other in _chosen(right)]
-        pairs = ((one[1], other[1]) for one, other in jobs)
-        for (one, other), part in zip(jobs, self._jobs(raw_job, pairs), strict=True):
-            found.update({(one[0] + i, other[0] + j): raw for (i, j), raw in part.items()})
+        rows, columns = _chosen(left), _chosen(right)
+        edges = begins(rows, self.a.blocks), begins(columns, self.b.blocks)
+        blocks = len(edges[0]), len(edges[1])
+        down, across, _ = cut_sample((len(rows), len(columns)), blocks, 1, self.fleet.workers, blocks)
+        places = [
+            (i, j) for i in shares(len(rows), edges[0], down) for j in shares(len(columns), edges[1], across)
+        ]
+        jobs = ((rows[i], columns[j]) for i, j in places)
+        for (i, j), part in zip(places, self._jobs(raw_job, jobs), strict=True):
+            found.update({(i.start + row, j.start + column): raw for (row, column), raw in part.items()})
         return dict(sorted(found.items()))
 
     def tiles(
@@ -153,15 +159,11 @@ class ProductElsewhere(Product):
             return
         local = None if deviations is None else deviations.local
         whole = self.a.columns * self.b.columns
-        places = list(rectangles(self.a.columns, self.b.columns))
+        entries, blocks = BYTES // np.dtype(dtype).itemsize, (self.a.blocks, self.b.blocks)
+        places = list(rectangles(self.a.columns, self.b.columns, entries, blocks))
         jobs = ((measured.theta, dtype, local, *place) for place in places)
         for (rows, columns), found in zip(places, self._jobs(rectangle_job, jobs), strict=True):
-            if isinstance(found, Failed):
-                kind = InfiniteError if found.sigma else NotFiniteError
-                raise kind(found.row, found.column, found.wide)
-            tile, bars, told = found
-            if deviations is not None:
-                deviations.take(rows.start, columns.start, bars, told)
+            tile = taken(found, rows, columns, deviations)
             yield tile.size / whole, put(rows.start, columns.start, tile)
 
 
@@ -188,16 +190,6 @@ def address_of(factor: Any, operand: Operand) -> Place | Operand:
     return Address(access.__reduce__(), reader.name, reader.digest, factor.matrix.index, not operand.apart)
 
 
-def rectangles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
-    """Rectangles that cover a product, by its size alone."""
-    high = max(1, min(rows, _HIGH, _RECTANGLE))
-    wide = max(1, _RECTANGLE // high)
-    high = max(high, min(rows, _RECTANGLE // max(1, min(columns, wide))))
-    for i in range(0, rows, high):
-        for j in range(0, columns, wide):
-            yield slice(i, min(i + high, rows)), slice(j, min(j + wide, columns))
-
-
 def cut_to(operand: Operand, first: int, last: int) -> Operand:
     """An operand with some of its blocks only."""
     import copy
@@ -213,16 +205,26 @@ def _cuts(count: int) -> list[tuple[int, int]]:
     return [(i, j) for i, j in pairwise(edges) if i < j]
 
 
-def _chosen(side: Blocks) -> list[tuple[int, NDArray[np.int64]]]:
-    """The columns of a side in some parts, each of whole blocks: how many come before, and their numbers."""
-    blocks = side.operand.blocks
-    chosen = side.chosen if isinstance(side, Sample) else np.arange(side.operand.columns)
-    found = []
-    for first, last in _cuts(len(blocks)):
-        low, high = np.searchsorted(chosen, [blocks[first][0], blocks[last - 1][1]]).tolist()
-        if low < high:
-            found.append((low, chosen[low:high]))
-    return found
+def _chosen(side: Blocks) -> NDArray[np.int64]:
+    """The columns of a side that are meant."""
+    return side.chosen if isinstance(side, Sample) else np.arange(side.operand.columns)
+
+
+def taken(found: Answer, rows: slice, columns: slice, deviations: Deviations | None) -> NDArray[Any]:
+    """The rectangle of an answer, whose standard deviations are put.
+
+    Raises
+    ------
+    NotFiniteError, InfiniteError
+        There is none.
+    """
+    if isinstance(found, Failed):
+        kind = InfiniteError if found.sigma else NotFiniteError
+        raise kind(found.row, found.column, found.wide)
+    tile, bars, told = found
+    if deviations is not None and bars is not None and told is not None:
+        deviations.take(rows.start, columns.start, bars, told)
+    return tile
 
 
 # what workers do
@@ -274,13 +276,24 @@ def raw_job(sides: Sides, rows: NDArray[np.int64], columns: NDArray[np.int64], t
 
 def rectangle_job(
     sides: Sides, theta: float, dtype: str, local: Local | None, rows: slice, columns: slice, threads: int
-) -> tuple[NDArray[Any], NDArray[Any] | None, Found | None] | Failed:
+) -> Answer:
     """Some rows and columns of a product, and of its standard deviations."""
-    found, deviations, bars = _opened(sides, threads), None, None
-    product = found.product
+    found = _opened(sides, threads)
+
+    def tile(deviations: Deviations | None) -> NDArray[Any]:
+        return found.product.rectangle(found.blocks, theta, rows, columns, dtype, found.pool, deviations)
+
+    return answered(found.product, theta, dtype, local, rows, columns, tile)
+
+
+def answered(
+    product: Product, theta: float, dtype: str, local: Local | None, rows: slice, columns: slice,
+    work: Callable[[Deviations | None], NDArray[Any]],
+) -> Answer:  # fmt: skip
+    """What comes back of a rectangle: `work` computes it, and gives its pieces to what computes their deviations."""
+    deviations, bars = None, None
     if local is not None:
-        bars = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype)
-        out = bars
+        out = bars = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype)
 
         def put(i: int, j: int, tile: NDArray[Any]) -> None:
             i, j = i - rows.start, j - columns.start
@@ -288,7 +301,7 @@ def rectangle_job(
 
         deviations = Deviations(product.a, product.b, product.estimator, theta, local, product.same, put)
     try:
-        tile = product.rectangle(found.blocks, theta, rows, columns, dtype, found.pool, deviations)
+        tile = work(deviations)
     except (NotFiniteError, InfiniteError) as error:
         return Failed(error.row, error.column, error.wide, isinstance(error, InfiniteError))
     return tile, bars, None if deviations is None else replace(deviations.found)

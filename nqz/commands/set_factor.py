@@ -10,7 +10,8 @@ from typing import Any
 
 from nqz.commands.factors import Coded, Factor, Single
 from nqz.commands.set_operand import SetOperand
-from nqz.commands.set_product import PartAddress, SetAddress, SetProduct, SetSides
+from nqz.commands.set_product import SetProduct
+from nqz.commands.set_product_elsewhere import PartAddress, SetAddress, SetProductElsewhere, SetSides
 from nqz.files.access import has_address
 from nqz.files.parked import ParkedAccess
 from nqz.ground.errors import CorruptError, OperandError, UsageError
@@ -245,7 +246,7 @@ def set_product(a: Parted, b: Parted, estimator: str, same: bool, pool: Workers)
     of_b = of_a if same else b.operands(a, pool)
     left = SetOperand(a.where, of_a)
     right = left if same else SetOperand(b.where, of_b)
-    sides = None
-    if fleet is not None:
-        sides = SetSides(os.urandom(8).hex(), a.address(of_a), b.address(of_b))
-    return SetProduct(left, right, estimator, same, fleet, sides)
+    if fleet is None:
+        return SetProduct(left, right, estimator, same)
+    sides = SetSides(os.urandom(8).hex(), a.address(of_a), b.address(of_b))
+    return SetProductElsewhere(left, right, estimator, same, fleet=fleet, sides=sides)

@@ -24,6 +24,7 @@ from nqz.product.stream import Stream
 from nqz.stages import norms
 from nqz.stages.estimate import Side
 from nqz.stages.norms import Histogram
+from nqz.stages.panels import panel_columns
 
 _LOST = 1.0
 """Relative noise of a part of a column that is not coded where others are: what is left out is as much as it has."""
@@ -44,6 +45,8 @@ class SetOperand(Operand):
     ----------
     alike : bool
         Whether a unit of raw points is worth the same in all parts and columns.
+    panels : list of tuple
+        First column and the one behind the last of those that are decoded together, or nearly so, in all parts.
     """
 
     def __init__(self, name: str, parts: Sequence[Sequence[Operand]], between: bool = False):
@@ -72,6 +75,10 @@ class SetOperand(Operand):
         super().__init__(name, side, m, first[0].rotation_seed, exponent, blocks)
         self._power = exact_power(n) if isinstance(every[0], PlainOperand) else None
         self._unit, self.alike = _unit(every, exponent) if self._power is None else (0.0, False)
+        width = panel_columns(max(self.lengths))
+        self.panels = [
+            (low, min(low + width, end)) for first, end in blocks for low in range(first, end, width)
+        ]
 
     def _apart(self, columns: slice) -> tuple[NDArray[np.float64], int]:
         """Root of the energy that the means of the parts of columns have around those of all, and its exponent."""

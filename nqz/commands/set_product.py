@@ -1,112 +1,40 @@
 """Products of matrices in parts: raw products of parts, added up, and scaled once.
 
-Where points of all parts are worth the same, raw products are added as integers: in any order, by anybody, to the same
-sum. Otherwise they are added in the order of the parts. So the result does not depend on who computes what.
+Sums of integers are the same in any order, and every entry is scaled by itself: the result does not depend on who
+computes what.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
-from nqz.commands.factors import CodedOperand
-from nqz.commands.multiply_elsewhere import rectangles
+from nqz.commands.rectangles import BYTES, rectangles
 from nqz.commands.set_operand import SetOperand
-from nqz.files.opening import open_part
-from nqz.files.parked import Descriptors
-from nqz.format.reader import ContainerReader
-from nqz.ground.errors import InputError
-from nqz.ground.fleet import Fleet
-from nqz.ground.recent import Recent
+from nqz.commands.set_raw import Decoded, Sum, exact, raw_sum
+from nqz.ground.arithmetic import pieces
 from nqz.ground.threads import Workers
-from nqz.matrix import Matrix, open_matrix
 from nqz.product import diagonal
 from nqz.product.deviation import Deviations, Put
 from nqz.product.directions import COLUMNS, Directions
-from nqz.product.operand import Operand, Watch, lifted
+from nqz.product.operand import Watch, lifted
 from nqz.product.product import Measured, NotFiniteError, Product, fits_whole, sample
-from nqz.product.tiles import Lately
-from nqz.stages import project
+from nqz.stages import norms
 from nqz.stages.estimate import excess_factors
 
-_KEPT = 4  # parts whose blocks stay decoded
-_OPEN = 2  # products that a thread of a worker keeps open
+_STRIPE = 1 << 19
+"""Entries that are scaled at a time."""
 
-Sum = NDArray[Any]
-"""Raw products, int64; float64 where points are not worth the same in all parts."""
+Wanted = tuple[tuple[SetOperand, SetOperand], NDArray[np.int64], NDArray[np.int64]]
+"""Raw products of some columns of two sides."""
 
-
-class PartAddress(NamedTuple):
-    """Where a part is: its path, or how its file is opened; what messages call it, and its digest."""
-
-    opened: str | tuple[Any, ...]
-    name: str
-    digest: bytes
-    tensor: int
-
-    def open(self, descriptors: Descriptors) -> tuple[Matrix, Any]:
-        """The part, and its file, one of few that are open at a time."""
-        if isinstance(self.opened, str):
-            access: Any = open_part(self.opened, descriptors)
-        else:
-            access = self.opened[0](*self.opened[1])
-        reader = ContainerReader(access, self.name)
-        if reader.digest != self.digest:
-            raise InputError(f"{self.name}: is not the file that it was; workers must see the same storage")
-        return open_matrix(reader, self.tensor), access
-
-
-class SetAddress(NamedTuple):
-    """Where a matrix in parts is; of parts that are not compressed, what was measured of them."""
-
-    name: str
-    parts: tuple[tuple[PartAddress | Operand, ...], ...]
-
-    def open(self) -> tuple[list[list[Operand]], list[Any]]:
-        """Its parts, and what has to be asked whether it has changed."""
-        descriptors, accesses = Descriptors(), []
-
-        def operand(part: PartAddress | Operand) -> Operand:
-            if isinstance(part, Operand):
-                return part
-            matrix, access = part.open(descriptors)
-            accesses.append(access)
-            return CodedOperand(matrix)
-
-        return [list(map(operand, row)) for row in self.parts], accesses
-
-
-class SetSides(NamedTuple):
-    """What a worker needs to know of a product; `token` tells those that it has open."""
-
-    token: str
-    a: SetAddress
-    b: SetAddress
-
-
-class Decoded:
-    """The blocks of parts, reduced to coordinates that both sides have; those of the last few parts stay decoded."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Operand, int], Lately] = OrderedDict()
-
-    def of(self, part: Operand, shared: int, pool: Workers) -> Lately:
-        """Those of a part, of which so many coordinates are shared."""
-        found = self._kept.pop((part, shared), None)
-        if found is None:
-            meet = project.meet(part.rotation_seed, part.side.n, part.m, shared)
-            found = Lately(part, meet, pool)
-        self._kept[part, shared] = found
-        if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        return found
+Means = list[tuple[int, NDArray[np.float64], NDArray[np.float64]]]
+"""Of both sides, and of how many entries, part by part; not those that are all zero."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +43,6 @@ class SetProduct(Product):
 
     a: SetOperand
     b: SetOperand
-    fleet: Fleet | None = None
-    sides: SetSides | None = None
     decoded: Decoded = field(default_factory=Decoded, repr=False, compare=False)
 
     def measure(self, pool: Workers, watch: Watch | None = None) -> Measured:
@@ -126,94 +52,101 @@ class SetProduct(Product):
         whole = fits_whole(a.columns, b.columns)
         if not whole:
             rows, columns = sample(a.columns), sample(b.columns)
-        raw = {(0, 0): self._sum((a, b), rows, columns, pool).astype(np.float64)}
-        near = self._near(pool)
-        signal = self._signal(None if whole else rows, None if whole else columns, raw, pool, near)
-        return self._measured(signal, None, None)
+        wanted: list[Wanted] = [((a, b), rows, columns)]
+        if self.estimator != "unbiased" or self._dependent:
+            sides = (a,) if self.same else (a, b)
+            wanted += (((side, side), chosen, chosen) for side in sides for chosen in [_some(side)])
+        sums = self._sums(wanted, pool)
+        raw = {(0, 0): next(sums)}
+        near = [
+            Directions.of(sides[0], chosen, {(0, 0): found}, self.kappa)
+            for (sides, chosen, _), found in zip(wanted[1:], sums, strict=True)
+        ]
+        both = (near[0], near[-1]) if near else (None, None)
+        signal = self._signal(None if whole else rows, None if whole else columns, raw, pool, both)
+        return self._measured(signal, raw if whole else None, None)
 
     def tiles(
         self, measured: Measured, dtype: str, put: Put, pool: Workers, deviations: Deviations | None = None
     ) -> Iterator[tuple[float, Any]]:
         """See `Product`."""
         whole = self.a.columns * self.b.columns
-        for rows, columns, raw in self._rectangles((self.a, self.b), None, None, pool):
-            exact = raw.astype(np.float64)
-            tile = self._estimated(measured.theta, rows, columns, exact, dtype, pool)
-            if deviations is not None:
-                deviations.add(rows, columns, exact, tile, pool)
+        for rows, columns, raw in self._rectangles(measured, dtype, pool):
+            tile = self.scaled(measured.theta, rows, columns, raw, dtype, pool, deviations)
             yield tile.size / whole, put(rows.start, columns.start, tile)
 
-    def _near(self, pool: Workers) -> tuple[Directions | None, Directions | None]:
-        if self.estimator == "unbiased" and not self._dependent:
-            return None, None
+    def deviate(self, measured: Measured, dtype: str, deviations: Deviations, pool: Workers) -> None:
+        """See `Product`."""
+        if not deviations.needs_products:
+            super().deviate(measured, dtype, deviations, pool)
+            return
+        for rows, columns, raw in self._rectangles(measured, dtype, pool):
+            deviations.add(rows, columns, exact(raw), np.zeros(raw.shape, dtype), pool, rounded=False)
 
-        def of(side: SetOperand) -> Directions | None:
-            count = min(COLUMNS, side.columns)
-            chosen = np.arange(count) * side.columns // count
-            raw = self._sum((side, side), chosen, chosen, pool).astype(np.float64)
-            return Directions.of(side, chosen, {(0, 0): raw}, self.kappa)
+    def _sums(self, wanted: Sequence[Wanted], pool: Workers) -> Iterator[Sum]:
+        """Raw products, each as kernels take them."""
+        parts = range(len(self.a.lengths))
+        for sides, rows, columns in wanted:
+            yield exact(raw_sum(sides, rows, columns, parts, self.decoded, pool))
 
-        near = of(self.a)
-        return near, near if self.same else of(self.b)
-
-    def _sum(
-        self,
-        sides: tuple[SetOperand, SetOperand],
-        rows: NDArray[np.int64],
-        columns: NDArray[np.int64],
-        pool: Workers,
-    ) -> Sum:
-        """Raw products of some columns of both sides."""
-        out: Sum = np.empty(
-            (len(rows), len(columns)), np.int64 if all(side.alike for side in sides) else np.float64
-        )
-        for i, j, raw in self._rectangles(sides, rows, columns, pool):
-            out[i, j] = raw
-        return out
+    def places(self, dtype: str) -> list[tuple[slice, slice]]:
+        """The rectangles that the product is computed in."""
+        blocks = self.a.panels, self.b.panels
+        return list(rectangles(self.a.columns, self.b.columns, BYTES // np.dtype(dtype).itemsize, blocks))
 
     def _rectangles(
-        self, sides: tuple[SetOperand, SetOperand], rows: NDArray[np.int64] | None, columns: NDArray[np.int64] | None,
-        pool: Workers,
-    ) -> Iterator[tuple[slice, slice, Sum]]:  # fmt: skip
-        """Raw products of columns, all by default, in rectangles; by workers, if there are any."""
-        chosen = [
-            np.arange(side.columns) if own is None else own
-            for side, own in zip(sides, (rows, columns), strict=True)
-        ]
-        places = list(rectangles(len(chosen[0]), len(chosen[1])))
-        parts = len(self.a.lengths)
-        if self.fleet is None or self.sides is None:
-            for i, j in places:
-                yield i, j, raw_sum(sides, chosen[0][i], chosen[1][j], range(parts), self.decoded, pool)
-            return
-        alike = all(side.alike for side in sides)
-        # few rectangles are shared out by parts, too: sums of integers may be added by anybody
-        several = min(parts, -(-2 * self.fleet.workers // len(places))) if alike else 1
-        edges = [parts * part // several for part in range(several + 1)]
-        which = tuple(self.b if side is not self.a else self.a for side in sides)
-        turns = tuple(side is self.a for side in which)
-        jobs = (
-            (self.sides, turns, chosen[0][i], chosen[1][j], range(*cut), self.fleet.threads)
-            for i, j in places
-            for cut in pairwise(edges)
-        )
-        found = self.fleet.map(sum_job, jobs)
-        for i, j in places:
-            out = next(found)
-            for _ in range(several - 1):
-                out = out + next(found)
-            yield i, j, out
+        self, measured: Measured, dtype: str, pool: Workers
+    ) -> Iterator[tuple[slice, slice, Sum]]:
+        """Raw products of all columns, in rectangles."""
+        for rows, columns in self.places(dtype):
+            if measured.raw is not None:
+                yield rows, columns, measured.raw[0, 0][rows, columns]
+            else:
+                yield rows, columns, self.raw(rows, columns, pool)
 
-    def _estimated(
-        self, theta: float, rows: slice, columns: slice, raw: NDArray[Any], dtype: str, pool: Workers
+    def raw(self, rows: slice, columns: slice, pool: Workers) -> Sum:
+        """Raw products of a rectangle."""
+        one, other = (np.arange(own.start, own.stop) for own in (rows, columns))
+        return raw_sum((self.a, self.b), one, other, range(len(self.a.lengths)), self.decoded, pool)
+
+    def scaled(
+        self, theta: float, rows: slice, columns: slice, raw: Sum, dtype: str, pool: Workers,
+        deviations: Deviations | None = None,
+    ) -> NDArray[Any]:  # fmt: skip
+        """The estimate of a rectangle; `deviations` are given its pieces, too.
+
+        Raises
+        ------
+        NotFiniteError, InfiniteError
+            See `Product.tiles`.
+        """
+        out, means = np.empty(raw.shape, dtype), self._part_means(rows, columns)
+
+        def stripe(own: slice) -> None:
+            at, found = slice(rows.start + own.start, rows.start + own.stop), exact(raw[own])
+            out[own] = tile = self._stripe(theta, at, columns, found, dtype, means, own)
+            if deviations is not None:
+                deviations.add(at, columns, found, tile, pool)
+
+        for _ in pool.map(stripe, pieces(len(raw), max(1, _STRIPE // max(1, raw.shape[1])))):
+            pass
+        return out
+
+    def _part_means(self, rows: slice, columns: slice) -> Means:
+        found = (
+            (length, self.a.part_means(k, rows), self.b.part_means(k, columns))
+            for k, length in enumerate(self.a.lengths)
+        )
+        return [(length, one, other) for length, one, other in found if one.any() and other.any()]
+
+    def _stripe(
+        self, theta: float, rows: slice, columns: slice, raw: Sum, dtype: str, means: Means, own: slice
     ) -> NDArray[Any]:
-        """The estimate of a rectangle; centered parts by their points, then the products of the means of each part."""
+        """The estimate of rows `own` of a rectangle: of centered parts by their points, then of the means of each."""
         wide = self._centered(theta, rows, columns, raw)
         with np.errstate(over="ignore", invalid="ignore"):
-            for k, length in enumerate(self.a.lengths):
-                one, other = self.a.part_means(k, rows), self.b.part_means(k, columns)
-                if one.any() and other.any():
-                    wide += length * (one[:, None] * other[None, :])
+            for length, one, other in means:
+                wide += length * (one[own, None] * other[None, :])
             out = wide.astype(dtype)
         finite = np.isfinite(out)
         if not finite.all():
@@ -241,75 +174,11 @@ class SetProduct(Product):
         return out
 
 
-def raw_sum(
-    sides: tuple[SetOperand, SetOperand],
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    some: range,
-    decoded: Decoded,
-    pool: Workers,
-) -> Sum:
-    """Raw products of some columns of both sides, those of some parts added up."""
-    alike = all(side.alike for side in sides)
-    out: Sum = np.zeros((len(rows), len(columns)), np.int64 if alike else np.float64)
-    for k in some:
-        ratios = [side.ratio(k, own) for side, own in zip(sides, (rows, columns), strict=True)]
-        for j, own_rows, place in sides[0].split(rows):
-            for other, own_columns, beside in sides[1].split(columns):
-                parts = sides[0].parts[k][j], sides[1].parts[k][other]
-                shared = min(part.m for part in parts)
-                left, right = (decoded.of(part, shared, pool) for part in parts)
-                product = Product(left.operand, right.operand, "unbiased")
-                found = product.raw_of((left, right), own_rows, own_columns, pool)
-                for (row, column), raw in found.items():
-                    at, over = place[0] + row, beside[0] + column
-                    i, c = slice(at, at + len(raw)), slice(over, over + raw.shape[1])
-                    if alike:
-                        out[i, c] += raw.astype(np.int64)
-                        continue
-                    scaled = raw.astype(np.float64)
-                    for ratio, own in zip(ratios, (i, c), strict=True):
-                        if ratio is not None:
-                            scaled *= ratio[own][:, None] if own is i else ratio[own][None, :]
-                    out[i, c] += scaled
-    return out
-
-
-class _Open(NamedTuple):
-    a: SetOperand
-    b: SetOperand
-    accesses: list[Any]
-    decoded: Decoded
-    pool: Workers
-
-    def close(self) -> None:
-        self.pool.close()
-        for access in self.accesses:
-            access.close()
-
-
-_recent = Recent[_Open](_OPEN, _Open.close)
-
-
-def sum_job(
-    sides: SetSides, turns: tuple[bool, bool], rows: NDArray[np.int64], columns: NDArray[np.int64], parts: range,
-    threads: int,
-) -> Sum:  # fmt: skip
-    """Raw products of some columns, added up over some parts, on a worker; `turns` tells which sides are the first."""
-
-    def made() -> _Open:
-        a, accesses = _opened(sides.a)
-        b, others = (a, []) if sides.b == sides.a else _opened(sides.b)
-        return _Open(a, b, accesses + others, Decoded(), Workers(threads))
-
-    found = _recent.get(sides.token, made)
-    for access in found.accesses:
-        access.check()
-    first, second = (found.a if turn else found.b for turn in turns)
-    return raw_sum((first, second), rows, columns, parts, found.decoded, found.pool)
-
-
-def _opened(side: SetAddress) -> tuple[SetOperand, list[Any]]:
-    """A side, open, and its files."""
-    parts, accesses = side.open()
-    return SetOperand(side.name, parts), accesses
+def _some(side: SetOperand) -> NDArray[np.int64]:
+    """A few of the columns that are stored with the first that is coded, which show how all lie to each other."""
+    codes = side.codes(slice(None))
+    coded = np.isfinite(side.noise(codes)) & (codes != norms.ZERO)
+    first = int(np.argmax(coded))
+    low, high = next(block for block in side.panels if first < block[1])
+    count = min(COLUMNS, high - low)
+    return low + np.arange(count) * (high - low) // count

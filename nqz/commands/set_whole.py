@@ -17,7 +17,7 @@ from nqz.commands.factors import Coded, CodedOperand, Factor, Plain
 from nqz.commands.rotated import Block, RotatedOperand, noisy_power
 from nqz.commands.set_factor import Parted, check_dither, check_means
 from nqz.commands.set_operand import SetOperand
-from nqz.commands.set_product import SetAddress
+from nqz.commands.set_product_elsewhere import SetAddress
 from nqz.files.cutout import as_table, cut_out
 from nqz.ground.errors import OperandError
 from nqz.ground.threads import Workers
