@@ -51,6 +51,16 @@ def test_panels_coded_by_workers_are_the_file_that_one_process_makes(files, exec
     assert made == files.coded.read_bytes()
 
 
+def test_workers_verify_panels_and_tell_of_damage(files, executor, tmp_path):
+    assert nqz.verify(files.coded, executor=executor)["ok"]
+    data = bytearray(files.coded.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged = tmp_path / "x.nqz"
+    damaged.write_bytes(data)
+    found = [nqz.verify(damaged, check=False, executor=one)["tensors"] for one in (executor, None)]
+    assert found[0] == found[1] and found[0][0]["damaged"]
+
+
 @pytest.mark.skipif(not MANY, reason="takes long")
 @pytest.mark.filterwarnings(SHORT)
 @pytest.mark.parametrize("order", ["C", "F"])

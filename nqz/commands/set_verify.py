@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+from nqz.commands.address import Address, check_address
 from nqz.commands.set_factor import check_parts
 from nqz.commands.verify import verify
-from nqz.files.access import Access, has_address
+from nqz.files.access import Access
 from nqz.files.contract import Source, SourceTensor
 from nqz.files.cutout import cut_out
 from nqz.files.npy import NPY
-from nqz.format.reader import ContainerReader
-from nqz.ground.errors import CorruptError, InputError, UsageError
+from nqz.ground.errors import CorruptError, InputError
 from nqz.ground.threads import Workers
 from nqz.models.collection import Collection
 
@@ -69,14 +69,10 @@ def _found(
         for part, cut in zip(collection.parts, cuts, strict=True):
             yield verify(part.content, _source(cut), pool, _named(progress, part.name))
         return
-    for thing in [reader.access for reader in collection.contents] + [cut.access for cut in cuts[:1] if cut]:
-        if not has_address(thing):
-            raise UsageError(
-                f"{collection.name}: the workers of an executor read it by its path; give files that all of them "
-                "can read"
-            )
+    if original is not None:
+        check_address(original.tensors[0].access, original.name)
     jobs = (
-        (reader.access.__reduce__()[:2], reader.name, reader.digest, cut, pool.fleet.threads)
+        (Address.of(reader), cut, pool.fleet.threads)
         for reader, cut in zip(collection.contents, cuts, strict=True)
     )
     yield from pool.fleet.map(verify_part, jobs)
@@ -108,16 +104,10 @@ def _source(cut: SourceTensor | None) -> Source | None:
     return None if cut is None else Source(NPY.kind, "the original", [cut], None, cast(Access, cut.access))
 
 
-def verify_part(
-    opened: tuple[Any, ...], name: str, digest: bytes, cut: SourceTensor | None, threads: int
-) -> Report:
+def verify_part(address: Address, cut: SourceTensor | None, threads: int) -> Report:
     """Verify a part on a worker."""
-    pool = Workers(threads)
-    access = opened[0](*opened[1])
+    (reader, access), pool = address.open(), Workers(threads)
     try:
-        reader = ContainerReader(access, name)
-        if reader.digest != digest:
-            raise InputError(f"{name}: is not the file that it was; workers must see the same storage")
         return verify(reader, _source(cut), pool)
     finally:
         pool.close()
