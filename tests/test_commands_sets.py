@@ -363,7 +363,7 @@ def test_what_does_not_fit_together_is_refused(folder, tmp_path):
             nqz.matmul(folder / "x.nqzset", other)
     with pytest.raises(OperandError, match="vectors of 640 and 639 entries cannot be multiplied"):
         nqz.matmul(folder / "x.nqzset", np.load(path)[1:])
-    with pytest.raises(UnsupportedError, match="is a part set, which decode, inspect"):
+    with pytest.raises(UnsupportedError, match="is a part set, where a container by itself"):
         nqz.open(folder / "x.nqzset")
     with pytest.raises(UnsupportedError, match="is a part set, compressed already"):
         nqz.encode(folder / "x.nqzset", rate=2)
@@ -424,7 +424,7 @@ def test_the_command_says_what_a_set_is_and_which_of_its_options_are_for_what(fo
     [made] = json.loads(out)["sets"]
     assert made["shape"] == [640, 220] and made["vectors"] == [130, 90] and len(made["parts"]) == 2
     assert run(["inspect", target]) == 0
-    assert "640x220 float32, vectors along axis 0, 1x2 parts" in capsys.readouterr().out
+    assert "640x220 float32, vectors along axis 0" in capsys.readouterr().out
     assert run(["search", target, str(tmp_path / "x.npy"), "-k", "1"]) == 0
     capsys.readouterr()
     for words, said in (
@@ -448,3 +448,72 @@ def test_the_command_says_what_a_set_is_and_which_of_its_options_are_for_what(fo
     ):
         assert run(["set", *words]) == UsageError.exit_code
         assert said in capsys.readouterr().err
+
+
+def test_a_set_is_inspected_as_the_matrix_that_it_is_and_part_by_part(folder, capsys):
+    x, found = np.load(folder / "x.npy").astype(np.float64), nqz.inspect(folder / "x.nqzset")
+    whole, parts = found["whole"], found["tensors"]
+    assert whole["shape"] == [N, A] and whole["cut"] == [4, 2] and whole["rate_asked"] == 3
+    assert whole["rate"] == 8 * found["file_bytes"] / x.size
+    assert whole["bytes"]["total"] == sum(part["bytes"]["total"] for part in parts)
+    edges = np.cumsum(manifest(folder / "x.nqzset").coordinates)[:-1]
+    norms = np.linalg.norm(np.concatenate([rows - rows.mean(0) for rows in np.split(x, edges)]), axis=0)
+    assert whole["norms"]["median"] == pytest.approx(np.median(norms), rel=0.01)
+    assert whole["means"]["max"] == pytest.approx(x.mean(0).max(), abs=0.01)
+    errors = [np.square(x - nqz.decode(folder / "x.nqzset")).sum(), np.square(norms).sum()]
+    assert whole["predicted"]["reconstruction"] == pytest.approx(errors[0] / errors[1], rel=0.05)
+    assert run(["inspect", str(folder / "x.nqzset"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == found
+    assert run(["inspect", str(folder / "x.nqzset"), "--sort", "size"]) == 0
+    assert "4x2, of 128 to 192 entries, and of 64 to 66 vectors" in capsys.readouterr().out
+
+
+def test_parts_are_compared_with_their_places_and_count_by_their_energy(folder, tmp_path, capsys):
+    x, back = (
+        array.astype(np.float64) for array in (np.load(folder / "x.npy"), nqz.decode(folder / "x.nqzset"))
+    )
+    found = nqz.compare(folder / "x.npy", folder / "x.nqzset")
+    edges = np.cumsum(manifest(folder / "x.nqzset").coordinates)[:-1]
+    spent = [np.square(rows).sum() for rows in np.split(x - back, edges)]
+    shares = [tensor["share"] for tensor in found["tensors"]]
+    assert np.allclose(np.add(shares[::2], shares[1::2]), spent / np.sum(spent), atol=0.005)
+    assert found["totals"]["error"] == pytest.approx(found["totals"]["energy_error"])
+    assert all(tensor["more"]["change"] < 0 for tensor in found["tensors"]) and found["left_out"] == []
+    (tmp_path / "across.json").write_text('{"*-0.nqz": 3, "*-1.nqz": 1}')
+    assert run(["compare", *(str(folder / f"x.{end}") for end in ("npy", "nqzset")), "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    across = ["--across", str(tmp_path / "across.json"), "--json"]
+    assert run(["compare", *(str(folder / f"x.{end}") for end in ("npy", "nqzset")), *across]) == 0
+    assert json.loads(capsys.readouterr().out)["totals"]["error"] != plain["totals"]["error"]
+    assert run(["compare", str(folder / "y.npy"), str(folder / "x.nqzset")]) == InputError.exit_code
+
+
+def test_what_differs_of_sets_is_told_of_the_whole_and_of_parts_where_they_are_cut_alike(
+    folder, beside, tmp_path, capsys
+):
+    np.save(tmp_path / "x.npy", np.load(folder / "x.npy"))
+    nqz.encode_set(tmp_path / "x.npy", tmp_path / "x.nqzset", rate=2, parts=(4, 2))
+    same = nqz.diff(folder / "x.nqzset", folder / "x.nqzset")
+    assert same["same"] and same["unchanged"] == 9
+    found = nqz.diff(folder / "x.nqzset", tmp_path / "x.nqzset", against=folder / "x.npy")
+    names = [one["name"] for one in found["changed"]]
+    assert names == ["", *(f"part {k},{j}" for k in range(4) for j in range(2))]
+    assert all(one["original"] is False and one["coded"] for one in found["changed"])
+    assert all(one["measured"][0] < one["measured"][1] for one in found["changed"])
+    assert [one["tensors"] for one in found["totals"]] == [1, 1]
+    for other in ("x.nqz", "x.nqzset"):  # one file; another cut
+        found = nqz.diff(folder / "x.nqzset", beside / other, against=folder / "x.npy")
+        (one,) = found["changed"]
+        assert one["name"] == "" and one["original"] is None and one["coded"]
+        assert one["changes"]["cut"][0] == [4, 2] and None not in one["measured"]
+    assert run(["diff", str(beside / "x.nqz"), str(folder / "x.nqzset")]) == 1
+    assert "cut none -> 4x2" in capsys.readouterr().out
+
+
+def test_a_report_of_a_set_is_of_the_one_matrix_that_it_is(folder):
+    page = nqz.report(folder / "x.nqzset", against=folder / "x.npy", format="md")
+    assert "640 × 130" in nqz.report(folder / "x.nqzset") and "in 4 × 2 parts" in nqz.report(
+        folder / "x.nqzset"
+    )
+    assert "parts;" in page and "measured" in page
+    assert "expected to be" in nqz.report(folder / "x.nqzset", folder / "y.npy", format="md")

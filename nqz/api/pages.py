@@ -196,7 +196,7 @@ def diff(
     """
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
-        left, right = (stack.enter_context(open_containers(one)) for one in (a, b))
+        left, right = (stack.enter_context(open_containers(one, sets=True)) for one in (a, b))
         original = None if against is None else open_original(against, stack)
         found = find_differences(left, right, pool, original)
     found.pop("compared")

@@ -136,7 +136,7 @@ def compare(
         raise UsageError(f"across must be a mapping of names to numbers, not {type(across).__name__}")
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
-        collection = stack.enter_context(open_containers(compressed))
+        collection = stack.enter_context(open_containers(compressed, sets=True))
         source = open_original(original, stack)
         found = compare_containers(collection, source, pool, across=across)
     _raise(found, collection, source, raising)

@@ -64,7 +64,7 @@ def command(
         with ExitStack() as stack:
             pool = stack.enter_context(workers(threads))
             source = stack.enter_context(open_collection(original, container=False))
-            result = stack.enter_context(open_collection(compressed, container=True))
+            result = stack.enter_context(open_collection(compressed, container=True, sets=True))
             with verify_progress("comparing", result, True, notices) as progress:
                 found = compare(result, source, pool, progress, sensitivities)
     except NqzError as error:

@@ -19,7 +19,7 @@ from nqz.ground.sources import listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 
-_HELP = f"""Show what differs between A and B, containers or models of them.
+_HELP = f"""Show what differs between A and B, containers, part sets or models of them.
 
 Tensors that only one has, and of those in both sizes, rates, predicted errors, settings, and whether the data that was
 encoded is the same. With --against, the errors of both measured against what they were made from, {listed()} files or
@@ -48,13 +48,17 @@ def command(
     notices = Notices(quiet, show_progress)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
-        left, right = (stack.enter_context(open_collection(path, container=True)) for path in (a, b))
+        left, right = (
+            stack.enter_context(open_collection(path, container=True, sets=True)) for path in (a, b)
+        )
         original = None if against is None else stack.enter_context(open_collection(against, container=False))
         sizes: dict[str | None, float] = {}
         if original is not None:
             for one in (left, right):
-                for tensor in one.tensors:
-                    sizes[tensor.name] = sizes.get(tensor.name, 0.0) + tensor.nbytes
+                for part in one.parts:
+                    for tensor in part.tensors:
+                        name = tensor.name if one.grid is None else part.name
+                        sizes[name] = sizes.get(name, 0.0) + tensor.nbytes
                 sizes[None] = sizes.get(None, 0.0) + sum(reader.size for reader in one.contents)
         with notices.progress("measuring", sizes, files=f"{left.name} {right.name}") as progress:
             found = diff(left, right, pool, original, progress)

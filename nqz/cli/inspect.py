@@ -23,6 +23,7 @@ from nqz.cli.text import Row, escape, payload, properties, table
 from nqz.commands.inspect import SORTS, Item, Totals, describe, in_order, items, outline, part_names
 from nqz.commands.joining import numbers_taken
 from nqz.commands.opening import open_collection
+from nqz.commands.set_inspect import describe_set
 from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
 from nqz.ground.threads import workers
@@ -66,7 +67,8 @@ def command(
 
 def _json(collection: Collection, chosen: Sequence[Item], size: int | None) -> Iterator[str]:
     """The report as JSON, some tensors at a time."""
-    outlined = {**outline(collection), "tensors": []}
+    of_set = {} if collection.grid is None else {"whole": describe_set(collection)}
+    outlined = {**outline(collection), **of_set, "tensors": []}
     head, tail = json.dumps(outlined, indent=2, allow_nan=False).rsplit("[]", 1)
     yield head + "["
     totals, parts = Totals(), part_names(collection)
@@ -95,11 +97,12 @@ def _text_of(collection: Collection, chosen: Sequence[Item], size: int | None) -
         f"{counted(len(infos), 'tensor')}, from {kinds}\n\n"
     )
     if (grid := collection.grid) is not None:
-        yield (
-            f"{shape_text(grid.shape)} {grid.dtype}, vectors along axis {grid.axis}, "
-            f"{len(grid.coordinates)}x{len(grid.vectors)} parts: of {_lengths(grid.coordinates)} entries, and of "
-            f"{_lengths(grid.vectors)} vectors\n\n"
+        parts = (
+            f"{len(grid.coordinates)}x{len(grid.vectors)}, of {_lengths(grid.coordinates)} entries, and of "
+            f"{_lengths(grid.vectors)} vectors"
         )
+        yield from properties([*_properties(describe_set(collection), None), ("parts", parts)])
+        yield "\n"
     if len(chosen) == 1 and (found := describe(*chosen[0]))["kind"] == "matrix":
         yield properties(_properties(found, chosen[0][0].manifest.metadata))
         return
@@ -169,6 +172,7 @@ class _Rows:
             yield known[1]
 
 
+_VARIES = "that of each part"
 _BATCH = 1000
 _WHOLE = 10_000  # tensors up to which a report is shown as a whole or not at all
 _HEADINGS = [
@@ -212,20 +216,23 @@ def _properties(tensor: dict[str, Any], metadata: dict[str, str] | None) -> list
     rows = [
         ("shape", f"{shape_text(tensor['shape'])} {tensor['dtype']}, vectors along axis {tensor['axis']}"),
         ("code", _code(tensor)),
-        ("rate", f"{tensor['rate']:.4f} bits per entry ({tensor['rate_asked']:g} asked for)"),
+        ("rate", f"{tensor['rate']:.4f} bits per entry ({_asked(tensor['rate_asked'])})"),
         ("partner", _for(tensor["partner"])),
-        ("κ", f"{tensor['kappa']:.6g}"),
+        ("κ", _common(tensor["kappa"])),
         ("α", f"{_text(tensor['alpha'])} (mmse, one side)"),
-        *([("Δ", _text(tensor["delta"]))] if tensor["lattice"] else []),
-        ("rotation seed", str(tensor["rotation_seed"])),
-        ("dither key", tensor["dither_key"]),
+        *([("Δ", _common(tensor["delta"]))] if tensor["lattice"] else []),
+        ("rotation seed", _common(tensor["rotation_seed"])),
+        *([("dither key", tensor["dither_key"])] if tensor["dither_key"] else []),
         ("norms", _summary(tensor["norms"])),
         ("means", "not centered" if tensor["means"] is None else _summary(tensor["means"])),
         ("chunks", str(tensor["chunks"])),
         ("bytes", ", ".join(f"{key} {size}" for key, size in sizes.items() if _is_told(key, size))),
         ("reconstruction error", _error(predicted["reconstruction"], RECONSTRUCTION)),
-        ("product error", f"{_error(predicted['product'], PRODUCT)}, {_other(tensor['partner'])}"),
     ]
+    if tensor["partner"] is not None:
+        rows.append(
+            ("product error", f"{_error(predicted['product'], PRODUCT)}, {_other(tensor['partner'])}")
+        )
     if (others := predicted["others"]) is not None:
         which = f"{others['loud']} of {others['columns']}"
         rows.append(
@@ -238,17 +245,30 @@ def _properties(tensor: dict[str, Any], metadata: dict[str, str] | None) -> list
     return rows + [("metadata", f"{key}: {value}") for key, value in (metadata or {}).items()]
 
 
+def _asked(rate: float | None) -> str:
+    return f"{_VARIES} asked for" if rate is None else f"{rate:g} asked for"
+
+
+def _common(value: float | None) -> str:
+    """What all parts of a set have."""
+    return _VARIES if value is None else f"{value:.6g}"
+
+
 def _is_told(part: str, size: int | None) -> bool:
     return size is not None and (size > 0 or part != "gains")
 
 
 def _code(tensor: dict[str, Any]) -> str:
+    if tensor["coding"] is None:
+        return _VARIES
     if tensor["lattice"] is None:
         return f"{tensor['coding']}, window {tensor['window']}"
     return f"{tensor['lattice']}, {tensor['coding']}"
 
 
-def _for(partner: Partner) -> str:
+def _for(partner: Partner | None) -> str:
+    if partner is None:
+        return _VARIES
     return partner if isinstance(partner, str) else f"{partner:g} bits per entry"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from nqz.commands.inspect import Item, items
 from nqz.commands.sensitivities import check_sensitivities, importance
+from nqz.commands.set_factor import check_parts, energy_shares
 from nqz.commands.verify import verify
 from nqz.commands.verify_model import verify_parts
 from nqz.files.contract import Source
@@ -50,7 +51,8 @@ def compare(
     progress : callable, optional
         See `verify`.
     across : mapping of str to float, optional
-        How sensitive matrices are, by names or shell patterns, of which the last that takes a tensor counts.
+        How sensitive matrices are, by names or shell patterns, of which the last that takes a tensor counts. By
+        default they all count alike, and the parts of a set by their energies, as they do in any product of it.
 
     Returns
     -------
@@ -65,18 +67,26 @@ def compare(
     """
     everything = items(compressed)
     infos = [reader.manifest.tensors[index] for reader, index in everything]
-    matrices = {info.name: info.whole_name for info in infos if info.kind == "matrix"}
-    weights = [1.0] * len(matrices)
+    in_parts = isinstance(compressed, Collection) and compressed.grid is not None
+    if isinstance(compressed, Collection) and in_parts:
+        check_parts(compressed)
+        matrices = {part.name: part.name for part in compressed.parts}
+        shares = energy_shares([open_matrix(*item) for item in everything])
+        weights = [len(shares) * share for share in shares]
+        known = list(matrices)
+    else:
+        matrices = {info.name: info.whole_name for info in infos if info.kind == "matrix"}
+        weights = [1.0] * len(matrices)
+        known = [info.name for info in infos] + [tensor.name for tensor in original.tensors]
     if across is not None:
         check_sensitivities(across)
-        known = [info.name for info in infos] + [tensor.name for tensor in original.tensors]
         weights = importance(matrices, known, across, compressed.name)
     if isinstance(compressed, Collection):
         assert isinstance(original, Collection)
         found = verify_parts(compressed, original, pool, progress)
     else:
         found = verify(compressed, original, pool, progress)
-    alone = len(infos) == len(original.tensors) == 1
+    alone = in_parts or len(infos) == len(original.tensors) == 1
     names = {info.whole_name for info in infos}
     left_out = [] if alone else [t.name for t in original.tensors if t.name not in names]
     weighed_ = weighed(found, everything, dict(zip(matrices, weights, strict=True)), pool)

@@ -13,6 +13,8 @@ from nqz.commands.compare import compare
 from nqz.commands.inspect import Item, describe, items, outline, part_names
 from nqz.commands.inspect import Totals as Sums
 from nqz.commands.report import Progress
+from nqz.commands.set_factor import check_parts
+from nqz.commands.set_inspect import describe_set
 from nqz.format.exct import decode_exact
 from nqz.format.records import Record, is_optional
 from nqz.ground.threads import Workers
@@ -21,11 +23,12 @@ from nqz.models.collection import Collection
 
 SETTINGS = (
     "shape", "dtype", "kind", "slice", "same_as", "part", "axis", "lattice", "coding", "window", "rate_asked",
-    "partner", "kappa", "rotation_seed",
+    "partner", "kappa", "rotation_seed", "cut", "coordinates", "vectors",
 )  # fmt: skip
 """What was chosen, for people to read; everything else follows from that and from the data."""
 
 _MEASURED = ("measured", "share", "energy_share", "ok")
+_OF_SETS = ("file_bytes", "metadata")
 _OF_FILES = ("format", "source", "writer", "metadata", "set", "file_bytes", "parts")
 
 
@@ -63,18 +66,19 @@ def diff(
     CorruptError, NewerFormatError
         A header, norms, means, or an exact tensor are damaged, or only a later release reads them.
     """
-    sides = [_Side(one) for one in (a, b)]
+    whole = any(one.grid is not None for one in (a, b))
+    sides = [_side(one, a if one is b else b, whole) for one in (a, b)]
     left, right = sides
     compared = None
     if original is not None:
         compared = [compare(one, original, pool, progress) for one in (a, b)]
         for side, result in zip(sides, compared, strict=True):
-            side.measured = {tensor["name"]: tensor for tensor in result["tensors"]}
+            side.take(result)
     both = [name for name in left.items if name in right.items]
     changed = []
     for name in both:
         first, second = left.describe(name), right.describe(name)
-        one = _changes(left.items[name], right.items[name], first, second)
+        one = _changes(left.data(name, right), first, second)
         if one is not None:
             changed.append(one)
     removed, added = (
@@ -85,7 +89,8 @@ def diff(
             side.describe(name)
     outlines = [outline(one) for one in (a, b)]
     first, second = outlines
-    files = {key: [first.get(key), second.get(key)] for key in _OF_FILES if first.get(key) != second.get(key)}
+    told = _OF_SETS if whole else _OF_FILES
+    files = {key: [first.get(key), second.get(key)] for key in told if first.get(key) != second.get(key)}
     reordered = both != [name for name in right.items if name in left.items]
     return {
         "same": not (files or removed or added or changed or reordered),
@@ -111,6 +116,10 @@ class _Side:
         self.totals = Sums()
         self.measured: dict[str, dict[str, Any]] = {}
 
+    def take(self, compared: dict[str, Any]) -> None:
+        """What `compare` says."""
+        self.measured = {tensor["name"]: tensor for tensor in compared["tensors"]}
+
     def describe(self, name: str) -> dict[str, Any]:
         """What is said of a tensor."""
         reader, index = self.items[name]
@@ -119,16 +128,83 @@ class _Side:
         measured = {key: self.measured[name][key] for key in _MEASURED} if self.measured else {}
         return {**found, **self._parts.get(reader, {}), **measured}
 
+    def data(self, name: str, other: _Side) -> tuple[bool | None, bool]:
+        """See `_data`; a container and a set have nothing to tell it by."""
+        if not name and isinstance(other, _Whole):
+            return None, True
+        return _data(self.items[name], other.items[name])
 
-def _changes(one: Item, other: Item, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
-    """What differs between two tensors of one name, by what is said of them; None if nothing does."""
+
+class _Whole(_Side):
+    """A part set: the matrix that it is, without a name, and its parts by their places if the other is cut alike.
+
+    Its totals are those of the whole.
+    """
+
+    def __init__(self, collection: Collection, other: Collection) -> None:
+        grid = collection.grid
+        assert grid is not None
+        self.collection, self.totals = collection, Sums()
+        self.measured, self.items, self._names = {}, {"": items(collection)[0]}, {}
+        self._parts = {}
+        self.alike = other.grid is not None and (grid.axis, grid.coordinates, grid.vectors) == (
+            other.grid.axis, other.grid.coordinates, other.grid.vectors,
+        )  # fmt: skip
+        check_parts(collection)
+        if self.alike:
+            across = len(grid.vectors)
+            for number, (item, part) in enumerate(zip(items(collection), collection.parts, strict=True)):
+                name = "part {},{}".format(*divmod(number, across))
+                self.items[name], self._names[name] = item, part.name
+
+    def take(self, compared: dict[str, Any]) -> None:
+        """What `compare` says of the parts, and what they come to."""
+        found = {tensor["name"]: tensor for tensor in compared["tensors"]}
+        self.measured = {name: found[part] for name, part in self._names.items()}
+        good = all(tensor["ok"] for tensor in compared["tensors"])
+        error = compared["totals"]["energy_error"]
+        self.measured[""] = {"measured": error, "share": 1.0, "energy_share": 1.0, "ok": good}
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """What is said of the matrix, or of a part."""
+        if name:
+            found = {**describe(*self.items[name]), "name": name}
+        else:
+            found = describe_set(self.collection)
+            self.totals.add_whole(found)
+        return {**found, **({key: self.measured[name][key] for key in _MEASURED} if self.measured else {})}
+
+    def data(self, name: str, other: _Side) -> tuple[bool | None, bool]:
+        """See `_data`; of matrices that are cut differently nothing tells whether they were made from the same."""
+        if name:
+            return super().data(name, other)
+        if not (isinstance(other, _Whole) and self.alike):
+            return None, True
+        found = [super(_Whole, self).data(part, other) for part in self._names]
+        return any(differs for differs, _ in found), any(coded for _, coded in found)
+
+
+def _side(collection: Collection, other: Collection, whole: bool) -> _Side:
+    """A container; beside a set what has one matrix is that matrix, whatever it is called."""
+    if collection.grid is not None:
+        return _Whole(collection, other)
+    side = _Side(collection)
+    if whole and len(side.items) == 1:
+        side.items = {"": next(iter(side.items.values()))}
+    return side
+
+
+def _changes(
+    data: tuple[bool | None, bool], first: dict[str, Any], second: dict[str, Any]
+) -> dict[str, Any] | None:
+    """What differs between two tensors of one name, by what is said of them, and of `_data`; None if nothing does."""
     flat = dict(_flat(first)), dict(_flat(second))
     changes = {
         key: [side.get(key) for side in flat]
         for key in dict.fromkeys([*flat[0], *flat[1]])
         if flat[0].get(key) != flat[1].get(key)
     }
-    original, coded = _data(one, other, first, second)
+    original, coded = data
     if not (changes or original or coded):
         return None
     predicted = [side["predicted"] or {} for side in (first, second)]
@@ -152,8 +228,9 @@ def _flat(found: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _data(one: Item, other: Item, first: dict[str, Any], second: dict[str, Any]) -> tuple[bool | None, bool]:
+def _data(one: Item, other: Item) -> tuple[bool | None, bool]:
     """Whether what was encoded differs, None where that cannot be told, and whether what became of it does."""
+    first, second = (describe(*item, brief=True) for item in (one, other))
     if first["kind"] != second["kind"] or first["kind"] == "unknown" or first["same_as"] != second["same_as"]:
         return None, first["kind"] != second["kind"] or not _equal_records(one, other)
     if first["same_as"] is not None:

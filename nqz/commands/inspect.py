@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
 from nqz.format.tensors import TensorInfo
 from nqz.ground.arithmetic import GRID, pieces
+from nqz.ground.dtypes import data_bytes
 from nqz.ground.errors import NewerFormatError
 from nqz.ground.ranks import ranked
 from nqz.matrix import Matrix, open_matrix
@@ -49,7 +51,8 @@ def inspect(what: ContainerReader | Collection, brief: bool = False) -> dict[str
         ``format``, ``file_bytes``, ``source``, ``writer``, ``metadata``, ``set`` (None, or id, number of the part, and
         parts of the set that the file belongs to), ``tensors`` and ``totals`` (see `Totals`), made of JSON types;
         numbers beyond float64 are None. What does not apply to a tensor that is no matrix is None. A model has a
-        ``name`` and ``parts`` too (what is said of each file), its tensors each a ``part``.
+        ``name`` and ``parts`` too (what is said of each file), its tensors each a ``part``. A part set has these, and
+        as ``whole`` what is said of the matrix that it is (see `nqz.commands.set_inspect`).
 
     Raises
     ------
@@ -62,6 +65,10 @@ def inspect(what: ContainerReader | Collection, brief: bool = False) -> dict[str
         totals.add(reader.manifest.tensors[index], found)
         tensors.append({**found, **parts.get(reader, {})})
     outlined = outline(what)
+    if isinstance(what, Collection) and what.grid is not None:
+        from nqz.commands.set_inspect import describe_set
+
+        outlined["whole"] = describe_set(what)
     return {**outlined, "tensors": tensors, "totals": totals.found(outlined["file_bytes"])}
 
 
@@ -117,6 +124,16 @@ class Totals:
             self.bits += found["rate"] * info.entries
         self.bytes += found["bytes"]["total"]
         self.source_bytes += info.nbytes
+
+    def add_whole(self, found: dict[str, Any]) -> None:
+        """Add a part set, by what is said of it as a whole."""
+        entries = math.prod(found["shape"])
+        self.tensors += 1
+        self.matrices += 1
+        self.entries += entries
+        self.bits += found["rate"] * entries
+        self.bytes += found["bytes"]["total"]
+        self.source_bytes += data_bytes(tuple(found["shape"]), found["dtype"])
 
     def found(self, file_bytes: int | None = None) -> dict[str, Any]:
         """The sums, with the rate, and how many times smaller they made the data.
@@ -225,18 +242,18 @@ def _matrix(matrix: Matrix, brief: bool) -> dict[str, Any]:
         "rate": matrix.rate,
         "partner": p.partner,
         "kappa": p.kappa,
-        "alpha": _number(matrix.shrinkage()),
+        "alpha": number(matrix.shrinkage()),
         "delta": None if p.lattice is None else _power_of_two(p.delta / GRID),
         "window": _window(p),
         "rotation_seed": p.rotation_seed,
         "dither_key": p.dither_key.hex(),
-        "norms": None if brief else _norms(matrix.histogram),
+        "norms": None if brief else summary_of_norms(matrix.histogram),
         "means": means,
         "dropped": matrix.side.dropped_columns(),
         "chunks": matrix.panels.chunk_count,
         "predicted": {
-            "reconstruction": _number(matrix.predicted_reconstruction()),
-            "product": _number(matrix.predicted_product()),
+            "reconstruction": number(matrix.predicted_reconstruction()),
+            "product": number(matrix.predicted_product()),
             "others": None if (others := matrix.others()) is None else others._asdict(),
         },
     }
@@ -263,14 +280,14 @@ def _sizes(reader: ContainerReader, index: int, matrix: Matrix | None) -> dict[s
     return sizes
 
 
-def _norms(histogram: norms.Histogram) -> dict[str, float | None]:
+def summary_of_norms(histogram: norms.Histogram) -> dict[str, float | None]:
     """Summary of 2 ** (code / 512) from the codes: the norms themselves may be beyond float64."""
     last, count = np.cumsum(histogram.counts), histogram.columns
     middle = histogram.codes[np.searchsorted(last, [(count - 1) // 2, count // 2], side="right")]
     low, high = (_norm(code) for code in middle)
     return {
         "min": _norm(histogram.codes[0]),
-        "median": None if low is None or high is None else _number(0.5 * low + 0.5 * high),
+        "median": None if low is None or high is None else number(0.5 * low + 0.5 * high),
         "max": _norm(histogram.codes[-1]),
     }
 
@@ -279,15 +296,21 @@ def _norm(code: int) -> float | None:
     return 0.0 if code == norms.ZERO else _power_of_two(int(code) / (2 * norms.STEPS))
 
 
+def summary_of_means(
+    parts: Callable[[], Iterable[NDArray[np.float64]]], count: int
+) -> dict[str, float | None]:
+    """Summary of so many means, which come in parts as often as they are asked for."""
+    least, low, high, greatest = ranked(parts, count, [0, (count - 1) // 2, count // 2, count - 1])
+    return {"min": number(least), "median": number(low * 0.5 + high * 0.5), "max": number(greatest)}
+
+
 def _means(matrix: Matrix) -> dict[str, float | None]:
     """Summary of the means, panel by panel."""
-    count = matrix.parameters.columns
-    least, low, high, greatest = ranked(
-        lambda: (panel.means.at(c) for panel in matrix.panels for c in pieces(len(panel.codes))),
-        count,
-        [0, (count - 1) // 2, count // 2, count - 1],
-    )
-    return {"min": _number(least), "median": _number(low * 0.5 + high * 0.5), "max": _number(greatest)}
+
+    def parts() -> Iterator[NDArray[np.float64]]:
+        return (panel.means.at(c) for panel in matrix.panels for c in pieces(len(panel.codes)))
+
+    return summary_of_means(parts, matrix.parameters.columns)
 
 
 def _power_of_two(exponent: float) -> float | None:
@@ -297,6 +320,7 @@ def _power_of_two(exponent: float) -> float | None:
         return None
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
+    """A number as JSON has it: None beyond float64."""
     value = float(value)
     return value if math.isfinite(value) else None

@@ -144,8 +144,7 @@ def _part_set(path: str, container: bool | None, allowed: bool) -> Collection:
         )
     if not allowed:
         raise UnsupportedError(
-            f"{shown(path)}: is a part set, which decode, inspect, matmul, report, search, verify and set take, and "
-            "here a container is expected; each of its parts is one"
+            f"{shown(path)}: is a part set, where a container by itself is expected; each of its parts is one"
         )
     grid, folder = read_part_set(path), folder_of(path)
     paths = {entry.file: joined(folder, entry.file) for entry in grid.parts}

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from nqz.commands.compare import KEYS, compare
+from nqz.commands.compare import compare
 from nqz.commands.factors import Coded, Factor, Plain
 from nqz.commands.inspect import inspect
 from nqz.commands.matmul import MatmulOptions, prepare
 from nqz.commands.pairs import Pair, is_compressed
 from nqz.commands.set_factor import Parted
-from nqz.commands.verify_model import verify_parts
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import Workers
 from nqz.ground.urls import base, is_url, shown
@@ -130,21 +129,9 @@ def gather(
             for name, side in files
         ],
         "against": None if original is None else original[0],
-        "compared": None if original is None else _measured(sides[0], original[1], pool, progress),
+        "compared": None if original is None else compare(sides[0], original[1], pool, progress),
         "products": None if pairs is None else predicted(pairs, pool, progress),
     }
-
-
-def _measured(
-    side: Collection, original: Collection, pool: Workers, progress: Progress | None
-) -> dict[str, Any]:
-    """What `compare` says; of a part set, whose parts are one matrix, what `verify` does."""
-    if side.grid is None:
-        return compare(side, original, pool, progress)
-    found = verify_parts(side, original, pool, progress)
-    nothing = dict.fromkeys(KEYS)
-    tensors = [{**tensor, **nothing} for tensor in found["tensors"]]
-    return {**found, "tensors": tensors, "totals": {"error": None}, "left_out": []}
 
 
 def predicted(pairs: Sequence[Pair], pool: Workers, progress: Progress | None = None) -> list[dict[str, Any]]:

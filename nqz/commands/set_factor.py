@@ -186,6 +186,15 @@ def check_parts(collection: Collection) -> None:
             raise CorruptError(f"{where}: has other parameters than the manifest says")
 
 
+def energy_shares(matrices: Sequence[Matrix]) -> list[float]:
+    """What share of the energy of a matrix each of its parts has; equal shares of nothing."""
+    energies = [matrix.histogram.energy() for matrix in matrices]
+    most = max((exponent for mantissa, exponent in energies if mantissa), default=0)
+    known = [math.ldexp(mantissa, exponent - most) for mantissa, exponent in energies]
+    whole = math.fsum(known)
+    return [one / whole if whole else 1.0 / len(known) for one in known]
+
+
 def check_sets(a: Parted, b: Parted, biased: Any) -> bool:
     """Check that two matrices in parts fit together; return whether they are one and the same.
 

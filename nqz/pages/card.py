@@ -79,9 +79,9 @@ def _side(found: Findings) -> list[str]:
     if totals["rate"] is not None:
         rows.append(("bits per entry", bits(totals["rate"])))
     if errors is not None:
-        rows.append(
-            ("products off", f"{percent(errors[1])} (median; {percent(errors[0])} to {percent(errors[2])})")
-        )
+        what = "median" if found.whole is None else "parts"
+        spread = f"{what}; {percent(errors[0])} to {percent(errors[2])}"
+        rows.append(("products off", f"{percent(errors[1])} ({spread})"))
     if found.compared is not None and found.compared["totals"]["error"] is not None:
         rows.append(("values off", f"{percent(found.compared['totals']['error'])}, measured"))
     parts = [_table(("what", ""), rows), text(origin(found))]

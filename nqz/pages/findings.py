@@ -160,6 +160,12 @@ class Findings:
         return [row for row in self.rows if row.tensor["kind"] == "matrix"]
 
     @property
+    def whole(self) -> dict[str, Any] | None:
+        """What `inspect` says of the one matrix that a part set is."""
+        whole: dict[str, Any] | None = self.inspected.get("whole")
+        return whole
+
+    @property
     def marked(self) -> list[Row]:
         """What is remarkable."""
         return [row for row in self.rows if row.marks]
@@ -173,8 +179,13 @@ class Findings:
         return sorted(found, key=lambda partner: (-found[partner], str(partner)))
 
     def products(self) -> tuple[float, float, float] | None:
-        """The least, the median and the greatest error that is expected of products, if there are any."""
+        """The least, the median and the greatest error that is expected of products, if there are any.
+
+        Of a part set that of the whole takes the place of the median.
+        """
         errors = [row.product for row in self.matrices if row.product is not None]
+        if errors and self.whole is not None and (product := self.whole["predicted"]["product"]) is not None:
+            return min(errors), product, max(errors)
         return (min(errors), median(errors), max(errors)) if errors else None
 
     def failed(self) -> list[Row]:

@@ -107,7 +107,11 @@ def _figures(found: Findings) -> Markup:
         boxes.append(("Bits per entry", bits(totals["rate"]), f"{grouped(totals['entries'])} entries"))
     if errors is not None:
         boxes.append(
-            ("Products off", percent(errors[1]), f"root mean square{', median' * (len(found.matrices) > 1)}")
+            (
+                "Products off",
+                percent(errors[1]),
+                f"root mean square{', median' * (len(found.matrices) > 1 and found.whole is None)}",
+            )
         )
     if found.compared is not None and found.compared["totals"]["error"] is not None:
         boxes.append(("Values off", percent(found.compared["totals"]["error"]), "root mean square, measured"))

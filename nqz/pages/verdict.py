@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from nqz.ground.wording import counted, one_of
 from nqz.pages.findings import Findings
 from nqz.pages.markup import shown
-from nqz.pages.numbers import bits, percent, share, size, times
+from nqz.pages.numbers import bits, percent, shape, share, size, times
 from nqz.stages.partner import in_words
 
 
@@ -73,7 +73,7 @@ def _errors(found: Findings) -> str:
     if errors is None:
         return ", nothing lost" if not found.matrices else ""
     low, middle, high = errors
-    if percent(low) == percent(high):
+    if percent(low) == percent(high) or found.whole is not None:
         return f", inner products {percent(middle)} off"
     return f", inner products typically {percent(middle)} off"
 
@@ -81,14 +81,20 @@ def _errors(found: Findings) -> str:
 def _lead(found: Findings, state: str) -> str:
     totals, errors = found.totals, found.products()
     parts = [f"{size(totals['source_bytes'])} became {size(totals['bytes'])}"]
-    if totals["matrices"]:
+    if found.whole is not None:
+        parts.append(
+            f"one matrix of {shape(found.whole['shape'])} in {shape(found.whole['cut'])} parts at "
+            f"{bits(found.whole['rate'])} bits an entry"
+        )
+    elif totals["matrices"]:
         parts.append(
             f"{counted(totals['matrices'], 'matrix')} at {bits(totals['rate'])} bits an entry"
             + (f", {counted(totals['exact'], 'tensor')} carried exactly" if totals["exact"] else "")
         )
     text = "; ".join(parts) + "."
     if errors is not None and percent(errors[0]) != percent(errors[2]):
-        text += f" Errors of products range from {percent(errors[0])} to {percent(errors[2])}."
+        what = "" if found.whole is None else " of parts"
+        text += f" Errors of products{what} range from {percent(errors[0])} to {percent(errors[2])}."
     if found.compared is not None and state == "good" and found.matrices:
         text += " Every tensor is as close to its original as predicted."
     if found.compared is None:
