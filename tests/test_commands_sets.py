@@ -395,6 +395,7 @@ def test_a_set_is_made_and_opened_by_addresses_of_files(folder, tmp_path):
     nqz.encode_set(f"file://{folder}/x.npy", address, rate=2, parts=(1, 2))
     assert "x.nqzset" in os.listdir(tmp_path) and len(os.listdir(tmp_path)) == 3
     assert np.array_equal(nqz.decode(address), nqz.decode(tmp_path / "x.nqzset"))
+    assert nqz.verify(address, executor=Elsewhere())["ok"]
 
 
 @pytest.mark.parametrize("dies", [1, 5, 12])

@@ -164,7 +164,8 @@ def open_part(path: str, descriptors: Descriptors) -> Access:
     """Open a file of which there may be very many; InputError if it cannot be."""
     if is_url(path):
         return open_input(path)
+    path = local(path)
     try:
-        return ParkedAccess(local(path), path, descriptors)
+        return ParkedAccess(path, path, descriptors)
     except OSError as error:
         raise InputError(f"{path}: cannot open: {reason(error)}") from error
