@@ -263,7 +263,7 @@ def test_containers_of_different_scales_are_put_together_and_multiplied(tmp_path
     files = [str(tmp_path / f"{k}.nqz") for k in range(2)]
     target = tmp_path / "both.nqzset"
     assert run(["set", "concat", *files, "-o", str(target), "--along", "contracted", "-q"]) == 0
-    assert manifest(target).plan is None
+    assert (manifest(target).plan["delta"], manifest(target).plan["coding"]) == (None, "entropy")
     other = tmp_path / "y.nqzset"
     y = rng.standard_normal((800, 50)).astype("f4")
     np.save(tmp_path / "y.npy", y)

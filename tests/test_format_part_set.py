@@ -10,7 +10,14 @@ import pytest
 from nqz.format.part_set import PartEntry, PartSet, is_part_name
 from nqz.ground.errors import CorruptError, NewerFormatError
 
-PLAN = {"lattice": "conv128", "delta": -122, "lowest_class": 0, "seed": 0}
+PLAN = {
+    "coding": "entropy",
+    "lattice": "conv128",
+    "allocate": "matrix",
+    "delta": -122,
+    "lowest_class": 0,
+    "seed": 0,
+}
 PARTS = tuple(PartEntry(f"x-{i}.nqz", 100 + i, f"{i:064x}") for i in range(6))
 SET = PartSet(0, "float32", (3, 4), (5, 6, 7), PLAN, PARTS)
 
@@ -26,7 +33,7 @@ def test_what_is_written_is_read_and_says_where_parts_belong():
     again = PartSet.unpack(SET.pack(), "x")
     assert again == SET
     assert again.shape == (7, 18)
-    assert PartSet(1, "float32", (7,), (18,), None, PARTS[:1]).shape == (18, 7)
+    assert PartSet(1, "float32", (7,), (18,), PLAN, PARTS[:1]).shape == (18, 7)
     assert again.places()[again.part(1, 2)] == (range(3, 7), range(11, 18))
     assert again.file_bytes == 615
 
@@ -64,8 +71,10 @@ def test_any_changed_byte_is_noticed():
         ("[3, 4]", "[7]", "6 parts where 1 x 3 are needed"),
         ("[3, 4]", "[3, 9223372036854775808]", "no lengths"),
         ("[3, 4]", "[3,4]", "not in the form"),
-        ('"delta": -122', '"delta": 1.5', "plan has to be"),
-        ('"seed": 0}', '"seed": 0, "more": 1}', "plan has to be"),
+        ('"delta": -122', '"delta": 1.5', "plan has to have"),
+        ('"seed": 0}', '"seed": 0, "more": 1}', "plan has to have"),
+        ('"coding": "entropy", ', "", "plan has to have"),
+        ('"coding": "entropy"', '"coding": 0', "plan has to have"),
         ("x-1.nqz", "x-0.nqz", "names a file twice"),
         ("x-1.nqz", "../x.nqz", "no name of a file beside the manifest"),
         ("x-1.nqz", "/x.nqz", "no name of a file beside the manifest"),

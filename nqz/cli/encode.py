@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from nqz.cli.cluster import cluster_option, executor_of
+from nqz.cli.codec import codec_options, metadata_of, window_of
 from nqz.cli.common import (
     PRODUCT,
     Notices,
@@ -28,7 +29,6 @@ from nqz.cli.common import (
 )
 from nqz.cli.each import OUT_DIR_HELP, check_words, expanded, one_or_each, run_each
 from nqz.cli.parameters import Command, Offered, Size, choice
-from nqz.cli.partner import PartnerOf
 from nqz.cli.progress import Progress, Silent
 from nqz.cli.remarks import remarks
 from nqz.cli.reports import encoded, head, open_report
@@ -48,10 +48,6 @@ from nqz.ground.urls import base, is_url, suffix
 from nqz.ground.wording import counted
 from nqz.matrix import open_matrix
 from nqz.models.rules import SKIP
-from nqz.stages.codings import ALLOCATIONS, CODINGS
-from nqz.stages.codings import DEFAULT as CODING
-from nqz.stages.codings.trellis import WINDOWS
-from nqz.stages.lattices import DEFAULT, DEFAULT_STATES, FAMILIES
 from nqz.stages.partner import EQUAL, in_words
 
 _STAGES = (("measuring", 0.3), ("coding", 0.7))
@@ -88,14 +84,6 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
     help=f"Instead of -r: the best file of at most N {SIZE_HELP}.",
 )  # fmt: skip
 @click.option(
-    "--seed",
-    type=int,
-    default=0,
-    metavar="N",
-    show_default=True,
-    help="Seed of rotation and dither; both operands of a product need the same.",
-)
-@click.option(
     "--axis", type=choice(("0", "1", AUTO)),
     help="Contracted axis: 0 for columns as vectors, 1 for rows (weights stored [out, in]), "
     "auto for what names and shapes tell; by default auto for models with a config.json, else 0.",
@@ -115,38 +103,7 @@ Vectors, scalars, integers and booleans of a {listed(SEVERAL_READ)} file are car
     help="Keep the means of the vectors apart, and finely, or not at all; by default where they are worth their bits "
     "in products with vectors whose own means are small.",
 )  # fmt: skip
-@click.option(
-    "--lattice", type=choice(FAMILIES), default=DEFAULT, show_default=True,
-    help="Lattice that coordinates are rounded to; conv comes closest to the limit.",
-)  # fmt: skip
-@click.option(
-    "--states",
-    type=int,
-    metavar="S",
-    help=f"States of the lattice conv, a power of two from 4 to 4096; {DEFAULT_STATES} by default.",
-)
-@click.option(
-    "--coding", type=choice(CODINGS), default=CODING.name, show_default=True,
-    help="How points become bits: entropy takes the fewest, voronoi a number known in advance; trellis, up to 4 bits, "
-    "is for products with few vectors.",
-)  # fmt: skip
-@click.option(
-    "--allocate", type=choice(ALLOCATIONS),
-    help="Seek the least error of the whole product, as entropy does by default, or the same relative error "
-    "for every vector.",
-)  # fmt: skip
-@click.option(
-    "--window", type=choice((AUTO, *map(str, WINDOWS))), default=AUTO, show_default=True,
-    help="Bits that an entry of the trellis depends on: the more, the less error, and the slower to encode.",
-)  # fmt: skip
-@click.option(
-    "--kappa", type=float, metavar="K",
-    help="Share of the coordinates to keep, at most 1; by default chosen from the rate.",
-)  # fmt: skip
-@click.option(
-    "--partner", type=PartnerOf(), default=EQUAL, show_default=True, metavar="P",
-    help="The other factor of the products: equal, coded alike; exact, not compressed; or its bits per entry.",
-)  # fmt: skip
+@codec_options
 @click.option(
     "--tensor", "tensors", multiple=True, metavar="NAME",
     help="Take this tensor only; repeatable, a name or a shell pattern.",
@@ -182,7 +139,7 @@ def command(
                 raise UsageError(f"{word}: is no file; a rate is given as -r {word}")
     options = EncodeOptions(
         axis=int(axis) if axis in ("0", "1") else axis, across=read_across(across), center=center,
-        tensors=tensors, metadata=_metadata(metadata), window=None if window == AUTO else int(window), **choices
+        tensors=tensors, metadata=metadata_of(metadata), window=window_of(window), **choices
     )  # fmt: skip
     options.check()
     if dry_run:
@@ -322,17 +279,6 @@ def _check_suffix(target: str) -> None:
     found = suffix(target)
     if found in (*READ, SET):  # whoever opens it would take it for one
         raise UsageError(f"{target}: a container is written, and no .{found} file; name it .nqz")
-
-
-def _metadata(given: Sequence[str]) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in given]
-    for pair, (key, equals, _) in zip(given, pairs, strict=True):
-        if not key or not equals:
-            raise UsageError(f"--metadata {pair}: KEY=VALUE is needed")
-    found = {key: value for key, _, value in pairs}
-    if len(found) != len(pairs):
-        raise UsageError("--metadata: a key is given twice")
-    return found
 
 
 def _summary(readers: Sequence[ContainerReader], contents: Sequence[Any], options: EncodeOptions) -> str:

@@ -138,10 +138,10 @@ PAGES = {
             ("", "nqz set concat parts-0.nqzset parts-1.nqzset -o again.nqzset"),
         ),
         common=(
-            "--rate", "--error", "--parts", "--along", "--output", "--force", "--axis", "--tensor",
-            "--cluster", "--json",
+            "--rate", "--error", "--parts", "--along", "--output", "--force", "--axis", "--tensor", "--dequantize",
+            "--metadata", "--cluster", "--json",
         ),
-        codec=("--lattice", "--states", "--partner"),
+        codec=("--lattice", "--states", "--coding", "--window", "--allocate", "--partner"),
         expert=("--seed", "--center", "--kappa"),
     ),
     "compare": Page(

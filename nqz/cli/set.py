@@ -3,58 +3,82 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
 from nqz.cli.cluster import cluster_option, executor_of
+from nqz.cli.codec import codec_options, metadata_of, window_of
 from nqz.cli.common import Notices, common_options, json_option, open_output, output_options, shape_text
 from nqz.cli.each import expanded
 from nqz.cli.parameters import Command, choice
-from nqz.cli.partner import PartnerOf
 from nqz.cli.reports import head, open_report
 from nqz.cli.text import escape, payload
 from nqz.cli.verify import raise_failures
-from nqz.commands.opening import open_collection, open_file, read_part_set
-from nqz.commands.options import EncodeOptions
-from nqz.commands.select import select
-from nqz.commands.set_create import CONTRACTED, VECTORS, create_set, cut_source, stack_sources
+from nqz.commands.opening import open_collection, read_part_set
+from nqz.commands.options import AUTO, EncodeOptions
+from nqz.commands.set_create import check_options, create_set
 from nqz.commands.set_edit import as_set, concatenated, described, split
+from nqz.commands.set_source import CONTRACTED, VECTORS, cut_up, whole_of
 from nqz.commands.set_verify import verify_set
 from nqz.files.places import exists
 from nqz.format.part_set import SUFFIX, PartSet
 from nqz.ground.errors import UsageError
-from nqz.ground.sources import SEVERAL, SOURCES, listed
+from nqz.ground.sources import READ, listed
 from nqz.ground.threads import Workers, workers
-from nqz.ground.urls import local, suffix, with_suffix
+from nqz.ground.urls import base, local, suffix, takes_nothing, with_suffix
 from nqz.ground.wording import counted
-from nqz.stages.lattices import DEFAULT, FAMILIES
-from nqz.stages.partner import EQUAL
 
 ACTIONS = ("create", "check", "concat", "split")
 
+_ENCODING = {
+    "rate", "error", "axis", "seed", "center", "lattice", "states", "coding", "allocate", "window", "kappa", "partner",
+    "tensor", "dequantize", "metadata",
+}  # fmt: skip
 _ALL = {"threads", "quiet", "show_progress"}
 _ONLY = {
-    "create": {
-        "output", "force", "json_to", "cluster", "rate", "error", "parts", "along", "axis", "seed", "center", "lattice",
-        "states", "kappa", "partner", "tensor",
-    },
+    "create": _ENCODING | {"output", "force", "json_to", "cluster", "parts", "along"},
     "check": {"cluster"},
     "concat": {"output", "force", "json_to", "along"},
     "split": {"output", "force", "json_to", "along"},
-}  # fmt: skip
+}
 """Options of each action, beside those of all."""
+
+_NOT = {
+    "--max-bytes": "every part is coded once, so that a size is aimed at, and not promised; give -r or --error",
+    "--rule": "is for files of several tensors, and a part set is of one matrix",
+    "--across": "is for files of several tensors, and a part set is of one matrix",
+    "--out-dir": "a part set is a manifest with its parts beside it; name it, with -o",
+    "--dry-run": "to plan a part set all of it has to be read, which is most of the work; nqz encode --dry-run tells "
+    "what a file, or some of its tensors, would come to",
+}
+"""Options of encode that are not for part sets, and why."""
 
 _HELP = f"""Make and change part sets: a matrix in parts, each a container, under one manifest (.{SUFFIX}).
 
-create: IN is a {listed(SOURCES)} file, cut into --parts; or several, each of them a part. All are coded with one
-lattice scale, for one rate or error, and written beside the manifest. check: the manifest, every part, and that they
-fit. concat: one set of several, or of containers. split: a set for each part along an axis. concat and split write
-manifests alone; the parts stay where they are. decode, inspect, matmul, verify and search take sets.
+create: IN is a {listed()} file, or a model, of which one matrix is cut into --parts; or several, each of them a part.
+All are coded by one plan, for one rate or error, and written beside the manifest. check: the manifest, every part, and
+that they fit. concat: one set of several, or of containers. split: a set for each part along an axis. concat and split
+write manifests alone; the parts stay where they are. decode, inspect, matmul, verify and search take sets.
 """
+
+
+def _refused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that are there to say why they are not for part sets."""
+
+    def refuse(context: click.Context, option: click.Parameter, value: Any) -> None:
+        if value:
+            raise UsageError(f"{option.opts[0]}: {_NOT[option.opts[0]]}")
+
+    for name in _NOT:
+        flag = name == "--dry-run"
+        function = click.option(name, hidden=True, expose_value=False, is_flag=flag, callback=refuse)(
+            function
+        )
+    return function
 
 
 @click.command("set", cls=Command, help=_HELP)
@@ -78,26 +102,28 @@ manifests alone; the parts stay where they are. decode, inspect, matmul, verify 
     "--along", type=choice((VECTORS, CONTRACTED)), default=VECTORS, show_default=True,
     help="How several follow one another, or a set is split: more vectors, or more entries of each.",
 )  # fmt: skip
-@click.option("--axis", type=choice("01"), default="0", show_default=True, help="Contracted axis.")
-@click.option("--tensor", metavar="NAME", help=f"Tensor of IN, where that has several ({listed(SEVERAL)}).")
 @click.option(
-    "--lattice", type=choice(FAMILIES), default=DEFAULT, show_default=True, help="Lattice of the points."
-)
-@click.option(
-    "--states", type=int, metavar="S", help="States of the lattice conv, a power of two from 4 to 4096."
-)
-@click.option(
-    "--partner", type=PartnerOf(), default=EQUAL, show_default=True, metavar="P",
-    help="The other factor of the products: equal, exact, or its bits per entry.",
+    "--axis", type=choice(("0", "1", AUTO)),
+    help="Contracted axis: 0 for columns as vectors, 1 for rows, auto for what names and shapes tell; by default auto "
+    "for models with a config.json, else 0.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=int, default=0, metavar="N", show_default=True, help="Seed of rotation and dither."
+    "--tensor", metavar="NAME", help="Tensor of IN, where that has several; NAME[3] is one slice of it."
+)
+@click.option(
+    "--dequantize",
+    is_flag=True,
+    help="Decode quantized tensors of a .gguf file to float32, and compress these.",
 )
 @click.option(
     "--center/--no-center", "center", default=True, show_default=True,
-    help="Keep the means of the parts of vectors apart.",
+    help="Keep the means of the parts of vectors apart, of all or of none.",
 )  # fmt: skip
-@click.option("--kappa", type=float, metavar="K", help="Share of the coordinates to keep, at most 1.")
+@click.option(
+    "--metadata", multiple=True, metavar="KEY=VALUE", help="Text to keep in every part; repeatable."
+)
+@codec_options
+@_refused
 @cluster_option
 @json_option
 @common_options
@@ -133,30 +159,14 @@ class _Job:
     def create(self, pool: Workers) -> None:
         """Make a set of a file, or of several."""
         c = self.choices
-        keys = ("rate", "error", "seed", "center", "lattice", "states", "kappa", "partner")
-        options = EncodeOptions(axis=int(c["axis"]), **{key: c[key] for key in keys})
-        options.check()
+        options = self._options()
+        check_options(options)
         target = self._target()
         with ExitStack() as stack:
-            opened = [stack.enter_context(open_file(path, container=False)) for path in self.sources]
-            chosen = []
-            for one in opened:
-                content = one.content
-                names = [tensor.name for tensor in content.tensors]
-                numbers = select(names, [c["tensor"]] if c["tensor"] else (), content.name)
-                if len(numbers) != 1:
-                    raise UsageError(
-                        f"{content.name}: holds {counted(len(numbers), 'tensor')}; choose one with --tensor"
-                    )
-                chosen.append((content.tensors[numbers[0]], content.name))
-            if len(chosen) == 1 and c["along"] != VECTORS:
-                raise UsageError("--along: is for several files; --parts KxJ says how one is cut")
-            if len(chosen) == 1:
-                rows = cut_source(*chosen[0], int(options.axis or 0), _parts(c["parts"]))
-            elif c["parts"] is not None:
-                raise UsageError("--parts: of several files each is a part")
-            else:
-                rows = stack_sources(chosen, int(options.axis or 0), c["along"])
+            whole = [stack.enter_context(open_collection(path, container=False)) for path in self.sources]
+            opened = [part.opened for one in whole for part in one.parts]
+            wholes = [whole_of(one.contents, one.name, replace(options, config=one.config)) for one in whole]
+            rows = cut_up(wholes, _parts(c["parts"]), c["along"])
             old = read_part_set(target) if self.force and exists(target) else None
             with (
                 open_output(target, self.force, opened) as out,
@@ -167,13 +177,25 @@ class _Job:
                     out.access.pwrite(made.pack(), 0)
                     out.commit(len(made.pack()))
 
-                made = create_set(rows, target, options, pool, publish, old)
+                made = create_set(rows, target, options, wholes[0].axis, pool, publish, old)
                 before = set() if old is None else {part.file for part in old.parts}
                 if left := before.difference(part.file for part in made.parts):
                     parts = f"{counted(len(left), 'part')} of the set that was there, such as {min(left)}"
                     self.notices.note(f"{parts}, stay: other sets may have them")
                 told(lambda: self._report("create", [(target, len(made.pack()))], made))
         self._say(f"{', '.join(self.sources[:2])}{' …' * (len(self.sources) > 2)} -> {target}", made)
+
+    def _options(self) -> EncodeOptions:
+        c = self.choices
+        keys = (
+            "rate", "error", "seed", "center", "lattice", "states", "coding", "allocate", "kappa", "partner",
+            "dequantize",
+        )  # fmt: skip
+        axis = c["axis"]
+        return EncodeOptions(
+            axis=int(axis) if axis in ("0", "1") else axis, tensors=[c["tensor"]] if c["tensor"] else (),
+            metadata=metadata_of(c["metadata"]), window=window_of(c["window"]), **{key: c[key] for key in keys},
+        )  # fmt: skip
 
     def check(self, pool: Workers) -> None:
         """Check sets."""
@@ -210,9 +232,11 @@ class _Job:
         self._write([(f"{stem}-{number}.{SUFFIX}", one) for number, one in enumerate(made)], "split")
 
     def _target(self) -> str:
-        if self.output is None and self.sources[0] == "-":
+        first = self.sources[0]
+        if self.output is None and first == "-":
             raise UsageError("nqz set create: standard input has no name; name the manifest, with -o")
-        target: str = local(self.output or with_suffix(self.sources[0], SOURCES, SUFFIX))
+        first = base(first) if takes_nothing(first) else first.rstrip("/")
+        target: str = local(self.output or with_suffix(first, READ, SUFFIX))
         if suffix(target) != SUFFIX:
             raise UsageError(f"{target}: the manifest of a part set is written; name it .{SUFFIX}")
         return target

@@ -9,60 +9,47 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, cast
 
-from nqz.commands.code import code
+from nqz.commands.code import code, probe
 from nqz.commands.contents import manifest, task_of
 from nqz.commands.encode_matrix import assemble, vectors_of
 from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.options import EncodeOptions
-from nqz.commands.panel_records import side_records
+from nqz.commands.panel_records import NoiseSums, side_records
 from nqz.commands.set_plan import PartMeasured, PartPlan, Together, plan_parts
+from nqz.commands.set_source import Piece
 from nqz.commands.treatment import MATRIX, Treatment
 from nqz.files.access import Access
 from nqz.files.contract import Source, SourceTensor
-from nqz.files.cutout import cut_out, evenly
+from nqz.files.cutout import cut_out
 from nqz.files.npy import NPY
 from nqz.files.output import Output
 from nqz.files.places import remove
 from nqz.files.rectangle import let_go
-from nqz.format.part_set import PartEntry, PartSet
+from nqz.format.part_set import PartEntry, PartSet, common, settings
 from nqz.format.reader import ContainerReader
 from nqz.format.writer import ContainerWriter
 from nqz.ground import digests
-from nqz.ground.arithmetic import pieces
-from nqz.ground.dtypes import is_matrix_dtype
-from nqz.ground.errors import NqzError, OperandError, UnsupportedError, UsageError
+from nqz.ground.arithmetic import pieces, total
+from nqz.ground.errors import UsageError
 from nqz.ground.threads import Workers
 from nqz.ground.urls import base as name_of
 from nqz.ground.urls import folder_of, is_url, joined
 from nqz.models.architecture import Layer
 from nqz.plan.means import mean_digits
-from nqz.plan.search import base, header
+from nqz.plan.search import base, calibrated, header, measured
 from nqz.plan.side import rounding
-from nqz.plan.task import Plan, Target, Task
+from nqz.plan.task import Target, Task
+from nqz.stages.norms import Rounding, loudest
 from nqz.stages.panels import panel_columns
-
-CONTRACTED, VECTORS = "contracted", "vectors"
-"""The axes along which parts may follow one another."""
-
-_USUAL = 1 << 30
-"""Entries of a part, at most, where nobody says how many parts there are to be."""
+from nqz.stages.parameters import Parameters
 
 _CONTAINER = 512
 """Bytes of a container of one matrix beside its norms, means and chunks, about."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What a part is made of: a rectangle of a matrix, whose numbers in the set are k and j."""
-
-    tensor: SourceTensor
-    where: str
-    k: int
-    j: int
 
 
 class PartJob(NamedTuple):
@@ -74,100 +61,28 @@ class PartJob(NamedTuple):
     options: EncodeOptions
 
 
-def cut_source(
-    tensor: SourceTensor, where: str, axis: int, parts: tuple[int, int] | None
-) -> list[list[Piece]]:
-    """A matrix cut into so many parts along the contracted axis and across it; across it by default.
-
-    Raises
-    ------
-    UsageError, UnsupportedError
-        It has not so many vectors, or entries of these; or it is no matrix of two dimensions.
-    """
-    _check_matrix(tensor, where)
-    n, count = tensor.shape[axis], tensor.shape[1 - axis]
-    if parts is None:
-        parts = 1, min(count, -(-n * count // _USUAL))
-    if not (1 <= parts[0] <= n and 1 <= parts[1] <= count):
-        raise UsageError(
-            f"--parts {parts[0]}x{parts[1]}: {where} has {count} vectors of {n} entries; from 1x1 to {n}x{count} are "
-            "possible"
-        )
-    rows, columns = (_edges(evenly(whole, k)) for whole, k in zip((n, count), parts, strict=True))
-    return [
-        [
-            Piece(cut_out(tensor, axis, rows[k], columns[j]), f"{where}: part {k},{j}", k, j)
-            for j in range(parts[1])
-        ]
-        for k in range(parts[0])
-    ]
-
-
-def stack_sources(tensors: Sequence[tuple[SourceTensor, str]], axis: int, along: str) -> list[list[Piece]]:
-    """Matrices of several files as the parts of one, which follow one another along the contracted axis or across it.
-
-    Raises
-    ------
-    OperandError
-        They do not fit together.
-    """
-    first, name = tensors[0]
-    for tensor, where in tensors:
-        _check_matrix(tensor, where)
-        common = 1 - axis if along == CONTRACTED else axis
-        if tensor.shape[common] != first.shape[common] or tensor.dtype != first.dtype:
-            raise OperandError(
-                f"{where}: {_shape(tensor)}, and {name} {_shape(first)}; stacked along the "
-                f"{'contracted axis' if along == CONTRACTED else 'vectors'} both need the same type and as many "
-                f"{'vectors' if along == CONTRACTED else 'entries of each'}"
-            )
-    whole = [cut_out(tensor, 0, range(tensor.shape[0]), range(tensor.shape[1])) for tensor, _ in tensors]
-    if along == CONTRACTED:
-        return [
-            [Piece(one, where, k, 0)] for k, (one, (_, where)) in enumerate(zip(whole, tensors, strict=True))
-        ]
-    return [[Piece(one, where, 0, j) for j, (one, (_, where)) in enumerate(zip(whole, tensors, strict=True))]]
-
-
-def _shape(tensor: SourceTensor) -> str:
-    return f"is {'x'.join(map(str, tensor.shape))} {tensor.dtype}"
-
-
-def _check_matrix(tensor: SourceTensor, where: str) -> None:
-    if len(tensor.shape) != 2 or 0 in tensor.shape or not is_matrix_dtype(tensor.dtype):
-        raise UnsupportedError(
-            f"{where}: {_shape(tensor)}; a part set is made of matrices of two dimensions, of floating-point numbers"
-        )
-
-    if not NPY.kind.holds(tensor.dtype):
-        raise UnsupportedError(
-            f"{where}: entries of {tensor.dtype} are not supported in a part set; convert them to float32"
-        )
-
-
-def _edges(lengths: Sequence[int]) -> list[range]:
-    found, at = [], 0
-    for length in lengths:
-        found.append(range(at, at + length))
-        at += length
-    return found
+_REFUSED = {
+    "max_bytes": "every part is coded once, so that a size is aimed at, and not promised; give a rate or an error",
+    "rules": "is for files of several tensors, and a part set is of one matrix",
+    "across": "is for files of several tensors, and a part set is of one matrix",
+}
+"""Options of an encoding that a part set does not have, and why."""
 
 
 def check_options(options: EncodeOptions) -> None:
-    """Raise UsageError for options that a part set does not have: its points are those of one lattice scale."""
+    """Raise UsageError for options that make no sense, or that a part set does not have."""
+    usual = EncodeOptions()
+    for name, why in _REFUSED.items():
+        if getattr(options, name) != getattr(usual, name):
+            raise UsageError(f"--{name.replace('_', '-')}: {why}")
     options.check()
-    if options.max_bytes is not None:
-        raise UsageError("a part set is made for a rate (-r) or an error (--error)")
-    if options.coding != "entropy" or options.allocate not in (None, "matrix"):
-        raise UsageError(
-            "the parts of a set share one lattice scale: --coding entropy and --allocate matrix are needed"
-        )
 
 
 def create_set(
     rows: list[list[Piece]],
     to: str,
     options: EncodeOptions,
+    axis: int,
     pool: Workers,
     publish: Callable[[PartSet], object],
     old: PartSet | None = None,
@@ -180,6 +95,9 @@ def create_set(
     to : str
         Path of the manifest.
     options : EncodeOptions
+        But for the axis.
+    axis : int
+        Along which the vectors lie.
     pool : Workers
     publish : callable
         Called with the manifest once all parts are there, to write it.
@@ -187,7 +105,7 @@ def create_set(
         The one that is replaced, whose parts stay: other sets may have them.
     """
     check_options(options)
-    axis = int(options.axis or 0)
+    options = replace(options, axis=axis, config=None, tensors=())  # what workers need to know
     flat = [piece for row in rows for piece in row]
     source = Source(NPY.kind, name_of(to), [flat[0].tensor], None, cast(Access, flat[0].tensor.access))
     task = replace(task_of(source, flat[0].tensor, options), center=options.center is not False)
@@ -197,7 +115,16 @@ def create_set(
     for found in _each(pool, measure_part, (_job(piece, task, target, options) for piece in flat), flat):
         together.add(found)
         content.update(found.digest)
-    plans = plan_parts(together, task, target, _no_probe)
+
+    def try_panel(length: int, parameters: Parameters, rounding: Rounding) -> tuple[int, ...]:
+        first = next(piece for piece in flat if _length(piece, axis) == length)
+        tensor = first.tensor
+        vectors = range(min(tensor.shape[1 - axis], panel_columns(length)))
+        panel = replace(first, tensor=cut_out(tensor, axis, range(length), vectors))
+        job = (*_job(panel, task, target, options), parameters, rounding)
+        return next(iter(_each(pool, probe_part, iter([job]), [panel])))
+
+    plans = plan_parts(together, task, target, try_panel)
     content.update(repr((options, axis, entries, sorted(plans))).encode())
     stem = f"{name_of(to).removesuffix('.nqzset')}-{content.digest().hex()[:8]}"
     names = [f"{stem}-{piece.k}-{piece.j}.nqz" for piece in flat]
@@ -212,15 +139,11 @@ def create_set(
             PartEntry(name, *found)
             for name, found in zip(names, _each(pool, code_part, jobs, flat), strict=True)
         )
-        p = next(iter(plans.values())).parameters
         made = PartSet(
             axis, flat[0].tensor.dtype,
             tuple(row[0].tensor.shape[axis] for row in rows),
             tuple(piece.tensor.shape[1 - axis] for piece in rows[0]),
-            {
-                "lattice": options.lattice_name, "delta": p.delta, "lowest_class": p.lowest_class,
-                "seed": options.seed,
-            },
+            common(settings(plan.parameters) for plan in plans.values()),
             parts,
         )  # fmt: skip
         publish(made)
@@ -238,10 +161,6 @@ def _job(piece: Piece, task: Task, target: Target, options: EncodeOptions) -> Pa
 
 def _length(piece: Piece, axis: int) -> int:
     return int(piece.tensor.shape[axis])
-
-
-def _no_probe(parameters: Any) -> tuple[int, ...]:
-    raise NqzError("internal error: this coding is planned without being tried")
 
 
 def _each(
@@ -290,7 +209,20 @@ def measure_part(
         for panel in pieces(view.count, width):
             records = side_records(matrix.kept_means(panel, digits), rounded.rounding.step)
             nbytes += sum(len(record.data) + 2 for record in records)
-        return PartMeasured(view.length, view.count, plain, statistics.digest, nbytes)
+        near = total(statistics.near[statistics.near > 0.0])
+        return PartMeasured(view.length, view.count, plain, statistics.digest, nbytes, near)
+
+
+def probe_part(
+    tensor: SourceTensor, task: Task, target: Target, options: EncodeOptions, parameters: Parameters,
+    rounding: Rounding, threads: int,
+) -> tuple[int, ...]:  # fmt: skip
+    """Code the first panel of a part for nothing but what is measured meanwhile: see `probe`."""
+    with _at_work(tensor, threads) as pool:
+        view = vectors_of(tensor, task)
+        statistics = measure(view, task.center is not False, task.where, pool=pool).rounded(rounding)
+        parameters = replace(parameters, columns=view.count)
+        return probe(MeasuredMatrix(view, statistics, task.where, pool), pool, parameters)
 
 
 def code_part(
@@ -307,14 +239,20 @@ def code_part(
         view = vectors_of(tensor, task)
         statistics = measure(view, task.center is not False, task.where, pool=pool)
         statistics = statistics.rounded(planned.rounding)
-        p = planned.of(base(task, statistics, target))
+        matrix = MeasuredMatrix(view, statistics, task.where, pool)
+        chosen = planned.of(base(task, statistics, target))
+        final = calibrated(chosen, statistics, partial(probe, matrix, pool))
+        found = matrix.coded(final.parameters)
+        noise = NoiseSums(loudest(found.histogram.codes))
         source = Source(NPY.kind, task.where, [tensor], None, cast(Access, tensor.access))
         with Output(path, force=True) as output:
-            described = manifest(source, [Treatment(tensor, MATRIX, Layer(task.axis, ""), options.coding)])
+            described = manifest(
+                source, [Treatment(tensor, MATRIX, Layer(task.axis, ""), options.coding)], options.metadata
+            )
             writer = ContainerWriter(output.access, described)
             writer.begin(0)
-            writer.parameters = header(task, statistics, Plan(p, planned.rate)).values()
-            assemble(writer, code(MeasuredMatrix(view, statistics, task.where, pool), p, pool=pool))
+            assemble(writer, code(found, final.parameters, pool=pool, noise=noise))
+            writer.parameters = header(task, statistics, measured(final, noise.sums)).values()
             size = writer.finish()
             digest = ContainerReader(output.access, path).digest
             output.commit(size)

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from nqz.commands.set_create import CONTRACTED
-from nqz.format.part_set import PartEntry, PartSet, is_part_name
+from nqz.commands.set_source import CONTRACTED
+from nqz.format.part_set import PartEntry, PartSet, common, is_part_name, settings
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.urls import folder_of, is_url, joined
 from nqz.matrix import open_matrix
@@ -32,13 +32,8 @@ def as_set(collection: Collection, path: str) -> PartSet:
         )
     header = open_matrix(reader, 0).header
     p = header.parameters
-    plan = None
-    if p.lattice is not None:
-        plan = {
-            "lattice": p.lattice.name, "delta": p.delta, "lowest_class": p.lowest_class, "seed": p.rotation_seed,
-        }  # fmt: skip
     entry = PartEntry(os.path.basename(path), reader.size, reader.digest.hex())
-    return PartSet(header.axis, infos[0].dtype, (p.n,), (p.columns,), plan, (entry,))
+    return PartSet(header.axis, infos[0].dtype, (p.n,), (p.columns,), settings(p), (entry,))
 
 
 def concatenated(sets: Sequence[tuple[PartSet, str]], to: str, along: str) -> PartSet:
@@ -70,7 +65,7 @@ def concatenated(sets: Sequence[tuple[PartSet, str]], to: str, along: str) -> Pa
             )
     moved = [_moved(one, path, to) for one, path in sets]
     grids = [one for one, _ in sets]
-    plan = first.plan if all(one.plan == first.plan for one in grids) else None
+    plan = common(one.plan for one in grids)
     if along == CONTRACTED:
         coordinates = tuple(x for one in grids for x in one.coordinates)
         return _checked(

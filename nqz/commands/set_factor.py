@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nqz.commands.factors import Coded, Factor, Single
-from nqz.commands.set_operand import SetOperand
+from nqz.commands.set_operand import SetOperand, paired
 from nqz.commands.set_product import SetProduct
 from nqz.commands.set_product_elsewhere import PartAddress, SetAddress, SetProductElsewhere, SetSides
 from nqz.files.access import has_address
 from nqz.files.parked import ParkedAccess
+from nqz.format.part_set import agrees, settings
 from nqz.ground.errors import CorruptError, OperandError, UsageError
 from nqz.ground.threads import Workers
 from nqz.matrix import Matrix, open_matrix
@@ -177,12 +178,7 @@ def check_parts(collection: Collection) -> None:
         ):
             raise CorruptError(f"{where}: is not one matrix of {shape[0]}x{shape[1]} {grid.dtype}")
         header = open_matrix(reader, 0).header
-        p = header.parameters
-        plan = {
-            "lattice": None if p.lattice is None else p.lattice.name, "delta": p.delta,
-            "lowest_class": p.lowest_class, "seed": p.rotation_seed,
-        }  # fmt: skip
-        if header.axis != grid.axis or (grid.plan is not None and plan != grid.plan):
+        if header.axis != grid.axis or not agrees(settings(header.parameters), grid.plan):
             raise CorruptError(f"{where}: has other parameters than the manifest says")
 
 
@@ -204,16 +200,13 @@ def check_sets(a: Parted, b: Parted, biased: Any) -> bool:
         They are coded so that points do not add up.
     """
     both = f"{a.where} and {b.where}"
-    settings = [matrix.parameters for side in (a, b) for row in side.matrices for matrix in row]
+    used = [matrix.parameters for side in (a, b) for row in side.matrices for matrix in row]
     for what, values in (
-        ("transforms", {p.transform.name for p in settings}),
-        ("seeds", {p.rotation_seed for p in settings}),
-        ("codings", {p.coding.name for p in settings}),
+        ("transforms", {p.transform.name for p in used}),
+        ("seeds", {p.rotation_seed for p in used}),
     ):
         if len(values) > 1:
             raise OperandError(f"{both}: their parts were encoded with different {what}; encode all alike")
-    if settings[0].coding.name != "entropy":
-        raise OperandError(f"{both}: products of part sets are of those in entropy coding")
     check_means(a, b)
     if a.identity == b.identity:
         if any(len({matrix.parameters.dither_key for matrix in row}) < len(row) for row in a.matrices):
@@ -254,7 +247,7 @@ def set_product(a: Parted, b: Parted, estimator: str, same: bool, pool: Workers)
     fleet, of_a = pool.fleet, a.operands(b, pool)
     of_b = of_a if same else b.operands(a, pool)
     left = SetOperand(a.where, of_a)
-    right = left if same else SetOperand(b.where, of_b)
+    left, right = paired(left, left if same else SetOperand(b.where, of_b))
     if fleet is None:
         return SetProduct(left, right, estimator, same)
     sides = SetSides(os.urandom(8).hex(), a.address(of_a), b.address(of_b))

@@ -1,13 +1,18 @@
 """A matrix in parts as one side of a product: its columns run through all parts that follow one another along them.
 
 Every part is rotated by itself, and so is the whole: by a rotation that acts on each part alone. With one lattice scale
-the points of all parts count alike, and the raw products of parts add up, as integers. The norm of a column is that of
-all of its parts together; its noise is theirs, in the mean over columns of one norm code.
+the points of all parts count alike, and the raw products of parts add up, as integers; where every part of a column
+has a scale of its own, they are scaled first. The norm of a column is that of all of its parts together; its noise is
+theirs, in the mean over columns of one norm code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -16,18 +21,70 @@ from numpy.typing import NDArray
 
 from nqz.commands.factors import PlainOperand
 from nqz.commands.rotated import exact_power, grid_units
-from nqz.ground.arithmetic import pieces
+from nqz.ground.arithmetic import pieces, total
 from nqz.ground.errors import NqzError
 from nqz.ground.threads import Workers
 from nqz.product.operand import Columns, Operand
 from nqz.product.stream import Stream
 from nqz.stages import norms
+from nqz.stages.dependence import NONE, Dependence, averaged
 from nqz.stages.estimate import Side
 from nqz.stages.norms import Histogram
 from nqz.stages.panels import panel_columns
+from nqz.stages.scale import exponents
 
 _LOST = 1.0
 """Relative noise of a part of a column that is not coded where others are: what is left out is as much as it has."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """How much energy, and how much noise, all columns of a matrix in parts have in each run of coordinates.
+
+    Attributes
+    ----------
+    lengths, energy, noise : ndarray of float64
+        Coordinates of each run, and the sums, in units of 4 ** exponent.
+    """
+
+    lengths: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+    @classmethod
+    def none(cls, lengths: Sequence[int]) -> Spectrum:
+        """That of no columns."""
+        return cls(np.array(lengths, np.float64), np.zeros(len(lengths)), np.zeros(len(lengths)))
+
+    def joined(self, other: Spectrum) -> Spectrum:
+        """That of more columns."""
+        return Spectrum(self.lengths, self.energy + other.energy, self.noise + other.noise)
+
+    def beside(self, other: Spectrum, kappa: float) -> tuple[float, float]:
+        """Factors on 1 + d, and on d, with which noise of whole columns is that of their parts, in products.
+
+        Notes
+        -----
+        With one scale in all parts nothing changes. Where noise is in proportion to parts, it is where there is energy,
+        and counts for more if that of the partner is there, too: docs/theory.md, section 4.
+        """
+        energies = total(self.energy), total(other.energy)
+        if min(energies) <= 0.0:
+            return 1.0, 1.0
+        (e, s), (f, r) = (
+            (side.energy / energy, side.noise / energy)
+            for side, energy in zip((self, other), energies, strict=True)
+        )
+        n = total(self.lengths)
+        kept = kappa + (1.0 - kappa) * n * total(e * f / self.lengths)  # of coordinates that are left out
+        own, theirs, both = (n * total(x * y / self.lengths) / kept for x, y in ((s, f), (e, r), (s, r)))
+        linear, noise = own + theirs, total(s)
+        if linear <= 0.0 or noise <= 0.0:
+            return math.sqrt(kept), 1.0
+        # of both sides together: own theirs g² + linear g = linear + both
+        root = math.sqrt(linear * linear + 4.0 * own * theirs * (linear + both))
+        factor = 2.0 * (linear + both) / (linear + root)
+        return math.sqrt(kept), factor * own / noise
 
 
 class SetOperand(Operand):
@@ -45,6 +102,10 @@ class SetOperand(Operand):
     ----------
     alike : bool
         Whether a unit of raw points is worth the same in all parts and columns.
+    spectrum : Spectrum
+        Where along the contracted axis there is how much of the energy, and of the noise.
+    alone : SetOperand
+        The same without a partner, see `beside`.
     panels : list of tuple
         First column and the one behind the last of those that are decoded together, or nearly so, in all parts.
     """
@@ -62,23 +123,33 @@ class SetOperand(Operand):
             exponent = max(exponent, *(self._apart(c)[1] for c in pieces(columns)))
         self._codes = np.empty(columns, np.int32)
         spread = np.empty(columns)  # energy times relative noise
+        self.spectrum = Spectrum.none(self.lengths)
         for j, (low, high) in enumerate(zip(self._edges, self._edges[1:], strict=False)):
             for c in pieces(high - low):
                 own = slice(low + c.start, low + c.stop)
-                energy, spread[own] = _together([row[j] for row in self.parts], c, exponent)
+                energy, spread[own], shares = _together([row[j] for row in self.parts], c, exponent)
+                self.spectrum = self.spectrum.joined(shares)
                 if between:
                     energy += np.square(np.ldexp(self._apart(own)[0], -exponent))
                 self._codes[own] = norms.encode(energy, np.full(len(energy), exponent))
-        side = _side(self._codes, spread, exponent, n, m / n)
+        side = _side(self._codes, spread, exponent, n, m / n, _dependence(every))
         # parts of so many columns are stored together at most
         blocks = [(low, high) for low, high in zip(self._edges, self._edges[1:], strict=False)]
         super().__init__(name, side, m, first[0].rotation_seed, exponent, blocks)
         self._power = exact_power(n) if isinstance(every[0], PlainOperand) else None
         self._unit, self.alike = _unit(every, exponent) if self._power is None else (0.0, False)
+        self.alone = self
         width = panel_columns(max(self.lengths))
         self.panels = [
             (low, min(low + width, end)) for first, end in blocks for low in range(first, end, width)
         ]
+
+    def beside(self, partner: SetOperand) -> SetOperand:
+        """The same as estimators see it in products with a partner: noise counts where that has its energy."""
+        kept, more = self.spectrum.beside(partner.spectrum, min(self.side.kappa, partner.side.kappa))
+        found = copy(self)
+        found.side = replace(self.side, noise=np.maximum(kept * (1.0 + more * self.side.noise) - 1.0, 0.0))
+        return found
 
     def _apart(self, columns: slice) -> tuple[NDArray[np.float64], int]:
         """Root of the energy that the means of the parts of columns have around those of all, and its exponent."""
@@ -97,10 +168,12 @@ class SetOperand(Operand):
         return self._codes[columns]
 
     def units(self, codes: NDArray[Any]) -> NDArray[np.float64]:
-        """See `Operand`: what points of parts are brought to; of compressed parts the same for all."""
+        """See `Operand`: what points of parts are brought to; the same for all, or a power of two near the norm."""
         if self._power is not None:
             return grid_units(codes, self.exponent, self._power)
-        return np.where(np.isfinite(self.side.noise_at(codes)) & (codes != norms.ZERO), self._unit, 0.0)
+        coded = np.isfinite(self.side.noise_at(codes)) & (codes != norms.ZERO)
+        unit = self._unit if self.alike else np.ldexp(1.0, exponents(codes) - self.exponent)
+        return np.where(coded, unit, 0.0)
 
     def means(self, columns: Columns) -> NDArray[np.float64]:
         """See `Operand`: over all parts; a product has those of each."""
@@ -147,7 +220,7 @@ class SetOperand(Operand):
         out = np.empty(len(columns))
         for j, own, place in self.split(columns):
             part = self.parts[k][j]
-            out[place] = np.ldexp(part.units(part.codes(own)), part.exponent - self.exponent)
+            out[place] = np.ldexp(part.worths(own, part.codes(own)), part.exponent - self.exponent)
         unit = self.units(self.codes(columns))
         return np.divide(out, unit, where=unit > 0.0, out=np.zeros(len(out)))
 
@@ -156,24 +229,37 @@ class SetOperand(Operand):
         raise NqzError("internal error: points of a part set are those of its parts")
 
 
+def paired(a: SetOperand, b: SetOperand) -> tuple[SetOperand, SetOperand]:
+    """Both sides of a product beside each other; they may be one and the same."""
+    one = a.beside(b)
+    return one, one if b is a else b.beside(a)
+
+
 def _together(
     parts: Sequence[Operand], columns: slice, exponent: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Energies of columns, from those of their parts, and the same times noise; infinite where no part is coded."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], Spectrum]:
+    """Energies of columns, from those of their parts; the same times noise, infinite where no part is coded; sums."""
     count = columns.stop - columns.start
+    sums = np.zeros((2, len(parts)))
     energy, noisy, coded = np.zeros(count), np.zeros(count), np.zeros(count, np.bool_)
-    for part in parts:
+    for k, part in enumerate(parts):
         codes = part.codes(columns)
         noise = part.side.noise_at(codes)
         kept = np.isfinite(noise)
         own = norms.energy(codes, norms.DOUBLING * exponent)
         energy += own
-        noisy += own * np.where(kept, noise, _LOST)
+        off = own * np.where(kept, noise, _LOST)
+        noisy += off
+        sums[:, k] = total(own), total(off)
         coded |= kept & (codes != norms.ZERO)
-    return energy, np.where(coded, noisy, np.inf)
+    lengths = np.array([float(part.side.n) for part in parts])
+    return energy, np.where(coded, noisy, np.inf), Spectrum(lengths, *sums)
 
 
-def _side(codes: NDArray[np.int32], spread: NDArray[np.float64], exponent: int, n: int, kappa: float) -> Side:
+def _side(
+    codes: NDArray[np.int32], spread: NDArray[np.float64], exponent: int, n: int, kappa: float,
+    dependence: Callable[[], Dependence] | None,
+) -> Side:  # fmt: skip
     """The columns as estimators see them."""
     histogram = Histogram.of(codes)
     index, coded = histogram.index(codes), np.isfinite(spread)
@@ -184,11 +270,33 @@ def _side(codes: NDArray[np.int32], spread: NDArray[np.float64], exponent: int, 
     noise = np.full(size, np.inf)
     some = (counts > 0) & (energy > 0.0)
     noise[some] = sums[some] / counts[some] / energy[some]
-    return Side(histogram, noise, n, kappa)
+    return Side(histogram, noise, n, kappa, dependence)
+
+
+def _dependence(every: Sequence[Operand]) -> Callable[[], Dependence] | None:
+    """What the noise of all parts together has to do with the data: in the mean what that of each has."""
+    if all(part.side.dependence is None for part in every):
+        return None
+
+    @cache
+    def found() -> Dependence:
+        energies = [part.side.histogram.energy() for part in every]
+        most = max(exponent for _, exponent in energies)
+        weights = [math.ldexp(mantissa, exponent - most) for mantissa, exponent in energies]
+        return averaged([(weight, *_own(part.side)) for weight, part in zip(weights, every, strict=True)])
+
+    return found
+
+
+def _own(side: Side) -> tuple[Dependence, float]:
+    """What the noise of a part has to do with its data, and its relative noise."""
+    return NONE if side.dependence is None else side.dependence(), side.mean_noise()
 
 
 def _unit(parts: Sequence[Operand], exponent: int) -> tuple[float, bool]:
     """The least that a unit of points is worth, and whether all are worth that."""
+    if any(part.gains(slice(0, 0)) is not None for part in parts):
+        return 1.0, False
     least, most = np.inf, 0.0
     for part in parts:
         codes = part.side.histogram.codes

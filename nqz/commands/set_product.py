@@ -59,7 +59,7 @@ class SetProduct(Product):
         sums = self._sums(wanted, pool)
         raw = {(0, 0): next(sums)}
         near = [
-            Directions.of(sides[0], chosen, {(0, 0): found}, self.kappa)
+            Directions.of(sides[0].alone, chosen, {(0, 0): found}, self.kappa)
             for (sides, chosen, _), found in zip(wanted[1:], sums, strict=True)
         ]
         both = (near[0], near[-1]) if near else (None, None)
@@ -169,7 +169,7 @@ class SetProduct(Product):
         if self.same and first < last:
             i = np.arange(first, last)
             place, codes = (i - rows.start, i - columns.start), a.codes(slice(first, last))
-            energy = diagonal.energies(a, codes, a.units(codes), raw[place], self.kappa)
+            energy = diagonal.energies(a.alone, codes, a.units(codes), raw[place], self.kappa)
             out[place] = np.ldexp(energy, 2 * a.exponent)
         return out
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nqz.commands.factors import CodedOperand
 from nqz.commands.multiply_elsewhere import Answer, answered, taken
 from nqz.commands.rectangles import begins, cut_sample, shares
-from nqz.commands.set_operand import SetOperand
+from nqz.commands.set_operand import SetOperand, paired
 from nqz.commands.set_product import SetProduct, Wanted
 from nqz.commands.set_raw import Decoded, Sum, exact, narrow, raw_sum
 from nqz.files.opening import open_part
@@ -234,7 +234,7 @@ def _at(sides: SetSides, threads: int) -> _Open:
     def made() -> _Open:
         a, accesses = _opened(sides.a)
         b, others = (a, []) if sides.b == sides.a else _opened(sides.b)
-        return _Open(a, b, accesses + others, Decoded(), Workers(threads))
+        return _Open(*paired(a, b), accesses + others, Decoded(), Workers(threads))
 
     found = _recent.get(sides.token, made)
     for access in found.accesses:

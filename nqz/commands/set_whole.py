@@ -186,7 +186,7 @@ def beside(side: Parted, partner: Factor) -> tuple[Factor | Parted, Factor | Par
         What is not compressed has vectors of another length.
     """
     if isinstance(partner, Coded):
-        if len(side.lengths) > 1 or partner.matrix.parameters.coding.name != "entropy":
+        if len(side.lengths) > 1:
             return Rebuilt(side), partner
         taken = partner.matrix.coded_bytes
         whole = Parted(

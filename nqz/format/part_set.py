@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple, NoReturn
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 from nqz.ground import digests
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import CorruptError, NewerFormatError
+from nqz.stages.parameters import Parameters
 
 SUFFIX = "nqzset"
 VERSION = 0
@@ -31,7 +32,32 @@ _DEEP = re.compile(rb"[\[{]")
 Wrong = Callable[[str], NoReturn]
 """Raises what is wrong."""
 
-_PLAN = {"lattice": str, "delta": int, "lowest_class": int, "seed": int}
+Settings = dict[str, Any]
+"""Of the parameters of parts, those that a manifest says; None where parts differ, and for what they do not have."""
+
+_PLAN = {
+    "coding": str, "lattice": str, "allocate": str, "delta": int, "lowest_class": int, "seed": int,
+}  # fmt: skip
+
+
+def settings(p: Parameters) -> Settings:
+    """What a manifest says of the parameters of a part."""
+    lattice, delta, lowest = None, None, None
+    if p.lattice is not None:
+        lattice, delta, lowest = p.lattice.name, p.delta, p.lowest_class
+    values = p.coding.name, lattice, p.allocate, delta, lowest, p.rotation_seed
+    return dict(zip(_PLAN, values, strict=True))
+
+
+def common(found: Iterable[Settings]) -> Settings:
+    """What several have alike."""
+    first, *others = found
+    return {key: x if all(one[key] == x for one in others) else None for key, x in first.items()}
+
+
+def agrees(found: Settings, plan: Settings) -> bool:
+    """Whether a part has what a manifest says of all."""
+    return all(value is None or found[key] == value for key, value in plan.items())
 
 
 class PartEntry(NamedTuple):
@@ -53,8 +79,8 @@ class PartSet:
     dtype : str
     coordinates, vectors : tuple of int
         How many of each every part has, along the contracted axis and across it.
-    plan : dict or None
-        What all parts were coded with: ``lattice``, ``delta``, ``lowest_class`` and ``seed``. None where they differ.
+    plan : dict
+        What all parts were coded with, see `settings`.
     parts : tuple of PartEntry
         Those with the first coordinates first, in the order of their vectors.
     """
@@ -63,7 +89,7 @@ class PartSet:
     dtype: str
     coordinates: tuple[int, ...]
     vectors: tuple[int, ...]
-    plan: dict[str, Any] | None
+    plan: Settings
     parts: tuple[PartEntry, ...]
 
     @property
@@ -174,11 +200,9 @@ def _is_count(x: object) -> bool:
 
 
 def _check_plan(plan: Any, wrong: Wrong) -> None:
-    if plan is None:
-        return
     good = isinstance(plan, dict) and list(plan) == list(_PLAN)
-    if not good or any(type(plan[key]) is not kind for key, kind in _PLAN.items()):
-        wrong(f"plan has to be null, or to have {', '.join(_PLAN)}")
+    if not good or any(type(plan[key]) not in (kind, type(None)) for key, kind in _PLAN.items()):
+        wrong(f"plan has to have {', '.join(_PLAN)}")
     if any(abs(value) >= _MOST for value in plan.values() if type(value) is int):
         wrong("a number of the plan is out of range")
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from nqz.ground.arithmetic import round_log2
+from nqz.ground.arithmetic import GRID, round_log2
 from nqz.plan.columns import DELTA_RANGE, Columns, columns_of
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached, coded_entries, predicted
 from nqz.stages import norms
@@ -233,6 +233,14 @@ def expected_bits(parameters: Parameters, statistics: Statistics, rough: bool = 
 def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
     """The parameters: everything about this coding is known before."""
     return parameters
+
+
+def of_length(parameters: Parameters, n: int) -> Parameters:
+    """The same for columns of another length: with the same Δ, where it is not in proportion to their norms."""
+    p = parameters
+    m = max(1, min(n, int(p.kappa * n + 0.5)))
+    longer = int(round_log2(n / p.n, GRID // 2)) if p.allocate == "column" else 0
+    return replace(p, n=n, m=m, delta=p.delta - longer)
 
 
 def nearby(

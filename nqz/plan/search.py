@@ -61,6 +61,17 @@ def _kappa(task: Task, base: Parameters, rate: float) -> float | None:
     return PLANNERS[task.coding.name].pair_kappa(base, rate) if task.kappa is None else task.kappa
 
 
+def for_bits(parameters: Parameters, statistics: Statistics, bits: float) -> Parameters:
+    """Parameters for chunks of so many bits, with as many coordinates as these have."""
+    p = parameters
+    return PLANNERS[p.coding.name].for_rate(p, statistics, bits, (p.m + 0.5) / p.n)
+
+
+def of_length(parameters: Parameters, n: int) -> Parameters:
+    """The same for columns of another length, whose entries are to have as much noise."""
+    return PLANNERS[parameters.coding.name].of_length(parameters, n)
+
+
 def replan(
     task: Task, statistics: Statistics, target: Target, last: Plan, size: int, attempt: int
 ) -> Plan | None:

@@ -184,6 +184,9 @@ class Planner(Protocol):
     def calibrated(self, parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
         """The parameters with what can be known only after coding: headers stand before chunks."""
 
+    def of_length(self, parameters: Parameters, n: int) -> Parameters:
+        """The same for columns of another length, whose entries are to have as much noise."""
+
     def nearby(
         self, parameters: Parameters, histogram: Histogram, bits: float, kappa: float | None
     ) -> Side | None:

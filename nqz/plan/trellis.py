@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from nqz.ground.arithmetic import round_log2
 from nqz.ground.cached import cached_property
 from nqz.ground.layout import CHUNK_ENTRIES
 from nqz.plan.task import Plan, Probe, Target, Task, check_reached
@@ -196,6 +197,13 @@ def expected_bits(parameters: Parameters, statistics: Statistics, rough: bool = 
 def calibrated(parameters: Parameters, statistics: Statistics, probe: Probe) -> Parameters:
     """The parameters: everything about this coding is known before."""
     return parameters
+
+
+def of_length(parameters: Parameters, n: int) -> Parameters:
+    """The same for columns of another length: with the water level as far from the energy of an entry."""
+    water = water_of(parameters)
+    level = water.level + int(round_log2(n / parameters.n, norms.STEPS))
+    return replace(parameters, n=n, m=n, coding_parameters=replace(water, level=level))
 
 
 def nearby(

@@ -206,6 +206,14 @@ def with_gain(parameters: Parameters, energy: float, cross: int, square: int) ->
     return replace(nesting, gain=gain, power=min(power, MAX_POWER))
 
 
+def of_length(parameters: Parameters, n: int) -> Parameters:
+    """The same for columns of another length: with the same nested code."""
+    p, nesting = parameters, parameters.coding_parameters
+    assert isinstance(nesting, Nesting)
+    m = max(1, min(n, int(p.kappa * n + 0.5)))
+    return replace(p, n=n, m=m, delta=delta_code(lattice_of(p), n, nesting.q[0]))
+
+
 def nearby(
     parameters: Parameters, histogram: Histogram, bits: float, kappa: float | None = None
 ) -> Side | None:

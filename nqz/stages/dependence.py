@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -102,3 +103,22 @@ class Dependence:
 
 
 NONE = Dependence()
+
+
+def averaged(parts: Sequence[tuple[float, Dependence, float]]) -> Dependence:
+    """That of vectors in parts, of each of which the energy is known, what its noise has to do with it, and how much.
+
+    Where noise is across in some parts only, it is said of all in the same units.
+    """
+    whole = math.fsum(energy for energy, _, _ in parts)
+    if whole <= 0.0:
+        return NONE
+    if len({one.across for _, one, _ in parts}) > 1:
+        parts = [(energy, one.of_noise(noise), noise) for energy, one, noise in parts]
+
+    def mean(name: str) -> float:
+        return math.fsum(energy * float(getattr(one, name)) for energy, one, _ in parts) / whole
+
+    measured = any(one.measured for _, one, _ in parts)
+    across = parts[0][1].across
+    return Dependence(mean("along"), mean("alike"), mean("bent"), mean("uneven"), measured, across)

@@ -1,0 +1,149 @@
+"""Part sets of every coding, type and input: what can be encoded can be in a set, with the predicted errors."""
+
+from __future__ import annotations
+
+import json
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import nqz
+from cli_tools import fail, succeed
+from coded_cases import coded
+from model_tools import make_model
+from nqz.commands.opening import read_part_set
+from nqz.stages.codings import CODINGS
+from test_commands_sets import Elsewhere
+
+N, A, B = 640, 70, 50
+KINDS: dict[str, dict[str, object]] = {
+    **{name: {"coding": name} for name in CODINGS},
+    "column": {"allocate": "column"},
+    "kappa": {"coding": "entropy", "kappa": 0.5},
+}
+KINDS["voronoi"]["lattice"] = "e8"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two related matrices whose rows are of different loudness, in parts of every kind of different lengths."""
+    folder = tmp_path_factory.mktemp("kinds")
+    rng = np.random.default_rng(7)
+    loud = np.repeat([[0.5], [1.0], [4.0], [2.0]], N // 4, axis=0)
+    x = (rng.standard_normal((N, A)) * loud + 0.5).astype(np.float32)
+    y = (0.5 * x[:, :B] + loud * rng.standard_normal((N, B))).astype(np.float32)
+    for name, array, parts in (("x", x, (3, 2)), ("y", y, (3, 1))):
+        np.save(folder / f"{name}.npy", array)
+        for kind, options in KINDS.items():
+            nqz.encode_set(array, folder / f"{name}-{kind}.nqzset", rate=3, parts=parts, **options)
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sets_of_every_coding_have_the_errors_and_error_bars_that_are_predicted(folder, kind):
+    x, y = (np.load(folder / name).astype(np.float64) for name in ("x.npy", "y.npy"))
+    sets = folder / f"x-{kind}.nqzset", folder / f"y-{kind}.nqzset"
+    unit = np.square(x - x.mean(0)).sum() * np.square(y - y.mean(0)).sum() / N
+    for estimator in ("auto", "unbiased"):
+        found, sigma = nqz.matmul(*sets, estimator=estimator, sigma=True)
+        error = np.square(found - x.T @ y).sum() / unit
+        assert error == pytest.approx(nqz.predicted_error(*sets, estimator), rel=0.08)
+        assert np.sqrt(np.square((found - x.T @ y) / sigma).mean()) == pytest.approx(1.0, abs=0.04)
+    assert np.array_equal(found, nqz.matmul(*sets, estimator="unbiased", executor=Elsewhere()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sets_of_every_coding_keep_the_rate_and_are_decoded_and_verified(folder, kind):
+    path, x = folder / f"x-{kind}.nqzset", np.load(folder / "x.npy")
+    grid = read_part_set(str(path))
+    assert grid.coordinates == (192, 192, 256)
+    assert 2.8 < 8 * grid.file_bytes / x.size <= 3.0
+    for part in grid.parts:
+        p = coded((folder / part.file).read_bytes()).parameters
+        assert (p.coding.name, p.allocate) == (grid.plan["coding"], grid.plan["allocate"])
+        assert grid.plan["delta"] in (None, p.delta) and grid.plan["seed"] == 0
+    assert nqz.verify(path, folder / "x.npy")["ok"]
+    back = nqz.decode(path)
+    for part, (rows, columns) in zip(grid.parts, grid.places(), strict=True):
+        one = nqz.decode(folder / part.file)
+        assert np.array_equal(back[rows.start : rows.stop, columns.start : columns.stop], one)
+
+
+@pytest.mark.parametrize("kind", ["voronoi", "trellis"])
+def test_an_error_is_reached_by_every_coding_and_workers_make_the_same_set(folder, tmp_path, kind):
+    x = np.random.default_rng(0).standard_normal((512, 90)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    made = [
+        nqz.encode_set(
+            tmp_path / "x.npy", tmp_path / f"{name}.nqzset", error=0.05, parts=(2, 2), executor=executor,
+            **KINDS[kind],
+        )
+        for name, executor in (("here", None), ("there", Elsewhere()))
+    ]  # fmt: skip
+    assert [part["digest"] for part in made[0]["parts"]] == [part["digest"] for part in made[1]["parts"]]
+    back = nqz.encode_set(x, tmp_path / "y.nqzset", error=0.05, parts=(2, 1), seed=0, **KINDS[kind])
+    found = nqz.matmul(tmp_path / "here.nqzset", tmp_path / "y.nqzset", estimator="mmse")
+    unit = np.square(x - x.mean(0)).sum() ** 2 / 512
+    assert back["bytes"] < x.nbytes / 8 and np.square(found - x.T @ x).sum() / unit < 0.07
+
+
+def test_codings_of_both_sides_may_differ_as_those_of_files_may(folder):
+    x, y = (np.load(folder / name).astype(np.float64) for name in ("x.npy", "y.npy"))
+    sets = folder / "x-trellis.nqzset", folder / "y-entropy.nqzset"
+    unit = np.square(x - x.mean(0)).sum() * np.square(y - y.mean(0)).sum() / N
+    error = np.square(nqz.matmul(*sets) - x.T @ y).sum() / unit
+    assert error == pytest.approx(nqz.predicted_error(*sets), rel=0.08)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float16", "float64"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_parts_are_of_every_type_that_is_compressed(tmp_path, dtype, order):
+    x = np.random.default_rng(1).standard_normal((200, 40)).astype(getattr(ml_dtypes, dtype, dtype))
+    made = nqz.encode_set(np.asarray(x, order=order), tmp_path / "x.nqzset", rate=4, parts=(2, 2))
+    assert made["dtype"] == dtype
+    back = nqz.decode(tmp_path / "x.nqzset", tmp_path / "x.safetensors", dtype=dtype)
+    assert back is None and nqz.verify(tmp_path / "x.nqzset", x)["ok"]
+    found = nqz.matmul(tmp_path / "x.nqzset", tmp_path / "x.nqzset")
+    wide = x.astype(np.float64)
+    error = np.square(found - wide.T @ wide).sum() / np.square(wide.T @ wide).sum()
+    assert error < 0.06  # most of so small parts is framing
+
+
+def test_a_tensor_of_a_model_becomes_a_set_and_its_configuration_tells_the_axis(tmp_path, capsys):
+    model = make_model(tmp_path / "m")
+    name = "h.1.weight"
+    out = succeed(
+        capsys, "set", "create", model, "--tensor", name, "-r", "4", "--json", "-o", tmp_path / "w.nqzset"
+    ).out
+    [made] = json.loads(out)["sets"]
+    assert made["axis"] == 1
+    same = nqz.encode_set(model, tmp_path / "w.nqzset", tensor=name, rate=4, force=True)
+    assert [part["digest"] for part in same["parts"]] == [part["digest"] for part in made["parts"]]
+    assert "choose one with --tensor" in fail(capsys, 2, "set", "create", model, "-r", "4")
+
+
+def test_options_of_encode_are_there_or_refused_with_a_reason(folder, capsys):
+    source = folder / "x.npy"
+    for words, said in (
+        (["--max-bytes", "10kB"], "--max-bytes: every part is coded once"),
+        (["--rule", "*=3", "-r", "3"], "--rule: is for files of several tensors"),
+        (["--across", "size", "-r", "3"], "--across: is for files of several tensors"),
+        (["--out-dir", "d", "-r", "3"], "--out-dir: a part set is a manifest with its parts beside it"),
+        (["--dry-run", "-r", "3"], "--dry-run: to plan a part set all of it has to be read"),
+        (["--coding", "trellis", "-r", "6"], "the trellis coding has at most"),
+        (["--coding", "voronoi", "-r", "3"], "the voronoi coding needs one of"),
+        (["--axis", "auto", "-r", "3"], "choose axis 0 (columns) or 1 (rows)"),
+    ):
+        assert said in fail(capsys, 2, "set", "create", source, *words, "-o", folder / "no.nqzset")
+    with pytest.raises(nqz.UsageError, match="a mapping of strings"):
+        nqz.encode_set(source, folder / "no.nqzset", rate=3, metadata={"a": 1})
+
+
+def test_metadata_is_kept_in_every_part(tmp_path):
+    made = nqz.encode_set(
+        np.eye(64, dtype="f4"), tmp_path / "x.nqzset", rate=4, parts=(1, 2), metadata={"a": "b"}
+    )
+    for part in made["parts"]:
+        with nqz.open(tmp_path / part["file"]) as container:
+            assert container.metadata == {"a": "b"}
