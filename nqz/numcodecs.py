@@ -11,12 +11,11 @@ from typing import Any
 from numcodecs.abc import Codec
 from numcodecs.compat import ensure_ndarray, ndarray_copy
 
-from nqz.api.blocks import Again, decode_block, encode_block
+from nqz.api.blocks import Again, check_options, decode_block, encode_block
 from nqz.ground.errors import UsageError
 
 __all__ = ["Nqz"]
 
-_TARGETS = ("rate", "error", "max_bytes")
 _again = Again()
 
 
@@ -28,14 +27,14 @@ class Nqz(Codec):  # type: ignore[misc]
     axis : int
         The axis of a chunk along which its vectors lie.
     **options
-        Those of `nqz.encode`: one of `rate`, `error` and `max_bytes`, and `lattice`, `coding`, `seed` and others.
+        Those of `nqz.encode`: one of `rate`, `error` and `max_bytes`, and `lattice`, `states`, `coding`, `window`,
+        `allocate`, `center`, `kappa`, `partner` and `seed`.
     """
 
     codec_id = "nqz"
 
     def __init__(self, axis: int = 0, **options: Any) -> None:
-        if sum(options.get(name) is not None for name in _TARGETS) != 1:
-            raise UsageError("the nqz codec needs one of rate, error and max_bytes")
+        check_options(options)
         self.axis, self.options = axis, options
 
     def encode(self, buf: Any) -> bytes:

@@ -17,7 +17,7 @@ import numpy as np
 from zarr.abc.codec import ArrayBytesCodec
 
 from nqz._version import __version__
-from nqz.api.blocks import Again, decode_block, encode_block
+from nqz.api.blocks import Again, check_options, decode_block, encode_block
 from nqz.api.container import open as open_container
 from nqz.ground.errors import InputError, NqzError, UsageError
 
@@ -34,7 +34,7 @@ class NqzCodec(ArrayBytesCodec):  # type: ignore[misc]  # where mypy sees no zar
         One of them, as in `nqz.encode`, for each chunk.
     axis : int
         The axis of a chunk along which its vectors lie, and over which products sum: 0 for columns.
-    lattice, states, coding, window, allocate, center, partner, seed
+    lattice, states, coding, window, allocate, center, kappa, partner, seed
         See `nqz.encode`.
 
     Notes
@@ -56,12 +56,12 @@ class NqzCodec(ArrayBytesCodec):  # type: ignore[misc]  # where mypy sees no zar
     window: str | int = "auto"
     allocate: str | None = None
     center: bool | None = None
+    kappa: float | None = None
     partner: str | float = "equal"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if sum(target is not None for target in (self.rate, self.error, self.max_bytes)) != 1:
-            raise UsageError("the nqz codec needs one of rate, error and max_bytes")
+        check_options(self.options())
 
     @classmethod
     def from_dict(cls, data: Any) -> NqzCodec:

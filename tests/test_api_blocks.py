@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nqz
-from nqz.api.blocks import Again, decode_block, encode_block
+from nqz.api.blocks import Again, check_options, decode_block, encode_block
 
 
 def gaussian(*shape, dtype="float32"):
@@ -102,6 +102,18 @@ def test_coding_again_what_was_decoded_warns_and_nothing_else_does():
     changed[3:9] = 1.0
     with pytest.warns(UserWarning, match="second error"):
         again.warn(changed)
+
+
+def test_options_that_no_codec_has_are_refused_by_name():
+    check_options({"rate": 4, "error": None, "kappa": 1.0})
+    for options, said in (
+        ({"rate": 4, "lattise": "z"}, "no option 'lattise'; it has axis, rate"),
+        ({"rate": 4, "threads": 2}, "no option 'threads'"),
+        ({"rate": 4, "error": 0.1}, "one of rate, error and max_bytes"),
+        ({"rate": None}, "one of rate, error and max_bytes"),
+    ):
+        with pytest.raises(nqz.UsageError, match=said):
+            check_options(options)
 
 
 def test_arrays_of_dask_need_dask(monkeypatch):

@@ -15,13 +15,27 @@ import numpy.typing as npt
 from nqz.api.container import open as open_container
 from nqz.api.encoding import encode
 from nqz.api.matrix import CompressedMatrix
-from nqz.ground.errors import CorruptError, UnsupportedError
+from nqz.ground.errors import CorruptError, UnsupportedError, UsageError
 
 _KEY = "block"
 """Of the metadata: the shape of the block, and of the part of it that is coded, where these are not the matrix'."""
 
+_TARGETS = ("rate", "error", "max_bytes")
+_OPTIONS = (
+    *_TARGETS, "lattice", "states", "coding", "window", "allocate", "center", "kappa", "partner", "seed",
+)  # fmt: skip
+
 _SAMPLE, _KEPT = 256, 16
 """So many entries of a block tell whether it is another, and of so many blocks they are kept."""
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for what `encode_block` does not take."""
+    unknown = set(options) - set(_OPTIONS)
+    if unknown:
+        raise UsageError(f"the nqz codec has no option {min(unknown)!r}; it has axis, {', '.join(_OPTIONS)}")
+    if sum(options.get(name) is not None for name in _TARGETS) != 1:
+        raise UsageError("the nqz codec needs one of rate, error and max_bytes")
 
 
 def encode_block(array: npt.NDArray[Any], axis: int, options: Mapping[str, Any]) -> bytes:

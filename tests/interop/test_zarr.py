@@ -164,6 +164,8 @@ def test_version_2_has_the_codec_of_numcodecs(tmp_path):
         Nqz(rate=4).encode(np.arange(9))
     with pytest.raises(nqz.UsageError, match="one of rate"):
         Nqz()
+    with pytest.raises(nqz.UsageError, match="no option 'lattise'"):
+        Nqz(rate=4, lattise="z")
 
 
 def test_xarray_writes_and_reads_it(tmp_path):
