@@ -25,6 +25,8 @@ PYTEST = NQZ_TEST_FAILURES=build/failures.txt $(BIN)/python -m pytest \
 unexport PYTHONHOME
 unexport PYTHONPATH
 unexport VIRTUAL_ENV
+# Kernels are compiled once for all environments.
+export CMAKE_CXX_COMPILER_LAUNCHER := $(CURDIR)/tests/compile_once.sh
 # Tests start programs by the hundred, which would compile all modules of Python each time.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -32,7 +34,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ifndef BESIDE
 .NOTPARALLEL:
 endif
-.PHONY: help test pytest lint format demo test-all test-faults test-reference test-torch test-zarr test-remote test-dask test-pythons test-arm64 test-report bench fuzz golden man docs wheel coverage clean
+.PHONY: help test pytest lint format demo test-all needed test-faults test-reference test-torch test-zarr test-remote test-dask test-pythons test-arm64 test-report bench fuzz golden man docs wheel coverage clean
 
 help:
 	@echo 'make test       check the code, then run all tests (ARGS="-k word" goes to pytest)'
@@ -74,7 +76,11 @@ demo: $(VENV)/nqz
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh fixtures/demo.sh
 
 # What takes long, or needs environments of its own under build/.
-test-all: test test-faults test-report test-reference test-torch test-zarr test-remote test-dask test-pythons test-arm64 docs wheel
+test-all: needed test test-faults test-report test-reference test-torch test-zarr test-remote test-dask test-pythons test-arm64 fuzz docs wheel
+
+# What these take and cannot make themselves: told at once, with what to install.
+needed:
+	PYTHON="$(PYTHON)" CXX="$${CXX:-c++}" sh tests/needed.sh
 
 # What happens at random, kills, interrupts and forks, tried so often that what is rare is met; more draws of noise, of
 # the files that are wrong in one thing, all pairs of options, and theorems with every kind of matrices at every rate.
@@ -131,14 +137,13 @@ test-zarr:
 	build/venv-zarr/bin/python $(PIP) 'nqz[zarr]' xarray scipy pytest hypothesis
 	build/venv-zarr/bin/python -m pytest tests/interop/test_zarr.py $(ARGS)
 
-# Every other Python that is found: on the PATH, or in the folder of pyenv.
+# The oldest and the newest Python that are found, on the PATH or in the folder of pyenv: what some Pythons do otherwise,
+# one of these does. The wheels of all that are between are tried by `wheel`, and their tests run in public.
 test-pythons:
-	@for minor in 10 11 12 13 14; do \
-	  python=$$(ls "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$$minor.*/bin/python3.$$minor 2>/dev/null | tail -n 1); \
-	  python=$${python:-python3.$$minor}; \
-	  "$$python" -c '' 2>/dev/null || { echo "== no Python 3.$$minor here"; continue; }; \
-	  echo "== Python 3.$$minor"; \
-	  $(MAKE) --no-print-directory pytest PYTHON="$$python" VENV=build/venv-3.$$minor || exit 1; \
+	@all=$$(sh tests/pythons.sh) && for python in $$(printf '%s\n' "$$all" | sed -n '1p;$$p' | uniq); do \
+	  version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "== Python $$version"; \
+	  $(MAKE) --no-print-directory pytest PYTHON="$$python" VENV=build/venv-$$version || exit 1; \
 	done
 
 # The kernels compiled for arm64 and emulated, with a compiler, an emulator and a Python that are unpacked under build/.

