@@ -28,11 +28,14 @@ class Server:
         Seconds before an answer.
     tag : str or None
         The ``ETag`` of everything.
+    odd : callable or None
+        odd(number of the request, its range) gives status, headers and body of an answer, or None for the usual one.
     """
 
     def __init__(self):
         self.files, self.requests, self.ranges = {}, [], True
         self.breaks, self.status, self.tag, self.delay = (lambda number: False), {}, None, 0.0
+        self.odd = None
         self.address, self.most_at_once, self.now, self.lock = "", 0, 0, threading.Lock()
 
     def url(self, name):
@@ -93,6 +96,15 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(owner.delay)
         name = self.path.partition("?")[0].lstrip("/")
         data, status = owner.files.get(name), owner.status.get(number)
+        odd = None if owner.odd is None else owner.odd(number, self.headers.get("Range"))
+        if odd is not None:
+            self.send_response(odd[0])
+            for key, value in odd[1].items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(len(odd[2])))
+            self.end_headers()
+            self.wfile.write(odd[2])
+            return
         if status is not None or data is None:
             self.send_response(status or 404)
             self.send_header("Content-Length", "0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pickle
@@ -280,6 +281,55 @@ def test_containers_of_different_scales_are_put_together_and_multiplied(tmp_path
     assert np.square(found - truth).sum() / unit < 0.02
     elsewhere = nqz.matmul(target, other, dtype="float64", estimator="unbiased", executor=Elsewhere())
     assert np.array_equal(found, elsewhere)
+
+
+@pytest.mark.parametrize("change", [{"vectors": (65, 1 << 60)}, {"axis": 1}, {"dtype": "float64"}])
+def test_a_manifest_that_says_other_things_than_its_parts_is_refused_by_all_who_read_it(
+    folder, tmp_path, capsys, change
+):
+    path, _ = copied(folder, tmp_path)
+    path.write_bytes(dataclasses.replace(manifest(path), **change).pack())
+    for command in (
+        ("inspect", path), ("inspect", path, "--json"), ("report", path), ("verify", path), ("set", "check", path),
+        ("decode", path, "-o", tmp_path / "o.npy"), ("matmul", path, path, "-o", tmp_path / "o.npy"),
+        ("set", "concat", path, "-o", tmp_path / "o.nqzset"),
+    ):  # fmt: skip
+        code = run([*map(str, command), "-q"])
+        said = capsys.readouterr()
+        assert code == 5 and "is not one matrix of" in said.err, command
+    for ask in (nqz.inspect, nqz.decode, nqz.verify):
+        with pytest.raises(CorruptError):
+            ask(path)
+    assert not list(tmp_path.glob("o.*")) and not (tmp_path / "x.html").exists()
+
+
+def test_it_is_told_which_manifest_names_what_is_no_part(folder, tmp_path):
+    path, _ = copied(folder, tmp_path)
+    grid = manifest(path)
+    for name, kind in (("x.nqzset", UnsupportedError), ("none.nqz", InputError)):
+        parts = (grid.parts[0]._replace(file=name), *grid.parts[1:])
+        path.write_bytes(dataclasses.replace(grid, parts=parts).pack())
+        with pytest.raises(kind, match=rf"x\.nqzset: its part .*{name}: "):
+            nqz.inspect(path)
+
+
+@pytest.mark.parametrize("name", ["a\\b", "a\nb", "y" * 235])
+def test_a_set_that_nobody_could_read_is_not_made(folder, tmp_path, name):
+    os.link(folder / "x.npy", tmp_path / "x.npy")
+    with pytest.raises(UsageError, match="no name for the file of a part"):
+        nqz.encode_set(tmp_path / "x.npy", tmp_path / f"{name}.nqzset", rate=3)
+    assert os.listdir(tmp_path) == ["x.npy"]
+
+
+def test_parts_that_other_sets_have_stay_when_making_them_again_fails(folder, tmp_path):
+    path, parts = copied(folder, tmp_path)
+    os.link(folder / "x.npy", tmp_path / "x.npy")
+    assert run(["set", "split", str(path), "-q"]) == 0
+    path.unlink()
+    with pytest.raises(NqzError, match="a worker of the executor was lost"):
+        nqz.encode_set(tmp_path / "x.npy", path, rate=3, parts=(4, 2), executor=Elsewhere(12))
+    assert all(part.exists() for part in parts)
+    assert run(["set", "check", str(tmp_path / "x-0.nqzset"), "-q"]) == 0
 
 
 def test_a_container_is_a_set_of_one_part(folder, tmp_path):

@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from nqz.format.part_set import PartEntry, PartSet, is_part_name
+from nqz.format import part_set
+from nqz.format.part_set import MOST_PARTS, PartEntry, PartSet, is_part_name
 from nqz.ground.errors import CorruptError, NewerFormatError
 
 PLAN = {
@@ -103,7 +104,35 @@ def test_other_files_are_no_manifests(text):
 @pytest.mark.parametrize("name, good", [
     ("a.nqz", True), ("a/b.nqz", True), ("ü.nqz", True), ("", False), (".", False), ("..", False), ("a/..", False),
     ("../a", False), ("a/../b", False), ("/a", False), ("a//b", False), ("a\\b", False), ("a\nb", False),
-    ("a\0", False), ("x" * 251, False), (3, False),
+    ("a\0", False), ("x" * 251, False), (3, False), ("a\ud800", False), ("\udcff", True),
 ])  # fmt: skip
 def test_names_of_parts_stay_in_the_folder(name, good):
     assert is_part_name(name) == good
+
+
+@pytest.mark.parametrize("where, more", [
+    ("[3, 4]", "[" + "1, " * (2 * MOST_PARTS + 256) + "1]"),
+    ('"lattice"', '"k": 0, ' * 257 + '"lattice"'),
+    ('["x-0.nqz", 100,', '["x-0.nqz", 100, 1, 1, 1,'),
+    ('"x-0.nqz"', '["x-0.nqz"]'),
+    ('"x-0.nqz"', '"' + "\\u00e9" * 20000 + '"'),
+    ('["x-0.nqz"', "[],\n  " * 2 + '["x-0.nqz"'),
+    (',\n "digest"', ',\n "more": [' + "1, " * 99 + '1],\n "digest"'),
+])  # fmt: skip
+def test_what_says_more_than_a_set_can_have_is_refused_before_it_is_taken_apart(monkeypatch, where, more):
+    text = SET.pack().decode()
+    assert where in text
+    monkeypatch.setattr(part_set.json, "loads", None)
+    with pytest.raises(CorruptError, match="not in the form"):
+        PartSet.unpack(resealed(text.replace(where, more, 1)), "x")
+
+
+def test_the_largest_names_are_read():
+    long = "/".join(["\U0001f600" * 250] * 32)
+    made = PartSet(0, "float32", (3,), (5,), PLAN, (PartEntry(long, 1, "0" * 64),))
+    assert PartSet.unpack(made.pack(), "x") == made
+
+
+def test_a_manifest_of_a_later_release_is_told_whatever_else_it_says():
+    with pytest.raises(NewerFormatError, match="of version 7"):
+        PartSet.unpack(b'{"nqz_set": 7, "form": [1]}', "x")

@@ -6,6 +6,7 @@ import io
 import json
 import multiprocessing
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -16,12 +17,14 @@ from cli_tools import fail, matrix, succeed
 from model_tools import INDEX, make_model
 from nqz.files.access import MemoryAccess
 from nqz.files.opening import open_input
-from nqz.files.remote import held, trouble, upload
+from nqz.files.remote import access, held, trouble, upload
 from nqz.files.source import open_source
+from nqz.format.part_set import PartEntry, PartSet, settings
 from nqz.format.reader import ContainerReader
 from nqz.format.records import seal
 from nqz.format.writer import ContainerWriter
 from nqz.ground.errors import InputError
+from nqz.matrix import open_matrix
 from remote_server import serving
 
 ARRAY = matrix(700, 900)
@@ -205,6 +208,76 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(server, capsys, tmp_pat
     text = fail(capsys, 3, "decode", server.url("w.nqz"), "-o", tmp_path / "w.npy")
     assert "changed while it was being read" in text
     assert not any(tmp_path.iterdir())
+
+
+def part(said: str, status: int = 206, **more: str):
+    """Odd answers to every request: what was asked for, with another Content-Range."""
+
+    def odd(number, asked):
+        start, stop = map(int, asked.removeprefix("bytes=").split("-"))
+        return status, {"Content-Range": said, **more}, DATA[start : stop + 1]
+
+    return odd
+
+
+@pytest.mark.filterwarnings("ignore:.*gives no ranges")
+@pytest.mark.parametrize("odd", [
+    part("bytes 0-65535/" + "9" * 30), part("bytes 0-65535/" + "9" * 5000), part("bytes 0-65535/-5"),
+    part("bytes 0-65535/*"), part("bytes 1-65536/1000000"), part("bytes 0-65535/0"), part("lines 0-1/2"),
+    lambda number, asked: (204, {}, b""),
+])  # fmt: skip
+def test_a_server_whose_ranges_make_no_sense_is_read_as_a_whole(server, odd):
+    server.odd = lambda number, asked: None if asked is None else odd(number, asked)
+    with nqz.open(server.url("w.nqz")) as container:
+        assert container[""].shape == (700, 900)
+
+
+@pytest.mark.parametrize("status, headers, said, requests", [
+    (302, {"Location": "/w.nqz"}, "redirects without end", 10),
+    (302, {"Location": "file:///etc/passwd"}, "redirects to what is no address for http", 1),
+    (302, {"Location": "http://u:pa55@[::x/y?sig=pa55"}, "redirects to what is no address", 1),
+    (416, {"Content-Range": "bytes */500"}, "the server answers 416", 1),
+    (206, {"X": "y" * 10000}, "is not http, or too long", 1),
+    (503, {"Retry-After": "soon"}, "the server answers 503 Service Unavailable (tried 4 times)", 4),
+])  # fmt: skip
+def test_answers_that_lead_nowhere_are_told_in_words(server, capsys, status, headers, said, requests):
+    server.odd = lambda number, asked: (status, headers, b"")
+    text = fail(capsys, 3, "inspect", server.url("w.nqz"))
+    assert text.startswith(f"{server.url('w.nqz')}: cannot open: ") and said in text and "pa55" not in text
+    assert len(server.requests) == requests
+
+
+def test_a_server_that_is_busy_is_asked_again_when_it_says(server, monkeypatch):
+    monkeypatch.setattr(trouble, "LONGEST", 0.25)
+    server.odd = lambda number, asked: (429, {"Retry-After": "3600"}, b"") if number == 0 else None
+    before = time.monotonic()
+    with nqz.open(server.url("w.nqz")) as container:
+        assert container[""].shape == (700, 900)
+    assert 0.25 <= time.monotonic() - before < 3.0
+
+
+def test_a_size_beyond_all_objects_is_refused(server, monkeypatch, capsys):
+    monkeypatch.setattr(access, "_LARGEST", 1000)
+    assert "says that it has" in fail(capsys, 3, "inspect", server.url("w.nqz"))
+
+
+def test_parts_of_a_set_are_asked_for_by_their_names_and_nothing_else(server, tmp_path, capsys):
+    data = DATA
+    with nqz.open(data) as one:
+        digest, plan = (
+            one.collection.contents[0].digest.hex(),
+            settings(open_matrix(one.collection.contents[0], 0).parameters),
+        )
+
+    def made(name):
+        return PartSet(0, "float32", (700,), (900,), plan, (PartEntry(name, len(data), digest),)).pack()
+
+    server.files.update({"d/a.nqzset": made("..%2fw?x=1.nqz"), "d/..%2fw?x=1.nqz": data})
+    server.files["d/b.nqzset"] = made("w.nqz::memory:")
+    text = fail(capsys, 3, "verify", server.url("d/a.nqzset"))
+    assert "its part http" in text and "no such object" in text
+    assert {path for path, _, _ in server.requests} == {"/d/a.nqzset", "/d/..%252fw%3Fx=1.nqz"}
+    assert "'::' cannot be in the name" in fail(capsys, 4, "verify", server.url("d/b.nqzset"))
 
 
 def test_nothing_secret_of_an_address_is_said(server, capsys, tmp_path):

@@ -22,6 +22,7 @@ from nqz.commands.opening import open_collection, read_part_set
 from nqz.commands.options import AUTO, EncodeOptions
 from nqz.commands.set_create import check_options, create_set
 from nqz.commands.set_edit import as_set, concatenated, described, split
+from nqz.commands.set_factor import check_parts
 from nqz.commands.set_source import CONTRACTED, VECTORS, cut_up, whole_of
 from nqz.commands.set_verify import verify_set
 from nqz.files.places import exists
@@ -217,6 +218,9 @@ class _Job:
                 stack.enter_context(open_collection(path, container=True, sets=True)) for path in self.sources
             ]
             sets = [(as_set(one, path), path) for one, path in zip(opened, self.sources, strict=True)]
+            for one in opened:
+                if one.grid is not None:
+                    check_parts(one)
             made = concatenated(sets, self.output, self.choices["along"])
         self._write([(self._target(), made)], "concat")
 

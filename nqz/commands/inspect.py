@@ -57,7 +57,7 @@ def inspect(what: ContainerReader | Collection, brief: bool = False) -> dict[str
     Raises
     ------
     CorruptError
-        A header, norms or means are damaged.
+        A header, norms or means are damaged; or a part of a set is not the one that the manifest has.
     """
     tensors, totals, parts = [], Totals(), part_names(what)
     for reader, index in items(what):
@@ -73,7 +73,11 @@ def inspect(what: ContainerReader | Collection, brief: bool = False) -> dict[str
 
 
 def items(what: ContainerReader | Collection) -> list[Item]:
-    """The tensors of a container, or of those of a collection, in order."""
+    """The tensors of a container, or of those of a collection, in order; those of a set are what its manifest says."""
+    if isinstance(what, Collection) and what.grid is not None:
+        from nqz.commands.set_factor import check_parts
+
+        check_parts(what)
     readers = what.contents if isinstance(what, Collection) else [what]
     return [(reader, index) for reader in readers for index in range(len(reader.manifest.tensors))]
 

@@ -16,9 +16,9 @@ from nqz.format.part_set import MOST_BYTES, PartSet
 from nqz.format.part_set import SUFFIX as SET
 from nqz.format.reader import ContainerReader
 from nqz.format.records import MAGIC
-from nqz.ground.errors import CorruptError, InputError, UnsupportedError, UsageError
+from nqz.ground.errors import CorruptError, InputError, NqzError, UnsupportedError, UsageError
 from nqz.ground.sources import listed
-from nqz.ground.urls import base, folder_of, is_url, joined, shown, suffix
+from nqz.ground.urls import base, folder_of, is_url, joined, named, shown, suffix
 from nqz.ground.wording import counted
 from nqz.models.collection import Collection, Part, leave
 from nqz.models.index import SUFFIX, Index, check_agreement, read_index
@@ -108,8 +108,11 @@ def open_collection(targets: Any, *, container: bool | None = None, sets: bool =
     index = None
     if layout.index is not None:
         index = _index(joined(layout.directory, layout.index), layout.container, descriptors)
-    names = layout.parts if index is None else sorted(index.files, key=natural)
-    parts = _parts({name: joined(layout.directory, name) for name in names}, layout.container, descriptors)
+    if index is None:
+        paths = {name: joined(layout.directory, name) for name in layout.parts}
+    else:
+        paths = _paths(layout.name, layout.directory, sorted(index.files, key=natural))
+    parts = _parts(paths, layout.container, descriptors)
     return _whole(Collection(layout.name, parts, directory=layout.directory or ".", index=index))
 
 
@@ -147,9 +150,22 @@ def _part_set(path: str, container: bool | None, allowed: bool) -> Collection:
             f"{shown(path)}: is a part set, where a container by itself is expected; each of its parts is one"
         )
     grid, folder = read_part_set(path), folder_of(path)
-    paths = {entry.file: joined(folder, entry.file) for entry in grid.parts}
-    parts = _parts(paths, True, Descriptors(), arrays=True)
+    paths = _paths(shown(path), folder, [entry.file for entry in grid.parts])
+    try:
+        parts = _parts(paths, True, Descriptors(), arrays=True)
+    except NqzError as error:
+        raise type(error)(f"{shown(path)}: its part {error}") from error
     return Collection(shown(path), parts, directory=folder or ".", grid=grid)
+
+
+def _paths(where: str, folder: str, names: Sequence[str]) -> dict[str, str]:
+    """The paths or addresses of files that an index or a manifest names, all of them in its folder or below."""
+    chained = next((name for name in names if "::" in name), None) if is_url(folder) else None
+    if chained is not None:  # leads to another store
+        raise UnsupportedError(
+            f"{where}: names {chained!r:.80}; '::' cannot be in the name of a file of a store"
+        )
+    return {name: named(folder, name) for name in names}
 
 
 def _path(target: Any) -> str:

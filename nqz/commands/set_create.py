@@ -28,9 +28,9 @@ from nqz.files.contract import Source, SourceTensor
 from nqz.files.cutout import cut_out
 from nqz.files.npy import NPY
 from nqz.files.output import Output
-from nqz.files.places import remove
+from nqz.files.places import exists, remove
 from nqz.files.rectangle import let_go
-from nqz.format.part_set import PartEntry, PartSet, common, settings
+from nqz.format.part_set import PartEntry, PartSet, common, is_part_name, settings
 from nqz.format.reader import ContainerReader
 from nqz.format.writer import ContainerWriter
 from nqz.ground import digests
@@ -107,6 +107,7 @@ def create_set(
     check_options(options)
     options = replace(options, axis=axis, config=None, tensors=())  # what workers need to know
     flat = [piece for row in rows for piece in row]
+    _check_name(to, flat[-1])
     source = Source(NPY.kind, name_of(to), [flat[0].tensor], None, cast(Access, flat[0].tensor.access))
     task = replace(task_of(source, flat[0].tensor, options), center=options.center is not False)
     entries = sum(piece.tensor.entries for piece in flat)
@@ -130,6 +131,8 @@ def create_set(
     names = [f"{stem}-{piece.k}-{piece.j}.nqz" for piece in flat]
     folder = folder_of(to if is_url(to) else os.path.abspath(to))
     kept = set() if old is None else {part.file for part in old.parts}
+    if not is_url(folder):  # what was there may be parts of other sets
+        kept.update(name for name in names if exists(joined(folder, name)))
     try:
         jobs = (
             (*_job(piece, task, target, options), plans[_length(piece, axis)], joined(folder, name))
@@ -152,6 +155,16 @@ def create_set(
             remove(joined(folder, name))
         raise
     return made
+
+
+def _check_name(to: str, last: Piece) -> None:
+    """Raise UsageError if a manifest cannot have parts that are called after it."""
+    name = f"{name_of(to).removesuffix('.nqzset')}-{'0' * 8}-{last.k}-{last.j}.nqz"
+    if not is_part_name(name):
+        raise UsageError(
+            f"{to}: its parts would be called as {name[:60]!r} …, which is no name for the file of a part; choose one "
+            "that is shorter, and has no control characters and no backslashes"
+        )
 
 
 def _job(piece: Piece, task: Task, target: Target, options: EncodeOptions) -> PartJob:

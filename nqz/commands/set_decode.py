@@ -42,7 +42,8 @@ def spec_of(collection: Collection, options: DecodeOptions) -> TensorSpec:
 
 
 def bytes_of(collection: Collection, options: DecodeOptions) -> int:
-    """Bytes of the matrix as it is written."""
+    """Bytes of the matrix as it is written; CorruptError if its parts are not those of the manifest."""
+    check_parts(collection)
     spec = spec_of(collection, options)
     return data_bytes(spec.shape, spec.dtype)
 

@@ -167,5 +167,6 @@ def open_part(path: str, descriptors: Descriptors) -> Access:
     path = local(path)
     try:
         return ParkedAccess(path, path, descriptors)
-    except OSError as error:
-        raise InputError(f"{path}: cannot open: {reason(error)}") from error
+    except (OSError, ValueError) as error:  # the latter for what is no name of a file
+        text = reason(error) if isinstance(error, OSError) else str(error)
+        raise InputError(f"{path}: cannot open: {text}") from error

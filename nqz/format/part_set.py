@@ -28,7 +28,10 @@ _MOST = 1 << 62  # any number
 _MARK = b'{"nqz_set": '
 _HEX = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"(?!\.{1,2}/|.*/\.{1,2}/)[^/\\\x00-\x1f]{1,250}(?:/[^/\\\x00-\x1f]{1,250}){0,31}")
-_DEEP = re.compile(rb"[\[{]")
+_VERSION = re.compile(rb'\{"nqz_set": ([1-9][0-9]{0,8})[,}]')
+_PART = re.compile(rb'  \["[^"\\\n]*(?:\\.[^"\\\n]*){0,16128}", [^",\[\n]{1,40}, "[^"\n]{0,80}"\](?:,|\],)\n')
+_MOST_TAIL = 128  # bytes behind the parts
+_MOST_HEAD = 256  # quotation marks and colons before the parts, and brackets
 Wrong = Callable[[str], NoReturn]
 """Raises what is wrong."""
 
@@ -145,22 +148,29 @@ class PartSet:
         NewerFormatError
             A later release wrote it.
         """
-        if not text.startswith(_MARK) or len(_DEEP.findall(text)) > MOST_PARTS + 8:
-            raise CorruptError(f"{where}: is no manifest of a part set (.{SUFFIX}), or it is damaged")
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            raise CorruptError(f"{where}: damaged: it is no JSON") from None
+        form = "is not in the form that a manifest has: it is damaged, or was changed by hand; write it with nqz set"
 
         def wrong(what: str) -> NoReturn:
             raise CorruptError(f"{where}: {what}")
 
-        if not isinstance(found, dict) or type(found.get("nqz_set")) is not int:
-            wrong("is no manifest of a part set")
-        if found["nqz_set"] != VERSION:
+        if not text.startswith(_MARK):
+            wrong(f"is no manifest of a part set (.{SUFFIX}), or it is damaged")
+        if newer := _VERSION.match(text):
             raise NewerFormatError(
-                f"{where}: a part set of version {found['nqz_set']}; this release reads version {VERSION}"
+                f"{where}: a part set of version {int(newer[1])}; this release reads version {VERSION}"
             )
+        if not _is_bounded(text):
+            wrong(form)
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            wrong("damaged: it is no JSON")
+        if (
+            not isinstance(found, dict)
+            or type(found.get("nqz_set")) is not int
+            or found["nqz_set"] != VERSION
+        ):
+            wrong("is no manifest of a part set")
         keys = ["nqz_set", "axis", "dtype", "coordinates", "vectors", "plan", "parts", "digest"]
         if list(found) != keys:
             wrong(f"damaged: it has to have {', '.join(keys)}, in this order")
@@ -185,7 +195,6 @@ class PartSet:
         )  # fmt: skip
         if max(sum(made.coordinates), sum(made.vectors)) >= _MOST:
             wrong("its parts are larger than any matrix")
-        form = "is not in the form that a manifest has: write it with nqz set"
         if not text.startswith(made._text().encode()):
             wrong(form)
         if found["digest"] != made.digest:
@@ -193,6 +202,18 @@ class PartSet:
         if made.pack() != text:
             wrong(form)
         return made
+
+
+def _is_bounded(text: bytes) -> bool:
+    """Whether a text has no more parts than a set may have, so that it can be taken apart in bounded memory."""
+    at = text.find(b"\n  [") + 1
+    counts = [text.count(mark, 0, at) for mark in (b",", b'"', b":", b"[", b"{")]
+    if not at or counts[0] > 2 * MOST_PARTS + _MOST_HEAD or max(counts[1:]) > _MOST_HEAD:
+        return False
+    parts = 0
+    while found := _PART.match(text, at):
+        at, parts = found.end(), parts + 1
+    return parts <= MOST_PARTS and len(text) - at <= _MOST_TAIL
 
 
 def _is_count(x: object) -> bool:
@@ -225,6 +246,9 @@ def _parts(found: Any, wrong: Wrong) -> tuple[PartEntry, ...]:
 
 def is_part_name(name: object) -> bool:
     """Whether a name stays in the folder of the manifest, or in one below."""
-    return (
-        isinstance(name, str) and _NAME.fullmatch(name) is not None and name.split("/")[-1] not in (".", "..")
-    )
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None or name.split("/")[-1] in (".", ".."):
+        return False
+    try:
+        return bool(name.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # half of a character
+        return False

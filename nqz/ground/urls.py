@@ -7,10 +7,13 @@ import re
 from typing import Any
 
 _URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+://", re.DOTALL)
-_INSIDE = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+")
+_BEGIN = r"[A-Za-z0-9+.:-]{1,64}://"  # of a bounded length: it is sought in texts of any length
+_INSIDE = re.compile(
+    rf"(?<='){_BEGIN}[^\s']+|(?<=\"){_BEGIN}[^\s\"]+|(?<=<){_BEGIN}[^\s>]+|{_BEGIN}[^\s]*[^\s:,.;)]"
+)
+"""Addresses in a text: to the quotation mark, where one stands before, else to a space."""
 _READ_ONLY = ("http://", "https://", "hf://")
 _LOCAL = ("file://", "local://")
-_SECRET = re.compile(r"(?<=://)[^/@]*@|[?#].*", re.DOTALL)
 
 
 def is_url(target: object) -> bool:
@@ -32,12 +35,43 @@ def local(target: Any) -> Any:
 
 def shown(target: str) -> str:
     """A path or address as people may see it: without user and password, and without a query, such as a signature."""
-    return _SECRET.sub("", target) if is_url(target) else target
+    return _bare(target) if is_url(target) else target
 
 
 def redacted(text: str) -> str:
     """A text, all addresses in it as people may see them."""
-    return _INSIDE.sub(lambda found: shown(found[0]), text) if "://" in text else text
+    if "://" not in text:
+        return text
+    return _INSIDE.sub(lambda found: found[0] if found[0].startswith(_LOCAL) else _bare(found[0]), text)
+
+
+def _bare(url: str) -> str:
+    """An address as people may see it, chained ones too; in time that is linear in its length.
+
+    A password may have ``@`` in it, ``?`` and ``#``; and ``/``, where what follows the colon is no port.
+    """
+    end = next((at for at, c in enumerate(url) if c in "?#"), len(url))
+    first, *places = url[:end].split("://")
+    if places and "/" not in places[-1] and "@" in url[end:].partition("/")[0]:
+        places[-1] = ""  # nobody knows what of it is a password
+    return "://".join([first, *map(_without_user, places)])
+
+
+def _without_user(place: str) -> str:
+    host, slash, path = place.partition("/")
+    if "@" in host:
+        return host.rpartition("@")[2] + slash + path
+    _, colon, port = host.partition(":")
+    if (
+        colon
+        and port
+        and not port.isdecimal()
+        and not host.startswith("[")
+        and "::" not in host
+        and "@" in path
+    ):
+        return path.partition("@")[2]
+    return place
 
 
 def suffix(target: Any) -> str:
@@ -51,6 +85,21 @@ def joined(folder: str, name: str) -> str:
         return os.path.join(folder, name)
     place, query = _parted(folder)
     return f"{place.rstrip('/')}/{name}{query}"
+
+
+def named(folder: str, name: str) -> str:
+    """The path or address of a file in a folder, or below it, by its name, none of which is read as part of an address.
+
+    Examples
+    --------
+    >>> print(named("https://host/a", "b#%2e.nqz"), named("s3://bucket/a", "b#.nqz"))
+    https://host/a/b%23%252e.nqz s3://bucket/a/b#.nqz
+    """
+    if folder.startswith(("http://", "https://")):
+        from urllib.parse import quote
+
+        name = quote(name, safe="/", errors="surrogateescape")
+    return joined(folder, name)
 
 
 def folder_of(target: str) -> str:

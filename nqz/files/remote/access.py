@@ -31,6 +31,7 @@ _STEADY = 1 << 20
 _AHEAD = 32 << 20
 _ALL = 2 * MOST
 """Bytes that all objects together hold, about: a model has very many."""
+_LARGEST = 1 << 60
 _BACK = 8 << 20
 """Threads that read one after the other are as far apart."""
 
@@ -90,6 +91,8 @@ class RemoteAccess:
             raise
         except Exception as error:
             raise open_error(self.name, error) from None
+        if not 0 <= item.size <= _LARGEST:
+            raise InputError(f"{self.name}: cannot open: the server says that it has {item.size} bytes")
         self.size = max(0, item.size - base)
         if start:
             ready: Future[bytes] = Future()

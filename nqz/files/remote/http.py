@@ -13,8 +13,8 @@ from typing import Any
 from nqz.files.remote.items import Item, whole
 from nqz.files.remote.trouble import ChangedError, NoRangesError
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_NO_RANGE = re.compile(r"bytes \*/(\d+)")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_EMPTY = re.compile(r"bytes \*/0+")
 _PIECE = 1 << 20
 
 
@@ -53,10 +53,9 @@ class HttpItem(Item):
             headers = answer.headers
             if answer.status == 404:
                 raise FileNotFoundError(self.name)
-            if answer.status == 416 and not self._begun and (found := _NO_RANGE.fullmatch(_said(headers))):
-                self._same(headers, int(found[1]))
-                if self.size == 0:
-                    return b""
+            if answer.status == 416 and not self._begun and _EMPTY.fullmatch(_said(headers)):
+                self._same(headers, 0)
+                return b""
             if answer.status == 416 and self._begun:
                 raise ChangedError(self.name)
             answer.raise_for_status()

@@ -100,25 +100,27 @@ class Item(ABC):
 
 
 async def _patient(work: Callable[[], Awaitable[Any]]) -> Any:
-    for pause in trouble.PAUSES:
+    for usual in trouble.PAUSES:
         try:
             return await work()
         except Exception as error:
             if not worth_another_try(error):
                 raise
-        await asyncio.sleep(pause)
+            seconds = trouble.pause(error, usual)
+        await asyncio.sleep(seconds)
     return await work()
 
 
 def patient(work: Callable[[], Any]) -> Any:
     """Do something, again if it fails by chance."""
-    for pause in trouble.PAUSES:
+    for usual in trouble.PAUSES:
         try:
             return work()
         except Exception as error:
             if not worth_another_try(error):
                 raise
-        time.sleep(pause)
+            seconds = trouble.pause(error, usual)
+        time.sleep(seconds)
     return work()
 
 
