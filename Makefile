@@ -112,10 +112,11 @@ test-torch:
 	build/venv-torch/bin/python $(PIP) 'nqz[test]' torch==2.13.0 jax jaxlib pyarrow dask
 	build/venv-torch/bin/python -m pytest tests/interop/test_arrays.py tests/interop/test_torch.py $(ARGS)
 
-# Workers of Dask, some of which are killed. Its environment has Dask, and sees everything of that of the tests.
+# Workers of Dask, some of which are killed, of MPI and of loky. Its environment has these, and sees everything of that of
+# the tests.
 test-dask: $(VENV)/test
 	test -x build/venv-dask/bin/python || $(PYTHON) -m venv --clear build/venv-dask
-	build/venv-dask/bin/python $(PIP) 'distributed>=2024.1'
+	build/venv-dask/bin/python $(PIP) 'distributed>=2024.1' mpi4py mpich loky
 	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
 	  > "$$(build/venv-dask/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nqz-beside.pth"
 	build/venv-dask/bin/python -m pytest tests/cluster $(ARGS)

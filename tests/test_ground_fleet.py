@@ -6,6 +6,7 @@ import multiprocessing
 import operator
 import os
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,6 +50,20 @@ def test_an_executor_tells_how_many_workers_it_has():
         assert Fleet(executor).workers == 3
         assert Workers(None, executor=executor).fleet.threads == 1
         assert Workers(5, executor=executor).fleet.threads == 5
+
+
+def test_workers_that_come_later_are_given_jobs_too(monkeypatch):
+    """A cluster begins with the first that is there."""
+    executor, threads = Late(), {"one": 1}
+    executor._client = SimpleNamespace(nthreads=lambda: threads)
+    fleet = Fleet(executor)
+    found = fleet.map(operator.add, ((i, i) for i in range(100)))
+    next(found)
+    assert executor.most == 2 == 2 * fleet.workers
+    threads.update(two=1, three=2)
+    monkeypatch.setattr("nqz.ground.fleet._ASKED", -1.0)
+    next(found)
+    assert executor.most == 8 == 2 * fleet.workers
 
 
 def test_what_is_no_executor_is_refused():

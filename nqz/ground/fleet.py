@@ -6,6 +6,7 @@ plain values, so any engine that can call a function elsewhere will do; what it 
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from nqz.ground.errors import NqzError, UsageError
 
 _AHEAD = 2  # jobs under way for each worker: while it works on one, the next is there
 _UNTOLD = 16  # workers that are reckoned with where an executor does not tell
+_ASKED = 1.0  # seconds after which a cluster is asked again how many it has: they come one by one
 
 
 class Fleet:
@@ -37,7 +39,14 @@ class Fleet:
             raise UsageError(f"executor: one of concurrent.futures, or like one, is needed, and not {kind}")
         self.threads = threads
         self._executor = executor
-        self.workers = _workers(executor)
+        self._asked, self._workers = time.monotonic(), _workers(executor)
+
+    @property
+    def workers(self) -> int:
+        """About how many jobs they can be at, at a time."""
+        if time.monotonic() - self._asked > _ASKED:
+            self._workers, self._asked = _workers(self._executor), time.monotonic()
+        return self._workers
 
     def map(self, function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         """Call a function with the arguments of each job; results in order, a few jobs a worker under way.

@@ -75,7 +75,7 @@ def test_a_file_is_the_same_though_a_worker_is_killed_while_it_measures_or_codes
 
 
 def test_a_product_is_the_same_though_a_worker_is_killed(files, workers):
-    executor = Killing(workers, 20)
+    executor = Killing(workers, 8)
     found = nqz.matmul(files / "x.nqz", files / "y.nqz", executor=executor)
     assert executor.killed
     assert np.array_equal(found, nqz.matmul(files / "x.nqz", files / "y.nqz"))
@@ -99,7 +99,7 @@ def test_a_set_is_the_same_though_a_worker_is_killed_and_so_is_its_product(files
     assert executor.killed and (files / "x.nqzset").read_bytes() == before
     nqz.encode_set(files / "y.npy", files / "y.nqzset", rate=2, lattice="z", parts=(2, 1))
     workers.wait_for_workers(2, timeout=60)
-    executor = Killing(workers, 12)
+    executor = Killing(workers, 7)
     found = nqz.matmul(files / "x.nqzset", files / "y.nqzset", executor=executor)
     assert executor.killed
     assert np.array_equal(found, nqz.matmul(files / "x.nqzset", files / "y.nqzset"))
