@@ -161,7 +161,8 @@ def test_a_worker_that_is_lost_or_finds_another_file_is_an_error(folder):
 
         def submit(self, function, /, *arguments):
             work, (job, threads) = arguments
-            other = job._replace(corpus=job.corpus._replace(digest=b""))
+            address = job.corpus.address._replace(digest=b"")
+            other = job._replace(corpus=job.corpus._replace(address=address))
             return super().submit(function, work, (other, threads))
 
     with pytest.raises(InputError, match="workers must see the same storage"):

@@ -16,11 +16,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nqz.commands.address import Address, check_address
 from nqz.commands.factors import Coded, CodedOperand, Plain
 from nqz.commands.rectangles import BYTES, begins, cut_sample, rectangles, shares
-from nqz.files.access import has_address
-from nqz.format.reader import ContainerReader
-from nqz.ground.errors import InputError, UsageError
+from nqz.files.parked import Descriptors
 from nqz.ground.fleet import Fleet
 from nqz.ground.recent import Recent
 from nqz.ground.threads import Workers
@@ -38,22 +37,16 @@ _CUTS = 4
 _KEPT = 2  # products that a thread of a worker keeps open
 
 
-class Address(NamedTuple):
-    """Where a coded side of a product is found: how its file is opened, and which tensor it is."""
+class CodedPlace(NamedTuple):
+    """Where a coded side of a product, or a part of one, is found, and which tensor of its file it is."""
 
-    opened: tuple[Any, ...]
-    name: str
-    digest: bytes
+    address: Address
     tensor: int
-    means_needed: bool
+    means_needed: bool = False
 
-    def operand(self) -> tuple[Operand, list[Any]]:
-        """The side, open, and what its file is read from."""
-        function, arguments = self.opened[:2]
-        access = function(*arguments)
-        reader = ContainerReader(access, self.name)
-        if reader.digest != self.digest:
-            raise InputError(f"{self.name}: is not the file that it was; workers must see the same storage")
+    def operand(self, descriptors: Descriptors | None = None) -> tuple[Operand, list[Any]]:
+        """The side, open, and what its file is read from; see `Address.open`."""
+        reader, access = self.address.open(descriptors)
         return CodedOperand(open_matrix(reader, self.tensor), self.means_needed), [access]
 
 
@@ -178,16 +171,10 @@ def address_of(factor: Any, operand: Operand) -> Place | Operand:
     if not isinstance(factor, (Coded, Plain)):
         found: Place = factor.address(operand)
         return found
-    access: Any = factor.matrix.reader.access if isinstance(factor, Coded) else factor.tensor.access
-    if not has_address(access):
-        raise UsageError(
-            f"{factor.where}: the workers of an executor read it by its path, which no pipe, no bytes or array in "
-            "memory and nothing packed has; give files that all of them can read"
-        )
-    if not isinstance(factor, Coded):
-        return operand
-    reader = factor.matrix.reader
-    return Address(access.__reduce__(), reader.name, reader.digest, factor.matrix.index, not operand.apart)
+    if isinstance(factor, Coded):
+        return CodedPlace(Address.of(factor.matrix.reader), factor.matrix.index, not operand.apart)
+    check_address(factor.tensor.access, factor.where)
+    return operand
 
 
 def cut_to(operand: Operand, first: int, last: int) -> Operand:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nqz.commands.factors import Coded
 from nqz.commands.held import Held
-from nqz.commands.multiply_elsewhere import Address, address_of, cut_to
+from nqz.commands.multiply_elsewhere import Place, address_of, cut_to
 from nqz.ground.errors import UsageError
 from nqz.ground.fleet import Fleet
 from nqz.ground.recent import Recent
@@ -47,7 +47,7 @@ class Job(NamedTuple):
     """
 
     token: str
-    corpus: Address
+    corpus: Place
     blocks: tuple[int, int]
     between: Between
     points: Integers
@@ -137,13 +137,13 @@ class SearchElsewhere(Search):
         return asked, every
 
 
-def _address(factor: Coded, operand: Operand) -> Address:
+def _address(factor: Any, operand: Operand) -> Place:
     if isinstance(factor, Held):
         raise UsageError(
             f"{factor.where}: is in memory, where the workers of an executor do not see it; give its file"
         )
     found = address_of(factor, operand)
-    assert isinstance(found, Address)
+    assert not isinstance(found, Operand)
     return found
 
 
@@ -158,7 +158,7 @@ def _close(kept: tuple[Operand, list[Any]]) -> None:
 _recent = Recent[tuple[Operand, list[Any]]](_KEPT, _close)
 
 
-def _opened(token: str, corpus: Address) -> Operand:
+def _opened(token: str, corpus: Place) -> Operand:
     """The corpus of a job, which a thread keeps open for the next."""
     operand, accesses = _recent.get(token, corpus.operand)
     for access in accesses:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nqz.commands.address import Address, check_address
 from nqz.commands.factors import Coded, Factor, Single
+from nqz.commands.multiply_elsewhere import CodedPlace
 from nqz.commands.set_operand import SetOperand, paired
 from nqz.commands.set_product import SetProduct
-from nqz.commands.set_product_elsewhere import PartAddress, SetAddress, SetProductElsewhere, SetSides
-from nqz.files.access import has_address
-from nqz.files.parked import ParkedAccess
+from nqz.commands.set_product_elsewhere import SetAddress, SetProductElsewhere, SetSides
 from nqz.format.part_set import agrees, settings
-from nqz.ground.errors import CorruptError, OperandError, UsageError
+from nqz.ground.errors import CorruptError, OperandError
 from nqz.ground.threads import Workers
 from nqz.matrix import Matrix, open_matrix
 from nqz.models.collection import Collection
@@ -119,22 +119,12 @@ class Parted:
         )
 
 
-def _address(part: Single, operand: Any) -> PartAddress | Operand:
-    access: Any = part.matrix.reader.access if isinstance(part, Coded) else part.tensor.access
-    name = part.matrix.reader.name if isinstance(part, Coded) else part.where
-    opened: str | tuple[Any, ...] = ()
-    if isinstance(access, ParkedAccess):
-        opened = os.path.abspath(access.name)
-    elif not has_address(access):
-        raise UsageError(
-            f"{name}: the workers of an executor read it by its path, which no pipe and no bytes in "
-            "memory have; give files that all of them can read"
-        )
-    if not isinstance(part, Coded):
-        found: Operand = operand
-        return found
-    reader = part.matrix.reader
-    return PartAddress(opened or access.__reduce__()[:2], reader.name, reader.digest, part.matrix.index)
+def _address(part: Single, operand: Any) -> CodedPlace | Operand:
+    if isinstance(part, Coded):
+        return CodedPlace(Address.of(part.matrix.reader), part.matrix.index)
+    check_address(part.tensor.access, part.where)
+    found: Operand = operand
+    return found
 
 
 def parted(collection: Collection) -> Parted:

@@ -14,20 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.factors import CodedOperand
-from nqz.commands.multiply_elsewhere import Answer, answered, taken
+from nqz.commands.multiply_elsewhere import Answer, CodedPlace, answered, taken
 from nqz.commands.rectangles import begins, cut_sample, shares
 from nqz.commands.set_operand import SetOperand, paired
 from nqz.commands.set_product import SetProduct, Wanted
 from nqz.commands.set_raw import Decoded, Sum, exact, narrow, raw_sum
-from nqz.files.opening import open_part
 from nqz.files.parked import Descriptors
-from nqz.format.reader import ContainerReader
-from nqz.ground.errors import InputError
 from nqz.ground.fleet import Fleet
 from nqz.ground.recent import Recent
 from nqz.ground.threads import Workers
-from nqz.matrix import Matrix, open_matrix
 from nqz.product.deviation import Deviations, Put
 from nqz.product.operand import Operand
 from nqz.product.product import Measured
@@ -36,42 +31,22 @@ from nqz.product.risk import Local
 _OPEN = 2  # products that a thread of a worker keeps open
 
 
-class PartAddress(NamedTuple):
-    """Where a part is: its path, or how its file is opened; what messages call it, and its digest."""
-
-    opened: str | tuple[Any, ...]
-    name: str
-    digest: bytes
-    tensor: int
-
-    def open(self, descriptors: Descriptors) -> tuple[Matrix, Any]:
-        """The part, and its file, one of few that are open at a time."""
-        if isinstance(self.opened, str):
-            access: Any = open_part(self.opened, descriptors)
-        else:
-            access = self.opened[0](*self.opened[1])
-        reader = ContainerReader(access, self.name)
-        if reader.digest != self.digest:
-            raise InputError(f"{self.name}: is not the file that it was; workers must see the same storage")
-        return open_matrix(reader, self.tensor), access
-
-
 class SetAddress(NamedTuple):
     """Where a matrix in parts is; of parts that are not compressed, what was measured of them."""
 
     name: str
-    parts: tuple[tuple[PartAddress | Operand, ...], ...]
+    parts: tuple[tuple[CodedPlace | Operand, ...], ...]
 
     def open(self) -> tuple[list[list[Operand]], list[Any]]:
         """Its parts, and what has to be asked whether it has changed."""
-        descriptors, accesses = Descriptors(), []
+        descriptors, accesses = Descriptors(), list[Any]()
 
-        def operand(part: PartAddress | Operand) -> Operand:
+        def operand(part: CodedPlace | Operand) -> Operand:
             if isinstance(part, Operand):
                 return part
-            matrix, access = part.open(descriptors)
-            accesses.append(access)
-            return CodedOperand(matrix)
+            found, own = part.operand(descriptors)
+            accesses.extend(own)
+            return found
 
         return [list(map(operand, row)) for row in self.parts], accesses
 
