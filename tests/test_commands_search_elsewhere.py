@@ -8,7 +8,7 @@ import pytest
 import nqz
 from cli_tools import fail, succeed
 from nqz.commands import search_elsewhere
-from nqz.ground.errors import CorruptError, InputError, NqzError, OperandError, UnsupportedError, UsageError
+from nqz.ground.errors import CorruptError, InputError, NqzError, OperandError, UsageError
 from test_commands_sets import Elsewhere
 from test_product_search import METRICS, clustered, same
 
@@ -139,9 +139,9 @@ def test_a_set_is_searched_part_by_part(folder, capsys, monkeypatch):
     assert sorted(np.unique(whole.file)) == [0, 1, 2]
     succeed(capsys, "search", "x.nqzset", "q.npy", "-k", "5", "-o", "hits.npz", "-q")
     assert np.array_equal(np.load("hits.npz")["indices"], whole.indices)
-    with pytest.raises(UnsupportedError, match="vectors are cut into 2 parts each"):
-        nqz.topk(folder / "short.nqzset", folder / "q.npy")
-    assert "cut into 2 parts" in fail(capsys, 4, "search", "short.nqzset", "q.npy")
+    assert "is a part set, of one matrix" in fail(
+        capsys, 2, "search", "short.nqzset", "q.npy", "--tensor", "w"
+    )
 
 
 def test_what_workers_cannot_open_is_refused(folder):

@@ -413,8 +413,6 @@ def test_what_does_not_fit_together_is_refused(folder, tmp_path):
             nqz.matmul(folder / "x.nqzset", other)
     with pytest.raises(OperandError, match="vectors of 640 and 639 entries cannot be multiplied"):
         nqz.matmul(folder / "x.nqzset", np.load(path)[1:])
-    with pytest.raises(UnsupportedError, match="is a part set, where a container by itself"):
-        nqz.open(folder / "x.nqzset")
     with pytest.raises(UnsupportedError, match="is a part set, compressed already"):
         nqz.encode(folder / "x.nqzset", rate=2)
     for parts in (3, (3,), (2, 3, 4), "22"):

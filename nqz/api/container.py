@@ -9,6 +9,7 @@ from nqz.api.arguments import Path, Source
 from nqz.api.exact import ExactTensor
 from nqz.api.file import File
 from nqz.api.matrix import CompressedMatrix
+from nqz.api.parted import MatrixInParts
 from nqz.api.products import Operand
 from nqz.api.sliced import SlicedTensor
 from nqz.api.wording import speaks_python
@@ -29,7 +30,7 @@ def open(source: Source | Sequence[Path]) -> Container:
     source : path, address, binary file object, object of fsspec, or bytes; or a sequence of paths
         An address, such as ``s3://bucket/a.nqz``, is read by ranges (`docs/remote.md`). A file object that can seek is
         read as its tensors are: leave it open, and to the container. A folder, its index, or several files are a model:
-        the tensors of all its containers.
+        the tensors of all its containers. A part set (``.nqzset``) has one matrix, that of all its parts.
 
     Raises
     ------
@@ -88,6 +89,8 @@ class Container(Mapping[str, "CompressedMatrix | SlicedTensor | ExactTensor"], O
             found = self._tensors.setdefault(name, SlicedTensor(self._file, *self._sliced[name]))
         if found is None:
             place = self._places[name]
+            if self._collection.grid is not None:
+                return self._tensors.setdefault(name, MatrixInParts(self._file))
             exact = self._info(place).kind == "exact"
             # of two threads that come here at once, both get the same
             found = self._tensors.setdefault(

@@ -25,7 +25,7 @@ class File:
     """
 
     def __init__(self, source: Any) -> None:
-        self.collection: Collection = open_collection(as_target(source), container=True)
+        self.collection: Collection = open_collection(as_target(source), container=True, sets=True)
         self._address = _address(source, self.collection)
 
     @property

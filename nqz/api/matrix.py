@@ -71,14 +71,17 @@ class CompressedMatrix(Tensor, Operand):
         CorruptError
             The data is damaged.
         """
+        about, matrix = self._about_operand(estimator, exact, threads), self._coded
+        with self._opened.unchanged(), workers(threads) as pool:
+            resident = Resident.of(matrix, about.estimator, about.exact, pool)
+        return ResidentOperand(resident, about, transposed=self.axis == 1)
+
+    def _about_operand(self, estimator: str, exact: bool, threads: int | None) -> About:
+        """What an operand is made of, once the choice is found to be one."""
         estimator = word(estimator, "estimator")
         if estimator not in ("mmse", "unbiased"):
             raise UsageError(f"estimator {estimator!r}: mmse or unbiased")
-        matrix, exact = self._coded, flag(exact, "exact")
-        with self._opened.unchanged(), workers(threads) as pool:
-            resident = Resident.of(matrix, estimator, exact, pool)
-        about = About(self.name or self.reader.name, estimator, exact, threads)
-        return ResidentOperand(resident, about, transposed=self.axis == 1)
+        return About(self.name or self.reader.name, estimator, flag(exact, "exact"), threads)
 
     @property
     def operand_nbytes(self) -> int:
@@ -97,9 +100,14 @@ class CompressedMatrix(Tensor, Operand):
         return self._coded.rate
 
     @property
+    def stored_axis(self) -> int:
+        """The contracted axis of what is stored, transposed here or not."""
+        return self._coded.header.axis
+
+    @property
     def axis(self) -> int:
         """The contracted axis, along which the vectors lie."""
-        return self._coded.header.axis ^ (self._transposed and self.ndim > 1)
+        return self.stored_axis ^ (self._transposed and self.ndim > 1)
 
     @property
     def partner(self) -> str | float:
@@ -243,7 +251,7 @@ class CompressedMatrix(Tensor, Operand):
         target = self._stored(matrix, canonical_name(wanted), estimator, out, threads)
         if out is not None and np.may_share_memory(target, out):
             return out
-        found = _typed(target, wanted).reshape(self._info.shape)
+        found = typed(target, wanted).reshape(self._info.shape)
         found = found.T if self._transposed else found
         if out is None:
             return found
@@ -256,7 +264,7 @@ class CompressedMatrix(Tensor, Operand):
         """The matrix in two dimensions in the storage type of `name`; in `out`, if it can be seen so."""
         n, count = matrix.parameters.n, matrix.parameters.columns
         shape = (count, n) if matrix.header.axis == 1 else (n, count)
-        target = None if out is None else _plain_view(out, self._transposed, shape)
+        target = None if out is None else plain_view(out, self._transposed, shape)
         if target is None:
             target = np.empty(shape, storage_dtype(name))
         vectors = target.T if matrix.header.axis == 1 else target
@@ -297,7 +305,7 @@ class CompressedMatrix(Tensor, Operand):
         if found.size:
             with self._opened.unchanged(), workers(threads) as pool:
                 matrix.some(vectors, pool, put, estimator)
-        found = _typed(found, wanted)
+        found = typed(found, wanted)
         return found.T if self._transposed else found
 
 
@@ -307,13 +315,13 @@ def _range_or_numbers(selection: Selection) -> Columns:
     return selection
 
 
-def _typed(array: Array, wanted: np.dtype[Any]) -> Array:
+def typed(array: Array, wanted: np.dtype[Any]) -> Array:
     """An array in its storage type as the type that is wanted: one that NumPy lacks has come in it."""
     known = numpy_name(canonical_name(wanted))
     return array.astype(wanted, copy=False) if known else array.view(wanted)
 
 
-def _plain_view(out: Array, transposed: bool, shape: tuple[int, int]) -> Array | None:
+def plain_view(out: Array, transposed: bool, shape: tuple[int, int]) -> Array | None:
     """An array to write as a matrix in its storage type, if it can be seen as one."""
     storage = storage_dtype(canonical_name(out.dtype))
     if out.dtype.itemsize != storage.itemsize or not out.dtype.isnative:

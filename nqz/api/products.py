@@ -254,7 +254,7 @@ def _check_axis(side: Any, place: int) -> None:
     if side.axis != place % side.ndim:
         raise OperandError(
             f"{where}: @ would sum over axis {1 - side.axis}, and the vectors lie along axis {side.axis}; multiply its "
-            f"transpose (.T), decode it (numpy.asarray), or encode it with axis={1 - side._coded.header.axis}"
+            f"transpose (.T), decode it (numpy.asarray), or encode it with axis={1 - side.stored_axis}"
         )
 
 

@@ -11,10 +11,12 @@ import numpy.typing as npt
 from nqz.api.interchange import as_plain
 from nqz.api.products import Operand
 from nqz.api.wording import speaks_python
+from nqz.commands.corpora import in_pieces
 from nqz.commands.held import Held
 from nqz.ground.dtypes import bfloat16_to_float32
 from nqz.ground.errors import OperandError, UnsupportedError
 from nqz.product.resident import Resident
+from nqz.product.resident_parts import ResidentParts
 
 Array = npt.NDArray[Any]
 
@@ -62,7 +64,7 @@ class ResidentOperand:
     dtype = np.dtype(np.float64)
     ndim = 2
 
-    def __init__(self, resident: Resident, about: About, *, transposed: bool) -> None:
+    def __init__(self, resident: Resident | ResidentParts, about: About, *, transposed: bool) -> None:
         self._resident, self._about, self._transposed = resident, about, transposed
         self.name, self.estimator, self.exact = about.name, about.estimator, about.exact
 
@@ -92,9 +94,19 @@ class ResidentOperand:
         """The transpose, of the same memory."""
         return ResidentOperand(self._resident, self._about, transposed=not self._transposed)
 
-    def held(self) -> Held:
-        """The matrix as a factor: what `nqz.topk` takes."""
-        return Held.of(self._resident)
+    def held(self) -> list[Held]:
+        """The matrix as factors: what `nqz.topk` takes, the parts of a set one by one.
+
+        Raises
+        ------
+        UnsupportedError
+            The vectors of a set are in parts themselves.
+        """
+        if isinstance(self._resident, Resident):
+            return [Held.of(self._resident)]
+        if len(self._resident.parts) > 1:
+            raise in_pieces(self.name, len(self._resident.parts))
+        return list(map(Held.of, self._resident.parts[0]))
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -46,7 +46,8 @@ def topk(
     ----------
     x : CompressedMatrix, ResidentOperand, Container, bytes or path; or a sequence of these
         Whose vectors are searched, those along its `axis`; of several they are counted one after the other, and so are
-        those of the parts of a set (``.nqzset``) that is cut across them, each of which counts as a file. A
+        those of the parts of a set (``.nqzset``) that is cut across them, each of which counts as a file; sets that are
+        cut otherwise are decoded, and count as one. A
         `CompressedMatrix.operand` is in memory, as a service has it; of all else the chunks are read and decoded by
         each call. What is found is the same.
     queries : array_like, path or bytes; or as `x`
@@ -115,16 +116,26 @@ def topk(
 
 def _corpus(x: Any, stack: ExitStack) -> list[tuple[Side | Held, str | None]]:
     """The parts of a set; all else by itself."""
-    if not is_part_set(x):
-        return [_side(x, stack)]
-    opened = stack.enter_context(open_collection(x, container=True, sets=True))
+    if isinstance(x, ResidentOperand):
+        return [(part, None) for part in x.held()]
+    opened = stack.enter_context(open_collection(x, container=True, sets=True)) if is_part_set(x) else None
+    if opened is None:
+        found, name = _side(x, stack)
+        if not isinstance(found, Collection) or found.grid is None:
+            return [(found, name)]
+        opened = found
     return [(part, None) for part in apart(opened)]
 
 
 def _side(x: Any, stack: ExitStack) -> tuple[Side | Held, str | None]:
     """An open file, and the name of a tensor if one is meant; or what is in memory."""
     if isinstance(x, ResidentOperand):
-        return x.held(), None
+        found = x.held()
+        if len(found) > 1:
+            raise UnsupportedError(
+                f"{x!r}: its vectors are in {len(found)} parts; give the set itself as queries"
+            )
+        return found[0], None
     if isinstance(x, Container) and x.alone and 0 in x[""].shape:
         return x.reader, None  # a corpus without vectors
     return x.factor() if isinstance(x, Operand) else (_opened(x, stack), None)
@@ -139,7 +150,7 @@ def _plain(x: Any, stack: ExitStack) -> Source | Collection:
 def _opened(x: Any, stack: ExitStack) -> Source | Collection:
     """A file, or an array as the file that it would make."""
     if is_file(x):
-        return stack.enter_context(open_collection(as_target(x)))
+        return stack.enter_context(open_collection(as_target(x), sets=True))
     plain = as_plain(x)
     source = stack.enter_context(array_source(np.asarray(plain.array), dtype=plain.dtype))
     if not is_matrix_dtype(source.tensors[0].dtype):

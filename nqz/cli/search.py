@@ -88,7 +88,7 @@ def command(
         executor = stack.enter_context(executor_of(cluster))
         pool = stack.enter_context(workers(threads, executor=executor))
         opened = [stack.enter_context(open_collection(path, container=True, sets=True)) for path in corpora]
-        asked = stack.enter_context(open_collection(queries))
+        asked = stack.enter_context(open_collection(queries, sets=True))
         plain = [stack.enter_context(open_collection(path, container=False)) for path in originals]
         groups = [apart(one) for one in opened]
         given = Corpora.of(groups, wanted_of([file for group in groups for file in group], tensor))

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.factors import Coded, Plain
+from nqz.commands.factors import Coded, Factor, Plain, Single
 from nqz.commands.held import Held
 from nqz.commands.pairs import Side, choose, contents, is_compressed
-from nqz.commands.set_factor import check_parts
+from nqz.commands.set_factor import check_parts, parted
+from nqz.commands.set_whole import Rebuilt
 from nqz.files.contract import Source
 from nqz.files.cutout import cut_out
 from nqz.format.reader import ContainerReader
@@ -27,7 +28,7 @@ class Corpora:
 
     Attributes
     ----------
-    coded : list of Coded
+    coded : list of Coded or Rebuilt
         Those of the files that have vectors.
     numbers : ndarray of int32
         Which of the files each is of.
@@ -37,7 +38,7 @@ class Corpora:
         How many of them, one after the other, are parts of one set, or 1.
     """
 
-    coded: list[Coded]
+    coded: list[Coded | Rebuilt]
     numbers: NDArray[np.int32]
     names: list[str]
     groups: list[int]
@@ -58,14 +59,14 @@ class Corpora:
         UsageError, OperandError
             See `pairs.choose`; or one is not compressed, or there are no vectors at all.
         """
-        coded, numbers, names = list[Coded](), list[int](), list[str]()
+        coded, numbers, names = list[Coded | Rebuilt](), list[int](), list[str]()
         files = [file for group in groups for file in group]
         for number, (file, name) in enumerate(zip(files, wanted, strict=True)):
             if not isinstance(file, Held) and _is_void(file, name):
                 names.append(file.name)
                 continue
-            found = file if isinstance(file, Held) else choose(file, name)
-            if not isinstance(found, Coded):
+            found = matrix_of(file, name)
+            if isinstance(found, Plain):
                 raise OperandError(f"{found.where}: is not compressed; encode it, or search in it with NumPy")
             coded.append(found)
             numbers.append(number)
@@ -109,7 +110,7 @@ class Corpora:
             found.append(plain)
         return found
 
-    def _piece(self, plain: Plain, corpus: Coded, first: int, group: NDArray[np.bool_]) -> Plain:
+    def _piece(self, plain: Plain, corpus: Factor, first: int, group: NDArray[np.bool_]) -> Plain:
         """The vectors of one part of a set, from what all were made from."""
         columns = sum(self.coded[number].columns for number in np.flatnonzero(group).tolist())
         if len(plain.shape) != 2 or (plain.length, plain.columns) != (corpus.length, columns):
@@ -125,23 +126,43 @@ class Corpora:
 def apart(side: Collection) -> list[Side]:
     """What is searched of an input: each part of a set by itself, or all of it.
 
+    A set whose vectors are in parts themselves is one, too: they are decoded.
+
     Raises
     ------
-    UnsupportedError
-        The vectors of a set are in parts themselves.
     CorruptError
-        Its parts are not those that the manifest has.
+        The parts of a set are not those that the manifest has.
     """
     grid = side.grid
-    if grid is None:
+    if grid is None or len(grid.coordinates) > 1:
         return [side]
-    if len(grid.coordinates) > 1:
-        raise UnsupportedError(
-            f"{side.name}: its vectors are cut into {len(grid.coordinates)} parts each; search takes sets that are "
-            "cut across the contracted axis only"
-        )
     check_parts(side)
     return list(side.contents)
+
+
+def matrix_of(file: Side | Held, name: str | None) -> Single | Rebuilt:
+    """The matrix of a file that is meant; that of a set in parts is decoded.
+
+    Raises
+    ------
+    UsageError, OperandError
+        See `pairs.choose`; or a name is given for the one of a set, which has none.
+    """
+    if isinstance(file, Held):
+        return file
+    if isinstance(file, Collection) and file.grid is not None:
+        if name is not None:
+            raise UsageError(f"--tensor {name}: {file.name} is a part set, of one matrix without a name")
+        return Rebuilt(parted(file))
+    return choose(file, name)
+
+
+def in_pieces(name: str, parts: int) -> UnsupportedError:
+    """The error for a set whose vectors are in parts themselves."""
+    return UnsupportedError(
+        f"{name}: its vectors are cut into {parts} parts each, and no search takes an operand of such; give the set "
+        "itself"
+    )
 
 
 def wanted_of(files: Sequence[Side], name: str | None) -> list[str | None]:

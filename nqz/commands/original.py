@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.factors import Coded, Plain
+from nqz.commands.factors import Factor, Plain
 from nqz.files.vectors import VectorView
 from nqz.ground.dtypes import bfloat16_to_float32
 from nqz.ground.errors import OperandError, UnsupportedError
@@ -30,7 +30,7 @@ class Original:
     ----------
     plain : Plain
         With the vectors along the axis of the corpus.
-    corpus : Coded
+    corpus : Factor
 
     Raises
     ------
@@ -38,7 +38,7 @@ class Original:
         It is of another shape.
     """
 
-    def __init__(self, plain: Plain, corpus: Coded):
+    def __init__(self, plain: Plain, corpus: Factor):
         if plain.shape != corpus.shape:
             raise OperandError(
                 f"{plain.where}: {_shape(plain.shape)} where {corpus.where} is {_shape(corpus.shape)}; give the "

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.factors import Coded, Plain
+from nqz.commands.factors import Factor, Plain
 from nqz.commands.original import Original, as_floats, exact, half_square, refuse_other
 from nqz.ground.threads import Workers
 from nqz.product.best import Best
@@ -38,7 +38,7 @@ class Reranked:
     Parameters
     ----------
     search : Search
-    files : sequence of (Plain, Coded)
+    files : sequence of (Plain, Factor)
         What each corpus was made from.
     queries : Plain
     k : int
@@ -46,7 +46,7 @@ class Reranked:
     """
 
     def __init__(
-        self, search: Search, files: Sequence[tuple[Plain, Coded]], queries: Plain, k: int, risk: float
+        self, search: Search, files: Sequence[tuple[Plain, Factor]], queries: Plain, k: int, risk: float
     ):
         self._search, self._queries = search, queries.view
         self._originals = [Original(plain, corpus) for plain, corpus in files]

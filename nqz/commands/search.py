@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.corpora import Corpora
-from nqz.commands.factors import Coded, Plain, PlainOperand, Single, operand_name
+from nqz.commands.corpora import Corpora, matrix_of
+from nqz.commands.factors import Coded, Factor, Plain, PlainOperand, Single, operand_name
 from nqz.commands.held import Held
 from nqz.commands.matmul import MatmulOptions, check
 from nqz.commands.measure import measure
@@ -19,12 +19,14 @@ from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.pairs import Pair, Side, choose, is_empty
 from nqz.commands.rerank import Reranked
 from nqz.commands.search_elsewhere import SearchElsewhere
+from nqz.commands.set_whole import Rebuilt
 from nqz.files.access import FileAccess, MemoryAccess
 from nqz.files.contract import TensorSpec
 from nqz.files.sink import MatrixSink
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.threads import Workers
 from nqz.ground.wording import counted
+from nqz.models.collection import Collection
 from nqz.product.likeness import METRICS
 from nqz.product.operand import Operand, Watch
 from nqz.product.search import Search
@@ -95,7 +97,7 @@ class Searched(NamedTuple):
 
 def search(
     given: Corpora,
-    queries: Single | None,
+    queries: Single | Rebuilt | None,
     options: SearchOptions,
     pool: Workers,
     progress: Callable[[float], object] | None = None,
@@ -106,7 +108,7 @@ def search(
     Parameters
     ----------
     given : Corpora
-    queries : Coded or Plain, or None
+    queries : Coded, Plain or Rebuilt, or None
         See `queries_of`.
     options : SearchOptions
     pool : Workers
@@ -157,8 +159,8 @@ def search(
 
 
 def queries_of(
-    side: Side | Held, corpus: Coded, wanted: str | None = None, axis: int | None = None
-) -> Single | None:
+    side: Side | Held, corpus: Factor, wanted: str | None = None, axis: int | None = None
+) -> Single | Rebuilt | None:
     """The queries in a file, None if there are none.
 
     Those that are not compressed have their vectors along an axis: by default that of the corpus, or the other one if
@@ -171,8 +173,12 @@ def queries_of(
     """
     if not isinstance(side, Held) and wanted is None and is_empty(side):
         return None
-    queries = side if isinstance(side, Held) else choose(side, wanted, axis, "--tensor-queries")
-    if isinstance(queries, Coded):
+    in_parts = isinstance(side, Collection) and side.grid is not None
+    if isinstance(side, Held) or in_parts:
+        queries = matrix_of(side, wanted)
+    else:
+        queries = choose(side, wanted, axis, "--tensor-queries")
+    if not isinstance(queries, Plain):
         if axis is not None:
             raise UsageError(
                 f"--axis-queries: {queries.where} is compressed; its axis was chosen by encode --axis"
@@ -193,8 +199,8 @@ def write(hits: Hits, access: FileAccess | MemoryAccess, kind: str) -> None:
 
 
 def _check(
-    corpora: Sequence[Coded],
-    queries: Single | None,
+    corpora: Sequence[Coded | Rebuilt],
+    queries: Single | Rebuilt | None,
     options: SearchOptions,
     originals: Sequence[Plain] | None,
 ) -> None:
@@ -204,7 +210,7 @@ def _check(
         raise UsageError(f"{options.k} hits (-k): at least 1 is needed")
     if not 0.0 < options.risk <= 0.5:
         raise UsageError(f"--risk {options.risk:g}: a probability above 0, at most 0.5, is needed")
-    if originals is not None and isinstance(queries, Coded):
+    if originals is not None and queries is not None and not isinstance(queries, Plain):
         raise OperandError(f"{queries.where}: exact scores need the queries as they were, not compressed")
     for corpus in corpora if queries is not None else ():
         assert queries is not None
@@ -226,10 +232,10 @@ def _check(
 
 
 def _asked(
-    sides: Sequence[Operand], corpora: Sequence[Coded], queries: Single, pool: Workers
+    sides: Sequence[Operand], corpora: Sequence[Coded | Rebuilt], queries: Single | Rebuilt, pool: Workers
 ) -> list[Operand]:
     """The queries as each corpus takes them: centered if it is, rotated as it is, and no finer than is of use."""
-    if isinstance(queries, Coded):
+    if not isinstance(queries, Plain):
         return [queries.operand(corpus, pool) for corpus in corpora]
     name, view = operand_name(queries.file, queries.tensor.name), queries.view
     measured: dict[bool, MeasuredMatrix] = {}

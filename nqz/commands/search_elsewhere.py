@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.factors import Coded
+from nqz.commands.factors import Factor
 from nqz.commands.held import Held
 from nqz.commands.multiply_elsewhere import Place, address_of, cut_to
 from nqz.ground.errors import UsageError
@@ -78,7 +78,7 @@ class SearchElsewhere(Search):
     k : int
     pool : Workers
     watch : Watch, optional
-    factors : sequence of Coded
+    factors : sequence of Factor
         The corpora as they were opened.
     fleet : Fleet
 
@@ -90,7 +90,7 @@ class SearchElsewhere(Search):
 
     def __init__(
         self, corpora: Sequence[Operand], queries: Sequence[Operand], metric: str, k: int, pool: Workers,
-        watch: Watch | None, factors: Sequence[Coded], fleet: Fleet,
+        watch: Watch | None, factors: Sequence[Factor], fleet: Fleet,
     ):  # fmt: skip
         super().__init__(corpora, queries, metric, k, pool, watch)
         self._watch, self._fleet, self._token = watch, fleet, os.urandom(8).hex()

@@ -21,6 +21,7 @@ from nqz.commands.set_product_elsewhere import SetAddress
 from nqz.files.cutout import as_table, cut_out
 from nqz.ground.errors import OperandError
 from nqz.ground.threads import Workers
+from nqz.matrix import Matrix
 from nqz.product.operand import Columns, Operand
 from nqz.stages import norms
 from nqz.stages.transforms import Transform
@@ -156,14 +157,19 @@ class Rebuilt:
         return self.parts.rate
 
     @property
+    def matrix(self) -> Matrix:
+        """The first part, which has rotation, centering and coding in common with all others."""
+        return self.parts.matrices[0][0]
+
+    @property
     def centered(self) -> bool:
         """Whether the means of its vectors are kept apart."""
-        return self.parts.matrices[0][0].centered
+        return self.matrix.centered
 
     def operand(self, partner: Factor, pool: Workers) -> Operand:
         """The factor as an operand, rotated as its partner is."""
         parts = [[CodedOperand(matrix) for matrix in row] for row in self.parts.matrices]
-        p = (partner.matrix if isinstance(partner, Coded) else self.parts.matrices[0][0]).parameters
+        p = (partner.matrix if isinstance(partner, Coded) else self.matrix).parameters
         return RebuiltOperand(self.where, parts, p.transform, p.rotation_seed)
 
     def address(self, operand: Any) -> RebuiltAddress:
