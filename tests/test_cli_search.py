@@ -91,6 +91,7 @@ def test_no_queries_have_no_hits(folder, capsys):
         ("x.npy q.npy", 4, "compress it first"),
         ("x.nqz q.npy -k 0", 2, "0 hits (-k): at least 1"),
         ("x.nqz q.npy --risk 0.9", 2, "--risk 0.9: a probability above 0"),
+        ("x.nqz q.npy --risk 0.1", 2, "--risk 0.1: is for exact hits, with --rerank"),
         (
             "x.nqz q.npy --axis-queries 0",
             7,

@@ -117,7 +117,8 @@ def encode(
     to : path or binary file object, optional
         Where to write the container; by default it is returned. A folder for a model on the disk.
     rate : float, optional
-        Bits per entry, everything in the container counted. One of `rate`, `error` and `max_bytes` is needed.
+        Bits per entry, everything in the container counted; below a million entries up to 448 bytes of headers come on
+        top. One of `rate`, `error` and `max_bytes` is needed.
     error : float, optional
         The smallest container whose predicted error of a product with an unrelated matrix, see `partner`, is at most
         this, relative to ‖Ā‖²‖B̄‖²/n.

@@ -210,6 +210,8 @@ def _check(
         raise UsageError(f"{options.k} hits (-k): at least 1 is needed")
     if not 0.0 < options.risk <= 0.5:
         raise UsageError(f"--risk {options.risk:g}: a probability above 0, at most 0.5, is needed")
+    if originals is None and options.risk != RISK:
+        raise UsageError(f"--risk {options.risk:g}: is for exact hits, with --rerank")
     if originals is not None and queries is not None and not isinstance(queries, Plain):
         raise OperandError(f"{queries.where}: exact scores need the queries as they were, not compressed")
     for corpus in corpora if queries is not None else ():
