@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
+from itertools import pairwise
 
 import ml_dtypes
 import numpy as np
@@ -13,6 +16,8 @@ from cli_tools import fail, succeed
 from coded_cases import coded
 from model_tools import make_model
 from nqz.commands.opening import read_part_set
+from nqz.files import arrays
+from nqz.ground.errors import OperandError
 from nqz.stages.codings import CODINGS
 from test_commands_sets import Elsewhere
 
@@ -147,3 +152,111 @@ def test_metadata_is_kept_in_every_part(tmp_path):
     for part in made["parts"]:
         with nqz.open(tmp_path / part["file"]) as container:
             assert container.metadata == {"a": "b"}
+
+
+class ArrayOfZarr:
+    """An array of Zarr as far as it is read: a shape, a type, chunks, and slices."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.chunks = array, array.shape, array.dtype, (64, 32)
+
+    def __getitem__(self, at):
+        return self.array[at]
+
+
+class Group:
+    """A group of such arrays."""
+
+    def __init__(self, **members):
+        self.members = members
+
+    def arrays(self):
+        return iter(self.members.items())
+
+
+@pytest.fixture
+def zarr(monkeypatch):
+    """What stands for the package zarr, which `make test-zarr` has."""
+    module = types.ModuleType("zarr")
+    module.found = {}
+    module.open = lambda path, mode: module.found[path]
+    monkeypatch.setitem(sys.modules, "zarr", module)
+    return module
+
+
+def test_an_array_of_zarr_is_encoded_and_becomes_a_set_by_its_path(tmp_path, capsys, monkeypatch, zarr):
+    x = np.random.default_rng(2).standard_normal((200, 90)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    group = tmp_path / "d.zarr"
+    (group / "x").mkdir(parents=True)
+    for place in (group, group / "x"):
+        (place / "zarr.json").write_text("{}")
+    zarr.found = {str(group / "x"): ArrayOfZarr(x), str(group): Group(x=x, y=x)}
+    succeed(capsys, "encode", tmp_path / "x.npy", "-r", "4", "-o", tmp_path / "same.nqz")
+    succeed(capsys, "encode", group / "x", "-r", "4")
+    assert (tmp_path / "x.nqz").read_bytes() == (tmp_path / "same.nqz").read_bytes()
+    for source, to in ((group / "x", "a"), (tmp_path / "x.npy", "b")):
+        succeed(capsys, "set", "create", source, "-r", "4", "--parts", "2x2", "-o", tmp_path / f"{to}.nqzset")
+    parts = [read_part_set(str(tmp_path / f"{name}.nqzset")).parts for name in "ab"]
+    assert [part[1:] for part in parts[0]] == [part[1:] for part in parts[1]]
+    succeed(capsys, "verify", tmp_path / "x.nqz", "--against", group / "x")
+    product = nqz.matmul(tmp_path / "x.nqz", tmp_path / "x.npy")
+    succeed(capsys, "matmul", tmp_path / "x.nqz", group / "x", "-o", tmp_path / "c.npy")
+    assert np.array_equal(np.load(tmp_path / "c.npy"), product)
+    assert "is a group of 2 arrays of Zarr; name one of them, such as" in fail(
+        capsys, 2, "encode", group, "-r", "4"
+    )
+    assert "is an array of Zarr, and not a .nqz container" in fail(capsys, 4, "decode", group / "x")
+    zarr.found = {str(group / "x"): ArrayOfZarr(np.zeros((2, 3, 4)))}
+    assert "has 3 dimensions; a matrix of two is needed" in fail(
+        capsys, 4, "encode", group / "x", "-r", "4", "-f"
+    )
+    zarr.found = {}
+    assert "cannot open" in fail(capsys, 3, "encode", group / "x", "-r", "4", "-f")
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    assert "pip install 'nqz[zarr]'" in fail(capsys, 2, "encode", group / "x", "-r", "4", "-f")
+
+
+def test_addresses_of_arrays_are_told_by_their_names_and_outputs_stand_beside_them():
+    assert arrays.format_at("s3://b/x.zarr/g/m") is arrays.FORMATS[0]
+    assert arrays.format_at("s3://b/x/g/m") is None and arrays.format_at("no.zarr") is None
+    for path, name in (
+        ("d.zarr", "d"), ("a/d.zarr/g/m", "a/m"), ("s3://b/d.zarr/m/", "s3://b/m"), ("a/plain", "a/plain"),
+    ):  # fmt: skip
+        assert arrays.beside(path, arrays.FORMATS[0]) == name
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("along", ["vectors", "contracted"])
+def test_shards_are_one_matrix_that_is_cut_anew(tmp_path, capsys, order, along):
+    x = np.random.default_rng(3).standard_normal((256, 150)).astype(np.float32)
+    np.save(tmp_path / "x.npy", np.asarray(x, order=order))
+    at = [0, 40, 41, 150] if along == "vectors" else [0, 100, 130, 256]
+    shards = []
+    for i, (low, high) in enumerate(pairwise(at)):
+        shards.append(tmp_path / f"s{i}.npy")
+        np.save(shards[-1], np.asarray(x[:, low:high] if along == "vectors" else x[low:high], order=order))
+    whole = nqz.encode_set(tmp_path / "x.npy", tmp_path / "w.nqzset", rate=4, parts=(2, 2))
+    words = [
+        "set",
+        "create",
+        *shards,
+        "-r",
+        "4",
+        "--parts",
+        "2x2",
+        "--along",
+        along,
+        "-o",
+        tmp_path / "s.nqzset",
+    ]
+    succeed(capsys, *words)
+    parts = read_part_set(str(tmp_path / "s.nqzset")).parts
+    assert [part.digest for part in parts] == [part["digest"] for part in whole["parts"]]
+    made = nqz.encode_set(
+        shards, tmp_path / "e.nqzset", rate=4, parts=(2, 2), along=along, executor=Elsewhere()
+    )
+    assert [part["digest"] for part in made["parts"]] == [part["digest"] for part in whole["parts"]]
+    np.save(shards[1], np.load(shards[1]).astype(">f4"))
+    said = fail(capsys, OperandError.exit_code, *words, "-f")
+    assert "are laid out in different ways" in said

@@ -486,10 +486,6 @@ def test_the_command_says_what_a_set_is_and_which_of_its_options_are_for_what(fo
             "--cluster: is not for nqz set concat",
         ),
         (["create", sources[0], "-r", "3", "--along", "contracted"], "--along: is for several files"),
-        (
-            ["create", *sources, "-r", "3", "--parts", "2x2", "-o", target, "-f"],
-            "of several files each is a part",
-        ),
         (["create", sources[0], "-r", "3", "--parts", "two"], "KxJ is needed"),
         (["create", sources[0], "-r", "3", "-o", "x.nqz"], "name it .nqzset"),
         (["concat", target], "name the new manifest, with -o"),

@@ -89,6 +89,61 @@ def test_a_part_set_is_made_and_read_in_a_store_and_leaves_nothing_that_is_not_f
         assert {name: store.cat_file(name) for name in store.find("/sets")} == before
 
 
+def test_commands_make_check_divide_join_and_read_part_sets_in_a_store(store, capsys, tmp_path):
+    array = matrix(300, 90)
+    with store.open("/b/s.npy", "wb") as file:
+        np.save(file, array)
+    succeed(capsys, "set", "create", "memory://b/s.npy", "-r", "4", "--parts", "2x2")
+    names = sorted(name for name in store.find("/b") if "/s-" in name or name.endswith(".nqzset"))
+    assert len(names) == 5 and names[-1] == "/b/s.nqzset"
+    np.save(tmp_path / "s.npy", array)
+    succeed(capsys, "set", "create", tmp_path / "s.npy", "-r", "4", "--parts", "2x2")
+    assert store.cat_file("/b/s.nqzset") == (tmp_path / "s.nqzset").read_bytes()
+    assert "2x2 parts" in succeed(capsys, "set", "check", "memory://b/s.nqzset").out
+    succeed(capsys, "set", "split", "memory://b/s.nqzset")
+    halves = [f"memory://b/s-{j}.nqzset" for j in range(2)]
+    succeed(capsys, "set", "concat", *halves, "-o", "memory://b/again.nqzset")
+    assert store.cat_file("/b/again.nqzset") == store.cat_file("/b/s.nqzset")
+    succeed(capsys, "decode", "memory://b/s.nqzset", "-o", "memory://b/back.npy")
+    with store.open("/b/back.npy") as file:
+        assert np.array_equal(np.load(file), nqz.decode(tmp_path / "s.nqzset"))
+    succeed(capsys, "matmul", "memory://b/s.nqzset", "memory://b/s.npy", "-o", "memory://b/c.npy")
+    with store.open("/b/c.npy") as file:
+        assert np.array_equal(np.load(file), nqz.matmul(tmp_path / "s.nqzset", tmp_path / "s.npy"))
+    assert succeed(capsys, "verify", "memory://b/s.nqzset", "--against", "memory://b/s.npy").out.count("ok")
+    assert "in its folder or below" in fail(
+        capsys, 2, "set", "concat", *halves, "-o", "memory://other/c.nqzset"
+    )
+
+
+def test_an_upload_that_fails_leaves_the_old_part_set_and_no_part_of_the_new_one(store, monkeypatch):
+    """A part that cannot be sent, or the manifest that cannot; what is removed is what is not of the old set."""
+    to, array = "memory://sets/w.nqzset", matrix(256, 64)
+    nqz.encode_set(array, to, rate=4, parts=(1, 3))
+    before, put = {name: store.cat_file(name) for name in store.find("/sets")}, upload.Upload.put
+    for last in ("-0-2.nqz", ".nqzset"):
+        sent = []
+
+        def fails(self, *arguments, last=last, sent=sent):
+            sent.append(self.name)
+            if self.name.endswith(last):
+                raise OutputError(f"{self.name}: the line is cut")
+            return put(self, *arguments)
+
+        monkeypatch.setattr(upload.Upload, "put", fails)
+        for target, force in ((to, True), ("memory://sets/other.nqzset", False)):
+            sent.clear()
+            with pytest.raises(OutputError, match="the line is cut"):
+                nqz.encode_set(array, target, rate=3, parts=(1, 3), force=force)
+            assert (
+                sent[-1].endswith(last)
+                and {name: store.cat_file(name) for name in store.find("/sets")} == before
+            )
+        monkeypatch.undo()
+    nqz.encode_set(array, to, rate=3, parts=(1, 3), force=True)
+    assert len(store.find("/sets")) == 7 and nqz.verify(to, array)["ok"]
+
+
 def test_every_command_reads_addresses(store, capsys, tmp_path):
     a, plain = "memory://b/w.nqz", "memory://b/w.npy"
     store.pipe_file("/b/other.npy", store.cat_file("/b/w.npy"))

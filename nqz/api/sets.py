@@ -70,7 +70,7 @@ def encode_set(
     rate, error : float, optional
         As of `encode`, of all parts together. One of them is needed.
     parts : tuple of int, optional
-        How many parts to cut a matrix into, along the contracted axis and across it.
+        How many parts to cut a matrix into, along the contracted axis and across it; several are pieces of one then.
     along : {"vectors", "contracted"}
         How several files follow one another: more vectors, or more entries of each.
     axis : {0, 1, "auto"}, optional

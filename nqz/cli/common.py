@@ -17,6 +17,7 @@ from nqz.cli import signals
 from nqz.cli.parameters import JsonOption, Threads
 from nqz.cli.progress import Files, Progress, Silent, Stages, progress
 from nqz.cli.text import escape, report
+from nqz.files.arrays import beside, format_at
 from nqz.files.places import is_folder
 from nqz.ground.errors import UsageError
 from nqz.ground.notices import told_by
@@ -153,6 +154,10 @@ def default_output(path: str, suffixes: Iterable[str], new: str) -> str:
     Of what has no name of its own, such as standard input or a pipe, it is standard output. Of an object of a store
     that takes none it is a file here.
     """
+    known = format_at(path)
+    if known is not None:  # beside the folder, and not in it
+        path = beside(path, known)
+        return f"{base(path) if takes_nothing(path) else path}.{new}"
     if is_url(path):
         return with_suffix(base(path) if takes_nothing(path) else path, suffixes, new)
     if path == "-" or _is_special(path) or _DESCRIPTOR.fullmatch(os.path.abspath(path)):

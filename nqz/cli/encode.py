@@ -55,6 +55,7 @@ _STAGES = (("measuring", 0.3), ("coding", 0.7))
 
 _HELP = f"""Compress the matrices of IN, a {listed()} file ("-" for standard input), to R bits per entry.
 
+IN may be an array of Zarr, the folder that it is in.
 IN may be a model: a folder of .safetensors files, its index (*.index.json), or some .safetensors files. It becomes
 the folder OUT, with a container for each, the index, and copies of everything else.
 

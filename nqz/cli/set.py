@@ -12,7 +12,15 @@ import click
 
 from nqz.cli.cluster import cluster_option, executor_of
 from nqz.cli.codec import codec_options, metadata_of, window_of
-from nqz.cli.common import Notices, common_options, json_option, open_output, output_options, shape_text
+from nqz.cli.common import (
+    Notices,
+    common_options,
+    default_output,
+    json_option,
+    open_output,
+    output_options,
+    shape_text,
+)  # fmt: skip
 from nqz.cli.each import expanded
 from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import head, open_report
@@ -30,7 +38,7 @@ from nqz.format.part_set import SUFFIX, PartSet
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import READ, listed
 from nqz.ground.threads import Workers, workers
-from nqz.ground.urls import base, local, suffix, takes_nothing, with_suffix
+from nqz.ground.urls import local, suffix, with_suffix
 from nqz.ground.wording import counted
 
 ACTIONS = ("create", "check", "concat", "split")
@@ -60,10 +68,11 @@ _NOT = {
 
 _HELP = f"""Make and change part sets: a matrix in parts, each a container, under one manifest (.{SUFFIX}).
 
-create: IN is a {listed()} file, or a model, of which one matrix is cut into --parts; or several, each of them a part.
-All are coded by one plan, for one rate or error, and written beside the manifest. check: the manifest, every part, and
-that they fit. concat: one set of several, or of containers. split: a set for each part along an axis. concat and split
-write manifests alone; the parts stay where they are. decode, inspect, matmul, verify and search take sets.
+create: IN is a {listed()} file, an array of Zarr, or a model, of which one matrix is cut into --parts; or several, each
+of them a part, or with --parts a piece of the matrix. All parts are coded by one plan, for one rate or error, and
+written beside the manifest. check: the manifest, every part, and that they fit. concat: one set of several, or of
+containers. split: a set for each part along an axis. concat and split write manifests alone; the parts stay where they
+are. compare, decode, diff, inspect, matmul, report, search and verify take sets.
 """
 
 
@@ -96,8 +105,8 @@ def _refused(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--parts", metavar="KxJ",
-    help="Cut the matrix of one file into K parts along the contracted axis and J across it; by default 1xJ, of at "
-    "most 2^30 entries each.",
+    help="Cut the matrix into K parts along the contracted axis and J across it; by default 1xJ, of at most 2^30 "
+    "entries each, and of several files each a part.",
 )  # fmt: skip
 @click.option(
     "--along", type=choice((VECTORS, CONTRACTED)), default=VECTORS, show_default=True,
@@ -239,8 +248,7 @@ class _Job:
         first = self.sources[0]
         if self.output is None and first == "-":
             raise UsageError("nqz set create: standard input has no name; name the manifest, with -o")
-        first = base(first) if takes_nothing(first) else first.rstrip("/")
-        target: str = local(self.output or with_suffix(first, READ, SUFFIX))
+        target: str = local(self.output or default_output(first.rstrip("/"), READ, SUFFIX))
         if suffix(target) != SUFFIX:
             raise UsageError(f"{target}: the manifest of a part set is written; name it .{SUFFIX}")
         return target

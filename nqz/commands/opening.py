@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from nqz.files.access import Access
+from nqz.files.arrays import ArrayFormat, format_at, read_array
 from nqz.files.foreign import refuse_foreign
+from nqz.files.memory import MemoryAccess
 from nqz.files.opening import open_input, open_part, open_parts
 from nqz.files.parked import Descriptors
 from nqz.files.source import format_of, read_source
@@ -45,6 +47,9 @@ def open_file(target: Any, *, container: bool | None = None) -> Opened:
     """
     if is_part_set(target):
         _part_set(os.fsdecode(target), container, False)  # refuses it
+    known = format_at(target)
+    if known is not None:
+        return _array(target, known, container)
     access = target if hasattr(target, "pread_into") else open_input(target, in_place=container is True)
     try:
         start = bytearray(min(len(MAGIC), access.size))
@@ -60,6 +65,17 @@ def open_file(target: Any, *, container: bool | None = None) -> Opened:
         access.close()
         raise
     return Opened(content, access)
+
+
+def _array(target: Any, known: ArrayFormat, container: bool | None) -> Opened:
+    """An array that a package of others keeps in a folder."""
+    if container:
+        raise UnsupportedError(
+            f"{shown(os.fsdecode(target))}: is an array of {known.name}, and not a .nqz container; compress it first, "
+            "with nqz encode"
+        )
+    content = read_array(target, known)
+    return Opened(content, MemoryAccess(b"", content.name))
 
 
 def _refuse_plain(access: Access) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
+from nqz._version import __version__
 from nqz.commands.code import code, probe
 from nqz.commands.contents import manifest, task_of
 from nqz.commands.encode_matrix import assemble, vectors_of
@@ -126,7 +127,7 @@ def create_set(
         return next(iter(_each(pool, probe_part, iter([job]), [panel])))
 
     plans = plan_parts(together, task, target, try_panel)
-    content.update(repr((options, axis, entries, sorted(plans))).encode())
+    content.update(repr((__version__, options, axis, entries, sorted(plans))).encode())
     stem = f"{name_of(to).removesuffix('.nqzset')}-{content.digest().hex()[:8]}"
     names = [f"{stem}-{piece.k}-{piece.j}.nqz" for piece in flat]
     folder = folder_of(to if is_url(to) else os.path.abspath(to))

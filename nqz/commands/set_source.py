@@ -11,6 +11,7 @@ from nqz.commands.select import select
 from nqz.files.contract import SourceTensor, Tensors, slice_called
 from nqz.files.cutout import cut_out, evenly
 from nqz.files.source import refuse_quantized
+from nqz.files.stack import laid_out, stacked
 from nqz.ground.dtypes import is_matrix_dtype
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.wording import counted
@@ -94,21 +95,32 @@ def cut_up(wholes: Sequence[Whole], parts: tuple[int, int] | None, along: str) -
         raise UsageError("a part set is made of one matrix, or of several; none is given")
     if len(wholes) == 1 and along != VECTORS:
         raise UsageError("--along: is for several files; --parts KxJ says how one is cut")
-    if len(wholes) > 1 and parts is not None:
-        raise UsageError("--parts: of several files each is a part")
-    return cut_source(wholes[0], parts) if len(wholes) == 1 else stack_sources(wholes, along)
+    if len(wholes) > 1:
+        check_alike(wholes, along)
+        if parts is None:
+            return stack_sources(wholes, along)
+    return cut_source(wholes, parts, along)
 
 
-def cut_source(whole: Whole, parts: tuple[int, int] | None) -> list[list[Piece]]:
-    """A matrix cut into so many parts along the contracted axis and across it; across it by default.
+def cut_source(wholes: Sequence[Whole], parts: tuple[int, int] | None, along: str) -> list[list[Piece]]:
+    """A matrix, or several that are the pieces of one, cut into so many parts along the contracted axis and across it.
+
+    By default across it.
 
     Raises
     ------
     UsageError
         It has not so many vectors, or entries of these.
+    OperandError
+        Pieces of one part are laid out in different ways.
     """
-    tensor, where, axis = whole
-    n, count = tensor.shape[axis], tensor.shape[1 - axis]
+    (first, where, axis), more = wholes[0], len(wholes) - 1
+    where += f" and {counted(more, 'more file')}" if more else ""
+    n, count = first.shape[axis], first.shape[1 - axis]
+    if along == CONTRACTED:
+        n = sum(tensor.shape[axis] for tensor, _, _ in wholes)
+    else:
+        count = sum(tensor.shape[1 - axis] for tensor, _, _ in wholes)
     if parts is None:
         parts = 1, min(count, -(-n * count // _USUAL))
     if not (1 <= parts[0] <= n and 1 <= parts[1] <= count):
@@ -119,21 +131,38 @@ def cut_source(whole: Whole, parts: tuple[int, int] | None) -> list[list[Piece]]
     rows, columns = (_edges(evenly(length, k)) for length, k in zip((n, count), parts, strict=True))
     return [
         [
-            Piece(cut_out(tensor, axis, rows[k], columns[j]), f"{where}: part {k},{j}", k, j)
+            Piece(_cut(wholes, along, rows[k], columns[j]), f"{where}: part {k},{j}", k, j)
             for j in range(parts[1])
         ]
         for k in range(parts[0])
     ]
 
 
-def stack_sources(wholes: Sequence[Whole], along: str) -> list[list[Piece]]:
-    """Matrices of several files as the parts of one, which follow one another along the contracted axis or across it.
+def _cut(wholes: Sequence[Whole], along: str, coordinates: range, vectors: range) -> SourceTensor:
+    """A rectangle of a matrix whose pieces follow one another."""
+    pieces, at, axis = [], 0, wholes[0].axis
+    across = along != CONTRACTED
+    wanted = vectors if across else coordinates
+    for tensor, where, _ in wholes:
+        length = tensor.shape[1 - axis if across else axis]
+        own = range(max(wanted.start - at, 0), min(wanted.stop - at, length))
+        if own:
+            cut = (coordinates, own) if across else (own, vectors)
+            pieces.append((cut_out(tensor, axis, *cut), where))
+        at += length
+    first, name = pieces[laid_out([tensor for tensor, _ in pieces])]
+    for tensor, where in pieces:
+        turned = tensor.fortran_order != first.fortran_order and 1 not in tensor.shape
+        if turned or tensor.byte_order != first.byte_order:
+            raise OperandError(
+                f"{name} and {where}: are laid out in different ways, in C and in Fortran order or with other orders "
+                "of bytes, and a part has entries of both; save them alike, or make each a part, without --parts"
+            )
+    return stacked([tensor for tensor, _ in pieces], 1 - axis if across else axis)
 
-    Raises
-    ------
-    OperandError
-        They do not fit together.
-    """
+
+def check_alike(wholes: Sequence[Whole], along: str) -> None:
+    """Raise OperandError for matrices that do not fit together, along the contracted axis or across it."""
     first, name, axis = wholes[0]
     common = 1 - axis if along == CONTRACTED else axis
     for tensor, where, other in wholes:
@@ -147,6 +176,10 @@ def stack_sources(wholes: Sequence[Whole], along: str) -> list[list[Piece]]:
                 f"{'contracted axis' if along == CONTRACTED else 'vectors'} both need the same type and as many "
                 f"{'vectors' if along == CONTRACTED else 'entries of each'}"
             )
+
+
+def stack_sources(wholes: Sequence[Whole], along: str) -> list[list[Piece]]:
+    """Matrices as the parts of one, which follow one another along the contracted axis or across it."""
     found = [
         (cut_out(tensor, 0, range(tensor.shape[0]), range(tensor.shape[1])), where)
         for tensor, where, _ in wholes

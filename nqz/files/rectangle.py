@@ -105,12 +105,14 @@ class Rectangle:
                 self._copy = self._copied()
         self._copy.pread_into(buffer, offset)
 
-    def close(self) -> None:
+    def let_go(self) -> None:
         """Give up the copy; if it is read again, another is made."""
         with self._lock:
             if self._copy is not None:
                 self._copy.close()
                 self._copy = None
+
+    close = let_go
 
     def _copied(self) -> FileAccess:
         copy, size = temporary_access(self.name), self.array.dtype.itemsize
@@ -163,8 +165,8 @@ def let_go(tensor: SourceTensor) -> Iterator[None]:
     try:
         yield
     finally:
-        if isinstance(tensor.access, Rectangle):
-            tensor.access.close()
+        if hasattr(tensor.access, "let_go"):
+            tensor.access.let_go()
 
 
 def _cuts(whole: range, step: int) -> Iterator[range]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nqz.files.arrays import format_at
 from nqz.files.places import is_folder, names_in
 from nqz.ground.errors import InputError, NqzError, UnsupportedError, UsageError
 from nqz.ground.urls import base, folder_of, is_url, joined, shown
@@ -58,6 +59,8 @@ def is_model(target: object) -> bool:
     if not isinstance(target, (str, bytes, os.PathLike)):
         return False
     path = os.fsdecode(target)
+    if format_at(path) is not None:
+        return False
     if is_url(path):
         return shown(path).endswith(SUFFIX) or is_folder(path)
     try:
