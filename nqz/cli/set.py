@@ -26,7 +26,7 @@ from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import head, open_report
 from nqz.cli.text import escape, payload
 from nqz.cli.verify import raise_failures
-from nqz.commands.opening import open_collection, read_part_set
+from nqz.commands.opening import is_model, open_collection, read_part_set
 from nqz.commands.options import AUTO, EncodeOptions
 from nqz.commands.set_create import check_options, create_set
 from nqz.commands.set_edit import as_set, concatenated, described, split
@@ -248,7 +248,9 @@ class _Job:
         first = self.sources[0]
         if self.output is None and first == "-":
             raise UsageError("nqz set create: standard input has no name; name the manifest, with -o")
-        target: str = local(self.output or default_output(first.rstrip("/"), READ, SUFFIX))
+        first = first.rstrip("/")
+        usual = with_suffix(first, READ, SUFFIX) if is_model(first) else default_output(first, READ, SUFFIX)
+        target: str = local(self.output or usual)
         if suffix(target) != SUFFIX:
             raise UsageError(f"{target}: the manifest of a part set is written; name it .{SUFFIX}")
         return target
