@@ -89,6 +89,53 @@ class Absmax(Peer):
         return code * scale
 
 
+class Groups(Peer):
+    """4 bits an entry in groups along the vectors, as libraries for models on GPUs have them, in NumPy.
+
+    `levels`: the table of NF4 (bitsandbytes), times the largest entry of a group; without one 16 equal steps from
+    the least entry of a group to the largest (int4 with an offset). Scales and offsets are float16.
+    """
+
+    transposed = True
+
+    def __init__(self, length: int, levels: np.ndarray | None = None):
+        self.length, self.levels = length, levels
+        what = "int4, scale and offset" if levels is None else "NF4, scale"
+        self.name = f"NumPy {what} of each {length}"
+
+    def encode(self, x):
+        groups = x.reshape(len(x), -1, self.length)
+        if self.levels is None:
+            least = groups.min(2, keepdims=True).astype(np.float16)
+            scale = ((groups.max(2, keepdims=True) - least) / 15).astype(np.float16)
+            code = np.rint((groups - least) / np.where(scale == 0, np.float16(1), scale)).clip(0, 15)
+            return _pairs(code), scale, least
+        scale = np.abs(groups).max(2, keepdims=True).astype(np.float16)
+        middles = (self.levels[1:] + self.levels[:-1]) / 2
+        code = np.searchsorted(middles, groups / np.where(scale == 0, np.float16(1), scale))
+        return _pairs(code), scale
+
+    def decode(self, code):
+        codes, scale, *offset = code
+        found = np.empty((*codes.shape[:2], self.length), np.uint8)
+        found[..., 0::2], found[..., 1::2] = codes & 15, codes >> 4
+        values = found if self.levels is None else self.levels[found]
+        values = values * scale.astype(np.float32)
+        return (values + offset[0] if offset else values).reshape(len(found), -1)
+
+
+def _pairs(code):
+    code = code.astype(np.uint8)
+    return code[..., 0::2] | (code[..., 1::2] << 4)
+
+
+NF4 = np.array(
+    [-1, -0.6961928, -0.52507305, -0.39491749, -0.28444138, -0.18477343, -0.09105004, 0]
+    + [0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1],
+    np.float32,
+)
+
+
 class Ggml(Peer):
     """A block format of ggml as gguf-py quantizes it; the blocks lie along the vectors."""
 
@@ -423,7 +470,7 @@ class Nqz(Peer):
 def peers() -> list[tuple[str, Callable[[], list[Peer]]]]:
     """Module that a family of peers needs, and a function that makes them."""
     return [
-        ("numpy", lambda: [Absmax(4), Absmax(8)]),
+        ("numpy", lambda: [Absmax(4), Absmax(8), Groups(64, NF4), Groups(64), Groups(128)]),
         ("constriction", lambda: [AnsScalar(rate, each) for each in (False, True) for rate in RATES]),
         ("faiss", lambda: [*map(FaissProduct, (8, 4)), *map(FaissEden, RATES), *map(FaissScalar, (4, 6, 8))]),
         ("gguf", lambda: list(Ggml.all())),

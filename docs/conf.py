@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
 import nqz
 
 project = "nqz"
@@ -43,3 +48,39 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#1d5fa8", "color-brand-content": "#1d5fa8"},
     "dark_css_variables": {"color-brand-primary": "#7db4ee", "color-brand-content": "#7db4ee"},
 }
+
+# 4^{−R} and G_A are read as they stand in the sources; here they are shown as powers and indices.
+_RAISED = re.compile(
+    r"(?<=[^\s^])\^(?:\{(?P<up>[^{}]*)\}|(?P<power>−?\([^()]*\)|−?⌊[^⌊⌋]*⌋|−?\w+))"
+    r"|(?<=[^\W\d_])_(?:\{(?P<down>[^{}]*)\}|(?P<index>[A-Za-zκλω]{1,2}\d?)(?![A-Za-z_]))"
+)
+_PLAIN = (nodes.literal, nodes.literal_block, nodes.title, nodes.reference)
+
+
+def _raise(app: Sphinx, tree: nodes.document, name: str) -> None:
+    if name != "theory":
+        return
+    for text in [*tree.findall(nodes.Text)]:
+        within, parent = text, text.parent
+        while within is not None and not isinstance(within, _PLAIN):
+            within = within.parent
+        if within is None and _RAISED.search(text):
+            parent.replace(text, _split(text))
+
+
+def _split(text: str) -> list[nodes.Node]:
+    """A text with powers and indices raised and lowered."""
+    found: list[nodes.Node] = []
+    last = 0
+    for match in _RAISED.finditer(text):
+        up, power, down, index = match.group("up", "power", "down", "index")
+        inside = next(one for one in (up, power, down, index) if one is not None)
+        made = nodes.superscript if match[0][0] == "^" else nodes.subscript
+        found += [nodes.Text(text[last : match.start()]), made("", "", *_split(inside))]
+        last = match.end()
+    return [*found, nodes.Text(text[last:])]
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("doctree-resolved", _raise)

@@ -128,7 +128,7 @@ def annotate(array: Any, original: Any = None) -> dict[str, Any]:
     Parameters
     ----------
     array : zarr.Array
-        It has the nqz codec, and is open for writing.
+        It has the nqz codec, in version 3 of the format or in version 2, and is open for writing.
     original : array_like, optional
         What was written, of the same shape: the error is measured then. By default it is what its chunks predict,
         which is known of arrays without shards.
@@ -145,17 +145,22 @@ def annotate(array: Any, original: Any = None) -> dict[str, Any]:
         It has another codec, or shards and no original; or the original has another shape.
     InputError
         A chunk cannot be read.
+
+    Notes
+    -----
+    What is stated is true until something is written to the array; a codec does not see attributes, and cannot mend
+    them. State it again then.
     """
-    codec = next((one for one in _serializers(array) if isinstance(one, NqzCodec)), None)
-    if codec is None:
-        raise UsageError("the array has no nqz codec")
+    settings = _settings(array)
+    if settings is None:
+        raise UsageError(f"the array {array.name} has no nqz codec: there is no error of nqz to state")
     stated = {
         "family": "quantization",
         "algorithm": "rotated, dithered lattice quantization"
-        if codec.coding != "trellis"
+        if settings.get("coding") != "trellis"
         else "rotated, dithered trellis coding",
         "implementation": f"nqz {__version__}",
-        **codec.to_dict()["configuration"],
+        **settings,
         "bits_per_entry": 8 * array.nbytes_stored() / max(1, array.size),
         **(_predicted(array) if original is None else _measured(array, original)),
     }
@@ -163,12 +168,17 @@ def annotate(array: Any, original: Any = None) -> dict[str, Any]:
     return stated
 
 
-def _serializers(array: Any) -> list[Any]:
-    """Codecs of an array, those inside of shards too."""
-    found = []
+def _settings(array: Any) -> dict[str, Any] | None:
+    """What the nqz codec of an array was told, inside of shards too, and in version 2 of the format."""
     for codec in getattr(array.metadata, "codecs", ()):
-        found += [codec, *getattr(codec, "codecs", ())]
-    return found
+        for one in (codec, *getattr(codec, "codecs", ())):
+            if isinstance(one, NqzCodec):
+                found: dict[str, Any] = one.to_dict()["configuration"]
+                return found
+    compressor = getattr(array.metadata, "compressor", None)
+    if getattr(compressor, "codec_id", None) != "nqz":
+        return None
+    return {name: value for name, value in compressor.get_config().items() if name != "id"}
 
 
 def _predicted(array: Any) -> dict[str, Any]:

@@ -160,6 +160,10 @@ def test_version_2_has_the_codec_of_numcodecs(tmp_path):
     found = zarr.open_array(tmp_path, zarr_format=2)
     assert error(array, found[...]) < 0.006 and found.nbytes_stored() < 4.3 / 8 * array.size
     assert json.loads((tmp_path / ".zarray").read_text())["compressor"] == {"id": "nqz", "axis": 1, "rate": 4}
+    stated, measured = annotate(made), annotate(made, array)
+    assert stated["rate"] == 4 and stated["axis"] == 1 and "id" not in stated
+    assert stated["relative_error"] == pytest.approx(measured["relative_error"], rel=0.05)
+    assert zarr.open_array(tmp_path, zarr_format=2).attrs["lossy_compression"] == measured
     with pytest.raises(nqz.UsageError, match="not int64"):
         Nqz(rate=4).encode(np.arange(9))
     with pytest.raises(nqz.UsageError, match="one of rate"):
