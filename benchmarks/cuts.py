@@ -12,11 +12,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 import numpy as np
-from common import SEED
 
+from common import SEED
 from nqz import inspect
 
 CUTS = ("1x1", "1x4", "2x2", "4x1", "4x4", "1x16", "16x1")
@@ -43,7 +42,12 @@ def main() -> None:
         for cut in (None, *CUTS):
             bits, seconds, memory = _row(cut, chosen)
             error = np.square(np.load("c.npy") - product).sum() / scale
-            row = [f"{bits:.4f}", f"{error:.5f}", *(f"{one:.2f}" for one in seconds), *(f"{one:.0f}" for one in memory)]
+            row = [
+                f"{bits:.4f}",
+                f"{error:.5f}",
+                *(f"{one:.2f}" for one in seconds),
+                *(f"{one:.0f}" for one in memory),
+            ]
             print(f"| {cut or 'a file'} | {' | '.join(row)} |", flush=True)
 
 

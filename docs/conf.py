@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from docutils import nodes
-from sphinx.application import Sphinx
+from docutils import nodes  # type: ignore[import-untyped, unused-ignore]
 
 import nqz
 
@@ -57,7 +57,7 @@ _RAISED = re.compile(
 _PLAIN = (nodes.literal, nodes.literal_block, nodes.title, nodes.reference)
 
 
-def _raise(app: Sphinx, tree: nodes.document, name: str) -> None:
+def _raise(app: Any, tree: Any, name: str) -> None:
     if name != "theory":
         return
     for text in [*tree.findall(nodes.Text)]:
@@ -68,9 +68,9 @@ def _raise(app: Sphinx, tree: nodes.document, name: str) -> None:
             parent.replace(text, _split(text))
 
 
-def _split(text: str) -> list[nodes.Node]:
+def _split(text: str) -> list[Any]:
     """A text with powers and indices raised and lowered."""
-    found: list[nodes.Node] = []
+    found: list[Any] = []
     last = 0
     for match in _RAISED.finditer(text):
         up, power, down, index = match.group("up", "power", "down", "index")
@@ -81,6 +81,6 @@ def _split(text: str) -> list[nodes.Node]:
     return [*found, nodes.Text(text[last:])]
 
 
-def setup(app: Sphinx) -> None:
+def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("doctree-resolved", _raise)

@@ -175,7 +175,7 @@ def _settings(array: Any) -> dict[str, Any] | None:
             if isinstance(one, NqzCodec):
                 found: dict[str, Any] = one.to_dict()["configuration"]
                 return found
-    compressor = getattr(array.metadata, "compressor", None)
+    compressor: Any = getattr(array.metadata, "compressor", None)
     if getattr(compressor, "codec_id", None) != "nqz":
         return None
     return {name: value for name, value in compressor.get_config().items() if name != "id"}

@@ -163,8 +163,8 @@ class Again:
             if shape == array.shape and np.mean(sample == kept) > 0.25:
                 warnings.warn(
                     "a chunk that had been compressed with loss is decoded, changed and compressed again, which adds a "
-                    "second error to the first, so that a stated error is no longer true: write whole chunks, once, or state "
-                    "it again",
+                    "second error to the first, so that a stated error is no longer true: write whole chunks, once, or "
+                    "state it again",
                     stacklevel=2,
                 )
                 return
