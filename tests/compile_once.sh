@@ -35,9 +35,10 @@ preprocess() {
 mkdir -p "$kept"
 work=$(mktemp -d "$kept/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
 preprocess "$@"  # writes the list of headers, too, where options ask for it
 {
-    "$1" --version
+    "$1" --version | sed '1s/^[^ ]* //'  # which of its names it was called by does not matter
     for argument; do
         case $argument in "$output" | "$output.d" | /*) ;; *) printf '%s\n' "$argument" ;; esac
     done
