@@ -33,7 +33,7 @@ def test_content_is_named_by_the_pieces_in_order():
     assert whole.value().hex() == WHOLE
 
 
-@pytest.mark.parametrize("size", [1, 63, 64, 1000, 2000, 1 << 40])
+@pytest.mark.parametrize("size", [1, 63, 64, 1000, 2000, 1 << 40, (1 << 63) - 1])
 @pytest.mark.parametrize("length", [1, 64, 1999, 2000, 2001, 4000])
 def test_pieces_are_those_of_the_library(size, length):
     expected = [hashlib.sha256(DATA[i : min(i + size, length)]).digest() for i in range(0, length, size)]

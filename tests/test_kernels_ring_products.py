@@ -98,7 +98,8 @@ def test_arguments_that_do_not_fit_rings_are_refused(native):
         code = kernels.RingCode(0, dither)
         kernels.ring_products(code, *fitting.values(), np.empty((2, 1), np.int64))
         for wrong in (
-            {"lengths": lengths * 2}, {"bits2": rates + 1}, {"bits2": rates * 3}, {"first": -1}, {"data": data[1:]},
+            {"lengths": lengths * 2}, {"bits2": rates + 1}, {"bits2": rates * 3}, {"first": -1}, {"first": 2**63 - 1},
+            {"data": data[1:]},
             {"vectors": few(1, 48)}, {"vectors": np.full((1, 64), 16320, np.int16)},
             {"vectors": np.full((1, 64), -16320, np.int16)}, {"vectors": few(2, 64)},
         ):  # fmt: skip

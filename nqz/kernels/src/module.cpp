@@ -716,6 +716,7 @@ bool has_sha() {
 
 nb::bytes hash_pieces(Vector<uint8_t> data, int64_t piece) {
     require(piece > 0, "a piece must have a byte");
+    piece = std::min(piece, std::max(size(data), (int64_t)1));  // twice that is a number
     std::string out((size_t)((size(data) + piece - 1) / piece) * 32, '\0');
     {
         nb::gil_scoped_release release;

@@ -166,12 +166,14 @@ inline int64_t ring_sizes(const Vector<int64_t>& lengths, const Vector<int32_t>&
                           int64_t& entries) {
     require(size(bits2) == size(lengths), "bits2 must be int32 [r]");
     require(first >= 0, "first must not be negative");
+    require(first <= (int64_t)1 << 62, "first must be at most 2^62");
     int64_t bytes = 0;
     entries = 0;
     for (int64_t r = 0; r < size(lengths); r++) {
         require(lengths(r) >= 1 && lengths(r) <= (int64_t)1 << 40, "a ring has 1 to 2^40 entries");
         bytes += ring_size(lengths(r), bits2(r));
         entries += lengths(r);
+        require(entries <= (int64_t)1 << 60, "rings have up to 2^60 entries");
     }
     return bytes;
 }

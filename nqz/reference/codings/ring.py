@@ -280,6 +280,7 @@ def _check(code: RingCode, lengths: Array, bits2: Array, first: int, data: Array
     """Return where the rings begin in their bytes; ValueError where the arguments do not fit."""
     check({"lengths int64 [r]": lengths, "bits2 int32 [r]": bits2})
     require(first >= 0, "first must not be negative")
+    require(first <= 2**62, "first must be at most 2^62")
     require(within(lengths, 1, 2**40), "a ring has 1 to 2^40 entries")
     require(within(bits2, BITS2[0], BITS2[-1]), "bits2 must be 2 to 8")
     sizes = [ring_bytes(int(n), int(b)) for n, b in zip(lengths, bits2, strict=True)]
