@@ -160,10 +160,10 @@ def test_a_worker_that_is_lost_or_finds_another_file_is_an_error(folder):
         """Sees other bytes under the same name."""
 
         def submit(self, function, /, *arguments):
-            work, (job, threads) = arguments
+            tag, work, (job, threads) = arguments
             address = job.corpus.address._replace(digest=b"")
             other = job._replace(corpus=job.corpus._replace(address=address))
-            return super().submit(function, work, (other, threads))
+            return super().submit(function, tag, work, (other, threads))
 
     with pytest.raises(InputError, match="workers must see the same storage"):
         nqz.topk(folder / "x.nqz", folder / "q.npy", executor=Other())

@@ -5,13 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import operator
 import os
+import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from nqz._version import __version__
 from nqz.ground.errors import InputError, NqzError, UsageError
-from nqz.ground.fleet import Fleet
+from nqz.ground.fleet import Fleet, call
 from nqz.ground.threads import Workers
 
 
@@ -92,3 +95,79 @@ def test_an_executor_that_takes_no_more_is_an_error():
     executor.shutdown()
     with pytest.raises(NqzError, match="cannot schedule new futures after shutdown"):
         list(Fleet(executor).map(abs, [(1,)]))
+
+
+class Given(Executor):
+    """Gives results as `change` makes them of what workers give."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def submit(self, function, /, *arguments):
+        future = Future()
+        found = self.change(function(*arguments))
+        if isinstance(found, BaseException):
+            future.set_exception(found)
+        else:
+            future.set_result(found)
+        return future
+
+
+@pytest.mark.parametrize("found", [
+    None, 5, (), (True, 7), (False, None), "abc", np.zeros(3), (("0.0.0", 0), True, 7), ((__version__, 9), True, 7),
+    [(__version__, 0), True, 7], (np.zeros(2), True, 7),
+])  # fmt: skip
+def test_what_is_no_result_of_a_job_is_refused(found):
+    with pytest.raises(
+        NqzError, match=f"no result of its job in nqz {__version__}; all need the same release"
+    ):
+        list(Fleet(Given(lambda _: found)).map(operator.add, [(3, 4)]))
+
+
+def test_results_of_other_jobs_are_refused():
+    given = []
+
+    def change(found):
+        given.append(found)
+        return given[0]
+
+    fleet = Fleet(Given(change)).map(operator.add, [(3, 4), (5, 6)])
+    with pytest.raises(NqzError, match="no result of its job"):
+        list(fleet)
+
+
+def test_a_worker_of_another_release_says_so():
+    tag = "0.0.0", 3
+    assert call(tag, operator.add, (3, 4))[:2] == (tag, False)
+    with pytest.raises(NqzError, match=r"a worker has nqz .*, and who asks it nqz 9\.9"):
+        list(
+            Fleet(Given(lambda found: ((__version__, 0), *call(("9.9", 0), abs, (1,))[1:]))).map(abs, [(1,)])
+        )
+
+
+def test_what_is_no_future_is_an_error():
+    class Odd(Executor):
+        def submit(self, function, /, *arguments):
+            return 5
+
+    with pytest.raises(NqzError, match="was lost, or failed"):
+        list(Fleet(Odd()).map(abs, [(1,)] * 9))
+
+
+def test_jobs_that_workers_are_at_are_waited_for_and_others_given_up():
+    done, begun, wait = [], threading.Event(), threading.Event()
+
+    def work(number):
+        begun.set()
+        wait.wait(10)
+        done.append(number)
+
+    with ThreadPoolExecutor(1) as executor:
+        fleet = Fleet(executor)
+        found = fleet.map(work, ((i,) for i in range(2)))
+        threading.Timer(0.05, wait.set).start()
+        fleet._under_way.update(executor.submit(work, number) for number in (7, 8))
+        begun.wait(10)
+        fleet.settle()
+        assert done == [7]
+        assert list(found) == [None, None]

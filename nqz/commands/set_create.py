@@ -152,6 +152,8 @@ def create_set(
         )  # fmt: skip
         publish(made)
     except BaseException:
+        if pool.fleet is not None:  # who is writing a part still would do so after it is removed
+            pool.fleet.settle()
         for name in set(names) - kept:
             remove(joined(folder, name))
         raise

@@ -6,16 +6,23 @@ plain values, so any engine that can call a function elsewhere will do; what it 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
+from nqz._version import __version__
 from nqz.ground.errors import NqzError, UsageError
 
 _AHEAD = 2  # jobs under way for each worker: while it works on one, the next is there
 _UNTOLD = 16  # workers that are reckoned with where an executor does not tell
 _ASKED = 1.0  # seconds after which a cluster is asked again how many it has: they come one by one
+_SETTLED = 120.0  # seconds that jobs which nobody waits for any more have to end
+
+Tag = tuple[str, int]
+"""What tells the result of a job from everything else: the release, and the number of the job."""
 
 
 class Fleet:
@@ -38,7 +45,8 @@ class Fleet:
             kind = type(executor).__name__
             raise UsageError(f"executor: one of concurrent.futures, or like one, is needed, and not {kind}")
         self.threads = threads
-        self._executor = executor
+        self._executor, self._numbers = executor, itertools.count()
+        self._under_way: set[Any] = set()
         self._asked, self._workers = time.monotonic(), _workers(executor)
 
     @property
@@ -56,46 +64,79 @@ class Fleet:
         NqzError
             What the function raised; or a worker was lost, and the executor did not find another.
         """
-        pending: deque[Any] = deque()
+        pending: deque[tuple[Tag, Any]] = deque()
         try:
             for job in jobs:
                 pending.append(self._submitted(function, job))
                 if len(pending) >= _AHEAD * self.workers:
-                    yield _result(pending.popleft())
+                    yield self._result(*pending.popleft())
             while pending:
-                yield _result(pending.popleft())
+                yield self._result(*pending.popleft())
         finally:
-            for future in pending:
-                future.cancel()
+            for _, future in pending:
+                if _cancel(future):
+                    self._under_way.discard(future)
 
-    def _submitted(self, function: Callable[..., Any], job: tuple[Any, ...]) -> Any:
+    def settle(self, seconds: float = _SETTLED) -> None:
+        """Give up what is under way, and wait, but not for ever, for what workers are at: they may be writing."""
+        under_way, self._under_way = self._under_way, set()
+        end = time.monotonic() + seconds
+        for future in [future for future in under_way if not _cancel(future)]:
+            with suppress(Exception):
+                future.exception(max(0.0, end - time.monotonic()))
+
+    def _submitted(self, function: Callable[..., Any], job: tuple[Any, ...]) -> tuple[Tag, Any]:
+        tag = __version__, next(self._numbers)
         try:
-            return self._executor.submit(call, function, job)
+            future = self._executor.submit(call, tag, function, job)
+            self._under_way.add(future)
         except Exception as error:
             raise _lost(error) from error
+        return tag, future
+
+    def _result(self, tag: Tag, future: Any) -> Any:
+        found = _found(future)
+        self._under_way.discard(future)
+        if type(found) is tuple and len(found) == 3 and type(found[0]) is tuple and found[0] == tag:
+            if found[1] is True:
+                return found[2]
+            kind, text = found[2]
+            raise kind(text)
+        raise NqzError(
+            f"a worker gave what is no result of its job in nqz {__version__}; all need the same release; nothing was "
+            "written"
+        )
 
 
-def call(function: Callable[..., Any], job: tuple[Any, ...]) -> tuple[bool, Any]:
+def call(tag: Tag, function: Callable[..., Any], job: tuple[Any, ...]) -> tuple[Tag, bool, Any]:
     """Call a function on a worker: whether it returned, and what; or its error, if that is one for users."""
     try:
-        return True, function(*job)
+        if tag[0] != __version__:
+            raise NqzError(
+                f"a worker has nqz {__version__}, and who asks it nqz {tag[0]}; all need the same release"
+            )
+        return tag, True, function(*job)
     except NqzError as error:
-        return False, (type(error), str(error))
+        return tag, False, (type(error), str(error))
 
 
-def _result(future: Any) -> Any:
+def _cancel(future: Any) -> bool:
+    """Whether a job is given up before a worker is at it."""
     try:
-        done, value = future.result()
+        return bool(future.cancel())
+    except Exception:  # it is no future
+        return True
+
+
+def _found(future: Any) -> Any:
+    try:
+        return future.result()
     except (MemoryError, KeyboardInterrupt):
         raise
     except BaseException as error:
         if isinstance(error, Exception) or type(error).__name__ == "CancelledError":
             raise _lost(error) from error
         raise
-    if done:
-        return value
-    kind, text = value
-    raise kind(text)
 
 
 def _lost(error: BaseException) -> NqzError:
@@ -116,4 +157,9 @@ def _workers(executor: Any) -> int:
             return count
     client = getattr(executor, "_client", None)  # of Dask
     threads: Any = getattr(client, "nthreads", None)
-    return _UNTOLD if threads is None else max(1, sum(map(int, threads().values())))
+    if threads is None:
+        return _UNTOLD
+    try:
+        return max(1, sum(map(int, threads().values())))
+    except Exception:  # one that is closed says so when it is given a job
+        return _UNTOLD
