@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from nqz.commands.rectangles import SAMPLED, begins, cut_sample, rectangles, shares
+from nqz.commands.rectangles import SAMPLED, begins, cut_sample, rectangles, room, shares
 
 ENTRIES = 1 << 22
 
@@ -35,6 +35,22 @@ def test_rectangles_are_of_whole_blocks_or_follow_one_another_in_them():
         for r, c in rectangles(18_000, 18_000, ENTRIES, 2 * (blocks(18_000, 9000),))
     ]
     assert large == sorted(large) and len(set(large)) == 4 < len(large)
+
+
+def test_workers_are_given_blocks_of_their_own_in_turn():
+    own = blocks(18_000, 9000), blocks(9000, 9000)
+    found = [r.start // 9000 for r, _ in rectangles(18_000, 9000, ENTRIES, own, workers=2)]
+    assert found == [0, 1] * (len(found) // 2)
+    assert set(rectangles_of(own, 2)) == set(rectangles_of(own, 1)) == set(rectangles_of(own, 5))
+
+
+def rectangles_of(own, workers):
+    found = rectangles(18_000, 9000, ENTRIES, own, workers)
+    return [(r.start, r.stop, c.start, c.stop) for r, c in found]
+
+
+def test_rectangles_of_long_vectors_are_larger():
+    assert room(4096, "float32") == 2 * room(4096, "float64") == room(1 << 20, "float32") // 4
 
 
 def test_shares_are_of_whole_blocks_where_these_are_enough():

@@ -111,7 +111,7 @@ def test_large_products_are_the_same_whoever_computes_what(folder, monkeypatch, 
     sets = folder / "x.nqzset", folder / "y.nqzset"
     whole = nqz.matmul(*sets, estimator=estimator, sigma=True)
     monkeypatch.setattr("nqz.product.product._WHOLE", 1)
-    monkeypatch.setattr("nqz.commands.set_product.BYTES", nbytes)
+    monkeypatch.setattr("nqz.commands.rectangles.BYTES", nbytes)
     executor = Elsewhere()
     for found in (
         nqz.matmul(*sets, estimator=estimator, sigma=True),
@@ -127,7 +127,7 @@ def test_large_products_are_the_same_whoever_computes_what(folder, monkeypatch, 
 
 def test_an_entry_of_parts_that_overflows_is_named_wherever_it_is_computed(tmp_path, monkeypatch):
     monkeypatch.setattr("nqz.product.product._WHOLE", 1)
-    monkeypatch.setattr("nqz.commands.set_product.BYTES", 1 << 12)
+    monkeypatch.setattr("nqz.commands.rectangles.BYTES", 1 << 12)
     x = np.random.default_rng(1).standard_normal((256, 70), np.float32)
     x[:, 50:] *= np.float32(1e30)
     np.save(tmp_path / "x.npy", x)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nqz.commands.address import Address, check_address
 from nqz.commands.factors import Coded, CodedOperand, Plain
-from nqz.commands.rectangles import BYTES, begins, cut_sample, rectangles, shares
+from nqz.commands.rectangles import begins, cut_sample, rectangles, room, shares
 from nqz.files.parked import Descriptors
 from nqz.ground.fleet import Fleet
 from nqz.ground.recent import Recent
@@ -152,8 +152,9 @@ class ProductElsewhere(Product):
             return
         local = None if deviations is None else deviations.local
         whole = self.a.columns * self.b.columns
-        entries, blocks = BYTES // np.dtype(dtype).itemsize, (self.a.blocks, self.b.blocks)
-        places = list(rectangles(self.a.columns, self.b.columns, entries, blocks))
+        assert self.fleet is not None
+        size, blocks = (self.a.columns, self.b.columns), (self.a.blocks, self.b.blocks)
+        places = list(rectangles(*size, room(self.a.side.n, dtype), blocks, self.fleet.workers))
         jobs = ((measured.theta, dtype, local, *place) for place in places)
         for (rows, columns), found in zip(places, self._jobs(rectangle_job, jobs), strict=True):
             tile = taken(found, rows, columns, deviations)

@@ -7,13 +7,18 @@ same blocks, and where a job can be of whole ones, it is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise, product
+from itertools import islice, pairwise, product, zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
-BYTES = 1 << 25
-"""Of the product that one job computes, at most."""
+from nqz.stages.panels import panel_columns
+
+BYTES = 1 << 23
+"""Of the product that one job computes, at most: larger answers of processes take several times as long to receive."""
+
+_LONG = 4
+"""Times as many of vectors so long that a rectangle is of several blocks, and decoded for itself."""
 
 SAMPLED = 1 << 22
 """Raw products of a sample that one job computes, about, at most."""
@@ -30,8 +35,14 @@ _SENT = 2.0
 Edges = Sequence[tuple[int, int]]
 
 
+def room(n: int, dtype: str) -> int:
+    """Entries of a rectangle of a product of vectors of n entries, at most."""
+    entries = BYTES // np.dtype(dtype).itemsize
+    return entries if panel_columns(n) >= _HIGH // 2 else _LONG * entries
+
+
 def rectangles(
-    rows: int, columns: int, entries: int, blocks: tuple[Edges, Edges] = ((), ())
+    rows: int, columns: int, entries: int, blocks: tuple[Edges, Edges] = ((), ()), workers: int = 1
 ) -> Iterator[tuple[slice, slice]]:
     """Rectangles that cover a product, by its size alone.
 
@@ -42,12 +53,16 @@ def rectangles(
         Of a rectangle, at most.
     blocks : tuple of sequence of tuple, optional
         First row and the one behind the last of what is decoded together, all of them in order; the same of columns.
+    workers : int
+        So many are at it: each is given rectangles of blocks of its own, as far as they take what follows in turn.
     """
     high = max(1, min(rows, _HIGH, entries))
     wide = max(1, entries // high)
     high = max(high, min(rows, entries // max(1, min(columns, wide))))
-    for down, across in product(_runs(rows, high, blocks[0]), _runs(columns, wide, blocks[1])):
-        yield from product(down, across)
+    runs = product(_runs(rows, high, blocks[0]), _runs(columns, wide, blocks[1]))
+    while together := [list(product(*run)) for run in islice(runs, workers)]:
+        for turn in zip_longest(*together):
+            yield from (one for one in turn if one is not None)
 
 
 def _runs(count: int, step: int, blocks: Edges) -> list[list[slice]]:

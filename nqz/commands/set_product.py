@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz import kernels
-from nqz.commands.rectangles import BYTES, rectangles
+from nqz.commands.rectangles import rectangles, room
 from nqz.commands.set_operand import SetOperand
 from nqz.commands.set_raw import Decoded, Sum, exact, raw_sum
 from nqz.ground.arithmetic import pieces
@@ -89,10 +89,10 @@ class SetProduct(Product):
         for sides, rows, columns in wanted:
             yield exact(raw_sum(sides, rows, columns, parts, self.decoded, pool))
 
-    def places(self, dtype: str) -> list[tuple[slice, slice]]:
-        """The rectangles that the product is computed in."""
-        blocks = self.a.panels, self.b.panels
-        return list(rectangles(self.a.columns, self.b.columns, BYTES // np.dtype(dtype).itemsize, blocks))
+    def places(self, dtype: str, workers: int = 1) -> list[tuple[slice, slice]]:
+        """The rectangles that the product is computed in, by so many workers."""
+        size, blocks = (self.a.columns, self.b.columns), (self.a.panels, self.b.panels)
+        return list(rectangles(*size, room(max(self.a.lengths), dtype), blocks, workers))
 
     def _rectangles(
         self, measured: Measured, dtype: str, pool: Workers

@@ -70,11 +70,11 @@ class SetProductElsewhere(SetProduct):
         self, measured: Measured, dtype: str, put: Put, pool: Workers, deviations: Deviations | None = None
     ) -> Iterator[tuple[float, Any]]:
         """See `Product`."""
-        places = self.places(dtype)
+        assert self.fleet is not None
+        places = self.places(dtype, self.fleet.workers)
         if measured.raw is not None or self._several(len(places)) > 1:
             yield from super().tiles(measured, dtype, put, pool, deviations)
             return
-        assert self.fleet is not None
         local = None if deviations is None else deviations.local
         own = self.sides, self.estimator, self.same, measured.theta, dtype, local
         jobs = ((*own, *place, self.fleet.threads) for place in places)
@@ -145,7 +145,7 @@ class SetProductElsewhere(SetProduct):
             yield from super()._rectangles(measured, dtype, pool)
             return
         assert self.fleet is not None
-        places = self.places(dtype)
+        places = self.places(dtype, self.fleet.workers)
         ranges = self._ranges(self._several(len(places)))
         every = np.arange(self.a.columns), np.arange(self.b.columns)
         jobs = (
