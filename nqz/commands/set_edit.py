@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from nqz.commands.set_source import CONTRACTED
@@ -65,28 +66,23 @@ def concatenated(sets: Sequence[tuple[PartSet, str]], to: str, along: str) -> Pa
             )
     moved = [_moved(one, path, to) for one, path in sets]
     grids = [one for one, _ in sets]
-    plan = common(one.plan for one in grids)
     if along == CONTRACTED:
-        coordinates = tuple(x for one in grids for x in one.coordinates)
-        return _checked(
-            PartSet(
-                first.axis,
-                first.dtype,
-                coordinates,
-                first.vectors,
-                plan,
-                tuple(p for own in moved for p in own),
-            ),
-            to,
-        )
-    vectors = tuple(x for one in grids for x in one.vectors)
-    rows = [
-        part
-        for k in range(len(first.coordinates))
-        for one, own in zip(grids, moved, strict=True)
-        for part in own[k * len(one.vectors) : (k + 1) * len(one.vectors)]
-    ]
-    return _checked(PartSet(first.axis, first.dtype, first.coordinates, vectors, plan, tuple(rows)), to)
+        parts = [part for own in moved for part in own]
+        made = replace(first, coordinates=tuple(x for one in grids for x in one.coordinates))
+    else:
+        parts = [
+            part
+            for k in range(len(first.coordinates))
+            for one, own in zip(grids, moved, strict=True)
+            for part in own[k * len(one.vectors) : (k + 1) * len(one.vectors)]
+        ]
+        made = replace(first, vectors=tuple(x for one in grids for x in one.vectors))
+    seen = set[str]()
+    for part in parts:
+        if part.file in seen:
+            raise OperandError(f"{to}: {part.file} would be a part twice; a file is one part of a set")
+        seen.add(part.file)
+    return replace(made, plan=common(one.plan for one in grids), parts=tuple(parts))
 
 
 def split(grid: PartSet, along: str) -> list[PartSet]:
@@ -94,32 +90,12 @@ def split(grid: PartSet, along: str) -> list[PartSet]:
     across = len(grid.vectors)
     if along == CONTRACTED:
         return [
-            PartSet(
-                grid.axis,
-                grid.dtype,
-                (n,),
-                grid.vectors,
-                grid.plan,
-                grid.parts[k * across : (k + 1) * across],
-            )
+            replace(grid, coordinates=(n,), parts=grid.parts[k * across : (k + 1) * across])
             for k, n in enumerate(grid.coordinates)
         ]
     return [
-        PartSet(grid.axis, grid.dtype, grid.coordinates, (count,), grid.plan, grid.parts[j::across])
-        for j, count in enumerate(grid.vectors)
+        replace(grid, vectors=(count,), parts=grid.parts[j::across]) for j, count in enumerate(grid.vectors)
     ]
-
-
-def _checked(made: PartSet, to: str) -> PartSet:
-    names = [part.file for part in made.parts]
-    twice = (
-        next((name for name in names if names.count(name) > 1), None)
-        if len(set(names)) < len(names)
-        else None
-    )
-    if twice is not None:
-        raise OperandError(f"{to}: {twice} would be a part twice; a file is one part of a set")
-    return made
 
 
 def _moved(grid: PartSet, path: str, to: str) -> list[PartEntry]:

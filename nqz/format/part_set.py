@@ -120,10 +120,6 @@ class PartSet:
             for j in range(len(self.vectors))
         ]
 
-    def part(self, k: int, j: int) -> int:
-        """Number of the part with the k-th coordinates and the j-th vectors."""
-        return k * len(self.vectors) + j
-
     def pack(self) -> bytes:
         """The text of the file."""
         return f'{self._text()},\n "digest": "{self.digest}"}}\n'.encode()
