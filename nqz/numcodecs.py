@@ -11,7 +11,7 @@ from typing import Any
 from numcodecs.abc import Codec
 from numcodecs.compat import ensure_ndarray, ndarray_copy
 
-from nqz.api.blocks import Again, check_options, decode_block, encode_block
+from nqz.api.blocks import MOST, Again, check_options, decode_block, encode_block
 from nqz.ground.errors import UsageError
 
 __all__ = ["Nqz"]
@@ -34,7 +34,7 @@ class Nqz(Codec):  # type: ignore[misc]
     codec_id = "nqz"
 
     def __init__(self, axis: int = 0, **options: Any) -> None:
-        check_options(options)
+        check_options(options, axis)
         self.axis, self.options = axis, options
 
     def encode(self, buf: Any) -> bytes:
@@ -49,7 +49,10 @@ class Nqz(Codec):  # type: ignore[misc]
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """Rebuild the array, or put it into `out`."""
-        array = decode_block(bytes(ensure_ndarray(buf).data), self.axis)
+        most = MOST if out is None else ensure_ndarray(out).nbytes
+        array = decode_block(bytes(ensure_ndarray(buf).data), self.axis, most=most)
+        if out is not None and array.nbytes != most:
+            raise UsageError(f"a chunk of {array.nbytes} bytes does not go into {most} bytes")
         _again.remember(array)
         return ndarray_copy(array, out)
 

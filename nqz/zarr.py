@@ -10,6 +10,7 @@ It is found by its name, "nqz", when an array is opened. Each chunk is a contain
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -61,12 +62,14 @@ class NqzCodec(ArrayBytesCodec):  # type: ignore[misc]  # where mypy sees no zar
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_options(self.options())
+        check_options(self.options(), self.axis)
 
     @classmethod
     def from_dict(cls, data: Any) -> NqzCodec:
         """Read the configuration that metadata have."""
-        configuration = dict(data.get("configuration", {}))
+        configuration = data.get("configuration", {})
+        if not isinstance(configuration, Mapping):
+            raise UsageError(f"the nqz codec has no configuration, but {configuration!r:.60}")
         unknown = set(configuration) - {field.name for field in fields(cls)}
         if unknown:
             raise UsageError(

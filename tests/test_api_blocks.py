@@ -9,6 +9,7 @@ import pytest
 
 import nqz
 from nqz.api.blocks import Again, check_options, decode_block, encode_block
+from nqz.api.matrix import CompressedMatrix
 
 
 def gaussian(*shape, dtype="float32"):
@@ -82,10 +83,46 @@ def test_blocks_of_other_arrays_and_damaged_ones_are_refused():
         '[[4],[8,8],"0x0p+0"]',
         '[[-5,8],[-8,-8],"0x0p+0"]',
         '[[8,8],[Infinity,8],"0x0p+0"]',
+        '[[1e300,8],[8,8],"0x0p+0"]',
+        '[[8.9,8],[8.9,8],"0x0p+0"]',
+        '[[true,64],[true,64],"0x0p+0"]',
+        '[["8","8"],["8","8"],"0x0p+0"]',
+        '[{"8":1},{"8":1},"0x0p+0"]',
+        '[[8,8],[8,8],"0x0p+0",1]',
+        "[[%s],[1]," % ("9" * 5000) + '"0x0p+0"]',
+        '[[64],[64],"0x0p+0"]',
+        '[[4,16],[4,16],"0x0p+0"]',
+        '[[46341,46341],[8,8],"0x0p+0"]',
         "[" * 100_000,
     ):
         with pytest.raises(nqz.CorruptError, match="chunk"):
             decode_block(nqz.encode(gaussian(8, 8), rate=4, metadata={"block": about}), 0)
+
+
+@pytest.mark.parametrize("claims", [{"metadata": {"block": '[[8,9],[8,8],"0x0p+0"]'}}, {}])
+def test_nothing_is_decoded_of_a_block_that_claims_another_shape(monkeypatch, claims):
+    data = nqz.encode(gaussian(8, 8), rate=4, **claims)
+    monkeypatch.setattr(CompressedMatrix, "decode", None)
+    for shape, most in (((8, 10), 1 << 31), (None, 255)):
+        with pytest.raises(nqz.CorruptError, match="a chunk"):
+            decode_block(data, 0, shape, most=most)
+
+
+@pytest.mark.parametrize("axis", [2, -3, 7])
+def test_an_axis_that_a_block_has_not_is_refused(axis):
+    with pytest.raises(nqz.UsageError, match=f"axis={axis}, and the array 2"):
+        encode_block(gaussian(8, 8), axis, {"rate": 4})
+    with pytest.raises(nqz.CorruptError, match="another's"):
+        decode_block(nqz.encode(gaussian(8, 8), rate=4), axis)
+    for odd in ("0", 0.0, True, None):
+        with pytest.raises(nqz.UsageError, match="an integer is needed"):
+            check_options({"rate": 4}, odd)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (2, 0, 5)])
+def test_blocks_without_entries_come_back(shape):
+    array = np.zeros(shape, np.float32)
+    assert decode_block(encode_block(array, 1, {"rate": 4}), 1, shape, "float32").shape == shape
 
 
 def test_coding_again_what_was_decoded_warns_and_nothing_else_does():

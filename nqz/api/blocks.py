@@ -16,6 +16,7 @@ from nqz.api.container import open as open_container
 from nqz.api.encoding import encode
 from nqz.api.matrix import CompressedMatrix
 from nqz.ground.errors import CorruptError, UnsupportedError, UsageError
+from nqz.ground.sources import MAX_RANK
 
 _KEY = "block"
 """Of the metadata: the shape of the block, and of the part of it that is coded, where these are not the matrix'."""
@@ -29,8 +30,14 @@ _SAMPLE, _KEPT = 256, 16
 """So many entries of a block tell whether it is another, and of so many blocks they are kept."""
 
 
-def check_options(options: Mapping[str, Any]) -> None:
+MOST = (1 << 31) - 1
+"""Bytes of a block at most where nobody says how large it is to be, as of all buffers of numcodecs."""
+
+
+def check_options(options: Mapping[str, Any], axis: Any = 0) -> None:
     """Raise UsageError for what `encode_block` does not take."""
+    if type(axis) is not int:
+        raise UsageError(f"the nqz codec has axis={axis!r:.40}; an integer is needed")
     unknown = set(options) - set(_OPTIONS)
     if unknown:
         raise UsageError(f"the nqz codec has no option {min(unknown)!r}; it has axis, {', '.join(_OPTIONS)}")
@@ -55,9 +62,11 @@ def encode_block(array: npt.NDArray[Any], axis: int, options: Mapping[str, Any])
     UnsupportedError
         There are entries that are not finite, elsewhere than at the ends.
     UsageError
-        An option makes no sense.
+        An option makes no sense, or there is no such axis.
     """
-    fill = array.reshape(-1)[-1]
+    if not -array.ndim <= axis < array.ndim:
+        raise UsageError(f"the nqz codec has axis={axis}, and the array {array.ndim} of them")
+    fill = array.reshape(-1)[-1] if array.size else array.dtype.type(0)
     inside = array[tuple(slice(0, length) for length in _lengths(array, fill))]
     matrix, plain = inside, array.ndim == 2
     if not plain:
@@ -79,7 +88,7 @@ def encode_block(array: npt.NDArray[Any], axis: int, options: Mapping[str, Any])
 
 
 def decode_block(
-    data: bytes, axis: int, shape: tuple[int, ...] | None = None, dtype: Any = None
+    data: bytes, axis: int, shape: tuple[int, ...] | None = None, dtype: Any = None, most: int = MOST
 ) -> npt.NDArray[Any]:
     """Rebuild a block.
 
@@ -93,6 +102,8 @@ def decode_block(
         That of the block; by default what `data` says.
     dtype : dtype, optional
         By default that of the matrix.
+    most : int
+        Bytes that it may have where `shape` is not given.
 
     Raises
     ------
@@ -107,31 +118,62 @@ def decode_block(
         full: tuple[int, ...] = tensor.shape
         inside, fill, about = full, 0.0, (container.metadata or {}).get(_KEY)
         if about is not None:
-            try:
-                *shapes, digits = json.loads(about)
-                (full, inside), fill = (tuple(map(int, one)) for one in shapes), float.fromhex(digits)
-            except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-                raise CorruptError(f"a chunk: the shape in its metadata is damaged: {about!r:.80}") from error
+            full, inside, fill = _described(about)
         wanted = tensor.dtype if dtype is None else dtype
+        if shape is None and math.prod(full) * np.dtype(wanted).itemsize > most:
+            raise CorruptError(f"a chunk says that it has shape {full}, which is more than {most} bytes")
+        lengths = _matrix_of(inside, axis)
+        # before anything is decoded, for what a container says may be any size
+        if (
+            full != (full if shape is None else tuple(shape))
+            or lengths is None
+            or not _holds(tensor, lengths)
+        ):
+            raise CorruptError(f"a chunk has shape {full}, and chunks of the array {shape}: it is another's")
         # without entries it is no matrix
         entries = (
             tensor.decode(wanted, threads=1) if isinstance(tensor, CompressedMatrix) else np.zeros(0, wanted)
         )
-    fits = len(full) == len(inside) and all(
-        0 <= part <= length for part, length in zip(inside, full, strict=True)
-    )
-    if full != (full if shape is None else tuple(shape)) or not fits or entries.size != math.prod(inside):
-        raise CorruptError(f"a chunk has shape {full}, and chunks of the array {shape}: it is another's")
     if len(full) == 2:
         entries = entries.reshape(inside)
     else:
-        lengths = [length for at, length in enumerate(inside) if at != axis % len(inside)]
-        entries = np.moveaxis(entries.reshape(inside[axis], *lengths), 0, axis)
+        others = [length for at, length in enumerate(inside) if at != axis % len(inside)]
+        entries = np.moveaxis(entries.reshape(inside[axis], *others), 0, axis)
     if inside == full:
         return np.ascontiguousarray(entries)
     out = np.full(full, fill, dtype=entries.dtype)
     out[tuple(slice(0, length) for length in inside)] = entries
     return out
+
+
+def _described(about: str) -> tuple[tuple[int, ...], tuple[int, ...], float]:
+    """What metadata say of a block: its shape, that of the part that is coded, and what is in the rest."""
+    try:
+        full, inside, digits = json.loads(about)
+        fill = float.fromhex(digits)
+        fits = len(full) == len(inside) <= MAX_RANK and all(
+            type(part) is type(length) is int and 0 <= part <= length < 1 << 62
+            for part, length in zip(inside, full, strict=True)
+        )
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        fits = False
+    if not fits:
+        raise CorruptError(f"a chunk: the shape in its metadata is damaged: {about!r:.80}")
+    return tuple(full), tuple(inside), fill
+
+
+def _matrix_of(inside: tuple[int, ...], axis: int) -> tuple[int, int] | None:
+    """The shape of the matrix that a part of a block is coded as; None if it has no such axis."""
+    if not -len(inside) <= axis < len(inside):
+        return None
+    if len(inside) == 2:
+        return inside[0], inside[1]
+    return inside[axis], math.prod(length for at, length in enumerate(inside) if at != axis % len(inside))
+
+
+def _holds(tensor: Any, lengths: tuple[int, int]) -> bool:
+    """Whether a tensor is the matrix of such a shape; without entries it is of any shape without."""
+    return tuple(tensor.shape) == lengths or 0 == math.prod(tensor.shape) == math.prod(lengths)
 
 
 def _lengths(array: npt.NDArray[Any], fill: Any) -> list[int]:
