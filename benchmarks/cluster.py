@@ -75,8 +75,12 @@ class Watched(Executor):
             self._open += 1
             taken, meanwhile = self.phases[-1]
         outer = Future[Any]()
+        outer.set_running_or_notify_cancel()
 
         def done(inner: Future[Any]) -> None:
+            if inner.cancelled() or inner.exception() is not None:
+                outer.set_exception(RuntimeError("no result") if inner.cancelled() else inner.exception())
+                return
             seconds, found = inner.result()
             taken.append(seconds)
             with self._lock:

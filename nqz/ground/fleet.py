@@ -53,7 +53,9 @@ class Fleet:
     def workers(self) -> int:
         """About how many jobs they can be at, at a time."""
         if time.monotonic() - self._asked > _ASKED:
-            self._workers, self._asked = _workers(self._executor), time.monotonic()
+            with suppress(Exception):  # if it is gone, the next job says so
+                self._workers = _workers(self._executor)
+            self._asked = time.monotonic()
         return self._workers
 
     def map(self, function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
