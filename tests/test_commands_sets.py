@@ -444,6 +444,8 @@ def test_a_set_is_made_and_opened_by_addresses_of_files(folder, tmp_path):
     assert "x.nqzset" in os.listdir(tmp_path) and len(os.listdir(tmp_path)) == 3
     assert np.array_equal(nqz.decode(address), nqz.decode(tmp_path / "x.nqzset"))
     assert nqz.verify(address, executor=Elsewhere())["ok"]
+    assert run(["set", "concat", address, "-o", str(tmp_path / "same.nqzset"), "-q"]) == 0
+    assert manifest(tmp_path / "same.nqzset") == manifest(tmp_path / "x.nqzset")
 
 
 @pytest.mark.parametrize("dies", [1, 5, 12])

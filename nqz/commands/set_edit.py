@@ -10,7 +10,7 @@ from typing import Any
 from nqz.commands.set_source import CONTRACTED
 from nqz.format.part_set import PartEntry, PartSet, common, is_part_name, settings
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
-from nqz.ground.urls import folder_of, is_url, joined
+from nqz.ground.urls import folder_of, is_url, joined, local
 from nqz.matrix import open_matrix
 from nqz.models.collection import Collection
 
@@ -100,6 +100,7 @@ def split(grid: PartSet, along: str) -> list[PartSet]:
 
 def _moved(grid: PartSet, path: str, to: str) -> list[PartEntry]:
     """The parts of a set by their names from the folder of another manifest."""
+    path, to = local(path), local(to)
     here, there = folder_of(path), folder_of(to)
     found = []
     for part in grid.parts:
