@@ -13,7 +13,15 @@ project = "nqz"
 author = copyright = "the nqz authors"
 version = release = nqz.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+default_role = "py:obj"  # `name` in docstrings
+autodoc_mock_imports = ["numcodecs", "torch", "zarr"]  # need not be there to build pages
 exclude_patterns = ["man"]
 nitpicky = True
 # what docstrings call a parameter's type is for people
@@ -54,18 +62,40 @@ _RAISED = re.compile(
     r"(?<=[^\s^])\^(?:\{(?P<up>[^{}]*)\}|(?P<power>−?\([^()]*\)|−?⌊[^⌊⌋]*⌋|−?\w+))"
     r"|(?<=[^\W\d_])_(?:\{(?P<down>[^{}]*)\}|(?P<index>[A-Za-zκλω]{1,2}\d?)(?![A-Za-z_]))"
 )
-_PLAIN = (nodes.literal, nodes.literal_block, nodes.title, nodes.reference)
+_PAGE = re.compile(r"\bdocs/([\w/]+)\.md")
+"""In docstrings and in prose: the name of the file of a page."""
 
 
-def _raise(app: Any, tree: Any, name: str) -> None:
-    if name != "theory":
-        return
+def _finish(app: Any, tree: Any, name: str) -> None:
+    """Show powers as powers, names of pages as links, and dashes of lists of parameters as dashes."""
     for text in [*tree.findall(nodes.Text)]:
-        within, parent = text, text.parent
-        while within is not None and not isinstance(within, _PLAIN):
-            within = within.parent
-        if within is None and _RAISED.search(text):
-            parent.replace(text, _split(text))
+        outer: Any = text.parent
+        within = {type(outer)}
+        while outer.parent is not None:
+            outer = outer.parent
+            within.add(type(outer))
+        if nodes.field in within and " -- " in text:
+            text.parent.replace(text, nodes.Text(text.replace(" -- ", " – ")))
+        elif within & {nodes.literal_block, nodes.title, nodes.reference}:
+            continue
+        elif _PAGE.search(text):
+            whole = text.parent if isinstance(text.parent, nodes.literal) else text
+            whole.parent.replace(whole, _linked(app, text, name))
+        elif name == "theory" and nodes.literal not in within and _RAISED.search(text):
+            text.parent.replace(text, _split(text))
+
+
+def _linked(app: Any, text: str, name: str) -> list[Any]:
+    found: list[Any] = []
+    last = 0
+    for match in _PAGE.finditer(text):
+        page = match[1]
+        if page in app.env.titles:
+            found += [nodes.Text(text[last : match.start()])]
+            address = app.builder.get_relative_uri(name, page)
+            found += [nodes.reference("", app.env.titles[page].astext(), refuri=address, internal=True)]
+            last = match.end()
+    return [*found, nodes.Text(text[last:])]
 
 
 def _split(text: str) -> list[Any]:
@@ -83,4 +113,4 @@ def _split(text: str) -> list[Any]:
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
-    app.connect("doctree-resolved", _raise)
+    app.connect("doctree-resolved", _finish)

@@ -29,6 +29,11 @@ class Nqz(Codec):  # type: ignore[misc]
     **options
         Those of `nqz.encode`: one of `rate`, `error` and `max_bytes`, and `lattice`, `states`, `coding`, `window`,
         `allocate`, `center`, `kappa`, `partner` and `seed`.
+
+    Raises
+    ------
+    UsageError
+        None of `rate`, `error` and `max_bytes`, or more than one, or another option makes no sense.
     """
 
     codec_id = "nqz"
@@ -38,7 +43,25 @@ class Nqz(Codec):  # type: ignore[misc]
         self.axis, self.options = axis, options
 
     def encode(self, buf: Any) -> bytes:
-        """Compress an array; what is constant along its ends, as beyond the end of an array, comes back exactly."""
+        """Compress an array; what is constant along its ends, as beyond the end of an array, comes back exactly.
+
+        Parameters
+        ----------
+        buf : array_like
+            Of float16, float32 or float64, of any shape but ().
+
+        Returns
+        -------
+        bytes
+            A container.
+
+        Raises
+        ------
+        UsageError
+            It is of another type.
+        UnsupportedError
+            It has NaN or infinite entries, elsewhere than at its ends.
+        """
         array = ensure_ndarray(buf)
         if array.dtype.kind != "f" or array.dtype.itemsize > 8 or array.ndim == 0:
             raise UsageError(
@@ -48,7 +71,27 @@ class Nqz(Codec):  # type: ignore[misc]
         return encode_block(array, self.axis, self.options)
 
     def decode(self, buf: Any, out: Any = None) -> Any:
-        """Rebuild the array, or put it into `out`."""
+        """Rebuild the array.
+
+        Parameters
+        ----------
+        buf : bytes-like
+            What `encode` gave.
+        out : ndarray, optional
+            Where to put it, of as many bytes.
+
+        Returns
+        -------
+        ndarray
+            Of the shape and type of what was compressed, or `out`.
+
+        Raises
+        ------
+        UsageError
+            `out` has room for another number of bytes.
+        CorruptError
+            The data is damaged, or no such block.
+        """
         most = MOST if out is None else ensure_ndarray(out).nbytes
         array = decode_block(bytes(ensure_ndarray(buf).data), self.axis, most=most)
         if out is not None and array.nbytes != most:
@@ -57,7 +100,7 @@ class Nqz(Codec):  # type: ignore[misc]
         return ndarray_copy(array, out)
 
     def get_config(self) -> dict[str, Any]:
-        """See numcodecs."""
+        """What metadata keep: ``id``, ``axis`` and the options."""
         return {"id": self.codec_id, "axis": self.axis, **self.options}
 
     def __repr__(self) -> str:

@@ -38,6 +38,16 @@ class NqzCodec(ArrayBytesCodec):  # type: ignore[misc]  # where mypy sees no zar
     lattice, states, coding, window, allocate, center, kappa, partner, seed
         See `nqz.encode`.
 
+    Raises
+    ------
+    UsageError
+        None of `rate`, `error` and `max_bytes`, or more than one; another option makes no sense; the array is of another
+        type than float16, float32 and float64, or has no such axis.
+    UnsupportedError
+        When a chunk is written: it has NaN or infinite entries, elsewhere than at its ends.
+    CorruptError
+        When a chunk is read: it is damaged, or another array's.
+
     Notes
     -----
     What is written is meant to be written once: a chunk that is changed in part is decoded, changed and coded again,

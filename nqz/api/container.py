@@ -32,6 +32,11 @@ def open(source: Source | Sequence[Path]) -> Container:
         read as its tensors are: leave it open, and to the container. A folder, its index, or several files are a model:
         the tensors of all its containers. A part set (``.nqzset``) has one matrix, that of all its parts.
 
+    Returns
+    -------
+    Container
+        A mapping of names to tensors, and a context manager.
+
     Raises
     ------
     InputError, CorruptError, NewerFormatError

@@ -55,6 +55,11 @@ class ExactTensor(Tensor):
         dtype : dtype-like, optional
             A floating-point type to convert it to, as ``astype`` of NumPy does.
 
+        Returns
+        -------
+        ndarray
+            Of the tensor's `shape`.
+
         Raises
         ------
         UsageError

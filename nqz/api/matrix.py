@@ -64,6 +64,11 @@ class CompressedMatrix(Tensor, Operand):
         threads : int, optional
             Of decoding, and of each product.
 
+        Returns
+        -------
+        ResidentOperand
+            Of the same shape, in `operand_nbytes` of memory.
+
         Raises
         ------
         UsageError
@@ -150,6 +155,12 @@ class CompressedMatrix(Tensor, Operand):
         out : ndarray, optional
             Where to write, of the shape of the result; it is returned. An error may leave it half written.
         threads : int, optional
+
+        Returns
+        -------
+        ndarray
+            As NumPy would index the decoded array: of its `shape`, or of that of the rows and columns; in the units of
+            the source.
 
         Raises
         ------

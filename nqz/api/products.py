@@ -144,9 +144,15 @@ def predicted_sigma(
     the product: then, and as far as "auto" and "mmse" need to know what energy the product has, it is computed, and
     not kept.
 
+    Parameters
+    ----------
+    a, b, estimator, dtype, threads
+        See `matmul`; `dtype` is that of what is returned.
+
     Returns
     -------
-    ndarray, shape (a, b)
+    ndarray, shape (vectors of a, vectors of b)
+        In the units of the product; NaN where a vector is too quiet to be coded.
 
     Raises
     ------

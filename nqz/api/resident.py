@@ -174,6 +174,11 @@ class ResidentOperand:
     def as_linear_operator(self) -> Any:
         """The map for the iterative methods of SciPy, ``scipy.sparse.linalg``.
 
+        Returns
+        -------
+        scipy.sparse.linalg.LinearOperator
+            Of the same shape, with products both ways, in float64.
+
         Raises
         ------
         UnsupportedError

@@ -72,7 +72,18 @@ class SlicedTensor(Tensor, Operand):
     def decode(
         self, dtype: Any = None, estimator: str = "mmse", *, threads: int | None = None
     ) -> npt.NDArray[Any]:
-        """Rebuild all slices; see `CompressedMatrix.decode`."""
+        """Rebuild all slices.
+
+        Parameters
+        ----------
+        dtype, estimator, threads
+            See `CompressedMatrix.decode`, for errors, too.
+
+        Returns
+        -------
+        ndarray
+            Of the tensor's `shape`.
+        """
         found = None
         for index, one in enumerate(self.slices):
             array = one.decode(dtype, estimator, threads=threads)
