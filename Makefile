@@ -15,7 +15,7 @@ SANITIZING = LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 FUZZ_SECONDS ?= 60
 FUZZ_PROCESSES ?= 2
-BENCHMARKS := rate_distortion code_bits pairs sizes short loud prediction coverage unbiased model_file across peers throughput decoding product resident memory scale startup remote pages cluster
+BENCHMARKS := rate_distortion code_bits pairs sizes short loud prediction coverage unbiased model_file across peers throughput decoding product resident memory scale startup remote pages cluster cuts
 
 # As many processes as there are cores; a line for each failure, tracebacks in a file.
 PYTEST = NQZ_TEST_FAILURES=build/failures.txt $(BIN)/python -m pytest \

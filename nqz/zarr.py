@@ -41,8 +41,8 @@ class NqzCodec(ArrayBytesCodec):  # type: ignore[misc]  # where mypy sees no zar
     Raises
     ------
     UsageError
-        None of `rate`, `error` and `max_bytes`, or more than one; another option makes no sense; the array is of another
-        type than float16, float32 and float64, or has no such axis.
+        None of `rate`, `error` and `max_bytes`, or more than one; another option makes no sense; the array has no such
+        axis, or is of another type than float16, float32 and float64.
     UnsupportedError
         When a chunk is written: it has NaN or infinite entries, elsewhere than at its ends.
     CorruptError

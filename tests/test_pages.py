@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 
+import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
@@ -227,6 +228,14 @@ def test_areas_of_a_treemap_are_the_bytes_and_fill_it():
             high = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
             assert wide < 1e-6 or high < 1e-6
     assert squarified([], 10.0, 10.0) == []
+
+
+def test_errors_that_are_alike_are_told_in_words():
+    array = np.random.default_rng(0).standard_normal((256, 64), np.float32)
+    alike = page(facts(nqz.encode({"a": array, "b": array[:, :60]}, rate=3, threads=1)))
+    assert re.search(r"much the same for all: 1[78]\.\d %( to 1[78]\.\d %)?\.", alike)
+    unlike = page(facts(nqz.encode({"a": array, "b": array[:, :60]}, rate=3, rules={"b": 5}, threads=1)))
+    assert "its color is how far its products are off." in unlike and "much the same" not in unlike
 
 
 def test_containers_of_every_kind_have_a_page():

@@ -16,7 +16,7 @@ from nqz.pages.limits import SMALL_HEIGHT, SMALL_WIDTH, chart, curve_name, small
 from nqz.pages.markup import Markup, element, joined, shown
 from nqz.pages.numbers import bits, grouped, percent, shape, size, times
 from nqz.pages.table import MOST, chosen, table
-from nqz.pages.treemap import legend, treemap
+from nqz.pages.treemap import legend, told, treemap
 from nqz.pages.verdict import Verdict, origin, product_verdict, verdict
 from nqz.stages.partner import EQUAL, in_words
 
@@ -192,7 +192,7 @@ def _side(found: Findings, number: int, titled: bool) -> Markup:
 
 
 def _bytes(found: Findings, prefix: str) -> Markup:
-    about = "Each area is a tensor and its bytes; its color is how far its products are off."
+    about = f"Each area is a tensor and its bytes; {told(chosen(found))}"
     return element(
         "section", None, element("h2", None, "Bytes and errors"), element("p", None, about),
         treemap(chosen(found), prefix), legend(),

@@ -17,7 +17,8 @@ _LAYOUTS = (("wide", 1100.0, 340.0, 150.0), ("narrow", 350.0, 380.0, 190.0))
 _FEW = 8  # tensors that have room in a low drawing
 _SMALL = 0.0008  # of all bytes; what is smaller is drawn together
 _LETTER, _LINE = 6.9, 15.0  # pixels that a letter and a line take
-_LEAST_LABEL = (80.0, 22.0)
+_ALIKE = 1.25  # times as large is hardly another error
+_LEAST_LABEL = (54.0, 22.0)
 
 
 class Cell(NamedTuple):
@@ -35,6 +36,18 @@ def color(row: Row) -> str:
         return "x"
     rms = 100.0 * row.product**0.5
     return f"q{sum(rms >= step for step in STEPS)}"
+
+
+def told(rows: Sequence[Row]) -> str:
+    """What colors show; with the errors in words where all are alike, as colors then tell nothing."""
+    errors = sorted(row.product for row in rows if row.product is not None)
+    if len(errors) < 2 or errors[-1] > _ALIKE**2 * errors[0]:
+        return "its color is how far its products are off."
+    least, most = percent(errors[0]), percent(errors[-1])
+    return (
+        f"its color is how far its products are off, which is much the same for all: "
+        f"{least if least == most else f'{least} to {most}'}."
+    )
 
 
 def squarified(areas: Sequence[float], width: float, height: float) -> list[Cell]:
