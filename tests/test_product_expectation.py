@@ -26,6 +26,11 @@ def onehot(n, columns, rng):
     return a
 
 
+def heavy(n, columns, rng):
+    """Long tails, loud and quiet columns."""
+    return rng.standard_t(3, (n, columns)) * rng.lognormal(0, 1, columns)
+
+
 def truth(a, b):
     """The product, and what its errors are relative to."""
     a, b = a - a.mean(0), b - b.mean(0)
@@ -61,6 +66,80 @@ def test_small_products_at_low_rates_are_predicted_in_the_mean():
         ratios.append(np.square(nqz.matmul(*files, dtype="float64") - exact).sum() / scale / error)
     assert np.mean(ratios) == pytest.approx(1.0, abs=0.3)
     assert max(ratios) < 3.0
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.2, 0.3])
+def test_noise_does_not_make_a_prediction_worse_than_what_is_known_of_unrelated_matrices(rate):
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        a, b = (rng.standard_normal((1024, columns)) for columns in (100, 75))
+        exact, scale = truth(a, b)
+        files = [nqz.encode(x, rate=rate, seed=seed) for x in (a, b)]
+        for estimator in ("auto", "mmse"):
+            error, least, most = nqz.predicted_error(*files, estimator, band=True)
+            found = np.square(nqz.matmul(*files, estimator=estimator, dtype="float64") - exact).sum() / scale
+            assert found == pytest.approx(error, rel=0.06)
+            assert least <= found <= most
+            assert most < 1.5
+
+
+@pytest.mark.parametrize(
+    "make", [lambda n, k, rng: low(n, k, 8, rng), onehot, heavy], ids=["low", "onehot", "heavy"]
+)
+def test_at_very_low_rates_errors_are_about_those_of_zero_whatever_the_data(make):
+    within = []
+    for seed, rate in enumerate([0.05, 0.1, 0.2, 0.3]):
+        rng = np.random.default_rng(seed)
+        a, b = make(1024, 100, rng), make(1024, 75, rng)
+        exact, scale = truth(a, b)
+        files = [nqz.encode(x, rate=rate, seed=seed) for x in (a, b)]
+        error, least, most = nqz.predicted_error(*files, "mmse", band=True)
+        found = np.square(nqz.matmul(*files, estimator="mmse", dtype="float64") - exact).sum() / scale
+        assert error < 1.5
+        within.append(least <= found <= most)
+    assert sum(within) >= 3
+
+
+def test_columns_that_are_related_are_found_to_be_so_at_very_low_rates():
+    rng = np.random.default_rng(1)
+    a = low(1024, 100, 8, rng)
+    b = low(1024, 100, 8, rng)
+    pairs = {"same space": (a, a[:, ::-1]), "pairs": (b, b + 0.5 * rng.standard_normal(b.shape))}
+    for one, other in pairs.values():
+        files = [nqz.encode(x, rate=0.2) for x in (one, other)]
+        error, least, most = nqz.predicted_error(*files, "mmse", band=True)
+        exact, scale = truth(one, other)
+        found = np.square(nqz.matmul(*files, estimator="mmse", dtype="float64") - exact).sum() / scale
+        assert least <= found <= most
+        assert error > 10.0
+
+
+def test_of_a_matrix_times_itself_all_noise_counts_twice():
+    """The first unit vectors: products are hardly anything, 1/n, and what is measured of them is noise."""
+    a, outside = np.eye(1024)[:, :100], 0
+    _, scale = truth(a, a)
+    for seed in range(8):
+        file = nqz.encode(a, rate=3, seed=seed)
+        _, least, most = nqz.predicted_error(file, file, band=True)
+        found = nqz.matmul(file, file, dtype="float64") - a.T @ a
+        outside += not least <= np.square(found).sum() / scale <= most
+    assert outside <= 1
+
+
+def test_what_rounding_small_means_leaves_beside_large_ones_is_within_what_is_said():
+    """As much as the noise does where means are 50 times the standard deviation; one draw, whatever the seed."""
+    within = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        a, b = 50.0 + rng.standard_normal((1024, 60)), rng.standard_normal((1024, 40))
+        exact, (_, scale) = a.T @ b, truth(a, b)
+        files = [nqz.encode(x, rate=2, seed=seed) for x in (a, b)]
+        error, least, most = nqz.predicted_error(*files, band=True)
+        found = np.square(nqz.matmul(*files, dtype="float64") - exact).sum() / scale
+        assert 0.2 < error < 0.32
+        assert most > 1.06 * error
+        within.append(least <= found <= most)
+    assert sum(within) >= 5
 
 
 def test_what_dropped_columns_leave_out_is_within_what_is_said():

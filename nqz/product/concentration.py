@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,9 @@ from nqz.stages.estimate import excess_noise
 _SIDE = 256
 """Rows and columns of a sample."""
 
+_UNSURE = 2.0
+"""Standard deviations of noise that a fourth moment is to be above what it is without."""
+
 
 class Concentration(NamedTuple):
     """Moments of the entries of a product, columns of both sides scaled to one length; noise taken off.
@@ -23,6 +27,8 @@ class Concentration(NamedTuple):
     ----------
     kurtosis : float
         Mean fourth power of entries, beside the square of their mean square; 3 of many that add up by chance.
+    seen : float
+        The same as far as noise lets it be seen, of unrelated matrices, without entries [i, i] of square products.
     quartic : float
         Sum of fourth powers of cosines beside that of their squares, [i, i] included.
     pairs : float
@@ -30,17 +36,20 @@ class Concentration(NamedTuple):
     """
 
     kurtosis: float = 3.0
+    seen: float = 3.0
     quartic: float = 0.0
     pairs: float = 0.0
 
     @classmethod
     def of(
-        cls, raw: dict[tuple[int, int], NDArray[Any]], a: Part, b: Part, n: int, kappa: float, paired: Paired | None
+        cls, raw: dict[tuple[int, int], NDArray[Any]], a: Part, b: Part, n: int, kappa: float, paired: Paired | None,
+        apart: bool = False,
     ) -> Concentration:  # fmt: skip
-        """Of raw products."""
+        """Of raw products; `apart` if entries [i, i] are not as others."""
         rows = 1 + max(i + len(block) for (i, _), block in raw.items()) // _SIDE
         columns = 1 + max(j + block.shape[1] for (_, j), block in raw.items()) // _SIDE
         sums, count, entries = np.zeros(2), 0.0, 0.0
+        told, unsure, others = np.zeros(2), 0.0, 0
         for (i, j), block in raw.items():
             part, at = block[::rows, ::columns].astype(np.float64), i + np.arange(0, len(block), rows)
             beside = j + np.arange(0, block.shape[1], columns)
@@ -51,11 +60,18 @@ class Concentration(NamedTuple):
             square = np.square(part * left[0][:, None] * right[0][None, :])[counted] * n
             noise = ((1.0 + left[1])[:, None] * (1.0 + right[1])[None, :])[counted] / kappa - 1.0
             sums += _moments(square, noise)
+            other = (at[:, None] != beside[None, :])[counted] if apart else slice(None)
+            told += _moments(square[other], noise[other])
+            unsure += total(np.square(np.square(1.0 + noise[other])))
+            others += square[other].size
             count, entries = count + square.size, entries + part.size
         if count == 0.0:
             return cls()
         mean, fourth = (max(float(x), 0.0) / count for x in sums)
         kurtosis = max(fourth / (mean * mean), 3.0) if mean > 0.0 else 3.0
+        # the fourth power of a normal variable has the variance 96
+        energy, each = (told - [0.0, _UNSURE * math.sqrt(96.0 * unsure)]) / max(others, 1)
+        seen = max(each / max(energy, 1.0) ** 2, 3.0)
         whole = sum(block.size for block in raw.values()) * count / entries
         squares, fourths, own = mean * whole, fourth * whole, 0.0
         if paired is not None and len(paired.power):
@@ -66,8 +82,8 @@ class Concentration(NamedTuple):
             own = max(float(found[0]), 0.0)
             squares, fourths = squares + own, fourths + max(float(found[1]), 0.0)
         if squares <= 0.0:
-            return cls(kurtosis)
-        return cls(kurtosis, min(fourths / squares / n, 1.0), own / squares)
+            return cls(kurtosis, seen)
+        return cls(kurtosis, seen, min(fourths / squares / n, 1.0), own / squares)
 
 
 def _scaled(part: Part, columns: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

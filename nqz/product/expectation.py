@@ -61,12 +61,14 @@ def of(a: Operand, b: Operand, estimator: str, theta: float, signal: Signal | No
     if same:
         error -= _diagonal_error(a, estimator, theta, missed, min(a.side.kappa, b.side.kappa)) / scale
     # what rounding left in the means, times the partner's mean
-    error += (rounding_error(a, b) + rounding_error(b, a)) * a.side.n**2 / 12.0 / scale
+    rounding = rounding_error(a, b), rounding_error(b, a)
+    error += sum(energy for energy, _ in rounding) / scale
     if error <= 0.0:
         return Expected(error, 0.0, (error, error))
     band = error, error
     if signal is not None:
-        learned = signal.missed_variance(estimator, theta) * ((1.0 - lost_a) * (1.0 - lost_b)) ** 2
+        rounded = sum(variance * (energy / scale) ** 2 for energy, variance in rounding)
+        learned = rounded + signal.missed_variance(estimator, theta) * ((1.0 - lost_a) * (1.0 - lost_b)) ** 2
         guess = _guess_variance(signal, (a.side, b.side), shares)
         unsure = unsure_noise(a.side, b.side, together) * min(passed / a.side.n, 1.0)
         least = error - guessed if guess > 0.0 else error  # at least nothing was left out
@@ -84,12 +86,13 @@ def _guess_variance(signal: Signal, sides: tuple[Side, Side], shares: tuple[floa
     """
     counts = [[_effective(side, lost) for lost in (False, True)] for side in sides]
     found = 0.0
-    for share, energy, lost in zip(shares, signal.dropped, ((1, 0), (0, 1), (1, 1)), strict=True):
+    guesses = zip(signal.dropped, signal.dropped_variance, strict=True)
+    for share, (energy, unsure), lost in zip(shares, guesses, ((1, 0), (0, 1), (1, 1)), strict=True):
         if share > 0.0:
             known = signal.sample_variance(counts[0][0], counts[1][0])
             there = signal.sample_variance(counts[0][lost[0]], counts[1][lost[1]])
             unseen = max(1.0 - energy, 0.0)
-            own = energy * energy * (known + there) + unseen * unseen
+            own = energy * energy * (known + there) + unseen * unseen + unsure
             found += share * math.sqrt(own)  # they err together
     return found * found
 

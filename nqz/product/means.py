@@ -107,13 +107,19 @@ class PointMeans:
         return found
 
 
-def rounding_error(rounded: Operand, other: Operand) -> float:
-    """Sums of the squares of the steps of the means of one side and of the means of the other, multiplied."""
+def rounding_error(rounded: Operand, other: Operand) -> tuple[float, float]:
+    """Energy that products err by for rounded means of one side, and its relative variance.
+
+    What is left of a mean is one draw, within a step s, for all products of its column: its square has the variance
+    s⁴/180.
+    """
     with np.errstate(over="ignore"):
         steps = _summed(lambda c: np.square(rounded.mean_steps(c)), rounded)
         if steps == 0.0:
-            return 0.0  # means of the other are not asked for in vain
-        return steps * _summed(lambda c: np.square(np.ldexp(other.means(c), -other.exponent)), other)
+            return 0.0, 0.0  # means of the other are not asked for in vain
+        means = _summed(lambda c: np.square(np.ldexp(other.means(c), -other.exponent)), other)
+        fourth = _summed(lambda c: np.square(np.square(rounded.mean_steps(c) / np.sqrt(steps))), rounded)
+        return rounded.side.n**2 * steps * means / 12.0, 0.8 * fourth
 
 
 def _summed(function: Callable[[slice], NDArray[np.float64]], operand: Operand) -> float:

@@ -344,15 +344,19 @@ class Product:
         a, b = (part.groups for part in parts)
         if not len(a.energy) or not len(b.energy):
             return None
-        found = group_energies(raw, *parts, self.a.columns == self.b.columns > 1 or self.same, pool.map)
+        apart = self.a.columns == self.b.columns > 1 or self.same
+        found = group_energies(raw, *parts, apart, pool.map)
         entries = a.side.effective_columns() * b.side.effective_columns()
         related = related_noise(self.a.side, self.b.side) / a.side.n
         count = self.a.columns if rows is None else len(rows)
         paired = (
             Paired.of(raw, *parts, count) if self.a.columns == self.b.columns > 1 and not self.same else None
         )
-        few = Concentration.of(raw, *parts, a.side.n, self.kappa, paired) if self._dependent else None
-        return Signal(found, a, b, a.side.n, self.kappa, entries, related, paired, near or (None, None), few)
+        few = Concentration.of(raw, *parts, a.side.n, self.kappa, paired, apart)
+        return Signal(
+            found, a, b, a.side.n, self.kappa, entries, related, paired, near or (None, None), few,
+            dependent=self._dependent, same=self.same,
+        )  # fmt: skip
 
     @property
     def _dependent(self) -> bool:

@@ -22,6 +22,7 @@ from nqz.product.concentration import Concentration
 from nqz.product.directions import Directions, energy_variance, not_negative
 from nqz.product.groups import Groups, Part
 from nqz.product.paired import Paired
+from nqz.product.prior import Hypothesis, Unrelated, mixed, spread
 from nqz.stages.dependence import ANYHOW, Together
 from nqz.stages.estimate import alpha, excess_noise
 
@@ -118,14 +119,20 @@ class Signal:
         In how many directions both sides point; anywhere by default.
     concentration : Concentration, optional
         Whether few entries hold the energy.
+    dependent : bool
+        Whether expectations depend on how columns lie to each other.
+    same : bool
+        Whether both sides are one tensor: entries [i, j] and [j, i] are one.
 
     Attributes
     ----------
     dropped : tuple of float
         Energy of the product in units of P where all columns of A, all of B, and where those of both count alike: the
         best guess for dropped columns of A, of B, and of both, but for the entries [i, i] of `paired`.
+    dropped_variance : tuple of float
+        How well these are known.
     along : float
-        The same of these.
+        Energy of those entries.
     paired : bool
         Whether there are such.
     together : Together
@@ -136,7 +143,7 @@ class Signal:
         self, found: NDArray[np.float64], a: Groups, b: Groups, n: int, kappa: float, entries: float,
         related: float = 0.0, paired: Paired | None = None,
         directions: tuple[Directions | None, Directions | None] = (None, None),
-        concentration: Concentration | None = None,
+        concentration: Concentration | None = None, dependent: bool = False, same: bool = False,
     ):  # fmt: skip
         self._power = a.energy[:, None] * b.energy[None, :] / n
         self._related, self._few = related, Concentration() if concentration is None else concentration
@@ -149,30 +156,36 @@ class Signal:
             for side, g in zip(directions, (a, b), strict=True)
         )
         left, right = self._directions
-        self.together = ANYHOW
-        if concentration is not None:
+        self.together, self._twice = ANYHOW, 2.0 if same else 1.0
+        if dependent:
             among = (left.square, right.square), (left.common, right.common)
             self.together = Together(self._few.quartic, self._few.pairs, *among)
         self._sides = (a, (-1, 1)), (b, (1, -1))
-        self._whole = tuple(
-            (g.effective_columns(), np.array(_sum(g.energy * g.noise) / _sum(g.energy))) for g in (a, b)
-        )
+        self._whole = tuple((g.effective_columns(), _mean(g.noise, g.energy)) for g in (a, b))
+        self._counted = tuple((np.array(total(g.columns)), _mean(g.noise, g.columns)) for g in (a, b))
         whole = _sum(self._power)
         weight = (1.0 + _sum(self._noise) / whole) ** 2 if whole > 0 else 1.0
         # the prior's share: the measurement's variance grows with the square of signal plus noise
         self._prior = _PRIOR_ENTRIES * weight / (entries + _PRIOR_ENTRIES * weight)
-        own, power = np.zeros_like(found), self._power
+        own, power, self._chance = np.zeros_like(found), self._power, 1.0
         if paired is not None:
             own, shared = paired.energies(found.shape), paired.powers(found.shape) / n
             power = np.maximum(power - shared, 0.0)
             # columns are related whatever their energies: all count alike
-            self.along = self._drawn(total(paired.estimates(n, self._nu)), float(len(paired.power)))
-        signal = found - self._nu * power
+            estimates, count = paired.estimates(n, self._nu), float(len(paired.power))
+            self.along = self._drawn(total(estimates), count)
+            if count:
+                nu = total(np.square(self._nu[paired.groups[0], paired.groups[1]])) / count
+                self._chance = Unrelated.of(3.0, 1.0 / count, 0.0).chance(
+                    total(estimates) / count, lambda energy: 2.0 * (nu + 2.0 * np.sqrt(nu) * energy) / count
+                )
         self._found = found + own
+        self._chance = self._cases(np.ones_like(found))[0].chance
+        signal = found - self._nu * power
         alike_a, alike_b = a.alike()[:, None], b.alike()[None, :]
-        weights = alike_a, alike_b, alike_a * alike_b
-        one, other, both = (self._drawn(_sum(w * signal), _sum(w * power)) for w in weights)
-        self.dropped = one, other, both
+        weights = (alike_a, (1, 0)), (alike_b, (0, 1)), (alike_a * alike_b, (1, 1))
+        guesses = [self._elsewhere(_sum(w * signal), _sum(w * power), alike) for w, alike in weights]
+        self.dropped, self.dropped_variance = zip(*guesses, strict=True)
 
     def _drawn(self, signal: float, power: float) -> float:
         """Energy of the product over that of P, drawn towards 1."""
@@ -181,20 +194,51 @@ class Signal:
         measured = max(signal / power / (1.0 + self._related), 0.0)
         return measured + self._prior * (1.0 - measured)
 
-    def _ratio(self, weight: NDArray[Any]) -> tuple[float, float]:
-        """The same, weighted, and its variance; drawn the less, the farther from 1 it is beside what noise explains."""
-        power = _sum(weight * self._power)
+    def _elsewhere(self, signal: float, power: float, alike: tuple[int, int]) -> tuple[float, float]:
+        """The same for columns that are not seen, by those of one side or both, all alike; and its variance."""
         if power <= 0.0:
             return 1.0, 0.0
+        sides = tuple((self._whole, self._counted)[of][side] for side, of in enumerate(alike))
+        measured = signal / power / (1.0 + self._related)
+        unrelated, noise = self._unrelated(sides), partial(self._variance, a=sides[0], b=sides[1])
+        chance = min(self._chance, unrelated.chance(measured, noise))
+        seen, drawn = noise(np.array([1.0, max(measured, 0.0)])), self._drawn(signal, power)
+        cases = (
+            unrelated.elsewhere(measured, float(seen[0]), chance),
+            Hypothesis(1.0 - chance, drawn, float(seen[1]) * (1.0 - self._prior) ** 2),
+        )
+        return float(mixed(cases, lambda case: case.energy)), spread(cases)
+
+    def _unrelated(self, sides: tuple[_Counted, ...]) -> Unrelated:
+        """What unrelated matrices of so many columns would have."""
+        among = [side.square for side in self._directions]
+        share = self._share(*(float(side[0]) for side in sides))
+        return Unrelated.of(self._few.seen, self._twice * share, self._twice * among[0] * among[1])
+
+    def _cases(self, weight: NDArray[Any]) -> tuple[Hypothesis, ...]:
+        """The same, weighted, of unrelated matrices and of others.
+
+        The latter is drawn the less, the farther from 1 it is beside what noise explains.
+        """
+        power = _sum(weight * self._power)
+        if power <= 0.0:
+            return (Hypothesis(1.0, 1.0, 0.0),)
         measured = _sum(weight * (self._found - self._noise)) / power / (1.0 + self._related)
-        variance = float(self._variance(max(measured, 0.0), *self._whole))
+        noise = partial(self._variance, a=self._whole[0], b=self._whole[1])
+        none, variance = noise(np.array([0.0, max(measured, 0.0)])).tolist()
         distance = max(measured, 0.0) - 1.0
         share = min(self._prior, variance / (variance + distance * distance)) if distance else self._prior
-        return measured + share * (1.0 - measured), variance * (1.0 - share) ** 2
+        unrelated = self._unrelated(self._whole)
+        chance = min(self._chance, unrelated.chance(measured, noise))
+        floor, doubt = (1.0 - self._prior) ** 2 * none, variance * (1.0 - share) ** 2
+        drawn = measured + share * (1.0 - measured)
+        return unrelated.known(measured, noise, chance), Hypothesis(1.0 - chance, drawn, doubt, floor, doubt)
 
     def theta(self) -> float:
         """The candidate θ of least estimated risk of `auto`."""
-        signal = (1.0 - self._prior) * (self._found - self._noise) + self._prior * self._power
+        drawn = self._chance * self._unrelated(self._whole).drawn(float(self._variance(1.0, *self._whole)))
+        drawn += (1.0 - self._chance) * self._prior
+        signal = (1.0 - drawn) * (self._found - self._noise) + drawn * self._power
         noise = self._noise + self._related * np.maximum(signal, 0.0)
         best, least = 1.0, np.inf
         for theta in exp2(_THETA * (GRID // _OCTAVE)):
@@ -209,39 +253,43 @@ class Signal:
 
         So much of it that errors are 1 in the mean, in units of what is expected: see `_cautious`.
         """
-        found, variance, left_out, noise = self._left_out(estimator, theta)
-        return float(_cautious(np.array(found), self._floor, np.array(variance), left_out, noise))
+        cases, left_out, noise = self._left_out(estimator, theta)
+
+        def of(case: Hypothesis) -> NDArray[np.float64]:
+            energy, floor, doubt = (np.array(x) for x in (case.energy, case.floor, case.doubt))
+            return _cautious(energy, floor, doubt, left_out, noise)
+
+        return float(mixed(cases, of))
 
     def missed_variance(self, estimator: str, theta: float) -> float:
         """Variance of what errors are expected to be for that, in units of ΣP."""
-        _, variance, left_out, _ = self._left_out(estimator, theta)
-        return variance * left_out * left_out
+        cases, left_out, _ = self._left_out(estimator, theta)
+        return spread(cases) * left_out * left_out
 
-    def _left_out(self, estimator: str, theta: float) -> tuple[float, float, float, float]:
-        """Energy of what α leaves out and its variance; and what it is in errors beside noise."""
+    def _left_out(self, estimator: str, theta: float) -> tuple[tuple[Hypothesis, ...], float, float]:
+        """Energy of what α leaves out; and what it is in errors beside noise."""
         factor = alpha(estimator, theta, self._nu)
         weight = np.square(1.0 - factor)
         power = max(_sum(self._power), _TINY)
         errors = _sum(weight * self._power) / power, _sum(np.square(factor) * self._noise) / power
-        return *self._ratio(weight), *errors
+        return self._cases(weight), *errors
 
     def sample_variance(self, columns_a: float, columns_b: float) -> float:
         """Relative variance of the energy of a product of so many of such columns."""
+        return (self._few.kurtosis - 1.0) * self._share(columns_a, columns_b)
+
+    def _share(self, columns_a: float, columns_b: float) -> float:
+        """One over the number of products that are not alike of so many columns."""
         shares = [
             side.square + max(1.0 - side.square, 0.0) / columns
             for side, columns in zip(self._directions, (columns_a, columns_b), strict=True)
         ]
-        return (self._few.kurtosis - 1.0) * min(1.0, shares[0] * shares[1])
+        return min(1.0, shares[0] * shares[1])
 
     def passed(self, estimator: str, theta: float) -> float:
         """Energy that α lets through, Σ α² C², over the model's Σ α² P."""
-        found, _ = self._ratio(np.square(alpha(estimator, theta, self._nu)))
-        return float(not_negative(np.array(found), np.sqrt(self._floor)))
-
-    @property
-    def _floor(self) -> NDArray[np.float64]:
-        """Variance of the energy of all, where there is none."""
-        return (1.0 - self._prior) ** 2 * self._variance(0.0, *self._whole)
+        cases = self._cases(np.square(alpha(estimator, theta, self._nu)))
+        return float(mixed(cases, lambda c: not_negative(np.array(c.energy), np.sqrt(np.array(c.floor)))))
 
     def local(self, estimator: str, theta: float) -> Local:
         """Energy of the product in units of P, for every pair of groups, for which squared errors are what is expected.
@@ -252,7 +300,14 @@ class Signal:
         below 0; squared errors are to be 1 in the mean in units of what is said, so that what is too small counts more.
         """
         factor = alpha(estimator, theta, self._nu)
-        pooled, all_variance = self._ratio(np.square(1.0 - factor))
+        cases = self._cases(np.square(1.0 - factor))
+        table = mixed(cases, lambda case: self._table(case, factor))
+        rest = max(self.missed(estimator, theta), 0.0)
+        return Local(self._a.label, self._b.label, np.pad(table, (0, 1), constant_values=rest))
+
+    def _table(self, case: Hypothesis, factor: NDArray[np.float64]) -> NDArray[np.float64]:
+        """That if all have what one case says."""
+        pooled = case.energy
         seen = self._power > _FAINT
         power = np.where(seen, self._power, 1.0)
         measured = np.where(seen, (self._found - self._noise) / power / (1.0 + self._related), pooled)
@@ -266,18 +321,17 @@ class Signal:
         trusted = np.where(seen, own / (own + own_variance), 0.0)
         floor, variance = (
             np.square(trusted) * one + np.square(1.0 - trusted) * all_
-            for one, all_ in ((self._variance(0.0, *groups), self._floor), (own_variance, all_variance))
+            for one, all_ in ((self._variance(0.0, *groups), case.floor), (own_variance, case.doubt))
         )
         found = pooled + trusted * (measured - pooled)
         # where groups differ by more than they have in the mean, most have nothing
         sparse = trusted * (own / (own + pooled * pooled + _LEAST))
         left_out = np.square(1.0 - factor) + np.square(factor) * self._related
-        table = _cautious(found, floor, variance, left_out, np.square(factor) * self._nu, sparse)
-        rest = max(self.missed(estimator, theta), 0.0)
-        return Local(self._a.label, self._b.label, np.pad(table, (0, 1), constant_values=rest))
+        return _cautious(found, floor, variance, left_out, np.square(factor) * self._nu, sparse)
 
-    def _variance(self, energy: float, a: _Counted, b: _Counted) -> NDArray[np.float64]:
-        return energy_variance(np.array(energy), self._directions, (a[0], b[0]), (a[1], b[1]), self._kappa)
+    def _variance(self, energy: float | NDArray[np.float64], a: _Counted, b: _Counted) -> NDArray[np.float64]:
+        known = energy_variance(np.array(energy), self._directions, (a[0], b[0]), (a[1], b[1]), self._kappa)
+        return self._twice * known
 
 
 def _cautious(
@@ -332,6 +386,10 @@ class Local(NamedTuple):
         """The same for all."""
         none = np.zeros(0, np.int64)
         return cls(none, none, np.full((1, 1), theta))
+
+
+def _mean(x: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array(_sum(weight * x) / _sum(weight))
 
 
 def _sum(x: NDArray[Any]) -> float:
