@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 import nqz
+from cli_tools import invoke, succeed
 from coded_cases import coded, verified
 from nqz.commands.column_errors import Errors, measured_error, measured_errors, standard_error
 from nqz.files.source import array_source
@@ -89,3 +92,53 @@ def test_beside_loud_columns_the_errors_of_the_others_are_seen(options):
         nqz.verify(data, against=changed)
     for scale in (1e-290, 1e290):
         nqz.verify(nqz.encode(x * scale, rate=4, **options), against=x * scale)
+
+
+def failed(capsys, code, *arguments):
+    """Run a command line that must end with this status."""
+    result = invoke(capsys, *arguments)
+    assert result.code == code, result
+    return result
+
+
+def test_a_limit_of_ones_own_fails_beside_the_prediction(tmp_path, capsys):
+    x = np.random.default_rng(4).standard_normal((256, 40)).astype(np.float32)
+    path, original, other = tmp_path / "a.nqz", tmp_path / "a.npy", tmp_path / "b.npy"
+    np.save(original, x)
+    np.save(other, x[:, 1:])
+    data = nqz.encode(x, rate=4)
+    path.write_bytes(data)
+    (measured,) = (tensor["measured"] for tensor in nqz.verify(data, against=x)["tensors"])
+    loose, tight = str(1.01 * measured), str(0.99 * measured)
+    for command in (("verify", path, "--against", original), ("compare", original, path)):
+        succeed(capsys, *command, "--max-error", loose)
+        done = failed(capsys, 8, *command, "--max-error", tight, "--json")
+        assert f"error {measured:.4g} of the energy" in done.err
+        report = json.loads(done.out)
+        assert not report["ok"]
+        assert report["max_error"] == float(tight)
+        assert "at most is wanted" in report["tensors"][0]["problem"]
+    # nothing that is not measured passes
+    failed(capsys, 8, "verify", path, "--against", other, "--max-error", "1e9", "--json")
+    path.write_bytes(data[:-200] + bytes([data[-200] ^ 1]) + data[-199:])
+    failed(capsys, 5, "verify", path, "--against", original, "--max-error", "1e9", "--json")
+    for limit in ("nan", "-1", "inf"):
+        assert (
+            "--max-error"
+            in failed(capsys, 2, "verify", path, "--against", original, "--max-error", limit).err
+        )
+    assert "--against" in failed(capsys, 2, "verify", path, "--max-error", "1").err
+
+
+def test_a_limit_of_ones_own_in_python():
+    x = np.random.default_rng(4).standard_normal((256, 40)).astype(np.float32)
+    data = nqz.encode(x, rate=4)
+    assert nqz.verify(data, against=x, max_error=0.1)["ok"]
+    assert not nqz.verify(data, against=x, max_error=1e-4, check=False)["ok"]
+    assert not nqz.compare(x, data, max_error=1e-4, check=False)["ok"]
+    with pytest.raises(nqz.VerifyError, match=r"where 0\.0001 at most is wanted"):
+        nqz.verify(data, against=x, max_error=1e-4)
+    with pytest.raises(nqz.UsageError, match="max_error"):
+        nqz.verify(data, max_error=1e-4)
+    with pytest.raises(nqz.UsageError, match="max_error"):
+        nqz.verify(data, against=x, max_error=-1)

@@ -15,7 +15,7 @@ from nqz.commands.division import Divisible, check_division, described, divide
 from nqz.commands.inspect import inspect as inspect_containers
 from nqz.commands.opening import open_collection
 from nqz.commands.options import EncodeOptions
-from nqz.commands.verify import failures
+from nqz.commands.verify import check_limit, failures, limit_errors
 from nqz.commands.verify_model import verify_parts
 from nqz.curve.matrix import check_lengths, choose
 from nqz.curve.options import RATES, SweepOptions
@@ -56,6 +56,7 @@ def verify(
     source: Source | Sequence[Path] | Container,
     against: Any = None,
     *,
+    max_error: float | None = None,
     check: bool = True,
     threads: int | None = None,
     executor: Any = None,
@@ -68,6 +69,8 @@ def verify(
         A container, or a model.
     against : optional
         What it was made from: a file or a model, an array, or a mapping of names to arrays.
+    max_error : float, optional
+        A limit of one's own for the measured error of every matrix, ‖A - Â‖²/‖Ā‖², beside the predicted one.
     check : bool
         Whether the worst of what is wrong is raised; otherwise the report tells.
     threads : int, optional
@@ -85,14 +88,15 @@ def verify(
     CorruptError
         The container, or a tensor, is damaged.
     VerifyError
-        A matrix is further from the original than predicted, or another one.
+        A matrix is further from the original than predicted, or than `max_error`, or another one.
     """
-    raising = flag(check, "check")
+    raising, limit = flag(check, "check"), _limit(max_error, against is not None)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads, executor=executor))
         collection = stack.enter_context(open_containers(source, sets=True))
         original = None if against is None else open_original(against, stack)
         found = verify_parts(collection, original, pool)
+    limit_errors(found, limit)
     _raise(found, collection, original, raising)
     return found
 
@@ -103,6 +107,7 @@ def compare(
     compressed: Source | Sequence[Path] | Container,
     *,
     across: Mapping[str, float] | None = None,
+    max_error: float | None = None,
     check: bool = True,
     threads: int | None = None,
 ) -> Report:
@@ -115,6 +120,8 @@ def compare(
         A container, or a model, made from it.
     across : mapping of str to float, optional
         How sensitive each matrix is, by names or shell patterns, of which the last that takes a tensor counts.
+    max_error : float, optional
+        See `verify`.
     check : bool
         Whether the worst of what is wrong is raised; otherwise the report tells.
     threads : int, optional
@@ -129,9 +136,9 @@ def compare(
     CorruptError
         The container, or a tensor, is damaged.
     VerifyError
-        A matrix is further from the original than predicted, or another one.
+        A matrix is further from the original than predicted, or than `max_error`, or another one.
     """
-    raising = flag(check, "check")
+    raising, limit = flag(check, "check"), _limit(max_error, True)
     if across is not None and not isinstance(across, Mapping):
         raise UsageError(f"across must be a mapping of names to numbers, not {type(across).__name__}")
     with ExitStack() as stack:
@@ -139,6 +146,7 @@ def compare(
         collection = stack.enter_context(open_containers(compressed, sets=True))
         source = open_original(original, stack)
         found = compare_containers(collection, source, pool, across=across)
+    limit_errors(found, limit)
     _raise(found, collection, source, raising)
     return found
 
@@ -313,6 +321,12 @@ def open_original(given: Any, stack: ExitStack) -> Collection:
     opened = stack.enter_context(opened_source(given))
     name = opened.content.name
     return Collection(name, [Part(name, opened)], lone=not isinstance(given, Mapping))
+
+
+def _limit(max_error: Any, against: bool) -> float | None:
+    limit: float | None = real(max_error, "max_error")
+    check_limit(limit, against)
+    return limit
 
 
 def _raise(found: Report, collection: Collection, original: Collection | None, raising: bool) -> None:

@@ -11,10 +11,11 @@ import click
 from nqz.cli.common import RECONSTRUCTION, RMS, Notices, common_options, rms, rms_cell, shape_text, shown
 from nqz.cli.parameters import Command, choice
 from nqz.cli.text import Row, payload, table
-from nqz.cli.verify import raise_failures, verify_progress
+from nqz.cli.verify import max_error_option, raise_failures, verify_progress
 from nqz.commands.compare import SORTS, compare
 from nqz.commands.opening import open_collection
 from nqz.commands.sensitivities import read_sensitivities
+from nqz.commands.verify import check_limit, limit_errors
 from nqz.ground.errors import NqzError, UsageError
 from nqz.ground.sources import listed
 from nqz.ground.threads import workers
@@ -49,14 +50,16 @@ _SEVERAL = "the original comes first, then what was made from it; for several: {
     "--across", metavar="FILE.json",
     help="Count the error of each by its sensitivity, for each name or shell pattern, as encode --across does.",
 )  # fmt: skip
+@max_error_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 def command(
-    original: str, compressed: str, across: str | None, sort: str, as_json: bool, threads: int | None, quiet: bool,
-    show_progress: bool | None,
+    original: str, compressed: str, across: str | None, sort: str, max_error: float | None, as_json: bool,
+    threads: int | None, quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
     """Run ``nqz compare``."""
     notices = Notices(quiet, show_progress)
+    check_limit(max_error, True)
     sensitivities = None if across is None else read_sensitivities(across)
     if original == compressed == "-":
         raise UsageError("standard input can be one of the two inputs, not both")
@@ -71,6 +74,7 @@ def command(
         if as_json and not isinstance(error, UsageError):
             payload(_json({"file_bytes": None, "ok": False, "problem": str(error), "tensors": []}, original))
         raise
+    limit_errors(found, max_error)
     found["tensors"].sort(key=SORTS[sort])
     if as_json:
         payload(_json(found, original))

@@ -125,8 +125,9 @@ PAGES = {
         (
             ("Every checksum", "nqz verify a.nqz"),
             ("The error of every matrix beside its prediction", "nqz verify a.nqz --against a.npy"),
+            ("Not more than 20 % rms, whatever is predicted", "nqz verify a.nqz --against a.npy --max-error 0.04"),
         ),
-        common=("--against", "--cluster", "--json"),
+        common=("--against", "--max-error", "--cluster", "--json"),
     ),
     "set": Page(
         "Make and change part sets: matrices in parts.",
@@ -150,7 +151,7 @@ PAGES = {
             ("Which tensors of a model the error comes from", "nqz compare model.safetensors model.nqz"),
             ("By name, for programs", "nqz compare model.safetensors model.nqz --sort name --json"),
         ),
-        common=("--sort", "--across", "--json"),
+        common=("--sort", "--across", "--max-error", "--json"),
     ),
     "diff": Page(
         "Show what differs between two containers.",
@@ -229,7 +230,8 @@ EXIT_STATUS = {
     "5": "a file is corrupt",
     "6": "a file is of a newer format",
     "7": "operands do not fit together",
-    "8": "verify, compare, report and diff with --against: further from the original than predicted",
+    "8": "verify, compare, report and diff with --against: further from the original than predicted, or than "
+    "--max-error allows",
     "9": "the output exists (see --force), or is an input",
     "10": "the output cannot be written",
     "11": "the disk is full",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -24,7 +24,7 @@ from nqz.cli.parameters import Command
 from nqz.cli.progress import Progress, Silent
 from nqz.cli.text import Row, escape, payload, report, table
 from nqz.commands.opening import open_collection
-from nqz.commands.verify import failures
+from nqz.commands.verify import check_limit, failures, limit_errors
 from nqz.commands.verify_model import verify_parts
 from nqz.format.reader import ContainerReader
 from nqz.ground.errors import NqzError, UsageError
@@ -37,6 +37,15 @@ _SEVERAL = "what a container was made from follows --against; for several contai
 _STAGES = (("reading", 0.3), ("comparing", 0.7))
 
 
+def max_error_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Option of commands that measure errors: --max-error."""
+    return click.option(
+        "--max-error", type=float, metavar="E",
+        help="Fail, with status 8, if the error of a matrix as it is measured is above E, relative to its energy: "
+        "0.01 is 10 per cent rms. Beside the prediction, which counts as ever.",
+    )(function)  # fmt: skip
+
+
 @click.command(
     "verify",
     cls=Command,
@@ -44,12 +53,14 @@ _STAGES = (("reading", 0.3), ("comparing", 0.7))
 )
 @click.argument("source", metavar="FILE")
 @click.option("--against", metavar="ORIGINAL", help=f"Compare with what it was made from, a {listed()} file.")
+@max_error_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @cluster_option
 @common_options
 def command(
     source: str,
     against: str | None,
+    max_error: float | None,
     as_json: bool,
     cluster: str | None,
     threads: int | None,
@@ -59,11 +70,12 @@ def command(
     """Check every checksum of FILE, a container ("-" for standard input) or a model, and decode every tensor.
 
     With --against, compare the error of every matrix with its prediction. The exit status is 8 if one is larger
-    by more than 2 % plus 4 standard errors, or if ORIGINAL holds another matrix. Every tensor is checked, and all
-    that fail are listed; one that is damaged makes the status 5. Of models in folders, the index and what was
-    copied are compared too; without --against nothing tells what they should be.
+    by more than 2 % plus 4 standard errors, or than E with --max-error E, or if ORIGINAL holds another matrix.
+    Every tensor is checked, and all that fail are listed; one that is damaged makes the status 5. Of models in
+    folders, the index and what was copied are compared too; without --against nothing tells what they should be.
     """
     notices = Notices(quiet, show_progress)
+    check_limit(max_error, against is not None)
     if source == "-" and against == "-":
         raise UsageError("standard input can be one of the two inputs, not both")
     try:
@@ -77,6 +89,7 @@ def command(
             compared = original is not None
             with verify_progress("verifying", collection, compared, notices) as progress:
                 found = verify_parts(collection, original, pool, progress)
+        limit_errors(found, max_error)
     except NqzError as error:
         if as_json and not isinstance(error, UsageError):
             payload(_json({"file_bytes": None, "ok": False, "problem": str(error), "tensors": []}, against))

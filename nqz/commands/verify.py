@@ -20,7 +20,7 @@ from nqz.files.access import has_address
 from nqz.files.contract import Source, SourceTensor
 from nqz.format.exct import decode_exact
 from nqz.format.reader import ContainerReader
-from nqz.ground.errors import CorruptError, NewerFormatError, NqzError, VerifyError
+from nqz.ground.errors import CorruptError, NewerFormatError, NqzError, UsageError, VerifyError
 from nqz.ground.threads import SMALL, Workers
 from nqz.matrix import Matrix, open_matrix
 from nqz.models.collection import Collection
@@ -103,6 +103,36 @@ def verify(
             result.update({key: target[key] for key in ("ok", "damaged", "newer", "problem")})
     good = problem is None and all(r["ok"] for r in results)
     return {"file_bytes": reader.size, "ok": good, "problem": problem, "tensors": results}
+
+
+def check_limit(limit: float | None, against: bool) -> None:
+    """Raise UsageError for a limit of errors that is none, or that nothing is measured for."""
+    if limit is None:
+        return
+    if not against:
+        raise UsageError("--max-error: only --against measures errors")
+    if not (math.isfinite(limit) and limit >= 0.0):
+        raise UsageError(f"--max-error {limit:g}: an error is a finite number, and not negative")
+
+
+def limit_errors(found: dict[str, Any], limit: float | None) -> None:
+    """Let matrices fail, in the result of `verify`, whose measured error is above a limit of one's own.
+
+    What has another fault keeps that. Whatever nothing was measured of has one: it is damaged, another matrix, or
+    errors are not finite.
+    """
+    if limit is None:
+        return
+    found["max_error"] = limit
+    for tensor in found["tensors"]:
+        measured = tensor["measured"]
+        if tensor["ok"] and measured is not None and not measured <= limit:
+            tensor["ok"] = False
+            rms = 100.0 * math.sqrt(measured)
+            tensor["problem"] = (
+                f"error {measured:.4g} of the energy, {rms:.3g} % rms, where {limit:g} at most is wanted"
+            )
+            found["ok"] = False
 
 
 def failures(found: dict[str, Any], name: str, against: str | None) -> list[NqzError]:
