@@ -123,3 +123,55 @@ def test_the_command_starts_workers_and_says_when_no_scheduler_answers(files):
             [*command, "-o", str(made), "--cluster", cluster], capture_output=True, text=True, timeout=120
         )
         assert found.returncode == code and said in found.stderr, found.stderr
+
+
+def test_a_cluster_that_has_lost_all_workers_is_told_of_and_goes_on_with_the_next(files):
+    made = files / "alone.nqz"
+    command = [sys.executable, "-m", "nqz", "encode", str(files / "x.npy"), "-r", "2", "--lattice", "z", "-f"]
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        client.wait_for_workers(1)
+        address = cluster.scheduler_address
+        with subprocess.Popen(
+            [*command, "-o", str(made), "--cluster", address], stderr=subprocess.PIPE, text=True
+        ) as run:
+            while not client.processing() or not any(client.processing().values()):
+                assert run.poll() is None
+                time.sleep(0.05)
+            cluster.scale(0)
+            said = run.stderr.readline()
+            assert said == f"nqz: note: --cluster {address}: it has no workers any more; waiting for one\n"
+            cluster.scale(1)
+            said = run.communicate(timeout=120)[1]
+            assert run.returncode == 0, said
+    assert made.read_bytes() == (files / "x.nqz").read_bytes()
+
+
+def test_workers_started_here_that_do_not_come_back_end_the_command(files):
+    program = """
+import sys, threading, time
+import distributed
+import nqz.cli, nqz.cli.cluster
+nqz.cli.cluster._ALONE, nqz.cli.cluster._GONE = 1.0, 3.0
+class Failing(distributed.LocalCluster):
+    def __enter__(self):
+        found = super().__enter__()
+        threading.Thread(target=lambda: (time.sleep(3), found.scale(0)), daemon=True).start()
+        return found
+distributed.LocalCluster = Failing
+sys.exit(nqz.cli.run(sys.argv[1:]))
+"""
+    made = files / "gone.nqz"
+    np.save(files / "long.npy", np.random.default_rng(1).standard_normal((4096, 40_000), np.float32))
+    found = subprocess.run(
+        [
+            sys.executable, "-c", program, "encode", str(files / "long.npy"), "-r", "2", "-o", str(made), "--cluster",
+            "local:1",
+        ],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert found.returncode == 1, found.stderr
+    assert "all workers were lost, and none came back in 3 s; nothing was written" in found.stderr
+    assert not made.exists()
