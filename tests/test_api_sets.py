@@ -85,14 +85,6 @@ def test_products_and_operands_are_those_of_the_file(path):
         assert np.array_equal(again @ y, operand @ y)
 
 
-def test_scipy_takes_an_operand(path):
-    pytest.importorskip("scipy")
-    with nqz.open(path) as container:
-        own = container.matrix if container.matrix.axis == 0 else container.matrix.T
-        operand, y = own.operand(), np.random.default_rng(2).standard_normal((A, 3))
-        assert np.allclose(operand.as_linear_operator().matvec(y[:, 0]), operand @ y[:, 0])
-
-
 def test_it_can_be_pickled(path):
     whole = nqz.decode(path)
     with nqz.open(path) as container:
@@ -100,15 +92,6 @@ def test_it_can_be_pickled(path):
         assert np.array_equal(again.decode(), whole.T)
     with pytest.raises(InputError, match="closed"):
         matrix.decode()
-
-
-def test_dask_reads_it(path):
-    pytest.importorskip("dask.array")
-    whole = nqz.decode(path)
-    with nqz.open(path) as container:
-        matrix = container.matrix
-        assert np.array_equal(matrix.to_dask().compute(scheduler="sync"), whole)
-        assert np.array_equal(matrix.to_dask(chunks=(50, 40)).compute(scheduler="sync"), whole)
 
 
 def test_searches_take_sets_however_they_are_cut(path):

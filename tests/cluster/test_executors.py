@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 
+import loky
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ OPTIONS = {"rate": 2, "lattice": "z"}
 
 PROGRAM = """
 import sys
+import loky
 import numpy as np
 from mpi4py.futures import MPIPoolExecutor
 import nqz
@@ -45,11 +47,9 @@ def files(tmp_path_factory):
 
 
 def test_ranks_of_mpi_make_what_one_process_makes(files):
-    pytest.importorskip("mpi4py")
     places = os.pathsep.join([os.path.join(sys.prefix, "bin"), os.environ["PATH"]])
     mpiexec = shutil.which("mpiexec", path=places)
-    if mpiexec is None:
-        pytest.skip("no mpiexec here")
+    assert mpiexec is not None, "mpich brings it"
     (files / "program.py").write_text(PROGRAM)
     # Open MPI asks for both where there are few processors, and in containers
     allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
@@ -66,7 +66,6 @@ def test_ranks_of_mpi_make_what_one_process_makes(files):
 
 
 def test_processes_of_loky_make_what_one_process_makes_and_one_that_is_lost_is_an_error(files):
-    loky = pytest.importorskip("loky")
     executor = loky.get_reusable_executor(max_workers=2)
     nqz.encode(files / "x.npy", files / "loky.nqz", executor=executor, **OPTIONS)
     assert (files / "loky.nqz").read_bytes() == (files / "x.nqz").read_bytes()

@@ -184,7 +184,8 @@ def test_containers_are_arrays_of_dask(tmp_path):
     array = gaussian(512, 96)
     nqz.encode(array, tmp_path / "a.nqz", rate=6)
     nqz.encode(array, tmp_path / "b.nqz", rate=6, axis=1)
-    for name in ("a.nqz", "b.nqz"):
+    nqz.encode_set(array, tmp_path / "c.nqzset", rate=6, parts=(2, 2))
+    for name in ("a.nqz", "b.nqz", "c.nqzset"):
         matrix = nqz.open(tmp_path / name).matrix
         lazy = matrix.to_dask()
         assert lazy.dtype == "float32" and np.array_equal(
