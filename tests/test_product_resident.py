@@ -191,6 +191,7 @@ def test_what_is_no_vector_for_an_operand_is_told_apart():
         (infinite, nqz.UnsupportedError, r"\[3, 1\]"),
         (np.ones(COLUMNS, complex), nqz.UnsupportedError, "complex128"),
         (["a"] * COLUMNS, nqz.UnsupportedError, "dtype"),
+        (np.ma.masked_array(np.ones(COLUMNS), np.arange(COLUMNS) == 1), nqz.UnsupportedError, "masked"),
         (m, nqz.OperandError, "both sides are compressed"),
         (x, nqz.OperandError, "both sides are compressed"),
     ):

@@ -13,6 +13,7 @@ from nqz.api.products import Operand
 from nqz.api.wording import speaks_python
 from nqz.commands.corpora import in_pieces
 from nqz.commands.held import Held
+from nqz.files.source import refuse_masked
 from nqz.ground.dtypes import bfloat16_to_float32
 from nqz.ground.errors import OperandError, UnsupportedError
 from nqz.product.resident import Resident
@@ -148,6 +149,7 @@ class ResidentOperand:
             raise OperandError(
                 f"{name}: both sides are compressed, and an operand takes arrays; nqz.matmul multiplies two matrices"
             )
+        refuse_masked(other, "<array>")
         plain = as_plain(other)
         array = bfloat16_to_float32(plain.array) if plain.dtype == "bfloat16" else plain.array
         if array.dtype.kind not in "fiub" or plain.dtype not in (None, "bfloat16"):
