@@ -99,9 +99,14 @@ class SetProductElsewhere(SetProduct):
         cut = [self._cut(one) for one in wanted]
         found = self.fleet.map(sum_job, (job for jobs in cut for _, _, job in jobs))
         for (_, rows, columns), jobs in zip(wanted, cut, strict=True):
-            out: Sum = np.zeros((len(rows), len(columns)), np.int64 if self._alike else np.float64)
+            # most sums fit what they come in, which is half as long
+            out: Sum = np.zeros((len(rows), len(columns)), np.int32 if self._alike else np.float64)
+            shared = len({(i.start, j.start) for i, j, _ in jobs}) < len(jobs)
             for i, j, _ in jobs:
-                out[i, j] += next(found)
+                part = next(found)
+                if out.dtype == np.int32 and (shared or part.dtype != np.int32):
+                    out = out.astype(np.int64)
+                out[i, j] += part
             yield exact(out)
 
     def _cut(self, wanted: Wanted) -> list[tuple[slice, slice, tuple[Any, ...]]]:
