@@ -133,6 +133,13 @@ def work():
         nqz.matmul(data, data), nqz.matmul(data, a, threads=2), nqz.predicted_error(data, data)
         nqz.open(data).matrix.T @ a, nqz.open(data).matrix[3:5, [1, 2]], nqz.decode(data), nqz.inspect(data)
         nqz.verify(data, a), nqz.compare(a, data)
+    few = a[:64, :8]
+    data = nqz.encode(few, rate=2, coding="trellis")
+    operand = nqz.open(data).matrix.operand()
+    operand @ few.T, operand.T @ few, nqz.matmul(data, few)
+    nqz.topk(operand, few[:, 0], 3), nqz.topk(data, few[:, 0], 3)
+    np.savez("few.npz", a=few), nqz.encode("few.npz", rate=3)
+    nqz.predicted_sigma(data, data), nqz.plan_product(few, few, error=.1), nqz.diff(data, data), nqz.report(data)
     nqz.sweep(a, rates=2, lattices="z"), nqz.encode({"a": a, "b": a[0]}, rate=3)
     os.mkdir("model"), nqz.decode(nqz.encode({"a": a, "b": a[0]}, rate=3), "model/a.safetensors")
     with open("model/config.json", "w") as file:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-# The command line loads these five when it needs them. Here nothing may be imported later, while threads are at work:
+# The command line loads these when it needs them. Here nothing may be imported later, while threads are at work:
 # a child forked at that moment would find the module locked, for ever.
 import concurrent.futures.thread  # noqa: F401  isort: skip
+import difflib  # noqa: F401
+import tempfile  # noqa: F401
+
 import msgpack  # noqa: F401
 import threadpoolctl  # noqa: F401
 import zstandard  # noqa: F401
 
+from nqz import kernels as _kernels
 from nqz.api.container import Container, open
 from nqz.api.decoding import decode
 from nqz.api.encoding import encode
@@ -21,7 +25,15 @@ from nqz.api.resident import ResidentOperand
 from nqz.api.search import topk
 from nqz.api.sets import encode_set
 from nqz.api.sliced import SlicedTensor
-from nqz.models import config as _config  # noqa: F401  the fifth
+from nqz.commands import beside as _beside  # noqa: F401
+from nqz.commands import code_elsewhere as _code  # noqa: F401
+from nqz.commands import set_verify as _set  # noqa: F401
+from nqz.commands import verify_elsewhere as _verify  # noqa: F401
+from nqz.files import unzip as _unzip  # noqa: F401
+from nqz.ground import copies as _copies  # noqa: F401
+from nqz.models import config as _config  # noqa: F401
+
+_kernels.load()
 
 __all__ = [
     "CompressedMatrix",

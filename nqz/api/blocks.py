@@ -195,7 +195,10 @@ class Again:
     def remember(self, array: npt.NDArray[Any]) -> None:
         """A block has been decoded."""
         sample = _sample(array)
-        if len(np.unique(sample)) > _SAMPLE // 8:  # else they could be equal by chance
+        ordered = np.sort(sample)  # not np.unique, which imports numpy.ma
+        if (
+            np.count_nonzero(ordered[1:] != ordered[:-1]) >= _SAMPLE // 8
+        ):  # else they could be equal by chance
             self._kept.append((array.shape, sample))
 
     def warn(self, array: npt.NDArray[Any]) -> None:

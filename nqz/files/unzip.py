@@ -6,6 +6,7 @@ directory says, that the members fill the file up to the directory, and that the
 
 from __future__ import annotations
 
+import encodings.cp437  # noqa: F401 - zipfile would when it reads a name
 import io
 import struct
 import zipfile

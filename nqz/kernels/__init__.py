@@ -31,6 +31,11 @@ def ring_form(half_bits: int, window: int) -> RingForm:
     return form_of(half_bits, window)
 
 
+def load() -> None:
+    """Load what would be loaded where it is first needed: constants of rings, and with them the reference."""
+    from nqz.reference.codings import ring_codes  # noqa: F401
+
+
 def _available() -> list[str]:
     try:
         from nqz.kernels import _native

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.resources import files
+from pkgutil import get_data
 from typing import Any
 
 from nqz._version import __version__
@@ -47,7 +47,9 @@ _MANY = 5
 @lru_cache(maxsize=2)
 def _inline(name: str) -> str:
     """A file of this package, as it stands in the page."""
-    return files("nqz.pages").joinpath(name).read_text(encoding="utf-8").strip()
+    data = get_data("nqz.pages", name)  # importlib.resources imports more while it reads
+    assert data is not None
+    return data.decode().strip()
 
 
 def _hash(text: str) -> str:

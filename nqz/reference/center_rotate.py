@@ -61,5 +61,5 @@ def places(place: Array | None, width: int, rows: int) -> Ints:
     check({"place int64 [w]": place}, w=width)
     require(bool((place < rows).all()), "place names a row that does not exist")
     kept = place[place >= 0]
-    require(len(np.unique(kept)) == len(kept), "place names a row twice")
+    require(len(set(kept.tolist())) == len(kept), "place names a row twice")
     return place
