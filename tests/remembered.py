@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 from collections import OrderedDict
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
@@ -94,7 +95,11 @@ class Remembered:
         if not isinstance(found, (FunctionType, BuiltinFunctionType)):
             return found
 
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            if named:
+                bound = inspect.signature(found).bind(*arguments, **named)
+                bound.apply_defaults()
+                arguments = bound.args
             digest = hashlib.sha256(name.encode())
             digest_of(arguments, digest)
             key = digest.digest()

@@ -51,7 +51,7 @@ def on_small_disk(folder, unnamed, *lines):
         done = subprocess.run(
             ["unshare", "--map-root-user", "--mount", sys.executable, "-c", RUNS, disk, "256k", str(unnamed),
              json.dumps(lines)],
-            env=environment(TMPDIR=str(disk)), capture_output=True, timeout=120,
+            env=environment(TMPDIR=str(disk)), capture_output=True, timeout=600,
         )  # fmt: skip
     except FileNotFoundError:
         pytest.skip("there is no unshare here")

@@ -32,9 +32,13 @@ def test_a_call_is_worked_out_once_and_does_the_same_again():
     remembered = Remembered(module)
     x = np.arange(3.0)
     assert remembered.constant == 7
-    for _ in range(3):
+    for call in (
+        lambda out: remembered.work(x, out, 2),
+        lambda out: remembered.work(x, out, scale=2),
+        lambda out: remembered.work(scale=2, out=out, x=x),
+    ):
         out = np.full(4, 9.0)
-        total, array = remembered.work(x, out, 2)
+        total, array = call(out)
         assert total == 15 and array.tolist() == [2, 3, 4] and out.tolist() == [0, 2, 4, 9]
         array[:] = 0  # what is done to a result stays with whom it was given to
     for _ in range(2):
