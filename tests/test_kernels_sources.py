@@ -14,7 +14,9 @@ import pytest
 
 SOURCES = Path(__file__).parent.parent / "nqz" / "kernels" / "src"
 HEADERS = sorted(SOURCES.rglob("*.h"))
-COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
+COMPILER = shutil.which(os.environ.get("CXX") or "c++") or (
+    None if os.environ.get("CXX") else shutil.which("g++")
+)
 X86 = platform.machine() in ("x86_64", "AMD64")
 FLAGS = {
     "avx2.h": ["-mavx2"],
