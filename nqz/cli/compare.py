@@ -106,7 +106,7 @@ def _show(found: dict[str, Any], across: str | None) -> None:
 
 _HEADINGS = [
     "tensor", "shape", "bits", "bytes", "measured", "rms", "predicted", "‖AᵀB−Ĉ‖²", "share", "energy", "+1 bit",
-    "a MB", "−1 bit", "a MB", "result",
+    "% a MB", "−1 bit", "% a MB", "result",
 ]  # fmt: skip
 
 
