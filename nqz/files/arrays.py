@@ -98,6 +98,8 @@ def read_array(target: Any, known: ArrayFormat) -> Source:
         ) from None
     except (NqzError, MemoryError):
         raise
+    except FileNotFoundError:
+        raise InputError(f"{name}: cannot open: there is no array of {known.name}") from None
     except Exception as error:  # of the other package
         said = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{name}: cannot open: {said}") from error

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import svds
 
 import nqz
+from nqz.cli import run
 from nqz.numcodecs import Nqz
 from nqz.zarr import NqzCodec, annotate
 
@@ -218,9 +219,46 @@ def test_an_array_becomes_a_part_set_here_and_by_workers(tmp_path, shards):
     assert all(one == found[tmp_path / "file 0"] for one in found.values())
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_array_is_given_by_its_path_or_address_in_a_group_or_by_itself(
+    tmp_path, capsys, monkeypatch, version
+):
+    monkeypatch.chdir(tmp_path)
+    array = gaussian(512, 300)
+    np.save("a.npy", array)
+    nqz.encode("a.npy", "a.nqz", rate=4)
+    group = zarr.open_group("d.zarr", mode="w", zarr_format=version)
+    memory = f"memory://{tmp_path.name}/e.zarr/a"
+    for made in (
+        group.create_array("a", shape=array.shape, chunks=(100, 64), dtype="float32"),
+        zarr.create_array(memory, shape=array.shape, chunks=(100, 64), dtype="float32", zarr_format=version),
+    ):
+        made[...] = array
+    for source in ("d.zarr/a", memory):
+        assert run(["encode", source, "-r", "4", "-o", "z.nqz", "-f"]) == 0
+        assert Path("z.nqz").read_bytes() == Path("a.nqz").read_bytes()
+        assert run(["verify", "z.nqz", "--against", source]) == 0
+        assert run(["set", "create", source, "-r", "4", "--parts", "2x2", "-o", "z.nqzset", "-f"]) == 0
+        assert run(["set", "create", "a.npy", "-r", "4", "--parts", "2x2", "-o", "z.nqzset"]) == 9
+    group.create_array("b", shape=(3, 4, 5), dtype="float32")
+    zarr.create_array("integers.zarr", shape=(64, 20), dtype="int32")
+    capsys.readouterr()
+    for source, said, status in (
+        ("d.zarr", "is a group of 2 arrays of Zarr; name one of them, such as d.zarr/a", 2),
+        ("d.zarr/b", "d.zarr/b: has 3 dimensions; a matrix of two is needed", 4),
+        ("integers.zarr", "dtype int32", 4),
+        (f"memory://{tmp_path.name}/none.zarr", "there is no array of Zarr", 3),
+    ):
+        assert run(["encode", source, "-r", "4", "-o", "no.nqz"]) == status
+        assert said in capsys.readouterr().err
+
+
 def test_the_examples_of_the_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "howto" / "zarr.md").read_text(encoding="utf-8")
     found = re.findall(r"^```python zarr\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert len(found) >= 4
     exec(compile("\n".join(found), "zarr.md", "exec"), {"__name__": "__main__"})  # noqa: S102 - our own page
+    [block] = re.findall(r"^```console zarr\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    for command in re.findall(r"^\$ nqz (.*)$", block, re.MULTILINE):
+        assert run(command.split()) == 0

@@ -75,6 +75,79 @@ def test_a_container_is_opened_in_three_requests_and_a_column_read_in_three(s3, 
         assert np.array_equal(pickle.loads(pickle.dumps(container.matrix))[:, 3], container.matrix[:, 3])  # noqa: S301
 
 
+def test_part_sets_are_made_checked_divided_joined_and_multiplied_in_a_bucket(s3, tmp_path):
+    np.save(tmp_path / "w.npy", ARRAY)
+    s3.put_file(str(tmp_path / "w.npy"), "bucket/w.npy")
+    for arguments in (
+        ("create", "s3://bucket/w.npy", "-r", "5", "--parts", "2x3"),
+        ("check", "s3://bucket/w.nqzset"),
+        ("split", "s3://bucket/w.nqzset"),
+        ("concat", *(f"s3://bucket/w-{j}.nqzset" for j in range(3)), "-o", "s3://bucket/again.nqzset"),
+    ):
+        result = process("set", *arguments)
+        assert result.returncode == 0, result.stderr
+    nqz.encode_set(tmp_path / "w.npy", tmp_path / "w.nqzset", rate=5, parts=(2, 3))
+    s3.invalidate_cache()
+    assert (
+        s3.cat_file("bucket/w.nqzset")
+        == (tmp_path / "w.nqzset").read_bytes()
+        == s3.cat_file("bucket/again.nqzset")
+    )
+    for arguments in (
+        ("decode", "s3://bucket/w.nqzset", "-o", "s3://bucket/back.npy"),
+        ("matmul", "s3://bucket/w.nqzset", "s3://bucket/w.npy", "-o", "s3://bucket/c.npy"),
+        ("verify", "s3://bucket/w.nqzset", "--against", "s3://bucket/w.npy"),
+    ):
+        result = process(*arguments)
+        assert result.returncode == 0, result.stderr
+    s3.invalidate_cache()
+    for name, expected in (
+        ("back", nqz.decode(tmp_path / "w.nqzset")), ("c", nqz.matmul(tmp_path / "w.nqzset", tmp_path / "w.npy")),
+    ):  # fmt: skip
+        with s3.open(f"bucket/{name}.npy") as file:
+            assert np.array_equal(np.load(file), expected)
+
+
+def test_a_vector_of_a_part_set_takes_a_few_ranges_of_the_parts_that_have_it(s3, calls):
+    nqz.encode_set(ARRAY, "s3://bucket/w.nqzset", rate=5, parts=(2, 3))
+    whole = nqz.decode("s3://bucket/w.nqzset")
+    calls.clear()
+    with nqz.open("s3://bucket/w.nqzset") as container:
+        assert len(calls) <= 3 + 6 * 3, calls
+        calls.clear()
+        assert np.array_equal(container.matrix[:, 400], whole[:, 400])
+        read = [options["Range"] for name, options in calls if name == "get_object"]
+        assert len(read) <= 2 * 3 and {"head_object"}.issuperset(
+            name for name, _ in calls if name != "get_object"
+        )
+        sizes = [int(last) - int(first) + 1 for first, last in (one[6:].split("-") for one in read)]
+        assert sum(sizes) <= 6 * (64 << 10)
+
+
+@pytest.mark.parametrize("last", ["-0-2.nqz", ".nqzset"])
+def test_a_part_set_that_cannot_be_sent_is_taken_back_and_the_old_one_stays(s3, monkeypatch, last):
+    nqz.encode_set(ARRAY, "s3://bucket/w.nqzset", rate=5, parts=(1, 3))
+    s3.invalidate_cache()
+    before, call = {name: s3.cat_file(name) for name in s3.find("bucket")}, s3fs.S3FileSystem._call_s3
+    monkeypatch.setattr(trouble, "PAUSES", (0.0,))
+
+    async def fails(self, method, *arguments, **options):
+        if method == "put_object" and options["Key"].endswith(last):
+            raise OSError("the line is cut")
+        return await call(self, method, *arguments, **options)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(s3fs.S3FileSystem, "_call_s3", fails)
+        for target, force in (("s3://bucket/w.nqzset", True), ("s3://bucket/other.nqzset", False)):
+            with pytest.raises(OutputError, match="the line is cut"):
+                nqz.encode_set(ARRAY, target, rate=4, parts=(1, 3), force=force)
+            s3.invalidate_cache()
+            assert {name: s3.cat_file(name) for name in s3.find("bucket")} == before
+    nqz.encode_set(ARRAY, "s3://bucket/w.nqzset", rate=4, parts=(1, 3), force=True)
+    s3.invalidate_cache()
+    assert len(s3.find("bucket")) == 7 and nqz.verify("s3://bucket/w.nqzset", ARRAY)["ok"]
+
+
 def test_a_model_goes_there_and_back(s3, capsys, tmp_path):
     folder = make_model(tmp_path / "m")
     s3.put(str(folder), "bucket/m", recursive=True)
@@ -135,7 +208,7 @@ def test_of_two_writers_one_replaces_nothing(s3):
 def test_the_commands_of_the_page_about_remote_objects_work(s3, tmp_path):
     page = (FIXTURES.parent / "docs" / "remote.md").read_text(encoding="utf-8")
     [block] = re.findall(r"^```console s3\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    np.save(tmp_path / "w.npy", matrix(60, 40))
+    np.save(tmp_path / "w.npy", matrix(200, 120))
     s3.put_file(str(tmp_path / "w.npy"), "bucket/w.npy")
     s3.put(str(make_model(tmp_path / "m")), "bucket/model", recursive=True)
     (tmp_path / "nqz").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nqz "$@"\n')
