@@ -101,8 +101,24 @@ def test_codings_of_both_sides_may_differ_as_those_of_files_may(folder):
     assert error == pytest.approx(nqz.predicted_error(*sets), rel=0.08)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float16", "float64"])
-@pytest.mark.parametrize("order", ["C", "F"])
+def test_noise_that_lies_where_its_partner_is_loud_is_predicted_where_a_set_is_decoded_too(folder, tmp_path):
+    """In products with a single file, and with a set that is cut otherwise, by workers as well."""
+    x, y = (np.load(folder / name).astype(np.float64) for name in ("x.npy", "y.npy"))
+    unit = np.square(x - x.mean(0)).sum() * np.square(y - y.mean(0)).sum() / N
+    nqz.encode(folder / "y.npy", tmp_path / "y.nqz", rate=3, center=True)
+    nqz.encode_set(folder / "y.npy", tmp_path / "y.nqzset", rate=3, parts=(4, 1), **KINDS["voronoi"])
+    for name in ("y.nqz", "y.nqzset"):
+        sides = folder / "x-voronoi.nqzset", tmp_path / name
+        found, sigma = nqz.matmul(*sides, sigma=True)
+        error = np.square(found - x.T @ y).sum() / unit
+        assert error == pytest.approx(nqz.predicted_error(*sides), rel=0.08)
+        assert np.sqrt(np.square((found - x.T @ y) / sigma).mean()) == pytest.approx(1.0, abs=0.04)
+        assert np.array_equal(found, nqz.matmul(*sides, executor=Elsewhere()))
+
+
+@pytest.mark.parametrize(
+    "dtype, order", [("bfloat16", "C"), ("float8_e4m3fn", "F"), ("float16", "F"), ("float64", "C")]
+)
 def test_parts_are_of_every_type_that_is_compressed(tmp_path, dtype, order):
     x = np.random.default_rng(1).standard_normal((200, 40)).astype(getattr(ml_dtypes, dtype, dtype))
     made = nqz.encode_set(np.asarray(x, order=order), tmp_path / "x.nqzset", rate=4, parts=(2, 2))

@@ -14,7 +14,7 @@ import numpy as np
 from nqz.commands.factors import Coded, Factor, Plain
 from nqz.commands.pairs import Pair
 from nqz.commands.set_factor import Parted, check_sets, set_product
-from nqz.commands.set_whole import Rebuilt, check_rebuilt
+from nqz.commands.set_whole import Rebuilt, check_rebuilt, spread
 from nqz.format.records import Record, is_optional
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.threads import Workers
@@ -231,7 +231,7 @@ def assemble(pair: Pair, options: MatmulOptions, pool: Workers) -> Prepared:
     if same:
         _check_copy(pair, pool)
     notes = _ambiguous(pair.a, pair.b)
-    left, right = pair.a.operand(pair.b, pool), pair.b.operand(pair.a, pool)
+    left, right = spread(pair.a.operand(pair.b, pool), pair.b.operand(pair.a, pool), (pair.a, pair.b), pool)
     notes += _dropped(left) + ([] if same else _dropped(right))
     shape, dtype = outline(pair, options)
     product = Product(left, right, options.estimator, same)

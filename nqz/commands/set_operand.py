@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from itertools import accumulate
 from typing import Any
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from nqz.commands.factors import PlainOperand
 from nqz.commands.rotated import exact_power, grid_units
+from nqz.commands.set_spectrum import Spectrum
 from nqz.ground.arithmetic import pieces, total
 from nqz.ground.errors import NqzError
 from nqz.ground.threads import Workers
@@ -35,56 +36,6 @@ from nqz.stages.scale import exponents
 
 _LOST = 1.0
 """Relative noise of a part of a column that is not coded where others are: what is left out is as much as it has."""
-
-
-@dataclass(frozen=True)
-class Spectrum:
-    """How much energy, and how much noise, all columns of a matrix in parts have in each run of coordinates.
-
-    Attributes
-    ----------
-    lengths, energy, noise : ndarray of float64
-        Coordinates of each run, and the sums, in units of 4 ** exponent.
-    """
-
-    lengths: NDArray[np.float64]
-    energy: NDArray[np.float64]
-    noise: NDArray[np.float64]
-
-    @classmethod
-    def none(cls, lengths: Sequence[int]) -> Spectrum:
-        """That of no columns."""
-        return cls(np.array(lengths, np.float64), np.zeros(len(lengths)), np.zeros(len(lengths)))
-
-    def joined(self, other: Spectrum) -> Spectrum:
-        """That of more columns."""
-        return Spectrum(self.lengths, self.energy + other.energy, self.noise + other.noise)
-
-    def beside(self, other: Spectrum, kappa: float) -> tuple[float, float]:
-        """Factors on 1 + d, and on d, with which noise of whole columns is that of their parts, in products.
-
-        Notes
-        -----
-        With one scale in all parts nothing changes. Where noise is in proportion to parts, it is where there is energy,
-        and counts for more if that of the partner is there, too: docs/theory.md, section 4.
-        """
-        energies = total(self.energy), total(other.energy)
-        if min(energies) <= 0.0:
-            return 1.0, 1.0
-        (e, s), (f, r) = (
-            (side.energy / energy, side.noise / energy)
-            for side, energy in zip((self, other), energies, strict=True)
-        )
-        n = total(self.lengths)
-        kept = kappa + (1.0 - kappa) * n * total(e * f / self.lengths)  # of coordinates that are left out
-        own, theirs, both = (n * total(x * y / self.lengths) / kept for x, y in ((s, f), (e, r), (s, r)))
-        linear, noise = own + theirs, total(s)
-        if linear <= 0.0 or noise <= 0.0:
-            return math.sqrt(kept), 1.0
-        # of both sides together: own theirs g² + linear g = linear + both
-        root = math.sqrt(linear * linear + 4.0 * own * theirs * (linear + both))
-        factor = 2.0 * (linear + both) / (linear + root)
-        return math.sqrt(kept), factor * own / noise
 
 
 class SetOperand(Operand):

@@ -6,6 +6,8 @@ to does: it is the matrix with their noise, which stays as it was under any rota
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
@@ -18,7 +20,9 @@ from nqz.commands.rotated import Block, RotatedOperand, noisy_power
 from nqz.commands.set_factor import Parted, check_dither, check_means
 from nqz.commands.set_operand import SetOperand
 from nqz.commands.set_product_elsewhere import SetAddress
+from nqz.commands.set_spectrum import Spectrum, energies, in_runs, several
 from nqz.files.cutout import as_table, cut_out
+from nqz.ground.arithmetic import total
 from nqz.ground.errors import OperandError
 from nqz.ground.threads import Workers
 from nqz.matrix import Matrix
@@ -37,17 +41,26 @@ class RebuiltOperand(RotatedOperand):
     transform : Transform
         That of its partner.
     rotation_seed : int
+    more : float
+        Factor on the noise, for where its partner has its energy.
     """
 
-    def __init__(self, name: str, parts: Any, transform: Transform, rotation_seed: int):
+    def __init__(self, name: str, parts: Any, transform: Transform, rotation_seed: int, more: float = 1.0):
         whole = SetOperand(name, parts, between=True)
         noise, kappa = whole.side.noise, whole.side.kappa
         # what decoding does without an estimate of its own: coordinates that were dropped are noise
-        side = replace(whole.side, noise=(1.0 + noise) / kappa - 1.0, kappa=1.0)
+        side = replace(whole.side, noise=more * ((1.0 + noise) / kappa - 1.0), kappa=1.0)
         least = float(side.noise[side.noise > 0.0].min(initial=1.0))
         super().__init__(name, side, transform, rotation_seed, noisy_power(side.n, least))
-        self._whole = whole
-        self._edges = np.cumsum([0, *whole.lengths]).tolist()
+        self._whole, self.more = whole, more
+        self.spectrum = whole.spectrum.decoded(kappa)
+        self.edges: list[int] = np.cumsum([0, *whole.lengths]).tolist()
+
+    def beside(self, more: float) -> RebuiltOperand:
+        """The same with so many times its noise."""
+        found = copy(self)
+        found.side, found.more = replace(self.side, noise=more * self.side.noise), more
+        return found
 
     def codes(self, columns: Columns) -> NDArray[Any]:
         """See `Operand`."""
@@ -79,7 +92,7 @@ class RebuiltOperand(RotatedOperand):
         columns, whole = slice(first, last), self._whole
         wide = any(part.matrix.info.dtype == "float64" for row in whole.parts for part in row)  # type: ignore[attr-defined]
         entries = np.empty((self.side.n, last - first), np.float64 if wide else np.float32)
-        for k, (low, high) in enumerate(zip(self._edges, self._edges[1:], strict=False)):
+        for k, (low, high) in enumerate(zip(self.edges, self.edges[1:], strict=False)):
             for j, own, place in whole.split(columns):
                 out = entries[low:high, place[0] : place[-1] + 1]
 
@@ -97,11 +110,12 @@ class RebuiltAddress(NamedTuple):
     parts: SetAddress
     transform: Transform
     rotation_seed: int
+    more: float
 
     def operand(self) -> tuple[Operand, list[Any]]:
         """The side, open, and what has to be asked whether it has changed."""
         parts, accesses = self.parts.open()
-        return RebuiltOperand(self.parts.name, parts, self.transform, self.rotation_seed), accesses
+        return RebuiltOperand(self.parts.name, parts, self.transform, self.rotation_seed, self.more), accesses
 
 
 @dataclass(frozen=True)
@@ -174,10 +188,34 @@ class Rebuilt:
 
     def address(self, operand: Any) -> RebuiltAddress:
         """Where workers find it; UsageError if they cannot."""
-        return RebuiltAddress(self.parts.address(), operand.transform, operand.rotation_seed)
+        return RebuiltAddress(self.parts.address(), operand.transform, operand.rotation_seed, operand.more)
 
     def release(self) -> None:
         """Nothing was made for the product."""
+
+
+def spread(a: Operand, b: Operand, factors: tuple[Factor, Factor], pool: Workers) -> tuple[Operand, Operand]:
+    """Two operands whose noise is as it counts in products with each other, where one or both are decoded."""
+    edges = sorted({edge for side in (a, b) if isinstance(side, RebuiltOperand) for edge in side.edges})
+    if len(edges) < 3:
+        return a, b
+    one, other = (
+        in_runs(factor.matrix, edges, pool) if isinstance(factor, Coded) else _seen(side, edges, pool)
+        for side, factor in zip((a, b), factors, strict=True)
+    )
+
+    def counted(side: Operand, own: Spectrum, theirs: Spectrum) -> Operand:
+        return side.beside(own.beside(theirs, 1.0)[1]) if isinstance(side, RebuiltOperand) else side
+
+    return counted(a, one, other), counted(b, other, one)
+
+
+def _seen(side: Operand, edges: Sequence[int], pool: Workers) -> Spectrum:
+    """Where a matrix in parts has its energy, in runs of both sides: by what its first columns decode to."""
+    assert isinstance(side, RebuiltOperand)  # of two factors that are not both in parts one is a matrix
+    block = side.block(0, several(side.side.n, side.columns), pool)
+    centered = np.ldexp(block.entries.astype(np.float64) - block.means, -side.exponent)
+    return side.spectrum.cut(edges, np.array([total(row) for row in energies(centered, edges)]))
 
 
 def beside(side: Parted, partner: Factor) -> tuple[Factor | Parted, Factor | Parted]:
