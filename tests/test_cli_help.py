@@ -134,7 +134,7 @@ def test_threads_come_from_the_environment(tmp_path, capsys, monkeypatch, contai
 
     seen = []
     workers = module.workers
-    monkeypatch.setattr(module, "workers", lambda threads: seen.append(threads) or workers(threads))
+    monkeypatch.setattr(module, "workers", lambda threads, **_: seen.append(threads) or workers(threads))
     for value, option, threads in (("3", [], 3), ("3", ["--threads", "1"], 1), ("", [], None)):
         monkeypatch.setenv("NQZ_THREADS", value)
         succeed(capsys, "decode", containers[0], "-o", tmp_path / "x.npz", "-f", *option)

@@ -61,6 +61,16 @@ def test_workers_verify_panels_and_tell_of_damage(files, executor, tmp_path):
     assert found[0] == found[1] and found[0][0]["damaged"]
 
 
+def test_workers_compare_panels_with_the_original_and_rebuild_them(files, executor, tmp_path):
+    here, there = (nqz.verify(files.coded, files.plain, executor=one) for one in (None, executor))
+    assert here == there and here["tensors"][0]["same_bytes"]
+    for one, name in ((None, "here.npy"), (executor, "there.npy")):
+        nqz.decode(files.coded, tmp_path / name, executor=one)
+    assert (tmp_path / "here.npy").read_bytes() == (tmp_path / "there.npy").read_bytes()
+    with pytest.raises(UsageError, match="give one as to="):
+        nqz.decode(files.coded, executor=executor)
+
+
 @pytest.mark.skipif(not MANY, reason="takes long")
 @pytest.mark.filterwarnings(SHORT)
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -193,7 +193,10 @@ def test_decoding_puts_every_part_in_its_place(folder, tmp_path):
         for part, (rows, columns) in zip(grid.parts, grid.places(), strict=True):
             one = nqz.decode(folder / part.file)
             assert np.array_equal(whole[rows.start : rows.stop, columns.start : columns.stop], one)
-        nqz.decode(folder / f"{name}.nqzset", tmp_path / f"{name}.npy")
+        assert np.array_equal(nqz.decode(folder / f"{name}.nqzset", executor=Elsewhere()), whole)
+        executor = Elsewhere()
+        nqz.decode(folder / f"{name}.nqzset", tmp_path / f"{name}.npy", executor=executor)
+        assert executor.done == 2 * len(grid.parts)  # checked, and rebuilt
         assert np.array_equal(np.load(tmp_path / f"{name}.npy"), whole)
 
 
@@ -564,3 +567,27 @@ def test_a_report_of_a_set_is_of_the_one_matrix_that_it_is(folder):
     )
     assert "parts;" in page and "measured" in page
     assert "expected to be" in nqz.report(folder / "x.nqzset", folder / "y.npy", format="md")
+
+
+def test_where_no_set_can_be_taken_it_is_said_what_can(folder, tmp_path, capsys, monkeypatch):
+    source = str(folder / "x.nqzset")
+    for words in (["encode", source, "-r", "2"], ["sweep", source], ["plan", source, source, "--bits", "4"]):
+        assert run(words) == UnsupportedError.exit_code
+        assert "what it was made from, or what nqz decode makes of it" in capsys.readouterr().err
+    assert (
+        run(["decode", source, str(folder / "y.nqzset"), "-o", str(tmp_path / "z")]) == UsageError.exit_code
+    )
+    assert "give it alone, or take each by itself, with --out-dir" in capsys.readouterr().err
+    other = tmp_path / "x"
+    other.write_bytes((folder / "x.nqzset").read_bytes())
+    for given in (str(other), other.read_bytes()):
+        with pytest.raises(
+            UnsupportedError, match=r"is the manifest of a part set; give it by its path.* \.nqzset"
+        ):
+            nqz.open(given)
+    for words in (
+        ["decode", source, "--tensor", "w"],
+        ["matmul", source, source, "--tensor-a", "w", "-o", "z.npy"],
+    ):
+        assert run(words) == UsageError.exit_code
+        assert "is a part set, of one matrix without a name" in capsys.readouterr().err

@@ -77,6 +77,7 @@ KINDS = {
         b"<?xml version='1'?>\n<html lang='en'>",
     ],
     "the index of a model": [json.dumps(INDEX).encode(), json.dumps(INDEX, indent=2).encode()],
+    "the manifest of a part set": [b'{"nqz_set": 0,\n "axis": 0,'],
     "JSON text": [json.dumps(NUMBERS).encode(), b'{"a": [1, 2, 3]}'],
     "plain text, with commas": [b"1.0,2.5,-3\n4,5,6.5\n", "\ufeff1, 2, 3\n".encode(), b"a,b\n1,2\n"],
     "plain text;": [b"1.0 2.5 -3\n4 5 6.5\n", b"# x y\n1e3\tnan\r\n", b"1.25 " * 500],
@@ -128,6 +129,7 @@ def test_what_it_is_and_how_to_convert_it(tmp_path, what, content):
                 "download",
                 "nqz encode",
                 "give a file",
+                "give it by its path",
             )
         )
 

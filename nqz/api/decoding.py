@@ -49,12 +49,12 @@ if TYPE_CHECKING:  # typing keeps overloads, and all that they use, until after 
     @overload
     def decode(
         source: Source | Sequence[Path] | Container, to: None = None, *, tensors: str | Sequence[str] | None = ...,
-        dtype: Any = ..., estimator: str = ..., threads: int | None = ..., force: bool = ...,
+        dtype: Any = ..., estimator: str = ..., threads: int | None = ..., executor: Any = ..., force: bool = ...,
     ) -> Decoded: ...  # fmt: skip
     @overload
     def decode(
         source: Source | Sequence[Path], to: Target, *, tensors: str | Sequence[str] | None = ..., dtype: Any = ...,
-        estimator: str = ..., threads: int | None = ..., force: bool = ...,
+        estimator: str = ..., threads: int | None = ..., executor: Any = ..., force: bool = ...,
     ) -> None: ...  # fmt: skip
 
 
@@ -67,6 +67,7 @@ def decode(
     dtype: Any = None,
     estimator: str = "mmse",
     threads: int | None = None,
+    executor: Any = None,
     force: bool = False,
 ) -> Decoded | None:
     """Rebuild what a container was made from.
@@ -85,6 +86,9 @@ def decode(
     estimator : {"mmse", "unbiased"}
         The least mean square error, or the mean over dithers exactly the matrix.
     threads : int, optional
+        With `executor` those of each of its jobs, by default 1.
+    executor : concurrent.futures.Executor, optional
+        Whose workers rebuild matrices of several panels, and the parts of a set. See `docs/scaling.md`.
     force : bool
         Whether an existing file may be replaced.
 
@@ -109,17 +113,21 @@ def decode(
     if is_part_set(source):
         name = None if wanted is None else canonical_name(wanted)
         return _decoded_set(
-            source, to, DecodeOptions(None, chosen, name, estimator), threads, flag(force, "force")
+            source, to, DecodeOptions(None, chosen, name, estimator), threads, executor, flag(force, "force")
         )
     if to is not None:
         name = None if wanted is None else canonical_name(wanted)
         options = DecodeOptions(None, chosen, name, estimator)
         if is_model_source(source) and not (chosen and _is_file(to)):
-            with workers(threads) as pool:
+            with workers(threads, executor=executor) as pool:
                 convert(source, folder(to), options, pool, force=flag(force, "force"))
         else:
-            _write(source, to, options, threads, flag(force, "force"))
+            _write(source, to, options, threads, executor, flag(force, "force"))
         return None
+    if executor is not None:
+        raise UsageError(
+            "executor: its workers decode part sets, and what is written to a file; give one as to="
+        )
     if isinstance(source, Container):
         return _arrays(source, chosen, wanted, estimator, threads)
     with Container(File(source)) as container:
@@ -127,10 +135,13 @@ def decode(
 
 
 def _decoded_set(
-    source: Any, to: Any, options: DecodeOptions, threads: int | None, force: bool
+    source: Any, to: Any, options: DecodeOptions, threads: int | None, executor: Any, force: bool
 ) -> Decoded | None:
     """A part set as the matrix that it is of, or that written to a file."""
-    with open_collection(source, container=True, sets=True) as collection, workers(threads) as pool:
+    with (
+        open_collection(source, container=True, sets=True) as collection,
+        workers(threads, executor=executor) as pool,
+    ):
         options = replace(options, kind="npy" if to is None else _kind(to, "npy"))
         if to is None:
             data = bytearray()
@@ -161,8 +172,13 @@ def _arrays(
     return found[""] if container.alone else found
 
 
-def _write(source: Any, to: Any, options: DecodeOptions, threads: int | None, force: bool) -> None:
-    with open_collection(as_target(source), container=True) as collection, workers(threads) as pool:
+def _write(
+    source: Any, to: Any, options: DecodeOptions, threads: int | None, executor: Any, force: bool
+) -> None:
+    with (
+        open_collection(as_target(source), container=True) as collection,
+        workers(threads, executor=executor) as pool,
+    ):
         chosen = taken_parts([part.tensors for part in collection.parts], options.tensors, collection.name)
         parts = list(zip(collection.contents, chosen, strict=True))
         options = replace(options, kind=_kind(to, collection.contents[0].manifest.source))

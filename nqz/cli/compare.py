@@ -21,7 +21,7 @@ from nqz.ground.sources import listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
 
-_HELP = f"""Compare COMPRESSED, a container, with ORIGINAL, a {listed()} file, or a model with a model.
+_HELP = f"""Compare COMPRESSED, a container or a part set, with ORIGINAL, a {listed()} file, or a model with a model.
 
 For every matrix: its rate, its error measured and predicted, its share of the sum of the relative errors (every product
 counting alike) and of the energy of all errors, and what one bit more or less for each of its entries would do to

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from nqz.cli.cluster import cluster_option, executor_of
 from nqz.cli.common import (
     RECONSTRUCTION,
     Notices,
@@ -68,28 +69,30 @@ from nqz.matrix import open_matrix
     help="mmse: the least error; unbiased: more of it, but on average over seeds exactly the original.",
 )  # fmt: skip
 @json_option
+@cluster_option
 @common_options
 def command(
     sources: tuple[str, ...], output: str | None, out_dir: str | None, tensors: tuple[str, ...],
-    dtype: str | None, estimator: str, force: bool, json_to: str | None, threads: int | None, quiet: bool,
-    show_progress: bool | None,
+    dtype: str | None, estimator: str, force: bool, json_to: str | None, cluster: str | None, threads: int | None,
+    quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
     """Rebuild the matrices of the container IN ("-" for standard input), in their original type.
 
-    IN may be a compressed model: its folder, its index (*.index.json), or some containers.
+    IN may be a part set (.nqzset), or a compressed model: its folder, its index (*.index.json), or some containers.
     """
     sources = expanded(sources)
     check_words(sources, out_dir, json_to)
     one_or_each(sources, output, out_dir)
     options, notices = DecodeOptions(None, tensors, dtype, estimator), Notices(quiet, show_progress)
-    job = _Job(options, force, threads, notices, json_to, json_to is not None)
-    if out_dir is not None:
-        with open_report(json_to, [], force, []) as told:
-            run_each(sources, out_dir, _name, replace(job, json_to=None).one, told, notices)
-    elif len(sources) > 1:
-        job.several(sources, str(output))
-    else:
-        job.one(sources[0], output)
+    with executor_of(cluster) as executor:
+        job = _Job(options, force, threads, notices, json_to, json_to is not None, executor)
+        if out_dir is not None:
+            with open_report(json_to, [], force, []) as told:
+                run_each(sources, out_dir, _name, replace(job, json_to=None).one, told, notices)
+        elif len(sources) > 1:
+            job.several(sources, str(output))
+        else:
+            job.one(sources[0], output)
 
 
 def _name(source: str) -> str:
@@ -112,6 +115,7 @@ class _Job:
     notices: Notices
     json_to: str | None
     wanted: bool
+    executor: Any = None
 
     def one(self, source: str, output: str | None) -> dict[str, Any]:
         """Decode a file, or a model."""
@@ -126,7 +130,10 @@ class _Job:
         from nqz.commands.set_decode import bytes_of, decode_set, spec_of
 
         target = output if output is not None else default_output(source, [SET], "npy")
-        with workers(self.threads) as pool, open_collection(source, container=True, sets=True) as collection:
+        with (
+            workers(self.threads, executor=self.executor) as pool,
+            open_collection(source, container=True, sets=True) as collection,
+        ):
             options = replace(self.options, kind=kind_of(target, "npy"))
             spec, inputs = spec_of(collection, options), [part.opened for part in collection.parts]
             sizes = {part.name: part.tensors[0].nbytes for part in collection.parts}
@@ -154,7 +161,10 @@ class _Job:
 
     def file(self, sources: Sequence[str], output: str | None) -> dict[str, Any]:
         """Decode to a file."""
-        with workers(self.threads) as pool, open_collection(sources, container=True) as collection:
+        with (
+            workers(self.threads, executor=self.executor) as pool,
+            open_collection(sources, container=True) as collection,
+        ):
             origin = collection.contents[0].manifest.source
             target = output if output is not None else default_output(sources[0], ["nqz"], origin)
             options = replace(self.options, kind=kind_of(target, origin))
@@ -187,7 +197,10 @@ class _Job:
         """Decode a model."""
         from nqz.commands.models import chosen_parts, decode_model, files_of
 
-        with workers(self.threads) as pool, open_collection(sources, container=True) as collection:
+        with (
+            workers(self.threads, executor=self.executor) as pool,
+            open_collection(sources, container=True) as collection,
+        ):
             chosen = [(part.content, wholes) for part, wholes in chosen_parts(collection, self.options)]
             files, inputs = files_of(collection), [part.opened for part in collection.parts]
             where = {whole.name: one.name for one, wholes in chosen for whole in wholes}

@@ -78,7 +78,7 @@ PAGES = {
             ("A model, into a folder that loads as the original does", "nqz decode MODEL-nqz -o COPY"),
             ("As a part of a pipeline", "nqz decode - < a.nqz > same.npy"),
         ),
-        common=("--output", "--out-dir", "--force", "--tensor", "--dtype", "--json"),
+        common=("--output", "--out-dir", "--force", "--tensor", "--dtype", "--cluster", "--json"),
         expert=("--estimator",),
     ),
     "matmul": Page(

@@ -49,7 +49,10 @@ def command(
     source: str, tensors: tuple[str, ...], sort: str | None, as_json: bool, threads: int | None,
     quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
-    """Show what FILE holds, a container ("-" for standard input) or a model: parameters, sizes, errors, and totals."""
+    """Show what FILE holds, a container ("-" for standard input) or a model: parameters, sizes, errors, and totals.
+
+    Of a part set, first what the matrix is that it is.
+    """
     Notices(quiet, show_progress)  # warns of slow kernels
     with workers(threads), open_collection(source, container=True, sets=True) as collection:
         everything = items(collection)

@@ -29,7 +29,7 @@ from nqz.ground.urls import is_url, suffix
 from nqz.models.collection import Collection
 from nqz.pages.render import KINDS, render
 
-_HELP = f"""Write a page about FILE, a container or a model: what it takes, how far it is off, and what is remarkable.
+_HELP = f"""Write a page about FILE, a container, a set or a model: what it takes, how far off it is, what stands out.
 
 The page stands alone: it loads nothing, and is the same for the same input. With --against, what was measured against
 the original is in it; the exit status is then that of nqz verify --against. With B, a second container or a

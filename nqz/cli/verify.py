@@ -67,7 +67,7 @@ def command(
     quiet: bool,
     show_progress: bool | None,
 ) -> None:
-    """Check every checksum of FILE, a container ("-" for standard input) or a model, and decode every tensor.
+    """Check every checksum of FILE, a container ("-" for standard input), a set or a model, and decode every tensor.
 
     With --against, compare the error of every matrix with its prediction. The exit status is 8 if one is larger
     by more than 2 % plus 4 standard errors, or than E with --max-error E, or if ORIGINAL holds another matrix.

@@ -12,18 +12,21 @@ show: the others are summed by themselves, too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from nqz.commands.address import Address
 from nqz.files.contract import SourceTensor
+from nqz.files.vectors import VectorView
 from nqz.ground.arithmetic import total
 from nqz.ground.dtypes import widen
+from nqz.ground.fleet import Fleet
 from nqz.ground.threads import Workers
-from nqz.matrix import Matrix
+from nqz.matrix import Matrix, open_matrix
 from nqz.stages import norms
 from nqz.stages.panels import Panel
 
@@ -118,30 +121,77 @@ def measured_errors(
         exponents[quiet] = own
         found.others = Errors(own, among=quiet)
         expected_of_others = np.where(quiet, _Expected.of(matrix, own).error, 0.0)
+
+    def units(first: int, last: int) -> npt.NDArray[np.int32]:
+        chosen: npt.NDArray[np.int32] = histogram.look_up(exponents, matrix.codes(slice(first, last)))
+        return chosen
+
+    if pool.fleet is not None and len(matrix.panels) > 1 and view.has_address:
+        compared = _elsewhere(matrix, view, units, pool.fleet)
+    else:
+        compared = panel_energies(matrix, view, units, pool)
+    for (first, last), measured in compared:
+        codes, energies = matrix.codes(slice(first, last)), measured
+        if quiet is not None and found.others is not None:
+            chosen = histogram.look_up(quiet, codes)
+            found.others.add(np.where(chosen, energies, 0.0), histogram.look_up(expected_of_others, codes))
+            energies = np.ldexp(energies, np.where(chosen, 2 * (found.others.exponent - found.exponent), 0))
+        found.add(energies, histogram.look_up(expected, codes))
+        found.exact = found.exact and not energies[codes == norms.ZERO].any()
+        if done is not None:
+            done((last - first) / p.columns)
+    return found
+
+
+def panel_energies(
+    matrix: Matrix,
+    view: VectorView,
+    units: Callable[[int, int], npt.NDArray[np.int32]],
+    pool: Workers,
+    panels: Iterable[int] | None = None,
+) -> Iterator[tuple[tuple[int, int], npt.NDArray[np.float64]]]:
+    """Energies of the errors of columns, in units of 4 ** units(first, last), panel by panel, with where it lies."""
+    n = matrix.parameters.n
     held: list[tuple[int, npt.NDArray[Any]]] = []  # first column and entries of the panel in the original
 
     def read(panel: Panel) -> None:
-        buffer = pool.buffers.array("block", (p.n * panel.width,), view.dtype)
+        buffer = pool.buffers.array("block", (n * panel.width,), view.dtype)
         held[:] = [(panel.first, view.read(panel.first, panel.last, buffer))]
 
     def compare(first: int, rebuilt: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         ((start, block),), last = held, first + rebuilt.shape[1]
-        units = histogram.look_up(exponents, matrix.codes(slice(first, last)))
-        return _energies(block[:, first - start : last - start], rebuilt, view.entries, units)
+        return _energies(block[:, first - start : last - start], rebuilt, view.entries, units(first, last))
 
-    for panel, _, errors in matrix.blocks(pool, into=read, work=compare, step=_STEP):
-        codes = matrix.codes(slice(panel.first, panel.last))
-        energies = np.concatenate(errors)
-        if quiet is not None and found.others is not None:
-            chosen = histogram.look_up(quiet, codes)
-            found.others.add(np.where(chosen, energies, 0.0), histogram.look_up(expected_of_others, codes))
-            units = np.where(chosen, 2 * (found.others.exponent - found.exponent), 0)
-            energies = np.ldexp(energies, units)
-        found.add(energies, histogram.look_up(expected, codes))
-        found.exact = found.exact and not energies[codes == norms.ZERO].any()
-        if done is not None:
-            done(panel.width / p.columns)
-    return found
+    for panel, _, errors in matrix.blocks(pool, into=read, work=compare, step=_STEP, panels=panels):
+        yield (panel.first, panel.last), np.concatenate(errors)
+
+
+def _elsewhere(
+    matrix: Matrix, view: VectorView, units: Callable[[int, int], npt.NDArray[np.int32]], fleet: Fleet
+) -> Iterator[tuple[tuple[int, int], npt.NDArray[np.float64]]]:
+    """The same by workers, a panel each."""
+    address, places = Address.of(matrix.reader), [matrix.panels.edges(i) for i in range(len(matrix.panels))]
+    jobs = (
+        (address, matrix.index, view, number, units(*place), fleet.threads)
+        for number, place in enumerate(places)
+    )
+    yield from zip(places, fleet.map(compare_panel, jobs), strict=True)
+
+
+def compare_panel(
+    address: Address, index: int, view: VectorView, number: int, units: npt.NDArray[np.int32], threads: int
+) -> npt.NDArray[np.float64]:
+    """Energies of the errors of the columns of a panel, on a worker."""
+    (reader, access), pool = address.open(), Workers(threads)
+    try:
+        matrix = open_matrix(reader, index)
+        start = matrix.panels.edges(number)[0]
+        own = panel_energies(matrix, view, lambda i, j: units[i - start : j - start], pool, [number])
+        ((_, energies),) = own
+        return energies
+    finally:
+        pool.close()
+        access.close()
 
 
 def _quiet(matrix: Matrix) -> npt.NDArray[np.bool_] | None:

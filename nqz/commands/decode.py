@@ -70,6 +70,7 @@ def decode(
         Where the file is written.
     options : DecodeOptions
     pool : Workers
+        Whose fleet, if it has one, rebuilds matrices of several panels.
     progress : callable, optional
         Called as progress(tensor name, bytes of output written).
 
@@ -210,6 +211,14 @@ def decode_matrix(
 ) -> None:
     """Rebuild the columns of a matrix, and write them; `progress` is told of bytes."""
     order: Literal["C", "F"] = "F" if writer.memory == VECTOR_MAJOR else "C"
+    if pool.fleet is not None and len(matrix.panels) > 1:
+        from nqz.commands.decode_elsewhere import rebuilt_elsewhere
+
+        for _, first, columns in rebuilt_elsewhere([matrix], pool.fleet, estimator, dtype, order):
+            writer.write(first, columns)
+            if progress is not None:
+                progress(columns.nbytes)
+        return
     buffers = cycle(f"rebuilt {number}" for number in range(min(2, pool.threads)))
     written = None
 

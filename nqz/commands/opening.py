@@ -159,7 +159,8 @@ def read_part_set(path: str) -> PartSet:
 def _part_set(path: str, container: bool | None, allowed: bool) -> Collection:
     if container is False:
         raise UnsupportedError(
-            f"{shown(path)}: is a part set, compressed already; a {listed()} file is expected here"
+            f"{shown(path)}: is a part set, compressed already; a {listed()} file is expected here: what it was made "
+            "from, or what nqz decode makes of it"
         )
     if not allowed:
         raise UnsupportedError(
@@ -185,6 +186,11 @@ def _paths(where: str, folder: str, names: Sequence[str]) -> dict[str, str]:
 
 
 def _path(target: Any) -> str:
+    if is_part_set(target):
+        raise UsageError(
+            f"{target}: is a part set, among several inputs, which are the files of one model; give it alone, or take "
+            "each by itself, with --out-dir"
+        )
     if not isinstance(target, (str, bytes, os.PathLike)) or target == "-" or is_model(target):
         what = "no file"
         if is_model(target):

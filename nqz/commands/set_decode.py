@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from nqz.commands.decode import DecodeOptions, decode_matrix, written_dtype
+from nqz.commands.decode_elsewhere import Order, checked_elsewhere, rebuilt_elsewhere
 from nqz.commands.set_factor import check_parts
 from nqz.files.contract import TensorSpec
+from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.sink import MatrixSink
 from nqz.ground.dtypes import data_bytes
 from nqz.ground.errors import UnsupportedError, UsageError
@@ -65,6 +67,7 @@ def decode_set(
         Where the file is written.
     options : DecodeOptions
     pool : Workers
+        Whose fleet, if it has one, checks the files of the parts and rebuilds their columns.
     progress : callable, optional
         Called as progress(name of the part, bytes written).
     """
@@ -73,11 +76,20 @@ def decode_set(
     check_parts(collection)
     spec = spec_of(collection, options)
     sink = MatrixSink(access, options.kind or "npy", [spec])
-    for part, (coordinates, vectors) in zip(collection.parts, grid.places(), strict=True):
-        part.content.verify(None, pool.map)
-        matrix = open_matrix(part.content, 0)
-        writer = sink.rectangle(0, grid.axis, coordinates, vectors)
-        told = None if progress is None else (lambda size, name=part.name: progress(name, size))
-        decode_matrix(matrix, writer, spec.dtype, options.estimator, pool, told)
+    matrices = [open_matrix(part.content, 0) for part in collection.parts]
+    writers = [sink.rectangle(0, grid.axis, *place) for place in grid.places()]
+    if pool.fleet is None:
+        for part, matrix, writer in zip(collection.parts, matrices, writers, strict=True):
+            part.content.verify(None, pool.map)
+            told = None if progress is None else (lambda size, name=part.name: progress(name, size))
+            decode_matrix(matrix, writer, spec.dtype, options.estimator, pool, told)
+    else:
+        checked_elsewhere(matrices, pool.fleet)
+        order: Order = "F" if writers[0].memory == VECTOR_MAJOR else "C"
+        found = rebuilt_elsewhere(matrices, pool.fleet, options.estimator, spec.dtype, order)
+        for number, first, block in found:
+            writers[number].write(first, block)
+            if progress is not None:
+                progress(collection.parts[number].name, block.nbytes)
     sink.finish()
     return sink.total_bytes

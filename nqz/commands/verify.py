@@ -16,6 +16,7 @@ from nqz.commands.column_errors import (
 )
 from nqz.commands.partners import partners
 from nqz.commands.rounding import decoded_error, rounding_error
+from nqz.commands.verify_elsewhere import decoded_elsewhere, hashed_elsewhere
 from nqz.files.access import has_address
 from nqz.files.contract import Source, SourceTensor
 from nqz.format.exct import decode_exact
@@ -170,8 +171,6 @@ def failures(found: dict[str, Any], name: str, against: str | None) -> list[NqzE
 
 def _decoded(matrix: Matrix, pool: Workers, done: Callable[[float], object]) -> dict[str, Any]:
     if pool.fleet is not None and len(matrix.panels) > 1 and has_address(matrix.reader.access):
-        from nqz.commands.verify_elsewhere import decoded_elsewhere
-
         decoded_elsewhere(matrix, pool.fleet, done)
         return {}
     for panel, _, _ in matrix.blocks(pool):
@@ -208,9 +207,11 @@ def _compared(
     matrix: Matrix, partner: SourceTensor, pool: Workers, done: Callable[[float], object]
 ) -> dict[str, Any]:
     whole = digest.ContentDigest()
-    for digests, size in pool.map(
-        lambda piece: (digest.of_pieces(piece), len(piece)), partner.pieces(_HASHED)
-    ):
+    if pool.fleet is not None and len(matrix.panels) > 1 and has_address(partner.access):
+        hashed = hashed_elsewhere(partner, pool.fleet)
+    else:
+        hashed = pool.map(lambda piece: (digest.of_pieces(piece), len(piece)), partner.pieces(_HASHED))
+    for digests, size in hashed:
         whole.add(digests)
         done(size / 2)
     errors = measured_errors(matrix, partner, pool, lambda share: done(share * partner.nbytes / 2))

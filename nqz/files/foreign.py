@@ -145,6 +145,11 @@ TABLE = (
         "give it to nqz encode by a name that ends in .safetensors.index.json, or give its folder",
     ),
     Foreign(
+        "the manifest of a part set",
+        _text(rb'\{"nqz_set": '),
+        "give it by its path, which tells where its parts are, and by a name that ends in .nqzset",
+    ),
+    Foreign(
         "JSON text",
         _text(rb'[{\[]\s*["\[{\]}\d-]'),
         _python("import json, numpy; numpy.save('x.npy', numpy.array(json.load(open({file})), 'float32'))"),

@@ -17,6 +17,7 @@ from nqz._version import __version__
 from nqz.ground.errors import NqzError, UsageError
 
 _AHEAD = 2  # jobs under way for each worker: while it works on one, the next is there
+_HELD = 1 << 30  # bytes of results that may be waiting
 _UNTOLD = 16  # workers that are reckoned with where an executor does not tell
 _ASKED = 1.0  # seconds after which a cluster is asked again how many it has: they come one by one
 _SETTLED = 120.0  # seconds that jobs which nobody waits for any more have to end
@@ -58,8 +59,17 @@ class Fleet:
             self._asked = time.monotonic()
         return self._workers
 
-    def map(self, function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    def map(
+        self, function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], size: int = 0
+    ) -> Iterator[Any]:
         """Call a function with the arguments of each job; results in order, a few jobs a worker under way.
+
+        Parameters
+        ----------
+        function : callable
+        jobs : iterable of tuple
+        size : int
+            Bytes of a result: where all that are under way would take more than 1 GiB, fewer are.
 
         Raises
         ------
@@ -70,7 +80,7 @@ class Fleet:
         try:
             for job in jobs:
                 pending.append(self._submitted(function, job))
-                if len(pending) >= _AHEAD * self.workers:
+                if len(pending) >= min(_AHEAD * self.workers, max(2, _HELD // max(1, size))):
                     yield self._result(*pending.popleft())
             while pending:
                 yield self._result(*pending.popleft())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -229,6 +229,7 @@ class Matrix:
         into: Callable[[Panel], Block] | None = None,
         work: Callable[[int, npt.NDArray[Any]], Any] | None = None,
         step: int = STEP,
+        panels: Iterable[int] | None = None,
     ) -> Iterator[tuple[Panel, Block, list[Any]]]:
         """Decode the matrix panel by panel, and rebuild its columns piece by piece; all that is decoded passes here.
 
@@ -248,6 +249,8 @@ class Matrix:
             valid during the call only, and may be used up.
         step : int
             Entries of a piece, about.
+        panels : iterable of int, optional
+            Numbers of the panels that are wanted; all by default.
 
         Yields
         ------
@@ -261,7 +264,7 @@ class Matrix:
             A record is damaged.
         """
         width = max(1, step // self.parameters.n)
-        for panel in self.panels:
+        for panel in self.panels if panels is None else map(self.panels.__getitem__, panels):
             cut = panel.panel
             block = None if into is None else into(cut)
             means, gains = panel.means, panel.gains
