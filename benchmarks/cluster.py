@@ -195,11 +195,11 @@ def compared(folder: Path, parts: int, workers: list[int], runs: int, only: list
 
 def loaded(_: int) -> bool:
     """Have a worker load what it needs."""
-    import nqz.commands.code_elsewhere
-    import nqz.commands.multiply_elsewhere
-    import nqz.commands.search_elsewhere
-    import nqz.commands.set_create
-    import nqz.commands.set_product_elsewhere
+    import nqz.commands.elsewhere.code
+    import nqz.commands.elsewhere.multiply
+    import nqz.commands.elsewhere.search
+    import nqz.commands.sets.create
+    import nqz.commands.sets.product_elsewhere
 
     return bool(nqz.commands)
 

@@ -7,7 +7,7 @@ import pytest
 
 import nqz
 from cli_tools import fail, succeed
-from nqz.commands import search_elsewhere
+from nqz.commands.elsewhere import search as search_elsewhere
 from nqz.ground.errors import CorruptError, InputError, NqzError, OperandError, UsageError
 from test_commands_sets import Elsewhere
 from test_product_search import METRICS, clustered, same

@@ -17,9 +17,9 @@ import nqz
 from coded_cases import coded
 from nqz.cli import run
 from nqz.commands.opening import open_collection
-from nqz.commands.set_factor import parted
-from nqz.commands.set_operand import SetOperand
-from nqz.commands.set_raw import Decoded, raw_sum
+from nqz.commands.sets.factor import parted
+from nqz.commands.sets.operand import SetOperand
+from nqz.commands.sets.raw import Decoded, raw_sum
 from nqz.format.part_set import PartSet
 from nqz.ground.errors import (
     CorruptError,

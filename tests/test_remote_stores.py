@@ -20,7 +20,7 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 import nqz
 from cli_tools import FIXTURES, fail, matrix, succeed
 from model_tools import INDEX, everything, make_model
-from nqz.commands import set_create
+from nqz.commands.sets import create as set_create
 from nqz.files.opening import open_input
 from nqz.files.remote import access, trouble, upload
 from nqz.ground import urls

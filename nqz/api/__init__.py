@@ -26,9 +26,9 @@ from nqz.api.search import topk
 from nqz.api.sets import encode_set
 from nqz.api.sliced import SlicedTensor
 from nqz.commands import beside as _beside  # noqa: F401
-from nqz.commands import code_elsewhere as _code  # noqa: F401
-from nqz.commands import set_verify as _set  # noqa: F401
-from nqz.commands import verify_elsewhere as _verify  # noqa: F401
+from nqz.commands.elsewhere import code as _code  # noqa: F401
+from nqz.commands.elsewhere import verify as _verify  # noqa: F401
+from nqz.commands.sets import verify as _set  # noqa: F401
 from nqz.files import unzip as _unzip  # noqa: F401
 from nqz.ground import copies as _copies  # noqa: F401
 from nqz.models import config as _config  # noqa: F401

@@ -31,7 +31,7 @@ from nqz.commands.decode import DecodeOptions, decode_together
 from nqz.commands.joining import taken_parts
 from nqz.commands.models import convert
 from nqz.commands.opening import is_part_set, open_collection
-from nqz.commands.set_decode import decode_set, spec_of
+from nqz.commands.sets.decode import decode_set, spec_of
 from nqz.files.access import MemoryAccess
 from nqz.files.npy import NPY
 from nqz.files.output import Output

@@ -12,8 +12,8 @@ from nqz.api.indexing import Selection, length
 from nqz.api.matrix import Array, CompressedMatrix, plain_view, typed
 from nqz.api.resident import ResidentOperand
 from nqz.api.wording import speaks_python
-from nqz.commands.set_factor import check_parts
-from nqz.commands.set_inspect import describe_set
+from nqz.commands.sets.factor import check_parts
+from nqz.commands.sets.inspect import describe_set
 from nqz.format.part_set import PartSet
 from nqz.ground.cached import cached_property
 from nqz.ground.dtypes import storage_dtype

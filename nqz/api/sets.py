@@ -13,9 +13,9 @@ from nqz.api.sources import opened_array, opened_source
 from nqz.api.wording import speaks_python
 from nqz.commands.opening import open_collection, read_part_set
 from nqz.commands.options import EncodeOptions
-from nqz.commands.set_create import check_options, create_set
-from nqz.commands.set_edit import described
-from nqz.commands.set_source import CONTRACTED, VECTORS, cut_up, whole_of
+from nqz.commands.sets.create import check_options, create_set
+from nqz.commands.sets.edit import described
+from nqz.commands.sets.source import CONTRACTED, VECTORS, cut_up, whole_of
 from nqz.files.output import Output
 from nqz.files.places import exists
 from nqz.files.rectangle import is_sliceable

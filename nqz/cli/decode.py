@@ -127,7 +127,7 @@ class _Job:
 
     def whole(self, source: str, output: str | None) -> dict[str, Any]:
         """Decode a part set."""
-        from nqz.commands.set_decode import bytes_of, decode_set, spec_of
+        from nqz.commands.sets.decode import bytes_of, decode_set, spec_of
 
         target = output if output is not None else default_output(source, [SET], "npy")
         with (

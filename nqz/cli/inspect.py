@@ -20,10 +20,11 @@ from nqz.cli.common import (
 )
 from nqz.cli.parameters import Command, choice
 from nqz.cli.text import Row, escape, payload, properties, table
-from nqz.commands.inspect import SORTS, Item, Totals, describe, in_order, items, outline, part_names
+from nqz.commands.described import describe
+from nqz.commands.inspect import SORTS, Item, Totals, in_order, items, outline, part_names
 from nqz.commands.joining import numbers_taken
 from nqz.commands.opening import open_collection
-from nqz.commands.set_inspect import describe_set
+from nqz.commands.sets.inspect import describe_set
 from nqz.format.reader import ContainerReader
 from nqz.format.records import VERSION
 from nqz.ground.threads import workers

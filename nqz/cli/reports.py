@@ -97,7 +97,7 @@ def head(
 
 def encoded(readers: Iterable[ContainerReader]) -> dict[str, Any]:
     """What was encoded, read back from the containers of it."""
-    from nqz.commands.inspect import describe
+    from nqz.commands.described import describe
 
     tensors, data_bytes, bits, entries = [], 0, 0, 0
     for reader in readers:

@@ -28,11 +28,11 @@ from nqz.cli.text import escape, payload
 from nqz.cli.verify import raise_failures
 from nqz.commands.opening import is_model, open_collection, read_part_set
 from nqz.commands.options import AUTO, EncodeOptions
-from nqz.commands.set_create import check_options, create_set
-from nqz.commands.set_edit import as_set, concatenated, described, split
-from nqz.commands.set_factor import check_parts
-from nqz.commands.set_source import CONTRACTED, VECTORS, cut_up, whole_of
-from nqz.commands.set_verify import verify_set
+from nqz.commands.sets.create import check_options, create_set
+from nqz.commands.sets.edit import as_set, concatenated, described, split
+from nqz.commands.sets.factor import check_parts
+from nqz.commands.sets.source import CONTRACTED, VECTORS, cut_up, whole_of
+from nqz.commands.sets.verify import verify_set
 from nqz.files.places import exists
 from nqz.format.part_set import SUFFIX, PartSet
 from nqz.ground.errors import UsageError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nqz.commands.factors import Coded, Factor
 from nqz.commands.pairs import Pair
-from nqz.commands.set_factor import Parted
+from nqz.commands.sets.factor import Parted
 from nqz.ground.units import MAX_RATE, MIN_RATE
 from nqz.ground.wording import counted
 from nqz.stages.codings import DEFAULT as CODING

@@ -75,7 +75,7 @@ def code(
             yield found
 
     if pool.fleet is not None and panels is None and matrix.view.has_address and matrix.columns > width:
-        from nqz.commands.code_elsewhere import coded_elsewhere
+        from nqz.commands.elsewhere.code import coded_elsewhere
 
         made = coded_elsewhere(matrix, encoder, pool.fleet, counted, noise)
     else:

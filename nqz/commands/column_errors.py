@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nqz.commands.address import Address
+from nqz.commands.elsewhere.address import Address
 from nqz.files.contract import SourceTensor
 from nqz.files.vectors import VectorView
 from nqz.ground.arithmetic import total

@@ -13,7 +13,7 @@ from typing import Any
 
 from nqz.commands.inspect import Item, items
 from nqz.commands.sensitivities import check_sensitivities, importance
-from nqz.commands.set_factor import check_parts, energy_shares
+from nqz.commands.sets.factor import check_parts, energy_shares
 from nqz.commands.verify import verify
 from nqz.commands.verify_model import verify_parts
 from nqz.files.contract import Source

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from nqz.commands.factors import Coded, Factor, Plain, Single
 from nqz.commands.held import Held
 from nqz.commands.pairs import Side, choose, contents, is_compressed
-from nqz.commands.set_factor import check_parts, parted
-from nqz.commands.set_whole import Rebuilt
+from nqz.commands.sets.factor import check_parts, parted
+from nqz.commands.sets.whole import Rebuilt
 from nqz.files.contract import Source
 from nqz.files.cutout import cut_out
 from nqz.format.reader import ContainerReader

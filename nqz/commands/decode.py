@@ -212,7 +212,7 @@ def decode_matrix(
     """Rebuild the columns of a matrix, and write them; `progress` is told of bytes."""
     order: Literal["C", "F"] = "F" if writer.memory == VECTOR_MAJOR else "C"
     if pool.fleet is not None and len(matrix.panels) > 1:
-        from nqz.commands.decode_elsewhere import rebuilt_elsewhere
+        from nqz.commands.elsewhere.decode import rebuilt_elsewhere
 
         for _, first, columns in rebuilt_elsewhere([matrix], pool.fleet, estimator, dtype, order):
             writer.write(first, columns)

@@ -10,11 +10,12 @@ from itertools import zip_longest
 from typing import Any
 
 from nqz.commands.compare import compare
-from nqz.commands.inspect import Item, describe, items, outline, part_names
+from nqz.commands.described import describe
+from nqz.commands.inspect import Item, items, outline, part_names
 from nqz.commands.inspect import Totals as Sums
 from nqz.commands.report import Progress
-from nqz.commands.set_factor import check_parts
-from nqz.commands.set_inspect import describe_set
+from nqz.commands.sets.factor import check_parts
+from nqz.commands.sets.inspect import describe_set
 from nqz.format.exct import decode_exact
 from nqz.format.records import Record, is_optional
 from nqz.ground.threads import Workers

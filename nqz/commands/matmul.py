@@ -13,8 +13,8 @@ import numpy as np
 
 from nqz.commands.factors import Coded, Factor, Plain
 from nqz.commands.pairs import Pair
-from nqz.commands.set_factor import Parted, check_sets, set_product
-from nqz.commands.set_whole import Rebuilt, check_rebuilt, spread
+from nqz.commands.sets.factor import Parted, check_sets, set_product
+from nqz.commands.sets.whole import Rebuilt, check_rebuilt, spread
 from nqz.format.records import Record, is_optional
 from nqz.ground.errors import OperandError, UsageError
 from nqz.ground.threads import Workers
@@ -236,7 +236,7 @@ def assemble(pair: Pair, options: MatmulOptions, pool: Workers) -> Prepared:
     shape, dtype = outline(pair, options)
     product = Product(left, right, options.estimator, same)
     if pool.fleet is not None:
-        from nqz.commands.multiply_elsewhere import ProductElsewhere
+        from nqz.commands.elsewhere.multiply import ProductElsewhere
 
         product = ProductElsewhere.of(product, (pair.a, pair.b), pool.fleet)
     return Prepared(pair.name, shape, dtype, product, Measured(), notes, (pair.a.rate, pair.b.rate))

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from nqz.commands.carried import carried_tensor, may_multiply
 from nqz.commands.factors import Coded, Factor, Plain, Single
-from nqz.commands.set_factor import Parted, parted
-from nqz.commands.set_whole import apart, beside
+from nqz.commands.sets.factor import Parted, parted
+from nqz.commands.sets.whole import apart, beside
 from nqz.files.contract import Source, slice_called
 from nqz.files.source import refuse_non_float
 from nqz.format.reader import ContainerReader

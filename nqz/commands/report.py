@@ -16,7 +16,7 @@ from nqz.commands.factors import Coded, Factor, Plain
 from nqz.commands.inspect import inspect
 from nqz.commands.matmul import MatmulOptions, prepare
 from nqz.commands.pairs import Pair, is_compressed
-from nqz.commands.set_factor import Parted
+from nqz.commands.sets.factor import Parted
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import Workers
 from nqz.ground.urls import base, is_url, shown

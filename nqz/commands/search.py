@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nqz.commands.corpora import Corpora, matrix_of
+from nqz.commands.elsewhere.search import SearchElsewhere
 from nqz.commands.factors import Coded, Factor, Plain, PlainOperand, Single, operand_name
 from nqz.commands.held import Held
 from nqz.commands.matmul import MatmulOptions, check
@@ -18,8 +19,7 @@ from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.pairs import Pair, Side, choose, is_empty
 from nqz.commands.rerank import Reranked
-from nqz.commands.search_elsewhere import SearchElsewhere
-from nqz.commands.set_whole import Rebuilt
+from nqz.commands.sets.whole import Rebuilt
 from nqz.files.access import FileAccess, MemoryAccess
 from nqz.files.contract import TensorSpec
 from nqz.files.sink import MatrixSink

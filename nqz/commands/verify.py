@@ -14,9 +14,9 @@ from nqz.commands.column_errors import (
     measured_errors,
     standard_error,
 )
+from nqz.commands.elsewhere.verify import decoded_elsewhere, hashed_elsewhere
 from nqz.commands.partners import partners
 from nqz.commands.rounding import decoded_error, rounding_error
-from nqz.commands.verify_elsewhere import decoded_elsewhere, hashed_elsewhere
 from nqz.files.access import has_address
 from nqz.files.contract import Source, SourceTensor
 from nqz.format.exct import decode_exact

@@ -34,7 +34,7 @@ def verify_parts(
         ``files``: for the index and each file that is copied its name, and ``problem`` (None, or what is wrong).
     """
     if collection.grid is not None:
-        from nqz.commands.set_verify import verify_set
+        from nqz.commands.sets.verify import verify_set
 
         return verify_set(collection, original, pool, progress)
     found = [verify(part.content, original, pool, progress) for part in collection.parts]

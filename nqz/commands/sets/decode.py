@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from nqz.commands.decode import DecodeOptions, decode_matrix, written_dtype
-from nqz.commands.decode_elsewhere import Order, checked_elsewhere, rebuilt_elsewhere
-from nqz.commands.set_factor import check_parts
+from nqz.commands.elsewhere.decode import Order, checked_elsewhere, rebuilt_elsewhere
+from nqz.commands.sets.factor import check_parts
 from nqz.files.contract import TensorSpec
 from nqz.files.layout import VECTOR_MAJOR
 from nqz.files.sink import MatrixSink

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.set_operand import SetOperand
+from nqz.commands.sets.operand import SetOperand
 from nqz.ground.threads import Workers
 from nqz.product.operand import Operand
 from nqz.product.product import Product

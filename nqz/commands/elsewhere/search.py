@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nqz.commands.elsewhere.multiply import Place, address_of, cut_to
 from nqz.commands.factors import Factor
 from nqz.commands.held import Held
-from nqz.commands.multiply_elsewhere import Place, address_of, cut_to
 from nqz.ground.errors import UsageError
 from nqz.ground.fleet import Fleet
 from nqz.ground.recent import Recent

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from nqz.commands.factors import Coded, CodedOperand, Factor, Plain
 from nqz.commands.rotated import Block, RotatedOperand, noisy_power
-from nqz.commands.set_factor import Parted, check_dither, check_means
-from nqz.commands.set_operand import SetOperand
-from nqz.commands.set_product_elsewhere import SetAddress
-from nqz.commands.set_spectrum import Spectrum, energies, in_runs, several
+from nqz.commands.sets.factor import Parted, check_dither, check_means
+from nqz.commands.sets.operand import SetOperand
+from nqz.commands.sets.product_elsewhere import SetAddress
+from nqz.commands.sets.spectrum import Spectrum, energies, in_runs, several
 from nqz.files.cutout import as_table, cut_out
 from nqz.ground.arithmetic import total
 from nqz.ground.errors import OperandError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from nqz.commands.set_source import CONTRACTED
+from nqz.commands.sets.source import CONTRACTED
 from nqz.format.part_set import PartEntry, PartSet, common, is_part_name, settings
 from nqz.ground.errors import OperandError, UnsupportedError, UsageError
 from nqz.ground.urls import folder_of, is_url, joined, local

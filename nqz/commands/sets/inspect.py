@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from nqz.commands.described import describe, number, summary_of_means, summary_of_norms
 from nqz.commands.factors import CodedOperand
-from nqz.commands.inspect import describe, number, summary_of_means, summary_of_norms
-from nqz.commands.set_factor import energy_shares, parted
-from nqz.commands.set_operand import SetOperand
+from nqz.commands.sets.factor import energy_shares, parted
+from nqz.commands.sets.operand import SetOperand
 from nqz.ground.arithmetic import pieces
 from nqz.matrix import Matrix
 from nqz.models.collection import Collection

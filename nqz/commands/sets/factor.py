@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nqz.commands.address import Address, check_address
+from nqz.commands.elsewhere.address import Address, check_address
+from nqz.commands.elsewhere.multiply import CodedPlace
 from nqz.commands.factors import Coded, Factor, Single
-from nqz.commands.multiply_elsewhere import CodedPlace
-from nqz.commands.set_operand import SetOperand, paired
-from nqz.commands.set_product import SetProduct
-from nqz.commands.set_product_elsewhere import SetAddress, SetProductElsewhere, SetSides
+from nqz.commands.sets.operand import SetOperand, paired
+from nqz.commands.sets.product import SetProduct
+from nqz.commands.sets.product_elsewhere import SetAddress, SetProductElsewhere, SetSides
 from nqz.format.part_set import agrees, settings
 from nqz.ground.errors import CorruptError, OperandError
 from nqz.ground.threads import Workers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nqz.commands.address import Address
+from nqz.commands.elsewhere.address import Address
 from nqz.files.contract import SourceTensor
 from nqz.ground.fleet import Fleet
 from nqz.ground.threads import Workers

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from nqz import kernels
 from nqz.commands.rectangles import rectangles, room
-from nqz.commands.set_operand import SetOperand
-from nqz.commands.set_raw import Decoded, Sum, exact, raw_sum
+from nqz.commands.sets.operand import SetOperand
+from nqz.commands.sets.raw import Decoded, Sum, exact, raw_sum
 from nqz.ground.arithmetic import pieces
 from nqz.ground.threads import Workers
 from nqz.product import diagonal

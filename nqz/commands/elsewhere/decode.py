@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.address import Address
+from nqz.commands.elsewhere.address import Address
 from nqz.ground.dtypes import storage_dtype
 from nqz.ground.fleet import Fleet
 from nqz.ground.threads import Workers

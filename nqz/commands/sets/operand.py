@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from nqz.commands.factors import PlainOperand
 from nqz.commands.rotated import exact_power, grid_units
-from nqz.commands.set_spectrum import Spectrum
+from nqz.commands.sets.spectrum import Spectrum
 from nqz.ground.arithmetic import pieces, total
 from nqz.ground.errors import NqzError
 from nqz.ground.threads import Workers
@@ -176,7 +176,7 @@ class SetOperand(Operand):
         return np.divide(out, unit, where=unit > 0.0, out=np.zeros(len(out)))
 
     def stream(self, first: int, last: int, pool: Workers) -> Stream:
-        """Points are read from the parts: see `nqz.commands.set_product`."""
+        """Points are read from the parts: see `nqz.commands.sets.product`."""
         raise NqzError("internal error: points of a part set are those of its parts")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from nqz.commands.address import Address, check_address
-from nqz.commands.set_factor import check_parts
+from nqz.commands.elsewhere.address import Address, check_address
+from nqz.commands.sets.factor import check_parts
 from nqz.commands.verify import verify
 from nqz.files.access import Access
 from nqz.files.contract import Source, SourceTensor

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.address import Address, check_address
+from nqz.commands.elsewhere.address import Address, check_address
 from nqz.commands.factors import Coded, CodedOperand, Plain
 from nqz.commands.rectangles import begins, cut_sample, rectangles, room, shares
 from nqz.files.parked import Descriptors

@@ -21,8 +21,8 @@ from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.options import EncodeOptions
 from nqz.commands.panel_records import NoiseSums, side_records
-from nqz.commands.set_plan import PartMeasured, PartPlan, Together, plan_parts
-from nqz.commands.set_source import Piece
+from nqz.commands.sets.plan import PartMeasured, PartPlan, Together, plan_parts
+from nqz.commands.sets.source import Piece
 from nqz.commands.treatment import MATRIX, Treatment
 from nqz.files.access import Access
 from nqz.files.contract import Source, SourceTensor

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nqz.commands.multiply_elsewhere import Answer, CodedPlace, answered, taken
+from nqz.commands.elsewhere.multiply import Answer, CodedPlace, answered, taken
 from nqz.commands.rectangles import begins, cut_sample, shares
-from nqz.commands.set_operand import SetOperand, paired
-from nqz.commands.set_product import SetProduct, Wanted
-from nqz.commands.set_raw import Decoded, Sum, exact, narrow, raw_sum
+from nqz.commands.sets.operand import SetOperand, paired
+from nqz.commands.sets.product import SetProduct, Wanted
+from nqz.commands.sets.raw import Decoded, Sum, exact, narrow, raw_sum
 from nqz.files.parked import Descriptors
 from nqz.ground.fleet import Fleet
 from nqz.ground.recent import Recent

@@ -1,0 +1,1 @@
+"""Matrices in parts: made, edited, read, multiplied as the one matrix that they are."""
