@@ -111,6 +111,37 @@ def test_memory_is_that_of_a_block(tmp_path, monkeypatch):
     access.close()
 
 
+class Changing(Sliced):
+    """One whose last entry is another once all of it was read."""
+
+    def __getitem__(self, key):
+        again, found = self.read >= self.array.size, super().__getitem__(key)
+        if again and [one.stop for one in key] == list(self.shape):
+            found[-1, -1] += 1
+        return found
+
+
+@pytest.mark.parametrize("kind", [Sliced, Changing])
+@pytest.mark.parametrize("parts", [(1, 1), (2, 3)])
+def test_an_array_that_changes_between_its_passes_is_noticed(path, tmp_path, kind, parts):
+    def encode():
+        nqz.encode_set(kind(path), tmp_path / "s.nqzset", rate=3, parts=parts)
+
+    if kind is Sliced:
+        encode()
+        return
+    with pytest.raises(InputError, match=r"<array>: .*seems to have changed while being read"):
+        encode()
+    assert [one.name for one in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_one_of_several_arrays_that_changes_between_its_passes_is_noticed(path, tmp_path):
+    for sources in ([path, Changing(path)], [Changing(path), Sliced(path)]):
+        with pytest.raises(InputError, match="seems to have changed while being read"):
+            nqz.encode_set(sources, tmp_path / "s.nqzset", rate=3, along="contracted", parts=(3, 1))
+        assert [one.name for one in tmp_path.iterdir()] == ["x.npy"]
+
+
 def test_what_is_no_such_array_is_refused(path, tmp_path):
     array, to = Sliced(path), tmp_path / "no.nqzset"
     for shape, dtype, said in (

@@ -335,6 +335,50 @@ def test_parts_that_other_sets_have_stay_when_making_them_again_fails(folder, tm
     assert run(["set", "check", str(tmp_path / "x-0.nqzset"), "-q"]) == 0
 
 
+def test_a_damaged_manifest_is_replaced_by_force_and_parts_that_are_there_stay(folder, tmp_path, capsys):
+    path, parts = copied(folder, tmp_path)
+    np.save(tmp_path / "x.npy", np.load(folder / "x.npy"))
+    before, words = path.read_bytes(), ["set", "create", str(tmp_path / "x.npy"), "-o", str(path)]
+    for text in (before[:-20], b"", before.replace(b'"nqz_set": 0', b'"nqz_set": 9')):
+        assert text != before
+        path.write_bytes(text)
+        assert run([*words, "-r", "3", "--parts", "4x2"]) == OutputExistsError.exit_code
+        assert path.read_bytes() == text
+        capsys.readouterr()
+        assert run([*words, "-r", "3", "--parts", "4x2", "-f"]) == 0
+        assert "it is to be replaced" in capsys.readouterr().err
+        assert path.read_bytes() == before
+        path.write_bytes(text)
+        with pytest.warns(UserWarning, match="it is to be replaced"):
+            nqz.encode_set(tmp_path / "x.npy", path, rate=2, force=True)
+        assert run(["set", "check", str(path), "-q"]) == 0
+    assert all(part.exists() for part in parts)
+
+
+def test_a_folder_of_a_set_given_as_a_model_is_refused_with_the_name_of_its_manifest(
+    folder, tmp_path, capsys
+):
+    path, parts = copied(folder, tmp_path)
+    whole = str(tmp_path)
+    for words in (["inspect", whole], ["verify", whole], ["decode", whole, "-o", str(tmp_path / "z")]):
+        assert run(words) == UnsupportedError.exit_code
+        assert f"x.nqzset, and no model; give the manifest: {path}" in capsys.readouterr().err
+    with pytest.raises(UnsupportedError, match=f"give the manifest: {path}"):
+        nqz.open(tmp_path)
+    assert run(["encode", whole, "-r", "2", "-o", str(tmp_path / "z")]) == UnsupportedError.exit_code
+    assert f"decompress it first, with nqz decode {path}" in capsys.readouterr().err
+    (tmp_path / "y.nqzset").write_bytes(b"damaged")
+    assert run(["inspect", whole]) == UnsupportedError.exit_code
+    assert "2 part sets, such as x.nqzset" in capsys.readouterr().err
+    nqz.encode({"w": np.load(folder / "x.npy")}, tmp_path / "model.nqz", rate=2)
+    for part in parts:
+        part.unlink()
+    assert run(["inspect", whole]) == 0  # a model, whatever lies beside it
+    (tmp_path / "model.nqz").unlink()
+    assert run(["inspect", whole]) == UnsupportedError.exit_code  # parts may be in folders below
+    assert "give the manifest" in capsys.readouterr().err
+
+
 def test_a_container_is_a_set_of_one_part(folder, tmp_path):
     x = np.load(folder / "x.npy")
     np.save(tmp_path / "x.npy", x)

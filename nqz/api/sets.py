@@ -11,13 +11,12 @@ from typing import Any
 from nqz.api.arguments import Path, as_target, flag, is_file, real, texts, whole, word
 from nqz.api.sources import opened_array, opened_source
 from nqz.api.wording import speaks_python
-from nqz.commands.opening import open_collection, read_part_set
+from nqz.commands.opening import open_collection, replaced_part_set
 from nqz.commands.options import EncodeOptions
 from nqz.commands.sets.create import check_options, create_set
 from nqz.commands.sets.edit import described
 from nqz.commands.sets.source import CONTRACTED, VECTORS, cut_up, whole_of
 from nqz.files.output import Output
-from nqz.files.places import exists
 from nqz.files.rectangle import is_sliceable
 from nqz.format.part_set import SUFFIX, PartSet
 from nqz.ground.errors import UsageError
@@ -65,6 +64,7 @@ def encode_set(
         One matrix, which is cut; or several, each of them a part. A path may be that of a model. An array that is not
         in memory, as of Zarr, h5py or Dask, is anything with `shape`, a `dtype` of NumPy, and slices: it is read twice,
         part by part, in blocks of whole chunks (`chunks`, `shards`), through a temporary file as large as a part.
+        InputError if it is another the second time.
     to : path
         The manifest, ``NAME.nqzset``; the parts are written beside it.
     rate, error : float, optional
@@ -87,7 +87,7 @@ def encode_set(
         Whose workers measure and write a part each. They open files by their paths, and arrays by what these are
         pickled as, which must say where they are: 1 MiB at most.
     force : bool
-        Whether an existing set may be replaced.
+        Whether an existing manifest may be replaced, one that is damaged included; its parts stay.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def encode_set(
             whole_of(one.contents, one.name, dataclasses.replace(options, config=one.config)) for one in found
         ]
         rows = cut_up(wholes, None if parts is None else _two(parts), along)
-        old = read_part_set(target) if replace and exists(target) else None
+        old = replaced_part_set(target) if replace else None
 
         def check() -> None:
             for one in opened:

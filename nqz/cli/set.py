@@ -26,7 +26,7 @@ from nqz.cli.parameters import Command, choice
 from nqz.cli.reports import head, open_report
 from nqz.cli.text import escape, payload
 from nqz.cli.verify import raise_failures
-from nqz.commands.opening import is_model, open_collection, read_part_set
+from nqz.commands.opening import is_model, open_collection, read_part_set, replaced_part_set
 from nqz.commands.options import AUTO, EncodeOptions
 from nqz.commands.sets.create import check_options, create_set
 from nqz.commands.sets.edit import as_set, concatenated, described, split
@@ -177,7 +177,7 @@ class _Job:
             opened = [part.opened for one in whole for part in one.parts]
             wholes = [whole_of(one.contents, one.name, replace(options, config=one.config)) for one in whole]
             rows = cut_up(wholes, _parts(c["parts"]), c["along"])
-            old = read_part_set(target) if self.force and exists(target) else None
+            old = replaced_part_set(target) if self.force else None
             with (
                 open_output(target, self.force, opened) as out,
                 open_report(self.json_to, [target], self.force, opened) as told,

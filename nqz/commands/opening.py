@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from nqz.files.access import Access
@@ -13,18 +13,36 @@ from nqz.files.foreign import refuse_foreign
 from nqz.files.memory import MemoryAccess
 from nqz.files.opening import open_input, open_part, open_parts
 from nqz.files.parked import Descriptors
+from nqz.files.places import exists
 from nqz.files.source import format_of, read_source
 from nqz.format.part_set import MOST_BYTES, PartSet
 from nqz.format.part_set import SUFFIX as SET
 from nqz.format.reader import ContainerReader
 from nqz.format.records import MAGIC
-from nqz.ground.errors import CorruptError, InputError, NqzError, UnsupportedError, UsageError
+from nqz.ground.errors import (
+    CorruptError,
+    InputError,
+    NewerFormatError,
+    NqzError,
+    UnsupportedError,
+    UsageError,
+)
+from nqz.ground.notices import tell
 from nqz.ground.sources import listed
 from nqz.ground.urls import base, folder_of, is_url, joined, named, shown, suffix
 from nqz.ground.wording import counted
 from nqz.models.collection import Collection, Part, leave
 from nqz.models.index import SUFFIX, Index, check_agreement, read_index
-from nqz.models.layout import COMPRESSED, PLAIN, check_distinct, check_numbers, find_model, natural
+from nqz.models.layout import (
+    COMPRESSED,
+    PLAIN,
+    Layout,
+    check_distinct,
+    check_numbers,
+    find_model,
+    holds_sets,
+    natural,
+)
 from nqz.models.layout import is_model as is_model
 from nqz.models.opened import Opened as Opened
 from nqz.models.sets import check_set
@@ -121,6 +139,7 @@ def open_collection(targets: Any, *, container: bool | None = None, sets: bool =
         name = opened.content.name
         return Collection(name, [Part(base(name), opened)], lone=True)
     layout, descriptors = find_model(os.fsdecode(target), container), Descriptors()
+    _refuse_sets(layout)
     index = None
     if layout.index is not None:
         index = _index(joined(layout.directory, layout.index), layout.container, descriptors)
@@ -130,6 +149,16 @@ def open_collection(targets: Any, *, container: bool | None = None, sets: bool =
         paths = _paths(layout.name, layout.directory, sorted(index.files, key=natural))
     parts = _parts(paths, layout.container, descriptors)
     return _whole(Collection(layout.name, parts, directory=layout.directory or ".", index=index))
+
+
+def _refuse_sets(layout: Layout) -> None:
+    """Raise UnsupportedError for a folder whose containers all are parts of part sets."""
+    held: set[str] = set()
+    for name in layout.sets:
+        with suppress(NqzError):  # another manifest may have them
+            held.update(part.file for part in read_part_set(joined(layout.directory, name)).parts)
+    if layout.sets and held.issuperset(layout.parts):
+        raise holds_sets(layout.name, layout.sets, True)
 
 
 def is_part_set(target: Any) -> bool:
@@ -154,6 +183,23 @@ def read_part_set(path: str) -> PartSet:
         return PartSet.unpack(bytes(text), shown(path))
     finally:
         access.close()
+
+
+def replaced_part_set(path: str) -> PartSet | None:
+    """The part set that another is to take the place of; None where none is there, or one that nobody can read.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    if not exists(path):
+        return None
+    try:
+        return read_part_set(path)
+    except (CorruptError, NewerFormatError) as error:
+        tell(f"{error}; it is to be replaced, and its parts, if there are any, stay")
+        return None
 
 
 def _part_set(path: str, container: bool | None, allowed: bool) -> Collection:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from nqz.files.arrays import format_at
 from nqz.files.places import is_folder, names_in
+from nqz.format.part_set import SUFFIX as SET
 from nqz.ground.errors import InputError, NqzError, UnsupportedError, UsageError
 from nqz.ground.urls import base, folder_of, is_url, joined, shown
 from nqz.ground.wording import counted
@@ -16,6 +17,8 @@ from nqz.models.index import SUFFIX
 
 PLAIN, COMPRESSED = ".safetensors", ".nqz"
 """The suffix of the parts of a model, as it is and compressed."""
+
+_SET = "." + SET
 
 _NUMBERED = re.compile(r"(.*)-(\d{1,9})-of-(\d{1,9})\.[a-z]+")
 _DIGITS = re.compile(r"([0-9]+)")
@@ -45,6 +48,8 @@ class Layout:
         Name of its index in the directory.
     parts : list of str
         Names of its parts in the directory, unless an index has them.
+    sets : list of str
+        Names of manifests of part sets in the directory, whose parts they may be instead.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Layout:
     container: bool
     index: str | None
     parts: list[str]
+    sets: list[str] = field(default_factory=list)
 
 
 def is_model(target: object) -> bool:
@@ -112,7 +118,7 @@ def find_model(path: str, container: bool | None) -> Layout:
     if indexes:
         return Layout(path, path, kind, indexes[0], [])
     check_numbers(found, path)
-    return Layout(path, path, kind, None, found)
+    return Layout(path, path, kind, None, found, _of_kind(names, _SET) if kind else [])
 
 
 def natural(name: str) -> tuple[tuple[object, ...], str]:
@@ -165,6 +171,8 @@ def _nothing(path: str, names: list[str], container: bool) -> NqzError:
         return UnsupportedError(
             f"{path}: {none}; {alone} files are encoded one by one: nqz encode {each} --out-dir OUT"
         )
+    if sets := _of_kind(names, _SET):
+        return holds_sets(path, sets, container)
     if other:
         more = f" and {counted(len(other) - 1, 'more file')}" if len(other) > 1 else ""
         return UnsupportedError(
@@ -179,6 +187,18 @@ def _nothing(path: str, names: list[str], container: bool) -> NqzError:
     found = next((f for f in folders if _of_kind(_listed(f), COMPRESSED if container else PLAIN)), None)
     hint = "" if found is None else f"; {found} holds some"
     return InputError(f"{path}: {none}{hint}")
+
+
+def holds_sets(path: str, sets: Sequence[str], container: bool) -> UnsupportedError:
+    """The error for a folder that holds part sets, where a model is expected, compressed or plain."""
+    which = f"the part set {sets[0]}" if len(sets) == 1 else f"{len(sets)} part sets, such as {sets[0]}"
+    manifest = joined(path, sets[0])
+    if container:
+        return UnsupportedError(f"{path}: holds {which}, and no model; give the manifest: {manifest}")
+    return UnsupportedError(
+        f"{path}: holds {which}, compressed already; give what is to be compressed, or decompress it first, with "
+        f"nqz decode {manifest}"
+    )
 
 
 def _listed(path: str) -> list[str]:

@@ -36,7 +36,7 @@ from nqz.format.reader import ContainerReader
 from nqz.format.writer import ContainerWriter
 from nqz.ground import digests
 from nqz.ground.arithmetic import pieces, total
-from nqz.ground.errors import UsageError
+from nqz.ground.errors import InputError, UsageError
 from nqz.ground.threads import Workers
 from nqz.ground.urls import base as name_of
 from nqz.ground.urls import folder_of, is_url, joined
@@ -114,8 +114,10 @@ def create_set(
     entries = sum(piece.tensor.entries for piece in flat)
     target = Target(options.rate or 0.0, options.error, None, 0)
     together, content = Together(), digests.begun()
+    known = []  # the content digests of all parts
     for found in _each(pool, measure_part, (_job(piece, task, target, options) for piece in flat), flat):
         together.add(found)
+        known.append(found.digest)
         content.update(found.digest)
 
     def try_panel(length: int, parameters: Parameters, rounding: Rounding) -> tuple[int, ...]:
@@ -136,8 +138,13 @@ def create_set(
         kept.update(name for name in names if exists(joined(folder, name)))
     try:
         jobs = (
-            (*_job(piece, task, target, options), plans[_length(piece, axis)], joined(folder, name))
-            for piece, name in zip(flat, names, strict=True)
+            (
+                *_job(piece, task, target, options),
+                digest,
+                plans[_length(piece, axis)],
+                joined(folder, name),
+            )
+            for piece, name, digest in zip(flat, names, known, strict=True)
         )
         parts = tuple(
             PartEntry(name, *found)
@@ -246,14 +253,23 @@ def code_part(
     task: Task,
     target: Target,
     options: EncodeOptions,
+    known: bytes,
     planned: PartPlan,
     path: str,
     threads: int,
 ) -> tuple[int, str]:
-    """Write the container of a part; its bytes, and its digest."""
+    """Write the container of a part; its bytes, and its digest.
+
+    Raises
+    ------
+    InputError
+        It has not the content digest that it had when it was planned for: arrays do not tell that they have changed.
+    """
     with _at_work(tensor, threads) as pool:
         view = vectors_of(tensor, task)
         statistics = measure(view, task.center is not False, task.where, pool=pool)
+        if statistics.digest != known:
+            raise InputError(f"{task.where}: seems to have changed while being read")
         statistics = statistics.rounded(planned.rounding)
         matrix = MeasuredMatrix(view, statistics, task.where, pool)
         chosen = planned.of(base(task, statistics, target))
