@@ -19,7 +19,7 @@ from nqz.commands.measure import measure
 from nqz.commands.measured import MeasuredMatrix
 from nqz.commands.pairs import Pair, Side, choose, is_empty
 from nqz.commands.rerank import Reranked
-from nqz.commands.sets.whole import Rebuilt
+from nqz.commands.sets.whole import Rebuilt, scored
 from nqz.files.access import FileAccess, MemoryAccess
 from nqz.files.contract import TensorSpec
 from nqz.files.sink import MatrixSink
@@ -132,6 +132,11 @@ def search(
         return Searched(_nothing(min(options.k, sum(corpus.columns for corpus in corpora)), originals), [])
     sides = [corpus.operand(queries, pool) for corpus in corpora]
     asked = _asked(sides, corpora, queries, pool)
+    met = [
+        scored(side, one, (corpus, queries), pool)
+        for side, one, corpus in zip(sides, asked, corpora, strict=True)
+    ]
+    sides, asked = [side for side, _ in met], [one for _, one in met]
     watch = None if progress is None else Watch([*sides, *asked], progress)
     for side in asked:
         _check_coded(side)

@@ -177,7 +177,7 @@ class Likeness:
     def between(self) -> Between:
         """What there is between corpus and queries beside single vectors."""
         noise = self.queries.noise(self.queries.side.histogram.codes)
-        grain = float(noise[np.isfinite(noise)].max(initial=0.0))
+        grain = float(noise[np.isfinite(noise)].max(initial=0.0)) * self.queries.counts.between
         shared = min(self.corpus.m, self.queries.m)
         return Between(self.frame, self.kappa, shared, max(self._related, 0.0), grain, self.above)
 

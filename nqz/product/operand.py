@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,25 @@ _FAINT = 2.0**-900
 """Products of sizes below which `lifted` raises them."""
 _LIFT, _FAR = 490, 2044
 """Octaves by which each side is raised at most, and the least exponent, negative."""
+
+
+class Counts(NamedTuple):
+    """By what the noise of vectors counts for more in scores than noise that is flat along them.
+
+    Attributes
+    ----------
+    between : float
+        Its energy, beside vectors of the other side.
+    along, square : float
+        The variances of what of it is along a vector, and of its energy.
+    """
+
+    between: float = 1.0
+    along: float = 1.0
+    square: float = 1.0
+
+
+FLAT = Counts()
 
 
 class Operand(ABC):
@@ -49,7 +68,11 @@ class Operand(ABC):
     ----------
     norm_variances : dict
         What `Vectors.norm_variance` found of blocks, by their first columns and the share of coordinates that counted.
+    counts : Counts
+        How noise counts in scores.
     """
+
+    counts = FLAT
 
     def __init__(
         self, name: str, side: Side, m: int, rotation_seed: int, exponent: int, blocks: list[tuple[int, int]]

@@ -85,6 +85,7 @@ class Variances(NamedTuple):
             along, square = np.full(len(noise), operand.along / n), diagonal.ACROSS * share * share / n
         else:
             along, square = noise / (kappa * n), 2.0 * noise * noise / (kappa * n)
+        along, square = along * operand.counts.along, square * operand.counts.square
         weight, norm = _norms(kept + 4.0 * along + square, excess, known, most if norm is None else norm)
         more = np.ones(len(noise))
         least = np.minimum(np.maximum(noise, _LEAST_NOISE), _LEAST_ENERGY)
@@ -139,7 +140,7 @@ class Vectors:
     energy, square : ndarray
         The same as all that is known has it, and of the whole vector.
     noise : ndarray
-        Energy of the noise.
+        Energy of the noise, as it counts beside vectors of the other side.
     excess : ndarray
         By what share the energy of the points is larger than expected.
     variances : Variances
@@ -205,10 +206,11 @@ class Vectors:
         unit = np.ldexp(unit, shift) * (1.0 - slope)
         apart = mean if operand.apart else np.zeros(len(mean))
         square = energy + n * (apart * apart)
-        noise = relative * size
+        between = size * operand.counts.between
+        noise = relative * between
         if operand.across:  # then energies of points tell how much there is of each: more where tables end
             seen = (1.0 + excess) * (1.0 + relative) - 1.0 - _COARSE * math.sqrt(rounding(operand))
-            noise = np.where(coded, np.maximum(relative, seen), 0.0) * size
+            noise = np.where(coded, np.maximum(relative, seen), 0.0) * between
         return cls(n, coded, unit, mean, apart, step, size, energy, square, noise, excess, variances)
 
     def norm_variance(self, operand: Operand) -> float:

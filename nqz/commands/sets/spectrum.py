@@ -67,6 +67,15 @@ class Spectrum:
         factor = 2.0 * (linear + both) / (linear + root)
         return math.sqrt(kept), factor * own / noise
 
+    def alone(self) -> tuple[float, float]:
+        """Factors on the variances of ⟨w, u⟩ and of ‖w‖² of columns u with noise w, beside those of flat spectra."""
+        energy, noise, n = total(self.energy), total(self.noise), total(self.lengths)
+        if energy <= 0.0 or noise <= 0.0:
+            return 1.0, 1.0
+        shares = self.noise / noise
+        along, square = (n * total(shares * x / self.lengths) for x in (self.energy / energy, shares))
+        return along, square
+
     def cut(self, edges: Sequence[int], seen: NDArray[np.float64]) -> Spectrum:
         """The same in shorter runs, some of which was seen decoded; noise is flat in runs of its own."""
         lengths = np.diff(np.asarray(edges, np.float64))

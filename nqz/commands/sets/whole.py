@@ -23,10 +23,11 @@ from nqz.commands.sets.product_elsewhere import SetAddress
 from nqz.commands.sets.spectrum import Spectrum, energies, in_runs, several
 from nqz.files.cutout import as_table, cut_out
 from nqz.ground.arithmetic import total
+from nqz.ground.dtypes import bfloat16_to_float32
 from nqz.ground.errors import OperandError
 from nqz.ground.threads import Workers
 from nqz.matrix import Matrix
-from nqz.product.operand import Columns, Operand
+from nqz.product.operand import FLAT, Columns, Counts, Operand
 from nqz.stages import norms
 from nqz.stages.transforms import Transform
 
@@ -43,16 +44,22 @@ class RebuiltOperand(RotatedOperand):
     rotation_seed : int
     more : float
         Factor on the noise, for where its partner has its energy.
+    counts : Counts
+        How noise counts in scores, see `scored`.
     """
 
-    def __init__(self, name: str, parts: Any, transform: Transform, rotation_seed: int, more: float = 1.0):
+    def __init__(
+        self, name: str, parts: Any, transform: Transform, rotation_seed: int, more: float = 1.0,
+        counts: Counts = FLAT,
+    ):  # fmt: skip
         whole = SetOperand(name, parts, between=True)
         noise, kappa = whole.side.noise, whole.side.kappa
         # what decoding does without an estimate of its own: coordinates that were dropped are noise
         side = replace(whole.side, noise=more * ((1.0 + noise) / kappa - 1.0), kappa=1.0)
         least = float(side.noise[side.noise > 0.0].min(initial=1.0))
         super().__init__(name, side, transform, rotation_seed, noisy_power(side.n, least))
-        self._whole, self.more = whole, more
+        self._whole, self.more, self.counts = whole, more, counts
+        self._kept = kappa
         self.spectrum = whole.spectrum.decoded(kappa)
         self.edges: list[int] = np.cumsum([0, *whole.lengths]).tolist()
 
@@ -60,6 +67,17 @@ class RebuiltOperand(RotatedOperand):
         """The same with so many times its noise."""
         found = copy(self)
         found.side, found.more = replace(self.side, noise=more * self.side.noise), more
+        return found
+
+    def scored(self, more: float) -> RebuiltOperand:
+        """The same in scores: beside other vectors there is so many times its noise; its own have what they have."""
+        found = copy(self)
+        along, square = self.spectrum.alone()
+        noise = self.side.mean_noise()
+        if self.side.dependence is None and noise > 0.0:
+            # what was dropped of a vector is seen twice along it
+            along *= 1.0 + (1.0 / self._kept - 1.0) / noise
+        found.counts = Counts(more, along, square)
         return found
 
     def codes(self, columns: Columns) -> NDArray[Any]:
@@ -111,11 +129,13 @@ class RebuiltAddress(NamedTuple):
     transform: Transform
     rotation_seed: int
     more: float
+    counts: Counts
 
     def operand(self) -> tuple[Operand, list[Any]]:
         """The side, open, and what has to be asked whether it has changed."""
         parts, accesses = self.parts.open()
-        return RebuiltOperand(self.parts.name, parts, self.transform, self.rotation_seed, self.more), accesses
+        about = self.transform, self.rotation_seed, self.more, self.counts
+        return RebuiltOperand(self.parts.name, parts, *about), accesses
 
 
 @dataclass(frozen=True)
@@ -188,7 +208,8 @@ class Rebuilt:
 
     def address(self, operand: Any) -> RebuiltAddress:
         """Where workers find it; UsageError if they cannot."""
-        return RebuiltAddress(self.parts.address(), operand.transform, operand.rotation_seed, operand.more)
+        about = operand.transform, operand.rotation_seed, operand.more, operand.counts
+        return RebuiltAddress(self.parts.address(), *about)
 
     def release(self) -> None:
         """Nothing was made for the product."""
@@ -196,26 +217,46 @@ class Rebuilt:
 
 def spread(a: Operand, b: Operand, factors: tuple[Factor, Factor], pool: Workers) -> tuple[Operand, Operand]:
     """Two operands whose noise is as it counts in products with each other, where one or both are decoded."""
+    left, right = _more(a, b, factors, pool)
+    return (
+        a.beside(left) if isinstance(a, RebuiltOperand) else a,
+        b.beside(right) if isinstance(b, RebuiltOperand) else b,
+    )
+
+
+def scored(
+    corpus: Operand, queries: Operand, factors: tuple[Factor, Factor], pool: Workers
+) -> tuple[Operand, Operand]:
+    """The same of a corpus and queries, in scores."""
+    left, right = _more(corpus, queries, factors, pool)
+    return (
+        corpus.scored(left) if isinstance(corpus, RebuiltOperand) else corpus,
+        queries.scored(right) if isinstance(queries, RebuiltOperand) else queries,
+    )
+
+
+def _more(a: Operand, b: Operand, factors: tuple[Factor, Factor], pool: Workers) -> tuple[float, float]:
+    """So many times its noise each of two sides has beside the other, if it is decoded."""
     edges = sorted({edge for side in (a, b) if isinstance(side, RebuiltOperand) for edge in side.edges})
     if len(edges) < 3:
-        return a, b
+        return 1.0, 1.0
     one, other = (
         in_runs(factor.matrix, edges, pool) if isinstance(factor, Coded) else _seen(side, edges, pool)
         for side, factor in zip((a, b), factors, strict=True)
     )
-
-    def counted(side: Operand, own: Spectrum, theirs: Spectrum) -> Operand:
-        return side.beside(own.beside(theirs, 1.0)[1]) if isinstance(side, RebuiltOperand) else side
-
-    return counted(a, one, other), counted(b, other, one)
+    return one.beside(other, 1.0)[1], other.beside(one, 1.0)[1]
 
 
 def _seen(side: Operand, edges: Sequence[int], pool: Workers) -> Spectrum:
-    """Where a matrix in parts has its energy, in runs of both sides: by what its first columns decode to."""
-    assert isinstance(side, RebuiltOperand)  # of two factors that are not both in parts one is a matrix
+    """Where what comes as it is, or decoded, has its energy, in runs of both sides: by its first columns."""
+    assert isinstance(side, RotatedOperand)
     block = side.block(0, several(side.side.n, side.columns), pool)
-    centered = np.ldexp(block.entries.astype(np.float64) - block.means, -side.exponent)
-    return side.spectrum.cut(edges, np.array([total(row) for row in energies(centered, edges)]))
+    entries = bfloat16_to_float32(block.entries) if block.bfloat16 else block.entries
+    centered = np.ldexp(entries.astype(np.float64) - block.means, -side.exponent)
+    seen = np.array([total(row) for row in energies(centered, edges)])
+    if isinstance(side, RebuiltOperand):
+        return side.spectrum.cut(edges, seen)
+    return Spectrum(np.diff(np.asarray(edges, np.float64)), seen, np.zeros(len(seen)))
 
 
 def beside(side: Parted, partner: Factor) -> tuple[Factor | Parted, Factor | Parted]:
