@@ -61,6 +61,36 @@ def test_rates_sizes_errors_and_settings_that_differ_are_told(tensors, capsys):
     assert "lattice conv128 -> e8" in text and "2 tensors differ, 1 do not" in text
 
 
+def test_a_limit_of_ones_own_holds_for_both_sides(tensors, capsys):
+    for name, rate in (("a.nqz", "4"), ("b.nqz", "2")):
+        succeed(capsys, "encode", "m.safetensors", "-r", rate, "-o", name, "-q")
+    limit, words = 0.05, ["a.nqz", "b.nqz", "--against", "m.safetensors"]
+    errors = [
+        [t["measured"] for t in nqz.compare("m.safetensors", name)["tensors"] if t["kind"] == "matrix"]
+        for name in ("a.nqz", "b.nqz")
+    ]
+    assert max(errors[0]) < limit < min(errors[1])
+    found = differing(capsys, *words, "--max-error", "1")
+    assert found["max_error"] == 1.0 and "ok" not in found["changed"][0]["changes"]
+    result = invoke(capsys, "diff", *words, "--max-error", str(limit), "--json")
+    assert result.code == 8
+    assert [f"tensor '{name}': error" in result.err for name in "vw"] == [True, True]
+    assert "b.nqz against m.safetensors" in result.err and "a.nqz" not in result.err
+    found = json.loads(result.out)
+    assert all(one["changes"]["ok"] == [True, False] for one in found["changed"])
+    result = invoke(capsys, "diff", *words, "--max-error", "1e-5")
+    assert result.code == 8 and all(f"{name}.nqz against" in result.err for name in "ab")
+    assert "--against" in invoke(capsys, "diff", "a.nqz", "b.nqz", "--max-error", "1").err
+
+    loose = nqz.diff("a.nqz", "b.nqz", against="m.safetensors", max_error=limit)
+    assert loose["max_error"] == limit and loose["changed"] == found["changed"]
+    with pytest.raises(nqz.VerifyError, match=r"where 0\.05 at most is wanted"):
+        nqz.diff("a.nqz", "b.nqz", against="m.safetensors", max_error=limit, check=True)
+    nqz.diff("a.nqz", "b.nqz", against="m.safetensors", max_error=1, check=True)
+    with pytest.raises(nqz.UsageError, match="max_error"):
+        nqz.diff("a.nqz", "b.nqz", max_error=1)
+
+
 def test_tensors_that_only_one_has_and_other_data(tensors, capsys):
     succeed(capsys, "encode", "m.safetensors", "-r", "3", "-o", "a.nqz", "-q")
     tensors[EVIL] = tensors.pop("v")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -50,8 +51,6 @@ def test_the_command_in_a_page_makes_it(files, capsys):
     for words in (["a.nqz"], ["./-a b.nqz", "--against", "a.npy"], ["a.nqz", "b.npy", "--axis-b", "0"]):
         page = succeed(capsys, "report", *words, "-o", "-").out
         (command,) = Parsed(page).text["code"][:1]
-        import shlex
-
         assert succeed(capsys, *shlex.split(command)[1:], "-o", "-").out == page
 
 
@@ -62,6 +61,29 @@ def test_a_measured_page_has_the_status_of_verify(files, capsys):
     result = invoke(capsys, "report", "a.nqz", "--against", "other.npy", "-o", "bad.html")
     assert result.code == 8 and "error" in result.err
     assert "1 of 1 tensor is not as expected" in (files / "bad.html").read_text()
+
+
+def test_a_measured_page_has_what_is_above_a_limit_of_ones_own(files, capsys):
+    (one,) = nqz.verify("a.nqz", "a.npy")["tensors"]
+    loose, tight = 1.01 * one["measured"], 0.99 * one["measured"]
+    page = succeed(capsys, "report", "a.nqz", "--against", "a.npy", "--max-error", loose, "-o", "-").out
+    assert page == nqz.report("a.nqz", against="a.npy", max_error=loose, check=True)
+    assert "Measured against its original" in page
+    result = invoke(capsys, "report", "a.nqz", "--against", "a.npy", "--max-error", tight, "-o", "far.html")
+    assert result.code == 8 and "at most is wanted" in result.err
+    page = (files / "far.html").read_text()
+    assert page == nqz.report("a.nqz", against="a.npy", max_error=tight)
+    assert "1 of 1 tensor is not as expected" in page and "at most is wanted" in page
+    (command,) = Parsed(page).text["code"][:1]
+    assert f"--max-error {tight!r}" in command
+    again = invoke(capsys, *shlex.split(command)[1:], "-o", "-")
+    assert again.code == 8 and again.out == page
+    with pytest.raises(nqz.VerifyError, match="at most is wanted"):
+        nqz.report("a.nqz", to="raised.html", against="a.npy", max_error=tight, check=True)
+    assert (files / "raised.html").read_text() == page
+    assert "--against" in fail(capsys, 2, "report", "a.nqz", "--max-error", "1", "-o", "-")
+    with pytest.raises(nqz.UsageError, match="max_error"):
+        nqz.report("a.nqz", max_error=1)
 
 
 def test_a_page_of_a_product_has_what_matmul_says(files, capsys):

@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from nqz.api.arguments import Path, Source, Target, as_target, flag, is_file, whole, word
 from nqz.api.container import Container
-from nqz.api.reports import Report, open_containers, open_original
+from nqz.api.reports import Report, checked_limit, open_containers, open_original, raise_worst
 from nqz.api.sources import are_files
 from nqz.api.wording import speaks_python
 from nqz.commands.diff import diff as find_differences
@@ -30,12 +30,14 @@ _FORMAT = next(iter(KINDS))
 @overload
 def report(
     source: Source | Sequence[Path] | Container, other: Any = None, to: None = None, *, against: Any = ...,
+    max_error: float | None = ..., check: bool = ...,
     format: str | None = ..., tensor_a: str | None = ..., tensor_b: str | None = ..., axis_a: int | None = ...,
     axis_b: int | None = ..., force: bool = ..., threads: int | None = ...,
 ) -> str: ...  # fmt: skip
 @overload
 def report(
     source: Source | Sequence[Path] | Container, other: Any = None, *, to: Target, against: Any = ...,
+    max_error: float | None = ..., check: bool = ...,
     format: str | None = ..., tensor_a: str | None = ..., tensor_b: str | None = ..., axis_a: int | None = ...,
     axis_b: int | None = ..., force: bool = ..., threads: int | None = ...,
 ) -> None: ...  # fmt: skip
@@ -46,6 +48,8 @@ def report(
     to: Target | None = None,
     *,
     against: Any = None,
+    max_error: float | None = None,
+    check: bool = False,
     format: str | None = None,
     tensor_a: str | None = None,
     tensor_b: str | None = None,
@@ -67,6 +71,10 @@ def report(
     against : optional
         What `source` was made from, a file or a model, an array, or a mapping of names to arrays: the page has what was
         measured, whatever comes of it.
+    max_error : float, optional
+        See `verify`; the page has it that a matrix is above it.
+    check : bool
+        Whether the worst of what is wrong with what was measured is raised, once the page is written.
     format : {"html", "md"}, optional
         A page that stands alone, or a section for a model card; by default what `to` is called.
     tensor_a, tensor_b : str, optional
@@ -90,6 +98,8 @@ def report(
         Two sides do not fit together.
     OutputError, OutputExistsError
         The page cannot be written, or exists.
+    VerifyError
+        With `check`, a matrix is further from the original than predicted, or than `max_error`, or another one.
     """
     replace = flag(force, "force")
     kind = _kind(word(format, "format", optional=True), to)
@@ -101,6 +111,7 @@ def report(
         if chosen[name] not in (None, 0, 1):
             raise UsageError(f"{name} {chosen[name]}: 0 (columns) or 1 (rows)")
     check_inputs(source, other, against, chosen)
+    raising, limit = flag(check, "check"), checked_limit(max_error, against is not None)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
         files = [(_called(source, "container"), stack.enter_context(open_containers(source, sets=True)))]
@@ -113,21 +124,22 @@ def report(
         inputs = [identity for collection in collections for identity in collection.identities]
         output = None
         if to is not None:
-            check = [part.opened.check for collection in collections for part in collection.parts]
+            unchanged = [part.opened.check for collection in collections for part in collection.parts]
             output = stack.enter_context(
-                Output(to, force=replace, inputs=inputs, check=lambda: [one() for one in check])
+                Output(to, force=replace, inputs=inputs, check=lambda: [one() for one in unchanged])
             )
         facts = gather(
-            files, pool, original=original, command=_command(source, other, against, kind, chosen),
-            pairs=None if other is None else pair_up(files[0][1], files[1][1], **chosen),
+            files, pool, original=original, command=_command(source, other, against, kind, chosen, limit),
+            pairs=None if other is None else pair_up(files[0][1], files[1][1], **chosen), limit=limit,
         )  # fmt: skip
         text = render(facts, kind)
-        if output is None:
-            return text
-        data = text.encode()
-        output.access.pwrite(data, 0)
-        output.commit(len(data))
-    return None
+        if output is not None:
+            data = text.encode()
+            output.access.pwrite(data, 0)
+            output.commit(len(data))
+        if original is not None:
+            raise_worst(facts["compared"], files[0][1], original[1], raising)
+    return text if output is None else None
 
 
 def _kind(format: str | None, to: Target | None) -> str:
@@ -148,14 +160,16 @@ def _called(given: Any, otherwise: str) -> str:
     return otherwise
 
 
-def _command(source: Any, other: Any, against: Any, kind: str, chosen: Mapping[str, Any]) -> str:
+def _command(
+    source: Any, other: Any, against: Any, kind: str, chosen: Mapping[str, Any], limit: float | None
+) -> str:
     """The command line that makes the same page, if there is one."""
     given = [one for one in (source, other, against) if one is not None]
     if not all(isinstance(one, (str, os.PathLike)) for one in given):
         return ""
     paths = [os.fsdecode(one) for one in (source, other) if one is not None]
     original = None if against is None else os.fsdecode(against)
-    return command_line(paths, original, None if kind == _FORMAT else kind, chosen)
+    return command_line(paths, original, None if kind == _FORMAT else kind, chosen, limit)
 
 
 def _side(given: Any, stack: ExitStack) -> Collection:
@@ -173,6 +187,8 @@ def diff(
     b: Source | Sequence[Path] | Container,
     *,
     against: Any = None,
+    max_error: float | None = None,
+    check: bool = False,
     threads: int | None = None,
 ) -> Report:
     """Find what differs between two containers, or two models of them.
@@ -182,6 +198,10 @@ def diff(
     a, b : path, binary file object, bytes, or Container; or a sequence of paths
     against : optional
         What both were made from, a file or a model, an array, or a mapping of names to arrays, to measure errors.
+    max_error : float, optional
+        See `verify`.
+    check : bool
+        Whether the worst of what is wrong with what was measured, of either, is raised.
     threads : int, optional
 
     Returns
@@ -193,11 +213,15 @@ def diff(
     ------
     CorruptError, NewerFormatError
         One of them is damaged, or was written by a later version.
+    VerifyError
+        With `check`, a matrix is further from the original than predicted, or than `max_error`, or another one.
     """
+    raising, limit = flag(check, "check"), checked_limit(max_error, against is not None)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
         left, right = (stack.enter_context(open_containers(one, sets=True)) for one in (a, b))
         original = None if against is None else open_original(against, stack)
-        found = find_differences(left, right, pool, original)
-    found.pop("compared")
+        found = find_differences(left, right, pool, original, limit=limit)
+    for one, result in zip((left, right), found.pop("compared") or (), strict=False):
+        raise_worst(result, one, original, raising)
     return found

@@ -90,14 +90,14 @@ def verify(
     VerifyError
         A matrix is further from the original than predicted, or than `max_error`, or another one.
     """
-    raising, limit = flag(check, "check"), _limit(max_error, against is not None)
+    raising, limit = flag(check, "check"), checked_limit(max_error, against is not None)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads, executor=executor))
         collection = stack.enter_context(open_containers(source, sets=True))
         original = None if against is None else open_original(against, stack)
         found = verify_parts(collection, original, pool)
     limit_errors(found, limit)
-    _raise(found, collection, original, raising)
+    raise_worst(found, collection, original, raising)
     return found
 
 
@@ -138,7 +138,7 @@ def compare(
     VerifyError
         A matrix is further from the original than predicted, or than `max_error`, or another one.
     """
-    raising, limit = flag(check, "check"), _limit(max_error, True)
+    raising, limit = flag(check, "check"), checked_limit(max_error, True)
     if across is not None and not isinstance(across, Mapping):
         raise UsageError(f"across must be a mapping of names to numbers, not {type(across).__name__}")
     with ExitStack() as stack:
@@ -147,7 +147,7 @@ def compare(
         source = open_original(original, stack)
         found = compare_containers(collection, source, pool, across=across)
     limit_errors(found, limit)
-    _raise(found, collection, source, raising)
+    raise_worst(found, collection, source, raising)
     return found
 
 
@@ -323,13 +323,15 @@ def open_original(given: Any, stack: ExitStack) -> Collection:
     return Collection(name, [Part(name, opened)], lone=not isinstance(given, Mapping))
 
 
-def _limit(max_error: Any, against: bool) -> float | None:
+def checked_limit(max_error: Any, against: bool) -> float | None:
+    """A limit of one's own for measured errors, once it makes sense."""
     limit: float | None = real(max_error, "max_error")
     check_limit(limit, against)
     return limit
 
 
-def _raise(found: Report, collection: Collection, original: Collection | None, raising: bool) -> None:
+def raise_worst(found: Report, collection: Collection, original: Collection | None, raising: bool) -> None:
+    """Raise the worst of the errors that the result of `verify` stands for, if that is wanted."""
     errors = failures(found, collection.name, None if original is None else original.name)
     if errors and raising:
         raise errors[-1]

@@ -11,10 +11,11 @@ import click
 from nqz.cli.common import PRODUCT, RECONSTRUCTION, RMS, Notices, common_options, rms_cell, shown
 from nqz.cli.parameters import Command
 from nqz.cli.text import Row, escape, payload, table
-from nqz.cli.verify import raise_failures
+from nqz.cli.verify import max_error_option, raise_worst
 from nqz.commands.diff import SETTINGS, diff
 from nqz.commands.opening import open_collection
-from nqz.ground.errors import UsageError
+from nqz.commands.verify import check_limit, failures
+from nqz.ground.errors import NqzError, UsageError, VerifyError
 from nqz.ground.sources import listed
 from nqz.ground.threads import workers
 from nqz.ground.wording import counted
@@ -23,7 +24,8 @@ _HELP = f"""Show what differs between A and B, containers, part sets or models o
 
 Tensors that only one has, and of those in both sizes, rates, predicted errors, settings, and whether the data that was
 encoded is the same. With --against, the errors of both measured against what they were made from, {listed()} files or
-a model. The exit status is 0 if nothing differs, and 1 if something does.
+a model. The exit status is 0 if nothing differs, and 1 if something does; 8 if what was measured of either is further
+off than verify allows.
 """
 _NAMED = 20
 """Tensors of one side that are listed."""
@@ -35,16 +37,18 @@ _NAMED = 20
 @click.option(
     "--against", metavar="ORIGINAL", help="Measure the errors of both against what they were made from."
 )
+@max_error_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @common_options
 @click.pass_context
 def command(
-    context: click.Context, a: str, b: str, against: str | None, as_json: bool, threads: int | None, quiet: bool,
-    show_progress: bool | None,
+    context: click.Context, a: str, b: str, against: str | None, max_error: float | None, as_json: bool,
+    threads: int | None, quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
     """Run ``nqz diff``."""
     if [a, b, against].count("-") > 1:
         raise UsageError("standard input can be one of the inputs, not two of them")
+    check_limit(max_error, against is not None)
     notices = Notices(quiet, show_progress)
     with ExitStack() as stack:
         pool = stack.enter_context(workers(threads))
@@ -61,7 +65,7 @@ def command(
                         sizes[name] = sizes.get(name, 0.0) + tensor.nbytes
                 sizes[None] = sizes.get(None, 0.0) + sum(reader.size for reader in one.contents)
         with notices.progress("measuring", sizes, files=f"{left.name} {right.name}") as progress:
-            found = diff(left, right, pool, original, progress)
+            found = diff(left, right, pool, original, progress, max_error)
         for one in (left, right):
             one.check()
     compared = found.pop("compared")
@@ -79,8 +83,10 @@ def command(
         names = [shown(path, "<stdin>") for path in (a, b)]
         payload("".join(f"{line}\n" for line in _lines(found, names)))
         _show(found)
+    errors: list[NqzError] = []
     for one, result in zip((left, right), compared or (), strict=False):
-        raise_failures(result, one.name, shown(str(against), "<stdin>"))
+        errors += failures(result, one.name, shown(str(against), "<stdin>"))
+    raise_worst(sorted(errors, key=lambda error: not isinstance(error, VerifyError)))
     if not found["same"]:
         context.exit(1)
 

@@ -159,7 +159,7 @@ PAGES = {
             ("Tensors, sizes, rates, errors and settings", "nqz diff a.nqz b.nqz || echo they differ"),
             ("The same for programs, where they may differ", "nqz diff a.nqz b.nqz --json > d.json || test $? = 1"),
         ),
-        common=("--against", "--json"),
+        common=("--against", "--max-error", "--json"),
     ),
     "report": Page(
         "Write a page that shows what is in a container.",
@@ -170,7 +170,8 @@ PAGES = {
             ("A section for a model card", "nqz report model.nqz -o card.md"),
         ),
         common=(
-            "--against", "--format", "--output", "--force", "--tensor-a", "--tensor-b", "--axis-a", "--axis-b",
+            "--against", "--max-error", "--format", "--output", "--force", "--tensor-a", "--tensor-b", "--axis-a",
+            "--axis-b",
         ),
     ),
     "sweep": Page(

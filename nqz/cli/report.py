@@ -18,10 +18,11 @@ from nqz.cli.common import (
     shown,
 )
 from nqz.cli.parameters import Command, choice
-from nqz.cli.verify import raise_failures, verify_progress
+from nqz.cli.verify import max_error_option, raise_failures, verify_progress
 from nqz.commands.opening import open_collection
 from nqz.commands.pairs import Pair, pair_up
 from nqz.commands.report import called, check_inputs, command_line, gather
+from nqz.commands.verify import check_limit
 from nqz.ground.errors import UsageError
 from nqz.ground.sources import listed
 from nqz.ground.threads import workers
@@ -47,6 +48,7 @@ _DEFAULT = next(iter(KINDS))
     metavar="ORIGINAL",
     help=f"Measure against what it was made from, a {listed()} file or a model.",
 )
+@max_error_option
 @click.option(
     "--format", "form", type=choice(KINDS), help="Kind of page; by default what OUT is called, or html."
 )
@@ -63,7 +65,8 @@ _DEFAULT = next(iter(KINDS))
 )
 @common_options
 def command(
-    source: str, other: str | None, against: str | None, form: str | None, output: str | None, force: bool,
+    source: str, other: str | None, against: str | None, max_error: float | None, form: str | None,
+    output: str | None, force: bool,
     tensor_a: str | None, tensor_b: str | None, axis_a: str | None, axis_b: str | None,
     threads: int | None, quiet: bool, show_progress: bool | None,
 ) -> None:  # fmt: skip
@@ -74,6 +77,7 @@ def command(
     }
     chosen: dict[str, Any] = {"tensor_a": tensor_a, "tensor_b": tensor_b, **axes}
     check_inputs(source, other, against, chosen)
+    check_limit(max_error, against is not None)
     paths = [source] if other is None else [source, other]
     target, kind = _target(paths, form, output)
     notices = Notices(quiet, show_progress)
@@ -94,8 +98,9 @@ def command(
                 pool,
                 original=None if original is None or against is None else (called(against), original),
                 pairs=pairs,
-                command=command_line(paths, against, None if kind == _DEFAULT else kind, chosen),
+                command=command_line(paths, against, None if kind == _DEFAULT else kind, chosen, max_error),
                 progress=progress,
+                limit=max_error,
             )
         data = render(facts, kind).encode()
         out.access.pwrite(data, 0)

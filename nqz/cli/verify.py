@@ -112,7 +112,11 @@ def command(
 
 def raise_failures(found: dict[str, Any], name: str, against: str | None) -> None:
     """Raise the worst of the errors that the result of `verify` stands for, if any, once the others are reported."""
-    errors = failures(found, name, against)
+    raise_worst(failures(found, name, against))
+
+
+def raise_worst(errors: Sequence[NqzError]) -> None:
+    """Raise the last of some errors, if any, once the others are reported."""
     if errors:
         for one in errors[:-1][:_LISTED]:
             report(f"nqz: error: {escape(str(one))}")

@@ -16,6 +16,7 @@ from nqz.commands.inspect import Totals as Sums
 from nqz.commands.report import Progress
 from nqz.commands.sets.factor import check_parts
 from nqz.commands.sets.inspect import describe_set
+from nqz.commands.verify import limit_errors
 from nqz.format.exct import decode_exact
 from nqz.format.records import Record, is_optional
 from nqz.ground.threads import Workers
@@ -39,6 +40,7 @@ def diff(
     pool: Workers,
     original: Collection | None = None,
     progress: Progress | None = None,
+    limit: float | None = None,
 ) -> dict[str, Any]:
     """Find what differs between two containers, or two models of them.
 
@@ -50,6 +52,8 @@ def diff(
         What both were made from: what was measured against it is told of what differs.
     progress : callable, optional
         See `compare`; it is called for both.
+    limit : float, optional
+        See `limit_errors`.
 
     Returns
     -------
@@ -59,8 +63,8 @@ def diff(
         another order; ``changed``, for each that differs its ``name``, ``changes`` (what `inspect` says of both, where
         that differs, the keys of nested values joined by dots), ``original`` and ``coded``, whether the data that was
         encoded and what became of it differ, and both ``rates``, ``bytes``, ``reconstruction``, ``product`` and
-        ``measured``; ``unchanged``, how many do not differ; ``totals`` of both; and what `compare` says of both, as
-        ``compared``.
+        ``measured``; ``unchanged``, how many do not differ; ``totals`` of both; what `compare` says of both, as
+        ``compared``; and a limit, if there is one, as ``max_error``.
 
     Raises
     ------
@@ -74,6 +78,7 @@ def diff(
     if original is not None:
         compared = [compare(one, original, pool, progress) for one in (a, b)]
         for side, result in zip(sides, compared, strict=True):
+            limit_errors(result, limit)
             side.take(result)
     both = [name for name in left.items if name in right.items]
     changed = []
@@ -103,6 +108,7 @@ def diff(
         "unchanged": len(both) - len(changed),
         "totals": [side.totals.found(one["file_bytes"]) for side, one in zip(sides, outlines, strict=True)],
         "compared": compared,
+        **({} if limit is None else {"max_error": limit}),
     }
 
 

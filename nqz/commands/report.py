@@ -17,6 +17,7 @@ from nqz.commands.inspect import inspect
 from nqz.commands.matmul import MatmulOptions, prepare
 from nqz.commands.pairs import Pair, is_compressed
 from nqz.commands.sets.factor import Parted
+from nqz.commands.verify import limit_errors
 from nqz.ground.errors import UsageError
 from nqz.ground.threads import Workers
 from nqz.ground.urls import base, is_url, shown
@@ -39,7 +40,11 @@ def called(path: str) -> str:
 
 
 def command_line(
-    paths: Sequence[str], against: str | None, kind: str | None, choice: Mapping[str, object]
+    paths: Sequence[str],
+    against: str | None,
+    kind: str | None,
+    choice: Mapping[str, object],
+    limit: float | None = None,
 ) -> str:
     """The command line that makes a report, with names of files in place of their paths.
 
@@ -51,10 +56,14 @@ def command_line(
         If it is not the usual one.
     choice : mapping of str to object
         What is chosen of a product, by the names of parameters of `pair_up`; None where nothing is.
+    limit : float, optional
+        Of measured errors.
     """
     words = ["nqz", "report", *map(_word, paths)]
     if against is not None:
         words += ["--against", _word(against)]
+    if limit is not None:
+        words += ["--max-error", repr(limit)]
     for name, value in choice.items():
         if value is not None:
             words.append(f"--{name.replace('_', '-')}={value}")
@@ -90,6 +99,7 @@ def gather(
     pairs: Sequence[Pair] | None = None,
     command: str = "",
     progress: Progress | None = None,
+    limit: float | None = None,
 ) -> dict[str, Any]:
     """Gather what a report of one container, or of two sides of a product, is made of.
 
@@ -106,6 +116,8 @@ def gather(
         The command line that makes this report.
     progress : callable, optional
         Called as progress(name, bytes): as `verify` does with an original, and with each tensor of a product.
+    limit : float, optional
+        See `limit_errors`.
 
     Returns
     -------
@@ -122,6 +134,9 @@ def gather(
         See `nqz.commands.matmul.check`.
     """
     sides = [side for _, side in files]
+    compared = None if original is None else compare(sides[0], original[1], pool, progress)
+    if compared is not None:
+        limit_errors(compared, limit)
     return {
         "command": command,
         "files": [
@@ -129,7 +144,7 @@ def gather(
             for name, side in files
         ],
         "against": None if original is None else original[0],
-        "compared": None if original is None else compare(sides[0], original[1], pool, progress),
+        "compared": compared,
         "products": None if pairs is None else predicted(pairs, pool, progress),
     }
 
