@@ -158,7 +158,9 @@ def _more(axes: _Axes, row: Row, *, named: bool) -> list[Markup]:
         return []
     ends = (row.rate, row.product), (row.rate + 1.0, row.more[0])
     (x1, y1), (x2, y2) = ((f"{axes.x(rate):.2f}%", f"{axes.y(error):.2f}%") for rate, error in ends)
-    name = element("text", {"x": x2, "y": y2, "dx": 10, "dy": 4}, "one bit more")
+    beyond = axes.x(row.rate + 1.0) > 70.0  # there is no room at its right
+    side = {"dx": -10, "dy": 16, "text-anchor": "end"} if beyond else {"dx": 10, "dy": 4}
+    name = element("text", {"x": x2, "y": y2, **side}, "one bit more")
     return [
         element("line", {"class": "more", "x1": x1, "y1": y1, "x2": x2, "y2": y2}),
         element("circle", {"class": "more", "cx": x2, "cy": y2}),

@@ -74,8 +74,8 @@ def _errors(found: Findings) -> str:
         return ", nothing lost" if not found.matrices else ""
     low, middle, high = errors
     if percent(low) == percent(high) or found.whole is not None:
-        return f", inner products {percent(middle)} off"
-    return f", inner products typically {percent(middle)} off"
+        return f", inner products off by {percent(middle)} of those of unrelated vectors"
+    return f", inner products typically off by {percent(middle)} of those of unrelated vectors"
 
 
 def _lead(found: Findings, state: str) -> str:
