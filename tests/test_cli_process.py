@@ -82,6 +82,72 @@ def test_signals_clean_up_at_once(folder, number, code, word, native, unnamed):
     assert (folder / "old.npy").read_bytes() == b"precious"
 
 
+WRITING = """
+import contextlib, os, sys, threading, time
+from concurrent.futures import Executor, Future
+import nqz.__main__ as program, nqz.cli.set as command
+from nqz.commands.sets.create import code_part
+
+class Told(Future):
+    '''Says when somebody waits for it.'''
+
+    def result(self, timeout=None):
+        print("working", file=sys.stderr, flush=True)
+        return super().result(timeout)
+
+class Elsewhere(Executor):
+    '''Works on jobs here, but on the first part that is coded only when somebody lets it: there is `go`.'''
+    held = False
+
+    def submit(self, call, tag, function, job):
+        here = self.held or function is not code_part
+        future = Future() if here else Told()
+        future.set_running_or_notify_cancel()
+        if here:
+            future.set_result(call(tag, function, job))
+        else:
+            self.held = True
+            threading.Thread(target=self.late, args=(future, call, tag, function, job), daemon=True).start()
+        return future
+
+    def late(self, future, call, tag, function, job):
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+        future.set_result(call(tag, function, job))
+
+@contextlib.contextmanager
+def executor(cluster):
+    yield Elsewhere()
+
+command.executor_of = executor
+sys.exit(program.main())
+"""
+
+
+@pytest.mark.parametrize("patience", [True, False], ids=["waits", "twice"])
+def test_an_interrupt_waits_for_workers_that_write_and_the_next_one_does_not(folder, patience):
+    """What they write is removed, once they are done; after a second interrupt, what is there by then."""
+    there = listing(folder)
+    words = ["set", "create", "a.npy", "-r", "8", "--parts", "1x2", "-o", "s.nqzset", "--no-progress"]
+    child = start("-c", WRITING, *words, stderr=subprocess.PIPE, text=True)
+    wait_for(child.stderr, "working")
+    child.send_signal(signal.SIGINT)
+    note = child.stderr.readline()
+    assert note.startswith("nqz: note: waiting for 1 job that workers are at"), note
+    assert "interrupt to leave at once" in note
+    time.sleep(0.6)  # longer than anybody else has to clean up
+    assert child.poll() is None
+    begin = time.monotonic()
+    if patience:
+        (folder / "go").touch()
+    else:
+        child.send_signal(signal.SIGINT)
+    _, error = child.communicate(timeout=20)
+    assert (child.returncode, error) == (130, "nqz: error: interrupted\n")
+    assert time.monotonic() - begin < 2.0
+    assert listing(folder) == sorted([*there, *["go"] * patience])
+
+
 LONG = {
     "encode": ["encode", "big.npy", "-r", "2", "--states", "4096", "-o", "old", "-f"],
     "encode many": ["encode", "many.safetensors", "-r", "2", "--states", "4096", "-o", "old", "-f"],

@@ -15,6 +15,7 @@ import pytest
 from nqz._version import __version__
 from nqz.ground.errors import InputError, NqzError, UsageError
 from nqz.ground.fleet import Fleet, call
+from nqz.ground.patience import given_up, patient, waiting
 from nqz.ground.threads import Workers
 
 
@@ -168,6 +169,48 @@ def test_jobs_that_workers_are_at_are_waited_for_and_others_given_up():
         threading.Timer(0.05, wait.set).start()
         fleet._under_way.update(executor.submit(work, number) for number in (7, 8))
         begun.wait(10)
-        fleet.settle()
+        with pytest.warns(UserWarning, match="waiting for 1 job that workers are at, .* for 120 s at most"):
+            fleet.settle()
         assert done == [7]
         assert list(found) == [None, None]
+
+
+class Writing:
+    """A job that a worker is at, and that does not end: whoever waits for it is interrupted."""
+
+    def __init__(self):
+        self.waited, self.patient = [], []
+
+    def cancel(self):
+        return False
+
+    def done(self):
+        return False
+
+    def exception(self, timeout):
+        self.waited.append(timeout)
+        self.patient.append(waiting())
+        raise KeyboardInterrupt
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_interrupt_ends_the_wait_for_jobs_at_once_and_jobs_that_ended_are_not_waited_for():
+    fleet, writing = Fleet(Given(lambda found: found)), [Writing(), Writing()]
+    fleet._under_way.update(writing)
+    with pytest.raises(KeyboardInterrupt):
+        fleet.settle(5.0)
+    assert sorted(len(one.waited) for one in writing) == [0, 1]
+    assert all(0 < timeout <= 5.0 for one in writing for timeout in one.waited)
+    assert any(one.patient == [True] for one in writing) and not waiting()
+    ended = Writing()
+    ended.done = lambda: True
+    fleet._under_way.add(ended)
+    fleet.settle()
+    assert not ended.waited and not fleet._under_way
+
+
+def test_a_wait_is_given_up_once():
+    assert not given_up()
+    with patient():
+        assert waiting() and given_up() and not waiting() and not given_up()
+    assert not waiting()

@@ -1,7 +1,8 @@
 """Ctrl-C and SIGTERM.
 
 They raise an exception in the main thread, so that everything is cleaned up. Where the main thread sits in a
-long kernel and does not get to it, a watchdog removes unfinished outputs and leaves.
+long kernel and does not get to it, a watchdog removes unfinished outputs and leaves. While cleaning up has to wait for
+others, the watchdog waits, too, and the next signal ends that.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from nqz.ground.patience import given_up, waiting
 
 MEANING: dict[int, tuple[str, int]] = {
     signal.SIGINT: ("interrupted", 130),
@@ -46,7 +49,7 @@ _cleanups: list[Any] = []
 class _Putting:
     """How many stretches of statements put signals off now, and the signal that came meanwhile; whether one is raised.
 
-    It is raised once: what cleans up, and what tells of it, is not interrupted again.
+    It is raised once: what cleans up, and what tells of it, is not interrupted again, unless it waits for others.
     """
 
     off = 0
@@ -89,7 +92,7 @@ def ignore() -> None:
 def _handle(number: int, frame: FrameType | None) -> None:
     if _Putting.off:
         _Putting.pending = number
-    elif not _Putting.raised:
+    elif not _Putting.raised or given_up():
         _Putting.raised = True
         raise Signalled(number)
 
@@ -131,8 +134,18 @@ def cleaned(make: Any) -> Iterator[Any]:
 def _watch(receive: socket.socket, send: socket.socket) -> None:
     while True:
         for number in receive.recv(16):
-            if number in MEANING and not _done.wait(GRACE):
+            if number in MEANING and not _ends():
                 _leave(number)
+
+
+def _ends() -> bool:
+    """Whether the main thread comes to its end by itself, after what it has to wait for."""
+    while True:
+        waited = waiting()
+        if _done.wait(GRACE):
+            return True
+        if not waited and not waiting():
+            return False
 
 
 def _leave(number: int) -> None:

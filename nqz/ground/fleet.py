@@ -15,6 +15,9 @@ from typing import Any
 
 from nqz._version import __version__
 from nqz.ground.errors import NqzError, UsageError
+from nqz.ground.notices import tell
+from nqz.ground.patience import patient
+from nqz.ground.wording import counted
 
 _AHEAD = 2  # jobs under way for each worker: while it works on one, the next is there
 _HELD = 1 << 30  # bytes of results that may be waiting
@@ -90,12 +93,27 @@ class Fleet:
                     self._under_way.discard(future)
 
     def settle(self, seconds: float = _SETTLED) -> None:
-        """Give up what is under way, and wait, but not for ever, for what workers are at: they may be writing."""
+        """Give up what is under way, and wait, but not for ever, for what workers are at: they may be writing.
+
+        Raises
+        ------
+        BaseException
+            Nobody wants to wait: what an interrupt raises.
+        """
         under_way, self._under_way = self._under_way, set()
         end = time.monotonic() + seconds
-        for future in [future for future in under_way if not _cancel(future)]:
-            with suppress(Exception):
-                future.exception(max(0.0, end - time.monotonic()))
+        left = [future for future in under_way if not _cancel(future) and not _is_done(future)]
+        if not left:
+            return
+        with patient():
+            with suppress(Exception):  # where warnings are errors
+                tell(
+                    f"waiting for {counted(len(left), 'job')} that workers are at, as they may be writing, for "
+                    f"{seconds:g} s at most; interrupt to leave at once"
+                )
+            for future in left:
+                with suppress(Exception):
+                    future.exception(max(0.0, end - time.monotonic()))
 
     def _submitted(self, function: Callable[..., Any], job: tuple[Any, ...]) -> tuple[Tag, Any]:
         tag = __version__, next(self._numbers)
@@ -138,6 +156,13 @@ def _cancel(future: Any) -> bool:
         return bool(future.cancel())
     except Exception:  # it is no future
         return True
+
+
+def _is_done(future: Any) -> bool:
+    try:
+        return bool(future.done())
+    except Exception:
+        return False
 
 
 def _found(future: Any) -> Any:

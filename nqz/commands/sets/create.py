@@ -159,10 +159,12 @@ def create_set(
         )  # fmt: skip
         publish(made)
     except BaseException:
-        if pool.fleet is not None:  # who is writing a part still would do so after it is removed
-            pool.fleet.settle()
-        for name in set(names) - kept:
-            remove(joined(folder, name))
+        try:
+            if pool.fleet is not None:  # who is writing a part still would do so after it is removed
+                pool.fleet.settle()
+        finally:
+            for name in set(names) - kept:
+                remove(joined(folder, name))
         raise
     return made
 
