@@ -13,7 +13,7 @@ from typing import Any
 
 from nqz.commands.inspect import Item, items
 from nqz.commands.sensitivities import check_sensitivities, importance
-from nqz.commands.sets.factor import check_parts, energy_shares
+from nqz.commands.sets.factor import check_parts, energy_shares, parted, set_operand
 from nqz.commands.verify import verify
 from nqz.commands.verify_model import verify_parts
 from nqz.files.contract import Source
@@ -90,6 +90,11 @@ def compare(
     names = {info.whole_name for info in infos}
     left_out = [] if alone else [t.name for t in original.tensors if t.name not in names]
     weighed_ = weighed(found, everything, dict(zip(matrices, weights, strict=True)), pool)
+    if isinstance(compressed, Collection) and in_parts:
+        # errors of parts are relative to energies around their own means
+        within, totals = set_operand(parted(compressed)).within, weighed_["totals"]
+        keys = ["energy_error"] if across is not None else ["error", "energy_error"]
+        totals.update({key: within * totals[key] for key in keys})
     return {**weighed_, "left_out": left_out}
 
 

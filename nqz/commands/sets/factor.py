@@ -10,7 +10,7 @@ from typing import Any
 
 from nqz.commands.elsewhere.address import Address, check_address
 from nqz.commands.elsewhere.multiply import CodedPlace
-from nqz.commands.factors import Coded, Factor, Single
+from nqz.commands.factors import Coded, CodedOperand, Factor, Single
 from nqz.commands.sets.operand import SetOperand, paired
 from nqz.commands.sets.product import SetProduct
 from nqz.commands.sets.product_elsewhere import SetAddress, SetProductElsewhere, SetSides
@@ -230,6 +230,12 @@ def _matrices(side: Parted | Factor) -> list[Matrix]:
         return [side.matrix]
     rows = side.matrices if isinstance(side, Parted) else []
     return [matrix for row in rows for matrix in row]
+
+
+def set_operand(side: Parted, decoded: bool = False) -> SetOperand:
+    """A set as an operand, without a partner."""
+    rows = [[CodedOperand(matrix) for matrix in row] for row in side.matrices]
+    return SetOperand(side.where, rows, decoded)
 
 
 def set_product(a: Parted, b: Parted, estimator: str, same: bool, pool: Workers) -> Product:

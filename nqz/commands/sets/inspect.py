@@ -7,9 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nqz.commands.described import describe, number, summary_of_means, summary_of_norms
-from nqz.commands.factors import CodedOperand
-from nqz.commands.sets.factor import energy_shares, parted
-from nqz.commands.sets.operand import SetOperand
+from nqz.commands.sets.factor import energy_shares, parted, set_operand
 from nqz.ground.arithmetic import pieces
 from nqz.matrix import Matrix
 from nqz.models.collection import Collection
@@ -41,7 +39,7 @@ def describe_set(collection: Collection) -> dict[str, Any]:
     side = parted(collection)
     matrices = [matrix for row in side.matrices for matrix in row]
     found = [describe(matrix.reader, matrix.index, brief=True) for matrix in matrices]
-    whole = SetOperand(side.where, [[CodedOperand(matrix) for matrix in row] for row in side.matrices])
+    whole = set_operand(side)
     common = {
         key: found[0][key] if all(one[key] == found[0][key] for one in found) else None for key in _COMMON
     }
@@ -58,7 +56,7 @@ def describe_set(collection: Collection) -> dict[str, Any]:
         "rate": side.rate,
         "alpha": number(_weighed(matrices, Matrix.shrinkage)),
         "dither_key": None,
-        "norms": summary_of_norms(whole.side.histogram),
+        "norms": summary_of_norms(set_operand(side, decoded=True).side.histogram),
         "means": summary_of_means(
             lambda: (whole.means(columns) for columns in pieces(whole.columns)), whole.columns
         )
@@ -68,8 +66,8 @@ def describe_set(collection: Collection) -> dict[str, Any]:
         "chunks": sum(one["chunks"] for one in found),
         "bytes": {key: _sum([one["bytes"][key] for one in found]) for key in found[0]["bytes"]},
         "predicted": {
-            "reconstruction": number(_weighed(matrices, Matrix.predicted_reconstruction)),
-            "product": None if partner is None else number(product_error(whole.side, partner)),
+            "reconstruction": number(whole.within * _weighed(matrices, Matrix.predicted_reconstruction)),
+            "product": None if partner is None else number(whole.within * product_error(whole.side, partner)),
             "others": None,
         },
         "cut": [len(grid.coordinates), len(grid.vectors)],

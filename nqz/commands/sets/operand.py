@@ -23,6 +23,7 @@ from nqz.commands.factors import PlainOperand
 from nqz.commands.rotated import exact_power, grid_units
 from nqz.commands.sets.spectrum import Spectrum
 from nqz.ground.arithmetic import pieces, total
+from nqz.ground.cached import cached_property
 from nqz.ground.errors import NqzError
 from nqz.ground.threads import Workers
 from nqz.product.operand import Columns, Operand
@@ -46,8 +47,9 @@ class SetOperand(Operand):
     name : str
     parts : sequence of sequence of Operand
         Those with the first coordinates first, in the order of their columns; all compressed, or none.
-    between : bool
-        Whether energies are those of whole columns around their means, rather than of parts around theirs.
+    decoded : bool
+        Whether energies are those of whole columns around their means, rather than of parts around theirs, and noise is
+        that of what columns decode to: coordinates that were dropped are noise.
 
     Attributes
     ----------
@@ -61,7 +63,7 @@ class SetOperand(Operand):
         First column and the one behind the last of those that are decoded together, or nearly so, in all parts.
     """
 
-    def __init__(self, name: str, parts: Sequence[Sequence[Operand]], between: bool = False):
+    def __init__(self, name: str, parts: Sequence[Sequence[Operand]], decoded: bool = False):
         self.parts = [list(row) for row in parts]
         first = self.parts[0]
         self._edges = [0, *accumulate(part.columns for part in first)]
@@ -70,7 +72,7 @@ class SetOperand(Operand):
         every = [part for row in self.parts for part in row]
         self._n, columns = n, self._edges[-1]
         exponent = max(part.exponent for part in every)
-        if between:
+        if decoded:
             exponent = max(exponent, *(self._apart(c)[1] for c in pieces(columns)))
         self._codes = np.empty(columns, np.int32)
         spread = np.empty(columns)  # energy times relative noise
@@ -78,12 +80,15 @@ class SetOperand(Operand):
         for j, (low, high) in enumerate(zip(self._edges, self._edges[1:], strict=False)):
             for c in pieces(high - low):
                 own = slice(low + c.start, low + c.stop)
-                energy, spread[own], shares = _together([row[j] for row in self.parts], c, exponent)
+                kept = m / n if decoded else 1.0
+                energy, spread[own], shares = _together([row[j] for row in self.parts], c, exponent, kept)
+                if decoded:
+                    means = self._between(own, exponent)
+                    energy += sum(means)
+                    shares = replace(shares, energy=shares.energy + np.array([total(one) for one in means]))
                 self.spectrum = self.spectrum.joined(shares)
-                if between:
-                    energy += np.square(np.ldexp(self._apart(own)[0], -exponent))
                 self._codes[own] = norms.encode(energy, np.full(len(energy), exponent))
-        side = _side(self._codes, spread, exponent, n, m / n, _dependence(every))
+        side = _side(self._codes, spread, exponent, n, 1.0 if decoded else m / n, _dependence(every))
         # parts of so many columns are stored together at most
         blocks = [(low, high) for low, high in zip(self._edges, self._edges[1:], strict=False)]
         super().__init__(name, side, m, first[0].rotation_seed, exponent, blocks)
@@ -101,6 +106,21 @@ class SetOperand(Operand):
         found = copy(self)
         found.side = replace(self.side, noise=np.maximum(kept * (1.0 + more * self.side.noise) - 1.0, 0.0))
         return found
+
+    @cached_property
+    def within(self) -> float:
+        """What share of the energy of whole columns around their means is that of parts around theirs."""
+        own, apart = total(self.spectrum.energy), 0.0
+        with np.errstate(over="ignore"):
+            for c in pieces(self.columns):
+                apart += total(np.square(np.ldexp(self._apart(c)[0], -self.exponent)))
+        return own / (own + apart) if own > 0.0 else 1.0
+
+    def _between(self, columns: slice, exponent: int) -> list[NDArray[np.float64]]:
+        """Energies that the means of the parts of columns have around those of all, of each part, in 4 ** exponent."""
+        means = [np.ldexp(self.part_means(k, columns), -exponent) for k in range(len(self.parts))]
+        whole = sum(length / self._n * mean for length, mean in zip(self.lengths, means, strict=True))
+        return [length * np.square(mean - whole) for length, mean in zip(self.lengths, means, strict=True)]
 
     def _apart(self, columns: slice) -> tuple[NDArray[np.float64], int]:
         """Root of the energy that the means of the parts of columns have around those of all, and its exponent."""
@@ -187,9 +207,12 @@ def paired(a: SetOperand, b: SetOperand) -> tuple[SetOperand, SetOperand]:
 
 
 def _together(
-    parts: Sequence[Operand], columns: slice, exponent: int
+    parts: Sequence[Operand], columns: slice, exponent: int, kappa: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], Spectrum]:
-    """Energies of columns, from those of their parts; the same times noise, infinite where no part is coded; sums."""
+    """Energies of columns, from those of their parts; the same times noise, infinite where no part is coded; sums.
+
+    Where not all coordinates were kept, but a share `kappa`, the others are noise.
+    """
     count = columns.stop - columns.start
     sums = np.zeros((2, len(parts)))
     energy, noisy, coded = np.zeros(count), np.zeros(count), np.zeros(count, np.bool_)
@@ -199,7 +222,7 @@ def _together(
         kept = np.isfinite(noise)
         own = norms.energy(codes, norms.DOUBLING * exponent)
         energy += own
-        off = own * np.where(kept, noise, _LOST)
+        off = own * np.where(kept, (1.0 + noise) / kappa - 1.0, _LOST)
         noisy += off
         sums[:, k] = total(own), total(off)
         coded |= kept & (codes != norms.ZERO)

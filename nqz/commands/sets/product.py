@@ -7,7 +7,7 @@ computes what.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ from nqz.product.deviation import Deviations, Put
 from nqz.product.directions import COLUMNS, Directions
 from nqz.product.operand import Watch, lifted
 from nqz.product.product import Measured, NotFiniteError, Product, fits_whole, sample
+from nqz.product.risk import Signal
+from nqz.product.tiles import Blocks, Raw
 from nqz.stages import norms
 from nqz.stages.estimate import excess_factors
 
@@ -65,6 +67,13 @@ class SetProduct(Product):
         both = (near[0], near[-1]) if near else (None, None)
         signal = self._signal(None if whole else rows, None if whole else columns, raw, pool, both)
         return self._measured(signal, raw if whole else None, None)
+
+    def _measured(
+        self, signal: Signal | None, raw: Raw | None, sides: tuple[Blocks, Blocks] | None
+    ) -> Measured:
+        """See `Product`; errors are relative to the energies of whole columns around their means."""
+        found, share = super()._measured(signal, raw, sides), self.a.within * self.b.within
+        return replace(found, error=share * found.error, band=(share * found.band[0], share * found.band[1]))
 
     def tiles(
         self, measured: Measured, dtype: str, put: Put, pool: Workers, deviations: Deviations | None = None

@@ -84,10 +84,6 @@ class Spectrum:
         share = _share(seen, own) * (self.energy + self.noise)[own]
         return Spectrum(lengths, _share(np.maximum(share - noise, 0.0), own) * self.energy[own], noise)
 
-    def decoded(self, kappa: float) -> Spectrum:
-        """That of what columns decode to, where coordinates that were dropped are noise."""
-        return Spectrum(self.lengths, self.energy, (self.energy + self.noise) / kappa - self.energy)
-
 
 def _share(x: NDArray[np.float64], own: NDArray[np.int64]) -> NDArray[np.float64]:
     """What of the sum over the runs of one longer run each has."""

@@ -52,15 +52,12 @@ class RebuiltOperand(RotatedOperand):
         self, name: str, parts: Any, transform: Transform, rotation_seed: int, more: float = 1.0,
         counts: Counts = FLAT,
     ):  # fmt: skip
-        whole = SetOperand(name, parts, between=True)
-        noise, kappa = whole.side.noise, whole.side.kappa
-        # what decoding does without an estimate of its own: coordinates that were dropped are noise
-        side = replace(whole.side, noise=more * ((1.0 + noise) / kappa - 1.0), kappa=1.0)
+        whole = SetOperand(name, parts, decoded=True)
+        side = replace(whole.side, noise=more * whole.side.noise)
         least = float(side.noise[side.noise > 0.0].min(initial=1.0))
         super().__init__(name, side, transform, rotation_seed, noisy_power(side.n, least))
         self._whole, self.more, self.counts = whole, more, counts
-        self._kept = kappa
-        self.spectrum = whole.spectrum.decoded(kappa)
+        self.spectrum = whole.spectrum
         self.edges: list[int] = np.cumsum([0, *whole.lengths]).tolist()
 
     def beside(self, more: float) -> RebuiltOperand:
@@ -76,7 +73,7 @@ class RebuiltOperand(RotatedOperand):
         noise = self.side.mean_noise()
         if self.side.dependence is None and noise > 0.0:
             # what was dropped of a vector is seen twice along it
-            along *= 1.0 + (1.0 / self._kept - 1.0) / noise
+            along *= 1.0 + (self.side.n / self._whole.m - 1.0) / noise
         found.counts = Counts(more, along, square)
         return found
 
