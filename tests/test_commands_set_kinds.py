@@ -116,6 +116,19 @@ def test_noise_that_lies_where_its_partner_is_loud_is_predicted_where_a_set_is_d
         assert np.array_equal(found, nqz.matmul(*sides, executor=Elsewhere()))
 
 
+@pytest.mark.parametrize("kind", ["entropy", "voronoi"])
+def test_products_with_a_file_are_predicted_where_parts_are_too_quiet_for_their_rate(folder, tmp_path, kind):
+    x, y = np.load(folder / "x.npy"), np.load(folder / "y.npy")
+    nqz.encode_set(x, tmp_path / "x.nqzset", rate=1, parts=(4, 1), **KINDS[kind])
+    nqz.encode(y, tmp_path / "y.nqz", rate=0.8, center=True)
+    sides = tmp_path / "x.nqzset", tmp_path / "y.nqz"
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    unit = np.square(x - x.mean(0)).sum() * np.square(y - y.mean(0)).sum() / N
+    found = nqz.matmul(*sides, estimator="unbiased")
+    error = np.square(found - x.T @ y).sum() / unit
+    assert error == pytest.approx(nqz.predicted_error(*sides, "unbiased"), rel=0.06)
+
+
 @pytest.mark.parametrize(
     "dtype, order", [("bfloat16", "C"), ("float8_e4m3fn", "F"), ("float16", "F"), ("float64", "C")]
 )

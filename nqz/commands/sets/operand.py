@@ -214,7 +214,7 @@ def _together(
     Where not all coordinates were kept, but a share `kappa`, the others are noise.
     """
     count = columns.stop - columns.start
-    sums = np.zeros((2, len(parts)))
+    sums = np.zeros((3, len(parts)))
     energy, noisy, coded = np.zeros(count), np.zeros(count), np.zeros(count, np.bool_)
     for k, part in enumerate(parts):
         codes = part.codes(columns)
@@ -224,7 +224,7 @@ def _together(
         energy += own
         off = own * np.where(kept, (1.0 + noise) / kappa - 1.0, _LOST)
         noisy += off
-        sums[:, k] = total(own), total(off)
+        sums[:, k] = total(own), total(off), total(np.where(kept, 0.0, own))
         coded |= kept & (codes != norms.ZERO)
     lengths = np.array([float(part.side.n) for part in parts])
     return energy, np.where(coded, noisy, np.inf), Spectrum(lengths, *sums)

@@ -26,23 +26,29 @@ class Spectrum:
     ----------
     lengths, energy, noise : ndarray of float64
         Coordinates of each run, and the sums, in units of 4 ** exponent.
+    lost : ndarray of float64
+        Of both as much as is of parts that are not coded, whose noise is what they are.
     """
 
     lengths: NDArray[np.float64]
     energy: NDArray[np.float64]
     noise: NDArray[np.float64]
+    lost: NDArray[np.float64]
 
     @classmethod
     def none(cls, lengths: Sequence[int]) -> Spectrum:
         """That of no columns."""
-        return cls(np.array(lengths, np.float64), np.zeros(len(lengths)), np.zeros(len(lengths)))
+        return cls(np.array(lengths, np.float64), *np.zeros((3, len(lengths))))
 
     def joined(self, other: Spectrum) -> Spectrum:
         """That of more columns."""
-        return Spectrum(self.lengths, self.energy + other.energy, self.noise + other.noise)
+        energy, noise = self.energy + other.energy, self.noise + other.noise
+        return Spectrum(self.lengths, energy, noise, self.lost + other.lost)
 
-    def beside(self, other: Spectrum, kappa: float) -> tuple[float, float]:
+    def beside(self, other: Spectrum, kappa: float, alone: bool = False) -> tuple[float, float]:
         """Factors on 1 + d, and on d, with which noise of whole columns is that of their parts, in products.
+
+        With `alone` the noise of the other side stays what it is.
 
         Notes
         -----
@@ -52,16 +58,20 @@ class Spectrum:
         energies = total(self.energy), total(other.energy)
         if min(energies) <= 0.0:
             return 1.0, 1.0
-        (e, s), (f, r) = (
-            (side.energy / energy, side.noise / energy)
+        (e, s, lost), (f, r, others) = (
+            (side.energy / energy, side.noise / energy, side.lost / energy)
             for side, energy in zip((self, other), energies, strict=True)
         )
         n = total(self.lengths)
         kept = kappa + (1.0 - kappa) * n * total(e * f / self.lengths)  # of coordinates that are left out
-        own, theirs, both = (n * total(x * y / self.lengths) / kept for x, y in ((s, f), (e, r), (s, r)))
+        pairs = (s - lost) * (f - others) + lost * f, (e - lost) * r, (s - lost) * (r - others)
+        own, theirs, both = (n * total(x / self.lengths) / kept for x in pairs)
         linear, noise = own + theirs, total(s)
         if linear <= 0.0 or noise <= 0.0:
             return math.sqrt(kept), 1.0
+        if alone:
+            flat = total(r)
+            return math.sqrt(kept), max(linear + both - flat, 0.0) / ((1.0 + flat) * noise)
         # of both sides together: own theirs g² + linear g = linear + both
         root = math.sqrt(linear * linear + 4.0 * own * theirs * (linear + both))
         factor = 2.0 * (linear + both) / (linear + root)
@@ -82,7 +92,8 @@ class Spectrum:
         own = np.searchsorted(np.cumsum(self.lengths), np.asarray(edges[1:], np.float64))
         noise = self.noise[own] * lengths / self.lengths[own]
         share = _share(seen, own) * (self.energy + self.noise)[own]
-        return Spectrum(lengths, _share(np.maximum(share - noise, 0.0), own) * self.energy[own], noise)
+        shares = _share(np.maximum(share - noise, 0.0), own)
+        return Spectrum(lengths, shares * self.energy[own], noise, shares * self.lost[own])
 
 
 def _share(x: NDArray[np.float64], own: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -118,4 +129,4 @@ def in_runs(matrix: Matrix, edges: Sequence[int], pool: Workers) -> Spectrum:
     seen = np.array([total(row) for row in found])
     noise = (1.0 + side.mean_noise()) / side.kappa - 1.0
     flat = total(seen) * noise / (1.0 + noise) * lengths / p.n
-    return Spectrum(lengths, np.maximum(seen - flat, 0.0), flat)
+    return Spectrum(lengths, np.maximum(seen - flat, 0.0), flat, np.zeros(len(seen)))

@@ -241,7 +241,8 @@ def _more(a: Operand, b: Operand, factors: tuple[Factor, Factor], pool: Workers)
         in_runs(factor.matrix, edges, pool) if isinstance(factor, Coded) else _seen(side, edges, pool)
         for side, factor in zip((a, b), factors, strict=True)
     )
-    return one.beside(other, 1.0)[1], other.beside(one, 1.0)[1]
+    alone = not (isinstance(a, RebuiltOperand) and isinstance(b, RebuiltOperand))
+    return one.beside(other, 1.0, alone)[1], other.beside(one, 1.0, alone)[1]
 
 
 def _seen(side: Operand, edges: Sequence[int], pool: Workers) -> Spectrum:
@@ -253,7 +254,7 @@ def _seen(side: Operand, edges: Sequence[int], pool: Workers) -> Spectrum:
     seen = np.array([total(row) for row in energies(centered, edges)])
     if isinstance(side, RebuiltOperand):
         return side.spectrum.cut(edges, seen)
-    return Spectrum(np.diff(np.asarray(edges, np.float64)), seen, np.zeros(len(seen)))
+    return Spectrum(np.diff(np.asarray(edges, np.float64)), seen, *np.zeros((2, len(seen))))
 
 
 def beside(side: Parted, partner: Factor) -> tuple[Factor | Parted, Factor | Parted]:
