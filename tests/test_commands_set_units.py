@@ -59,3 +59,15 @@ def test_what_is_said_of_a_set_alone_is_in_the_unit_of_the_whole(tmp_path, capsy
     compared = succeed(capsys, "compare", tmp_path / "x.npy", tmp_path / "x.nqzset", "--json").out
     assert json.loads(compared)["totals"]["error"] == pytest.approx(lost, rel=0.001)
     assert json.loads(compared)["totals"]["energy_error"] == pytest.approx(lost, rel=0.001)
+
+
+def test_noise_of_rings_has_nothing_to_do_with_the_means_of_parts(tmp_path):
+    ratios = []
+    for seed in range(3):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        x, y, left, right = written(folder, seed, coding="trellis")
+        sides = folder / "x.nqzset", folder / "y.nqz"
+        error = np.square(nqz.matmul(*sides) - x.T @ y).sum() / (left * right / N)
+        ratios.append(error / nqz.predicted_error(*sides))
+    assert np.mean(ratios) == pytest.approx(1.0, abs=0.08)

@@ -39,6 +39,10 @@ _LOST = 1.0
 """Relative noise of a part of a column that is not coded where others are: what is left out is as much as it has."""
 
 
+_LITTLE = 0.01
+"""What share of the energy the means of parts may have without being told apart from what is coded."""
+
+
 class SetOperand(Operand):
     """A matrix in parts as an operand.
 
@@ -76,7 +80,7 @@ class SetOperand(Operand):
             exponent = max(exponent, *(self._apart(c)[1] for c in pieces(columns)))
         self._codes = np.empty(columns, np.int32)
         spread = np.empty(columns)  # energy times relative noise
-        self.spectrum = Spectrum.none(self.lengths)
+        self.spectrum, between = Spectrum.none(self.lengths), 0.0
         for j, (low, high) in enumerate(zip(self._edges, self._edges[1:], strict=False)):
             for c in pieces(high - low):
                 own = slice(low + c.start, low + c.stop)
@@ -85,10 +89,15 @@ class SetOperand(Operand):
                 if decoded:
                     means = self._between(own, exponent)
                     energy += sum(means)
+                    between += sum(total(one) for one in means)
                     shares = replace(shares, energy=shares.energy + np.array([total(one) for one in means]))
                 self.spectrum = self.spectrum.joined(shares)
                 self._codes[own] = norms.encode(energy, np.full(len(energy), exponent))
-        side = _side(self._codes, spread, exponent, n, 1.0 if decoded else m / n, _dependence(every))
+        dependence = _dependence(every)
+        side = _side(self._codes, spread, exponent, n, 1.0 if decoded else m / n, dependence)
+        if dependence is not None and between > _LITTLE * total(self.spectrum.energy):
+            share = 1.0 - between / total(self.spectrum.energy)
+            side = replace(side, dependence=_diluted(dependence, side.mean_noise(), share))
         # parts of so many columns are stored together at most
         blocks = [(low, high) for low, high in zip(self._edges, self._edges[1:], strict=False)]
         super().__init__(name, side, m, first[0].rotation_seed, exponent, blocks)
@@ -258,6 +267,22 @@ def _dependence(every: Sequence[Operand]) -> Callable[[], Dependence] | None:
         most = max(exponent for _, exponent in energies)
         weights = [math.ldexp(mantissa, exponent - most) for mantissa, exponent in energies]
         return averaged([(weight, *_own(part.side)) for weight, part in zip(weights, every, strict=True)])
+
+    return found
+
+
+def _diluted(dependence: Callable[[], Dependence], noise: float, share: float) -> Callable[[], Dependence]:
+    """The same where only a share of the energy is of what is coded, and the rest of the means of parts.
+
+    Noise has nothing to do with these. What products owe to them is not known: none at no means, all at half of it.
+    """
+    weight = max(2.0 * share - 1.0, 0.0)
+
+    @cache
+    def found() -> Dependence:
+        own = dependence().of_noise(noise)
+        along, alike, bent = (weight * x for x in (own.along, own.alike, own.bent))
+        return replace(own, along=along, alike=alike, bent=bent, across=False)
 
     return found
 
