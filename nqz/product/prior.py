@@ -21,8 +21,8 @@ _UNRELATED = 0.99
 _STEPS = 256
 """Energies that related matrices may have, as likely one as the other: quantiles of a density of 1 / (1 + θ)²."""
 
-_CHANCE = 4.0
-"""What unrelated matrices may have by chance, beside its variance: so any two draws of it are believed."""
+_CHANCE = 2.0
+"""What unrelated matrices may have by chance, beside its variance, which is known from a kurtosis that is estimated."""
 
 _LEAST = 1e-30
 
