@@ -154,6 +154,7 @@ test-arm64: $(VENV)/test
 # Those that calibrate constants, second_moments.py and voronoi_scales.py, take long and are run by hand.
 bench: $(VENV)/bench
 	for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(MAKE) --no-print-directory test-dask NQZ_TEST_MANY=1 ARGS="-k killed"
 
 # The small files of every kind, and those that are refused, with their indexes: when the writer, and so the format, has
 # changed on purpose, which it may while its version is 0.

@@ -1,6 +1,6 @@
 """Workers of Dask, real processes of which one is killed in the middle: the bytes are those of one process.
 
-`make test-dask` runs this in an environment of its own.
+`make test-dask` runs this in an environment of its own; with NQZ_TEST_MANY the matrix has 2.1 GB.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import pytest
 from distributed import Client, LocalCluster
 
 import nqz
+
+COLUMNS = 1 << 18 if os.environ.get("NQZ_TEST_MANY") else 30_000
 
 
 class Killing:
@@ -55,10 +57,11 @@ def workers(client):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A matrix of four panels, coded by one process, and another of the same length."""
+    """A matrix of four panels or more, coded by one process, and another of the same length."""
     folder = tmp_path_factory.mktemp("dask")
     rng = np.random.default_rng(1)
-    x = rng.standard_normal((2048, 30_000), np.float32) * rng.lognormal(0, 1, 30_000).astype(np.float32)
+    x = rng.standard_normal((2048, COLUMNS), np.float32)
+    x *= rng.lognormal(0, 1, COLUMNS).astype(np.float32)
     np.save(folder / "x.npy", x)
     nqz.encode(folder / "x.npy", folder / "x.nqz", rate=2, lattice="z")
     np.save(folder / "y.npy", x[:, :3000] + rng.standard_normal((2048, 3000), np.float32))
