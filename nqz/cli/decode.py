@@ -87,8 +87,7 @@ def command(
     with executor_of(cluster) as executor:
         job = _Job(options, force, threads, notices, json_to, json_to is not None, executor)
         if out_dir is not None:
-            with open_report(json_to, [], force, []) as told:
-                run_each(sources, out_dir, _name, replace(job, json_to=None).one, told, notices)
+            run_each(sources, out_dir, _name, replace(job, json_to=None).one, json_to, force, notices)
         elif len(sources) > 1:
             job.several(sources, str(output))
         else:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from nqz.cli.common import Notices
+from nqz.cli.reports import open_report
 from nqz.cli.text import escape, report
 from nqz.ground.errors import NqzError, OutputError, OutputExistsError, UsageError
 from nqz.ground.sources import READ
@@ -61,7 +62,8 @@ def run_each(
     out_dir: str,
     name_of: Callable[[str], str],
     run: Callable[[str, str], Any],
-    told: Callable[[Callable[[], dict[str, Any]]], None],
+    json_to: str | None,
+    force: bool,
     notices: Notices,
 ) -> None:
     """Run a command on each input; all are tried, every failure is reported, and the first decides the exit status.
@@ -74,8 +76,8 @@ def run_each(
         The name of the output for an input; may raise the error that the input has.
     run : callable
         Called as run(input, output); gives what is to be told of it.
-    told : callable
-        Called with what makes the report of all.
+    json_to, force
+        Where the report of all goes, as of `open_report`.
     notices : Notices
 
     Raises
@@ -90,23 +92,26 @@ def run_each(
         except NqzError as error:
             targets.append(error)
     _check(sources, targets)
-    try:
-        if not is_url(out_dir):
-            os.makedirs(out_dir, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out_dir}: cannot make the folder: {str(error.strerror).lower()}") from error
     failed: list[NqzError] = []
     reports: list[Any] = []
-    for source, target in zip(sources, targets, strict=True):
+    with open_report(json_to, [], force, []) as told:
         try:
-            if isinstance(target, NqzError):
-                raise target
-            reports.append(run(source, target))
-        except NqzError as error:
-            report(f"nqz: error: {escape(str(error))}")
-            failed.append(error)
-            reports.append({"inputs": [shown(source)], "error": str(error), "exit_status": error.exit_code})
-    told(lambda: {"reports": reports})
+            if not is_url(out_dir):
+                os.makedirs(out_dir, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{out_dir}: cannot make the folder: {str(error.strerror).lower()}") from error
+        for source, target in zip(sources, targets, strict=True):
+            try:
+                if isinstance(target, NqzError):
+                    raise target
+                reports.append(run(source, target))
+            except NqzError as error:
+                report(f"nqz: error: {escape(str(error))}")
+                failed.append(error)
+                reports.append(
+                    {"inputs": [shown(source)], "error": str(error), "exit_status": error.exit_code}
+                )
+        told(lambda: {"reports": reports})
     if failed:
         notices.summary(f"{len(failed)} of {counted(len(sources), 'input')} failed")
         raise click.exceptions.Exit(failed[0].exit_code)
